@@ -1,0 +1,1 @@
+//! Names of spans and fields, and wrappers that redact. Knows none of our types.
