@@ -1,1 +1,282 @@
-//! (to be written)
+//! What is wrong with a message, as data: the vocabulary that every floor shares.
+//!
+//! An [`Issue`] becomes one `OperationOutcome.issue` (FHIR R4 §2.36). Its [`Id`] is stable, stands in one
+//! catalogue with a severity, an issue type and a remedy, and is what vendors search for, tests trigger and
+//! the guide documents. Issue texts name what was expected and where; they never repeat what was sent, so
+//! that no patient data travels back through an error.
+
+use std::fmt;
+
+/// `OperationOutcome.issue.severity`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Severity {
+    Fatal,
+    Error,
+    Warning,
+    Information,
+}
+
+impl Severity {
+    pub fn code(self) -> &'static str {
+        match self {
+            Severity::Fatal => "fatal",
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Information => "information",
+        }
+    }
+}
+
+/// One entry of the catalogue, as the guide prints it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub id: Id,
+    /// Stable code, `CodeSystem/issue`.
+    pub code: &'static str,
+    pub severity: Severity,
+    /// `OperationOutcome.issue.code` (http://hl7.org/fhir/issue-type).
+    pub kind: &'static str,
+    /// What the sender can do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! catalogue {
+    ($($(#[$section:meta])* $name:ident $code:literal $severity:ident $kind:literal $remedy:literal;)*) => {
+        /// Stable identity of an issue.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Id { $($(#[$section])* $name,)* }
+
+        /// Every issue that the gateway can raise, in the order of the floors that raise them.
+        pub const CATALOGUE: &[Entry] = &[
+            $(Entry { id: Id::$name, code: $code, severity: Severity::$severity, kind: $kind, remedy: $remedy },)*
+        ];
+    };
+}
+
+catalogue! {
+    /// Reading: bytes to tree.
+    JsonSyntax "json-syntax" Fatal "structure" "Send one well-formed JSON object in UTF-8 (RFC 8259).";
+    JsonDuplicateKey "json-duplicate-key" Fatal "structure" "Keep one of the two properties; a JSON object may name a property once.";
+    JsonTooDeep "json-too-deep" Fatal "structure" "Flatten the resource: at most 64 nested levels are read.";
+    JsonTooWide "json-too-wide" Fatal "structure" "Remove properties: no FHIR object has more than 256.";
+    XmlSyntax "xml-syntax" Fatal "structure" "Send one well-formed FHIR XML resource in the namespace http://hl7.org/fhir.";
+    XmlDoctype "xml-doctype" Fatal "security" "Remove the DOCTYPE; document type declarations and entities are never read.";
+    ResourceTypeMissing "resource-type-missing" Fatal "structure" "Begin the object with \"resourceType\" and the name of an R4 resource.";
+    ResourceTypeUnknown "resource-type-unknown" Fatal "structure" "Use the name of a FHIR R4 (4.0.1) resource type.";
+
+    /// Structure: tree against definition.
+    ElementUnknown "element-unknown" Error "structure" "Remove the property or correct its name; FHIR allows no properties beyond the definition. Extra facts go into an extension.";
+    ElementShape "element-shape" Error "structure" "Use the JSON shape that the definition asks for: an array where the element repeats, an object for a complex type, a plain value for a primitive.";
+    ElementEmpty "element-empty" Error "structure" "Leave the property out when there is nothing to say: FHIR allows no empty arrays, objects or strings and no lone null.";
+    CardinalityMin "cardinality-min" Error "required" "Add the missing element.";
+    CardinalityMax "cardinality-max" Error "structure" "Remove the surplus elements.";
+    ChoiceRepeated "choice-repeated" Error "structure" "Keep one of the choice's variants; value[x] holds one value of one type.";
+    TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
+    PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
+    MaxLength "max-length" Error "too-long" "Shorten the value.";
+    ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
+    FixedValue "fixed-value" Error "value" "Use exactly the value that the profile fixes.";
+    PatternValue "pattern-value" Error "value" "Include everything that the profile's pattern asks for.";
+    SliceMin "slice-min" Error "required" "Add the missing slice.";
+    SliceMax "slice-max" Error "structure" "Remove the surplus elements of this slice.";
+    SliceUnmatched "slice-unmatched" Error "structure" "Remove the element or make it match one of the slices; the slicing is closed.";
+    SliceOrder "slice-order" Error "structure" "Put the slices in the order that the profile lists them.";
+    BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
+    BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
+    BindingUnknown "binding-unknown" Warning "not-supported" "The value set cannot be decided here; the code was not checked.";
+    UnitUnknown "unit-unknown" Error "code-invalid" "Use a valid UCUM code (https://ucum.org), case-sensitive.";
+    Invariant "invariant" Error "invariant" "Satisfy the rule that the message quotes.";
+    InvariantWarning "invariant-warning" Warning "invariant" "Consider satisfying the rule that the message quotes.";
+    InvariantUndecided "invariant-undecided" Warning "not-supported" "The rule could not be evaluated; check it on your side.";
+    ReferenceFormat "reference-format" Error "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
+    ReferenceTarget "reference-target" Error "structure" "Point to a resource of one of the types that the element allows.";
+    ReferenceUnresolved "reference-unresolved" Error "not-found" "Send the referenced resource first, or in the same Bundle with a matching fullUrl.";
+    ContainedUnresolved "contained-unresolved" Error "not-found" "Contain a resource with that id, or correct the reference.";
+    ExtensionUnknown "extension-unknown" Warning "extension" "The extension is stored as sent; its definition is not known here, so its content was not checked.";
+    ModifierExtensionUnknown "modifier-extension-unknown" Error "extension" "Remove the modifier extension or agree on its definition first; a resource whose meaning it may change cannot be accepted.";
+    ImplicitRulesUnknown "implicit-rules-unknown" Error "not-supported" "Remove implicitRules; rules that are not known here cannot be applied.";
+    ProfileUnknown "profile-unknown" Warning "not-supported" "The claimed profile is not loaded here; only the others were checked.";
+    NarrativeInvalid "narrative-invalid" Error "structure" "Limit text.div to the XHTML subset of FHIR R4 §2.4.0: no scripts, styles, forms or foreign elements.";
+    BundleRule "bundle-rule" Error "structure" "Correct the Bundle as the message says (FHIR R4 §2.36.4).";
+
+    /// What measurements must satisfy beyond the standard.
+    MeasureUnit "measure-unit" Error "value" "Send the value in one of the units that the measure is defined for.";
+    MeasureImplausible "measure-implausible" Error "value" "Check the sensor and the unit: the value lies outside what is physically possible for this measure.";
+    MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
+    MeasureFuture "measure-future" Error "value" "Correct the device's clock: a measurement cannot lie in the future.";
+    MeasureNoOffset "measure-no-offset" Error "value" "Send the time with seconds and a UTC offset; a local time is never taken for UTC.";
+
+    /// Searching.
+    SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";
+    SearchParameterIgnored "search-parameter-ignored" Warning "not-supported" "The parameter was ignored, as handling=lenient asks.";
+    SearchValue "search-value" Error "value" "Write the search value as its parameter type prescribes (FHIR R4 §3.1.1.4).";
+    SearchModifier "search-modifier" Error "not-supported" "Leave the modifier out or use one that the parameter type allows.";
+    SearchTooCostly "search-too-costly" Error "too-costly" "Narrow the search, for example by patient, code or date.";
+    PageUnknown "page-unknown" Error "expired" "Start the search again; a paging link belongs to the client that received it.";
+
+    /// Who may.
+    LoginRequired "login-required" Error "login" "Get an access token at the token endpoint (SMART Backend Services) and send it as Authorization: Bearer.";
+    TokenInvalid "token-invalid" Error "login" "Get a new access token; this one is expired, revoked or not ours.";
+    ScopeInsufficient "scope-insufficient" Error "forbidden" "Ask for a scope that covers this interaction, within what the client is registered for.";
+    PatientUnknown "patient-unknown" Error "not-found" "Register the Patient first and refer to it as Patient/id.";
+    ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first.";
+    ConsentDenied "consent-denied" Error "suppressed" "The person's consent does not cover this; ask the person, not the gateway.";
+    ConsentUnclear "consent-unclear" Error "suppressed" "A Consent on file cannot be evaluated and therefore permits nothing; correct it.";
+    ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
+
+    /// The exchange itself.
+    NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";
+    Gone "gone" Error "deleted" "The resource was deleted.";
+    MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
+    RouteUnknown "route-unknown" Error "not-found" "See /fhir/metadata for the addresses that exist.";
+    MediaTypeUnsupported "media-type-unsupported" Error "not-supported" "Send application/fhir+json (or application/json, application/fhir+xml) in UTF-8.";
+    NotAcceptable "not-acceptable" Error "not-supported" "Accept application/fhir+json or application/fhir+xml.";
+    BodyTooLarge "body-too-large" Error "too-long" "Send smaller bodies; the limit is in the CapabilityStatement's documentation.";
+    BodyMissing "body-missing" Error "required" "Send a resource as the body of the request.";
+    BodyEncoding "body-encoding" Error "structure" "Send the body plain or with Content-Encoding: gzip.";
+    BodyTooSlow "body-too-slow" Error "timeout" "Send the whole body within the time limit.";
+    TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
+    IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
+    IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
+    DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
+    Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";
+    VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
+    MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
+    ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";
+    IdempotencyKeyReused "idempotency-key-reused" Error "conflict" "Use a new Idempotency-Key for another request.";
+    BundleTooManyEntries "bundle-too-many-entries" Error "too-costly" "Split the Bundle.";
+    EntryFailed "entry-failed" Error "processing" "The transaction was rolled back because of this entry; nothing of it was stored.";
+    Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
+    StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
+    StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
+    Internal "internal" Fatal "exception" "Try again later; the operator has been told.";
+}
+
+impl Id {
+    pub fn entry(self) -> &'static Entry {
+        &CATALOGUE[self as usize]
+    }
+
+    pub fn code(self) -> &'static str {
+        self.entry().code
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.code())
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.code())
+    }
+}
+
+/// Where in the sent text an issue lies: 1-based line and column, 0 when unknown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Position {
+    pub line: u32,
+    pub column: u32,
+}
+
+/// One thing that is wrong, or worth knowing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Issue {
+    pub id: Id,
+    pub severity: Severity,
+    /// FHIRPath of the element, e.g. `Observation.component[1].value.code`; empty when there is none.
+    pub expression: String,
+    pub position: Position,
+    /// What is wrong, in one sentence that expects nothing of its reader; never what was sent.
+    pub text: String,
+}
+
+impl Issue {
+    pub fn new(id: Id, expression: impl Into<String>, text: impl Into<String>) -> Self {
+        Issue {
+            id,
+            severity: id.entry().severity,
+            expression: expression.into(),
+            position: Position::default(),
+            text: text.into(),
+        }
+    }
+
+    #[must_use]
+    pub fn at(mut self, position: Position) -> Self {
+        self.position = position;
+        self
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity <= Severity::Error
+    }
+}
+
+/// Whether anything in the list stands in the way.
+pub fn has_errors(issues: &[Issue]) -> bool {
+    issues.iter().any(Issue::is_error)
+}
+
+/// Canonical of the code system that the ids belong to.
+pub const ISSUE_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/issue";
+
+/// The OperationOutcome that carries the issues. An empty list says "all ok", as `$validate` must.
+pub fn operation_outcome(issues: &[Issue]) -> serde_json::Value {
+    let listed: Vec<serde_json::Value> = if issues.is_empty() {
+        vec![serde_json::json!({
+            "severity": "information", "code": "informational", "details": {"text": "No issues found."}
+        })]
+    } else {
+        issues.iter().map(issue_value).collect()
+    };
+    serde_json::json!({"resourceType": "OperationOutcome", "issue": listed})
+}
+
+fn issue_value(issue: &Issue) -> serde_json::Value {
+    let entry = issue.id.entry();
+    let mut value = serde_json::json!({
+        "severity": issue.severity.code(),
+        "code": entry.kind,
+        "details": {"coding": [{"system": ISSUE_SYSTEM, "code": entry.code}], "text": issue.text},
+        "diagnostics": entry.remedy,
+    });
+    if !issue.expression.is_empty() {
+        value["expression"] = serde_json::json!([issue.expression]);
+    }
+    if issue.position.line > 0 {
+        value["extension"] = serde_json::json!([
+            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line", "valueInteger": issue.position.line},
+            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col", "valueInteger": issue.position.column},
+        ]);
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn catalogue_is_indexed_by_id_and_codes_are_unique() {
+        let mut codes = std::collections::BTreeSet::new();
+        for entry in CATALOGUE {
+            assert_eq!(entry.id.entry().code, entry.code);
+            assert!(codes.insert(entry.code), "{} stands twice", entry.code);
+            assert!(entry.remedy.ends_with('.'), "{}: a remedy is a sentence", entry.code);
+        }
+    }
+
+    #[test]
+    fn outcome_carries_place_and_remedy() {
+        let issue = Issue::new(Id::CardinalityMin, "Observation.code", "Observation.code is missing.")
+            .at(Position { line: 3, column: 7 });
+        let outcome = operation_outcome(&[issue]);
+        assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "cardinality-min");
+        assert_eq!(outcome["issue"][0]["expression"][0], "Observation.code");
+        assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
+    }
+}

@@ -1,0 +1,152 @@
+//! The arena: JSON as it was sent, one node a value, no copies of what needs no unescaping.
+//!
+//! Nodes are stored in document order; a node's children follow it, linked by `next`. Node 0 is the root.
+
+use crate::fhir::outcome::Position;
+
+/// What a node is in JSON.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    True,
+    False,
+    Null,
+}
+
+/// Index of a node in its document.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct NodeId(pub(super) u32);
+
+impl NodeId {
+    pub const ROOT: NodeId = NodeId(0);
+}
+
+/// A piece of `source`, or of `unescaped` when `owned`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub start: u32,
+    pub len: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub key: Span,
+    pub value: Span,
+    /// Byte offset of the value in the source, for positions.
+    pub offset: u32,
+    /// Next sibling; 0 is none, because the root is nobody's sibling.
+    pub next: u32,
+    /// First child; 0 is none.
+    pub first: u32,
+    pub kind: Kind,
+    pub key_unescaped: bool,
+    pub value_unescaped: bool,
+}
+
+/// A parsed text. Immutable; cheap to share behind an `Arc`.
+#[derive(Clone)]
+pub struct Document {
+    pub(super) source: String,
+    pub(super) unescaped: String,
+    pub(super) nodes: Vec<Node>,
+}
+
+impl Document {
+    /// The text as it was sent.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    pub fn kind(&self, node: NodeId) -> Kind {
+        self.node(node).kind
+    }
+
+    /// Key of a node inside its object; empty for array items and the root.
+    pub fn key(&self, node: NodeId) -> &str {
+        let node = self.node(node);
+        self.text(node.key, node.key_unescaped)
+    }
+
+    /// Unescaped text of a string, the digits of a number, `true`, `false` or `null`; empty for objects and arrays.
+    pub fn value(&self, node: NodeId) -> &str {
+        let node = self.node(node);
+        self.text(node.value, node.value_unescaped)
+    }
+
+    pub fn children(&self, node: NodeId) -> Nodes<'_> {
+        Nodes { document: self, next: self.node(node).first }
+    }
+
+    /// The member of an object with that key.
+    pub fn member(&self, node: NodeId, key: &str) -> Option<NodeId> {
+        if self.kind(node) != Kind::Object {
+            return None;
+        }
+        self.children(node).find(|child| self.key(*child) == key)
+    }
+
+    /// Line and column of a value, counted in characters from 1.
+    pub fn position(&self, node: NodeId) -> Position {
+        position_at(&self.source, self.node(node).offset as usize)
+    }
+
+    /// The source text of a value, from its first to its last byte where that is known cheaply.
+    pub(super) fn node(&self, node: NodeId) -> &Node {
+        &self.nodes[node.0 as usize]
+    }
+
+    fn text(&self, span: Span, unescaped: bool) -> &str {
+        let from = if unescaped { &self.unescaped } else { &self.source };
+        &from[span.start as usize..(span.start + span.len) as usize]
+    }
+}
+
+impl std::fmt::Debug for Document {
+    /// Says nothing of the content: documents hold patient data.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Document({} nodes)", self.nodes.len())
+    }
+}
+
+/// The children of a node, in the order they were sent.
+pub struct Nodes<'d> {
+    document: &'d Document,
+    next: u32,
+}
+
+impl Iterator for Nodes<'_> {
+    type Item = NodeId;
+
+    fn next(&mut self) -> Option<NodeId> {
+        if self.next == 0 {
+            return None;
+        }
+        let node = NodeId(self.next);
+        self.next = self.document.node(node).next;
+        Some(node)
+    }
+}
+
+/// Line and column of a byte offset, counted in characters from 1.
+pub(super) fn position_at(source: &str, offset: usize) -> Position {
+    let mut at = offset.min(source.len());
+    while !source.is_char_boundary(at) {
+        at -= 1;
+    }
+    let before = &source[..at];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+    let column = before[line_start..].chars().count() + 1;
+    Position { line: line as u32, column: column as u32 }
+}
