@@ -1,1 +1,37 @@
-//! (to be written)
+//! R4 search over one resource at a time: parse what was asked, say what it implies, match exactly.
+//!
+//! A store narrows by what it indexes, with the help of [`Hints`], and every candidate is then matched here
+//! against the whole [`Query`], so no index needs to be exact. What cannot be evaluated is refused when the
+//! query is parsed, or ignored with a warning where the client asked for leniency; it never silently widens a
+//! result. Definitions come from the registry's SearchParameters, shapes from the resource itself. Unknown here:
+//! SQL, paging tokens, the store, chained searches and includes.
+//!
+//! Reading order: escape, prefix < date, quantity, string, uri, token, reference < extract < parameter < clause
+//! < query < hints, parse.
+
+mod escape;
+mod prefix;
+
+pub mod date;
+pub mod quantity;
+pub mod reference;
+pub mod string;
+pub mod token;
+pub mod uri;
+
+mod clause;
+mod extract;
+mod hints;
+mod parameter;
+mod parse;
+mod query;
+
+#[cfg(test)]
+mod tests;
+
+pub use clause::{Clause, Test, Wanted};
+pub use extract::{Found, Path};
+pub use hints::Hints;
+pub use parameter::{Component, Parameter, parameters};
+pub use prefix::Prefix;
+pub use query::{Query, Sort, SortBy, Summary, Total};

@@ -1,1 +1,9 @@
-//! (to be written)
+//! Terminology: whether a code belongs to a value set, as far as it can be told from here.
+//!
+//! Three answers, because two would lie: [`Membership::Unknown`] where the set cannot be enumerated and no
+//! grammar decides. No remote server is known here; whoever holds the question may ask one.
+
+pub mod ucum;
+mod value_set;
+
+pub use value_set::{Membership, membership};

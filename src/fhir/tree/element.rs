@@ -85,13 +85,14 @@ impl<'d> Element<'d> {
     /// Every child element with its name, in the order sent, repetitions one by one. `resourceType` is among them.
     /// A shadow without its value appears where the shadow stands.
     pub fn children(&self) -> Children<'d> {
-        Children {
-            element: *self,
-            from_shadow: self.value.is_none_or(|node| self.document.kind(node) != Kind::Object),
-            member: None,
-            started: false,
-            run: None,
-        }
+        let document = self.document;
+        let is_object = |node: &NodeId| document.kind(*node) == Kind::Object;
+        let holder = self.value.filter(is_object).or_else(|| self.shadow.filter(is_object));
+        let next = holder.and_then(|node| document.children(node).next());
+        // Most objects hold no shadows at all, and then no member needs to look for its own.
+        let paired =
+            holder.is_some_and(|node| document.children(node).any(|member| document.key(member).starts_with('_')));
+        Children { element: *self, next, paired, run: None }
     }
 
     /// The first child of that name.
@@ -127,10 +128,6 @@ impl<'d> Element<'d> {
             }
         }
         found
-    }
-
-    fn object(&self) -> Option<NodeId> {
-        [self.value, self.shadow].into_iter().flatten().find(|node| self.document.kind(*node) == Kind::Object)
     }
 }
 
@@ -205,9 +202,8 @@ impl<'d> Iterator for Repetitions<'d> {
 /// Children of an element with their names.
 pub struct Children<'d> {
     element: Element<'d>,
-    from_shadow: bool,
-    member: Option<NodeId>,
-    started: bool,
+    next: Option<NodeId>,
+    paired: bool,
     run: Option<(&'d str, Repetitions<'d>)>,
 }
 
@@ -223,19 +219,14 @@ impl<'d> Iterator for Children<'d> {
                 }
                 self.run = None;
             }
-            let member = if self.started {
-                let current = self.member?;
-                let next = document.node(current).next;
-                (next != 0).then_some(NodeId(next))
-            } else {
-                self.started = true;
-                let holder = if self.from_shadow { self.element.shadow } else { self.element.value };
-                let holder =
-                    holder.filter(|node| document.kind(*node) == Kind::Object).or_else(|| self.element.object());
-                holder.and_then(|node| document.children(node).next())
-            };
-            self.member = member;
-            let key = document.key(member?);
+            let member = self.next?;
+            let sibling = document.node(member).next;
+            self.next = (sibling != 0).then_some(NodeId(sibling));
+            let key = document.key(member);
+            if !self.paired {
+                self.run = Some((key, Repetitions::new(document, Some(member), None)));
+                continue;
+            }
             let (name, shadowed) = match key.strip_prefix('_') {
                 Some(name) => (name, true),
                 None => (key, false),

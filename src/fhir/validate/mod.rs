@@ -1,1 +1,194 @@
-//! (to be written)
+//! Validation: a resource against its type, its profiles and what its codes promise (FHIR R4 §5, §10.1).
+//!
+//! Definitions are compiled once into plans (`compile`), and a check is one walk over the tree (`walk`) plus
+//! one sparse pass a profile (`apply`); each kind of rule is one file of `rules`. A check never waits: what
+//! it cannot decide becomes an open question in the [`Report`]. Passing gives a [`Validated`], which is the
+//! only way on. What becomes of invalid data, and who sent it, is not known here.
+
+mod apply;
+mod compile;
+mod host;
+pub mod measures;
+pub mod profile;
+pub mod rules;
+mod scope;
+mod trail;
+mod walk;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use compile::Compiler;
+use profile::Profile;
+use walk::Run;
+
+use super::definitions::{Registry, Strength};
+use super::outcome::{Issue, has_errors};
+use super::tree::{Document, Element, NodeId};
+
+/// Checks resources against compiled definitions. Shared by every thread; compiles a profile when it is first met.
+pub struct Validator {
+    pub registry: Arc<Registry>,
+    /// Plans of the complex data types.
+    types: Vec<Profile>,
+    type_index: HashMap<String, usize>,
+    element: usize,
+    resources: HashMap<String, OnceLock<Option<Profile>>>,
+    profiles: RwLock<HashMap<String, Arc<Profile>>>,
+}
+
+/// What a check is told besides the resource.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Canonicals to check against besides the base type and `meta.profile`.
+    pub profiles: &'a [&'a str],
+    /// What expressions begin with, e.g. `Bundle.entry[2].resource`; empty for the resource's type.
+    pub location: &'a str,
+    /// The Bundle around the resource, in which references are resolved.
+    pub bundle: Option<Element<'a>>,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Report {
+    pub issues: Vec<Issue>,
+    /// Codes that nobody could decide here.
+    pub open: Vec<CodeQuestion>,
+}
+
+/// A code whose membership only a terminology server can tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CodeQuestion {
+    pub value_set: String,
+    pub system: Option<String>,
+    pub code: String,
+    pub expression: String,
+    pub strength: Strength,
+}
+
+/// Proof that a resource passed. Made by [`Validator::validate`] and nowhere else; never serialised.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    document: Arc<Document>,
+    node: NodeId,
+    kind: String,
+    warnings: Vec<Issue>,
+}
+
+impl Validator {
+    pub fn new(registry: Arc<Registry>) -> Self {
+        let structures: Vec<_> = registry
+            .data_types()
+            .into_iter()
+            .filter_map(|name| registry.structure(name))
+            .filter(|structure| rules::primitive::Primitive::named(&structure.type_name).is_none())
+            .collect();
+        let type_index: HashMap<String, usize> =
+            structures.iter().enumerate().map(|(at, each)| (each.type_name.clone(), at)).collect();
+        let compiler = Compiler { registry: &registry, type_index: &type_index };
+        let types = structures.iter().map(|structure| compiler.full(structure)).collect();
+        let resources = registry.resource_types().map(|name| (name.to_owned(), OnceLock::new())).collect();
+        let element = type_index.get("Element").copied().expect("the core definitions define Element");
+        Validator { registry, types, type_index, element, resources, profiles: RwLock::default() }
+    }
+
+    /// Compiles profiles and their types ahead of the first message.
+    pub fn warm(&self, profiles: &[&str]) {
+        for canonical in profiles {
+            if let Some(profile) = self.profile(canonical) {
+                self.resource_plan(&profile.type_name);
+            } else {
+                self.resource_plan(canonical);
+            }
+        }
+    }
+
+    /// Checks a resource, contained ones and those of a Bundle's entries included.
+    pub fn check<'a>(&self, root: Element<'a>, options: &Options<'a>) -> Report {
+        let mut run = Run::new(self, root, options.location, options.bundle);
+        run.resource(root, options.profiles);
+        run.report
+    }
+
+    /// Checks a resource and gives the proof, or everything that was found.
+    pub fn validate(
+        &self,
+        document: Arc<Document>,
+        node: NodeId,
+        options: &Options<'_>,
+    ) -> Result<Validated, Vec<Issue>> {
+        let (issues, kind) = {
+            let element = Element::at(&document, node);
+            let report = self.check(element, options);
+            (report.issues, element.resource_type().unwrap_or_default().to_owned())
+        };
+        if has_errors(&issues) { Err(issues) } else { Ok(Validated { document, node, kind, warnings: issues }) }
+    }
+
+    fn compiler(&self) -> Compiler<'_> {
+        Compiler { registry: &self.registry, type_index: &self.type_index }
+    }
+
+    /// The full plan of a resource type.
+    fn resource_plan(&self, kind: &str) -> Option<&Profile> {
+        let compile = || self.registry.structure(kind).map(|structure| self.compiler().full(&structure));
+        self.resources.get(kind)?.get_or_init(compile).as_ref()
+    }
+
+    /// The full plan of a type: data type or resource.
+    fn plan(&self, name: &str) -> Option<&Profile> {
+        match self.type_index.get(name) {
+            Some(at) => Some(&self.types[*at]),
+            None => self.resource_plan(name),
+        }
+    }
+
+    /// The full plan of a resource type by its canonical.
+    fn resource_plan_of(&self, url: &str) -> Option<&Profile> {
+        self.registry.type_of(url).and_then(|name| self.resource_plan(name))
+    }
+
+    /// The plan of the elements that only carry an id and extensions: the shadows of primitives.
+    fn element_plan(&self) -> &Profile {
+        &self.types[self.element]
+    }
+
+    /// The sparse plan of a profile; `None` where it is not loaded.
+    pub fn profile(&self, canonical: &str) -> Option<Arc<Profile>> {
+        let url = canonical.split('|').next().unwrap_or(canonical);
+        if let Some(profile) = self.profiles.read().unwrap_or_else(PoisonError::into_inner).get(url) {
+            return Some(Arc::clone(profile));
+        }
+        // Only what the registry has is kept, so made-up claims do not fill the memory.
+        let structure = self.registry.is_profile(url).then(|| self.registry.structure(url)).flatten()?;
+        let profile = Arc::new(self.compiler().sparse(&structure));
+        let mut profiles = self.profiles.write().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(profiles.entry(url.to_owned()).or_insert(profile)))
+    }
+}
+
+impl Validated {
+    pub fn document(&self) -> &Arc<Document> {
+        &self.document
+    }
+
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub fn element(&self) -> Element<'_> {
+        Element::at(&self.document, self.node)
+    }
+
+    /// The resourceType.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    pub fn warnings(&self) -> &[Issue] {
+        &self.warnings
+    }
+}
+
+#[cfg(test)]
+mod tests;

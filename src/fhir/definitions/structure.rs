@@ -1,0 +1,316 @@
+//! A StructureDefinition as rules see it: the snapshot's elements, without prose.
+//!
+//! Read from the tree, whether the text came out of the binary or out of a package. Only snapshots count; a
+//! differential without its snapshot is not a definition that anything can be checked against.
+
+use std::sync::Arc;
+
+use crate::fhir::tree::{Document, Element, NodeId};
+
+/// What a structure defines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StructureKind {
+    Primitive,
+    Complex,
+    Resource,
+    Logical,
+}
+
+impl StructureKind {
+    pub fn parse(code: &str) -> Option<Self> {
+        Some(match code {
+            "primitive-type" => StructureKind::Primitive,
+            "complex-type" => StructureKind::Complex,
+            "resource" => StructureKind::Resource,
+            "logical" => StructureKind::Logical,
+            _ => return None,
+        })
+    }
+}
+
+/// One StructureDefinition.
+#[derive(Clone, Debug)]
+pub struct Structure {
+    pub url: String,
+    pub version: String,
+    pub name: String,
+    /// The type that is defined or constrained.
+    pub type_name: String,
+    pub kind: StructureKind,
+    pub abstract_type: bool,
+    /// Canonical of the base definition; empty at the root of the hierarchy.
+    pub base: String,
+    /// A profile or an extension definition, as opposed to a type of its own.
+    pub is_profile: bool,
+    /// The snapshot, in its order; the first is the root.
+    pub elements: Vec<ElementDefinition>,
+}
+
+/// One element of a snapshot.
+#[derive(Clone, Debug)]
+pub struct ElementDefinition {
+    pub id: String,
+    pub path: String,
+    pub slice_name: Option<String>,
+    pub min: u32,
+    /// `None` is `*`.
+    pub max: Option<u32>,
+    /// Whether the element repeats in the base type, which decides whether JSON writes an array.
+    pub base_repeats: bool,
+    pub types: Vec<TypeReference>,
+    /// Id of the element whose content this one shares, without the `#`.
+    pub content_reference: Option<String>,
+    pub fixed: Option<Literal>,
+    pub pattern: Option<Literal>,
+    pub min_value: Option<Literal>,
+    pub max_value: Option<Literal>,
+    pub max_length: Option<usize>,
+    pub binding: Option<Binding>,
+    pub constraints: Vec<Constraint>,
+    pub slicing: Option<Slicing>,
+    pub is_modifier: bool,
+}
+
+/// A type that an element may have.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TypeReference {
+    pub code: String,
+    pub profiles: Vec<String>,
+    pub targets: Vec<String>,
+}
+
+/// A value inside a definition: `fixed[x]`, `pattern[x]`, `minValue[x]`.
+#[derive(Clone, Debug)]
+pub struct Literal {
+    pub type_name: String,
+    pub document: Arc<Document>,
+    pub node: NodeId,
+}
+
+impl Literal {
+    pub fn element(&self) -> Element<'_> {
+        Element::at(&self.document, self.node)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Strength {
+    Example,
+    Preferred,
+    Extensible,
+    Required,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Binding {
+    pub strength: Strength,
+    pub value_set: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Constraint {
+    pub key: String,
+    pub is_error: bool,
+    pub best_practice: bool,
+    pub human: String,
+    pub expression: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiscriminatorKind {
+    Value,
+    Pattern,
+    Exists,
+    Type,
+    Profile,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Discriminator {
+    pub kind: DiscriminatorKind,
+    pub path: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlicingRules {
+    Open,
+    Closed,
+    OpenAtEnd,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Slicing {
+    pub discriminators: Vec<Discriminator>,
+    pub rules: SlicingRules,
+    pub ordered: bool,
+}
+
+const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
+const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
+const SYSTEM_TYPE: &str = "http://hl7.org/fhirpath/System.";
+
+impl Structure {
+    /// Reads a StructureDefinition; `None` where it lacks a url, a type, a known kind or a snapshot.
+    pub fn read(document: &Arc<Document>, node: NodeId) -> Option<Structure> {
+        let root = Element::at(document, node);
+        let text = |name| root.text_of(name).unwrap_or_default().to_owned();
+        let elements: Vec<ElementDefinition> = root
+            .get("snapshot")?
+            .all("element")
+            .filter_map(|element| ElementDefinition::read(document, element))
+            .collect();
+        let kind = StructureKind::parse(root.text_of("kind")?)?;
+        if elements.is_empty() || root.text_of("url").is_none() || root.text_of("type").is_none() {
+            return None;
+        }
+        Some(Structure {
+            url: text("url"),
+            version: text("version"),
+            name: text("name"),
+            type_name: text("type"),
+            kind,
+            abstract_type: root.text_of("abstract") == Some("true"),
+            base: text("baseDefinition"),
+            is_profile: root.text_of("derivation") == Some("constraint"),
+            elements,
+        })
+    }
+}
+
+impl ElementDefinition {
+    fn read(document: &Arc<Document>, element: Element<'_>) -> Option<ElementDefinition> {
+        let path = element.text_of("path")?.to_owned();
+        let max = element.text_of("max").unwrap_or("*");
+        let base_max = element.get("base").and_then(|base| base.text_of("max")).unwrap_or(max);
+        Some(ElementDefinition {
+            id: element.text_of("id").unwrap_or(&path).to_owned(),
+            slice_name: element.text_of("sliceName").map(str::to_owned),
+            min: element.text_of("min").and_then(|text| text.parse().ok()).unwrap_or(0),
+            max: max.parse().ok(),
+            base_repeats: !matches!(base_max, "0" | "1"),
+            types: element.all("type").filter_map(TypeReference::read).collect(),
+            content_reference: element
+                .text_of("contentReference")
+                .and_then(|text| text.rsplit_once('#'))
+                .map(|(_, id)| id.to_owned()),
+            fixed: Literal::read(document, element, "fixed"),
+            pattern: Literal::read(document, element, "pattern"),
+            min_value: Literal::read(document, element, "minValue"),
+            max_value: Literal::read(document, element, "maxValue"),
+            max_length: element.text_of("maxLength").and_then(|text| text.parse().ok()),
+            binding: element.get("binding").and_then(Binding::read),
+            constraints: element.all("constraint").filter_map(Constraint::read).collect(),
+            slicing: element.get("slicing").map(Slicing::read),
+            is_modifier: element.text_of("isModifier") == Some("true"),
+            path,
+        })
+    }
+
+    /// Last part of the path: the element's own name, `value[x]` for a choice.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('.').next().unwrap_or(&self.path)
+    }
+}
+
+impl TypeReference {
+    fn read(element: Element<'_>) -> Option<TypeReference> {
+        let code = element.text_of("code")?;
+        let code = if code.starts_with(SYSTEM_TYPE) {
+            let said = element.all("extension").find(|each| each.text_of("url") == Some(FHIR_TYPE));
+            let said = said.and_then(|each| each.text_of("valueUrl").or_else(|| each.text_of("valueUri")));
+            said.unwrap_or("string")
+        } else {
+            code
+        };
+        let listed = |name| element.all(name).filter_map(|each| each.text()).map(str::to_owned).collect();
+        Some(TypeReference { code: code.to_owned(), profiles: listed("profile"), targets: listed("targetProfile") })
+    }
+}
+
+impl Literal {
+    fn read(document: &Arc<Document>, element: Element<'_>, prefix: &str) -> Option<Literal> {
+        let node = element.value_node()?;
+        document.children(node).find_map(|member| {
+            let type_name = document.key(member).strip_prefix(prefix)?;
+            let first = type_name.chars().next().filter(char::is_ascii_uppercase)?;
+            let lowered = format!("{}{}", first.to_ascii_lowercase(), &type_name[1..]);
+            let type_name = if is_primitive(&lowered) { lowered } else { type_name.to_owned() };
+            Some(Literal { type_name, document: Arc::clone(document), node: member })
+        })
+    }
+}
+
+/// The primitive types of R4 (§2.24.0.1).
+pub fn is_primitive(name: &str) -> bool {
+    matches!(
+        name,
+        "base64Binary"
+            | "boolean"
+            | "canonical"
+            | "code"
+            | "date"
+            | "dateTime"
+            | "decimal"
+            | "id"
+            | "instant"
+            | "integer"
+            | "markdown"
+            | "oid"
+            | "positiveInt"
+            | "string"
+            | "time"
+            | "unsignedInt"
+            | "uri"
+            | "url"
+            | "uuid"
+            | "xhtml"
+    )
+}
+
+impl Binding {
+    fn read(element: Element<'_>) -> Option<Binding> {
+        let strength = match element.text_of("strength")? {
+            "required" => Strength::Required,
+            "extensible" => Strength::Extensible,
+            "preferred" => Strength::Preferred,
+            _ => Strength::Example,
+        };
+        Some(Binding { strength, value_set: element.text_of("valueSet")?.to_owned() })
+    }
+}
+
+impl Constraint {
+    fn read(element: Element<'_>) -> Option<Constraint> {
+        Some(Constraint {
+            key: element.text_of("key")?.to_owned(),
+            is_error: element.text_of("severity") == Some("error"),
+            best_practice: element.all("extension").any(|each| each.text_of("url") == Some(BEST_PRACTICE)),
+            human: element.text_of("human").unwrap_or_default().to_owned(),
+            expression: element.text_of("expression")?.to_owned(),
+        })
+    }
+}
+
+impl Slicing {
+    fn read(element: Element<'_>) -> Slicing {
+        let discriminators = element.all("discriminator").filter_map(|each| {
+            let kind = match each.text_of("type")? {
+                "pattern" => DiscriminatorKind::Pattern,
+                "exists" => DiscriminatorKind::Exists,
+                "type" => DiscriminatorKind::Type,
+                "profile" => DiscriminatorKind::Profile,
+                _ => DiscriminatorKind::Value,
+            };
+            Some(Discriminator { kind, path: each.text_of("path")?.to_owned() })
+        });
+        Slicing {
+            discriminators: discriminators.collect(),
+            rules: match element.text_of("rules") {
+                Some("closed") => SlicingRules::Closed,
+                Some("openAtEnd") => SlicingRules::OpenAtEnd,
+                _ => SlicingRules::Open,
+            },
+            ordered: element.text_of("ordered") == Some("true"),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Applying a profile: the sparse rules, visited only where the profile says something.
+
+use super::profile::{Node, NodeIndex, Profile, UNBOUNDED};
+use super::rules::{binding, invariant, literal, reference, slicing};
+use super::scope::named;
+use super::walk::Run;
+use crate::fhir::outcome::Id;
+use crate::fhir::tree::Element;
+
+impl<'d> Run<'_, 'd> {
+    /// Applies a profile to an element whose own type has been walked.
+    pub fn apply(&mut self, profile: &Profile, element: Element<'d>) {
+        self.apply_node(profile, 0, element, "");
+    }
+
+    /// Applies one node of a profile, and those below it. `type_name` is the type that a choice's key named.
+    pub fn apply_node(&mut self, profile: &Profile, at: NodeIndex, element: Element<'d>, type_name: &str) {
+        let node = &profile.nodes[at];
+        self.types(node, element, type_name);
+        literal::check(self, node, element);
+        if let Some(bound) = &node.binding {
+            binding::check(self, bound, element);
+        }
+        invariant::check(
+            self,
+            &node.invariants,
+            element,
+            if type_name.is_empty() { &node.type_name } else { type_name },
+        );
+        for child in &node.children {
+            self.apply_child(profile, *child, element);
+        }
+    }
+
+    fn apply_child(&mut self, profile: &Profile, at: NodeIndex, parent: Element<'d>) {
+        let node = &profile.nodes[at];
+        let found = named(parent, &node.name, Some(node.choice));
+        let count = found.len() as u32;
+        if count < node.min {
+            let text = format!("{} is missing; {} asks for at least {}.", node.path, profile.url, node.min);
+            self.missing(Id::CardinalityMin, parent, &node.name, text);
+        }
+        if node.max != UNBOUNDED && count > node.max {
+            let text = format!("{} may stand at most {} times in {}.", node.path, node.max, profile.url);
+            self.missing(Id::CardinalityMax, parent, &node.name, text);
+        }
+        for each in &found {
+            self.enter(each);
+            self.apply_node(profile, at, each.element, each.type_name);
+            self.leave();
+        }
+        if let Some(slices) = &node.slicing {
+            slicing::check(self, profile, node, slices, &found, parent);
+        }
+    }
+
+    fn types(&mut self, node: &Node, element: Element<'d>, type_name: &str) {
+        if node.types.is_empty() {
+            return;
+        }
+        let actual = if type_name.is_empty() { element.resource_type().unwrap_or_default() } else { type_name };
+        let matching = |name: &str| actual.is_empty() || self.validator.registry.subtype_of(actual, name);
+        let Some(rule) = node.types.iter().find(|rule| matching(&rule.name)) else {
+            let types: Vec<&str> = node.types.iter().map(|each| &*each.name).collect();
+            self.issue(Id::TypeMismatch, element, format!("It must be of type {}.", types.join(" or ")));
+            return;
+        };
+        reference::target(self, element, rule);
+        if !rule.profiles.is_empty() && &*rule.name != "Extension" {
+            self.one_of(&rule.profiles, element);
+        }
+    }
+
+    /// One of the profiles must be satisfied. With one, its issues are reported; with more, that none fits.
+    pub fn one_of(&mut self, profiles: &[Box<str>], element: Element<'d>) {
+        let validator = self.validator;
+        if let [canonical] = profiles {
+            if let Some(profile) = validator.profile(canonical) {
+                self.apply(&profile, element);
+            }
+            return;
+        }
+        // An unknown profile among them leaves it open.
+        if profiles.iter().all(|canonical| self.conforms(element, canonical) == Some(false)) {
+            let text = format!("It must satisfy one of the profiles {}.", profiles.join(", "));
+            self.issue(Id::TypeMismatch, element, text);
+        }
+    }
+}

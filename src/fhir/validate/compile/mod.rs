@@ -1,0 +1,61 @@
+//! Definitions become plans: each type's own plan in full, each profile's as the difference from its type.
+//!
+//! Compiling resolves every name once (types, value sets, discriminators, expressions), so that the walk
+//! looks nothing up.
+
+pub mod base;
+pub mod derived;
+pub mod invariants;
+pub mod slices;
+
+use std::collections::HashMap;
+
+use super::profile::{Bound, Node, UNBOUNDED};
+use crate::fhir::definitions::{ElementDefinition, Registry, Strength};
+
+/// What compiling needs to know: the definitions, and where the plans of data types will stand.
+pub struct Compiler<'r> {
+    pub registry: &'r Registry,
+    pub type_index: &'r HashMap<String, usize>,
+}
+
+impl Compiler<'_> {
+    /// The rules of an element that concern its own value, types and invariants left out.
+    fn value_rules(&self, element: &ElementDefinition) -> Node {
+        let name = element.name();
+        Node {
+            name: name.strip_suffix("[x]").unwrap_or(name).into(),
+            path: element.path.as_str().into(),
+            choice: name.ends_with("[x]"),
+            repeats: element.base_repeats,
+            min: element.min,
+            max: element.max.unwrap_or(UNBOUNDED),
+            fixed: element.fixed.clone(),
+            pattern: element.pattern.clone(),
+            min_value: element.min_value.clone(),
+            max_value: element.max_value.clone(),
+            max_length: element.max_length,
+            binding: self.binding(element),
+            ..Node::default()
+        }
+    }
+
+    fn binding(&self, element: &ElementDefinition) -> Option<Bound> {
+        let binding = element.binding.as_ref().filter(|binding| binding.strength >= Strength::Extensible)?;
+        Some(Bound {
+            strength: binding.strength,
+            canonical: binding.value_set.as_str().into(),
+            set: self.registry.value_set(&binding.value_set).cloned(),
+        })
+    }
+
+    /// Names of the resource types that the target profiles constrain; none where any resource will do.
+    fn targets(&self, canonicals: &[String]) -> Vec<Box<str>> {
+        let names: Vec<Box<str>> =
+            canonicals.iter().filter_map(|each| self.registry.type_of(each)).map(Box::from).collect();
+        if names.len() < canonicals.len() || names.iter().any(|name| &**name == "Resource") {
+            return Vec::new();
+        }
+        names
+    }
+}

@@ -1,0 +1,149 @@
+//! Discriminators become tests: what an element must show to belong to a slice (R4 §5.1.0.9).
+//!
+//! A discriminator names a path; the slice's own definition says at that path what is fixed, patterned,
+//! bound, typed or required. Where it says nothing the slice cannot be told apart by it, and the profile is
+//! at fault, not the sender: the slice then takes no element.
+
+use super::Compiler;
+use super::derived::Branch;
+use crate::fhir::definitions::{Discriminator, DiscriminatorKind, Slicing, Strength};
+use crate::fhir::validate::profile::{Step, Test, TestKind};
+
+impl Compiler<'_> {
+    pub(super) fn tests(&self, branches: &[Branch<'_>], slice: usize, definition: &Slicing) -> Vec<Test> {
+        let mut tests: Vec<Test> = Vec::with_capacity(definition.discriminators.len());
+        for discriminator in &definition.discriminators {
+            tests.extend(self.test(branches, slice, discriminator));
+        }
+        tests
+    }
+
+    fn test(&self, branches: &[Branch<'_>], slice: usize, discriminator: &Discriminator) -> Option<Test> {
+        let steps = steps(&discriminator.path);
+        let check = match discriminator.kind {
+            DiscriminatorKind::Type => {
+                let found = branches[descend(branches, slice, &steps)?].element;
+                TestKind::Types(found.types.iter().map(|each| each.code.as_str().into()).collect())
+            }
+            DiscriminatorKind::Profile => {
+                let found = branches[descend(branches, slice, &steps)?].element;
+                let by_reference = steps.last() == Some(&Step::Resolve);
+                let listed =
+                    found.types.iter().flat_map(|each| if by_reference { &each.targets } else { &each.profiles });
+                TestKind::Profile(listed.map(|canonical| canonical.as_str().into()).collect())
+            }
+            DiscriminatorKind::Exists => {
+                let found = branches[descend(branches, slice, &steps)?].element;
+                TestKind::Exists(found.max != Some(0))
+            }
+            DiscriminatorKind::Value | DiscriminatorKind::Pattern => return self.value_test(branches, slice, steps),
+        };
+        Some(Test { path: steps, check })
+    }
+
+    fn value_test(&self, branches: &[Branch<'_>], slice: usize, mut steps: Vec<Step>) -> Option<Test> {
+        if steps.as_slice() == [Step::Child("url".into())] {
+            let profile = branches[slice].element.types.iter().flat_map(|each| &each.profiles).next();
+            if let Some(url) = profile {
+                let url = url.split('|').next().unwrap_or(url);
+                return Some(Test { path: steps, check: TestKind::Url(url.into()) });
+            }
+        }
+        // A pattern above the path discriminates too: the longest stretch of the path that says something counts.
+        loop {
+            if let Some(check) = self.said(branches, slice, &steps) {
+                return Some(Test { path: steps, check });
+            }
+            steps.pop()?;
+        }
+    }
+
+    fn said(&self, branches: &[Branch<'_>], slice: usize, steps: &[Step]) -> Option<TestKind> {
+        let element = branches[descend(branches, slice, steps)?].element;
+        if let Some(fixed) = &element.fixed {
+            return Some(TestKind::Fixed(fixed.clone()));
+        }
+        if let Some(pattern) = &element.pattern {
+            return Some(TestKind::Pattern(pattern.clone()));
+        }
+        let binding = element.binding.as_ref().filter(|binding| binding.strength == Strength::Required)?;
+        Some(TestKind::Member(self.registry.value_set(&binding.value_set)?.clone()))
+    }
+}
+
+/// The definition at the end of a path, going through slices where the element itself says nothing.
+fn descend(branches: &[Branch<'_>], at: usize, steps: &[Step]) -> Option<usize> {
+    let Some((step, rest)) = steps.split_first() else {
+        // A slice without own words may say them through its required slices: BP's `coding` is such a one.
+        return Some(at);
+    };
+    let matches = |candidate: &usize| match step {
+        Step::Child(name) => {
+            let own = branches[*candidate].element.name();
+            own == &**name || own.strip_suffix("[x]") == Some(name)
+        }
+        Step::Extension(url) => {
+            let element = branches[*candidate].element;
+            element.name() == "extension" && element.types.iter().any(|each| each.profiles.iter().any(|p| **p == **url))
+        }
+        Step::OfType(_) | Step::Resolve => false,
+    };
+    if matches!(step, Step::OfType(_) | Step::Resolve) {
+        return descend(branches, at, rest);
+    }
+    let children = branches[at].children.iter().copied();
+    let through_slices = branches[at].slices.iter().flat_map(|slice| branches[*slice].children.iter().copied());
+    let slices_of_children =
+        branches[at].children.iter().flat_map(|child| branches[*child].slices.iter().copied()).collect::<Vec<_>>();
+    let mut candidates: Vec<usize> = children.chain(through_slices).filter(|each| matches(each)).collect();
+    candidates.extend(slices_of_children.into_iter().filter(|each| matches(each)));
+    let says = |end: &usize| {
+        let element = branches[*end].element;
+        element.fixed.is_some() || element.pattern.is_some()
+    };
+    let ends: Vec<usize> = candidates.iter().filter_map(|each| descend(branches, *each, rest)).collect();
+    ends.iter().find(|end| says(end)).or_else(|| ends.first()).copied()
+}
+
+/// `$this`, `code.coding.code`, `extension('url').value`, `item.resolve()`, `value.ofType(Quantity)`.
+fn steps(path: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut rest = path.trim();
+    while !rest.is_empty() {
+        let end = match rest.find(['.', '(']) {
+            Some(at) if rest[at..].starts_with('(') => rest.find(')').map_or(rest.len(), |close| close + 1),
+            Some(at) => at,
+            None => rest.len(),
+        };
+        let (step, after) = rest.split_at(end);
+        rest = after.strip_prefix('.').unwrap_or(after);
+        let argument = || step.split_once('(').map_or("", |(_, inner)| inner.trim_end_matches(')').trim_matches('\''));
+        match step {
+            "$this" => {}
+            "resolve()" => steps.push(Step::Resolve),
+            _ if step.starts_with("extension(") => steps.push(Step::Extension(argument().into())),
+            _ if step.starts_with("ofType(") => steps.push(Step::OfType(argument().into())),
+            name => steps.push(Step::Child(name.into())),
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_steps() {
+        for (path, expected) in [
+            ("$this", ""),
+            ("code.coding.code", "code.coding.code"),
+            ("extension('http://a.b/c').value", "extension('http://a.b/c').value"),
+            ("$this.resolve()", "resolve()"),
+            ("value.ofType(Quantity).code", "value.ofType(Quantity).code"),
+        ] {
+            let shown: Vec<String> = steps(path).iter().map(ToString::to_string).collect();
+            assert_eq!(shown.join("."), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What FHIRPath asks of its host, answered from compiled plans and from the check under way.
+
+use super::profile::{Content, Node, Profile};
+use super::walk::Run;
+use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
+use crate::fhir::terminology::{Membership, membership};
+
+impl Run<'_, '_> {
+    /// The node of a type, or of a part of one: `Quantity`, `Observation.component`.
+    fn node_of(&self, name: &str) -> Option<(&Profile, &Node)> {
+        let head = name.split('.').next().unwrap_or(name);
+        let plan = self.validator.plan(head)?;
+        let node = if head == name { Some(plan.root()) } else { plan.nodes.iter().find(|node| *node.path == *name) };
+        Some((plan, node?))
+    }
+}
+
+impl Host for Run<'_, '_> {
+    fn child<'a>(&'a self, parent: &str, key: &str) -> Option<Child<'a>> {
+        let (plan, node) = self.node_of(parent)?;
+        let found = node.keys.iter().find(|each| *each.text == *key)?;
+        let child = &plan.nodes[node.children[found.child]];
+        let rule = &child.types[found.type_at];
+        let type_name = match rule.content {
+            Content::Inline(at) => &plan.nodes[at].path,
+            _ => &rule.name,
+        };
+        Some(Child { name: &child.name, type_name })
+    }
+
+    fn defines(&self, parent: &str, name: &str) -> Option<bool> {
+        let (plan, node) = self.node_of(parent)?;
+        Some(node.children.iter().any(|child| *plan.nodes[*child].name == *name))
+    }
+
+    fn is_subtype(&self, type_name: &str, ancestor: &str) -> bool {
+        if type_name.contains('.') {
+            return matches!(ancestor, "BackboneElement" | "Element");
+        }
+        type_name != ancestor && self.validator.registry.subtype_of(type_name, ancestor)
+    }
+
+    fn resolve<'a>(&'a self, _from: Focus<'a>, reference: &str) -> Option<Focus<'a>> {
+        Run::resolve(self, reference).map(Focus::resource)
+    }
+
+    fn member_of(&self, value_set: &str, codes: &[Code<'_>]) -> Option<bool> {
+        let set = self.validator.registry.value_set(value_set)?;
+        let mut decided = true;
+        for code in codes {
+            match membership(set, code.system, code.code) {
+                Membership::In => return Some(true),
+                Membership::Unknown => decided = false,
+                Membership::Out => {}
+            }
+        }
+        decided.then_some(false)
+    }
+
+    fn conforms_to(&self, node: Focus<'_>, profile: &str) -> Option<bool> {
+        let url = profile.split('|').next().unwrap_or(profile);
+        if !self.validator.registry.is_profile(url) {
+            let name = self.validator.registry.type_of(url)?;
+            let own = node.fhir_type()?;
+            return Some(self.validator.registry.subtype_of(own, name));
+        }
+        self.conforms(node.element, profile)
+    }
+}

@@ -1,0 +1,316 @@
+//! A compiled profile: what is checked, as a flat table that prints itself.
+//!
+//! Two uses of one shape. A type's own plan is full: it lists every child, and what it does not list does
+//! not exist. A profile's plan is sparse: it holds only what the profile demands beyond its base type, so
+//! that checking a resource against three profiles costs the base once and each difference once. The print
+//! of a sparse plan is a golden file: it shows in a page what a snapshot says in a thousand lines.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::compile::invariants::Invariant;
+use super::rules::primitive::Primitive;
+use crate::fhir::definitions::{Literal, SlicingRules, Strength, ValueSet};
+use crate::fhir::tree::{Kind, write};
+
+/// Index of a node in its profile.
+pub type NodeIndex = usize;
+
+/// A type's plan or a profile's, compiled.
+#[derive(Debug, Default)]
+pub struct Profile {
+    pub url: String,
+    pub type_name: String,
+    /// The first is the root.
+    pub nodes: Vec<Node>,
+}
+
+/// The rules of one element.
+#[derive(Debug, Default)]
+pub struct Node {
+    /// Name of the element without `[x]`.
+    pub name: Box<str>,
+    /// Definition path: `Observation.component.value[x]`.
+    pub path: Box<str>,
+    /// The FHIR type of the element, or its path where it is part of a type; empty for a choice.
+    pub type_name: Box<str>,
+    pub choice: bool,
+    /// Whether JSON writes an array.
+    pub repeats: bool,
+    pub min: u32,
+    /// `u32::MAX` is `*`.
+    pub max: u32,
+    /// Full plan: every type. Sparse plan: the types that are left, empty where nothing is restricted.
+    pub types: Vec<TypeRule>,
+    pub fixed: Option<Literal>,
+    pub pattern: Option<Literal>,
+    pub min_value: Option<Literal>,
+    pub max_value: Option<Literal>,
+    pub max_length: Option<usize>,
+    pub binding: Option<Bound>,
+    pub invariants: Vec<Invariant>,
+    pub slicing: Option<Slices>,
+    pub children: Vec<NodeIndex>,
+    /// JSON keys of the children, in the order of the definition; full plans only.
+    pub keys: Vec<Key>,
+}
+
+pub const UNBOUNDED: u32 = u32::MAX;
+
+/// A JSON key and what it leads to.
+#[derive(Debug)]
+pub struct Key {
+    pub text: Box<str>,
+    /// Position in the parent's `children`.
+    pub child: usize,
+    /// Position in the child's `types`.
+    pub type_at: usize,
+}
+
+/// One allowed type.
+#[derive(Debug, Clone)]
+pub struct TypeRule {
+    pub name: Box<str>,
+    pub content: Content,
+    /// Canonicals of which one must be satisfied; empty where the type itself is enough.
+    pub profiles: Vec<Box<str>>,
+    /// Names of the resource types that a reference may point to; empty where any may.
+    pub targets: Vec<Box<str>>,
+}
+
+/// Where the rules of a value of that type stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    Primitive(Primitive),
+    /// Index into the validator's data types.
+    Complex(usize),
+    /// The children of a node of the same plan.
+    Inline(NodeIndex),
+    /// Any resource.
+    Resource,
+    /// In the type's own plan, which is walked on its own.
+    Elsewhere,
+}
+
+/// A binding with its value set at hand; `None` where the set is not loaded.
+#[derive(Debug)]
+pub struct Bound {
+    pub strength: Strength,
+    pub canonical: Box<str>,
+    pub set: Option<Arc<ValueSet>>,
+}
+
+/// The slicing of an element.
+#[derive(Debug)]
+pub struct Slices {
+    pub rules: SlicingRules,
+    pub ordered: bool,
+    pub slices: Vec<Slice>,
+}
+
+#[derive(Debug)]
+pub struct Slice {
+    pub name: Box<str>,
+    /// All must hold for an element to belong to the slice. Empty: the slice cannot be told apart, and
+    /// nothing belongs to it.
+    pub tests: Vec<Test>,
+    /// The slice's own rules; its cardinality is the slice's.
+    pub node: NodeIndex,
+}
+
+/// What one discriminator asks of an element.
+#[derive(Debug)]
+pub struct Test {
+    pub path: Vec<Step>,
+    pub check: TestKind,
+}
+
+#[derive(Debug)]
+pub enum TestKind {
+    Fixed(Literal),
+    Pattern(Literal),
+    /// The canonical of an extension's definition.
+    Url(Box<str>),
+    Member(Arc<ValueSet>),
+    Exists(bool),
+    Types(Vec<Box<str>>),
+    Profile(Vec<Box<str>>),
+}
+
+/// One step of a discriminator's path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    Child(Box<str>),
+    Extension(Box<str>),
+    OfType(Box<str>),
+    Resolve,
+}
+
+impl Profile {
+    pub fn root(&self) -> &Node {
+        &self.nodes[0]
+    }
+}
+
+impl Node {
+    /// Whether there is nothing that this node asks for.
+    pub fn is_idle(&self) -> bool {
+        self.min == 0
+            && self.max == UNBOUNDED
+            && self.types.is_empty()
+            && self.fixed.is_none()
+            && self.pattern.is_none()
+            && self.min_value.is_none()
+            && self.max_value.is_none()
+            && self.max_length.is_none()
+            && self.binding.is_none()
+            && self.invariants.is_empty()
+            && self.slicing.is_none()
+            && self.children.is_empty()
+    }
+}
+
+/// `Quantity` for `valueQuantity`, `string` for `valueString`: the type that a choice's key names.
+pub fn type_of_suffix(suffix: &str) -> &str {
+    match suffix {
+        "Base64Binary" => "base64Binary",
+        "Boolean" => "boolean",
+        "Canonical" => "canonical",
+        "Code" => "code",
+        "Date" => "date",
+        "DateTime" => "dateTime",
+        "Decimal" => "decimal",
+        "Id" => "id",
+        "Instant" => "instant",
+        "Integer" => "integer",
+        "Markdown" => "markdown",
+        "Oid" => "oid",
+        "PositiveInt" => "positiveInt",
+        "String" => "string",
+        "Time" => "time",
+        "UnsignedInt" => "unsignedInt",
+        "Uri" => "uri",
+        "Url" => "url",
+        "Uuid" => "uuid",
+        other => other,
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "profile {} on {}", self.url, self.type_name)?;
+        self.print(formatter, 0, 1, &self.type_name)
+    }
+}
+
+impl Profile {
+    fn print(&self, formatter: &mut fmt::Formatter<'_>, at: NodeIndex, depth: usize, label: &str) -> fmt::Result {
+        let node = &self.nodes[at];
+        let indent = "  ".repeat(depth);
+        write!(formatter, "{indent}{label}")?;
+        if node.min > 0 || node.max != UNBOUNDED {
+            let max = if node.max == UNBOUNDED { "*".to_owned() } else { node.max.to_string() };
+            write!(formatter, " {}..{max}", node.min)?;
+        }
+        if !node.types.is_empty() {
+            let types: Vec<String> = node.types.iter().map(ToString::to_string).collect();
+            write!(formatter, " {}", types.join(" or "))?;
+        }
+        writeln!(formatter)?;
+        node.print_values(formatter, &format!("{indent}  "))?;
+        for child in &node.children {
+            self.print(formatter, *child, depth + 1, &format!(".{}", label_of(&self.nodes[*child])))?;
+        }
+        if let Some(slicing) = &node.slicing {
+            let order = if slicing.ordered { ", ordered" } else { "" };
+            writeln!(formatter, "{indent}  sliced {:?}{order}", slicing.rules)?;
+            for slice in &slicing.slices {
+                for test in &slice.tests {
+                    writeln!(formatter, "{indent}  : {} if {test}", slice.name)?;
+                }
+                self.print(formatter, slice.node, depth + 2, &format!(":{}", slice.name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    fn print_values(&self, formatter: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        let literals = [
+            ("fixed", &self.fixed),
+            ("pattern", &self.pattern),
+            ("at least", &self.min_value),
+            ("at most", &self.max_value),
+        ];
+        for (word, literal) in literals {
+            if let Some(literal) = literal {
+                writeln!(formatter, "{indent}{word} {}", shown(literal))?;
+            }
+        }
+        if let Some(length) = self.max_length {
+            writeln!(formatter, "{indent}at most {length} characters")?;
+        }
+        if let Some(binding) = &self.binding {
+            let known = if binding.set.is_some() { "" } else { " (not loaded)" };
+            writeln!(formatter, "{indent}{:?} binding {}{known}", binding.strength, binding.canonical)?;
+        }
+        for invariant in &self.invariants {
+            writeln!(formatter, "{indent}{invariant}")?;
+        }
+        Ok(())
+    }
+}
+
+fn label_of(node: &Node) -> String {
+    format!("{}{}", node.name, if node.choice { "[x]" } else { "" })
+}
+
+/// A definition's value on one line.
+pub fn shown(literal: &Literal) -> String {
+    match literal.document.kind(literal.node) {
+        Kind::Object | Kind::Array => write::compact(&literal.document, literal.node),
+        _ => format!("'{}'", literal.document.value(literal.node)),
+    }
+}
+
+impl fmt::Display for TypeRule {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)?;
+        if !self.profiles.is_empty() {
+            write!(formatter, " as {}", self.profiles.join(" or "))?;
+        }
+        if !self.targets.is_empty() {
+            write!(formatter, "({})", self.targets.join(" | "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path: Vec<String> = self.path.iter().map(ToString::to_string).collect();
+        let path = if path.is_empty() { "$this".to_owned() } else { path.join(".") };
+        match &self.check {
+            TestKind::Fixed(literal) => write!(formatter, "{path} = {}", shown(literal)),
+            TestKind::Pattern(literal) => write!(formatter, "{path} ~ {}", shown(literal)),
+            TestKind::Url(url) => write!(formatter, "{path} = '{url}'"),
+            TestKind::Member(set) => write!(formatter, "{path} in {}", set.url),
+            TestKind::Exists(true) => write!(formatter, "{path} exists"),
+            TestKind::Exists(false) => write!(formatter, "{path} is absent"),
+            TestKind::Types(types) => write!(formatter, "{path} is {}", types.join(" or ")),
+            TestKind::Profile(profiles) => write!(formatter, "{path} conforms to {}", profiles.join(" or ")),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Child(name) => formatter.write_str(name),
+            Step::Extension(url) => write!(formatter, "extension('{url}')"),
+            Step::OfType(name) => write!(formatter, "ofType({name})"),
+            Step::Resolve => formatter.write_str("resolve()"),
+        }
+    }
+}

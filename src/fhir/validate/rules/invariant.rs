@@ -1,0 +1,184 @@
+//! Invariants: the rules that definitions state as expressions, run on an element.
+//!
+//! The native forms are recognised by their exact text, so that a profile which reuses a key for other words
+//! gets its own words. They decide as the expression would, or more kindly where partial dates leave it open.
+
+use std::collections::HashSet;
+
+use super::super::compile::invariants::{Check, Invariant};
+use super::super::walk::Run;
+use crate::fhir::fhirpath::{Context, Expression, Node};
+use crate::fhir::outcome::Id;
+use crate::fhir::tree::time::Moment;
+use crate::fhir::tree::{Document, Element, Kind, NodeId};
+
+/// Whether an element satisfies a rule, decided without FHIRPath.
+pub type Native = fn(Element<'_>) -> bool;
+
+/// Runs the invariants that stand on an element. `type_name` is its type, or its path inside a type.
+pub fn check<'d>(run: &mut Run<'_, 'd>, invariants: &[Invariant], element: Element<'d>, type_name: &str) {
+    for invariant in invariants {
+        let holds = match &invariant.check {
+            Check::Native(native) => Some(native(element)),
+            Check::Elsewhere => Some(true),
+            Check::Expression(expression) => evaluate(run, expression, element, type_name),
+            Check::Undecided => None,
+        };
+        let key = &invariant.key;
+        match holds {
+            Some(true) => {}
+            Some(false) if invariant.is_narrative => {
+                let text = "The narrative is not the plain XHTML that is allowed, or it says nothing.";
+                run.issue(Id::NarrativeInvalid, element, text.to_owned());
+            }
+            Some(false) => {
+                let id = if invariant.is_error { Id::Invariant } else { Id::InvariantWarning };
+                run.issue(id, element, format!("{key}: {}", invariant.human));
+            }
+            None => run.issue(Id::InvariantUndecided, element, format!("{key} could not be evaluated.")),
+        }
+    }
+}
+
+fn evaluate<'d>(run: &Run<'_, 'd>, expression: &Expression, element: Element<'d>, type_name: &str) -> Option<bool> {
+    let resource = Node::resource(run.scope.resource);
+    let root = Node::resource(run.scope.container);
+    let context = Context { root, ..Context::new(run, resource) };
+    let type_name = (!type_name.is_empty()).then_some(type_name);
+    expression.holds(&context, Node { element, type_name }).ok()
+}
+
+/// The native form of an expression.
+pub fn native(expression: &str) -> Option<Native> {
+    Some(match expression {
+        "extension.exists() != value.exists()" => |element| element.get("extension").is_some() != has_value(element),
+        "contained.contained.empty()" => |element| element.all("contained").all(|each| each.get("contained").is_none()),
+        DOM_3 => is_every_contained_used,
+        "(type = 'history') or entry.where(fullUrl.exists()).select(fullUrl&resource.meta.versionId).isDistinct()" => {
+            is_every_entry_distinct
+        }
+        "contained.meta.versionId.empty() and contained.meta.lastUpdated.empty()" => |element| {
+            element
+                .all("contained")
+                .filter_map(|each| each.get("meta"))
+                .all(|meta| meta.get("versionId").is_none() && meta.get("lastUpdated").is_none())
+        },
+        "contained.meta.security.empty()" => |element| {
+            element.all("contained").filter_map(|each| each.get("meta")).all(|meta| meta.get("security").is_none())
+        },
+        "start.hasValue().not() or end.hasValue().not() or (start <= end)" => is_period_in_order,
+        "code.empty() or system.exists()" => |element| element.get("code").is_none() || element.get("system").is_some(),
+        "value.empty() or system.exists()" => {
+            |element| element.get("value").is_none() || element.get("system").is_some()
+        }
+        "data.empty() or contentType.exists()" => {
+            |element| element.get("data").is_none() || element.get("contentType").is_some()
+        }
+        "comparator.empty()" => |element| element.get("comparator").is_none(),
+        "low.exists() or high.exists() or text.exists()" => {
+            |element| ["low", "high", "text"].iter().any(|name| element.get(name).is_some())
+        }
+        "dataAbsentReason.empty() or value.empty()" => {
+            |element| element.get("dataAbsentReason").is_none() || !has_value(element)
+        }
+        "value.empty() or component.code.where(coding.intersect(%resource.code.coding).exists()).empty()" => {
+            has_no_component_of_own_code
+        }
+        "($this as dateTime).toString().length() >= 8" => {
+            |element| element.string().is_none_or(|text| text.chars().count() >= 8)
+        }
+        "(component.empty() and hasMember.empty()) implies (dataAbsentReason.exists() or value.exists())" => {
+            |element| {
+                ["component", "hasMember", "dataAbsentReason"].iter().any(|name| element.get(name).is_some())
+                    || has_value(element)
+            }
+        }
+        "value.exists() or dataAbsentReason.exists()" => {
+            |element| has_value(element) || element.get("dataAbsentReason").is_some()
+        }
+        _ => return None,
+    })
+}
+
+const DOM_3: &str = "contained.where((('#'+id in (%resource.descendants().reference | \
+    %resource.descendants().as(canonical) | %resource.descendants().as(uri) | %resource.descendants().as(url))) or \
+    descendants().where(reference = '#').exists() or descendants().where(as(canonical) = '#').exists() or \
+    descendants().where(as(canonical) = '#').exists()).not()).trace('unmatched', id).empty()";
+
+/// Any variant of `value[x]`.
+fn has_value(element: Element<'_>) -> bool {
+    let Some(node) = element.value_node() else { return false };
+    let document = element.document();
+    document.children(node).any(|member| {
+        let key = document.key(member);
+        let key = key.strip_prefix('_').unwrap_or(key);
+        key.strip_prefix("value").is_some_and(|suffix| suffix.starts_with(|first: char| first.is_ascii_uppercase()))
+    })
+}
+
+/// A contained resource is pointed to from the resource around it, or points back to it (dom-3).
+fn is_every_contained_used(element: Element<'_>) -> bool {
+    if element.get("contained").is_none() {
+        return true;
+    }
+    let mut targets = HashSet::new();
+    local_references(element.document(), element.node(), &mut targets);
+    element.all("contained").all(|contained| {
+        let points_back = || {
+            let mut own = HashSet::new();
+            local_references(contained.document(), contained.node(), &mut own);
+            own.contains("")
+        };
+        contained.text_of("id").is_some_and(|id| targets.contains(id)) || points_back()
+    })
+}
+
+/// What the texts that begin with `#` point to.
+fn local_references<'d>(document: &'d Document, node: NodeId, targets: &mut HashSet<&'d str>) {
+    match document.kind(node) {
+        Kind::String => targets.extend(document.value(node).strip_prefix('#')),
+        Kind::Object | Kind::Array => {
+            document.children(node).for_each(|child| local_references(document, child, targets));
+        }
+        _ => {}
+    }
+}
+
+/// Entries of one fullUrl are versions of one resource (bdl-7).
+fn is_every_entry_distinct(bundle: Element<'_>) -> bool {
+    if bundle.text_of("type") == Some("history") {
+        return true;
+    }
+    let mut seen = HashSet::new();
+    bundle.all("entry").all(|entry| {
+        let version = || entry.get("resource")?.get("meta")?.text_of("versionId");
+        entry.text_of("fullUrl").is_none_or(|url| seen.insert((url, version())))
+    })
+}
+
+/// The end of a period does not lie before its start, as far as their precision tells (per-1).
+fn is_period_in_order(element: Element<'_>) -> bool {
+    let moment = |name| element.text_of(name).and_then(Moment::parse);
+    match (moment("start"), moment("end")) {
+        (Some(start), Some(end)) => start.interval_ms().0 < end.interval_ms().1,
+        _ => true,
+    }
+}
+
+/// A panel with its own value does not repeat its code in a component (obs-7).
+fn has_no_component_of_own_code(element: Element<'_>) -> bool {
+    if !has_value(element) {
+        return true;
+    }
+    if element.get("component").is_none() {
+        return true;
+    }
+    let codings = |element: Element<'_>| -> HashSet<[Option<String>; 3]> {
+        let codings = element.get("code").into_iter().flat_map(|code| code.all("coding").collect::<Vec<_>>());
+        codings
+            .map(|coding| ["system", "code", "version"].map(|name| coding.text_of(name).map(str::to_owned)))
+            .collect()
+    };
+    let own = codings(element);
+    element.all("component").all(|component| codings(component).is_disjoint(&own))
+}

@@ -1,0 +1,12 @@
+//! The rules, one file each: what an element must satisfy, and the words that say so.
+
+pub mod binding;
+pub mod bundle;
+pub mod extension;
+pub mod invariant;
+pub mod literal;
+pub mod primitive;
+pub mod quantity;
+pub mod reference;
+pub mod slicing;
+pub mod vital_signs;

@@ -1,0 +1,508 @@
+//! The walk: a resource against the full plan of its type, element by element, in the order sent.
+//!
+//! One pass finds unknown properties, wrong shapes, empties, counts and formats, and calls the rules that
+//! stand on an element. Profiles are applied after their base, by `apply`. The walk stops reporting at a
+//! bound, since the sender of a thousand mistakes needs no list of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule};
+use super::rules::{
+    binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
+};
+use super::scope::{Entries, Found, Scope};
+use super::trail::Trail;
+use super::{CodeQuestion, Report, Validator, measures};
+use crate::fhir::outcome::{Id, Issue, Severity};
+use crate::fhir::tree::{Element, Kind, NodeId};
+
+/// More errors than this are not listed, nor more warnings. They are counted apart, so that no flood of warnings
+/// hides an error.
+const MAX_ISSUES: usize = 100;
+
+/// Resources inside resources, deeper than this, are refused.
+const MAX_NESTED: usize = 16;
+
+/// One check under way.
+pub struct Run<'v, 'd> {
+    pub validator: &'v Validator,
+    pub trail: Trail<'d>,
+    pub scope: Scope<'d>,
+    pub report: Report,
+    bundles: Vec<Arc<Entries<'d>>>,
+    contained: Vec<Arc<HashMap<&'d str, Element<'d>>>>,
+    counts: Vec<u32>,
+    nested: usize,
+}
+
+impl<'v, 'd> Run<'v, 'd> {
+    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<Element<'d>>) -> Self {
+        let bundles: Vec<Arc<Entries<'d>>> = bundle.map(|each| Arc::new(Entries::new(each))).into_iter().collect();
+        let bundle = bundles.len().checked_sub(1);
+        let scope = Scope { resource: root, container: root, contained: None, bundle };
+        let location = if location.is_empty() { root.resource_type().unwrap_or_default() } else { location };
+        let mut run = Run {
+            validator,
+            trail: Trail::new(location),
+            scope,
+            report: Report::default(),
+            bundles,
+            contained: Vec::new(),
+            counts: Vec::with_capacity(128),
+            nested: 0,
+        };
+        run.enclose(root);
+        run
+    }
+
+    /// Checks a resource against its type, the profiles that it claims and is given, and what its code asks.
+    pub fn resource(&mut self, element: Element<'d>, profiles: &[&str]) {
+        let validator = self.validator;
+        let Some(kind) = element.resource_type() else {
+            self.issue(Id::ResourceTypeMissing, element, "The resource does not say its resourceType.".to_owned());
+            return;
+        };
+        let Some(plan) = validator.resource_plan(kind) else {
+            let text = "The resourceType is none of FHIR R4 (4.0.1).";
+            self.issue(Id::ResourceTypeUnknown, element, text.to_owned());
+            return;
+        };
+        if kind == "Bundle" {
+            bundle::check_links(self, element);
+            self.bundles.push(Arc::new(Entries::new(element)));
+            self.scope.bundle = Some(self.bundles.len() - 1);
+        }
+        self.object(element, plan, 0);
+        if element.get("implicitRules").is_some() {
+            let text = "Rules beyond the standard are claimed, and they are not known here.";
+            self.issue(Id::ImplicitRulesUnknown, element, text.to_owned());
+        }
+        self.profiles(element, kind, profiles);
+        if kind == "Observation" {
+            measures::check(self, element);
+        }
+    }
+
+    fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
+        let validator = self.validator;
+        let by_code = (kind == "Observation").then(|| vital_signs::profile(element)).flatten();
+        let claimed: Vec<Element<'d>> =
+            element.get("meta").map(|meta| meta.all("profile").collect()).unwrap_or_default();
+        let mut applied: Vec<&str> = Vec::new();
+        let claims = claimed.iter().filter_map(|each| Some((each.string()?, Some(*each))));
+        let others = given.iter().copied().chain(by_code).map(|canonical| (canonical, None));
+        for (canonical, claim) in claims.chain(others) {
+            let url = canonical.split('|').next().unwrap_or(canonical);
+            if applied.contains(&url) {
+                continue;
+            }
+            applied.push(url);
+            match validator.profile(canonical) {
+                Some(profile) if validator.registry.subtype_of(kind, &profile.type_name) => {
+                    self.apply(&profile, element);
+                }
+                Some(profile) => {
+                    let text = format!("The profile {url} is one of {}, not of this type.", profile.type_name);
+                    self.issue(Id::TypeMismatch, claim.unwrap_or(element), text);
+                }
+                None if validator.resource_plan_of(url).is_some() => {}
+                None => {
+                    let text = "The profile is not loaded here; the resource was not checked against it.";
+                    self.issue(Id::ProfileUnknown, claim.unwrap_or(element), text.to_owned());
+                }
+            }
+        }
+    }
+
+    /// A resource inside another one: contained, or an entry's.
+    fn inner(&mut self, element: Element<'d>, is_contained: bool) {
+        if self.nested >= MAX_NESTED {
+            let text = format!("Resources stand inside each other more than {MAX_NESTED} deep.");
+            self.issue(Id::JsonTooDeep, element, text);
+            return;
+        }
+        let outer = self.scope;
+        self.scope.resource = element;
+        if !is_contained {
+            self.enclose(element);
+        }
+        self.nested += 1;
+        self.resource(element, &[]);
+        self.nested -= 1;
+        self.scope = outer;
+    }
+
+    /// The members of an object against the children of a node.
+    pub fn object(&mut self, element: Element<'d>, plan: &'v Profile, at: NodeIndex) {
+        let node = &plan.nodes[at];
+        let document = element.document();
+        // A primitive's extensions stand in its shadow; everything else in the value.
+        let holder = element.value_node().filter(|holder| document.kind(*holder) == Kind::Object);
+        let Some(holder) = holder.or(element.shadow_node()) else { return };
+        let base = self.counts.len();
+        self.counts.resize(base + node.children.len(), 0);
+        let has_shadows = document.children(holder).any(|member| document.key(member).starts_with('_'));
+        let mut hint = 0;
+        let mut is_empty = true;
+        for member in document.children(holder) {
+            is_empty = false;
+            let key = document.key(member);
+            if at == 0 && key == "resourceType" {
+                continue;
+            }
+            match find(&node.keys, key, &mut hint) {
+                Some(found) => self.member(element, member, key, plan, node, found, base, has_shadows),
+                None => self.stray(element, member, key, plan, node, base),
+            }
+        }
+        if is_empty {
+            self.issue(Id::ElementEmpty, element, "The object is empty.".to_owned());
+        }
+        for (child, index) in node.children.iter().enumerate() {
+            let (child, count) = (&plan.nodes[*index], self.counts[base + child]);
+            if count < child.min {
+                let name = &child.name;
+                let text = format!("{}.{name} is missing; at least {} must be sent.", node.path, child.min);
+                self.missing(Id::CardinalityMin, element, name, text);
+            }
+            if count > child.max {
+                let text = format!("{}.{} may stand at most {} times.", node.path, child.name, child.max);
+                self.missing(Id::CardinalityMax, element, &child.name, text);
+            }
+        }
+        self.counts.truncate(base);
+        invariant::check(self, &node.invariants, element, &node.path);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one inner loop; a struct for it would be built per property")]
+    fn member(
+        &mut self,
+        parent: Element<'d>,
+        member: NodeId,
+        key: &'d str,
+        plan: &'v Profile,
+        node: &'v Node,
+        found: &'v Key,
+        base: usize,
+        has_shadows: bool,
+    ) {
+        let document = parent.document();
+        let child = &plan.nodes[node.children[found.child]];
+        let rule = &child.types[found.type_at];
+        let name = child.name.len();
+        if self.counts[base + found.child] > 0 {
+            self.trail.push(key, key.len(), None);
+            let text = format!("{}[x] stands twice with different types.", child.name);
+            self.issue(Id::ChoiceRepeated, Element::at(document, member), text);
+            self.trail.pop();
+            return;
+        }
+        let is_array = document.kind(member) == Kind::Array;
+        if is_array != child.repeats {
+            self.trail.push(key, name, None);
+            let expected = if child.repeats { "an array" } else { "a single value, not an array" };
+            self.issue(Id::ElementShape, Element::at(document, member), format!("It must be {expected}."));
+            self.trail.pop();
+            self.counts[base + found.child] += 1;
+            return;
+        }
+        let mut count = 0;
+        if has_shadows {
+            for (index, element) in parent.all(key).enumerate() {
+                count += 1;
+                self.item(element, key, name, is_array.then_some(index as u32), plan, child, rule);
+            }
+            if is_array && count > 0 && count < places(parent, member, key) {
+                self.trail.push(key, name, None);
+                let text = "A place of the array stands for nothing: neither a value nor its underscore twin is there.";
+                self.issue(Id::ElementEmpty, Element::at(document, member), text.to_owned());
+                self.trail.pop();
+            }
+        } else if is_array {
+            for (index, item) in document.children(member).enumerate() {
+                count += 1;
+                self.item(Element::at(document, item), key, name, Some(index as u32), plan, child, rule);
+            }
+        } else {
+            count = 1;
+            self.item(Element::at(document, member), key, name, None, plan, child, rule);
+        }
+        if count == 0 {
+            self.trail.push(key, name, None);
+            self.issue(Id::ElementEmpty, Element::at(document, member), "The array is empty.".to_owned());
+            self.trail.pop();
+        }
+        self.counts[base + found.child] += count;
+    }
+
+    /// A property that is no child: a primitive's shadow, or unknown.
+    fn stray(
+        &mut self,
+        parent: Element<'d>,
+        member: NodeId,
+        key: &'d str,
+        plan: &'v Profile,
+        node: &'v Node,
+        base: usize,
+    ) {
+        let document = parent.document();
+        let here = Element::at(document, member);
+        let shadowed =
+            key.strip_prefix('_').and_then(|name| Some((name, node.keys.iter().find(|key| *key.text == *name)?)));
+        if let Some((name, found)) = shadowed {
+            let child = &plan.nodes[node.children[found.child]];
+            let rule = &child.types[found.type_at];
+            // Ids are attributes by nature and carry no extensions (R4 §2.26.4).
+            let is_primitive = matches!(rule.content, Content::Primitive(_)) && name != "id";
+            let is_array = document.kind(member) == Kind::Array;
+            if !is_primitive || is_array != child.repeats || document.kind(member) == Kind::String {
+                self.trail.push(key, key.len(), None);
+                let text = "Only a primitive other than an id has an underscore property, shaped like its own.";
+                self.issue(Id::ElementShape, here, text.to_owned());
+                self.trail.pop();
+                return;
+            }
+            // A value beside it was or will be walked together with it.
+            let holder = parent.value_node().unwrap_or(NodeId::ROOT);
+            if document.member(holder, name).is_some() {
+                return;
+            }
+            for (index, element) in parent.all(name).enumerate() {
+                self.counts[base + found.child] += 1;
+                self.item(element, name, child.name.len(), is_array.then_some(index as u32), plan, child, rule);
+            }
+            return;
+        }
+        let choice = node.children.iter().map(|index| &plan.nodes[*index]).find(|child| {
+            child.choice
+                && key
+                    .strip_prefix(&*child.name)
+                    .is_some_and(|suffix| self.validator.registry.is_type(super::profile::type_of_suffix(suffix)))
+        });
+        self.trail.push(key, key.len(), None);
+        if let Some(child) = choice {
+            let types: Vec<&str> = child.types.iter().map(|each| &*each.name).collect();
+            let text = format!("{}[x] must be of type {}.", child.name, types.join(", "));
+            self.issue(Id::TypeMismatch, here, text);
+        } else {
+            let text = format!("{} has no such property.", node.path);
+            self.issue(Id::ElementUnknown, here, text);
+        }
+        self.trail.pop();
+    }
+
+    /// One element: its content by type, then the rules that stand on it.
+    #[expect(clippy::too_many_arguments, reason = "the one inner loop; a struct for it would be built per element")]
+    fn item(
+        &mut self,
+        element: Element<'d>,
+        key: &'d str,
+        name: usize,
+        index: Option<u32>,
+        plan: &'v Profile,
+        node: &'v Node,
+        rule: &'v TypeRule,
+    ) {
+        self.trail.push(key, name, index);
+        let fits = match rule.content {
+            Content::Primitive(primitive) => self.primitive(element, primitive),
+            Content::Complex(_) | Content::Inline(_) | Content::Resource if !element.is_object() => {
+                let id = if element.kind().is_none() { Id::ElementEmpty } else { Id::ElementShape };
+                self.issue(id, element, "It must be an object.".to_owned());
+                false
+            }
+            Content::Complex(at) => {
+                let validator = self.validator;
+                self.object(element, &validator.types[at], 0);
+                self.typed(element, key, rule);
+                true
+            }
+            Content::Inline(at) => {
+                self.object(element, plan, at);
+                if &*node.path == "Bundle.entry" {
+                    bundle::check_entry(self, element);
+                }
+                true
+            }
+            Content::Resource => {
+                self.inner(element, key == "contained");
+                true
+            }
+            Content::Elsewhere => true,
+        };
+        if fits {
+            self.standing(element, node, rule);
+        }
+        self.trail.pop();
+    }
+
+    /// The rules of the element's own definition, as opposed to those of its type.
+    fn standing(&mut self, element: Element<'d>, node: &'v Node, rule: &'v TypeRule) {
+        literal::check(self, node, element);
+        if let Some(bound) = &node.binding {
+            binding::check(self, bound, element);
+        }
+        if !matches!(rule.content, Content::Inline(_)) {
+            let is_resource = rule.content == Content::Resource;
+            let type_name = if is_resource { element.resource_type().unwrap_or_default() } else { &rule.name };
+            invariant::check(self, &node.invariants, element, type_name);
+        }
+        reference::target(self, element, rule);
+        if !rule.profiles.is_empty() && &*rule.name != "Extension" {
+            self.one_of(&rule.profiles, element);
+        }
+    }
+
+    /// What a data type asks beyond its own plan.
+    fn typed(&mut self, element: Element<'d>, key: &str, rule: &TypeRule) {
+        match &*rule.name {
+            "Extension" => extension::check(self, element, key == "modifierExtension"),
+            "Reference" => reference::check(self, element),
+            "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
+            _ => {}
+        }
+    }
+
+    fn primitive(&mut self, element: Element<'d>, primitive: Primitive) -> bool {
+        let document = element.document();
+        if let Some(shadow) = element.shadow_node() {
+            if document.kind(shadow) == Kind::Object {
+                let validator = self.validator;
+                self.object(Element::at(document, shadow), validator.element_plan(), 0);
+            } else {
+                self.issue(Id::ElementShape, element, "The underscore property must be an object.".to_owned());
+            }
+        }
+        let Some(kind) = element.kind() else {
+            if element.shadow_node().is_none() {
+                self.issue(Id::ElementEmpty, element, "A null stands for nothing and must be left out.".to_owned());
+            }
+            return false;
+        };
+        if !primitive.takes(kind) {
+            self.issue(Id::ElementShape, element, format!("It must be {}.", primitive.json()));
+            return false;
+        }
+        let text = document.value(element.node());
+        if text.is_empty() {
+            self.issue(Id::ElementEmpty, element, "The text is empty.".to_owned());
+            return false;
+        }
+        if let Some(expected) = primitive.expects(text) {
+            self.issue(Id::PrimitiveFormat, element, format!("It must be {expected}."));
+            return false;
+        }
+        true
+    }
+
+    pub fn enter(&mut self, found: &Found<'d>) {
+        self.trail.push(found.key, found.name, found.index);
+    }
+
+    pub fn leave(&mut self) {
+        self.trail.pop();
+    }
+
+    pub fn issue(&mut self, id: Id, element: Element<'d>, text: String) {
+        if self.has_room(id) {
+            self.add(Issue::new(id, self.trail.expression(), text).at(element.position()));
+        }
+    }
+
+    /// An issue about a child that is absent or too many: it has the parent's position and its own path.
+    pub fn missing(&mut self, id: Id, parent: Element<'d>, name: &str, text: String) {
+        if self.has_room(id) {
+            self.add(Issue::new(id, self.trail.expression_of(name), text).at(parent.position()));
+        }
+    }
+
+    fn has_room(&self, id: Id) -> bool {
+        let is_error = id.entry().severity <= Severity::Error;
+        self.report.issues.iter().filter(|issue| issue.is_error() == is_error).count() < MAX_ISSUES
+    }
+
+    /// Two profiles may say the same of an element; once is enough.
+    fn add(&mut self, issue: Issue) {
+        if !self.report.issues.contains(&issue) {
+            self.report.issues.push(issue);
+        }
+    }
+
+    pub fn ask(&mut self, question: CodeQuestion) {
+        if self.report.open.len() < MAX_ISSUES && !self.report.open.contains(&question) {
+            self.report.open.push(question);
+        }
+    }
+
+    /// Makes a resource the one that contained ones are looked up in.
+    fn enclose(&mut self, container: Element<'d>) {
+        self.scope.container = container;
+        self.scope.contained = container.get("contained").is_some().then(|| {
+            let contained = container.all("contained");
+            let by_id = contained.filter_map(|each| Some((each.text_of("id")?, each))).collect();
+            self.contained.push(Arc::new(by_id));
+            self.contained.len() - 1
+        });
+    }
+
+    pub fn contained(&self, id: &str) -> Option<Element<'d>> {
+        self.contained[self.scope.contained?].get(id).copied()
+    }
+
+    pub fn in_bundle(&self) -> bool {
+        self.scope.bundle.is_some()
+    }
+
+    pub fn entry(&self, reference: &str) -> Option<Element<'d>> {
+        self.bundles[self.scope.bundle?].get(reference)
+    }
+
+    /// The resource that a reference points to, if it is in the message.
+    pub fn resolve(&self, reference: &str) -> Option<Element<'d>> {
+        match reference.strip_prefix('#') {
+            Some("") => Some(self.scope.container),
+            Some(id) => self.contained(id),
+            None => self.entry(reference),
+        }
+    }
+
+    /// Whether an element satisfies a profile; `None` where the profile is not known.
+    pub fn conforms(&self, element: Element<'d>, canonical: &str) -> Option<bool> {
+        if self.nested >= MAX_NESTED {
+            return None;
+        }
+        let profile = self.validator.profile(canonical)?;
+        let mut run = Run {
+            validator: self.validator,
+            trail: Trail::new(""),
+            scope: self.scope,
+            report: Report::default(),
+            bundles: self.bundles.clone(),
+            contained: self.contained.clone(),
+            counts: Vec::new(),
+            nested: self.nested + 1,
+        };
+        run.apply(&profile, element);
+        Some(!crate::fhir::outcome::has_errors(&run.report.issues))
+    }
+}
+
+/// How long the arrays of a repeating primitive and of its underscore twin are, the longer counting.
+fn places(parent: Element<'_>, member: NodeId, key: &str) -> u32 {
+    let document = parent.document();
+    let twin = parent.value_node().into_iter().flat_map(|holder| document.children(holder));
+    let twin = twin.filter(|each| document.key(*each).strip_prefix('_') == Some(key));
+    let lengths = twin.chain([member]).map(|array| document.children(array).count());
+    lengths.max().unwrap_or(0) as u32
+}
+
+/// The key of a property. Properties mostly come in the definition's order, so the search goes on from the last.
+fn find<'p>(keys: &'p [Key], key: &str, hint: &mut usize) -> Option<&'p Key> {
+    let (before, after) = keys.split_at(*hint);
+    if let Some(at) = after.iter().position(|each| *each.text == *key) {
+        *hint += at + 1;
+        return Some(&after[at]);
+    }
+    before.iter().find(|each| *each.text == *key)
+}
