@@ -1,0 +1,52 @@
+//! Compact JSON written front to back. An audit event is written for every request, and a tree of values built
+//! only to be printed would cost several times the printing.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// JSON text in the making; a comma goes before each member or item that is not the first of its parent.
+pub(super) struct Text {
+    out: String,
+}
+
+impl Text {
+    pub fn new() -> Self {
+        Text { out: String::with_capacity(2048) }
+    }
+
+    /// Literal JSON, or the part of it that never changes.
+    pub fn raw(&mut self, json: &str) -> &mut Self {
+        if !self.out.ends_with(['{', '[', ':']) && !self.out.is_empty() && !json.starts_with(['}', ']']) {
+            self.out.push(',');
+        }
+        self.out.push_str(json);
+        self
+    }
+
+    /// A value, escaped.
+    pub fn value(&mut self, text: &str) -> &mut Self {
+        let escaped = serde_json::to_string(text).expect("a string always serializes");
+        self.out.push_str(&escaped);
+        self
+    }
+
+    /// A member with a string value; `name` is a literal of ours.
+    pub fn member(&mut self, name: &str, text: &str) -> &mut Self {
+        self.raw("\"");
+        self.out.push_str(name);
+        self.out.push_str("\":");
+        self.value(text)
+    }
+
+    pub fn base64_member(&mut self, name: &str, text: &str) -> &mut Self {
+        self.member(name, &STANDARD.encode(text))
+    }
+
+    pub fn coding(&mut self, system: &str, code: &str) -> &mut Self {
+        self.raw("{").member("system", system).member("code", code).raw("}")
+    }
+
+    pub fn finish(self) -> String {
+        self.out
+    }
+}

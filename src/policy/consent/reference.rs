@@ -1,0 +1,100 @@
+//! References in rules, compared without resolving anything.
+//!
+//! `Type/id` and absolute URLs compare by text, versions aside. Whether `https://a.example/fhir/Patient/1` is
+//! our `Patient/1` cannot be known from here, so such a pair is unknown rather than different. Contained,
+//! `urn:` and conditional references name nobody who could ask, and don't compare at all.
+
+use std::fmt;
+
+use super::matching::Match;
+use crate::fhir::tree::Element;
+
+const HISTORY: &str = "/_history/";
+
+/// A literal reference, without its version.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Reference(Box<str>);
+
+impl Reference {
+    /// Reads `Reference.reference`; `None` where it is absent or names something that cannot be compared.
+    pub fn read(element: Element<'_>) -> Option<Reference> {
+        let text = unversioned(element.get("reference")?.string()?);
+        let comparable = !text.starts_with(['#', '/']) && !text.starts_with("urn:") && !text.contains('?');
+        let mut segments = text.rsplit('/');
+        let shaped = segments.next().is_some_and(|id| !id.is_empty())
+            && segments.next().is_some_and(|kind| kind.starts_with(|first: char| first.is_ascii_uppercase()));
+        (comparable && shaped).then(|| Reference(text.into()))
+    }
+
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
+    pub fn matches(&self, given: &str) -> Match {
+        let same = given.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(HISTORY));
+        if same {
+            return Match::Yes;
+        }
+        let same_tail = match (is_absolute(&self.0), is_absolute(given)) {
+            (true, false) => ends_with_path(&self.0, unversioned(given)),
+            (false, true) => ends_with_path(unversioned(given), &self.0),
+            _ => false,
+        };
+        if same_tail { Match::Unknown } else { Match::No }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn unversioned(text: &str) -> &str {
+    text.split_once(HISTORY).map_or(text, |(before, _)| before)
+}
+
+fn is_absolute(text: &str) -> bool {
+    text.split('/').next().is_some_and(|scheme| scheme.ends_with(':'))
+}
+
+fn ends_with_path(whole: &str, path: &str) -> bool {
+    !path.is_empty() && whole.strip_suffix(path).is_some_and(|before| before.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::tree::json;
+
+    fn read(text: &str) -> Option<Reference> {
+        let document = json::parse(format!(r#"{{"reference":"{text}"}}"#)).unwrap();
+        Reference::read(Element::root(&document))
+    }
+
+    #[test]
+    fn compares_text_and_doubts_addresses() {
+        let cases = [
+            ("Patient/1", "Patient/1", Match::Yes),
+            ("Patient/1/_history/2", "Patient/1", Match::Yes),
+            ("Patient/1", "Patient/1/_history/9", Match::Yes),
+            ("Patient/1", "Patient/11", Match::No),
+            ("Patient/1", "https://a.example/fhir/Patient/1", Match::Unknown),
+            ("https://a.example/fhir/Patient/1", "Patient/1", Match::Unknown),
+            ("https://a.example/fhir/Patient/1", "https://b.example/fhir/Patient/1", Match::No),
+            ("Patient/1", "https://a.example/fhir/XPatient/1", Match::No),
+        ];
+        for (rule, given, expected) in cases {
+            assert_eq!(read(rule).unwrap().matches(given), expected, "{rule} with {given}");
+        }
+    }
+
+    #[test]
+    fn what_names_nobody_is_not_read() {
+        for text in
+            ["#a", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "Patient?identifier=1", "Patient", "x/1", ""]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The rule tree that a Consent compiles to.
+//!
+//! A nested rule's conditions are its parent's overlaid by its own, element by element, worked out at compile
+//! time; so each rule stands alone when it is asked, and is asked even where its parent does not match (a
+//! break-glass permit under a treatment root). The deepest rule that fires wins, and among siblings a deny.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::action::Actions;
+use super::actor::Actors;
+use super::content::{Classes, Codes, Data};
+use super::labels::{Labels, Shown};
+use super::matching::{Effect, Match};
+use super::period::{Span, Window};
+use super::purpose::{Asked, Purposes};
+use super::request::{Facts, Request};
+
+/// What must hold for a rule to match; absent elements don't restrict.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Conditions {
+    pub period: Option<Window>,
+    pub action: Option<Actions>,
+    pub class: Option<Classes>,
+    pub purpose: Option<Purposes>,
+    pub data_period: Option<Window>,
+    pub labels: Option<Labels>,
+    pub code: Option<Codes>,
+    pub actor: Option<Actors>,
+    pub data: Option<Data>,
+}
+
+impl Conditions {
+    /// The conditions of a rule nested in one with these.
+    pub fn overlaid_by(&self, own: Conditions) -> Conditions {
+        let parent = self.clone();
+        Conditions {
+            period: own.period.or(parent.period),
+            action: own.action.or(parent.action),
+            class: own.class.or(parent.class),
+            purpose: own.purpose.or(parent.purpose),
+            data_period: own.data_period.or(parent.data_period),
+            labels: own.labels.or(parent.labels),
+            code: own.code.or(parent.code),
+            actor: own.actor.or(parent.actor),
+            data: own.data.or(parent.data),
+        }
+    }
+
+    /// Whether nothing but time restricts the rule.
+    pub fn is_general(&self) -> bool {
+        *self == Conditions { period: self.period, ..Conditions::default() }
+    }
+
+    /// Whether whatever these match, the wider ones match too.
+    pub fn only_narrow(&self, wider: &Conditions) -> bool {
+        self.overlaid_by(wider.clone()) == *self
+    }
+
+    /// Cheap comparisons first.
+    fn matches(&self, effect: Effect, asked: &Asking<'_>) -> Match {
+        let Asking { request, facts, purpose } = *asked;
+        ask(self.period.as_ref(), |period| period.holds(request.now_ms))
+            .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
+            .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
+            .and(|| ask(self.data_period.as_ref(), |period| period.speaks_of(effect, facts.date_ms)))
+            .and(|| ask(self.class.as_ref(), |class| class.matches(facts.kind)))
+            .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
+            .and(|| ask(self.code.as_ref(), |codes| codes.matches(facts.codings)))
+            .and(|| ask(self.labels.as_ref(), |labels| labels.matches(effect, facts.labels)))
+            .and(|| ask(self.data.as_ref(), |data| data.matches(facts)))
+    }
+
+    fn print(&self, formatter: &mut fmt::Formatter<'_>, effect: Effect, indent: usize) -> fmt::Result {
+        let labels = self.labels.as_ref().map(|labels| Shown(labels, effect));
+        line(formatter, indent, "period", self.period.as_ref())?;
+        line(formatter, indent, "actor", self.actor.as_ref())?;
+        line(formatter, indent, "action", self.action.as_ref())?;
+        line(formatter, indent, "securityLabel", labels.as_ref())?;
+        line(formatter, indent, "purpose", self.purpose.as_ref())?;
+        line(formatter, indent, "class", self.class.as_ref())?;
+        line(formatter, indent, "code", self.code.as_ref())?;
+        line(formatter, indent, "dataPeriod", self.data_period.as_ref())?;
+        line(formatter, indent, "data", self.data.as_ref())
+    }
+}
+
+fn ask<T>(condition: Option<&T>, test: impl FnOnce(&T) -> Match) -> Match {
+    condition.map_or(Match::Yes, test)
+}
+
+fn line<T: fmt::Display>(
+    formatter: &mut fmt::Formatter<'_>,
+    indent: usize,
+    name: &str,
+    condition: Option<&T>,
+) -> fmt::Result {
+    condition.map_or(Ok(()), |condition| writeln!(formatter, "{:indent$}{name}: {condition}", ""))
+}
+
+/// A request and a resource, prepared once for all rules.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub request: &'a Request<'a>,
+    pub facts: &'a Facts<'a>,
+    pub purpose: Asked<'a>,
+}
+
+/// One `provision` with what it inherited.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Rule {
+    pub effect: Effect,
+    /// A base that only says what holds where nothing is said: it refuses, but vetoes no other consent.
+    pub is_default: bool,
+    pub when: Conditions,
+    pub nested: Vec<Rule>,
+    /// FHIRPath of the provision.
+    pub path: Arc<str>,
+}
+
+impl Rule {
+    /// The rule that decides, if any fires.
+    pub fn decide(&self, asked: &Asking<'_>) -> Option<&Rule> {
+        let mut permit = None;
+        for nested in &self.nested {
+            match nested.decide(asked) {
+                Some(rule) if rule.effect == Effect::Deny => return Some(rule),
+                found => permit = permit.or(found),
+            }
+        }
+        permit.or_else(|| self.when.matches(self.effect, asked).fires(self.effect).then_some(self))
+    }
+
+    /// Every instant at which some rule of the tree begins or ceases to hold.
+    pub fn bounds(&self, into: &mut Vec<i64>) {
+        into.extend(self.when.period.and_then(Window::span).into_iter().flat_map(Span::bounds));
+        for nested in &self.nested {
+            nested.bounds(into);
+        }
+    }
+
+    pub fn print(&self, formatter: &mut fmt::Formatter<'_>, indent: usize) -> fmt::Result {
+        let default = if self.is_default { " unless permitted" } else { "" };
+        writeln!(formatter, "{:indent$}{}{default} ({})", "", self.effect, self.path)?;
+        self.when.print(formatter, self.effect, indent + 4)?;
+        self.nested.iter().try_for_each(|nested| nested.print(formatter, indent + 2))
+    }
+}
