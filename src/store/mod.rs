@@ -1,1 +1,250 @@
-//! (to be written)
+//! What we remember: accepted resources, the feed that delivers them, the audit trail, clients.
+//!
+//! The boundary speaks of ids, index values and opaque payloads. It must not know FHIR beyond that, nor what a consent
+//! means, nor where anything is delivered. One request is one durable transaction (`Unit`): when `accept` returns, the
+//! resource, its index, its feed row, its audit and its idempotency key are on the disk together or not at all.
+//!
+//! The set of stores is closed and ours, hence an enum. A conflict, a stale consent, a lost lease are values; an
+//! `Error` is broken machinery and says whether to try again.
+
+pub mod id;
+
+pub mod fault;
+pub mod plan;
+pub mod unit;
+
+pub mod outbox;
+
+pub mod embedded;
+
+use std::path::Path;
+
+use tokio::sync::watch;
+
+pub use fault::{Error, Health, OpenError};
+pub use id::{PatientKey, ResId};
+pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome};
+pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use unit::{
+    Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
+};
+
+/// Where it is kept.
+pub enum Store {
+    /// One SQLite file of this machine.
+    Embedded(embedded::Embedded),
+}
+
+impl Store {
+    /// For the serving process; refuses a directory from which another one serves.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        embedded::Embedded::open(dir).map(Self::Embedded)
+    }
+
+    /// For a command beside a serving process.
+    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
+        embedded::Embedded::open_shared(dir).map(Self::Embedded)
+    }
+
+    /// Durable when it returns.
+    pub async fn accept(&self, unit: Unit) -> Result<Accepted, Error> {
+        match self {
+            Self::Embedded(store) => store.accept(unit).await,
+        }
+    }
+
+    /// Several units, each its own transaction, queued together so that they share the cost of durability.
+    pub async fn accept_all(&self, units: Vec<Unit>) -> Vec<Result<Accepted, Error>> {
+        match self {
+            Self::Embedded(store) => store.accept_all(units).await,
+        }
+    }
+
+    /// The current version by logical id, even if it is a deletion.
+    pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.read(kind, id).await,
+        }
+    }
+
+    /// One version, current or past.
+    pub async fn read_version(&self, kind: &str, id: &str, version: u32) -> Result<Option<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.read_version(kind, id, version).await,
+        }
+    }
+
+    pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
+        match self {
+            Self::Embedded(store) => store.search(plan).await,
+        }
+    }
+
+    /// The patient's consent epoch and current consents, seen at one moment.
+    pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
+        match self {
+            Self::Embedded(store) => store.consents(patient).await,
+        }
+    }
+
+    /// Sequence numbers and payloads of audit events.
+    pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        match self {
+            Self::Embedded(store) => store.audit(plan).await,
+        }
+    }
+
+    /// For reads and refusals, which write nothing else. Durable when it returns.
+    pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.record_audit(records).await,
+        }
+    }
+
+    /// A new destination begins at the feed's present end; a known one stays where it is.
+    pub async fn ensure_destination(&self, name: &str) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.ensure_destination(name).await,
+        }
+    }
+
+    /// Up to `want` slots in which the destination lags and which nobody else holds. What the worker holds already is
+    /// prolonged under the same epoch.
+    pub async fn lease(
+        &self,
+        destination: &str,
+        worker: &str,
+        now_ms: i64,
+        ttl_ms: i64,
+        want: usize,
+    ) -> Result<Vec<Lease>, Error> {
+        match self {
+            Self::Embedded(store) => store.lease(destination, worker, now_ms, ttl_ms, want).await,
+        }
+    }
+
+    /// What follows the cursor of the leased slot; nothing if the lease was lost.
+    pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
+        match self {
+            Self::Embedded(store) => store.feed(lease, max).await,
+        }
+    }
+
+    /// Moves the cursor, keeps what failed, records the audit: all or, if the lease was lost, nothing. The caller then
+    /// records the audit of what it has sent by itself.
+    pub async fn advance(
+        &self,
+        lease: &Lease,
+        to: u64,
+        failures: Vec<Failure>,
+        audit: Vec<AuditRecord>,
+    ) -> Result<Fenced, Error> {
+        match self {
+            Self::Embedded(store) => store.advance(lease, to, failures, audit).await,
+        }
+    }
+
+    /// Retries whose time has come, of each patient only the oldest.
+    pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
+        match self {
+            Self::Embedded(store) => store.retries_due(destination, now_ms, max).await,
+        }
+    }
+
+    pub async fn settle(
+        &self,
+        destination: &str,
+        settled: Vec<Settlement>,
+        audit: Vec<AuditRecord>,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.settle(destination, settled, audit).await,
+        }
+    }
+
+    /// When the earliest retry is due.
+    pub async fn next_due(&self, destination: &str) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Embedded(store) => store.next_due(destination).await,
+        }
+    }
+
+    pub async fn dead_letters(&self, destination: Option<&str>) -> Result<Vec<DeadLetter>, Error> {
+        match self {
+            Self::Embedded(store) => store.dead_letters(destination).await,
+        }
+    }
+
+    /// Turns dead letters into retries that are due at once; without ids, all. Returns how many: an id counts once.
+    pub async fn redrive(&self, destination: &str, ids: Option<Vec<i64>>) -> Result<u64, Error> {
+        match self {
+            Self::Embedded(store) => store.redrive(destination, ids).await,
+        }
+    }
+
+    pub async fn backlog(&self, destination: &str) -> Result<Backlog, Error> {
+        match self {
+            Self::Embedded(store) => store.backlog(destination).await,
+        }
+    }
+
+    /// Changes after each commit of this process that wrote feed rows.
+    pub fn feed_changed(&self) -> watch::Receiver<u64> {
+        match self {
+            Self::Embedded(store) => store.feed_changed(),
+        }
+    }
+
+    pub async fn put_client(&self, id: &str, body: &str) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.put_client(id, body).await,
+        }
+    }
+
+    pub async fn get_client(&self, id: &str) -> Result<Option<String>, Error> {
+        match self {
+            Self::Embedded(store) => store.get_client(id).await,
+        }
+    }
+
+    /// Ids and bodies.
+    pub async fn clients(&self) -> Result<Vec<(String, String)>, Error> {
+        match self {
+            Self::Embedded(store) => store.clients().await,
+        }
+    }
+
+    /// Whether there was one.
+    pub async fn remove_client(&self, id: &str) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.remove_client(id).await,
+        }
+    }
+
+    /// True if the token id is new. Durable when it returns, so a restart opens no window for a replay.
+    pub async fn remember_jti(&self, issuer: &str, jti: &str, expires_ms: i64, now_ms: i64) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.remember_jti(issuer, jti, expires_ms, now_ms).await,
+        }
+    }
+
+    /// A secret of this installation, made at its first use. Waits for the writer: for start-up, not for requests.
+    pub fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
+        match self {
+            Self::Embedded(store) => store.secret(name),
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        match self {
+            Self::Embedded(store) => store.health(),
+        }
+    }
+
+    /// Writes what is queued, then closes.
+    pub async fn close(self) {
+        match self {
+            Self::Embedded(store) => store.close().await,
+        }
+    }
+}

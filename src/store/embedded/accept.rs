@@ -1,0 +1,145 @@
+//! A unit in the writer's transaction: key, preconditions, writes, feed, audit.
+//!
+//! A refused write leaves nothing behind, so a non-atomic unit needs no savepoint; an atomic one with several writes
+//! takes one, and rolls back alone. Numbers of kinds and codes are given out before that savepoint, so that the writer
+//! may remember them whatever becomes of the unit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::consents::consent_epoch;
+use super::put::{Written, number, put};
+use super::writer::Ledger;
+use super::{Embedded, audit, feed};
+use crate::store::fault::Error;
+use crate::store::id::PatientKey;
+use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
+
+/// How long an idempotency key is remembered at least.
+const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
+
+impl Embedded {
+    pub async fn accept(&self, unit: Unit) -> Result<Accepted, Error> {
+        self.enqueue(unit).await
+    }
+
+    /// All are queued before the first is awaited, so they share commits.
+    pub async fn accept_all(&self, units: Vec<Unit>) -> Vec<Result<Accepted, Error>> {
+        let queued: Vec<_> = units.into_iter().map(|unit| self.enqueue(unit)).collect();
+        let mut outcomes = Vec::with_capacity(queued.len());
+        for outcome in queued {
+            outcomes.push(outcome.await);
+        }
+        outcomes
+    }
+
+    fn enqueue(&self, unit: Unit) -> impl Future<Output = Result<Accepted, Error>> + Send + 'static {
+        self.writer.call(unit.writes.len().max(1), move |ledger| apply(ledger, unit))
+    }
+}
+
+fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
+    if let Some(answer) = seen_before(&ledger.connection, &unit)? {
+        return Ok(answer);
+    }
+    if !preconditions_hold(&ledger.connection, &unit.preconditions)? {
+        return Ok(Accepted::Stale);
+    }
+    let numbered = unit.writes.iter().map(|write| number(ledger, write)).collect::<Result<Vec<_>, _>>()?;
+    let connection = &ledger.connection;
+    let savepoint = unit.atomic && numbered.len() > 1;
+    if savepoint {
+        connection.prepare_cached("SAVEPOINT unit")?.execute([])?;
+    }
+    let mut outcomes = Vec::with_capacity(numbered.len());
+    let mut delivered = Vec::new();
+    let mut refused = false;
+    for write in &numbered {
+        let (outcome, written) = put(connection, write)?;
+        outcomes.push(outcome);
+        delivered.extend(written.filter(|_| write.write.deliver));
+        if outcome.is_conflict() && unit.atomic {
+            refused = true;
+            break;
+        }
+    }
+    if savepoint {
+        if refused {
+            connection.prepare_cached("ROLLBACK TO unit")?.execute([])?;
+        }
+        connection.prepare_cached("RELEASE unit")?.execute([])?;
+    }
+    if !refused {
+        ledger.fed |= write_feed(connection, &delivered, unit.now_ms)?;
+    }
+    let finish = unit.finish;
+    let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
+    audit::store(connection, &finished.audit)?;
+    if let (Some(key), Some(response)) = (&unit.idempotency, finished.response) {
+        remember(connection, &unit.client, key, &response, unit.now_ms)?;
+    }
+    Ok(if refused { Accepted::RolledBack { outcomes } } else { Accepted::Done { outcomes } })
+}
+
+fn seen_before(connection: &Connection, unit: &Unit) -> rusqlite::Result<Option<Accepted>> {
+    let Some(key) = &unit.idempotency else { return Ok(None) };
+    connection
+        .prepare_cached("SELECT hash, response FROM idem WHERE client = ?1 AND key = ?2")?
+        .query_row(params![unit.client, key.key], |row| {
+            let same = row.get::<_, [u8; 32]>(0)? == key.hash;
+            Ok(if same { Accepted::Replayed { response: row.get(1)? } } else { Accepted::KeyReused })
+        })
+        .optional()
+}
+
+fn remember(
+    connection: &Connection,
+    client: &Arc<str>,
+    key: &IdempotencyKey,
+    response: &[u8],
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT INTO idem (client, key, hash, response, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![client, key.key, key.hash, response, now_ms])?;
+    // Twice as fast as keys arrive, so the table shrinks to its period whatever happened before.
+    connection
+        .prepare_cached("DELETE FROM idem WHERE (client, key) IN (SELECT client, key FROM idem WHERE at < ?1 LIMIT 2)")?
+        .execute([now_ms.saturating_sub(IDEMPOTENCY_MS)])?;
+    Ok(())
+}
+
+fn preconditions_hold(connection: &Connection, preconditions: &[Precondition]) -> rusqlite::Result<bool> {
+    for Precondition::ConsentEpoch { patient, epoch } in preconditions {
+        if consent_epoch(connection, *patient)? != *epoch {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What a unit delivers of one patient.
+struct Lane {
+    patient: Option<PatientKey>,
+    /// Sequence numbers and versions.
+    items: Vec<(u64, u32)>,
+}
+
+/// One feed row a patient, in the order of the writes; nobody's resources have no common order, so each has its own.
+fn write_feed(connection: &Connection, delivered: &[Written], now_ms: i64) -> rusqlite::Result<bool> {
+    let mut lanes: Vec<Lane> = Vec::new();
+    for written in delivered {
+        let item = (written.seq, written.version);
+        let lane = lanes.iter_mut().find(|lane| lane.patient.is_some() && lane.patient == written.patient);
+        match lane {
+            Some(lane) => lane.items.push(item),
+            None => lanes.push(Lane { patient: written.patient, items: vec![item] }),
+        }
+    }
+    for Lane { patient, items } in &lanes {
+        feed::append(connection, *patient, items, now_ms)?;
+    }
+    Ok(!lanes.is_empty())
+}

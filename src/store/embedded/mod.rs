@@ -1,0 +1,179 @@
+//! The store in one SQLite file: opening it, and who may write it.
+//!
+//! Write-ahead log with `synchronous=FULL`: a commit is on the disk before it is answered. Both are asked for and then
+//! read back, for a file system that cannot do it leaves SQLite silently in another mode. One thread writes
+//! (`writer`), a few read-only connections read (`pool`). The serving process holds a lock file, so that two gateways
+//! cannot answer from one directory; commands beside it go without the lock and wait for SQLite's own.
+
+mod accept;
+mod audit;
+mod consents;
+mod feed;
+mod pool;
+mod put;
+mod read;
+mod registry;
+mod retry;
+mod row;
+mod schema;
+mod search;
+mod source;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+use tokio::sync::watch;
+
+use self::pool::Pool;
+use self::writer::Writer;
+use super::fault::{Error, Health, OpenError};
+
+const FILE: &str = "gateway.sqlite3";
+const LOCK: &str = "gateway.lock";
+const PAGE_BYTES: i64 = 8192;
+/// 48 MB of log before it is copied into the file.
+const CHECKPOINT_PAGES: i64 = 6144;
+const LOG_LIMIT_BYTES: i64 = 64 << 20;
+const WRITER_CACHE_KIB: i64 = 64 << 10;
+const READER_CACHE_KIB: i64 = 16 << 10;
+const READERS: usize = 4;
+const SYNCHRONOUS_FULL: i64 = 2;
+
+/// An open file. The fields are dropped in this order: the lock goes last.
+pub struct Embedded {
+    writer: Writer,
+    pool: Pool,
+    _lock: Option<File>,
+}
+
+impl Embedded {
+    /// For the serving process: nobody else may serve from this directory.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        create(dir)?;
+        let failed = |source| OpenError::Directory { path: dir.to_owned(), source };
+        let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)).map_err(failed)?;
+        lock.try_lock().map_err(|refused| match refused {
+            TryLockError::WouldBlock => OpenError::Locked { path: dir.to_owned() },
+            TryLockError::Error(source) => failed(source),
+        })?;
+        Self::connect(dir, Some(lock))
+    }
+
+    /// For a command beside the serving process.
+    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
+        create(dir)?;
+        Self::connect(dir, None)
+    }
+
+    fn connect(dir: &Path, lock: Option<File>) -> Result<Self, OpenError> {
+        let file = dir.join(FILE);
+        let mut connection = Connection::open_with_flags(
+            &file,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        prepare_writer(&connection)?;
+        empty_log(&connection, lock.is_some())?;
+        schema::migrate(&mut connection)?;
+        let readers = (0..READERS).map(|_| open_reader(&file)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { writer: Writer::start(connection)?, pool: Pool::new(readers), _lock: lock })
+    }
+
+    pub fn health(&self) -> Health {
+        self.writer.health()
+    }
+
+    pub fn feed_changed(&self) -> watch::Receiver<u64> {
+        self.writer.fed()
+    }
+
+    /// Waits until everything queued is written, then closes the file.
+    pub async fn close(self) {
+        // A panic of the closing thread was reported by the panic hook, and the file is closed either way.
+        drop(tokio::task::spawn_blocking(move || drop(self)).await);
+    }
+
+    async fn query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.pool.query(work).await
+    }
+}
+
+fn create(dir: &Path) -> Result<(), OpenError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| OpenError::Directory { path: dir.to_owned(), source })
+}
+
+fn prepare_writer(connection: &Connection) -> Result<(), OpenError> {
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    // Before the first table, or it has no effect.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    expect(connection, "journal_mode", "WAL", "wal")?;
+    connection.pragma_update(None, "synchronous", SYNCHRONOUS_FULL)?;
+    expect(connection, "synchronous", SYNCHRONOUS_FULL, "2")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    Ok(())
+}
+
+/// After a failed sync and a restart the log may read well from the page cache and yet have a hole on the disk, behind
+/// which later commits would be lost with the power. So what it holds is first written anew, into the file, and the log
+/// begins afresh. Beside a serving process only the part of it that stands in nobody's way is done.
+fn empty_log(connection: &Connection, serving: bool) -> Result<(), OpenError> {
+    let sql = if serving { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+    match connection.query_row(sql, [], |row| row.get::<_, bool>(0)) {
+        Ok(true) if serving => Err(OpenError::Setting { pragma: "wal_checkpoint", found: "busy".to_owned() }),
+        Ok(_) => Ok(()),
+        // A full disk must not keep us from serving reads.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+            tracing::warn!("store: no room to empty the log");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sets a pragma, then asks what it is.
+fn expect(
+    connection: &Connection,
+    pragma: &'static str,
+    value: impl rusqlite::ToSql,
+    expected: &str,
+) -> Result<(), OpenError> {
+    connection.pragma_update(None, pragma, value)?;
+    let found: rusqlite::types::Value = connection.pragma_query_value(None, pragma, |row| row.get(0))?;
+    let found = match found {
+        rusqlite::types::Value::Text(text) => text,
+        rusqlite::types::Value::Integer(number) => number.to_string(),
+        other => format!("{other:?}"),
+    };
+    if found == expected { Ok(()) } else { Err(OpenError::Setting { pragma, found }) }
+}
+
+fn open_reader(file: &Path) -> rusqlite::Result<Connection> {
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    Ok(connection)
+}

@@ -1,0 +1,29 @@
+//! Reads of single resources, and the way into a search.
+
+use super::{Embedded, row, search};
+use crate::store::fault::Error;
+use crate::store::plan::{Page, Plan, Stored};
+
+impl Embedded {
+    pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.query(move |connection| match row::find(connection, &kind, &id)? {
+            Some(seq) => row::current(connection, seq),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    pub async fn read_version(&self, kind: &str, id: &str, version: u32) -> Result<Option<Stored>, Error> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.query(move |connection| match row::find(connection, &kind, &id)? {
+            Some(seq) => row::version(connection, seq, version),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
+        self.query(move |connection| search::page(connection, &plan)).await
+    }
+}

@@ -1,0 +1,118 @@
+//! Rows to and from the boundary's types: the one place that knows the column order.
+
+use crate::store::plan::UNDATED;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::store::id::{PatientKey, ResId};
+use crate::store::plan::Stored;
+
+/// Columns of `stored`: resource r, kind k, and the version's own columns from v, which is r again or a history row.
+macro_rules! stored_columns {
+    () => {
+        "k.name, r.bucket, r.day, r.tail, r.name, r.seq, v.version, v.updated, v.deleted, v.patient, v.owner, v.date, \
+         v.content, v.payload"
+    };
+}
+
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        kind: row.get(0)?,
+        id: ResId::from_columns(row.get(1)?, row.get(2)?, row.get(3)?),
+        name: row.get(4)?,
+        seq: row.get::<_, i64>(5)? as u64,
+        version: row.get(6)?,
+        updated_ms: row.get(7)?,
+        deleted: row.get(8)?,
+        patient: row.get::<_, Option<[u8; 16]>>(9)?.map(PatientKey),
+        owner: row.get(10)?,
+        date: row.get(11)?,
+        content: row.get(12)?,
+        payload: row.get(13)?,
+    })
+}
+
+/// The current version.
+pub(super) fn current(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Stored>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            stored_columns!(),
+            " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind WHERE v.seq = ?1"
+        ))?
+        .query_row([seq as i64], stored)
+        .optional()
+}
+
+/// One version, current or past.
+pub(super) fn version(connection: &Connection, seq: u64, version: u32) -> rusqlite::Result<Option<Stored>> {
+    if let Some(found) = current(connection, seq)?
+        && found.version == version
+    {
+        return Ok(Some(found));
+    }
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            stored_columns!(),
+            " FROM history v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
+            " WHERE v.seq = ?1 AND v.version = ?2"
+        ))?
+        .query_row(params![seq as i64, version], stored)
+        .optional()
+}
+
+/// The resource of a logical id. A resource with a client-chosen name answers to that name alone.
+pub(super) fn find(connection: &Connection, kind: &str, id: &str) -> rusqlite::Result<Option<u64>> {
+    if let Some(id) = ResId::parse(id) {
+        let found = connection
+            .prepare_cached(
+                "SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind
+                 WHERE r.tail = ?1 AND r.bucket = ?2 AND r.day = ?3 AND r.name IS NULL AND k.name = ?4",
+            )?
+            .query_row(params![id.tail(), id.bucket(), id.day(), kind], |row| row.get::<_, i64>(0))
+            .optional()?;
+        if let Some(seq) = found {
+            return Ok(Some(seq as u64));
+        }
+    }
+    let named = connection
+        .prepare_cached("SELECT a.seq FROM alias a JOIN kind k ON k.id = a.kind WHERE k.name = ?1 AND a.name = ?2")?
+        .query_row(params![kind, id], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(named.map(|seq| seq as u64))
+}
+
+/// What belongs to nobody lies under the empty key in `entry`, whose columns cannot be NULL.
+pub(super) fn entry_patient(patient: Option<&PatientKey>) -> &[u8] {
+    patient.map_or(&[], |patient| &patient.0)
+}
+
+/// Sorts what has no date before everything that has one.
+pub(super) fn entry_date(date: Option<i64>) -> i64 {
+    date.unwrap_or(UNDATED)
+}
+
+/// One integer per token to search by; the flag keeps "any system" apart from the empty system. It is a pre-filter:
+/// two tokens may share it.
+pub(super) fn token_hash(kind: i64, param: &str, system: Option<&str>, value: &str) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&kind.to_le_bytes());
+    for part in [param, system.unwrap_or(""), value] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.update(&[u8::from(system.is_some())]);
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    i64::from_le_bytes(first)
+}
+
+/// A list of integers in one column; NULL when there is none.
+pub(super) fn pack(numbers: &[i64]) -> Option<Vec<u8>> {
+    (!numbers.is_empty()).then(|| numbers.iter().flat_map(|number| number.to_le_bytes()).collect())
+}
+
+pub(super) fn unpack(column: Option<&[u8]>) -> Vec<i64> {
+    let chunks = column.unwrap_or_default().as_chunks::<8>().0;
+    chunks.iter().map(|chunk| i64::from_le_bytes(*chunk)).collect()
+}

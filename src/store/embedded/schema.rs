@@ -1,0 +1,104 @@
+//! The tables, as numbered migrations.
+//!
+//! `PRAGMA user_version` counts the migrations that were applied. A file of a newer program is refused: older code
+//! would read it wrongly in silence. Migrations are only ever appended. Indexes are few, since each random one costs a
+//! page write per row: `tail` is unique, `kind` grows at the right edge only, `entry` clusters by patient.
+
+use rusqlite::Connection;
+
+use crate::store::fault::OpenError;
+
+/// `code.id` and the negated `kind.id` share `entry.code`: a kind without codes has one row per resource there.
+/// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `dict_id` is the
+/// compression dictionary of the payload, 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
+/// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
+/// answer about one row cannot hit another.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE code (
+    id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, code TEXT NOT NULL, system TEXT NOT NULL,
+    UNIQUE (kind, code, system)
+) STRICT;
+
+CREATE TABLE resource (
+    seq INTEGER PRIMARY KEY, tail BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bucket INTEGER NOT NULL,
+    day INTEGER NOT NULL, name TEXT, patient BLOB, owner TEXT NOT NULL, date INTEGER, updated INTEGER NOT NULL,
+    version INTEGER NOT NULL, deleted INTEGER NOT NULL, content BLOB NOT NULL, codes BLOB, tokens BLOB,
+    dict_id INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX resource_kind ON resource (kind);
+CREATE TABLE entry (
+    patient BLOB NOT NULL, code INTEGER NOT NULL, date INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (patient, code, date, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE token (hash INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE alias (
+    kind INTEGER NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE history (
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, patient BLOB, owner TEXT NOT NULL, date INTEGER,
+    updated INTEGER NOT NULL, deleted INTEGER NOT NULL, content BLOB NOT NULL,
+    dict_id INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL, PRIMARY KEY (seq, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE patient_state (patient BLOB PRIMARY KEY, consent_epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE consent (patient BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (patient, seq)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE feed (
+    slot INTEGER NOT NULL, pos INTEGER NOT NULL, patient BLOB, at INTEGER NOT NULL, items BLOB NOT NULL,
+    PRIMARY KEY (slot, pos)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE cursor (
+    destination TEXT NOT NULL, slot INTEGER NOT NULL, pos INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    owner TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (destination, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE retry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, lane BLOB NOT NULL, patient BLOB,
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, attempts INTEGER NOT NULL, not_before INTEGER NOT NULL,
+    reason TEXT NOT NULL, head INTEGER NOT NULL
+) STRICT;
+CREATE INDEX retry_lane ON retry (destination, lane, id);
+CREATE INDEX retry_due ON retry (destination, not_before) WHERE head = 1;
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, lane BLOB NOT NULL, patient BLOB,
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX dead_destination ON dead (destination);
+
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, patient BLOB, client TEXT NOT NULL, id BLOB NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_patient ON audit (patient) WHERE patient IS NOT NULL;
+CREATE INDEX audit_client ON audit (client);
+
+CREATE TABLE idem (
+    client TEXT NOT NULL, key TEXT NOT NULL, hash BLOB NOT NULL, response BLOB NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (client, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idem_at ON idem (at);
+CREATE TABLE jti (
+    issuer TEXT NOT NULL, jti TEXT NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (issuer, jti)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jti_expires ON jti (expires);
+CREATE TABLE client (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+"];
+
+/// Brings the file to the newest schema this program knows.
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let known = MIGRATIONS.len() as i64;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if !(0..=known).contains(&found) {
+        return Err(OpenError::Newer { found, known });
+    }
+    for migration in MIGRATIONS.iter().skip(found as usize) {
+        transaction.execute_batch(migration)?;
+    }
+    if found < known {
+        transaction.pragma_update(None, "user_version", known)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}

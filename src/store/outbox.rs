@@ -1,0 +1,111 @@
+//! What is delivered: a feed that every destination follows at its own pace.
+//!
+//! The feed holds one row a unit and patient, in 16 slots by patient; a destination is 16 cursors into it. A worker
+//! leases slots; the lease's epoch fences a worker that was away too long. What could not be sent leaves the feed for
+//! the retry rows of that destination, so that one patient's trouble does not stall a slot, and every later item of
+//! that patient is parked behind it, so that order is kept. What is given up is a dead letter until redriven.
+//!
+//! The store knows no schedule: when to try again, and when to give up, is said by the caller.
+
+use std::sync::Arc;
+
+use super::id::{PatientKey, ResId};
+use super::plan::Stored;
+
+/// The right to advance one destination's cursor in one slot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lease {
+    pub destination: Arc<str>,
+    pub slot: u16,
+    pub worker: Arc<str>,
+    /// Grows at each hand-over; whoever holds an older one has lost the lease.
+    pub epoch: u64,
+    pub until_ms: i64,
+}
+
+/// One row of the feed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FeedItem {
+    pub pos: u64,
+    pub patient: Option<PatientKey>,
+    /// The versions as they were when the row was written.
+    pub items: Vec<Stored>,
+    /// Something earlier of this patient waits for a retry: this must wait behind it.
+    pub parked: bool,
+}
+
+/// An item that leaves the feed undelivered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    pub pos: u64,
+    pub patient: Option<PatientKey>,
+    pub seq: u64,
+    pub version: u32,
+    pub attempts: u32,
+    pub not_before_ms: i64,
+    pub reason: String,
+    /// Given up at once: a dead letter, not a retry.
+    pub dead: bool,
+}
+
+/// Whether the lease was still held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fenced {
+    Held,
+    /// Somebody else goes on from the cursor; nothing of the call is stored.
+    Lost,
+}
+
+/// An item due for another attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Retry {
+    pub id: i64,
+    pub attempts: u32,
+    pub not_before_ms: i64,
+    pub reason: String,
+    pub stored: Stored,
+}
+
+/// What became of an attempt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settlement {
+    /// Of the `Retry`.
+    pub id: i64,
+    pub outcome: SettlementOutcome,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SettlementOutcome {
+    /// Delivered, or no longer to be delivered.
+    Done,
+    Again {
+        not_before_ms: i64,
+        attempts: u32,
+        reason: String,
+    },
+    Dead {
+        reason: String,
+    },
+}
+
+/// An item that was given up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DeadLetter {
+    pub id: i64,
+    pub destination: Arc<str>,
+    pub kind: Arc<str>,
+    pub resource: ResId,
+    pub version: u32,
+    pub patient: Option<PatientKey>,
+    pub attempts: u32,
+    pub reason: String,
+}
+
+/// How far a destination lags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Backlog {
+    /// Feed rows after the cursors.
+    pub behind: u64,
+    pub retries: u64,
+    pub dead: u64,
+}

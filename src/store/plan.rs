@@ -1,0 +1,151 @@
+//! What is read: stored versions, and closed descriptions of a search.
+//!
+//! A plan names index values only. It narrows; the caller, who can read the payload, decides what matches in the end:
+//! dates are periods to it and instants to us, and tokens are compared by hash. Pages continue after a key, never at
+//! an offset, and `as_of_seq` keeps later arrivals out of a page sequence already begun.
+
+use std::sync::Arc;
+
+use super::id::{PatientKey, ResId};
+
+/// One version of a resource as it was accepted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    pub kind: Arc<str>,
+    pub id: ResId,
+    /// The logical id that a client chose, if one did.
+    pub name: Option<String>,
+    /// Order of creation; every version of a resource has the same.
+    pub seq: u64,
+    pub version: u32,
+    pub updated_ms: i64,
+    pub deleted: bool,
+    pub patient: Option<PatientKey>,
+    pub owner: Arc<str>,
+    /// Milliseconds.
+    pub date: Option<i64>,
+    pub content: [u8; 16],
+    pub payload: Vec<u8>,
+}
+
+impl Stored {
+    /// Where the version stands in an order, so that a walk may go on behind it.
+    pub fn key(&self, by: OrderBy) -> Key {
+        match by {
+            OrderBy::Date => Key(self.date.unwrap_or(UNDATED), self.seq),
+            OrderBy::Updated => Key(self.updated_ms, self.seq),
+            OrderBy::Seq => Key(self.seq as i64, self.seq),
+        }
+    }
+
+    /// The id by which clients know it.
+    pub fn logical_id(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.id.to_string())
+    }
+}
+
+/// What has no date sorts before everything that has one.
+pub(super) const UNDATED: i64 = i64::MIN;
+
+/// A search; every `Some` narrows it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub kind: Arc<str>,
+    pub patients: Option<Vec<PatientKey>>,
+    /// Logical ids.
+    pub ids: Option<Vec<String>>,
+    /// Any of these.
+    pub codes: Option<Vec<CodeKey>>,
+    /// Milliseconds, half open, widened by the caller; what has no date never matches.
+    pub date: Option<(i64, i64)>,
+    /// Milliseconds, half open.
+    pub updated: Option<(i64, i64)>,
+    pub token: Option<TokenKey>,
+    pub owner: Option<Arc<str>>,
+    pub order: Order,
+    /// Rows strictly after this key, in the plan's order.
+    pub after: Option<Key>,
+    /// Ignores what was created after this sequence number.
+    pub as_of_seq: Option<u64>,
+    pub limit: usize,
+    /// How many candidates may be looked at.
+    pub scan_budget: usize,
+}
+
+impl Plan {
+    /// Everything of one kind, in the order of creation.
+    pub fn of(kind: impl Into<Arc<str>>) -> Self {
+        Self {
+            kind: kind.into(),
+            patients: None,
+            ids: None,
+            codes: None,
+            date: None,
+            updated: None,
+            token: None,
+            owner: None,
+            order: Order { by: OrderBy::Seq, descending: false },
+            after: None,
+            as_of_seq: None,
+            limit: 100,
+            scan_budget: 100_000,
+        }
+    }
+}
+
+/// A code to look for; without a system, in any.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CodeKey {
+    pub system: Option<String>,
+    pub code: String,
+}
+
+/// A token to look for; without a system, in any.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenKey {
+    pub param: String,
+    pub system: Option<String>,
+    pub value: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Order {
+    pub by: OrderBy,
+    pub descending: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OrderBy {
+    /// What has no date sorts before everything.
+    Date,
+    Updated,
+    Seq,
+}
+
+/// A place in an order: the sorted value, then the sequence number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Key(pub i64, pub u64);
+
+/// One page of current, undeleted rows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Page {
+    pub rows: Vec<Stored>,
+    /// Where the next page begins; `None` when there is none.
+    pub next: Option<Key>,
+    /// The scan budget ran out. With `next` the search can go on there; without, the rows are of an arbitrary part and
+    /// the search must be narrowed.
+    pub exhausted_budget: bool,
+    /// The highest sequence number at the time, for `as_of_seq`.
+    pub high_seq: u64,
+}
+
+/// A search of the audit trail.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AuditPlan {
+    pub patient: Option<PatientKey>,
+    pub client: Option<String>,
+    /// Rows strictly after this sequence number, in the plan's direction.
+    pub after_seq: Option<u64>,
+    pub limit: usize,
+    pub descending: bool,
+}

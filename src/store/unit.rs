@@ -1,0 +1,154 @@
+//! What is written: a unit is one request, and one durable transaction.
+//!
+//! Resources, their index values, the feed row that delivers them, the audit record and the idempotency key stand or
+//! fall together. The caller brings everything rendered: the store neither reads a payload nor makes an audit event;
+//! the `finish` closure turns what happened to each write into both, inside the transaction.
+
+use std::sync::Arc;
+
+use super::id::{PatientKey, ResId};
+
+/// One request's writes.
+pub struct Unit {
+    /// Who asks; scopes the idempotency key.
+    pub client: Arc<str>,
+    pub idempotency: Option<IdempotencyKey>,
+    pub preconditions: Vec<Precondition>,
+    pub writes: Vec<Write>,
+    /// True: one conflict rolls all writes back. False: conflicting writes are skipped and reported.
+    pub atomic: bool,
+    pub now_ms: i64,
+    pub finish: Finish,
+}
+
+/// Runs in the writer between the writes and the commit, so it must be cheap. After the rollback of an atomic unit it
+/// runs too, and what it returns is then all that is stored.
+pub type Finish = Box<dyn FnOnce(&[WriteOutcome]) -> Finished + Send>;
+
+/// What `finish` adds to the transaction.
+#[derive(Clone, Default)]
+pub struct Finished {
+    pub audit: Vec<AuditRecord>,
+    /// Stored under the idempotency key, if there is one, and replayed to whoever sends the key again.
+    pub response: Option<Vec<u8>>,
+}
+
+/// A client's promise that requests with this key are the same request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IdempotencyKey {
+    pub key: String,
+    /// Of the request: the same key with another hash is a mistake of the client.
+    pub hash: [u8; 32],
+}
+
+/// What must still hold when the unit is committed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Precondition {
+    /// The patient's consents are those that were decided upon; a patient without any has epoch 0.
+    ConsentEpoch { patient: PatientKey, epoch: u64 },
+}
+
+/// One event of the audit trail, rendered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AuditRecord {
+    pub at_ms: i64,
+    pub patient: Option<PatientKey>,
+    pub client: Arc<str>,
+    pub id: ResId,
+    pub payload: Vec<u8>,
+}
+
+/// One version of one resource.
+#[derive(Clone)]
+pub struct Write {
+    /// The resource type's name.
+    pub kind: Arc<str>,
+    pub id: ResId,
+    /// The logical id that a client chose; without one the id prints itself.
+    pub name: Option<String>,
+    pub patient: Option<PatientKey>,
+    /// The client that owns it.
+    pub owner: Arc<str>,
+    pub expect: Expect,
+    /// Hash of the canonical content, by which the same thing sent twice is known.
+    pub content: [u8; 16],
+    /// (system, code) of what says the resource's topic, for the index patient, code, date.
+    pub codes: Vec<(String, String)>,
+    pub tokens: Vec<Token>,
+    /// Milliseconds.
+    pub date: Option<i64>,
+    pub updated_ms: i64,
+    /// As rendered into the payload: 1 for a creation, else the expected version plus one.
+    pub version: u32,
+    pub payload: Vec<u8>,
+    pub delete: bool,
+    /// Whether it goes to the feed.
+    pub deliver: bool,
+    /// A consent of `patient`: bumps the patient's consent epoch in this transaction.
+    pub consent: bool,
+}
+
+/// What the writer must find for the write to happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expect {
+    /// Nothing. The same content already there is `Existing`, other content a `Conflict`.
+    Absent,
+    /// Exactly this current version.
+    Version(u32),
+}
+
+/// A value of an identifier-like search parameter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token {
+    pub param: &'static str,
+    pub system: String,
+    pub value: String,
+}
+
+/// What became of one write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WriteOutcome {
+    Created,
+    Updated,
+    /// The same content was there already.
+    Existing {
+        version: u32,
+        updated_ms: i64,
+    },
+    /// Something else holds this id or name.
+    Conflict {
+        version: u32,
+    },
+    /// Another version is current; 0 when there is none.
+    VersionMismatch {
+        actual: u32,
+    },
+}
+
+impl WriteOutcome {
+    /// Whether the write was refused.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::VersionMismatch { .. })
+    }
+}
+
+/// What became of a unit. All but `Stale` and `KeyReused` are durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Accepted {
+    Done {
+        outcomes: Vec<WriteOutcome>,
+    },
+    /// A conflict in an atomic unit: no write happened, the audit is stored. The outcomes end with the first conflict;
+    /// what stands before it did not happen either.
+    RolledBack {
+        outcomes: Vec<WriteOutcome>,
+    },
+    /// The idempotency key was seen with the same hash.
+    Replayed {
+        response: Vec<u8>,
+    },
+    /// The idempotency key was seen with another hash.
+    KeyReused,
+    /// A precondition failed; nothing is stored and the caller decides again.
+    Stale,
+}
