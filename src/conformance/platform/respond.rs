@@ -1,0 +1,207 @@
+//! Requests to answers.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response};
+use serde_json::{Value, json};
+
+use super::fault::{Answer, Mode};
+use super::{Platform, check};
+
+const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const SLOW: Duration = Duration::from_secs(2);
+
+type Answered = Response<Answer>;
+
+pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> Result<Answered, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, read(body)).await.unwrap_or(Err(())) else {
+        return Ok(outcome(413, "too-long"));
+    };
+    let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
+    let now = (platform.clock)();
+    match (&head.method, path.as_slice()) {
+        (&Method::POST, ["token"]) => return Ok(token(platform, &body, now)),
+        (&Method::GET, ["account"]) => return Ok(answer(200, &platform.account.statement())),
+        (&Method::POST, ["faults"]) => return Ok(order(platform, &body)),
+        (&Method::GET, ["fhir", "metadata"]) => return Ok(answer(200, &capabilities(&platform.url))),
+        _ => {}
+    }
+    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
+    if !platform.login.admits(authorization, now) {
+        platform.account.unauthorized();
+        return Ok(outcome(401, "login"));
+    }
+    match (&head.method, path.as_slice()) {
+        (&Method::PUT, ["fhir", kind, id]) => Ok(write(platform, |platform| update(platform, kind, id, &body)).await),
+        (&Method::POST, ["fhir"]) => Ok(write(platform, |platform| transaction(platform, &body)).await),
+        (&Method::GET, ["fhir", "Observation"]) => Ok(search(platform, head.uri.query().unwrap_or_default())),
+        (_, ["fhir", ..]) => Ok(outcome(405, "not-supported")),
+        _ => Ok(outcome(404, "not-found")),
+    }
+}
+
+async fn read(mut body: Incoming) -> Result<Vec<u8>, ()> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(drop)?.into_data() {
+            if read.len() + data.len() > MAX_BODY_BYTES {
+                return Err(());
+            }
+            read.extend_from_slice(&data);
+        }
+    }
+    Ok(read)
+}
+
+/// A write with the fault that was ordered for it.
+async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) -> Answered {
+    let mode = platform.fault.next();
+    match mode {
+        Mode::Down => return outcome(503, "transient"),
+        Mode::Redirect => {
+            let mut redirect = outcome(307, "transient");
+            redirect.headers_mut().insert("location", hyper::header::HeaderValue::from_static("https://localhost:9/"));
+            return redirect;
+        }
+        _ => {}
+    }
+    let done = work(platform);
+    match mode {
+        Mode::Slow => tokio::time::sleep(SLOW).await,
+        Mode::Hang => std::future::pending().await,
+        Mode::Garbage => return raw(200, Answer::Whole(Some(Bytes::from_static(b"\xff\x00<html>not FHIR")))),
+        Mode::Half => {
+            let mut half = raw(200, Answer::Half { begun: false });
+            half.headers_mut().insert("content-length", 1000.into());
+            return half;
+        }
+        Mode::Ok | Mode::Down | Mode::Redirect => {}
+    }
+    done
+}
+
+fn token(platform: &Platform, body: &[u8], now: jiff::Timestamp) -> Answered {
+    match platform.login.grant(body, now) {
+        Ok(granted) => answer(200, &granted),
+        Err(code) => {
+            platform.account.unauthorized();
+            answer(400, &json!({"error": code}))
+        }
+    }
+}
+
+fn order(platform: &Platform, body: &[u8]) -> Answered {
+    match serde_json::from_slice(body) {
+        Ok(fault) => {
+            platform.fault.order(fault);
+            answer(200, &json!({}))
+        }
+        Err(_) => outcome(400, "invalid"),
+    }
+}
+
+fn update(platform: &Platform, kind: &str, id: &str, body: &[u8]) -> Answered {
+    let resource = serde_json::from_slice(body).unwrap_or(Value::Null);
+    match check::resource(kind, id, resource, &platform.refuse_codes) {
+        Ok(checked) => {
+            record(platform, vec![checked], |is_new| raw(if is_new[0] { 201 } else { 200 }, Answer::Whole(None)))
+        }
+        Err(wrong) => {
+            platform.account.violation(&format!("{kind}/{id}"), &wrong);
+            refusal(&wrong)
+        }
+    }
+}
+
+/// All entries or none (FHIR R4 §3.1.0.11.2).
+fn transaction(platform: &Platform, body: &[u8]) -> Answered {
+    let mut bundle: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let known = bundle["resourceType"] == "Bundle" && bundle["type"] == "transaction";
+    let Some(entries) = bundle["entry"].as_array_mut().filter(|_| known) else { return outcome(400, "structure") };
+    let mut passed = Vec::new();
+    let mut wrong = Vec::new();
+    for entry in entries {
+        let url = entry["request"]["url"].as_str().unwrap_or_default().to_owned();
+        let named = url.split_once('/').filter(|_| entry["request"]["method"] == "PUT");
+        let Some((kind, id)) = named else { return outcome(400, "not-supported") };
+        match check::resource(kind, id, entry["resource"].take(), &platform.refuse_codes) {
+            Ok(checked) => passed.push(checked),
+            Err(found) => {
+                platform.account.violation(&url, &found);
+                wrong.extend(found);
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return refusal(&wrong);
+    }
+    record(platform, passed, |is_new| {
+        let status = |is_new: &bool| if *is_new { "201 Created" } else { "200 OK" };
+        let entry: Vec<_> = is_new.iter().map(|new| json!({"response": {"status": status(new)}})).collect();
+        answer(200, &json!({"resourceType": "Bundle", "type": "transaction-response", "entry": entry}))
+    })
+}
+
+fn record(platform: &Platform, passed: Vec<check::Checked>, done: impl FnOnce(&[bool]) -> Answered) -> Answered {
+    match platform.account.record(passed) {
+        Ok(is_new) => done(&is_new),
+        Err(error) => {
+            tracing::error!(%error, "the simulated platform cannot write its log");
+            outcome(500, "exception")
+        }
+    }
+}
+
+fn search(platform: &Platform, query: &str) -> Answered {
+    let patient = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "patient");
+    let Some((_, patient)) = patient else { return outcome(400, "required") };
+    let found = platform.account.observations(patient.trim_start_matches("Patient/"));
+    let entry: Vec<_> = found.into_iter().map(|resource| json!({"resource": resource})).collect();
+    let total = entry.len();
+    answer(200, &json!({"resourceType": "Bundle", "type": "searchset", "total": total, "entry": entry}))
+}
+
+fn capabilities(url: &str) -> Value {
+    json!({
+        "resourceType": "CapabilityStatement", "status": "active", "kind": "instance", "fhirVersion": "4.0.1",
+        "date": "2026-01-01", "format": ["application/fhir+json"],
+        "implementation": {"description": "Simulated national platform", "url": format!("{url}/fhir")},
+        "rest": [{
+            "mode": "server",
+            "security": {"service": [{"coding": [{"code": "SMART-on-FHIR"}]}]},
+            "interaction": [{"code": "transaction"}],
+            "resource": [{
+                "type": "Observation",
+                "interaction": [{"code": "update"}, {"code": "search-type"}],
+                "updateCreate": true,
+                "searchParam": [{"name": "patient", "type": "reference"}],
+            }],
+        }],
+    })
+}
+
+fn refusal(wrong: &[&str]) -> Answered {
+    let code = if wrong.contains(&check::WITHHELD) { "suppressed" } else { "invalid" };
+    let issue = |text: &&str| json!({"severity": "error", "code": code, "details": {"text": text}});
+    let issues: Vec<_> = wrong.iter().map(issue).collect();
+    answer(422, &json!({"resourceType": "OperationOutcome", "issue": issues}))
+}
+
+fn outcome(status: u16, code: &str) -> Answered {
+    answer(status, &json!({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": code}]}))
+}
+
+fn answer(status: u16, body: &Value) -> Answered {
+    raw(status, Answer::Whole(Some(Bytes::from(body.to_string()))))
+}
+
+fn raw(status: u16, body: Answer) -> Answered {
+    let mut response = Response::new(body);
+    *response.status_mut() = hyper::StatusCode::from_u16(status).expect("statuses here are written as numbers");
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/fhir+json"));
+    response
+}

@@ -1,0 +1,98 @@
+//! Any destination that speaks plain FHIR R4 REST.
+//!
+//! Delivery is idempotent by construction: the resource's own id is the id at the destination, so it is always
+//! `PUT {base}/{type}/{id}`, alone or as entries of one transaction, and a repeated attempt overwrites the same
+//! resource with the same content. Redirects are never followed, since a destination is an agreed address and a
+//! token must not travel to another one. Every exchange is bounded as a whole in time and in size.
+
+mod classify;
+mod config;
+mod send;
+#[cfg(test)]
+mod tests;
+mod token;
+mod translate;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use config::{Auth, Config};
+pub use send::OpenError;
+
+use super::{Clock, Item, Platform, Verdict};
+
+/// An opened destination: connections, credentials and the cached token.
+pub struct FhirRest {
+    name: String,
+    base: reqwest::Url,
+    batch: bool,
+    sender: send::Sender,
+    token: Option<token::Source>,
+    clock: Clock,
+}
+
+impl FhirRest {
+    /// Reads keys and certificates, so that a wrong path shows at start and not at the first delivery.
+    pub fn open(name: &str, config: &Config, clock: Clock) -> Result<Self, OpenError> {
+        let sender = send::Sender::open(config)?;
+        let token = match &config.auth {
+            Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock.clone())?),
+            Auth::None | Auth::ClientCertificate { .. } => None,
+        };
+        let base = config::address(&config.url).map_err(OpenError::Config)?;
+        Ok(FhirRest { name: name.to_owned(), base, batch: config.batch, sender, token, clock })
+    }
+
+    async fn attempt(&self, item: &Item) -> Verdict {
+        let translated = if self.batch && item.resources.len() > 1 {
+            translate::transaction(&self.name, &self.base, item).map(|request| vec![request])
+        } else {
+            item.resources.iter().map(|resource| translate::update(&self.name, &self.base, resource)).collect()
+        };
+        let requests = match translated {
+            Ok(requests) => requests,
+            Err(reason) => return Verdict::Rejected { reason },
+        };
+        let mut rejected = None;
+        for request in &requests {
+            match self.exchange(request, &item.request_id).await {
+                Verdict::Acknowledged => {}
+                // The rest waits: what cannot be delivered now would only load a system in trouble.
+                retry @ Verdict::Retry { .. } => return retry,
+                Verdict::Rejected { reason } => {
+                    rejected.get_or_insert(Verdict::Rejected { reason });
+                }
+            }
+        }
+        rejected.unwrap_or(Verdict::Acknowledged)
+    }
+
+    /// One request; a refused token is renewed once, because it may have been revoked before its time.
+    async fn exchange(&self, request: &translate::Request, request_id: &str) -> Verdict {
+        let mut renewed = false;
+        loop {
+            let bearer = match &self.token {
+                None => None,
+                Some(source) => match source.bearer(&self.sender, renewed).await {
+                    Ok(bearer) => Some(bearer),
+                    Err(reason) => return Verdict::Retry { after_ms: None, reason },
+                },
+            };
+            let answer = match self.sender.send(request, request_id, bearer.as_ref()).await {
+                Ok(answer) => answer,
+                Err(failure) => return Verdict::Retry { after_ms: None, reason: failure.to_string() },
+            };
+            if matches!(answer.status, 401 | 403) && self.token.is_some() && !renewed {
+                renewed = true;
+                continue;
+            }
+            return classify::verdict(&answer, request.entries, (self.clock)());
+        }
+    }
+}
+
+impl Platform for FhirRest {
+    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(self.attempt(item))
+    }
+}
