@@ -1,1 +1,372 @@
-//! (to be written)
+//! The configuration: each folder's own `Config`, put together from one TOML file and `MHEALTH_*` variables.
+//!
+//! Everything is read before anything is reported, so that an operator mends a file once and not line by line.
+//! Unknown keys are refused, since a misspelt limit is a limit that does not hold. The input is a text and a map,
+//! so that nothing here touches the process. A variable names a key by its path: `MHEALTH_LISTEN`,
+//! `MHEALTH_LIMITS__BODY_BYTES`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::{Table, Value};
+
+use crate::exchange;
+use crate::peers::fhir_rest;
+use crate::policy::delivery::{self, Schedule};
+use crate::policy::routing::Rule;
+use crate::server::limits::Limits;
+use crate::server::tls::Tls;
+
+/// Everything that `serve` is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Directory of the embedded store, the keys and the self-signed certificate.
+    pub data: PathBuf,
+    /// How clients reach the FHIR service, without a slash at the end.
+    pub base_url: String,
+    /// How long requests under way may take to finish at the end.
+    pub drain: Duration,
+    /// The certificate; without one a self-signed one is made, for loopback only.
+    pub tls: Option<Tls>,
+    pub limits: Limits,
+    pub exchange: exchange::Config,
+    pub destinations: Vec<Destination>,
+}
+
+/// One national platform, registry or other receiver.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The reference by which Consents name it.
+    pub actor: String,
+    /// v3-ActReason code under which data is disclosed to it.
+    pub purpose: String,
+    /// What is sent there; its name is the destination's.
+    pub rule: Rule,
+    pub fhir: fhir_rest::Config,
+    pub retry: Schedule,
+    pub circuit: delivery::Limits,
+}
+
+/// The top level, key by key.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Top {
+    listen: Option<SocketAddr>,
+    data: Option<PathBuf>,
+    base_url: Option<String>,
+    drain_seconds: Option<u64>,
+}
+
+#[derive(Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Target {
+    name: Option<String>,
+    actor: Option<String>,
+    purpose: Option<String>,
+    kinds: Option<Vec<String>>,
+    codes: Option<Vec<String>>,
+    categories: Option<Vec<String>>,
+    apps: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Retry {
+    base_ms: i64,
+    cap_ms: i64,
+    max_attempts: u32,
+}
+
+impl Default for Retry {
+    /// A minute, then doubling to an hour: sixty attempts last about two days.
+    fn default() -> Self {
+        Retry { base_ms: 1_000, cap_ms: 3_600_000, max_attempts: 60 }
+    }
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Breaker {
+    failures: u32,
+    base_ms: i64,
+    cap_ms: i64,
+    probe_ms: i64,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Breaker { failures: 5, base_ms: 1_000, cap_ms: 60_000, probe_ms: 120_000 }
+    }
+}
+
+/// Variables with our prefix that are no keys of the configuration.
+const NOT_KEYS: &[&str] = &["MHEALTH_CONFIG", "MHEALTH_LOG", "MHEALTH_SUITES", "MHEALTH_PACKAGES", "MHEALTH_BLESS"];
+
+const PREFIX: &str = "MHEALTH_";
+
+impl Config {
+    /// Reads file and variables; the error is every mistake, one sentence each.
+    pub fn read(file: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Config, Vec<String>> {
+        let mut mistakes = Vec::new();
+        let mut table = match file.unwrap_or_default().parse::<Table>() {
+            Ok(table) => table,
+            Err(error) => {
+                mistakes.push(format!("the file is not TOML: {}", error.to_string().trim().replace('\n', " ")));
+                Table::new()
+            }
+        };
+        overlay(&mut table, environment, &mut mistakes);
+        let config = compose(table, &mut mistakes);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+}
+
+fn overlay(table: &mut Table, environment: &BTreeMap<String, String>, mistakes: &mut Vec<String>) {
+    for (name, text) in
+        environment.iter().filter(|(name, _)| name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()))
+    {
+        let lower = name[PREFIX.len()..].to_ascii_lowercase();
+        let mut path: Vec<&str> = lower.split("__").collect();
+        let Some(key) = path.pop() else { continue };
+        // What reads as a TOML value is one; anything else is text.
+        let value = format!("v = {text}").parse::<Table>().ok().and_then(|mut parsed| parsed.remove("v"));
+        let value = value.unwrap_or_else(|| Value::String(text.clone()));
+        match inside(table, &path) {
+            Some(section) => drop(section.insert(key.to_owned(), value)),
+            None => mistakes.push(format!("{name}: {} is not a section", path.join("."))),
+        }
+    }
+}
+
+/// The section at a path, made where it is missing.
+fn inside<'t>(table: &'t mut Table, path: &[&str]) -> Option<&'t mut Table> {
+    let Some((first, rest)) = path.split_first() else { return Some(table) };
+    match table.entry(*first).or_insert_with(|| Value::Table(Table::new())) {
+        Value::Table(inner) => inside(inner, rest),
+        _ => None,
+    }
+}
+
+fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
+    let tls = table.remove("tls").and_then(|value| whole::<Tls>("tls", value, mistakes));
+    let limits: Limits = section("limits", table.remove("limits"), mistakes);
+    let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
+    let destinations = match table.remove("destination") {
+        None => Vec::new(),
+        Some(Value::Array(list)) => {
+            list.into_iter().enumerate().filter_map(|(index, value)| destination(index, value, mistakes)).collect()
+        }
+        Some(_) => {
+            mistakes.push("destination: written as [[destination]], once for each".to_owned());
+            Vec::new()
+        }
+    };
+    let top: Top = section("", Some(Value::Table(table)), mistakes);
+    let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
+    if !listen.ip().is_loopback() && tls.is_none() {
+        mistakes.push(format!("listen: {listen} is beyond loopback, so a certificate of its own is needed in [tls]"));
+    }
+    let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };
+    let base_url = top.base_url.unwrap_or_else(|| format!("https://{host}:{}/fhir", listen.port()));
+    if !base_url.starts_with("https://") || !base_url.ends_with("/fhir") || url::Url::parse(&base_url).is_err() {
+        mistakes.push("base_url: an https address that ends in /fhir".to_owned());
+    }
+    for (key, value) in [
+        ("limits.body_bytes", limits.body_bytes),
+        ("limits.inflate_ratio", limits.inflate_ratio),
+        ("limits.concurrent_requests", limits.concurrent_requests),
+        ("limits.connections", limits.connections),
+        ("limits.bundle_entries", limits.bundle_entries),
+        ("exchange.page_entries", exchange.page_entries),
+        ("exchange.page_entries_max", exchange.page_entries_max),
+        ("exchange.search_budget", exchange.search_budget),
+    ] {
+        if value == 0 {
+            mistakes.push(format!("{key}: must be greater than 0"));
+        }
+    }
+    if let Err(conflicts) =
+        crate::policy::routing::Table::compile(destinations.iter().map(|one: &Destination| one.rule.clone()).collect())
+    {
+        mistakes.extend(conflicts);
+    }
+    let exchange = exchange::Config { bundle_entries: limits.bundle_entries, ..exchange };
+    Config {
+        listen,
+        data: top.data.unwrap_or_else(|| PathBuf::from("data")),
+        base_url,
+        drain: Duration::from_secs(top.drain_seconds.unwrap_or(20)),
+        tls,
+        limits,
+        exchange,
+        destinations,
+    }
+}
+
+fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option<Destination> {
+    let place = format!("destination[{index}]");
+    let Value::Table(mut table) = value else {
+        mistakes.push(format!("{place}: a section is expected"));
+        return None;
+    };
+    let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
+    let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
+    let fhir = match table.remove("fhir") {
+        Some(value) => whole::<fhir_rest::Config>(&format!("{place}.fhir"), value, mistakes),
+        None => {
+            mistakes.push(format!("{place}.fhir: missing; it says where and how to deliver"));
+            None
+        }
+    };
+    if let Some(fhir) = &fhir {
+        mistakes.extend(fhir.mistakes().into_iter().map(|mistake| format!("{place}.fhir.{mistake}")));
+    }
+    for (key, positive) in [
+        ("retry.base_ms", retry.base_ms > 0),
+        ("retry.cap_ms", retry.cap_ms >= retry.base_ms),
+        ("retry.max_attempts", retry.max_attempts > 0),
+        ("circuit.failures", breaker.failures > 0),
+        ("circuit.base_ms", breaker.base_ms > 0),
+        ("circuit.cap_ms", breaker.cap_ms >= breaker.base_ms),
+    ] {
+        if !positive {
+            mistakes.push(format!("{place}.{key}: must be greater than 0, and a cap not below its base"));
+        }
+    }
+    let target: Target = section(&place, Some(Value::Table(table)), mistakes);
+    let mut required = |key: &str, value: Option<String>| {
+        if value.as_deref().is_none_or(str::is_empty) {
+            mistakes.push(format!("{place}.{key}: missing"));
+        }
+        value.unwrap_or_default()
+    };
+    let name = required("name", target.name);
+    let actor = required("actor", target.actor);
+    let rule = Rule {
+        name,
+        kinds: target.kinds.unwrap_or_else(|| vec!["Observation".to_owned()]),
+        codes: target.codes,
+        categories: target.categories,
+        apps: target.apps,
+    };
+    Some(Destination {
+        actor,
+        purpose: target.purpose.unwrap_or_else(|| "TREAT".to_owned()),
+        rule,
+        fhir: fhir?,
+        retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },
+        circuit: delivery::Limits {
+            failures: breaker.failures,
+            base_ms: breaker.base_ms,
+            cap_ms: breaker.cap_ms,
+            probe_ms: breaker.probe_ms,
+        },
+    })
+}
+
+/// A section whose keys all have defaults: each key is read by itself, so that every bad one is reported.
+fn section<T: DeserializeOwned + Default>(place: &str, value: Option<Value>, mistakes: &mut Vec<String>) -> T {
+    let table = match value {
+        None => return T::default(),
+        Some(Value::Table(table)) => table,
+        Some(_) => {
+            mistakes.push(format!("{place}: a section is expected"));
+            return T::default();
+        }
+    };
+    let mut good = Table::new();
+    for (key, value) in table {
+        let alone = Table::from_iter([(key.clone(), value.clone())]);
+        match T::deserialize(Value::Table(alone)) {
+            Ok(_) => drop(good.insert(key, value)),
+            Err(error) => mistakes.push(mistake(&join(place, &key), &error)),
+        }
+    }
+    T::deserialize(Value::Table(good)).unwrap_or_default()
+}
+
+/// A section with required keys.
+fn whole<T: DeserializeOwned>(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<T> {
+    match T::deserialize(value) {
+        Ok(read) => Some(read),
+        Err(error) => {
+            mistakes.push(mistake(place, &error));
+            None
+        }
+    }
+}
+
+fn join(place: &str, key: &str) -> String {
+    if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") }
+}
+
+fn mistake(place: &str, error: &toml::de::Error) -> String {
+    format!("{place}: {}", error.message().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Config::read(Some(file), &environment)
+    }
+
+    #[test]
+    fn nothing_is_needed() {
+        let config = read("", &[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:8443");
+        assert_eq!(config.base_url, "https://localhost:8443/fhir");
+        assert!(config.destinations.is_empty());
+    }
+
+    #[test]
+    fn variables_win_over_the_file() {
+        let config = read(
+            "listen = \"127.0.0.1:1\"\n[limits]\nbody_bytes = 1",
+            &[("MHEALTH_LISTEN", "127.0.0.1:2"), ("MHEALTH_LIMITS__BODY_BYTES", "7"), ("MHEALTH_LOG", "debug")],
+        )
+        .unwrap();
+        assert_eq!((config.listen.port(), config.limits.body_bytes), (2, 7));
+    }
+
+    #[test]
+    fn every_mistake_is_reported() {
+        let file = r#"
+            listen = "0.0.0.0:443"
+            lisen = 1
+            drain_seconds = "soon"
+            [limits]
+            body_bytes = 0
+            bodybytes = 5
+            [[destination]]
+            kinds = ["Observation"]
+            [destination.fhir]
+            url = "http://platform.example/fhir"
+        "#;
+        let mistakes = read(file, &[("MHEALTH_EXCHANGE__NOPE", "1")]).unwrap_err();
+        for expected in [
+            "listen: 0.0.0.0:443 is beyond loopback",
+            "lisen:",
+            "drain_seconds:",
+            "limits.body_bytes:",
+            "limits.bodybytes:",
+            "destination[0].name: missing",
+            "destination[0].actor: missing",
+            "destination[0].fhir.url:",
+            "exchange.nope:",
+        ] {
+            assert!(
+                mistakes.iter().any(|mistake| mistake.starts_with(expected)),
+                "{expected} is not among {mistakes:#?}"
+            );
+        }
+    }
+}

@@ -1,1 +1,97 @@
-//! (to be written)
+//! The commands: composition roots. Here the parts meet the process: its clock, its entropy, its environment, its
+//! signals and its terminal. `anyhow` is at home here and nowhere below.
+
+mod assemble;
+mod check;
+mod client;
+mod dead_letters;
+pub mod definitions;
+mod demo;
+pub mod keys;
+mod platform;
+mod serve;
+pub mod token;
+mod validate;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use assemble::{clock, entropy};
+pub use serve::Running;
+
+/// sysexits.h: the command was used wrongly; a configuration with mistakes is that.
+const EX_USAGE: u8 = 64;
+
+/// One door from health apps and wearables into national eHealth systems.
+#[derive(Debug, Parser)]
+#[command(name = "mhealth-gateway", version, about)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the configuration is read.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// TOML file; without one the defaults and MHEALTH_* variables hold.
+    #[arg(long, env = "MHEALTH_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the gateway.
+    Serve(Source),
+    /// Check a configuration without starting anything.
+    Check(Source),
+    /// Watch a wearable's day travel through a gateway into a national platform.
+    Demo(demo::Options),
+    /// Register, list and remove the clients that may call.
+    Client(client::Options),
+    /// Get an access token as a registered client, for curl and scripts.
+    Token(token::Options),
+    /// Validate FHIR resources against the rules that the gateway enforces.
+    Validate(validate::Options),
+    /// List deliveries that were given up, or send them again.
+    DeadLetters(dead_letters::Options),
+    /// Play a national platform that checks what it receives.
+    Platform(platform::Options),
+    /// Condense the FHIR R4 core package into the embedded definitions.
+    Definitions(definitions::Options),
+}
+
+/// Runs one command.
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Serve(source) => serve::run(&source),
+        Command::Check(source) => check::run(&source),
+        Command::Demo(options) => demo::run(&options),
+        Command::Client(options) => client::run(&options),
+        Command::Token(options) => token::run(&options),
+        Command::Validate(options) => validate::run(&options),
+        Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Platform(options) => platform::run(&options),
+        Command::Definitions(options) => definitions::run(&options.package, &options.out).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Logs go to standard error; `MHEALTH_LOG` says how much, `info` by default. The demonstration tells its own story.
+pub fn telemetry(arguments: &Arguments) {
+    let quiet = matches!(arguments.command, Command::Demo(_) | Command::Platform(_));
+    let default = if quiet { "error" } else { "info" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MHEALTH_LOG").unwrap_or_else(|_| default.into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// The process's environment as a map.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars().collect()
+}
+
+/// A runtime for the commands that need one.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

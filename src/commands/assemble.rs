@@ -1,0 +1,82 @@
+//! From a configuration to a gateway: the one place where the parts are put together.
+
+use std::fs;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{EX_USAGE, Source, environment};
+use crate::config::Config;
+use crate::exchange::deliver::Destination;
+use crate::exchange::{Clock, Entropy, Gateway};
+use crate::fhir::definitions::Registry;
+use crate::peers::fhir_rest::FhirRest;
+use crate::policy::delivery::Circuit;
+use crate::policy::routing::Table;
+use crate::store::Store;
+
+/// The machine's clock.
+pub fn clock() -> Clock {
+    Arc::new(|| jiff::Timestamp::now().as_millisecond())
+}
+
+/// The machine's entropy. Without it no id or token could be trusted, so its loss ends the process.
+pub fn entropy() -> Entropy {
+    Arc::new(|buffer: &mut [u8]| getrandom::fill(buffer).expect("the operating system provides entropy"))
+}
+
+/// Reads the configuration; mistakes are printed, all of them, and become the exit code.
+pub(super) fn configured(source: &Source) -> anyhow::Result<Result<Config, ExitCode>> {
+    let file = match &source.config {
+        Some(path) => match fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                eprintln!("{}: cannot be read: {error}", path.display());
+                return Ok(Err(ExitCode::from(EX_USAGE)));
+            }
+        },
+        None => None,
+    };
+    match Config::read(file.as_deref(), &environment()) {
+        Ok(config) => Ok(Ok(config)),
+        Err(mistakes) => {
+            eprintln!("The configuration has {} mistake(s):", mistakes.len());
+            for mistake in mistakes {
+                eprintln!("  {mistake}");
+            }
+            Ok(Err(ExitCode::from(EX_USAGE)))
+        }
+    }
+}
+
+/// Opens the store and builds the gateway on it.
+pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
+    let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let gateway =
+        Gateway::new(config.exchange.clone(), store, Registry::core(), config.base_url.clone(), clock(), entropy())?;
+    // The profiles that every message of a wearable meets are compiled before the first one.
+    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
+    Ok(Arc::new(gateway))
+}
+
+/// Opens every destination, so that a wrong key or certificate shows at start.
+pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
+    let mut opened = Vec::new();
+    for destination in &config.destinations {
+        let name = &destination.rule.name;
+        let platform = FhirRest::open(name, &destination.fhir, Arc::new(jiff::Timestamp::now))
+            .with_context(|| format!("opening destination {name}"))?;
+        opened.push(Destination {
+            name: Arc::from(name.as_str()),
+            actor: destination.actor.clone(),
+            purpose: destination.purpose.clone(),
+            platform: Arc::new(platform),
+            schedule: destination.retry,
+            circuit: Circuit::new(destination.circuit),
+        });
+    }
+    let rules = config.destinations.iter().map(|destination| destination.rule.clone()).collect();
+    let table = Table::compile(rules).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    Ok((opened, Arc::new(table)))
+}

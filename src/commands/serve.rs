@@ -1,0 +1,86 @@
+//! `serve`: the gateway until SIGTERM or SIGINT, then an orderly end.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Source, assemble, runtime};
+use crate::config::Config;
+use crate::exchange::{Gateway, deliver};
+use crate::server::{listen, tls};
+
+pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
+    let config = match assemble::configured(source)? {
+        Ok(config) => config,
+        Err(code) => return Ok(code),
+    };
+    runtime()?.block_on(async {
+        let running = Running::start(&config).await?;
+        eprintln!("serving {} (store in {})", config.base_url, config.data.display());
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        eprintln!("draining, at most {} s", config.drain.as_secs());
+        running.stop().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A gateway that listens and delivers.
+pub struct Running {
+    pub gateway: Arc<Gateway>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Listens where the configuration says.
+    pub async fn start(config: &Config) -> anyhow::Result<Running> {
+        let listener =
+            TcpListener::bind(config.listen).await.with_context(|| format!("listening on {}", config.listen))?;
+        Running::start_on(listener, config).await
+    }
+
+    /// Listens on a socket that is bound already.
+    pub async fn start_on(listener: TcpListener, config: &Config) -> anyhow::Result<Running> {
+        let gateway = assemble::gateway(config)?;
+        let own = match &config.tls {
+            Some(tls) => tls.clone(),
+            None => tls::self_signed(&config.data)?,
+        };
+        let server = tls::server_config(&own)?;
+        let (destinations, routing) = assemble::destinations(config)?;
+        for destination in &destinations {
+            gateway.store.ensure_destination(&destination.name).await?;
+        }
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for destination in destinations {
+            tasks.spawn(deliver::run(gateway.clone(), destination, routing.clone(), stopped.clone()));
+        }
+        let mut asked = stopped.clone();
+        let shutdown = async move {
+            // The sender lives as long as the gateway; its loss means the same.
+            let _ = asked.wait_for(|stop| *stop).await;
+        };
+        tasks.spawn(listen::run(listener, server, gateway.clone(), config.limits.clone(), config.drain, shutdown));
+        Ok(Running { gateway, stop, tasks })
+    }
+
+    /// Takes nothing new, finishes what is under way, closes the store.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        while self.tasks.join_next().await.is_some() {}
+        if let Some(gateway) = Arc::into_inner(self.gateway) {
+            gateway.store.close().await;
+        }
+    }
+}

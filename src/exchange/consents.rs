@@ -1,0 +1,126 @@
+//! The consents of a person, compiled and kept at hand.
+//!
+//! The book is only a shortcut. Every write names, as a precondition of its transaction, the consent epoch that it
+//! was decided under, so a page of the book that has gone stale costs a second look and never a wrong permission;
+//! deliveries and reads look the epoch up in the store itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::facts::Facts;
+use super::{Caller, Gateway};
+use crate::fhir::outcome::Issue;
+use crate::fhir::tree::{Element, json};
+use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Permitted};
+use crate::store::{self, PatientKey, Stored};
+
+/// What applies to one person, as of an epoch.
+#[derive(Clone, Default)]
+pub struct Page {
+    pub epoch: u64,
+    pub consents: Arc<[Arc<Compiled>]>,
+}
+
+/// Compiled consents by person. Bounded: a full book is started anew.
+#[derive(Default)]
+pub struct Book {
+    pages: Mutex<HashMap<PatientKey, Page>>,
+}
+
+/// Persons whose consents are kept compiled.
+const PAGES: usize = 100_000;
+
+impl Gateway {
+    /// The consents of a person as last seen; good enough to decide a write that names its epoch.
+    pub(super) async fn consents_recent(&self, patient: PatientKey) -> Result<Page, store::Error> {
+        let kept = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&patient).cloned();
+        match kept {
+            Some(page) => Ok(page),
+            None => self.consents_now(patient).await,
+        }
+    }
+
+    /// The consents of a person as they are in the store now.
+    pub(super) async fn consents_now(&self, patient: PatientKey) -> Result<Page, store::Error> {
+        let (epoch, stored) = self.store.consents(patient).await?;
+        {
+            let pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(page) = pages.get(&patient)
+                && page.epoch == epoch
+            {
+                return Ok(page.clone());
+            }
+        }
+        let page = Page { epoch, consents: stored.iter().map(|stored| Arc::new(compiled(stored))).collect() };
+        let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.len() >= PAGES {
+            pages.clear();
+        }
+        // A slower reader must not put an older page over a newer one.
+        if pages.get(&patient).is_none_or(|kept| kept.epoch < epoch) {
+            pages.insert(patient, page.clone());
+        }
+        Ok(page)
+    }
+
+    /// Forgets a page that the store called stale.
+    pub(super) fn consents_stale(&self, patient: PatientKey) {
+        self.book.pages.lock().unwrap_or_else(PoisonError::into_inner).remove(&patient);
+    }
+}
+
+/// A stored consent, compiled. It was read and checked when it was accepted; should it no longer be readable, it
+/// counts as one that cannot be evaluated, which denies.
+fn compiled(stored: &Stored) -> Compiled {
+    const UNREADABLE: &str = r#"{"resourceType":"Consent","status":"active","implicitRules":"urn:unreadable"}"#;
+    let document = json::parse(stored.payload.as_slice()).or_else(|_| json::parse(UNREADABLE));
+    let document = document.expect("the stand-in is well-formed");
+    consent::compile(Element::root(&document), stored.version).0
+}
+
+/// What a decision is about.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    /// Address of this service, because a Consent may name its patient by URL.
+    pub base: &'a str,
+    /// Logical id of the patient.
+    pub patient: &'a str,
+    /// `Type/id` of the resource.
+    pub reference: &'a str,
+    pub facts: &'a Facts<'a>,
+}
+
+/// Decides the whole resource and every part of it that stands for another measure; the first denial wins, and
+/// only a permit of everything gives the value back.
+pub(super) fn permit<T>(
+    consents: &[Arc<Compiled>],
+    action: Action,
+    actor: &Actor,
+    purpose: &str,
+    now_ms: i64,
+    subject: &Subject<'_>,
+    value: T,
+) -> Result<Permitted<T>, Denial> {
+    let request = consent::Request { action, actor, purpose, now_ms };
+    let relative = format!("Patient/{}", subject.patient);
+    let absolute = format!("{}/{relative}", subject.base);
+    let patients = [relative.as_str(), absolute.as_str()];
+    for foreign in subject.facts.foreign(&patients, subject.reference) {
+        if let Decision::Deny(denial) = consent::decide(consents, &request, &foreign) {
+            return Err(denial);
+        }
+    }
+    consent::permit(consents, &request, &subject.facts.whole(&patients, subject.reference), value)
+}
+
+/// The actor that a caller is to consents.
+pub(super) fn actor(caller: &Caller<'_>) -> Actor {
+    Actor::reference(&caller.principal.actor)
+}
+
+/// The issue of a denial at a place in the message.
+pub(super) fn denied(denial: &Denial, expression: &str) -> Issue {
+    let mut issue = denial.issue();
+    expression.clone_into(&mut issue.expression);
+    issue
+}

@@ -1,0 +1,126 @@
+//! One attempt: routed, permitted now, sent, and classified.
+
+use std::sync::PoisonError;
+
+use super::Worker;
+use crate::exchange::consents;
+use crate::exchange::facts::Facts;
+use crate::exchange::trail::{Act, Author};
+use crate::fhir::outcome::Id;
+use crate::fhir::tree::{Element, json};
+use crate::peers::{Item, Resource};
+use crate::policy::consent::{Action, Permitted};
+use crate::policy::delivery::Verdict;
+use crate::policy::routing;
+use crate::store::{self, AuditRecord, Stored};
+
+/// What consent and routing leave of some stored resources of one patient.
+#[derive(Default)]
+pub(super) struct Judged {
+    pub permitted: Vec<Permitted<Stored>>,
+    /// One record a resource that the person's consent withholds.
+    pub audit: Vec<AuditRecord>,
+}
+
+impl Worker {
+    /// Whether the routing table sends the resource here at all.
+    pub(super) fn is_routed(&self, stored: &Stored) -> bool {
+        let Ok(document) = json::parse(stored.payload.as_slice()) else { return false };
+        let facts = Facts::of(stored.kind.clone(), Element::root(&document));
+        let asked = routing::Facts {
+            kind: &stored.kind,
+            codes: facts.codes(),
+            categories: facts.categories(),
+            owner: &stored.owner,
+        };
+        self.routing.decide(&asked).contains(&&*self.name)
+    }
+
+    /// Asks the consents as they stand now. A deleted resource is not disclosed.
+    pub(super) async fn judge(&self, items: Vec<Stored>) -> Result<Judged, store::Error> {
+        let mut judged = Judged::default();
+        for stored in items.into_iter().filter(|stored| !stored.deleted) {
+            let Some(patient) = stored.patient else { continue };
+            let page = self.gateway.consents_now(patient).await?;
+            let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
+            let author = self.author(String::new());
+            let id = author.patient_of(&stored);
+            let facts = Facts::of(stored.kind.clone(), Element::root(&document));
+            let reference = format!("{}/{}", stored.kind, stored.logical_id());
+            let subject =
+                consents::Subject { base: &self.gateway.base, patient: &id, reference: &reference, facts: &facts };
+            let now_ms = self.gateway.now_ms();
+            let versioned = format!("{reference}/_history/{}", stored.version);
+            match consents::permit(
+                &page.consents,
+                Action::Disclose,
+                &self.actor,
+                &self.purpose,
+                now_ms,
+                &subject,
+                stored,
+            ) {
+                Ok(permitted) => judged.permitted.push(permitted),
+                Err(denial) => {
+                    let basis = denial.basis.as_ref();
+                    judged.audit.push(author.record(
+                        Act::Withhold,
+                        Some(&(id.clone(), patient)),
+                        &[versioned],
+                        basis,
+                        &[denial.issue().id],
+                    ));
+                }
+            }
+        }
+        Ok(judged)
+    }
+
+    /// Sends what was permitted. The request id is the same for the same content, so that logs on both sides meet.
+    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Verdict {
+        let resources: Vec<Resource> = permitted
+            .iter()
+            .map(Permitted::get)
+            .map(|stored| Resource {
+                kind: stored.kind.to_string(),
+                id: stored.logical_id(),
+                version: stored.version,
+                json: stored.payload.clone(),
+            })
+            .collect();
+        let request_id =
+            permitted.first().map_or_else(String::new, |first| format!("{}-{}", first.get().id, first.get().version));
+        let item = Item { resources, request_id };
+        let verdict = self.platform.deliver(&item).await;
+        let now_ms = self.gateway.now_ms();
+        let random = self.random();
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
+        match &verdict {
+            Verdict::Acknowledged => {}
+            Verdict::Retry { reason, .. } => {
+                tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again")
+            }
+            Verdict::Rejected { reason } => {
+                tracing::error!(destination = &*self.name, reason, "delivery rejected; it is a dead letter")
+            }
+        }
+        verdict
+    }
+
+    /// The disclosure, as the audit tells it: what left, for whom, under which consent.
+    pub(super) fn disclosed(&self, permitted: &[Permitted<Stored>], issues: &[Id]) -> Vec<AuditRecord> {
+        let Some(first) = permitted.first() else { return Vec::new() };
+        let author = self.author(format!("{}-{}", first.get().id, first.get().version));
+        let references: Vec<String> = permitted
+            .iter()
+            .map(Permitted::get)
+            .map(|stored| format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version))
+            .collect();
+        let patient = first.get().patient.map(|key| (author.patient_of(first.get()), key));
+        vec![author.record(Act::Disclose, patient.as_ref(), &references, Some(first.basis()), issues)]
+    }
+
+    fn author(&self, request_id: String) -> Author {
+        Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
+    }
+}

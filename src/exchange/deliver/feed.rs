@@ -1,0 +1,102 @@
+//! One slot of the feed, from its cursor: in order, a batch at a time, one fenced write at the end.
+
+use std::collections::HashSet;
+
+use super::{LEASE_MS, Worker};
+use crate::fhir::outcome::Id;
+use crate::policy::delivery::{self, Settlement};
+use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, Lease, PatientKey, Stored};
+
+/// Feed rows in one batch.
+pub(super) const BATCH: usize = 64;
+
+/// What a batch has come to so far.
+#[derive(Default)]
+struct Batch {
+    failures: Vec<Failure>,
+    audit: Vec<AuditRecord>,
+    /// Patients that must wait behind a failure of their own.
+    blocked: HashSet<PatientKey>,
+    to: Option<u64>,
+}
+
+impl Worker {
+    /// Works a slot off; answers how many rows the cursor moved over.
+    pub(super) async fn slot(&self, lease: Lease, max: usize) -> Result<usize, store::Error> {
+        let store = &self.gateway.store;
+        let deadline_ms = self.gateway.now_ms() + LEASE_MS / 2;
+        let rows = store.feed(&lease, max).await?;
+        let mut batch = Batch::default();
+        let mut moved = 0;
+        for row in rows {
+            let pos = row.pos;
+            let failed = self.row(row, &mut batch).await?;
+            batch.to = Some(pos);
+            moved += 1;
+            // A destination in trouble, or a slow one: write down how far we came and look again.
+            if failed || self.gateway.now_ms() > deadline_ms {
+                break;
+            }
+        }
+        let Some(to) = batch.to else { return Ok(0) };
+        let audit = batch.audit.clone();
+        match store.advance(&lease, to, batch.failures, batch.audit).await? {
+            Fenced::Held => {}
+            // Another worker has the slot and will send again, to the same effect; what we disclosed stays on record.
+            Fenced::Lost => store.record_audit(audit).await?,
+        }
+        Ok(moved)
+    }
+
+    /// One row: all that one request brought for one patient. Answers whether the destination failed.
+    async fn row(&self, row: FeedItem, batch: &mut Batch) -> Result<bool, store::Error> {
+        let items: Vec<Stored> = row.items.into_iter().filter(|stored| self.is_routed(stored)).collect();
+        if items.is_empty() {
+            return Ok(false);
+        }
+        let now_ms = self.gateway.now_ms();
+        if row.parked || row.patient.is_some_and(|patient| batch.blocked.contains(&patient)) {
+            // Consent is asked when its turn comes.
+            batch.failures.extend(
+                items.iter().map(|stored| failure(row.pos, stored, 0, now_ms, "waits behind an earlier one", false)),
+            );
+            return Ok(false);
+        }
+        let judged = self.judge(items).await?;
+        batch.audit.extend(judged.audit);
+        if judged.permitted.is_empty() {
+            return Ok(false);
+        }
+        let verdict = self.send(&judged.permitted).await;
+        let trouble = !verdict.is_alive();
+        let now_ms = self.gateway.now_ms();
+        match delivery::settle(verdict, &self.schedule, 1, now_ms, self.random()) {
+            Settlement::Done => batch.audit.extend(self.disclosed(&judged.permitted, &[])),
+            Settlement::Again { at_ms, reason } => {
+                batch.blocked.extend(row.patient);
+                let permitted = judged.permitted.iter();
+                batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, at_ms, &reason, false)));
+            }
+            Settlement::Dead { reason } => {
+                // What was rejected has left the house all the same.
+                batch.audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                let permitted = judged.permitted.iter();
+                batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, now_ms, &reason, true)));
+            }
+        }
+        Ok(trouble)
+    }
+}
+
+fn failure(pos: u64, stored: &Stored, attempts: u32, not_before_ms: i64, reason: &str, dead: bool) -> Failure {
+    Failure {
+        pos,
+        patient: stored.patient,
+        seq: stored.seq,
+        version: stored.version,
+        attempts,
+        not_before_ms,
+        reason: reason.to_owned(),
+        dead,
+    }
+}

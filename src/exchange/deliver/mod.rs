@@ -1,0 +1,157 @@
+//! What goes out: a destination follows the feed, asks the person's consent again for each item, sends, and settles.
+//!
+//! The feed is never changed: success moves a cursor, once a batch, and only failures become rows. A worker leases
+//! slots of the feed, so that order holds within a patient and a second worker may take over; what it did is written
+//! under the lease's epoch. The decision belongs to the instant before sending: a consent that was withdrawn while
+//! the item waited withholds it.
+
+mod attempt;
+mod feed;
+mod retry;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::Gateway;
+use crate::peers::Platform;
+use crate::policy::consent::Actor;
+use crate::policy::delivery::{Admission, Circuit, Schedule};
+use crate::policy::routing::Table;
+use crate::store;
+
+/// One destination with everything that delivering to it needs.
+pub struct Destination {
+    pub name: Arc<str>,
+    /// The reference by which Consents name it.
+    pub actor: String,
+    /// v3-ActReason code under which data is disclosed to it.
+    pub purpose: String,
+    pub platform: Arc<dyn Platform>,
+    pub schedule: Schedule,
+    pub circuit: Circuit,
+}
+
+/// A destination at work.
+struct Worker {
+    gateway: Arc<Gateway>,
+    routing: Arc<Table>,
+    name: Arc<str>,
+    actor: Actor,
+    actor_reference: String,
+    purpose: String,
+    platform: Arc<dyn Platform>,
+    schedule: Schedule,
+    circuit: Mutex<Circuit>,
+    /// Name of this process among those that share the store.
+    identity: String,
+}
+
+/// Slots that are worked on at once, and retries as well.
+const PARALLEL: usize = 8;
+
+/// A lease outlives every batch, because a batch ends at half of it.
+const LEASE_MS: i64 = 120_000;
+
+/// Longest sleep; commits of other processes make no sound.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Follows the feed for one destination until told to stop.
+pub async fn run(
+    gateway: Arc<Gateway>,
+    destination: Destination,
+    routing: Arc<Table>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut entropy = [0; 8];
+    (gateway.entropy)(&mut entropy);
+    let worker = Arc::new(Worker {
+        actor: Actor::reference(&destination.actor),
+        actor_reference: destination.actor,
+        gateway,
+        routing,
+        name: destination.name,
+        purpose: destination.purpose,
+        platform: destination.platform,
+        schedule: destination.schedule,
+        circuit: Mutex::new(destination.circuit),
+        identity: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
+    });
+    let mut changed = worker.gateway.store.feed_changed();
+    while !*stop.borrow() {
+        changed.mark_unchanged();
+        let wait = match worker.round().await {
+            Ok(Round::Worked) => continue,
+            Ok(Round::Idle(wait)) => wait,
+            Err(error) => {
+                tracing::error!(
+                    destination = &*worker.name,
+                    error = &error as &dyn std::error::Error,
+                    "delivery paused"
+                );
+                IDLE
+            }
+        };
+        tokio::select! {
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+            _ = stop.changed() => {}
+        }
+    }
+}
+
+enum Round {
+    Worked,
+    Idle(Duration),
+}
+
+impl Worker {
+    /// One round: what is due again first, since it is older, then the feed.
+    async fn round(self: &Arc<Self>) -> Result<Round, store::Error> {
+        let now_ms = self.gateway.now_ms();
+        let admission = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).poll(now_ms);
+        let width = match admission {
+            Admission::Closed => PARALLEL,
+            // One item finds out whether the destination is back.
+            Admission::Probe => 1,
+            Admission::Open(until_ms) => return Ok(Round::Idle(self.until(until_ms, now_ms))),
+        };
+        let probing = width == 1;
+        let retried = self.retries(now_ms, width).await?;
+        if probing && retried > 0 {
+            return Ok(Round::Worked);
+        }
+        let store = &self.gateway.store;
+        let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, width).await?;
+        let mut slots = JoinSet::new();
+        let some = !leases.is_empty();
+        for lease in leases {
+            let worker = self.clone();
+            slots.spawn(async move { worker.slot(lease, if probing { 1 } else { feed::BATCH }).await });
+        }
+        let mut moved = 0;
+        while let Some(slot) = slots.join_next().await {
+            match slot {
+                Ok(advanced) => moved += advanced?,
+                Err(error) => tracing::error!(destination = &*self.name, %error, "a delivery task ended early"),
+            }
+        }
+        if retried > 0 || (some && moved > 0) {
+            return Ok(Round::Worked);
+        }
+        let due = store.next_due(&self.name).await?;
+        Ok(Round::Idle(due.map_or(IDLE, |due_ms| self.until(due_ms, self.gateway.now_ms()))))
+    }
+
+    fn until(&self, then_ms: i64, now_ms: i64) -> Duration {
+        Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
+    }
+
+    fn random(&self) -> u64 {
+        let mut entropy = [0; 8];
+        (self.gateway.entropy)(&mut entropy);
+        u64::from_le_bytes(entropy)
+    }
+}

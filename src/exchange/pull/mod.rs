@@ -1,0 +1,70 @@
+//! What clients ask of us: find, ask the person's consent for each hit, record the reading, and only then answer.
+//!
+//! A search can only get smaller: hits that the consent withholds are left out before paging and counting, so that
+//! what is withheld and what is absent look the same. The audit event is on disk before the first byte leaves.
+
+mod page;
+mod read;
+mod search;
+
+pub use search::Found;
+
+use std::sync::Arc;
+
+use super::consents::{self, Subject};
+use super::facts::Facts;
+use super::kinds::{Guard, KindRule};
+use super::trail::Author;
+use super::{Caller, Gateway};
+use crate::fhir::tree::{Document, Element, json};
+use crate::policy::access::Interaction;
+use crate::policy::consent::{Action, Basis};
+use crate::store::{self, Stored};
+
+/// A resource that the caller may see.
+struct Visible {
+    stored: Stored,
+    document: Arc<Document>,
+    basis: Option<Basis>,
+}
+
+impl Gateway {
+    /// Whether the caller may see a stored resource; `None` where it may not, for whatever reason.
+    async fn visible(
+        &self,
+        caller: &Caller<'_>,
+        rule: &KindRule,
+        interaction: Interaction,
+        stored: Stored,
+        now_ms: i64,
+    ) -> Result<Option<Visible>, store::Error> {
+        let Ok(document) = json::parse(stored.payload.as_slice()).map(Arc::new) else {
+            tracing::error!(kind = rule.name, "a stored resource cannot be read");
+            return Ok(None);
+        };
+        let facts = Facts::of(Arc::from(rule.name), Element::root(&document));
+        let granted = |interaction| {
+            caller.principal.scopes.permits(rule.name, interaction).allows(facts.categories(), facts.codes())
+        };
+        if !granted(interaction) {
+            return Ok(None);
+        }
+        if rule.guard == Guard::Owner && stored.owner == caller.principal.client {
+            drop(facts);
+            return Ok(Some(Visible { stored, document, basis: None }));
+        }
+        let Some(patient) = stored.patient else { return Ok(None) };
+        let page = self.consents_now(patient).await?;
+        let reference = format!("{}/{}", rule.name, stored.logical_id());
+        let id = Author::of(self, caller).patient_of(&stored);
+        let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
+        let actor = consents::actor(caller);
+        let decision =
+            consents::permit(&page.consents, Action::Access, &actor, caller.purpose, now_ms, &subject, stored);
+        drop(facts);
+        Ok(decision.ok().map(|permitted| {
+            let basis = Some(permitted.basis().clone());
+            Visible { stored: permitted.into_inner(), document, basis }
+        }))
+    }
+}

@@ -1,0 +1,45 @@
+//! One resource by its id (R4 §3.1.0.2, §3.1.0.3).
+
+use super::Visible;
+use crate::exchange::trail::{Act, Author};
+use crate::exchange::{Caller, Gateway, Refusal, kinds};
+use crate::fhir::outcome::Id;
+use crate::policy::access::Interaction;
+use crate::store::Stored;
+
+impl Gateway {
+    /// `GET [base]/[type]/[id]`, or one version of it.
+    pub async fn read(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<Stored, Refusal> {
+        let Some(rule) = kinds::kind(kind) else {
+            return Err(Refusal::one(Id::InteractionUnsupported, "", "Resources of this type are not held here."));
+        };
+        caller.principal.permits(rule.name, Interaction::Read).map_err(|denied| denied.issue())?;
+        let found = match version {
+            None => self.store.read(rule.name, id).await?,
+            Some(version) => self.store.read_version(rule.name, id, version).await?,
+        };
+        let author = Author::of(self, caller);
+        let visible = match found {
+            Some(stored) if !stored.deleted => {
+                self.visible(caller, rule, Interaction::Read, stored, self.now_ms()).await?
+            }
+            _ => None,
+        };
+        let Some(Visible { stored, basis, .. }) = visible else {
+            let record = author.record(Act::Refuse, None, &[], None, &[Id::NotFound]);
+            self.store.record_audit(vec![record]).await?;
+            return Err(Refusal::not_found());
+        };
+        let references = [format!("{kind}/{id}/_history/{}", stored.version)];
+        let patient = stored.patient.map(|key| (author.patient_of(&stored), key));
+        let record = author.record(Act::Read, patient.as_ref(), &references, basis.as_ref(), &[]);
+        self.store.record_audit(vec![record]).await?;
+        Ok(stored)
+    }
+}

@@ -1,0 +1,215 @@
+//! Many resources at once: batch, where each stands alone, and transaction, where all do or none (R4 §3.1.0.11).
+
+use std::sync::Arc;
+
+use super::commit::{self, Atomicity};
+use super::prepare::{self, Prepared};
+use super::{Condition, Idempotency, Intent, Outcome};
+use crate::exchange::kinds::Subject;
+use crate::exchange::{Caller, Gateway, Refusal, kinds};
+use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::tree::{Document, Element};
+use crate::fhir::validate::Options;
+
+/// What kind of Bundle it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    Batch,
+    Transaction,
+}
+
+/// What became of one entry.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    Pushed(Outcome),
+    /// A read, which is not ours to answer: its URL, relative to the base.
+    Read(String),
+}
+
+/// The Bundle's mode, or why it is none that can be processed.
+pub fn mode(bundle: Element<'_>) -> Result<Mode, Refusal> {
+    match bundle.text_of("type") {
+        Some("batch") => Ok(Mode::Batch),
+        Some("transaction") => Ok(Mode::Transaction),
+        _ => {
+            let text = "Only Bundles of type batch or transaction are processed here.";
+            Err(Issue::new(Id::BundleRule, "Bundle.type", text)
+                .at(bundle.get("type").unwrap_or(bundle).position())
+                .into())
+        }
+    }
+}
+
+/// One entry as its request asks.
+enum Asked {
+    Push { kind: String, intent: Intent },
+    Read(String),
+}
+
+impl Gateway {
+    /// `POST [base]`. The error is a refusal of the whole Bundle.
+    pub async fn push_bundle(
+        &self,
+        caller: &Caller<'_>,
+        document: Document,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let document = Arc::new(document);
+        let bundle = Element::root(&document);
+        prepare::right_type(bundle, "Bundle")?;
+        let mode = mode(bundle)?;
+        let entries: Vec<Element<'_>> = bundle.all("entry").collect();
+        if entries.len() > self.config.bundle_entries {
+            let text = format!("A Bundle may have at most {} entries.", self.config.bundle_entries);
+            return Err(Refusal::one(Id::BundleTooManyEntries, "Bundle.entry", text));
+        }
+        unique_full_urls(&entries)?;
+        let asked: Vec<Result<Asked, Refusal>> =
+            entries.iter().enumerate().map(|(index, entry)| asked(*entry, index)).collect();
+        let prepared = self.prepare_entries(caller, &document, &entries, asked.as_slice(), mode);
+        let atomicity = if mode == Mode::Transaction { Atomicity::Whole } else { Atomicity::EachAlone };
+        let mut outcomes = if prepared.is_empty() {
+            Vec::new()
+        } else {
+            self.commit(caller, prepared, atomicity, idempotency).await?
+        }
+        .into_iter();
+        if mode == Mode::Transaction
+            && let Some(refusal) = commit::worst(outcomes.as_slice())
+        {
+            return Err(refusal);
+        }
+        Ok(asked
+            .into_iter()
+            .map(|asked| match asked {
+                Ok(Asked::Read(url)) => Entry::Read(url),
+                _ => {
+                    Entry::Pushed(outcomes.next().unwrap_or_else(|| {
+                        Outcome::Refused(Refusal::one(Id::Internal, "", "The entry had no outcome."))
+                    }))
+                }
+            })
+            .collect())
+    }
+
+    /// Prepares every entry that writes, Patients first: what refers to them takes its partition from them.
+    fn prepare_entries(
+        &self,
+        caller: &Caller<'_>,
+        document: &Arc<Document>,
+        entries: &[Element<'_>],
+        asked: &[Result<Asked, Refusal>],
+        mode: Mode,
+    ) -> Vec<Result<Prepared, Refusal>> {
+        let is_patient = |asked: &Result<Asked, Refusal>| matches!(asked, Ok(Asked::Push { kind, .. }) if kinds::kind(kind).is_some_and(|rule| rule.subject == Subject::Itself));
+        let mut prepared: Vec<Option<Result<Prepared, Refusal>>> = (0..entries.len()).map(|_| None).collect();
+        let mut rewrites: Vec<(String, String)> = Vec::new();
+        for patients in [true, false] {
+            let known = Arc::new(rewrites.clone());
+            for (index, asked) in asked.iter().enumerate().filter(|(_, asked)| is_patient(asked) == patients) {
+                let one = match asked {
+                    Ok(Asked::Read(_)) => continue,
+                    Err(refusal) => Err(refusal.clone()),
+                    Ok(Asked::Push { kind, intent }) => {
+                        self.prepare_entry(caller, document, entries[index], index, kind, intent.clone(), known.clone())
+                    }
+                };
+                // Entries of a batch are independent and may not refer to each other (R4 §3.1.0.11.1).
+                if mode == Mode::Transaction
+                    && let Ok(prepared) = &one
+                    && let Some(full_url) = entries[index].text_of("fullUrl")
+                {
+                    rewrites.push((full_url.to_owned(), format!("{}/{}", prepared.rule.name, prepared.logical)));
+                }
+                prepared[index] = Some(one);
+            }
+        }
+        let rewrites = Arc::new(rewrites);
+        prepared
+            .into_iter()
+            .flatten()
+            .map(|one| one.map(|prepared| Prepared { rewrites: rewrites.clone(), ..prepared }))
+            .collect()
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one entry is described by all of them")]
+    fn prepare_entry(
+        &self,
+        caller: &Caller<'_>,
+        document: &Arc<Document>,
+        entry: Element<'_>,
+        index: usize,
+        kind: &str,
+        intent: Intent,
+        rewrites: Arc<Vec<(String, String)>>,
+    ) -> Result<Prepared, Refusal> {
+        let location = format!("Bundle.entry[{index}].resource");
+        let Some(resource) = entry.get("resource").filter(Element::is_object) else {
+            return Err(Refusal::one(Id::BodyMissing, location, "The entry has no resource."));
+        };
+        prepare::right_type(resource, kind)?;
+        let rule = prepare::writable(kind)?;
+        prepare::permitted_by_scope(caller, rule, &intent, &location)?;
+        if let Intent::Update { id, .. } = &intent {
+            prepare::same_id(resource, id, &location)?;
+        }
+        let options = Options { location: &location, bundle: Some(Element::root(document)), ..Options::default() };
+        let validated = self.validator.validate(document.clone(), resource.node(), &options)?;
+        prepare::finish(self, caller, validated, rule, intent, location, rewrites)
+    }
+}
+
+fn unique_full_urls(entries: &[Element<'_>]) -> Result<(), Refusal> {
+    let mut seen = std::collections::HashSet::new();
+    for (index, entry) in entries.iter().enumerate() {
+        if let Some(full_url) = entry.text_of("fullUrl")
+            && !seen.insert(full_url)
+        {
+            let text = "Two entries have the same fullUrl.";
+            return Err(Refusal::one(Id::BundleRule, format!("Bundle.entry[{index}].fullUrl"), text));
+        }
+    }
+    Ok(())
+}
+
+fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
+    let place = format!("Bundle.entry[{index}].request");
+    let refuse = |what: &str, text: &str| Refusal::one(Id::BundleRule, format!("{place}{what}"), text);
+    let Some(request) = entry.get("request") else {
+        return Err(refuse("", "The entry does not say what is to be done."));
+    };
+    let Some(url) = request.text_of("url") else { return Err(refuse(".url", "The request has no url.")) };
+    match request.text_of("method") {
+        Some("POST") => {
+            let condition = request.text_of("ifNoneExist").map(Condition::parse).transpose().map_err(|mut issue| {
+                issue.expression = format!("{place}.ifNoneExist");
+                issue
+            })?;
+            Ok(Asked::Push { kind: url.trim_start_matches('/').to_owned(), intent: Intent::Create { condition } })
+        }
+        Some("PUT") => {
+            let Some((kind, id)) = url.trim_start_matches('/').split_once('/') else {
+                return Err(refuse(".url", "A PUT names Type/id."));
+            };
+            let if_match = request
+                .text_of("ifMatch")
+                .map(etag)
+                .transpose()
+                .map_err(|()| refuse(".ifMatch", "The ETag is not W/\"version\"."))?;
+            Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Update { id: id.to_owned(), if_match } })
+        }
+        Some("GET") => Ok(Asked::Read(url.trim_start_matches('/').to_owned())),
+        Some("DELETE" | "PATCH" | "HEAD") => Err(Refusal::one(
+            Id::InteractionUnsupported,
+            format!("{place}.method"),
+            "This interaction is not supported in Bundles.",
+        )),
+        _ => Err(refuse(".method", "The method is not one of GET, POST and PUT.")),
+    }
+}
+
+/// Version out of an ETag such as `W/"3"` (R4 §3.1.0.1.3).
+pub fn etag(text: &str) -> Result<u32, ()> {
+    let text = text.trim();
+    text.strip_prefix("W/").unwrap_or(text).trim_matches('"').parse().map_err(|_| ())
+}

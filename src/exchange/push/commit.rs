@@ -1,0 +1,450 @@
+//! From prepared resources to what is on disk: judge, write in one transaction, and begin again if a decision went
+//! stale between the two.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::judge::{self, Judged, Knowledge};
+use super::prepare::Prepared;
+use super::{Idempotency, Intent, Kept, Outcome};
+use crate::exchange::kinds::Subject;
+use crate::exchange::trail::{Act, Author};
+use crate::exchange::{Caller, Gateway, Refusal, refusal};
+use crate::fhir::outcome::{Id, Issue};
+use crate::policy::consent::Basis;
+use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Stored, Unit, Write, WriteOutcome};
+
+/// Whether entries stand or fall together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Atomicity {
+    Whole,
+    EachAlone,
+}
+
+/// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
+/// storm that the sender should wait out.
+const ATTEMPTS: usize = 5;
+
+/// What the idempotency key remembers of one entry.
+#[derive(Serialize, Deserialize)]
+struct Remembered {
+    status: u16,
+    kind: String,
+    id: String,
+    version: u32,
+    updated_ms: i64,
+    issues: Vec<(u16, String, String)>,
+}
+
+/// One entry between judgement and outcome.
+enum Step {
+    Refused(Refusal),
+    Same(Box<Stored>),
+    /// Its place among the unit's writes, and the version that it becomes.
+    Written {
+        index: usize,
+        version: u32,
+    },
+}
+
+impl Gateway {
+    /// Keeps what may be kept. The error is a refusal of the whole request; entries have outcomes of their own.
+    pub(super) async fn commit(
+        &self,
+        caller: &Caller<'_>,
+        entries: Vec<Result<Prepared, Refusal>>,
+        atomicity: Atomicity,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Outcome>, Refusal> {
+        for _ in 0..ATTEMPTS {
+            let now_ms = self.now_ms();
+            let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
+            let mut steps = Vec::with_capacity(entries.len());
+            let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
+            let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
+            for entry in &entries {
+                let judged = match entry {
+                    Ok(prepared) => judge::judge(self, caller, prepared, &mut knowledge, now_ms).await,
+                    Err(refusal) => Err(refusal.clone()),
+                };
+                steps.push(match judged {
+                    Ok(Judged::Write { write, basis }) => {
+                        let step = Step::Written { index: writes.len(), version: write.version };
+                        writes.push(*write);
+                        bases.push(basis);
+                        step
+                    }
+                    Ok(Judged::Same(stored)) => Step::Same(stored),
+                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                    Err(refusal) => Step::Refused(refusal),
+                });
+            }
+            let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
+            if atomicity == Atomicity::Whole && failed {
+                return Ok(self.all_refused(caller, &entries, steps).await);
+            }
+            let unit = Unit {
+                client: caller.principal.client.clone(),
+                idempotency: idempotency
+                    .as_ref()
+                    .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
+                preconditions: knowledge.preconditions(),
+                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, idempotency.is_some()),
+                writes,
+                atomic: atomicity == Atomicity::Whole,
+                now_ms,
+            };
+            match self.store.accept(unit).await? {
+                Accepted::Done { outcomes } => return Ok(rendered(&entries, steps, &outcomes, now_ms)),
+                Accepted::RolledBack { outcomes } if may_retry(&entries, &steps, &outcomes) => {}
+                Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
+                Accepted::Replayed { response } => return self.replayed(&response).await,
+                Accepted::KeyReused => {
+                    return Err(Refusal::one(
+                        Id::IdempotencyKeyReused,
+                        "",
+                        "The Idempotency-Key stood for another request.",
+                    ));
+                }
+                Accepted::Stale => knowledge.patients().for_each(|patient| self.consents_stale(patient)),
+            }
+        }
+        let mut refusal =
+            Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
+        refusal.retry_after_seconds = Some(1);
+        Err(refusal)
+    }
+
+    async fn all_refused(
+        &self,
+        caller: &Caller<'_>,
+        entries: &[Result<Prepared, Refusal>],
+        steps: Vec<Step>,
+    ) -> Vec<Outcome> {
+        let refusals: Vec<Refusal> = entries
+            .iter()
+            .zip(steps)
+            .map(|(entry, step)| match step {
+                Step::Refused(refusal) => refusal,
+                _ => undone(entry.as_ref().map_or("", |prepared| prepared.location.as_str())),
+            })
+            .collect();
+        let ids: Vec<Id> = refusals.iter().flat_map(|refusal| &refusal.issues).map(|issue| issue.id).collect();
+        let author = Author::of(self, caller);
+        let patients = patients_of(entries.iter().filter_map(|entry| entry.as_ref().ok()));
+        let records = if patients.is_empty() {
+            vec![author.record(Act::Refuse, None, &[], None, &ids)]
+        } else {
+            patients.iter().map(|patient| author.record(Act::Refuse, Some(patient), &[], None, &ids)).collect()
+        };
+        // Should even the refusal not be recorded, the sender still hears of it: nothing was disclosed or kept.
+        if let Err(error) = self.store.record_audit(records).await {
+            return vec![Outcome::Refused(error.into()); refusals.len()];
+        }
+        refusals.into_iter().map(Outcome::Refused).collect()
+    }
+
+    /// Records a refusal that came before any resource was judged, and hands it on.
+    pub(in crate::exchange) async fn refused(&self, caller: &Caller<'_>, _kind: &str, refusal: Refusal) -> Refusal {
+        let ids: Vec<Id> = refusal.issues.iter().map(|issue| issue.id).collect();
+        let record = Author::of(self, caller).record(Act::Refuse, None, &[], None, &ids);
+        match self.store.record_audit(vec![record]).await {
+            Ok(()) => refusal,
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn replayed(&self, response: &[u8]) -> Result<Vec<Outcome>, Refusal> {
+        let remembered: Vec<Remembered> = serde_json::from_slice(response)
+            .map_err(|_| Refusal::one(Id::Internal, "", "What the Idempotency-Key stands for cannot be read."))?;
+        let mut outcomes = Vec::with_capacity(remembered.len());
+        for entry in remembered {
+            if !entry.issues.is_empty() {
+                let issues: Vec<Issue> = entry.issues.into_iter().filter_map(restored).collect();
+                outcomes.push(Outcome::Refused(issues.into()));
+                continue;
+            }
+            let stored = self.store.read_version(&entry.kind, &entry.id, entry.version).await?;
+            let Some(stored) = stored else {
+                return Err(Refusal::one(Id::Gone, "", "The resource is no longer there."));
+            };
+            outcomes.push(Outcome::Kept(Kept {
+                kind: stored.kind.clone(),
+                id: entry.id,
+                version: entry.version,
+                updated_ms: entry.updated_ms,
+                fresh: false,
+                created: entry.status == 201,
+                payload: stored.payload,
+                warnings: Vec::new(),
+            }));
+        }
+        Ok(outcomes)
+    }
+}
+
+/// A fault of ours concerns the whole request, a refusal of an entry only that entry.
+fn is_fault(refusal: &Refusal) -> bool {
+    refusal.status() >= 500
+}
+
+/// In one transaction a Patient and what belongs to it may arrive together.
+fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) -> Vec<crate::store::PatientKey> {
+    if atomicity == Atomicity::EachAlone {
+        return Vec::new();
+    }
+    entries
+        .iter()
+        .flatten()
+        .filter(|prepared| prepared.rule.subject == Subject::Itself && matches!(prepared.intent, Intent::Create { .. }))
+        .filter_map(|prepared| prepared.patient.as_ref().map(|(_, key)| *key))
+        .collect()
+}
+
+/// A patient's id and partition.
+pub(in crate::exchange) type Patient = (String, crate::store::PatientKey);
+
+fn patients_of<'p>(entries: impl Iterator<Item = &'p Prepared>) -> Vec<Patient> {
+    let mut patients: Vec<Patient> = Vec::new();
+    for patient in entries.filter_map(|prepared| prepared.patient.as_ref()) {
+        if !patients.contains(patient) {
+            patients.push(patient.clone());
+        }
+    }
+    patients
+}
+
+/// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
+fn finish(
+    author: Author,
+    entries: &[Result<Prepared, Refusal>],
+    steps: &[Step],
+    writes: &[Write],
+    bases: &[Option<Basis>],
+    remember: bool,
+) -> Finish {
+    struct Line {
+        patient: Option<Patient>,
+        kind: Arc<str>,
+        id: String,
+        version: u32,
+        created: bool,
+        basis: Option<Basis>,
+    }
+    let mut lines: Vec<Option<Line>> = (0..writes.len()).map(|_| None).collect();
+    let mut refused: Vec<Id> = Vec::new();
+    let mut memory: Vec<(Option<usize>, Remembered)> = Vec::new();
+    for (entry, step) in entries.iter().zip(steps) {
+        let mut remembered = Remembered {
+            status: 200,
+            kind: String::new(),
+            id: String::new(),
+            version: 0,
+            updated_ms: 0,
+            issues: Vec::new(),
+        };
+        let mut index = None;
+        match (entry, step) {
+            (Ok(prepared), Step::Written { index: write, .. }) => {
+                let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
+                lines[*write] = Some(Line {
+                    patient: prepared.patient.clone(),
+                    kind: writes[*write].kind.clone(),
+                    id: prepared.logical.clone(),
+                    version: writes[*write].version,
+                    created,
+                    basis: bases[*write].clone(),
+                });
+                remembered = Remembered {
+                    status: if created { 201 } else { 200 },
+                    kind: prepared.rule.name.to_owned(),
+                    id: prepared.logical.clone(),
+                    version: writes[*write].version,
+                    updated_ms: writes[*write].updated_ms,
+                    issues: Vec::new(),
+                };
+                index = Some(*write);
+            }
+            (Ok(prepared), Step::Same(stored)) => {
+                remembered.kind = prepared.rule.name.to_owned();
+                remembered.id = stored.logical_id();
+                remembered.version = stored.version;
+                remembered.updated_ms = stored.updated_ms;
+            }
+            (_, Step::Refused(refusal)) => {
+                refused.extend(refusal.issues.iter().map(|issue| issue.id));
+                remembered.issues = refusal.issues.iter().map(stored_form).collect();
+            }
+            (Err(_), _) => {}
+        }
+        if remember {
+            memory.push((index, remembered));
+        }
+    }
+    Box::new(move |outcomes: &[WriteOutcome]| {
+        let mut events: Vec<(Option<Patient>, Act, Vec<String>, Option<Basis>)> = Vec::new();
+        let mut conflicts = refused;
+        for (line, outcome) in lines.iter().zip(outcomes) {
+            let Some(line) = line else { continue };
+            if outcome.is_conflict() {
+                conflicts.push(Id::DuplicateIdentifier);
+                continue;
+            }
+            let act = if line.created { Act::Create } else { Act::Update };
+            let reference = format!("{}/{}/_history/{}", line.kind, line.id, line.version);
+            match events.iter_mut().find(|(patient, known, ..)| *patient == line.patient && *known == act) {
+                Some((.., references, _)) => references.push(reference),
+                None => events.push((line.patient.clone(), act, vec![reference], line.basis.clone())),
+            }
+        }
+        let mut audit: Vec<_> = events
+            .iter()
+            .map(|(patient, act, references, basis)| {
+                author.record(*act, patient.as_ref(), references, basis.as_ref(), &[])
+            })
+            .collect();
+        if !conflicts.is_empty() {
+            let patient = lines.iter().flatten().next().and_then(|line| line.patient.as_ref());
+            audit.push(author.record(Act::Refuse, patient, &[], None, &conflicts));
+        }
+        let response = (!memory.is_empty()).then(|| {
+            for (index, remembered) in &mut memory {
+                match index.map(|index| outcomes[index]) {
+                    Some(WriteOutcome::Existing { version, updated_ms }) => {
+                        (remembered.status, remembered.version, remembered.updated_ms) = (200, version, updated_ms);
+                    }
+                    Some(outcome) if outcome.is_conflict() => {
+                        remembered.issues = vec![stored_form(&Issue::new(
+                            Id::DuplicateIdentifier,
+                            "",
+                            "The identifier stands for a resource with other content.",
+                        ))];
+                    }
+                    _ => {}
+                }
+            }
+            let memory: Vec<&Remembered> = memory.iter().map(|(_, remembered)| remembered).collect();
+            serde_json::to_vec(&memory).unwrap_or_default()
+        });
+        Finished { audit, response }
+    })
+}
+
+fn stored_form(issue: &Issue) -> (u16, String, String) {
+    (issue.id as u16, issue.expression.clone(), issue.text.clone())
+}
+
+fn restored((id, expression, text): (u16, String, String)) -> Option<Issue> {
+    let entry = crate::fhir::outcome::CATALOGUE.get(usize::from(id))?;
+    Some(Issue::new(entry.id, expression, text))
+}
+
+fn rendered(
+    entries: &[Result<Prepared, Refusal>],
+    steps: Vec<Step>,
+    outcomes: &[WriteOutcome],
+    now_ms: i64,
+) -> Vec<Outcome> {
+    entries
+        .iter()
+        .zip(steps)
+        .map(|(entry, step)| match (entry, step) {
+            (_, Step::Refused(refusal)) => Outcome::Refused(refusal),
+            (Err(refusal), _) => Outcome::Refused(refusal.clone()),
+            (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
+                kind: stored.kind.clone(),
+                id: stored.logical_id(),
+                version: stored.version,
+                updated_ms: stored.updated_ms,
+                fresh: false,
+                created: false,
+                payload: stored.payload,
+                warnings: prepared.validated.warnings().to_vec(),
+            }),
+            (Ok(prepared), Step::Written { index, version }) => written(prepared, &outcomes[index], version, now_ms),
+        })
+        .collect()
+}
+
+fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, now_ms: i64) -> Outcome {
+    let (version, updated_ms, fresh, created) = match *outcome {
+        WriteOutcome::Created => (1, now_ms, true, true),
+        WriteOutcome::Updated => (prepared_version, now_ms, true, false),
+        WriteOutcome::Existing { version, updated_ms } => (version, updated_ms, false, false),
+        WriteOutcome::Conflict { .. } => return Outcome::Refused(judge::conflict(prepared).into()),
+        WriteOutcome::VersionMismatch { .. } => return Outcome::Refused(overtaken(prepared).into()),
+    };
+    let payload = judge::payload(prepared, version, updated_ms);
+    Outcome::Kept(Kept {
+        kind: Arc::from(prepared.rule.name),
+        id: prepared.logical.clone(),
+        version,
+        updated_ms,
+        fresh,
+        created,
+        payload,
+        warnings: prepared.validated.warnings().to_vec(),
+    })
+}
+
+fn overtaken(prepared: &Prepared) -> Issue {
+    Issue::new(
+        Id::VersionConflict,
+        prepared.location.as_str(),
+        "The resource was changed by another request at the same time.",
+    )
+}
+
+/// A conflict between two requests of the same moment is settled by looking again, unless the client named the
+/// version that it means.
+fn may_retry(entries: &[Result<Prepared, Refusal>], steps: &[Step], outcomes: &[WriteOutcome]) -> bool {
+    let mut any = false;
+    for (entry, step) in entries.iter().zip(steps) {
+        let (Ok(prepared), Step::Written { index, .. }) = (entry, step) else { continue };
+        if !outcomes[*index].is_conflict() {
+            continue;
+        }
+        match &prepared.intent {
+            Intent::Update { if_match: None, .. } | Intent::Create { condition: Some(_) } => any = true,
+            _ => return false,
+        }
+    }
+    any
+}
+
+fn rolled_back(entries: &[Result<Prepared, Refusal>], steps: &[Step], outcomes: &[WriteOutcome]) -> Vec<Outcome> {
+    entries
+        .iter()
+        .zip(steps)
+        .map(|(entry, step)| match (entry, step) {
+            (Ok(prepared), Step::Written { index, .. }) => match outcomes[*index] {
+                WriteOutcome::Conflict { .. } => Outcome::Refused(judge::conflict(prepared).into()),
+                WriteOutcome::VersionMismatch { .. } => Outcome::Refused(overtaken(prepared).into()),
+                _ => Outcome::Refused(undone(&prepared.location)),
+            },
+            (Ok(prepared), _) => Outcome::Refused(undone(&prepared.location)),
+            (Err(refusal), _) => Outcome::Refused(refusal.clone()),
+        })
+        .collect()
+}
+
+fn undone(location: &str) -> Refusal {
+    Refusal::one(Id::EntryFailed, location, "Another entry of the transaction failed; this one was not kept either.")
+}
+
+/// Status of an entry, for the transaction as a whole.
+pub(super) fn worst(outcomes: &[Outcome]) -> Option<Refusal> {
+    let issues: Vec<Issue> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Refused(refusal) => Some(&refusal.issues),
+            Outcome::Kept(_) => None,
+        })
+        .flatten()
+        .filter(|issue| issue.id != Id::EntryFailed)
+        .cloned()
+        .collect();
+    debug_assert!(issues.is_empty() || refusal::status(&issues) >= 400);
+    (!issues.is_empty()).then(|| issues.into())
+}

@@ -1,0 +1,246 @@
+//! What the store must be asked before a resource may be kept: consent, ownership, the version that stands.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Intent;
+use super::prepare::Prepared;
+use crate::exchange::consents::{self, Page, Subject};
+use crate::exchange::facts::Facts;
+use crate::exchange::kinds::{self, Guard};
+use crate::exchange::{Caller, Gateway, Refusal};
+use crate::fhir::outcome::{Id, Issue, has_errors};
+use crate::fhir::tree::{time, write};
+use crate::fhir::validate::Validated;
+use crate::policy::consent::{self, Action, Basis, Permitted};
+use crate::store::{Expect, PatientKey, Precondition, Stored, Write};
+
+/// A resource that may be kept as things stand, or that stands already.
+pub(super) enum Judged {
+    Write {
+        write: Box<Write>,
+        basis: Option<Basis>,
+    },
+    /// An update that changes nothing.
+    Same(Box<Stored>),
+}
+
+/// What one attempt to commit knows of the persons concerned.
+pub(super) struct Knowledge {
+    pages: HashMap<PatientKey, Page>,
+    /// Patients that this very transaction registers.
+    pub registers: Vec<PatientKey>,
+}
+
+impl Knowledge {
+    pub fn new(registers: Vec<PatientKey>) -> Self {
+        Knowledge { pages: HashMap::new(), registers }
+    }
+
+    /// Every epoch that a decision rested on.
+    pub fn preconditions(&self) -> Vec<Precondition> {
+        self.pages
+            .iter()
+            .map(|(patient, page)| Precondition::ConsentEpoch { patient: *patient, epoch: page.epoch })
+            .collect()
+    }
+
+    pub fn patients(&self) -> impl Iterator<Item = PatientKey> + '_ {
+        self.pages.keys().copied()
+    }
+
+    async fn page(&mut self, gateway: &Gateway, patient: PatientKey) -> Result<Page, Refusal> {
+        if let Some(page) = self.pages.get(&patient) {
+            return Ok(page.clone());
+        }
+        let page = gateway.consents_recent(patient).await?;
+        self.pages.insert(patient, page.clone());
+        Ok(page)
+    }
+}
+
+/// Decides one resource.
+pub(super) async fn judge(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &Prepared,
+    knowledge: &mut Knowledge,
+    now_ms: i64,
+) -> Result<Judged, Refusal> {
+    let basis = match prepared.rule.guard {
+        Guard::Consent => Some(consented(gateway, caller, prepared, knowledge, now_ms).await?.basis().clone()),
+        Guard::Owner => {
+            owned(gateway, caller, prepared, knowledge).await?;
+            None
+        }
+    };
+    let mut standing_id = None;
+    let (expect, version) = match &prepared.intent {
+        Intent::Create { condition } => {
+            // A conditional create finds what the condition names, whatever its content (FHIR R4 §3.1.0.8.2).
+            if condition.is_some()
+                && let Some(stored) = gateway.store.read(prepared.rule.name, &prepared.logical).await?
+            {
+                return Ok(Judged::Same(Box::new(stored)));
+            }
+            (Expect::Absent, 1)
+        }
+        Intent::Update { id, if_match } => match standing(gateway, caller, prepared, id, *if_match).await? {
+            Standing::Nothing => (Expect::Absent, 1),
+            Standing::Same(stored) => return Ok(Judged::Same(stored)),
+            Standing::Other(stored) => {
+                let version = stored.version;
+                standing_id = Some((stored.id, stored.name));
+                (Expect::Version(version), version + 1)
+            }
+        },
+    };
+    let mut write = rendered(caller, prepared, expect, version, now_ms);
+    if let Some((id, name)) = standing_id {
+        // It keeps the identity that it was created under, whether a client or we chose its id.
+        (write.id, write.name) = (id, name);
+    }
+    Ok(Judged::Write { write: Box::new(write), basis })
+}
+
+async fn consented<'p>(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &'p Prepared,
+    knowledge: &mut Knowledge,
+    now_ms: i64,
+) -> Result<Permitted<&'p Validated>, Refusal> {
+    let Some((id, patient)) = &prepared.patient else {
+        return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), "Whose data it is is not known."));
+    };
+    let page = knowledge.page(gateway, *patient).await?;
+    let element = prepared.validated.element();
+    let facts = Facts::of(Arc::from(prepared.rule.name), element);
+    let reference = format!("{}/{}", prepared.rule.name, prepared.logical);
+    let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
+    let actor = consents::actor(caller);
+    match consents::permit(
+        &page.consents,
+        Action::Collect,
+        &actor,
+        caller.purpose,
+        now_ms,
+        &subject,
+        &prepared.validated,
+    ) {
+        Ok(permitted) => Ok(permitted),
+        Err(denial) => {
+            // Whoever did not register the person learns neither whether the person exists nor what was consented.
+            let registered = gateway.store.read("Patient", id).await?;
+            let own = registered.is_some_and(|stored| stored.owner == caller.principal.client);
+            let text = "No consent on file lets this client send this for that person.";
+            let issue = if own {
+                consents::denied(&denial, &prepared.location)
+            } else {
+                Issue::new(Id::ConsentMissing, prepared.location.as_str(), text)
+            };
+            Err(issue.at(element.position()).into())
+        }
+    }
+}
+
+/// A client writes what concerns the patients that it registered, and lints consents before they count.
+async fn owned(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &Prepared,
+    knowledge: &mut Knowledge,
+) -> Result<(), Refusal> {
+    if prepared.rule.subject != kinds::Subject::Itself
+        && let Some((id, patient)) = &prepared.patient
+        && !knowledge.registers.contains(patient)
+    {
+        let registered = gateway.store.read("Patient", id).await?;
+        if registered.is_none_or(|stored| stored.deleted || stored.owner != caller.principal.client) {
+            let text = "The reference names no Patient that this client registered.";
+            return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
+        }
+    }
+    if prepared.rule.name == "Consent" {
+        let (_, mut issues) = consent::compile(prepared.validated.element(), 1);
+        if has_errors(&issues) {
+            for issue in &mut issues {
+                issue.expression = issue.expression.replacen("Consent", &prepared.location, 1);
+            }
+            return Err(issues.into());
+        }
+    }
+    Ok(())
+}
+
+enum Standing {
+    Nothing,
+    Same(Box<Stored>),
+    Other(Box<Stored>),
+}
+
+async fn standing(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &Prepared,
+    id: &str,
+    if_match: Option<u32>,
+) -> Result<Standing, Refusal> {
+    let conflict = |text: &str| Refusal::one(Id::VersionConflict, prepared.location.as_str(), text);
+    let Some(stored) = gateway.store.read(prepared.rule.name, id).await? else {
+        return match if_match {
+            None => Ok(Standing::Nothing),
+            Some(_) => Err(conflict("There is no version that If-Match could match.")),
+        };
+    };
+    let same_patient = stored.patient == prepared.patient.as_ref().map(|(_, key)| *key);
+    if stored.owner != caller.principal.client || !same_patient {
+        let text = "The id belongs to a resource that this client cannot change.";
+        return Err(Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text));
+    }
+    if if_match.is_some_and(|version| version != stored.version) {
+        return Err(conflict("The resource has another version than If-Match names."));
+    }
+    if stored.content == prepared.content && !stored.deleted {
+        return Ok(Standing::Same(Box::new(stored)));
+    }
+    Ok(Standing::Other(Box::new(stored)))
+}
+
+fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u32, now_ms: i64) -> Write {
+    Write {
+        kind: Arc::from(prepared.rule.name),
+        id: prepared.id,
+        name: prepared.named.then(|| prepared.logical.clone()),
+        patient: prepared.patient.as_ref().map(|(_, key)| *key),
+        owner: caller.principal.client.clone(),
+        expect,
+        content: prepared.content,
+        codes: prepared.codes.clone(),
+        tokens: prepared.tokens.clone(),
+        date: prepared.date_ms,
+        updated_ms: now_ms,
+        version,
+        payload: payload(prepared, version, now_ms),
+        delete: false,
+        deliver: prepared.rule.deliverable && prepared.patient.is_some(),
+        consent: prepared.rule.name == "Consent",
+    }
+}
+
+/// The resource as it is stored and answered.
+pub(super) fn payload(prepared: &Prepared, version: u32, updated_ms: i64) -> Vec<u8> {
+    let rewrites = &prepared.rewrites;
+    let rewrite = |reference: &str| rewrites.iter().find(|(from, _)| from == reference).map(|(_, to)| to.clone());
+    let rewrite: Option<write::Rewrite<'_>> = if rewrites.is_empty() { None } else { Some(&rewrite) };
+    let last_updated = time::instant(updated_ms);
+    let owned = write::Owned { id: &prepared.logical, version, last_updated: &last_updated, meta_extra: "" };
+    write::resource(prepared.validated.document(), prepared.node(), &owned, rewrite).into_bytes()
+}
+
+/// The issue for a resource whose identity stands for other content.
+pub(super) fn conflict(prepared: &Prepared) -> Issue {
+    let text = "The identifier stands for a resource with other content.";
+    Issue::new(Id::DuplicateIdentifier, format!("{}.identifier", prepared.location), text)
+        .at(prepared.validated.element().position())
+}

@@ -1,0 +1,140 @@
+//! What clients send us: read, validate, ask the person's consent, and keep, in one durable transaction.
+//!
+//! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
+//! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
+//! once. Success is answered only when the data is on disk.
+
+mod bundle;
+mod commit;
+mod judge;
+mod prepare;
+
+use std::sync::Arc;
+
+use super::{Caller, Gateway, Refusal};
+use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::tree::Document;
+
+pub use bundle::{Entry, Mode, etag, mode};
+
+/// A condition under which a create is none: `identifier=system|value`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Condition {
+    pub system: String,
+    pub value: String,
+}
+
+impl Condition {
+    /// Reads `If-None-Exist` or `ifNoneExist`.
+    pub fn parse(text: &str) -> Result<Condition, Issue> {
+        let unsupported = || Issue::new(Id::ConditionUnsupported, "", "The condition is not identifier=system|value.");
+        let text = text.trim().trim_start_matches('?');
+        let value = text.strip_prefix("identifier=").filter(|value| !value.contains('&')).ok_or_else(unsupported)?;
+        let value = percent_decoded(value).ok_or_else(unsupported)?;
+        let (system, value) = value.split_once('|').ok_or_else(unsupported)?;
+        if system.is_empty() || value.is_empty() {
+            return Err(unsupported());
+        }
+        Ok(Condition { system: system.to_owned(), value: value.to_owned() })
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let pair = format!("v={}", text.replace('+', "%2B"));
+    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+}
+
+/// What is to be done with one resource.
+#[derive(Clone, Debug)]
+pub enum Intent {
+    Create { condition: Option<Condition> },
+    Update { id: String, if_match: Option<u32> },
+}
+
+/// How the request is to be remembered, so that sending it again has no second effect.
+#[derive(Clone, Debug)]
+pub struct Idempotency {
+    pub key: String,
+    /// BLAKE3 of the request's body and address.
+    pub hash: [u8; 32],
+}
+
+/// What became of one resource.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Kept(Kept),
+    Refused(Refusal),
+}
+
+/// A resource that is on disk.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    pub kind: Arc<str>,
+    pub id: String,
+    pub version: u32,
+    pub updated_ms: i64,
+    /// False when it was there before: a duplicate, or an update that changed nothing.
+    pub fresh: bool,
+    /// True when the request made the resource, false when it changed or found one.
+    pub created: bool,
+    pub payload: Vec<u8>,
+    pub warnings: Vec<Issue>,
+}
+
+impl Kept {
+    pub fn status(&self) -> u16 {
+        if self.created { 201 } else { 200 }
+    }
+}
+
+impl Gateway {
+    /// `POST [base]/[type]` (FHIR R4 §3.1.0.8).
+    pub async fn create(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        document: Document,
+        condition: Option<Condition>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Kept, Refusal> {
+        self.push_one(caller, kind, document, Intent::Create { condition }, idempotency).await
+    }
+
+    /// `PUT [base]/[type]/[id]` (FHIR R4 §3.1.0.4): creates under the client's id where there is nothing yet.
+    pub async fn update(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        id: &str,
+        document: Document,
+        if_match: Option<u32>,
+    ) -> Result<Kept, Refusal> {
+        self.push_one(caller, kind, document, Intent::Update { id: id.to_owned(), if_match }, None).await
+    }
+
+    async fn push_one(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        document: Document,
+        intent: Intent,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Kept, Refusal> {
+        let document = Arc::new(document);
+        let prepared = match prepare::one(self, caller, kind, document, intent) {
+            Ok(prepared) => prepared,
+            Err(refusal) => return Err(self.refused(caller, kind, refusal).await),
+        };
+        let mut outcomes = self.commit(caller, vec![Ok(prepared)], commit::Atomicity::Whole, idempotency).await?;
+        match outcomes.pop() {
+            Some(Outcome::Kept(kept)) => Ok(kept),
+            Some(Outcome::Refused(refusal)) => Err(refusal),
+            None => Err(Refusal::one(Id::Internal, "", "The request had no outcome.")),
+        }
+    }
+
+    /// `POST [base]/[type]/$validate`: the same report that a push would meet, and nothing stored.
+    pub fn check(&self, kind: &str, document: Document, profiles: &[&str]) -> Vec<Issue> {
+        prepare::check(self, kind, &Arc::new(document), profiles)
+    }
+}

@@ -1,0 +1,296 @@
+//! What can be said of a resource without the store: its type, its form, whose it is, and who it would be.
+
+use std::sync::Arc;
+
+use super::{Condition, Intent};
+use crate::exchange::facts::Facts;
+use crate::exchange::kinds::{self, KindRule, Subject};
+use crate::exchange::{Caller, Gateway, Refusal, is_id};
+use crate::fhir::outcome::{Id, Issue, has_errors};
+use crate::fhir::tree::{Document, Element, NodeId, hash, time};
+use crate::fhir::validate::{Options, Validated};
+use crate::policy::access::Interaction;
+use crate::store::{PatientKey, ResId, Token};
+
+/// A resource that passed validation, with everything that deciding and storing it will need.
+pub(super) struct Prepared {
+    pub validated: Validated,
+    pub rule: &'static KindRule,
+    pub intent: Intent,
+    /// Place in the message, for issues: `Observation` or `Bundle.entry[3].resource`.
+    pub location: String,
+    /// Id of its patient, and the partition that follows from it.
+    pub patient: Option<(String, PatientKey)>,
+    pub id: ResId,
+    /// Logical id of the resource: the client's own or `id` printed.
+    pub logical: String,
+    /// Whether the client chose the logical id.
+    pub named: bool,
+    pub content: [u8; 16],
+    pub date_ms: Option<i64>,
+    pub codes: Vec<(String, String)>,
+    pub tokens: Vec<Token>,
+    /// Where the entry's reference texts point after ids were given, for Bundles.
+    pub rewrites: Arc<Vec<(String, String)>>,
+}
+
+/// One resource as the whole body of a request.
+pub(super) fn one(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    kind: &str,
+    document: Arc<Document>,
+    intent: Intent,
+) -> Result<Prepared, Refusal> {
+    let element = Element::root(&document);
+    right_type(element, kind)?;
+    let rule = writable(kind)?;
+    permitted_by_scope(caller, rule, &intent, kind)?;
+    if let Intent::Update { id, .. } = &intent {
+        same_id(element, id, kind)?;
+    }
+    let options = Options { location: kind, ..Options::default() };
+    let validated = gateway.validator.validate(document.clone(), document.root(), &options)?;
+    finish(gateway, caller, validated, rule, intent, kind.to_owned(), Arc::default())
+}
+
+/// `$validate` and the reading half of a push share this.
+pub(super) fn check(gateway: &Gateway, kind: &str, document: &Arc<Document>, profiles: &[&str]) -> Vec<Issue> {
+    let root = Element::root(document);
+    if let Err(refusal) = right_type(root, kind) {
+        return refusal.issues;
+    }
+    let options = Options { profiles, location: kind, ..Options::default() };
+    let mut issues = gateway.validator.check(root, &options).issues;
+    if !has_errors(&issues) {
+        issues.extend(in_the_future(gateway, root, kind));
+    }
+    issues
+}
+
+pub(super) fn right_type(element: Element<'_>, kind: &str) -> Result<(), Refusal> {
+    match element.resource_type() {
+        None => Err(Issue::new(Id::ResourceTypeMissing, "", "The object does not say its resourceType.")
+            .at(element.position())
+            .into()),
+        Some(sent) if sent == kind => Ok(()),
+        Some(_) => {
+            Err(Issue::new(Id::TypeNotInUrl, "resourceType", format!("The URL asks for a resource of type {kind}."))
+                .at(element.position())
+                .into())
+        }
+    }
+}
+
+pub(super) fn writable(kind: &str) -> Result<&'static KindRule, Refusal> {
+    kinds::kind(kind)
+        .filter(|rule| rule.writable)
+        .ok_or_else(|| Refusal::one(Id::InteractionUnsupported, "", "Resources of this type are not taken in here."))
+}
+
+pub(super) fn permitted_by_scope(
+    caller: &Caller<'_>,
+    rule: &KindRule,
+    intent: &Intent,
+    location: &str,
+) -> Result<(), Refusal> {
+    caller.principal.permits(rule.name, interaction(intent)).map(|_| ()).map_err(|denied| {
+        let mut issue = denied.issue();
+        location.clone_into(&mut issue.expression);
+        issue.into()
+    })
+}
+
+fn interaction(intent: &Intent) -> Interaction {
+    match intent {
+        Intent::Create { .. } => Interaction::Create,
+        Intent::Update { .. } => Interaction::Update,
+    }
+}
+
+pub(super) fn same_id(element: Element<'_>, id: &str, location: &str) -> Result<(), Refusal> {
+    if !is_id(id) {
+        return Err(Refusal::one(Id::IdInvalid, format!("{location}.id"), "The id in the URL is no FHIR id."));
+    }
+    if element.text_of("id") != Some(id) {
+        let issue =
+            Issue::new(Id::IdMismatch, format!("{location}.id"), "The resource's id is not the one in the URL.");
+        return Err(issue.at(element.position()).into());
+    }
+    Ok(())
+}
+
+/// From a valid resource to a prepared one.
+pub(super) fn finish(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    validated: Validated,
+    rule: &'static KindRule,
+    intent: Intent,
+    location: String,
+    rewrites: Arc<Vec<(String, String)>>,
+) -> Result<Prepared, Refusal> {
+    let element = validated.element();
+    if let Some(issue) = in_the_future(gateway, element, &location).pop() {
+        return Err(issue.into());
+    }
+    let facts = Facts::of(Arc::from(rule.name), element);
+    granular(caller, rule, &intent, &facts, &location)?;
+    let date_ms = facts.date_ms.map(|(start, _)| start);
+    let codes: Vec<(String, String)> = element
+        .get("code")
+        .into_iter()
+        .flat_map(|code| code.all("coding"))
+        .filter_map(|coding| {
+            Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
+        })
+        .collect();
+    let identifiers: Vec<(String, String)> = element
+        .all("identifier")
+        .filter_map(|identifier| {
+            Some((identifier.text_of("system").unwrap_or_default().to_owned(), identifier.text_of("value")?.to_owned()))
+        })
+        .collect();
+    let patient = patient_of(gateway, element, rule, &location, &rewrites)?;
+    let key = patient.as_ref().map(|(_, key)| *key);
+    let (id, logical, named) = identity(gateway, caller, rule, &intent, key, date_ms, &identifiers);
+    // A Patient's own partition follows from the id that others will name it by.
+    let patient =
+        if rule.subject == Subject::Itself { Some((logical.clone(), gateway.patient_key(&logical))) } else { patient };
+    let content = hash::content(validated.document(), validated.node());
+    // Observations are found by patient, code and date; the rare types by identifier, too.
+    let tokens = if rule.name == "Observation" {
+        Vec::new()
+    } else {
+        identifiers.into_iter().map(|(system, value)| Token { param: "identifier", system, value }).collect()
+    };
+    Ok(Prepared {
+        rule,
+        intent,
+        location,
+        patient,
+        id,
+        logical,
+        named,
+        content,
+        date_ms,
+        codes,
+        tokens,
+        rewrites,
+        validated,
+    })
+}
+
+/// Scopes may be narrowed to categories or codes (SMART App Launch 2.2 §3.0.2.3).
+fn granular(
+    caller: &Caller<'_>,
+    rule: &KindRule,
+    intent: &Intent,
+    facts: &Facts<'_>,
+    location: &str,
+) -> Result<(), Refusal> {
+    if caller.principal.scopes.permits(rule.name, interaction(intent)).allows(facts.categories(), facts.codes()) {
+        return Ok(());
+    }
+    Err(Refusal::one(
+        Id::ScopeInsufficient,
+        location,
+        "The access token covers other categories or codes of this type only.",
+    ))
+}
+
+/// A clock that runs ahead by more than this is wrong.
+const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
+
+fn in_the_future(gateway: &Gateway, element: Element<'_>, location: &str) -> Vec<Issue> {
+    let latest = gateway.now_ms() + CLOCK_TOLERANCE_MS;
+    let mut issues = Vec::new();
+    for (name, shown) in
+        [("effectiveDateTime", "effective.ofType(dateTime)"), ("effectiveInstant", "effective.ofType(instant)")]
+    {
+        if let Some(time) = element.get(name)
+            && let Some(moment) = time.text().and_then(time::Moment::parse)
+            && moment.interval_ms().0 > latest
+        {
+            let issue =
+                Issue::new(Id::MeasureFuture, format!("{location}.{shown}"), "The measurement lies in the future.");
+            issues.push(issue.at(time.position()));
+        }
+    }
+    issues
+}
+
+fn patient_of(
+    gateway: &Gateway,
+    element: Element<'_>,
+    rule: &KindRule,
+    location: &str,
+    rewrites: &[(String, String)],
+) -> Result<Option<(String, PatientKey)>, Refusal> {
+    let (path, required) = match rule.subject {
+        Subject::Itself => return Ok(None),
+        Subject::Required(path) => (path, true),
+        Subject::Optional(path) => (path, false),
+    };
+    let Some(reference) = element.get(path) else {
+        if required {
+            return Err(Refusal::one(
+                Id::CardinalityMin,
+                format!("{location}.{path}"),
+                format!("{path} is missing: the gateway must know whose data it is."),
+            ));
+        }
+        return Ok(None);
+    };
+    let sent = reference.text_of("reference").unwrap_or_default();
+    let target = rewrites.iter().find(|(from, _)| from == sent).map_or(sent, |(_, to)| to.as_str());
+    match gateway.local_reference(target, "Patient") {
+        Some(id) => Ok(Some((id.to_owned(), gateway.patient_key(id)))),
+        None => {
+            let text = "The reference does not name a Patient of this gateway as Patient/id.";
+            Err(Issue::new(Id::PatientUnknown, format!("{location}.{path}.reference"), text)
+                .at(reference.position())
+                .into())
+        }
+    }
+}
+
+/// The identity of a resource follows from what the client calls it, so that the same push is the same resource
+/// however often and however concurrently it arrives; without any name it is random.
+fn identity(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    rule: &KindRule,
+    intent: &Intent,
+    patient: Option<PatientKey>,
+    date_ms: Option<i64>,
+    identifiers: &[(String, String)],
+) -> (ResId, String, bool) {
+    let day = time::day_number(date_ms.unwrap_or_else(|| gateway.now_ms()));
+    let derived = |system: &str, value: &str| {
+        let client = caller.principal.client.as_bytes();
+        ResId::derived(
+            patient,
+            day,
+            &[b"identifier", client, rule.name.as_bytes(), system.as_bytes(), value.as_bytes()],
+        )
+    };
+    let id = match intent {
+        Intent::Update { id, .. } => {
+            let named = ResId::derived(None, 0, &[b"name", rule.name.as_bytes(), id.as_bytes()]);
+            return (named, id.clone(), true);
+        }
+        Intent::Create { condition: Some(Condition { system, value }) } => derived(system, value),
+        Intent::Create { condition: None } => match identifiers.first() {
+            Some((system, value)) => derived(system, value),
+            None => gateway.random_id(patient, day),
+        },
+    };
+    (id, id.to_string(), false)
+}
+
+impl Prepared {
+    pub fn node(&self) -> NodeId {
+        self.validated.node()
+    }
+}

@@ -1,0 +1,137 @@
+//! The exchange's side of the audit: who did what, turned into records that go into the same transaction.
+
+use std::sync::Arc;
+
+use super::{Caller, Entropy, Gateway};
+use crate::fhir::outcome::Id;
+use crate::fhir::tree::{Element, json};
+use crate::policy::audit::{self, Entity, Kind, Outcome, Party, Role};
+use crate::policy::consent::Basis;
+use crate::store::{AuditRecord, PatientKey, ResId, Stored};
+
+/// What the exchange tells the audit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Act {
+    Create,
+    Update,
+    Read,
+    Query,
+    /// A request or an entry was turned away.
+    Refuse,
+    /// A delivery did not take place because the person's consent does not cover it.
+    Withhold,
+    Disclose,
+    Login,
+}
+
+/// Writes audit records for one caller and one moment. Owned, because the store's writer finishes them.
+#[derive(Clone)]
+pub(super) struct Author {
+    client: Arc<str>,
+    actor: Arc<str>,
+    request_id: String,
+    purpose: String,
+    observer: String,
+    at_ms: i64,
+    query: Option<String>,
+    entropy: Entropy,
+}
+
+impl Author {
+    pub fn of(gateway: &Gateway, caller: &Caller<'_>) -> Self {
+        Author {
+            client: caller.principal.client.clone(),
+            actor: caller.principal.actor.clone(),
+            request_id: caller.request_id.to_owned(),
+            purpose: caller.purpose.to_owned(),
+            observer: gateway.base.clone(),
+            at_ms: gateway.now_ms(),
+            query: None,
+            entropy: gateway.entropy.clone(),
+        }
+    }
+
+    /// For what the gateway does by itself towards a destination.
+    pub fn destination(gateway: &Gateway, name: &str, actor: &str, purpose: &str, request_id: String) -> Self {
+        Author {
+            client: Arc::from(name),
+            actor: Arc::from(actor),
+            request_id,
+            purpose: purpose.to_owned(),
+            observer: gateway.base.clone(),
+            at_ms: gateway.now_ms(),
+            query: None,
+            entropy: gateway.entropy.clone(),
+        }
+    }
+
+    pub fn with_query(mut self, kind: &str, pairs: &[(String, String)]) -> Self {
+        let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+        self.query = Some(format!("{kind}?{query}"));
+        self
+    }
+
+    /// Id of the patient that a stored resource belongs to, as the resource itself names it.
+    pub fn patient_of(&self, stored: &Stored) -> String {
+        if &*stored.kind == "Patient" {
+            return stored.logical_id();
+        }
+        let Ok(document) = json::parse(stored.payload.as_slice()) else { return String::new() };
+        let root = Element::root(&document);
+        let reference = ["subject", "patient"]
+            .iter()
+            .find_map(|name| root.get(name))
+            .and_then(|subject| subject.text_of("reference"));
+        let relative = reference.unwrap_or_default();
+        relative.rsplit_once("Patient/").map(|(_, id)| id.to_owned()).unwrap_or_default()
+    }
+
+    pub fn record(
+        &self,
+        act: Act,
+        patient: Option<&(String, PatientKey)>,
+        references: &[String],
+        basis: Option<&Basis>,
+        issues: &[Id],
+    ) -> AuditRecord {
+        let mut entropy = [0; 16];
+        (self.entropy)(&mut entropy);
+        let id = ResId::random(patient.map(|(_, key)| *key), crate::fhir::tree::time::day_number(self.at_ms), entropy);
+        let kind = match act {
+            Act::Create => Kind::Create,
+            Act::Update => Kind::Update,
+            Act::Read => Kind::Read,
+            Act::Query => Kind::Query,
+            Act::Refuse | Act::Withhold => Kind::Refusal,
+            Act::Disclose => Kind::Disclosure,
+            Act::Login if issues.is_empty() => Kind::TokenIssued,
+            Act::Login => Kind::TokenRefused,
+        };
+        let entities: Vec<Entity<'_>> =
+            references.iter().map(|reference| Entity { reference, role: Role::DomainResource }).collect();
+        let patient_reference = patient.map(|(id, _)| format!("Patient/{id}"));
+        let consent = basis.map(|basis| format!("Consent/{}/_history/{}", basis.consent_id(), basis.version()));
+        let payload = audit::event(&audit::Facts {
+            id: &id.to_string(),
+            kind,
+            recorded_ms: self.at_ms,
+            party: Some(Party { id: &self.client, actor: Some(&self.actor), address: None }),
+            observer: &self.observer,
+            patient: patient_reference.as_deref(),
+            entities: &entities,
+            consent: consent.as_deref(),
+            purpose: Some(self.purpose.as_str()).filter(|purpose| !purpose.is_empty()),
+            request: &self.request_id,
+            outcome: if issues.is_empty() { Outcome::Success } else { Outcome::MinorFailure },
+            query: self.query.as_deref(),
+            issues,
+        });
+        AuditRecord {
+            at_ms: self.at_ms,
+            patient: patient.map(|(_, key)| *key),
+            client: self.client.clone(),
+            id,
+            payload: payload.into_bytes(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What this server says of itself: CapabilityStatement and SMART configuration, built from the tables that it
+//! really runs on.
+
+use serde_json::{Value, json};
+
+use super::routes::{Action, ROUTES};
+use crate::exchange::Gateway;
+use crate::exchange::kinds::KINDS;
+use crate::fhir::search;
+
+/// Date of the interface that the statement describes.
+const RELEASED: &str = "2026-11-21";
+
+/// `GET [base]/metadata` (R4 §3.1.0.9).
+pub fn statement(gateway: &Gateway) -> Value {
+    let routed = |action: Action| ROUTES.iter().any(|row| row.action == action);
+    let resources: Vec<Value> = KINDS
+        .iter()
+        .map(|rule| {
+            let mut interactions = Vec::new();
+            if routed(Action::Read) && rule.writable {
+                interactions.extend([json!({"code": "read"}), json!({"code": "vread"})]);
+            }
+            if routed(Action::Search) {
+                interactions.push(json!({"code": "search-type"}));
+            }
+            if rule.writable {
+                interactions.extend([json!({"code": "create"}), json!({"code": "update"})]);
+            }
+            json!({
+                "type": rule.name,
+                "profile": format!("http://hl7.org/fhir/StructureDefinition/{}", rule.name),
+                "interaction": interactions,
+                "versioning": "versioned-update",
+                "readHistory": false,
+                "updateCreate": rule.writable,
+                "conditionalCreate": rule.writable,
+                "searchParam": parameters(gateway, rule.name),
+                "operation": if rule.writable {
+                    json!([{"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}])
+                } else {
+                    json!([])
+                },
+            })
+        })
+        .map(without_empty_arrays)
+        .collect();
+    json!({
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": RELEASED,
+        "kind": "instance",
+        "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
+        "implementation": {"description": "mHealth gateway: validated, consent-checked intake and routing", "url": gateway.base},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "rest": [{
+            "mode": "server",
+            "documentation": format!(
+                "Bundles of at most {} entries. Every interaction needs an access token (SMART Backend Services); \
+                 measurements are taken in, passed on and read only as the person's Consent permits.",
+                gateway.config.bundle_entries
+            ),
+            "security": {
+                "cors": false,
+                "service": [{"coding": [{
+                    "system": "http://terminology.hl7.org/CodeSystem/restful-security-service", "code": "SMART-on-FHIR"
+                }]}],
+                "extension": [{
+                    "url": "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris",
+                    "extension": [{"url": "token", "valueUri": gateway.token_url()}]
+                }],
+            },
+            "resource": resources,
+            "interaction": [{"code": "transaction"}, {"code": "batch"}],
+        }],
+    })
+}
+
+fn parameters(gateway: &Gateway, kind: &str) -> Value {
+    if kind == "AuditEvent" {
+        return json!([{"name": "patient", "type": "reference"}]);
+    }
+    search::parameters(kind, &gateway.registry)
+        .map(|parameter| json!({"name": parameter.code, "type": parameter.kind.code()}))
+        .collect()
+}
+
+/// FHIR knows no empty arrays.
+fn without_empty_arrays(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.retain(|_, member| member.as_array().is_none_or(|array| !array.is_empty()));
+    }
+    value
+}
+
+/// `/.well-known/smart-configuration` (SMART App Launch 2.2 §5).
+pub fn smart_configuration(gateway: &Gateway) -> Value {
+    let scopes: Vec<String> =
+        KINDS.iter().map(|rule| format!("system/{}.{}", rule.name, if rule.writable { "crus" } else { "s" })).collect();
+    json!({
+        "issuer": gateway.base,
+        "token_endpoint": gateway.token_url(),
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": ["ES384", "RS384"],
+        "grant_types_supported": ["client_credentials"],
+        "scopes_supported": scopes,
+        "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+        "code_challenge_methods_supported": ["S256"],
+    })
+}

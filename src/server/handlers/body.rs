@@ -1,0 +1,97 @@
+//! Bodies in, and the headers that describe a stored resource out.
+
+use hyper::header::{ETAG, LAST_MODIFIED, LOCATION};
+
+use super::Request;
+use crate::exchange::Refusal;
+use crate::exchange::push::Kept;
+use crate::fhir::outcome::{Id, Issue, Position};
+use crate::fhir::tree::{Document, json, xml};
+use crate::server::negotiate::{self, Format};
+use crate::server::reply::{Body, Reply};
+
+/// The body as a tree, whichever format it came in.
+pub(super) fn document(request: &Request<'_>) -> Result<(Document, Format), Refusal> {
+    if request.body.is_empty() {
+        return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
+    }
+    let format = negotiate::of_body(request.headers)?;
+    let document = match format {
+        Format::Json => json::parse(&request.body[..])?,
+        Format::Xml => json::parse(xml::to_json(&request.body)?)?,
+    };
+    Ok((document, format))
+}
+
+/// Lines and columns are those of JSON; of an XML body they would mislead.
+pub(super) fn placed(refusal: Refusal, format: Format) -> Refusal {
+    match format {
+        Format::Json => refusal,
+        Format::Xml => Refusal { issues: without_positions(refusal.issues), ..refusal },
+    }
+}
+
+pub(super) fn without_positions(mut issues: Vec<Issue>) -> Vec<Issue> {
+    for issue in &mut issues {
+        issue.position = Position::default();
+    }
+    issues
+}
+
+/// What the client wants back (`Prefer: return=…`, R4 §3.1.0.1.4).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Return {
+    Minimal,
+    Representation,
+    Outcome,
+}
+
+pub(super) fn preferred(request: &Request<'_>, default: Return) -> Return {
+    match preference(request, "return") {
+        Some("minimal") => Return::Minimal,
+        Some("representation") => Return::Representation,
+        Some("OperationOutcome") => Return::Outcome,
+        _ => default,
+    }
+}
+
+pub(super) fn preference<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
+    request
+        .headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|preference| {
+            preference.trim().strip_prefix(name)?.strip_prefix('=').map(|value| value.trim_matches('"'))
+        })
+}
+
+/// The reply for a resource that is on disk.
+pub(super) fn kept(request: &Request<'_>, kept: Kept) -> Reply {
+    let wanted = preferred(request, Return::Representation);
+    let status = kept.status();
+    let address = format!("{}/{}/{}/_history/{}", request.gateway.base, kept.kind, kept.id, kept.version);
+    let body = match wanted {
+        Return::Minimal => Body::Empty,
+        Return::Representation => Body::Resource(kept.payload),
+        Return::Outcome => {
+            let mut issues = kept.warnings;
+            if !kept.fresh {
+                issues.push(Issue::new(Id::Duplicate, "", "The same resource was accepted before."));
+            }
+            Body::Resource(crate::fhir::outcome::operation_outcome(&issues).to_string().into_bytes())
+        }
+    };
+    described(Reply::new(status, body), kept.version, kept.updated_ms).with(LOCATION, &address)
+}
+
+pub(super) fn described(reply: Reply, version: u32, updated_ms: i64) -> Reply {
+    reply.with(ETAG, &format!("W/\"{version}\"")).with(LAST_MODIFIED, &http_date(updated_ms))
+}
+
+/// IMF-fixdate (RFC 9110 §5.6.7).
+fn http_date(ms: i64) -> String {
+    let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    timestamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}

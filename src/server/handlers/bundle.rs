@@ -1,0 +1,97 @@
+//! `POST [base]`: batch and transaction.
+
+use super::{Request, body, create};
+use crate::exchange::Refusal;
+use crate::exchange::push::{self, Entry, Kept, Outcome};
+use crate::exchange::refusal::status_line;
+use crate::fhir::outcome::operation_outcome;
+use crate::fhir::tree::{Element, time, write};
+use crate::server::reply::{Body, Reply};
+
+pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let idempotency = create::idempotency(request)?;
+    let (document, format) = body::document(request)?;
+    let kind = match push::mode(Element::root(&document)) {
+        Ok(push::Mode::Transaction) => "transaction-response",
+        _ => "batch-response",
+    };
+    let entries = request
+        .gateway
+        .push_bundle(&caller, document, idempotency)
+        .await
+        .map_err(|refusal| body::placed(refusal, format))?;
+    let with_resources = body::preferred(request, body::Return::Minimal) == body::Return::Representation;
+    let mut out = format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\"");
+    let empty = entries.is_empty();
+    for (index, entry) in entries.into_iter().enumerate() {
+        out.push_str(if index == 0 { ",\"entry\":[" } else { "," });
+        match entry {
+            Entry::Pushed(Outcome::Kept(kept)) => entry_kept(&request.gateway.base, &kept, with_resources, &mut out),
+            Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(&body::placed(refusal, format), &mut out),
+            Entry::Read(url) => entry_read(request, &url, &mut out).await,
+        }
+    }
+    if !empty {
+        out.push(']');
+    }
+    out.push('}');
+    Ok(Reply::new(200, Body::Resource(out.into_bytes())))
+}
+
+fn entry_kept(base: &str, kept: &Kept, with_resource: bool, out: &mut String) {
+    let address = format!("{base}/{}/{}", kept.kind, kept.id);
+    out.push_str("{\"fullUrl\":");
+    write::string(&address, out);
+    if with_resource {
+        out.push_str(",\"resource\":");
+        out.push_str(std::str::from_utf8(&kept.payload).unwrap_or("{}"));
+    }
+    out.push_str(",\"response\":{\"status\":");
+    write::string(status_line(kept.status()), out);
+    out.push_str(",\"location\":");
+    write::string(&format!("{address}/_history/{}", kept.version), out);
+    out.push_str(&format!(
+        ",\"etag\":\"W/\\\"{}\\\"\",\"lastModified\":\"{}\"",
+        kept.version,
+        time::instant(kept.updated_ms)
+    ));
+    if !kept.warnings.is_empty() {
+        out.push_str(",\"outcome\":");
+        out.push_str(&operation_outcome(&kept.warnings).to_string());
+    }
+    out.push_str("}}");
+}
+
+fn entry_refused(refusal: &Refusal, out: &mut String) {
+    out.push_str("{\"response\":{\"status\":");
+    write::string(status_line(refusal.status()), out);
+    out.push_str(",\"outcome\":");
+    out.push_str(&refusal.outcome().to_string());
+    out.push_str("}}");
+}
+
+/// A read inside a Bundle is the same read as alone, with its consent and its audit.
+async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let answer = match request.caller() {
+        Err(refusal) => Err(refusal),
+        Ok(caller) => match path.split('/').collect::<Vec<_>>().as_slice() {
+            [kind, id] => request.gateway.read(&caller, kind, id, None).await.map(|stored| stored.payload),
+            [kind] => {
+                let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                let found = request.gateway.search(&caller, kind, &pairs, false).await;
+                found.map(|found| super::search::searchset(&request.gateway.base, kind, &found))
+            }
+            _ => Err(Refusal::not_found()),
+        },
+    };
+    match answer {
+        Ok(resource) => {
+            out.push_str("{\"resource\":");
+            out.push_str(std::str::from_utf8(&resource).unwrap_or("{}"));
+            out.push_str(",\"response\":{\"status\":\"200 OK\"}}");
+        }
+        Err(refusal) => entry_refused(&refusal, out),
+    }
+}

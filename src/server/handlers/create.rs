@@ -1,0 +1,31 @@
+//! `POST [base]/[type]`.
+
+use super::{Request, body};
+use crate::exchange::Refusal;
+use crate::exchange::push::{Condition, Idempotency};
+use crate::fhir::outcome::Id;
+use crate::server::reply::Reply;
+
+pub(super) async fn create(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let condition = request.header("if-none-exist").map(Condition::parse).transpose()?;
+    let idempotency = idempotency(request)?;
+    let (document, format) = body::document(request)?;
+    let kept = request.gateway.create(&caller, request.matched.kind, document, condition, idempotency).await;
+    kept.map(|kept| body::kept(request, kept)).map_err(|refusal| body::placed(refusal, format))
+}
+
+/// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): what it stands for is this address and this body.
+pub(super) fn idempotency(request: &Request<'_>) -> Result<Option<Idempotency>, Refusal> {
+    let Some(key) = request.header("idempotency-key") else { return Ok(None) };
+    if key.is_empty() || key.len() > 255 {
+        return Err(Refusal::one(Id::IdInvalid, "", "The Idempotency-Key has 1 to 255 characters."));
+    }
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(request.method.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(request.path.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(&request.body);
+    Ok(Some(Idempotency { key: key.to_owned(), hash: *hasher.finalize().as_bytes() }))
+}

@@ -1,0 +1,68 @@
+//! One file an interaction: read the request, call the exchange, say what came of it.
+
+mod body;
+mod bundle;
+mod create;
+mod open;
+mod read;
+mod search;
+mod token;
+mod update;
+mod validate;
+
+use hyper::body::Bytes;
+use hyper::header::HeaderMap;
+
+use super::problem;
+use super::reply::Reply;
+use super::routes::{Action, Matched};
+use crate::exchange::{Caller, Gateway, Refusal};
+use crate::policy::access::Principal;
+
+/// A request within its limits, with whoever sent it.
+pub struct Request<'r> {
+    pub gateway: &'r Gateway,
+    pub matched: Matched<'r>,
+    pub method: &'r str,
+    pub path: &'r str,
+    /// Percent-decoded.
+    pub query: Vec<(String, String)>,
+    pub headers: &'r HeaderMap,
+    pub body: Bytes,
+    pub principal: Option<&'r Principal>,
+    pub request_id: &'r str,
+}
+
+impl Request<'_> {
+    /// The caller of a route that needs a token; the server admits nobody else to it.
+    fn caller(&self) -> Result<Caller<'_>, Refusal> {
+        let Some(principal) = self.principal else {
+            return Err(crate::policy::access::Denied::Missing.issue().into());
+        };
+        let stated = self.headers.get("x-purpose-of-use").and_then(|value| value.to_str().ok());
+        let purpose = principal.purpose(stated).map_err(|denied| denied.issue())?;
+        Ok(Caller { principal, request_id: self.request_id, purpose })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// Serves a request.
+pub async fn handle(request: &Request<'_>) -> Reply {
+    let outcome = match request.matched.action {
+        Action::Live => Ok(open::live()),
+        Action::Ready => Ok(open::ready(request)),
+        Action::Metadata => Ok(open::metadata(request)),
+        Action::SmartConfiguration => Ok(open::smart_configuration(request)),
+        Action::Token => Ok(token::grant(request).await),
+        Action::Create => create::create(request).await,
+        Action::Update => update::update(request).await,
+        Action::Read | Action::VersionRead => read::read(request).await,
+        Action::Search | Action::SearchForm => search::search(request).await,
+        Action::Bundle => bundle::bundle(request).await,
+        Action::Validate => validate::validate(request),
+    };
+    outcome.unwrap_or_else(|refusal| problem::reply(&refusal))
+}

@@ -1,0 +1,32 @@
+//! What anybody may ask: how we are, and what we can do.
+
+use serde_json::json;
+
+use super::Request;
+use crate::server::capability;
+use crate::server::reply::Reply;
+use crate::store::Health;
+
+/// The process runs.
+pub(super) fn live() -> Reply {
+    Reply::json(200, &json!({"status": "live"}))
+}
+
+/// Requests would be served: above all, the store takes data.
+pub(super) fn ready(request: &Request<'_>) -> Reply {
+    match request.gateway.store.health() {
+        Health::Ok => Reply::json(200, &json!({"status": "ready"})),
+        Health::Full => Reply::json(503, &json!({"status": "not ready", "reason": "the storage is full"})),
+        Health::Poisoned => {
+            Reply::json(503, &json!({"status": "not ready", "reason": "the storage failed; restart after repair"}))
+        }
+    }
+}
+
+pub(super) fn metadata(request: &Request<'_>) -> Reply {
+    Reply::resource(200, &capability::statement(request.gateway))
+}
+
+pub(super) fn smart_configuration(request: &Request<'_>) -> Reply {
+    Reply::json(200, &capability::smart_configuration(request.gateway))
+}

@@ -1,0 +1,86 @@
+//! `GET [base]/[type]?…`, `POST [base]/[type]/_search`, and the pages that follow.
+
+use hyper::header::CONTENT_TYPE;
+
+use super::{Request, body};
+use crate::exchange::Refusal;
+use crate::exchange::pull::Found;
+use crate::fhir::outcome::{self, Id};
+use crate::fhir::tree::write;
+use crate::server::reply::{Body, Reply};
+use crate::server::routes::Action;
+
+pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let mut pairs = request.query.clone();
+    if request.matched.action == Action::SearchForm {
+        pairs.extend(form(request)?);
+    }
+    let kind = request.matched.kind;
+    let token = pairs.iter().find(|(name, _)| name == "_page").map(|(_, token)| token.as_str());
+    let found = match token {
+        Some(token) => request.gateway.search_page(&caller, kind, token).await?,
+        None => {
+            // R4 §3.1.1.1.2: without a word from the client the server may choose; a filter that is silently
+            // ignored would widen the answer, so it is refused.
+            let lenient = body::preference(request, "handling") == Some("lenient");
+            request.gateway.search(&caller, kind, &pairs, lenient).await?
+        }
+    };
+    Ok(Reply::new(200, Body::Resource(searchset(&request.gateway.base, kind, &found))))
+}
+
+fn form(request: &Request<'_>) -> Result<Vec<(String, String)>, Refusal> {
+    let media = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    if !request.body.is_empty() && !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(Refusal::one(Id::MediaTypeUnsupported, "", "A search by POST is form-encoded."));
+    }
+    Ok(url::form_urlencoded::parse(&request.body).into_owned().collect())
+}
+
+/// The Bundle, written around the stored bytes.
+pub(super) fn searchset(base: &str, kind: &str, found: &Found) -> Vec<u8> {
+    let size: usize = found.entries.iter().map(|entry| entry.payload.len() + 128).sum();
+    let mut out = String::with_capacity(size + 256);
+    out.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\"");
+    if let Some(total) = found.total {
+        out.push_str(&format!(",\"total\":{total}"));
+    }
+    let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&found.query).finish();
+    let own = if query.is_empty() { format!("{base}/{kind}") } else { format!("{base}/{kind}?{query}") };
+    out.push_str(",\"link\":[{\"relation\":\"self\",\"url\":");
+    write::string(&own, &mut out);
+    out.push('}');
+    if let Some(token) = &found.next {
+        out.push_str(",{\"relation\":\"next\",\"url\":");
+        write::string(&format!("{base}/{kind}?_page={token}"), &mut out);
+        out.push('}');
+    }
+    out.push(']');
+    let warnings = (!found.warnings.is_empty()).then(|| outcome::operation_outcome(&found.warnings).to_string());
+    if !found.entries.is_empty() || warnings.is_some() {
+        out.push_str(",\"entry\":[");
+        for (index, entry) in found.entries.iter().enumerate() {
+            if index > 0 {
+                out.push(',');
+            }
+            out.push_str("{\"fullUrl\":");
+            write::string(&format!("{base}/{}/{}", entry.kind, entry.id), &mut out);
+            out.push_str(",\"resource\":");
+            out.push_str(std::str::from_utf8(&entry.payload).unwrap_or("{}"));
+            out.push_str(",\"search\":{\"mode\":\"match\"}}");
+        }
+        if let Some(warnings) = warnings {
+            if !found.entries.is_empty() {
+                out.push(',');
+            }
+            out.push_str("{\"resource\":");
+            out.push_str(&warnings);
+            out.push_str(",\"search\":{\"mode\":\"outcome\"}}");
+        }
+        out.push(']');
+    }
+    out.push('}');
+    out.into_bytes()
+}

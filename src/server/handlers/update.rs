@@ -1,0 +1,19 @@
+//! `PUT [base]/[type]/[id]`.
+
+use super::{Request, body};
+use crate::exchange::Refusal;
+use crate::exchange::push::etag;
+use crate::fhir::outcome::Id;
+use crate::server::reply::Reply;
+
+pub(super) async fn update(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let if_match = request
+        .header("if-match")
+        .map(etag)
+        .transpose()
+        .map_err(|()| Refusal::one(Id::VersionConflict, "", "If-Match is not W/\"version\"."))?;
+    let (document, format) = body::document(request)?;
+    let kept = request.gateway.update(&caller, request.matched.kind, request.matched.id, document, if_match).await;
+    kept.map(|kept| body::kept(request, kept)).map_err(|refusal| body::placed(refusal, format))
+}

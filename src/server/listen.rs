@@ -1,0 +1,274 @@
+//! The socket: TLS, HTTP/1.1 and HTTP/2, one task a request, and an orderly end.
+//!
+//! Each request runs in a task of its own, so that a panic costs one answer and not a connection full of them. At
+//! the end nothing new is taken, what is under way is finished, and the deadline cuts what takes too long.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY,
+};
+use hyper::service::service_fn;
+use hyper::{Request as HyperRequest, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use super::handlers::{self, Request};
+use super::limits::{self, Limits};
+use super::negotiate::{self, Format};
+use super::problem;
+use super::reply::{Body, Reply};
+use super::routes::{self, Door, Lookup};
+use crate::exchange::{Gateway, Refusal};
+use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::tree::{json, xml};
+
+/// Everything that connections share.
+struct Shared {
+    gateway: Arc<Gateway>,
+    limits: Limits,
+    requests: Arc<Semaphore>,
+}
+
+/// Serves until `shutdown`, then drains for at most `drain`.
+pub async fn run(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    gateway: Arc<Gateway>,
+    limits: Limits,
+    drain: Duration,
+    shutdown: impl Future<Output = ()>,
+) {
+    let acceptor = TlsAcceptor::from(tls);
+    let connections = Arc::new(Semaphore::new(limits.connections));
+    let requests = Arc::new(Semaphore::new(limits.concurrent_requests));
+    let shared = Arc::new(Shared { gateway, limits, requests });
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting gives the others time to close.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut shutdown => break,
+        };
+        let Ok(place) = connections.clone().try_acquire_owned() else {
+            tracing::warn!("too many connections; one was closed");
+            continue;
+        };
+        let (acceptor, shared, watcher) = (acceptor.clone(), shared.clone(), graceful.watcher());
+        tokio::spawn(async move {
+            connection(stream, acceptor, shared, watcher).await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(drain_seconds = drain.as_secs(), "requests were still under way at the deadline");
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    shared: Arc<Shared>,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
+    // Answers are small and awaited; nothing is gained by waiting for more of them.
+    let _ = stream.set_nodelay(true);
+    let head = Duration::from_secs(shared.limits.head_seconds);
+    let Ok(Ok(stream)) = tokio::time::timeout(head, acceptor.accept(stream)).await else {
+        tracing::debug!("a TLS handshake failed");
+        return;
+    };
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(64 << 10);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(32 << 10).max_concurrent_streams(256);
+    let service = service_fn(move |request| serve(request, shared.clone()));
+    let served = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(served).await {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let started = Instant::now();
+    let request_id = request_id(request.headers(), &shared.gateway);
+    let method = request.method().clone();
+    let (parts, body) = request.into_parts();
+    let headers = parts.headers.clone();
+    let id = request_id.clone();
+    let query = parts.uri.query().unwrap_or_default().to_owned();
+    let worked = tokio::spawn(async move {
+        let reply = work(&parts, body, &shared, &id).await;
+        finish(reply, &parts.headers, &query)
+    });
+    // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
+    let (reply, encoded) = worked.await.unwrap_or_else(|_| finish(problem::internal(), &headers, ""));
+    let status = reply.status;
+    let duration_ms = started.elapsed().as_millis() as u64;
+    if status >= 400 {
+        tracing::info!(request_id, %method, status, duration_ms, "refused");
+    } else {
+        tracing::debug!(request_id, %method, status, duration_ms, "served");
+    }
+    Ok(response(reply, encoded, &request_id))
+}
+
+/// From the head of a request to its reply.
+async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, request_id: &str) -> Reply {
+    let path = parts.uri.path();
+    let matched = match routes::find(parts.method.as_str(), path) {
+        Lookup::Found(matched) => matched,
+        Lookup::Method { allowed } => return problem::method_not_allowed(&allowed),
+        Lookup::Nothing => return problem::route_unknown(),
+    };
+    let Ok(_place) = shared.requests.clone().try_acquire_owned() else {
+        let issue = Issue::new(Id::Overloaded, "", "The gateway has more requests than it can take.");
+        return problem::issue(issue).with(RETRY_AFTER, "1");
+    };
+    // Who it is comes before what it sends: a stranger's body is not even read.
+    let principal = match matched.door {
+        Door::Token => match shared.gateway.authenticate(bearer(&parts.headers)).await {
+            Ok(principal) => Some(principal),
+            Err(refusal) => return problem::reply(&refusal),
+        },
+        Door::Open | Door::Assertion => None,
+    };
+    let body = match limits::read_body(&parts.headers, body, &shared.limits).await {
+        Ok(body) => body,
+        Err(issue) => return problem::issue(issue),
+    };
+    let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let request = Request {
+        gateway: &shared.gateway,
+        matched,
+        method: parts.method.as_str(),
+        path,
+        query,
+        headers: &parts.headers,
+        body,
+        principal: principal.as_ref(),
+        request_id,
+    };
+    handlers::handle(&request).await
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// The client's own id for the request where it is harmless, else one of ours.
+fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
+    let sent = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+    if let Some(id) = sent.filter(|id| crate::exchange::is_id(id)) {
+        return id.to_owned();
+    }
+    let mut entropy = [0; 12];
+    (gateway.entropy)(&mut entropy);
+    entropy.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Bodies shorter than this are not worth compressing.
+const COMPRESSED_FROM: usize = 1024;
+
+/// The body as bytes, with the headers that describe it.
+struct Encoded {
+    bytes: Vec<u8>,
+    content_type: Option<&'static str>,
+    gzip: bool,
+}
+
+/// Writes the body in the format and coding that the client takes.
+fn finish(reply: Reply, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
+    let format = url::form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "_format")
+        .map(|(_, value)| value.into_owned());
+    let wanted = negotiate::of_answer(headers, format.as_deref());
+    let (reply, bytes, content_type) = match (&reply.body, wanted) {
+        (Body::Empty, _) => (reply, Vec::new(), None),
+        (Body::Json(bytes), _) => {
+            let bytes = bytes.clone();
+            (reply, bytes, Some("application/json"))
+        }
+        (Body::Resource(bytes), Ok(Format::Json)) => {
+            let bytes = bytes.clone();
+            (reply, bytes, Some(Format::Json.content_type()))
+        }
+        (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(bytes) {
+            Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
+            Err(refusal) => plain(problem::reply(&refusal)),
+        },
+        // A refusal is still worth reading in JSON; a resource is not what the client could read.
+        (Body::Resource(bytes), Err(_)) if reply.status >= 400 => {
+            let bytes = bytes.clone();
+            (reply, bytes, Some(Format::Json.content_type()))
+        }
+        (Body::Resource(_), Err(issue)) => plain(problem::issue(issue)),
+    };
+    let gzip = bytes.len() >= COMPRESSED_FROM && negotiate::takes_gzip(headers);
+    let bytes = if gzip { compressed(&bytes) } else { bytes };
+    (reply, Encoded { bytes, content_type, gzip })
+}
+
+fn plain(reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
+    let bytes = match &reply.body {
+        Body::Resource(bytes) | Body::Json(bytes) => bytes.clone(),
+        Body::Empty => Vec::new(),
+    };
+    (reply, bytes, Some(Format::Json.content_type()))
+}
+
+fn as_xml(bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let document = json::parse(bytes)?;
+    Ok(xml::from_json(&document, document.root())?)
+}
+
+fn compressed(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(bytes.len() / 4), flate2::Compression::fast());
+    // Writing into memory does not fail.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
+}
+
+fn response(reply: Reply, encoded: Encoded, request_id: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(encoded.bytes)));
+    *response.status_mut() =
+        hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    let fixed = |value: &'static str| HeaderValue::from_static(value);
+    if let Some(content_type) = encoded.content_type {
+        headers.insert(CONTENT_TYPE, fixed(content_type));
+    }
+    if encoded.gzip {
+        headers.insert(CONTENT_ENCODING, fixed("gzip"));
+    }
+    headers.insert(VARY, fixed("accept, accept-encoding"));
+    headers.insert(CACHE_CONTROL, fixed("no-store"));
+    headers.insert(HeaderName::from_static("x-content-type-options"), fixed("nosniff"));
+    headers.insert(HeaderName::from_static("strict-transport-security"), fixed("max-age=31536000"));
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    for (name, value) in reply.headers {
+        headers.insert(name, value);
+    }
+    response
+}

@@ -1,0 +1,153 @@
+//! Which words we speak: media types in and out, as FHIR clients really send them (R4 §3.1.0.1.9).
+
+use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
+
+use crate::fhir::outcome::{Id, Issue};
+
+/// The two wire formats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Json,
+    Xml,
+}
+
+impl Format {
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Json => "application/fhir+json; charset=utf-8",
+            Format::Xml => "application/fhir+xml; charset=utf-8",
+        }
+    }
+}
+
+/// Format of the body that was sent.
+pub fn of_body(headers: &HeaderMap) -> Result<Format, Issue> {
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return Err(unsupported("The request has a body but no Content-Type."));
+    };
+    let (media, parameters) = value.split_once(';').unwrap_or((value, ""));
+    if let Some(charset) = parameter(parameters, "charset")
+        && !charset.eq_ignore_ascii_case("utf-8")
+    {
+        return Err(unsupported("The charset is not UTF-8."));
+    }
+    named(media.trim()).ok_or_else(|| unsupported("The Content-Type is not one that is read here."))
+}
+
+/// Format of the answer: `_format` wins over `Accept`, and no wish means JSON.
+pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Issue> {
+    if let Some(format) = format {
+        return match format {
+            "json" => Ok(Format::Json),
+            "xml" => Ok(Format::Xml),
+            // A '+' in a query means a space once decoded; both spellings are meant alike.
+            media => named(&media.replace(' ', "+")).ok_or_else(not_acceptable),
+        };
+    }
+    let mut wishes: Vec<(u32, Format)> = Vec::new();
+    let mut any = false;
+    for value in headers.get_all(ACCEPT) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            let (media, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let quality = parameter(parameters, "q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+            any |= !media.trim().is_empty();
+            if quality > 0.0
+                && let Some(format) = accepted(media.trim())
+            {
+                wishes.push(((quality * 1000.0) as u32, format));
+            }
+        }
+    }
+    if !any {
+        return Ok(Format::Json);
+    }
+    // Stable: of equal wishes the first named wins.
+    wishes.sort_by_key(|(quality, _)| std::cmp::Reverse(*quality));
+    wishes.first().map(|(_, format)| *format).ok_or_else(not_acceptable)
+}
+
+/// Whether the answer may be compressed.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
+    headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
+        value.to_str().unwrap_or_default().split(',').any(|item| {
+            let (coding, parameters) = item.split_once(';').unwrap_or((item, ""));
+            matches!(coding.trim(), "gzip" | "x-gzip")
+                && parameter(parameters, "q").and_then(|q| q.parse::<f32>().ok()) != Some(0.0)
+        })
+    })
+}
+
+fn named(media: &str) -> Option<Format> {
+    let media = media.to_ascii_lowercase();
+    match media.as_str() {
+        "application/fhir+json" | "application/json" | "application/json+fhir" | "text/json" => Some(Format::Json),
+        "application/fhir+xml" | "application/xml" | "application/xml+fhir" | "text/xml" => Some(Format::Xml),
+        _ => None,
+    }
+}
+
+fn accepted(media: &str) -> Option<Format> {
+    match media {
+        "*/*" | "application/*" | "text/*" | "text/html" => Some(Format::Json),
+        media => named(media),
+    }
+}
+
+fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
+    parameters.split(';').find_map(|parameter| {
+        let (key, value) = parameter.split_once('=')?;
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
+    })
+}
+
+fn unsupported(text: &str) -> Issue {
+    Issue::new(Id::MediaTypeUnsupported, "", text)
+}
+
+fn not_acceptable() -> Issue {
+    Issue::new(Id::NotAcceptable, "", "None of the accepted media types is written here.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(accept: &str, format: Option<&str>) -> Option<Format> {
+        let mut headers = HeaderMap::new();
+        if !accept.is_empty() {
+            headers.insert(ACCEPT, accept.parse().unwrap());
+        }
+        of_answer(&headers, format).ok()
+    }
+
+    #[test]
+    fn answers_as_clients_ask() {
+        let json = Some(Format::Json);
+        let xml = Some(Format::Xml);
+        assert_eq!(answer("", None), json);
+        assert_eq!(answer("*/*", None), json);
+        assert_eq!(answer("application/fhir+json", None), json);
+        assert_eq!(answer("application/json;charset=utf-8", None), json);
+        assert_eq!(answer("application/fhir+xml", None), xml);
+        assert_eq!(answer("application/fhir+json;q=0.5, application/fhir+xml", None), xml);
+        assert_eq!(answer("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", None), json);
+        assert_eq!(answer("image/png", None), None);
+        assert_eq!(answer("application/fhir+xml", Some("json")), json);
+        assert_eq!(answer("", Some("application/fhir xml")), xml);
+        assert_eq!(answer("", Some("turtle")), None);
+    }
+
+    #[test]
+    fn bodies_are_utf_8_json_or_xml() {
+        let body = |content_type: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+            of_body(&headers).ok()
+        };
+        assert_eq!(body("application/fhir+json; charset=UTF-8"), Some(Format::Json));
+        assert_eq!(body("application/json"), Some(Format::Json));
+        assert_eq!(body("application/fhir+json; charset=iso-8859-1"), None);
+        assert_eq!(body("application/x-www-form-urlencoded"), None);
+        assert_eq!(body("text/xml"), Some(Format::Xml));
+    }
+}

@@ -1,0 +1,55 @@
+//! What a handler gives back: a status, headers and a body, still free of HTTP's machinery.
+
+use hyper::header::{HeaderName, HeaderValue};
+
+/// A reply before negotiation: bodies are FHIR JSON until the client asks otherwise.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Body,
+}
+
+/// The body of a reply.
+#[derive(Clone)]
+pub enum Body {
+    Empty,
+    /// A FHIR resource in JSON; written as XML if the client prefers it.
+    Resource(Vec<u8>),
+    /// Plain JSON that is no FHIR resource.
+    Json(Vec<u8>),
+}
+
+impl std::fmt::Debug for Body {
+    /// Bodies hold patient data.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Body::Empty => "Empty",
+            Body::Resource(_) => "Resource",
+            Body::Json(_) => "Json",
+        })
+    }
+}
+
+impl Reply {
+    pub fn new(status: u16, body: Body) -> Self {
+        Reply { status, headers: Vec::new(), body }
+    }
+
+    pub fn json(status: u16, value: &serde_json::Value) -> Self {
+        Reply::new(status, Body::Json(value.to_string().into_bytes()))
+    }
+
+    pub fn resource(status: u16, value: &serde_json::Value) -> Self {
+        Reply::new(status, Body::Resource(value.to_string().into_bytes()))
+    }
+
+    /// Adds a header; a value that HTTP cannot carry is left out.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+}

@@ -1,0 +1,176 @@
+//! Every address that exists, as data: its method, what it needs, and what the audit will call it.
+//!
+//! The CapabilityStatement is built from these rows and a test holds each against what the server really does, so
+//! that a route without authentication cannot slip in unseen.
+
+/// What a route does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Action {
+    Metadata,
+    SmartConfiguration,
+    Live,
+    Ready,
+    Token,
+    Bundle,
+    Search,
+    SearchForm,
+    Create,
+    Read,
+    VersionRead,
+    Update,
+    Validate,
+}
+
+/// Who may come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// Anybody; nothing here concerns a person.
+    Open,
+    /// A client that proves itself in the request.
+    Assertion,
+    /// A valid access token; the scope that the action needs is checked where the resource type is known.
+    Token,
+}
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    pub method: &'static str,
+    /// Segments; `{kind}`, `{id}` and `{version}` take one each.
+    pub pattern: &'static str,
+    pub action: Action,
+    pub door: Door,
+}
+
+const fn row(method: &'static str, pattern: &'static str, action: Action, door: Door) -> Row {
+    Row { method, pattern, action, door }
+}
+
+/// All of them. The first row that fits is taken, so fixed names stand before placeholders.
+pub const ROUTES: &[Row] = &[
+    row("GET", "/health/live", Action::Live, Door::Open),
+    row("GET", "/health/ready", Action::Ready, Door::Open),
+    row("GET", "/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
+    row("GET", "/fhir/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
+    row("POST", "/auth/token", Action::Token, Door::Assertion),
+    row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
+    row("POST", "/fhir", Action::Bundle, Door::Token),
+    row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
+    row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
+    row("GET", "/fhir/{kind}", Action::Search, Door::Token),
+    row("POST", "/fhir/{kind}", Action::Create, Door::Token),
+    row("GET", "/fhir/{kind}/{id}", Action::Read, Door::Token),
+    row("PUT", "/fhir/{kind}/{id}", Action::Update, Door::Token),
+    row("GET", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
+];
+
+/// A matched address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Matched<'p> {
+    pub action: Action,
+    pub door: Door,
+    pub kind: &'p str,
+    pub id: &'p str,
+    pub version: &'p str,
+}
+
+/// What an address and method lead to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Lookup<'p> {
+    Found(Matched<'p>),
+    /// The address exists with other methods.
+    Method {
+        allowed: String,
+    },
+    Nothing,
+}
+
+/// Finds the row. One slash at the end is as good as none, because clients post Bundles to `[base]/`.
+pub fn find<'p>(method: &str, path: &'p str) -> Lookup<'p> {
+    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+    let mut allowed: Vec<&str> = Vec::new();
+    for row in ROUTES {
+        if let Some(mut matched) = fits(row, path) {
+            if row.method == method {
+                matched.door = row.door;
+                return Lookup::Found(matched);
+            }
+            allowed.push(row.method);
+        }
+    }
+    allowed.dedup();
+    if allowed.is_empty() { Lookup::Nothing } else { Lookup::Method { allowed: allowed.join(", ") } }
+}
+
+fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
+    let mut matched = Matched { action: row.action, door: row.door, kind: "", id: "", version: "" };
+    let mut segments = path.split('/');
+    for pattern in row.pattern.split('/') {
+        let segment = segments.next()?;
+        match pattern {
+            "{kind}" if is_kind(segment) => matched.kind = segment,
+            "{id}" if !segment.is_empty() && !segment.starts_with(['_', '$']) => matched.id = segment,
+            "{version}" if !segment.is_empty() => matched.version = segment,
+            fixed if fixed == segment => {}
+            _ => return None,
+        }
+    }
+    segments.next().is_none().then_some(matched)
+}
+
+/// Resource types begin with a capital letter; whether the type exists is the handler's to say.
+fn is_kind(segment: &str) -> bool {
+    segment.starts_with(|first: char| first.is_ascii_uppercase())
+        && segment.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &str, path: &str, expected: &str) {
+        let shown = match find(method, path) {
+            Lookup::Found(found) => {
+                format!("{:?} {} {} {}", found.action, found.kind, found.id, found.version).trim_end().to_owned()
+            }
+            Lookup::Method { allowed } => format!("405 {allowed}"),
+            Lookup::Nothing => "404".to_owned(),
+        };
+        assert_eq!(shown, expected, "{method} {path}");
+    }
+
+    #[test]
+    fn leads_where_the_table_says() {
+        check("GET", "/fhir/metadata", "Metadata");
+        check("GET", "/fhir/Observation", "Search Observation");
+        check("POST", "/fhir/Observation/", "Create Observation");
+        check("POST", "/fhir/", "Bundle");
+        check("POST", "/fhir", "Bundle");
+        check("POST", "/fhir/Observation/_search", "SearchForm Observation");
+        check("POST", "/fhir/Observation/$validate", "Validate Observation");
+        check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
+        check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
+        check("DELETE", "/fhir/Observation/a", "405 GET, PUT");
+        check("GET", "/fhir", "405 POST");
+        check("GET", "/fhir/observation", "404");
+        check("GET", "/fhir/Observation/a/b", "404");
+        check("GET", "/", "404");
+        check("GET", "", "404");
+        check("GET", "//fhir/metadata", "404");
+    }
+
+    #[test]
+    fn only_rows_without_persons_are_open() {
+        let open: Vec<&str> = ROUTES.iter().filter(|row| row.door == Door::Open).map(|row| row.pattern).collect();
+        assert_eq!(
+            open,
+            [
+                "/health/live",
+                "/health/ready",
+                "/.well-known/smart-configuration",
+                "/fhir/.well-known/smart-configuration",
+                "/fhir/metadata"
+            ]
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! A gateway on a free port with its own directory, clients that talk to it, and a platform to deliver to.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mhealth_gateway::commands::{Running, keys, token};
+use mhealth_gateway::config::Config;
+use mhealth_gateway::conformance::platform;
+use mhealth_gateway::exchange::CATEGORY_SYSTEM;
+use mhealth_gateway::policy::access::client::Client as Registration;
+use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::policy::consent::draft::{Draft, Permit};
+use mhealth_gateway::server::tls;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// Everything that an app may be registered for.
+pub const APP_SCOPES: &str = "system/Patient.cru system/Consent.cru system/Device.cru system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
+
+/// A running gateway.
+pub struct Gateway {
+    pub directory: TempDir,
+    pub base: String,
+    pub running: Option<Running>,
+    pub http: reqwest::Client,
+}
+
+impl Gateway {
+    pub async fn start() -> Gateway {
+        Gateway::with("").await
+    }
+
+    /// With a configuration besides address and directory.
+    pub async fn with(configuration: &str) -> Gateway {
+        Gateway::in_directory(tempfile::tempdir().unwrap(), configuration).await
+    }
+
+    pub async fn in_directory(directory: TempDir, configuration: &str) -> Gateway {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {:?}\n{configuration}", directory.path());
+        let config = Config::read(Some(&text), &std::collections::BTreeMap::new()).unwrap();
+        let certificate = tls::self_signed(directory.path()).unwrap().certificate;
+        let running = Running::start_on(listener, &config).await.unwrap();
+        let http = token::http(Some(&certificate)).unwrap();
+        Gateway { directory, base: config.base_url, running: Some(running), http }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn store(&self) -> &mhealth_gateway::store::Store {
+        &self.running.as_ref().expect("the gateway runs").gateway.store
+    }
+
+    /// Registers a client with a fresh key and signs it in.
+    pub async fn client(&self, id: &str, scopes: &str) -> Client {
+        let key = self.path().join(format!("{id}.pem"));
+        let jwk = keys::generate(&key, "key-1").unwrap();
+        let actor = format!("Organization/{id}");
+        let document = json!({"id": id, "name": id, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"]});
+        let registration = Registration::parse(&document.to_string()).unwrap();
+        self.store().put_client(id, &registration.document().to_string()).await.unwrap();
+        let mut client = Client {
+            http: self.http.clone(),
+            base: self.base.clone(),
+            id: id.to_owned(),
+            actor,
+            key,
+            bearer: String::new(),
+        };
+        client.sign_in().await;
+        client
+    }
+
+    /// An app that is registered for everything an app needs.
+    pub async fn app(&self) -> Client {
+        self.client("app", APP_SCOPES).await
+    }
+
+    /// Stops in good order and hands the directory back.
+    pub async fn stop(mut self) -> TempDir {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        self.directory
+    }
+}
+
+/// A registered client with a token.
+#[derive(Clone)]
+pub struct Client {
+    pub http: reqwest::Client,
+    pub base: String,
+    pub id: String,
+    pub actor: String,
+    pub key: PathBuf,
+    pub bearer: String,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub bytes: Vec<u8>,
+}
+
+impl Answer {
+    pub async fn of(response: reqwest::Response) -> Answer {
+        let status = response.status().as_u16();
+        let headers = response.headers().clone();
+        Answer { status, headers, bytes: response.bytes().await.unwrap().to_vec() }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|_| panic!("not JSON: {}", String::from_utf8_lossy(&self.bytes)))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// Ids of the issues in an OperationOutcome.
+    pub fn issues(&self) -> Vec<String> {
+        issues(&self.json())
+    }
+
+    /// `resource.id`.
+    pub fn id(&self) -> String {
+        self.json()["id"].as_str().expect("a resource with an id").to_owned()
+    }
+}
+
+/// Ids of the issues in an OperationOutcome.
+pub fn issues(outcome: &Value) -> Vec<String> {
+    let listed = outcome["issue"].as_array().into_iter().flatten();
+    listed.filter_map(|issue| issue["details"]["coding"][0]["code"].as_str().map(str::to_owned)).collect()
+}
+
+impl Client {
+    pub async fn sign_in(&mut self) {
+        let pem = std::fs::read(&self.key).unwrap();
+        let url = self.base.replace("/fhir", "/auth/token");
+        let asked = token::Asked { url: &url, client: &self.id, kid: "key-1", pem: &pem, scope: None };
+        self.bearer = token::fetch(&self.http, &asked).await.unwrap();
+    }
+
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let address = if path.starts_with("https:") { path.to_owned() } else { format!("{}{path}", self.base) };
+        self.http.request(method, address).bearer_auth(&self.bearer)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(reqwest::Method::GET, path).send().await.unwrap()).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(reqwest::Method::POST, path, body.to_string()).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(reqwest::Method::PUT, path, body.to_string()).await
+    }
+
+    pub async fn send(&self, method: reqwest::Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.request(method, path).header("content-type", "application/fhir+json").body(body);
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Registers a person and answers the Patient's id.
+    pub async fn person(&self) -> String {
+        let answer = self.post("/Patient", &json!({"resourceType": "Patient", "active": true})).await;
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.bytes));
+        answer.id()
+    }
+
+    /// Records a consent by which actors may do things with categories of measures; answers its id.
+    pub async fn consent(&self, patient: &str, permits: &[(&str, &[Action], &[&str])]) -> String {
+        let answer = self.post("/Consent", &consent(patient, permits)).await;
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.bytes));
+        answer.id()
+    }
+
+    /// A person whose consent lets this client collect and read heart rates and blood pressures.
+    pub async fn consenting_person(&self) -> String {
+        let patient = self.person().await;
+        let actor = self.actor.clone();
+        self.consent(&patient, &[(&actor, &[Action::Collect, Action::Access], &["heart-rate", "blood-pressure"])])
+            .await;
+        patient
+    }
+
+    /// Withdraws a consent.
+    pub async fn withdraw(&self, consent: &str) -> Answer {
+        let mut current = self.get(&format!("/Consent/{consent}")).await.json();
+        current["status"] = json!("inactive");
+        self.put(&format!("/Consent/{consent}"), &current).await
+    }
+}
+
+/// A consent that denies everything but what is listed.
+pub fn consent(patient: &str, permits: &[(&str, &[Action], &[&str])]) -> Value {
+    let permits = permits
+        .iter()
+        .map(|(actor, actions, categories)| Permit {
+            actor: (*actor).to_owned(),
+            actions: actions.to_vec(),
+            purposes: vec!["TREAT".to_owned()],
+            codings: categories.iter().map(|code| (CATEGORY_SYSTEM.to_owned(), (*code).to_owned())).collect(),
+            period_ms: (None, None),
+        })
+        .collect();
+    Draft { patient: format!("Patient/{patient}"), made_ms: 1_700_000_000_000, permits, until_ms: None }.consent()
+}
+
+/// A valid heart rate with an identifier of its own.
+pub fn heart_rate(patient: &str, identifier: &str, value: u32) -> Value {
+    json!({
+        "resourceType": "Observation",
+        "identifier": [{"system": "urn:test:readings", "value": identifier}],
+        "status": "final",
+        "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
+        "subject": {"reference": format!("Patient/{patient}")},
+        "effectiveDateTime": "2026-01-15T08:30:00+01:00",
+        "valueQuantity": {"value": value, "unit": "/min", "system": "http://unitsofmeasure.org", "code": "/min"}
+    })
+}
+
+/// A platform in this process.
+pub struct Platform {
+    pub url: String,
+    pub http: reqwest::Client,
+    directory: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Platform {
+    pub async fn start(refuse_codes: &[&str]) -> Platform {
+        let directory = tempfile::tempdir().unwrap();
+        let own = tls::self_signed(directory.path()).unwrap();
+        let key = directory.path().join("gateway-key.pem");
+        let public = directory.path().join("gateway-public.pem");
+        keys::generate(&key, "key-1").unwrap();
+        keys::write_public(&key, &public).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+        let config = platform::Config {
+            tls: Some(platform::Tls {
+                cert_pem: std::fs::read_to_string(&own.certificate).unwrap(),
+                key_pem: std::fs::read_to_string(&own.key).unwrap(),
+            }),
+            url: url.clone(),
+            client_id: "mhealth-gateway".to_owned(),
+            kid: "key-1".to_owned(),
+            public_key_pem: std::fs::read_to_string(public).unwrap(),
+            token_seconds: 300,
+            refuse_codes: refuse_codes.iter().map(|code| (*code).to_owned()).collect(),
+            log: Some(directory.path().join("received.ndjson")),
+            fault: platform::Fault::default(),
+            clock: Arc::new(jiff::Timestamp::now),
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            platform::run(config, listener, async {
+                let _ = stopped.await;
+            })
+            .await
+            .unwrap();
+        });
+        let http = token::http(Some(&own.certificate)).unwrap();
+        Platform { url, http, directory, stop: Some(stop) }
+    }
+
+    /// The destination's section of a gateway's configuration.
+    pub fn destination(&self, extra: &str) -> String {
+        format!(
+            r#"
+[[destination]]
+name = "platform"
+actor = "Organization/platform"
+kinds = ["Observation"]
+{extra}
+[destination.retry]
+base_ms = 5
+cap_ms = 20
+max_attempts = 50
+[destination.circuit]
+failures = 100
+base_ms = 5
+cap_ms = 20
+[destination.fhir]
+url = "{url}/fhir"
+ca = {ca:?}
+timeout_ms = 1000
+[destination.fhir.auth]
+kind = "backend-services"
+token_url = "{url}/token"
+client_id = "mhealth-gateway"
+private_key_pem = {key:?}
+kid = "key-1"
+scope = "system/Observation.cu"
+"#,
+            url = self.url,
+            ca = self.directory.path().join("tls-certificate.pem"),
+            key = self.directory.path().join("gateway-key.pem"),
+        )
+    }
+
+    pub async fn account(&self) -> Value {
+        let response = self.http.get(format!("{}/account", self.url)).send().await.unwrap();
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    }
+
+    /// Orders a fault for the next writes.
+    pub async fn fault(&self, mode: &str, count: Option<u32>) {
+        let body = json!({"mode": mode, "count": count}).to_string();
+        let sent = self
+            .http
+            .post(format!("{}/faults", self.url))
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .unwrap();
+        assert!(sent.status().is_success(), "{}", sent.status());
+    }
+
+    /// Waits until the account says what is expected; fails loudly after a while.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually(what, async || {
+            let account = self.account().await;
+            holds(&account).then_some(account)
+        })
+        .await
+    }
+}
+
+impl Drop for Platform {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+}
+
+/// Polls until there is an answer. A deadline for a hanging test, not a measure of time.
+pub async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(answer) = poll().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
