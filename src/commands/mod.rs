@@ -9,6 +9,7 @@ pub mod definitions;
 mod demo;
 pub mod keys;
 mod platform;
+mod publish;
 mod serve;
 pub mod token;
 mod validate;
@@ -57,6 +58,8 @@ enum Command {
     Validate(validate::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
+    /// Write the guide: issues, measures and their code systems.
+    Publish(publish::Options),
     /// Play a national platform that checks what it receives.
     Platform(platform::Options),
     /// Condense the FHIR R4 core package into the embedded definitions.
@@ -73,6 +76,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Token(options) => token::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Publish(options) => publish::run(&options),
         Command::Platform(options) => platform::run(&options),
         Command::Definitions(options) => definitions::run(&options.package, &options.out).map(|()| ExitCode::SUCCESS),
     }

@@ -133,13 +133,27 @@ fn with_category<'d>(mut codings: Vec<(&'d str, &'d str)>) -> Vec<(&'d str, &'d 
 
 /// The clinically relevant time: `effective[x]`, or what the type has in its place.
 fn date_ms(element: Element<'_>) -> Option<(i64, i64)> {
+    written(element, Moment::interval_ms)
+}
+
+fn written(element: Element<'_>, interval_ms: fn(&Moment) -> (i64, i64)) -> Option<(i64, i64)> {
     for name in ["effectiveDateTime", "effectiveInstant", "authored"] {
         if let Some(moment) = element.text_of(name).and_then(Moment::parse) {
-            return Some(moment.interval_ms());
+            return Some(interval_ms(&moment));
         }
     }
     let period = element.get("effectivePeriod")?;
-    let start = period.text_of("start").and_then(Moment::parse)?.interval_ms();
-    let end = period.text_of("end").and_then(Moment::parse).map_or(i64::MAX, |end| end.interval_ms().1);
+    let start = interval_ms(&period.text_of("start").and_then(Moment::parse)?);
+    let end = period.text_of("end").and_then(Moment::parse).map_or(i64::MAX, |end| interval_ms(&end).1);
     Some((start.0, end))
+}
+
+/// Longest interval that the index keeps by its start: a day of twenty-five hours and a night before it.
+pub const INDEXED_SPAN_MS: i64 = 32 * 3_600_000;
+
+/// Where the date index keeps a resource. What spans longer has no single place there: it is kept undated, and a
+/// search by date looks at it in any case.
+pub fn indexed_ms(element: Element<'_>) -> Option<i64> {
+    let (start, end) = written(element, Moment::interval_assuming_utc_ms)?;
+    (end.saturating_sub(start) <= INDEXED_SPAN_MS).then_some(start)
 }

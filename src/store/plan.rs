@@ -56,7 +56,7 @@ pub struct Plan {
     pub ids: Option<Vec<String>>,
     /// Any of these.
     pub codes: Option<Vec<CodeKey>>,
-    /// Milliseconds, half open, widened by the caller; what has no date never matches.
+    /// Milliseconds, half open, widened by the caller; what has no date may lie on any and is looked at, too.
     pub date: Option<(i64, i64)>,
     /// Milliseconds, half open.
     pub updated: Option<(i64, i64)>,

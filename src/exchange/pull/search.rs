@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::page::Continuation;
+use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
@@ -75,7 +76,8 @@ impl Gateway {
         lenient: bool,
         from: Option<Continuation>,
     ) -> Result<Found, Refusal> {
-        let (query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
+        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
+        query.base = Some(self.base.clone());
         if has_errors(&issues) {
             return Err(issues.into());
         }
@@ -279,7 +281,8 @@ impl Walk {
                 codes: hints
                     .codes
                     .map(|codes| codes.into_iter().map(|(system, code)| CodeKey { system, code }).collect()),
-                date: hints.date_ms,
+                // The index knows starts only; what began earlier may still reach into the time asked for.
+                date: hints.date_ms.map(|(from, until)| (from.saturating_sub(facts::INDEXED_SPAN_MS), until)),
                 updated: hints.updated_ms,
                 token: identifier.map(|(system, value)| TokenKey { param: "identifier".to_owned(), system, value }),
                 order,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Condition, Intent};
-use crate::exchange::facts::Facts;
+use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, has_errors};
@@ -27,6 +27,7 @@ pub(super) struct Prepared {
     /// Whether the client chose the logical id.
     pub named: bool,
     pub content: [u8; 16],
+    /// Place in the date index.
     pub date_ms: Option<i64>,
     pub codes: Vec<(String, String)>,
     pub tokens: Vec<Token>,
@@ -154,6 +155,7 @@ pub(super) fn finish(
     let patient = patient_of(gateway, element, rule, &location, &rewrites)?;
     let key = patient.as_ref().map(|(_, key)| *key);
     let (id, logical, named) = identity(gateway, caller, rule, &intent, key, date_ms, &identifiers);
+    let date_ms = facts::indexed_ms(element);
     // A Patient's own partition follows from the id that others will name it by.
     let patient =
         if rule.subject == Subject::Itself { Some((logical.clone(), gateway.patient_key(&logical))) } else { patient };

@@ -135,7 +135,7 @@ impl<'a> Filter<'a> {
             && plan.as_of_seq.is_none_or(|limit| head.seq <= limit)
             && plan.patients.as_ref().is_none_or(|keys| head.patient.is_some_and(|key| keys.contains(&key)))
             && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
-            && within(plan.date, head.date)
+            && (head.date.is_none() || within(plan.date, head.date))
             && within(plan.updated, Some(head.updated))
             && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.codes.contains(code)))
             && self.token.is_none_or(|token| head.tokens.contains(&token))

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::row;
 use crate::store::id::PatientKey;
-use crate::store::plan::{Key, Plan};
+use crate::store::plan::{Key, Plan, UNDATED};
 
 /// Rows fetched from one run at a time.
 const CHUNK: usize = 64;
@@ -122,11 +122,16 @@ impl Merge {
         let (from, until) = plan.date.unwrap_or((i64::MIN, i64::MAX));
         // Sequence numbers start at 1, so 0 stands before every row of its date.
         let (start, end) = if descending { (Key(until, 0), from) } else { (Key(from, 0), until) };
-        let at = match after {
+        let resumed = |start: Key| match after {
             None => start,
             Some(after) if descending => after.min(start),
             Some(after) => after.max(start),
         };
+        let at = resumed(start);
+        // What has no date may lie on any; it stands before all the others.
+        let undated = plan.date.filter(|_| from > UNDATED).map(|_| {
+            if descending { (resumed(Key(UNDATED + 1, 0)), UNDATED) } else { (resumed(Key(UNDATED, 0)), UNDATED + 1) }
+        });
         let mut patients = patients.to_vec();
         patients.sort_unstable();
         patients.dedup();
@@ -137,7 +142,9 @@ impl Merge {
                 None => codes_of(connection, patient, kind)?,
             };
             for code in own {
-                merge.runs.push(Run { patient, code, at, until: end, chunk: VecDeque::new(), ended: false });
+                for (at, until) in [Some((at, end)), undated].into_iter().flatten() {
+                    merge.runs.push(Run { patient, code, at, until, chunk: VecDeque::new(), ended: false });
+                }
             }
         }
         for run in 0..merge.runs.len() {

@@ -1,0 +1,44 @@
+//! The catalogue of issues: what a vendor's developer looks up.
+
+use serde_json::{Value, json};
+
+use crate::fhir::outcome::{CATALOGUE, ISSUE_SYSTEM};
+
+pub(super) fn page() -> String {
+    let mut page = String::from(
+        "# Issues\n\n\
+         Every `OperationOutcome.issue` of the gateway carries one of these ids in `details.coding` (system\n\
+         `https://mhealth-gateway.org/fhir/CodeSystem/issue`), says in `details.text` what is wrong, in `expression` where\n\
+         (FHIRPath), in two extensions at which line and column of the JSON that was sent, and in `diagnostics` what to do.\n\
+         It never repeats what was sent.\n\n\
+         | id | severity | issue type | what to do |\n|---|---|---|---|\n",
+    );
+    for entry in CATALOGUE {
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {} |\n",
+            entry.code,
+            entry.severity.code(),
+            entry.kind,
+            entry.remedy.replace('|', "\\|")
+        ));
+    }
+    page
+}
+
+pub(super) fn code_system() -> Value {
+    let concepts: Vec<Value> =
+        CATALOGUE.iter().map(|entry| json!({"code": entry.code, "definition": entry.remedy})).collect();
+    json!({
+        "resourceType": "CodeSystem",
+        "id": "issue",
+        "url": ISSUE_SYSTEM,
+        "version": env!("CARGO_PKG_VERSION"),
+        "name": "MhealthGatewayIssue",
+        "title": "Issues of the mHealth gateway",
+        "status": "draft",
+        "caseSensitive": true,
+        "content": "complete",
+        "count": concepts.len(),
+        "concept": concepts,
+    })
+}
