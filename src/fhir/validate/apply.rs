@@ -2,8 +2,8 @@
 
 use super::profile::{Node, NodeIndex, Profile, UNBOUNDED};
 use super::rules::{binding, invariant, literal, reference, slicing};
+use super::run::Run;
 use super::scope::named;
-use super::walk::Run;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
 

@@ -1,7 +1,7 @@
 //! What FHIRPath asks of its host, answered from compiled plans and from the check under way.
 
 use super::profile::{Content, Node, Profile};
-use super::walk::Run;
+use super::run::Run;
 use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
 use crate::fhir::terminology::{Membership, membership};
 

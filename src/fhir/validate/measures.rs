@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
+use super::run::Run;
 use super::scope::{Found, named};
-use super::walk::Run;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;

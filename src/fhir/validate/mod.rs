@@ -11,6 +11,7 @@ mod host;
 pub mod measures;
 pub mod profile;
 pub mod rules;
+mod run;
 mod scope;
 mod trail;
 mod walk;
@@ -20,7 +21,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use compile::Compiler;
 use profile::Profile;
-use walk::Run;
+use run::Run;
 
 use super::definitions::{Registry, Strength};
 use super::outcome::{Issue, has_errors};

@@ -286,6 +286,46 @@ fn the_twelve_seeded_defects_are_found() {
     }
 }
 
+/// What validators in this language were seen to miss.
+#[test]
+fn a_wrong_blood_pressure_is_refused() {
+    let diastolic = &BP[BP.find(",\n    {").unwrap()..BP.rfind(']').unwrap()];
+    let mutants = [
+        BP.replace(diastolic, ""),
+        BP.replace(diastolic, &format!("{diastolic}{diastolic}")),
+        BP.replacen("mm[Hg]", "kPa", 1),
+        BP.replacen("\"code\":\"mm[Hg]\"", "\"code\":\"mmHg\"", 1),
+        BP.replacen(",\"code\":\"mm[Hg]\"", "", 1),
+        BP.replacen("\"value\":120,", "", 1),
+        BP.replace("8462-4", "8478-0"),
+        BP.replace("\"component\"", "\"valueQuantity\":{\"value\":1},\"component\""),
+        BP.replace("Patient/1", "Device/1"),
+        BP.replace("2026-03-01T08:00:00+01:00", "2026-03"),
+        BP.replace("http://loinc.org\",\"code\":\"8480-6", "http://snomed.info/sct\",\"code\":\"8480-6"),
+        BP.replace("120", "\"120\""),
+    ];
+    for mutant in mutants {
+        assert_ne!(mutant, BP);
+        assert!(has_errors(&issues(&mutant)), "{mutant}");
+    }
+}
+
+#[test]
+fn a_series_of_heart_rates_is_no_single_vital_sign() {
+    let series = HEARTRATE.replace(
+        &HEARTRATE[HEARTRATE.find("\"valueQuantity\"").unwrap()..],
+        r#""valueSampledData":{"origin":{"value":0,"unit":"/min","system":"http://unitsofmeasure.org","code":"/min"},"period":1000,"dimensions":1,"data":"72 73 74"}}"#,
+    );
+    assert_eq!(shown(&issues(&series)), Vec::<String>::new());
+    check(
+        &series,
+        "\"code\":\"/min\"",
+        "\"code\":\"s\"",
+        Id::MeasureUnit,
+        "Observation.value.ofType(SampledData).origin",
+    );
+}
+
 #[test]
 fn no_issue_repeats_what_was_sent() {
     let secret = "zq7sentinel";

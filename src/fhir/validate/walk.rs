@@ -1,61 +1,18 @@
 //! The walk: a resource against the full plan of its type, element by element, in the order sent.
 //!
 //! One pass finds unknown properties, wrong shapes, empties, counts and formats, and calls the rules that
-//! stand on an element. Profiles are applied after their base, by `apply`. The walk stops reporting at a
-//! bound, since the sender of a thousand mistakes needs no list of them.
+//! stand on an element. Profiles are applied after their base, by `apply`.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule};
+use super::measures;
+use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
     binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
 };
-use super::scope::{Entries, Found, Scope};
-use super::trail::Trail;
-use super::{CodeQuestion, Report, Validator, measures};
-use crate::fhir::outcome::{Id, Issue, Severity};
+use super::run::{MAX_NESTED, Run};
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, Kind, NodeId};
 
-/// More errors than this are not listed, nor more warnings. They are counted apart, so that no flood of warnings
-/// hides an error.
-const MAX_ISSUES: usize = 100;
-
-/// Resources inside resources, deeper than this, are refused.
-const MAX_NESTED: usize = 16;
-
-/// One check under way.
-pub struct Run<'v, 'd> {
-    pub validator: &'v Validator,
-    pub trail: Trail<'d>,
-    pub scope: Scope<'d>,
-    pub report: Report,
-    bundles: Vec<Arc<Entries<'d>>>,
-    contained: Vec<Arc<HashMap<&'d str, Element<'d>>>>,
-    counts: Vec<u32>,
-    nested: usize,
-}
-
 impl<'v, 'd> Run<'v, 'd> {
-    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<Element<'d>>) -> Self {
-        let bundles: Vec<Arc<Entries<'d>>> = bundle.map(|each| Arc::new(Entries::new(each))).into_iter().collect();
-        let bundle = bundles.len().checked_sub(1);
-        let scope = Scope { resource: root, container: root, contained: None, bundle };
-        let location = if location.is_empty() { root.resource_type().unwrap_or_default() } else { location };
-        let mut run = Run {
-            validator,
-            trail: Trail::new(location),
-            scope,
-            report: Report::default(),
-            bundles,
-            contained: Vec::new(),
-            counts: Vec::with_capacity(128),
-            nested: 0,
-        };
-        run.enclose(root);
-        run
-    }
-
     /// Checks a resource against its type, the profiles that it claims and is given, and what its code asks.
     pub fn resource(&mut self, element: Element<'d>, profiles: &[&str]) {
         let validator = self.validator;
@@ -70,8 +27,7 @@ impl<'v, 'd> Run<'v, 'd> {
         };
         if kind == "Bundle" {
             bundle::check_links(self, element);
-            self.bundles.push(Arc::new(Entries::new(element)));
-            self.scope.bundle = Some(self.bundles.len() - 1);
+            self.enter_bundle(element);
         }
         self.object(element, plan, 0);
         if element.get("implicitRules").is_some() {
@@ -278,7 +234,7 @@ impl<'v, 'd> Run<'v, 'd> {
             child.choice
                 && key
                     .strip_prefix(&*child.name)
-                    .is_some_and(|suffix| self.validator.registry.is_type(super::profile::type_of_suffix(suffix)))
+                    .is_some_and(|suffix| self.validator.registry.is_type(type_of_suffix(suffix)))
         });
         self.trail.push(key, key.len(), None);
         if let Some(child) = choice {
@@ -394,97 +350,6 @@ impl<'v, 'd> Run<'v, 'd> {
             return false;
         }
         true
-    }
-
-    pub fn enter(&mut self, found: &Found<'d>) {
-        self.trail.push(found.key, found.name, found.index);
-    }
-
-    pub fn leave(&mut self) {
-        self.trail.pop();
-    }
-
-    pub fn issue(&mut self, id: Id, element: Element<'d>, text: String) {
-        if self.has_room(id) {
-            self.add(Issue::new(id, self.trail.expression(), text).at(element.position()));
-        }
-    }
-
-    /// An issue about a child that is absent or too many: it has the parent's position and its own path.
-    pub fn missing(&mut self, id: Id, parent: Element<'d>, name: &str, text: String) {
-        if self.has_room(id) {
-            self.add(Issue::new(id, self.trail.expression_of(name), text).at(parent.position()));
-        }
-    }
-
-    fn has_room(&self, id: Id) -> bool {
-        let is_error = id.entry().severity <= Severity::Error;
-        self.report.issues.iter().filter(|issue| issue.is_error() == is_error).count() < MAX_ISSUES
-    }
-
-    /// Two profiles may say the same of an element; once is enough.
-    fn add(&mut self, issue: Issue) {
-        if !self.report.issues.contains(&issue) {
-            self.report.issues.push(issue);
-        }
-    }
-
-    pub fn ask(&mut self, question: CodeQuestion) {
-        if self.report.open.len() < MAX_ISSUES && !self.report.open.contains(&question) {
-            self.report.open.push(question);
-        }
-    }
-
-    /// Makes a resource the one that contained ones are looked up in.
-    fn enclose(&mut self, container: Element<'d>) {
-        self.scope.container = container;
-        self.scope.contained = container.get("contained").is_some().then(|| {
-            let contained = container.all("contained");
-            let by_id = contained.filter_map(|each| Some((each.text_of("id")?, each))).collect();
-            self.contained.push(Arc::new(by_id));
-            self.contained.len() - 1
-        });
-    }
-
-    pub fn contained(&self, id: &str) -> Option<Element<'d>> {
-        self.contained[self.scope.contained?].get(id).copied()
-    }
-
-    pub fn in_bundle(&self) -> bool {
-        self.scope.bundle.is_some()
-    }
-
-    pub fn entry(&self, reference: &str) -> Option<Element<'d>> {
-        self.bundles[self.scope.bundle?].get(reference)
-    }
-
-    /// The resource that a reference points to, if it is in the message.
-    pub fn resolve(&self, reference: &str) -> Option<Element<'d>> {
-        match reference.strip_prefix('#') {
-            Some("") => Some(self.scope.container),
-            Some(id) => self.contained(id),
-            None => self.entry(reference),
-        }
-    }
-
-    /// Whether an element satisfies a profile; `None` where the profile is not known.
-    pub fn conforms(&self, element: Element<'d>, canonical: &str) -> Option<bool> {
-        if self.nested >= MAX_NESTED {
-            return None;
-        }
-        let profile = self.validator.profile(canonical)?;
-        let mut run = Run {
-            validator: self.validator,
-            trail: Trail::new(""),
-            scope: self.scope,
-            report: Report::default(),
-            bundles: self.bundles.clone(),
-            contained: self.contained.clone(),
-            counts: Vec::new(),
-            nested: self.nested + 1,
-        };
-        run.apply(&profile, element);
-        Some(!crate::fhir::outcome::has_errors(&run.report.issues))
     }
 }
 

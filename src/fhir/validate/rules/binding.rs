@@ -6,7 +6,7 @@
 
 use super::super::CodeQuestion;
 use super::super::profile::Bound;
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::definitions::{Strength, ValueSet};
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::{Membership, membership};

@@ -1,6 +1,6 @@
 //! Bundles: what no constraint of the standard says in FHIRPath (R4 §2.36.4).
 
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
 

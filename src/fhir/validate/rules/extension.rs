@@ -3,7 +3,7 @@
 //! An unknown extension may be ignored, so it warns; an unknown modifier extension may turn the meaning of
 //! everything around it, so it stops the resource.
 
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
 

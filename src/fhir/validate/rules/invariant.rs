@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use super::super::compile::invariants::{Check, Invariant};
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::fhirpath::{Context, Expression, Node};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::time::Moment;

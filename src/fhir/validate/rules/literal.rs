@@ -3,7 +3,7 @@
 use rust_decimal::Decimal;
 
 use super::super::profile::{Node, shown};
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::definitions::Literal;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::time::Moment;

@@ -1,6 +1,6 @@
 //! Units: a quantity that says it uses UCUM must use it (R4 §2.24.0.16).
 
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;

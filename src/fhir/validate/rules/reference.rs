@@ -1,7 +1,7 @@
 //! References: their form, the type they point to, and what must be resolvable within the message (R4 §2.3).
 
 use super::super::profile::TypeRule;
-use super::super::walk::Run;
+use super::super::run::Run;
 use crate::fhir::definitions::Registry;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;

@@ -3,8 +3,8 @@
 //! An element belongs to the first slice all of whose tests it passes (R4 §5.1.0.9).
 
 use super::super::profile::{Node, Profile, Slices, Step, Test, TestKind, UNBOUNDED};
+use super::super::run::Run;
 use super::super::scope::{Found, named};
-use super::super::walk::Run;
 use super::literal;
 use crate::fhir::definitions::SlicingRules;
 use crate::fhir::outcome::Id;

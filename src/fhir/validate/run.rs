@@ -1,0 +1,151 @@
+//! One check under way: where it stands, what it has found, and what references resolve to.
+//!
+//! The rules speak to this and to nothing above it. Issues are bounded, since the sender of a thousand
+//! mistakes needs no list of them, and a hostile one must not make us write it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::scope::{Entries, Found, Scope};
+use super::trail::Trail;
+use super::{CodeQuestion, Report, Validator};
+use crate::fhir::outcome::{Id, Issue, Severity, has_errors};
+use crate::fhir::tree::Element;
+
+/// More errors than this are not listed, nor more warnings. They are counted apart, so that no flood of warnings
+/// hides an error.
+const MAX_ISSUES: usize = 100;
+
+/// Resources inside resources, and profiles that ask for profiles, deeper than this are refused.
+pub const MAX_NESTED: usize = 16;
+
+/// One check under way.
+pub struct Run<'v, 'd> {
+    pub validator: &'v Validator,
+    pub trail: Trail<'d>,
+    pub scope: Scope<'d>,
+    pub report: Report,
+    bundles: Vec<Arc<Entries<'d>>>,
+    contained: Vec<Arc<HashMap<&'d str, Element<'d>>>>,
+    /// Counts of the children of the objects on the way down, one stack for all.
+    pub counts: Vec<u32>,
+    pub nested: usize,
+}
+
+impl<'v, 'd> Run<'v, 'd> {
+    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<Element<'d>>) -> Self {
+        let bundles: Vec<Arc<Entries<'d>>> = bundle.map(|each| Arc::new(Entries::new(each))).into_iter().collect();
+        let bundle = bundles.len().checked_sub(1);
+        let scope = Scope { resource: root, container: root, contained: None, bundle };
+        let location = if location.is_empty() { root.resource_type().unwrap_or_default() } else { location };
+        let mut run = Run {
+            validator,
+            trail: Trail::new(location),
+            scope,
+            report: Report::default(),
+            bundles,
+            contained: Vec::new(),
+            counts: Vec::with_capacity(128),
+            nested: 0,
+        };
+        run.enclose(root);
+        run
+    }
+
+    pub fn enter(&mut self, found: &Found<'d>) {
+        self.trail.push(found.key, found.name, found.index);
+    }
+
+    pub fn leave(&mut self) {
+        self.trail.pop();
+    }
+
+    pub fn issue(&mut self, id: Id, element: Element<'d>, text: String) {
+        if self.has_room(id) {
+            self.add(Issue::new(id, self.trail.expression(), text).at(element.position()));
+        }
+    }
+
+    /// An issue about a child that is absent or too many: it has the parent's position and its own path.
+    pub fn missing(&mut self, id: Id, parent: Element<'d>, name: &str, text: String) {
+        if self.has_room(id) {
+            self.add(Issue::new(id, self.trail.expression_of(name), text).at(parent.position()));
+        }
+    }
+
+    fn has_room(&self, id: Id) -> bool {
+        let is_error = id.entry().severity <= Severity::Error;
+        self.report.issues.iter().filter(|issue| issue.is_error() == is_error).count() < MAX_ISSUES
+    }
+
+    /// Two profiles may say the same of an element; once is enough.
+    fn add(&mut self, issue: Issue) {
+        if !self.report.issues.contains(&issue) {
+            self.report.issues.push(issue);
+        }
+    }
+
+    pub fn ask(&mut self, question: CodeQuestion) {
+        if self.report.open.len() < MAX_ISSUES && !self.report.open.contains(&question) {
+            self.report.open.push(question);
+        }
+    }
+
+    /// Makes a Bundle the one that references are resolved in.
+    pub fn enter_bundle(&mut self, bundle: Element<'d>) {
+        self.bundles.push(Arc::new(Entries::new(bundle)));
+        self.scope.bundle = Some(self.bundles.len() - 1);
+    }
+
+    /// Makes a resource the one that contained ones are looked up in.
+    pub fn enclose(&mut self, container: Element<'d>) {
+        self.scope.container = container;
+        self.scope.contained = container.get("contained").is_some().then(|| {
+            let contained = container.all("contained");
+            let by_id = contained.filter_map(|each| Some((each.text_of("id")?, each))).collect();
+            self.contained.push(Arc::new(by_id));
+            self.contained.len() - 1
+        });
+    }
+
+    pub fn contained(&self, id: &str) -> Option<Element<'d>> {
+        self.contained[self.scope.contained?].get(id).copied()
+    }
+
+    pub fn in_bundle(&self) -> bool {
+        self.scope.bundle.is_some()
+    }
+
+    pub fn entry(&self, reference: &str) -> Option<Element<'d>> {
+        self.bundles[self.scope.bundle?].get(reference)
+    }
+
+    /// The resource that a reference points to, if it is in the message.
+    pub fn resolve(&self, reference: &str) -> Option<Element<'d>> {
+        match reference.strip_prefix('#') {
+            Some("") => Some(self.scope.container),
+            Some(id) => self.contained(id),
+            None => self.entry(reference),
+        }
+    }
+
+    /// Whether an element satisfies a profile; `None` where the profile is not known.
+    pub fn conforms(&self, element: Element<'d>, canonical: &str) -> Option<bool> {
+        if self.nested >= MAX_NESTED {
+            return None;
+        }
+        let profile = self.validator.profile(canonical)?;
+        let mut run = Run {
+            validator: self.validator,
+            trail: Trail::new(""),
+            scope: self.scope,
+            report: Report::default(),
+            bundles: self.bundles.clone(),
+            contained: self.contained.clone(),
+            counts: Vec::new(),
+            nested: self.nested + 1,
+        };
+        run.apply(&profile, element);
+        Some(!has_errors(&run.report.issues))
+    }
+}
