@@ -2,12 +2,11 @@
 //!
 //! Run when a new core package is adopted; the same package always gives the same bytes.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 
-use crate::fhir::definitions::{condense, package};
+use crate::fhir::definitions::{compress, condense, package};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -28,9 +27,7 @@ pub fn run(package: &Path, out: &Path) -> anyhow::Result<()> {
 pub fn compile(package: &Path) -> anyhow::Result<Vec<u8>> {
     let file = std::fs::File::open(package).with_context(|| format!("cannot open {}", package.display()))?;
     let documents = package::resources(file).with_context(|| format!("cannot read {}", package.display()))?;
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(condense(&documents).as_bytes())?;
-    Ok(encoder.finish()?)
+    Ok(compress(&condense(&documents)))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Deflate and not a denser code: a pure Rust reader of it starts in milliseconds, and the text is small.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 static COMPRESSED: &[u8] = include_bytes!("../../../profiles/r4-core.bin");
 
@@ -13,4 +13,11 @@ pub fn lines() -> String {
         .read_to_string(&mut text)
         .expect("profiles/r4-core.bin was written by the definitions command, whose test reads it back");
     text
+}
+
+/// The form in which lines are embedded.
+pub fn compress(lines: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    let written = encoder.write_all(lines.as_bytes()).and_then(|()| encoder.finish());
+    written.expect("a Vec takes whatever is written to it")
 }

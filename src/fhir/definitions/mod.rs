@@ -16,6 +16,7 @@ mod structure;
 mod value_set;
 
 pub use blob::condense;
+pub use core::compress;
 pub use registry::{Defect, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{

@@ -144,11 +144,6 @@ impl Validator {
         }
     }
 
-    /// The full plan of a resource type by its canonical.
-    fn resource_plan_of(&self, url: &str) -> Option<&Profile> {
-        self.registry.type_of(url).and_then(|name| self.resource_plan(name))
-    }
-
     /// The plan of the elements that only carry an id and extensions: the shadows of primitives.
     fn element_plan(&self) -> &Profile {
         &self.types[self.element]

@@ -12,6 +12,9 @@ use super::run::{MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, Kind, NodeId};
 
+/// No resource means to satisfy more profiles than this.
+const MAX_PROFILES: usize = 32;
+
 impl<'v, 'd> Run<'v, 'd> {
     /// Checks a resource against its type, the profiles that it claims and is given, and what its code asks.
     pub fn resource(&mut self, element: Element<'d>, profiles: &[&str]) {
@@ -30,9 +33,11 @@ impl<'v, 'd> Run<'v, 'd> {
             self.enter_bundle(element);
         }
         self.object(element, plan, 0);
-        if element.get("implicitRules").is_some() {
+        if let Some(rules) = element.get("implicitRules") {
+            self.trail.push("implicitRules", "implicitRules".len(), None);
             let text = "Rules beyond the standard are claimed, and they are not known here.";
-            self.issue(Id::ImplicitRulesUnknown, element, text.to_owned());
+            self.issue(Id::ImplicitRulesUnknown, rules, text.to_owned());
+            self.trail.pop();
         }
         self.profiles(element, kind, profiles);
         if kind == "Observation" {
@@ -45,13 +50,18 @@ impl<'v, 'd> Run<'v, 'd> {
         let by_code = (kind == "Observation").then(|| vital_signs::profile(element)).flatten();
         let claimed: Vec<Element<'d>> =
             element.get("meta").map(|meta| meta.all("profile").collect()).unwrap_or_default();
-        let mut applied: Vec<&str> = Vec::new();
-        let claims = claimed.iter().filter_map(|each| Some((each.string()?, Some(*each))));
+        let claims = claimed.iter().enumerate().filter_map(|(at, each)| Some((each.string()?, Some((at, *each)))));
         let others = given.iter().copied().chain(by_code).map(|canonical| (canonical, None));
+        let mut applied: Vec<&str> = Vec::new();
         for (canonical, claim) in claims.chain(others) {
             let url = canonical.split('|').next().unwrap_or(canonical);
             if applied.contains(&url) {
                 continue;
+            }
+            if applied.len() >= MAX_PROFILES {
+                let text = format!("More than {MAX_PROFILES} profiles are claimed; the others were not checked.");
+                self.issue(Id::CardinalityMax, element, text);
+                return;
             }
             applied.push(url);
             match validator.profile(canonical) {
@@ -59,16 +69,28 @@ impl<'v, 'd> Run<'v, 'd> {
                     self.apply(&profile, element);
                 }
                 Some(profile) => {
-                    let text = format!("The profile {url} is one of {}, not of this type.", profile.type_name);
-                    self.issue(Id::TypeMismatch, claim.unwrap_or(element), text);
+                    let text = format!("The profile is one of {}, not of this type.", profile.type_name);
+                    self.about_claim(Id::TypeMismatch, element, claim, text);
                 }
-                None if validator.resource_plan_of(url).is_some() => {}
+                None if validator
+                    .registry
+                    .type_of(url)
+                    .is_some_and(|name| validator.registry.subtype_of(kind, name)) => {}
                 None => {
                     let text = "The profile is not loaded here; the resource was not checked against it.";
-                    self.issue(Id::ProfileUnknown, claim.unwrap_or(element), text.to_owned());
+                    self.about_claim(Id::ProfileUnknown, element, claim, text.to_owned());
                 }
             }
         }
+    }
+
+    fn about_claim(&mut self, id: Id, resource: Element<'d>, claim: Option<(usize, Element<'d>)>, text: String) {
+        let Some((at, claim)) = claim else { return self.issue(id, resource, text) };
+        self.trail.push("meta", "meta".len(), None);
+        self.trail.push("profile", "profile".len(), Some(at as u32));
+        self.issue(id, claim, text);
+        self.trail.pop();
+        self.trail.pop();
     }
 
     /// A resource inside another one: contained, or an entry's.
