@@ -217,12 +217,11 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
     };
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
-    let fhir = match table.remove("fhir") {
-        Some(value) => whole::<fhir_rest::Config>(&format!("{place}.fhir"), value, mistakes),
-        None => {
-            mistakes.push(format!("{place}.fhir: missing; it says where and how to deliver"));
-            None
-        }
+    let fhir = if let Some(value) = table.remove("fhir") {
+        whole::<fhir_rest::Config>(&format!("{place}.fhir"), value, mistakes)
+    } else {
+        mistakes.push(format!("{place}.fhir: missing; it says where and how to deliver"));
+        None
     };
     if let Some(fhir) = &fhir {
         mistakes.extend(fhir.mistakes().into_iter().map(|mistake| format!("{place}.fhir.{mistake}")));

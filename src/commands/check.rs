@@ -6,7 +6,7 @@ use super::{EX_USAGE, Source, assemble};
 use crate::server::tls;
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(source)? {
+    let config = match assemble::configured(source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };

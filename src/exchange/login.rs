@@ -33,10 +33,13 @@ pub enum Refused {
     Fault(Refusal),
 }
 
+/// A registration and when it was read, in milliseconds since 1970.
+type Seen = (i64, Option<Arc<Client>>);
+
 /// Registered clients as last seen.
 #[derive(Default)]
 pub struct Register {
-    seen: Mutex<HashMap<String, (i64, Option<Arc<Client>>)>>,
+    seen: Mutex<HashMap<String, Seen>>,
 }
 
 impl Gateway {

@@ -72,7 +72,7 @@ impl Author {
     }
 
     /// Id of the patient that a stored resource belongs to, as the resource itself names it.
-    pub fn patient_of(&self, stored: &Stored) -> String {
+    pub fn patient_of(stored: &Stored) -> String {
         if &*stored.kind == "Patient" {
             return stored.logical_id();
         }

@@ -22,7 +22,7 @@ impl Account {
     }
 
     pub(super) fn note(&self, text: &str) {
-        println!("  {text}");
+        println!("  {}", self.paint("2", text));
     }
 
     /// One line of the account: what happened, to what.

@@ -44,7 +44,7 @@ impl Worker {
             let page = self.gateway.consents_now(patient).await?;
             let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
             let author = self.author(String::new());
-            let id = author.patient_of(&stored);
+            let id = Author::patient_of(&stored);
             let facts = Facts::of(stored.kind.clone(), Element::root(&document));
             let reference = format!("{}/{}", stored.kind, stored.logical_id());
             let subject =
@@ -98,10 +98,10 @@ impl Worker {
         match &verdict {
             Verdict::Acknowledged => {}
             Verdict::Retry { reason, .. } => {
-                tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again")
+                tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again");
             }
             Verdict::Rejected { reason } => {
-                tracing::error!(destination = &*self.name, reason, "delivery rejected; it is a dead letter")
+                tracing::error!(destination = &*self.name, reason, "delivery rejected; it is a dead letter");
             }
         }
         verdict
@@ -116,7 +116,7 @@ impl Worker {
             .map(Permitted::get)
             .map(|stored| format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version))
             .collect();
-        let patient = first.get().patient.map(|key| (author.patient_of(first.get()), key));
+        let patient = first.get().patient.map(|key| (Author::patient_of(first.get()), key));
         vec![author.record(Act::Disclose, patient.as_ref(), &references, Some(first.basis()), issues)]
     }
 

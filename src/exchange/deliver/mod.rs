@@ -116,7 +116,7 @@ impl Worker {
             Admission::Closed => PARALLEL,
             // One item finds out whether the destination is back.
             Admission::Probe => 1,
-            Admission::Open(until_ms) => return Ok(Round::Idle(self.until(until_ms, now_ms))),
+            Admission::Open(until_ms) => return Ok(Round::Idle(Self::until(until_ms, now_ms))),
         };
         let probing = width == 1;
         let retried = self.retries(now_ms, width).await?;
@@ -142,10 +142,10 @@ impl Worker {
             return Ok(Round::Worked);
         }
         let due = store.next_due(&self.name).await?;
-        Ok(Round::Idle(due.map_or(IDLE, |due_ms| self.until(due_ms, self.gateway.now_ms()))))
+        Ok(Round::Idle(due.map_or(IDLE, |due_ms| Self::until(due_ms, self.gateway.now_ms()))))
     }
 
-    fn until(&self, then_ms: i64, now_ms: i64) -> Duration {
+    fn until(then_ms: i64, now_ms: i64) -> Duration {
         Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
     }
 

@@ -56,7 +56,7 @@ impl Gateway {
         let Some(patient) = stored.patient else { return Ok(None) };
         let page = self.consents_now(patient).await?;
         let reference = format!("{}/{}", rule.name, stored.logical_id());
-        let id = Author::of(self, caller).patient_of(&stored);
+        let id = Author::patient_of(&stored);
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let actor = consents::actor(caller);
         let decision =

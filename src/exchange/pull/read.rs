@@ -37,7 +37,7 @@ impl Gateway {
             return Err(Refusal::not_found());
         };
         let references = [format!("{kind}/{id}/_history/{}", stored.version)];
-        let patient = stored.patient.map(|key| (author.patient_of(&stored), key));
+        let patient = stored.patient.map(|key| (Author::patient_of(&stored), key));
         let record = author.record(Act::Read, patient.as_ref(), &references, basis.as_ref(), &[]);
         self.store.record_audit(vec![record]).await?;
         Ok(stored)

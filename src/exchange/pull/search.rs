@@ -155,8 +155,9 @@ impl Gateway {
         let author = Author::of(self, caller).with_query(rule.name, pairs);
         let mut persons: BTreeMap<Option<PatientKey>, Seen> = BTreeMap::new();
         for (stored, basis) in hits {
-            let person =
-                persons.entry(stored.patient).or_insert_with(|| (author.patient_of(stored), Vec::new(), basis.clone()));
+            let person = persons
+                .entry(stored.patient)
+                .or_insert_with(|| (Author::patient_of(stored), Vec::new(), basis.clone()));
             person.1.push(format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version));
         }
         let mut records: Vec<_> = persons
@@ -184,7 +185,7 @@ impl Gateway {
         for (name, value) in pairs {
             match name.as_str() {
                 "patient" => {
-                    patient = self.local_reference(value, "Patient").or(Some(value.as_str())).map(str::to_owned)
+                    patient = self.local_reference(value, "Patient").or(Some(value.as_str())).map(str::to_owned);
                 }
                 "_count" => {
                     let bad = || Refusal::one(Id::SearchValue, "_count", "_count is a number from 1.");

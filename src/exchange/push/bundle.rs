@@ -193,9 +193,8 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
             };
             let if_match = request
                 .text_of("ifMatch")
-                .map(etag)
-                .transpose()
-                .map_err(|()| refuse(".ifMatch", "The ETag is not W/\"version\"."))?;
+                .map(|tag| etag(tag).ok_or_else(|| refuse(".ifMatch", "The ETag is not W/\"version\".")))
+                .transpose()?;
             Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Update { id: id.to_owned(), if_match } })
         }
         Some("GET") => Ok(Asked::Read(url.trim_start_matches('/').to_owned())),
@@ -209,7 +208,7 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
 }
 
 /// Version out of an ETag such as `W/"3"` (R4 §3.1.0.1.3).
-pub fn etag(text: &str) -> Result<u32, ()> {
+pub fn etag(text: &str) -> Option<u32> {
     let text = text.trim();
-    text.strip_prefix("W/").unwrap_or(text).trim_matches('"').parse().map_err(|_| ())
+    text.strip_prefix("W/").unwrap_or(text).trim_matches('"').parse().ok()
 }

@@ -224,6 +224,8 @@ fn finish(
     bases: &[Option<Basis>],
     remember: bool,
 ) -> Finish {
+    /// What one audit event tells of: a person, an act, the resources, the consent.
+    type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
     struct Line {
         patient: Option<Patient>,
         kind: Arc<str>,
@@ -267,7 +269,7 @@ fn finish(
                 index = Some(*write);
             }
             (Ok(prepared), Step::Same(stored)) => {
-                remembered.kind = prepared.rule.name.to_owned();
+                prepared.rule.name.clone_into(&mut remembered.kind);
                 remembered.id = stored.logical_id();
                 remembered.version = stored.version;
                 remembered.updated_ms = stored.updated_ms;
@@ -283,7 +285,7 @@ fn finish(
         }
     }
     Box::new(move |outcomes: &[WriteOutcome]| {
-        let mut events: Vec<(Option<Patient>, Act, Vec<String>, Option<Basis>)> = Vec::new();
+        let mut events: Vec<Event> = Vec::new();
         let mut conflicts = refused;
         for (line, outcome) in lines.iter().zip(outcomes) {
             let Some(line) = line else { continue };

@@ -121,7 +121,7 @@ impl Gateway {
         idempotency: Option<Idempotency>,
     ) -> Result<Kept, Refusal> {
         let document = Arc::new(document);
-        let prepared = match prepare::one(self, caller, kind, document, intent) {
+        let prepared = match prepare::one(self, caller, kind, &document, intent) {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(caller, kind, refusal).await),
         };

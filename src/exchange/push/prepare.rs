@@ -40,10 +40,10 @@ pub(super) fn one(
     gateway: &Gateway,
     caller: &Caller<'_>,
     kind: &str,
-    document: Arc<Document>,
+    document: &Arc<Document>,
     intent: Intent,
 ) -> Result<Prepared, Refusal> {
-    let element = Element::root(&document);
+    let element = Element::root(document);
     right_type(element, kind)?;
     let rule = writable(kind)?;
     permitted_by_scope(caller, rule, &intent, kind)?;
@@ -167,6 +167,7 @@ pub(super) fn finish(
         identifiers.into_iter().map(|(system, value)| Token { param: "identifier", system, value }).collect()
     };
     Ok(Prepared {
+        validated,
         rule,
         intent,
         location,
@@ -179,7 +180,6 @@ pub(super) fn finish(
         codes,
         tokens,
         rewrites,
-        validated,
     })
 }
 
@@ -246,14 +246,13 @@ fn patient_of(
     };
     let sent = reference.text_of("reference").unwrap_or_default();
     let target = rewrites.iter().find(|(from, _)| from == sent).map_or(sent, |(_, to)| to.as_str());
-    match gateway.local_reference(target, "Patient") {
-        Some(id) => Ok(Some((id.to_owned(), gateway.patient_key(id)))),
-        None => {
-            let text = "The reference does not name a Patient of this gateway as Patient/id.";
-            Err(Issue::new(Id::PatientUnknown, format!("{location}.{path}.reference"), text)
-                .at(reference.position())
-                .into())
-        }
+    if let Some(id) = gateway.local_reference(target, "Patient") {
+        Ok(Some((id.to_owned(), gateway.patient_key(id))))
+    } else {
+        let text = "The reference does not name a Patient of this gateway as Patient/id.";
+        Err(Issue::new(Id::PatientUnknown, format!("{location}.{path}.reference"), text)
+            .at(reference.position())
+            .into())
     }
 }
 

@@ -18,14 +18,13 @@ pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
     }
     let kind = request.matched.kind;
     let token = pairs.iter().find(|(name, _)| name == "_page").map(|(_, token)| token.as_str());
-    let found = match token {
-        Some(token) => request.gateway.search_page(&caller, kind, token).await?,
-        None => {
-            // R4 §3.1.1.1.2: without a word from the client the server may choose; a filter that is silently
-            // ignored would widen the answer, so it is refused.
-            let lenient = body::preference(request, "handling") == Some("lenient");
-            request.gateway.search(&caller, kind, &pairs, lenient).await?
-        }
+    let found = if let Some(token) = token {
+        request.gateway.search_page(&caller, kind, token).await?
+    } else {
+        // R4 §3.1.1.1.2: without a word from the client the server may choose; a filter that is silently
+        // ignored would widen the answer, so it is refused.
+        let lenient = body::preference(request, "handling") == Some("lenient");
+        request.gateway.search(&caller, kind, &pairs, lenient).await?
     };
     Ok(Reply::new(200, Body::Resource(searchset(&request.gateway.base, kind, &found))))
 }

@@ -10,9 +10,8 @@ pub(super) async fn update(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let if_match = request
         .header("if-match")
-        .map(etag)
-        .transpose()
-        .map_err(|()| Refusal::one(Id::VersionConflict, "", "If-Match is not W/\"version\"."))?;
+        .map(|tag| etag(tag).ok_or_else(|| Refusal::one(Id::VersionConflict, "", "If-Match is not W/\"version\".")))
+        .transpose()?;
     let (document, format) = body::document(request)?;
     let kept = request.gateway.update(&caller, request.matched.kind, request.matched.id, document, if_match).await;
     kept.map(|kept| body::kept(request, kept)).map_err(|refusal| body::placed(refusal, format))
