@@ -108,12 +108,12 @@ struct Claim {
 
 impl Claim {
     fn take(&self, connection: &Connection) -> rusqlite::Result<Vec<Lease>> {
-        // What the worker holds comes first, then what nobody has held for longest.
+        // What was leased longest ago comes first, so that busy slots do not starve the others.
         let mut statement = connection.prepare_cached(
             "SELECT slot, epoch, owner = ?2 AND until > ?3 AS held FROM cursor c
              WHERE destination = ?1 AND (until <= ?3 OR owner = ?2)
              AND EXISTS (SELECT 1 FROM feed f WHERE f.slot = c.slot AND f.pos > c.pos)
-             ORDER BY held DESC, until, slot LIMIT ?4",
+             ORDER BY until, slot LIMIT ?4",
         )?;
         let free: Vec<(u16, i64, bool)> = statement
             .query_map(params![self.destination, self.worker, self.now_ms, self.want as i64], |row| {
