@@ -196,6 +196,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     {
         mistakes.extend(conflicts);
     }
+    // One key for both: the limits say how large a Bundle may be.
     let exchange = exchange::Config { bundle_entries: limits.bundle_entries, ..exchange };
     Config {
         listen,
