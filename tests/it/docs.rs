@@ -33,7 +33,10 @@ async fn the_consent_to_copy_is_accepted_and_does_what_the_page_says() {
 fn every_key_of_the_configuration_is_documented() {
     let page = read("docs/configuration.md");
     let keys = |section: &str, printed: String| -> Vec<String> {
-        let fields = printed.lines().filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name.to_owned())).collect::<Vec<_>>();
+        let fields = printed
+            .lines()
+            .filter_map(|line| line.trim().split_once(": ").map(|(name, _)| name.to_owned()))
+            .collect::<Vec<_>>();
         assert!(!fields.is_empty());
         fields.into_iter().map(|field| format!("`{section}.{field}`")).collect()
     };
