@@ -258,7 +258,10 @@ impl<'v, 'd> Run<'v, 'd> {
                     .strip_prefix(&*child.name)
                     .is_some_and(|suffix| self.validator.registry.is_type(type_of_suffix(suffix)))
         });
-        self.trail.push(key, key.len(), None);
+        // An unknown key is the sender's own text. It helps where it could be a misspelt name, and is kept out of the
+        // answer where it could be anything.
+        let named = if is_element_name(key) { key } else { "*" };
+        self.trail.push(named, named.len(), None);
         if let Some(child) = choice {
             let types: Vec<&str> = child.types.iter().map(|each| &*each.name).collect();
             let text = format!("{}[x] must be of type {}.", child.name, types.join(", "));
@@ -392,4 +395,10 @@ fn find<'p>(keys: &'p [Key], key: &str, hint: &mut usize) -> Option<&'p Key> {
         return Some(&after[at]);
     }
     before.iter().find(|each| *each.text == *key)
+}
+
+/// Whether a key looks like the name of an element, or of its shadow.
+fn is_element_name(key: &str) -> bool {
+    let name = key.strip_prefix('_').unwrap_or(key);
+    (1..=40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
