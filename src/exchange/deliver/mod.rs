@@ -20,7 +20,7 @@ use crate::peers::Platform;
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Schedule};
 use crate::policy::routing::Table;
-use crate::store;
+use crate::store::{self, Lease};
 
 /// One destination with everything that delivering to it needs.
 pub struct Destination {
@@ -111,25 +111,40 @@ impl Worker {
     /// One round: what is due again first, since it is older, then the feed.
     async fn round(self: &Arc<Self>) -> Result<Round, store::Error> {
         let now_ms = self.gateway.now_ms();
+        let store = &self.gateway.store;
+        let mut due = store.retries_due(&self.name, now_ms, PARALLEL).await?;
+        let mut leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, PARALLEL).await?;
+        if due.is_empty() && leases.is_empty() {
+            let next = store.next_due(&self.name).await?;
+            return Ok(Round::Idle(next.map_or(IDLE, |due_ms| Self::until(due_ms, self.gateway.now_ms()))));
+        }
+        // Asked last, because asking gives the one probe out.
         let admission = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).poll(now_ms);
-        let width = match admission {
-            Admission::Closed => PARALLEL,
-            // One item finds out whether the destination is back.
-            Admission::Probe => 1,
+        let probing = match admission {
+            Admission::Closed => false,
+            Admission::Probe => true,
             Admission::Open(until_ms) => return Ok(Round::Idle(Self::until(until_ms, now_ms))),
         };
-        let probing = width == 1;
-        let retried = self.retries(now_ms, width).await?;
-        if probing && retried > 0 {
-            return Ok(Round::Worked);
+        if probing {
+            // One item finds out whether the destination is back.
+            due.truncate(1);
+            leases.truncate(usize::from(due.is_empty()));
         }
-        let store = &self.gateway.store;
-        let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, width).await?;
+        let retried = self.retries(due).await?;
+        let moved = self.slots(leases, if probing { 1 } else { feed::BATCH }).await?;
+        if probing {
+            // What consent or routing withheld was never sent and told us nothing.
+            self.circuit.lock().unwrap_or_else(PoisonError::into_inner).return_probe(self.gateway.now_ms());
+        }
+        Ok(if retried + moved > 0 { Round::Worked } else { Round::Idle(IDLE) })
+    }
+
+    /// Works slots off side by side; answers how many rows their cursors moved over.
+    async fn slots(self: &Arc<Self>, leases: Vec<Lease>, rows: usize) -> Result<usize, store::Error> {
         let mut slots = JoinSet::new();
-        let some = !leases.is_empty();
         for lease in leases {
             let worker = self.clone();
-            slots.spawn(async move { worker.slot(lease, if probing { 1 } else { feed::BATCH }).await });
+            slots.spawn(async move { worker.slot(lease, rows).await });
         }
         let mut moved = 0;
         while let Some(slot) = slots.join_next().await {
@@ -138,11 +153,7 @@ impl Worker {
                 Err(error) => tracing::error!(destination = &*self.name, %error, "a delivery task ended early"),
             }
         }
-        if retried > 0 || (some && moved > 0) {
-            return Ok(Round::Worked);
-        }
-        let due = store.next_due(&self.name).await?;
-        Ok(Round::Idle(due.map_or(IDLE, |due_ms| Self::until(due_ms, self.gateway.now_ms()))))
+        Ok(moved)
     }
 
     fn until(then_ms: i64, now_ms: i64) -> Duration {

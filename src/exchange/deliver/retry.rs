@@ -11,8 +11,7 @@ use crate::store::{self, AuditRecord, Retry, Settlement, SettlementOutcome};
 
 impl Worker {
     /// Tries what is due; answers how many rows were settled.
-    pub(super) async fn retries(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<usize, store::Error> {
-        let due = self.gateway.store.retries_due(&self.name, now_ms, width).await?;
+    pub(super) async fn retries(self: &Arc<Self>, due: Vec<Retry>) -> Result<usize, store::Error> {
         let mut attempts = JoinSet::new();
         for retry in due {
             let worker = self.clone();

@@ -73,6 +73,13 @@ impl Circuit {
         };
     }
 
+    /// Gives back a probe that found nothing to send. Once a result was recorded there is none to give back.
+    pub fn return_probe(&mut self, now_ms: i64) {
+        if let State::HalfOpen { pauses, .. } = self.state {
+            self.state = State::Open { until_ms: now_ms, pauses };
+        }
+    }
+
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }

@@ -197,3 +197,16 @@ proptest! {
         prop_assert!((now..=now + SCHEDULE.ceiling_ms(attempts)).contains(&at));
     }
 }
+
+#[test]
+fn a_probe_that_found_nothing_to_send_is_given_back() {
+    let mut circuit = Circuit::new(Limits { failures: 1, base_ms: 10, cap_ms: 10, probe_ms: 100_000 });
+    circuit.record(false, 0, 0);
+    assert_eq!(circuit.poll(50), Admission::Probe);
+    assert_eq!(circuit.poll(51), Admission::Open(100_050));
+    circuit.return_probe(52);
+    assert_eq!(circuit.poll(53), Admission::Probe);
+    circuit.record(true, 54, 0);
+    circuit.return_probe(55);
+    assert!(circuit.is_closed());
+}
