@@ -4,4 +4,6 @@
 
 mod fixture;
 
+mod access;
+mod bad_input;
 mod push;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::page::Continuation;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
-use crate::exchange::{Caller, Gateway, Refusal, kinds};
+use crate::exchange::{Caller, Gateway, Refusal, is_id, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::search::{Query, SortBy, Summary, Total};
 use crate::fhir::tree::Element;
@@ -37,6 +37,10 @@ pub struct Entry {
 
 /// Rows that one round asks of the store.
 const ROUND: usize = 500;
+
+/// The index knows where a measurement begins, a search asks what it covers: a night's sleep begins the day before,
+/// and a date without a time begins, somewhere on earth, half a day before it does in UTC.
+const LONGEST_MS: i64 = 2 * 86_400_000;
 
 impl Gateway {
     /// `GET [base]/[type]?…` or `POST [base]/[type]/_search`.
@@ -75,7 +79,8 @@ impl Gateway {
         lenient: bool,
         from: Option<Continuation>,
     ) -> Result<Found, Refusal> {
-        let (query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
+        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
+        query.base = Some(self.base.clone());
         if has_errors(&issues) {
             return Err(issues.into());
         }
@@ -182,7 +187,11 @@ impl Gateway {
         for (name, value) in pairs {
             match name.as_str() {
                 "patient" => {
-                    patient = self.local_reference(value, "Patient").or(Some(value.as_str())).map(str::to_owned)
+                    let id = self.local_reference(value, "Patient").unwrap_or(value);
+                    if !is_id(id) || patient.as_ref().is_some_and(|known| known != id) {
+                        return Err(Refusal::one(Id::SearchValue, "", "Parameter patient: one Patient/id."));
+                    }
+                    patient = Some(id.to_owned());
                 }
                 "_count" => {
                     let bad = || Refusal::one(Id::SearchValue, "_count", "_count is a number from 1.");
@@ -279,7 +288,7 @@ impl Walk {
                 codes: hints
                     .codes
                     .map(|codes| codes.into_iter().map(|(system, code)| CodeKey { system, code }).collect()),
-                date: hints.date_ms,
+                date: hints.date_ms.map(|(from, until)| (from.saturating_sub(LONGEST_MS), until)),
                 updated: hints.updated_ms,
                 token: identifier.map(|(system, value)| TokenKey { param: "identifier".to_owned(), system, value }),
                 order,
