@@ -150,6 +150,12 @@ async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shar
         },
         Door::Open | Door::Assertion => None,
     };
+    // What could not be answered is not done either: a resource that was kept is not told of by a 406.
+    if matched.door == Door::Token
+        && let Err(issue) = negotiate::of_answer(&parts.headers, asked_format(parts.uri.query()).as_deref())
+    {
+        return problem::issue(issue);
+    }
     let body = match limits::read_body(&parts.headers, body, &shared.limits).await {
         Ok(body) => body,
         Err(issue) => return problem::issue(issue),
@@ -198,10 +204,7 @@ struct Encoded {
 
 /// Writes the body in the format and coding that the client takes.
 fn finish(reply: Reply, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
-    let format = url::form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| name == "_format")
-        .map(|(_, value)| value.into_owned());
-    let wanted = negotiate::of_answer(headers, format.as_deref());
+    let wanted = negotiate::of_answer(headers, asked_format(Some(query)).as_deref());
     let (reply, bytes, content_type) = match (&reply.body, wanted) {
         (Body::Empty, _) => (reply, Vec::new(), None),
         (Body::Json(bytes), _) => {
@@ -226,6 +229,12 @@ fn finish(reply: Reply, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
     let gzip = bytes.len() >= COMPRESSED_FROM && negotiate::takes_gzip(headers);
     let bytes = if gzip { compressed(&bytes) } else { bytes };
     (reply, Encoded { bytes, content_type, gzip })
+}
+
+fn asked_format(query: Option<&str>) -> Option<String> {
+    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+        .find(|(name, _)| name == "_format")
+        .map(|(_, value)| value.into_owned())
 }
 
 fn plain(reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {

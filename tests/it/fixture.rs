@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 /// Everything that an app may be registered for.
-pub const APP_SCOPES: &str = "system/Patient.cru system/Consent.cru system/Device.cru system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
+pub const APP_SCOPES: &str = "system/Patient.crus system/Consent.crus system/Device.crus system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
 
 /// A running gateway.
 pub struct Gateway {
@@ -126,6 +126,10 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+
     /// Ids of the issues in an OperationOutcome.
     pub fn issues(&self) -> Vec<String> {
         issues(&self.json())
@@ -141,6 +145,15 @@ impl Answer {
 pub fn issues(outcome: &Value) -> Vec<String> {
     let listed = outcome["issue"].as_array().into_iter().flatten();
     listed.filter_map(|issue| issue["details"]["coding"][0]["code"].as_str().map(str::to_owned)).collect()
+}
+
+/// Ids of the matches in a searchset.
+pub fn ids(bundle: &Value) -> Vec<String> {
+    let entries = bundle["entry"].as_array().into_iter().flatten();
+    entries
+        .filter(|entry| entry["search"]["mode"] == "match")
+        .filter_map(|entry| entry["resource"]["id"].as_str().map(str::to_owned))
+        .collect()
 }
 
 impl Client {
@@ -171,6 +184,33 @@ impl Client {
     pub async fn send(&self, method: reqwest::Method, path: &str, body: impl Into<reqwest::Body>) -> Answer {
         let request = self.request(method, path).header("content-type", "application/fhir+json").body(body);
         Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Any request at all. A header `authorization` takes the place of this client's token.
+    pub async fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let address = if path.starts_with("https:") { path.to_owned() } else { format!("{}{path}", self.base) };
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let mut request = self.http.request(method, address).body(body.into());
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            request = request.bearer_auth(&self.bearer);
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::of(request.send().await.unwrap()).await
+    }
+
+    /// Address of the server, above the FHIR service.
+    pub fn root(&self) -> &str {
+        self.base.strip_suffix("/fhir").unwrap()
+    }
+
+    /// How many hits a search has, and their ids.
+    pub async fn find(&self, path: &str) -> (Option<u64>, Vec<String>) {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        let bundle = answer.json();
+        (bundle["total"].as_u64(), ids(&bundle))
     }
 
     /// Registers a person and answers the Patient's id.

@@ -6,5 +6,7 @@
 
 mod fixture;
 
+mod access;
+mod bad_input;
 mod docs;
 mod push;

@@ -7,7 +7,7 @@ use super::page::Continuation;
 use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
-use crate::exchange::{Caller, Gateway, Refusal, kinds};
+use crate::exchange::{Caller, Gateway, Refusal, is_id, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::search::{Query, SortBy, Summary, Total};
 use crate::fhir::tree::Element;
@@ -185,7 +185,11 @@ impl Gateway {
         for (name, value) in pairs {
             match name.as_str() {
                 "patient" => {
-                    patient = self.local_reference(value, "Patient").or(Some(value.as_str())).map(str::to_owned);
+                    let id = self.local_reference(value, "Patient").unwrap_or(value);
+                    if !is_id(id) || patient.as_ref().is_some_and(|known| known != id) {
+                        return Err(Refusal::one(Id::SearchValue, "", "Parameter patient: one Patient/id."));
+                    }
+                    patient = Some(id.to_owned());
                 }
                 "_count" => {
                     let bad = || Refusal::one(Id::SearchValue, "_count", "_count is a number from 1.");

@@ -84,15 +84,24 @@ impl Gateway {
             if atomicity == Atomicity::Whole && failed {
                 return Ok(self.all_refused(caller, &entries, steps).await);
             }
+            let atomic = atomicity == Atomicity::Whole;
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
                     .as_ref()
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, idempotency.is_some()),
+                finish: finish(
+                    Author::of(self, caller),
+                    &entries,
+                    &steps,
+                    &writes,
+                    &bases,
+                    idempotency.is_some(),
+                    atomic,
+                ),
                 writes,
-                atomic: atomicity == Atomicity::Whole,
+                atomic,
                 now_ms,
             };
             match self.store.accept(unit).await? {
@@ -189,7 +198,8 @@ fn is_fault(refusal: &Refusal) -> bool {
     refusal.status() >= 500
 }
 
-/// In one transaction a Patient and what belongs to it may arrive together.
+/// In one transaction a Patient and what belongs to it may arrive together: a Patient that this client may not write
+/// undoes the whole.
 fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) -> Vec<crate::store::PatientKey> {
     if atomicity == Atomicity::EachAlone {
         return Vec::new();
@@ -197,7 +207,7 @@ fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) 
     entries
         .iter()
         .flatten()
-        .filter(|prepared| prepared.rule.subject == Subject::Itself && matches!(prepared.intent, Intent::Create { .. }))
+        .filter(|prepared| prepared.rule.subject == Subject::Itself)
         .filter_map(|prepared| prepared.patient.as_ref().map(|(_, key)| *key))
         .collect()
 }
@@ -223,6 +233,7 @@ fn finish(
     writes: &[Write],
     bases: &[Option<Basis>],
     remember: bool,
+    atomic: bool,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
@@ -310,9 +321,11 @@ fn finish(
             let patient = lines.iter().flatten().next().and_then(|line| line.patient.as_ref());
             audit.push(author.record(Act::Refuse, patient, &[], None, &conflicts));
         }
-        let response = (!memory.is_empty()).then(|| {
+        // A rollback did nothing, so there is nothing to remember: the same request may be tried again.
+        let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
+        let response = (!undone && !memory.is_empty()).then(|| {
             for (index, remembered) in &mut memory {
-                match index.map(|index| outcomes[index]) {
+                match index.and_then(|index| outcomes.get(index)).copied() {
                     Some(WriteOutcome::Existing { version, updated_ms }) => {
                         (remembered.status, remembered.version, remembered.updated_ms) = (200, version, updated_ms);
                     }
@@ -404,7 +417,7 @@ fn may_retry(entries: &[Result<Prepared, Refusal>], steps: &[Step], outcomes: &[
     let mut any = false;
     for (entry, step) in entries.iter().zip(steps) {
         let (Ok(prepared), Step::Written { index, .. }) = (entry, step) else { continue };
-        if !outcomes[*index].is_conflict() {
+        if !outcomes.get(*index).is_some_and(WriteOutcome::is_conflict) {
             continue;
         }
         match &prepared.intent {
@@ -420,9 +433,10 @@ fn rolled_back(entries: &[Result<Prepared, Refusal>], steps: &[Step], outcomes: 
         .iter()
         .zip(steps)
         .map(|(entry, step)| match (entry, step) {
-            (Ok(prepared), Step::Written { index, .. }) => match outcomes[*index] {
-                WriteOutcome::Conflict { .. } => Outcome::Refused(judge::conflict(prepared).into()),
-                WriteOutcome::VersionMismatch { .. } => Outcome::Refused(overtaken(prepared).into()),
+            // The outcomes end with the first conflict.
+            (Ok(prepared), Step::Written { index, .. }) => match outcomes.get(*index) {
+                Some(WriteOutcome::Conflict { .. }) => Outcome::Refused(judge::conflict(prepared).into()),
+                Some(WriteOutcome::VersionMismatch { .. }) => Outcome::Refused(overtaken(prepared).into()),
                 _ => Outcome::Refused(undone(&prepared.location)),
             },
             (Ok(prepared), _) => Outcome::Refused(undone(&prepared.location)),

@@ -10,8 +10,10 @@ use crate::exchange::facts::Facts;
 use crate::exchange::kinds::{self, Guard};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue, has_errors};
-use crate::fhir::tree::{time, write};
+use crate::fhir::tree::{Element, json, time, write};
 use crate::fhir::validate::Validated;
+use crate::policy::access::Interaction;
+use crate::policy::access::scope::Grant;
 use crate::policy::consent::{self, Action, Basis, Permitted};
 use crate::store::{Expect, PatientKey, Precondition, Stored, Write};
 
@@ -198,6 +200,11 @@ async fn standing(
         let text = "The id belongs to a resource that this client cannot change.";
         return Err(Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text));
     }
+    let grant = caller.principal.scopes.permits(prepared.rule.name, Interaction::Update);
+    if grant != Grant::All && !within(&grant, prepared.rule.name, &stored) {
+        let text = "The access token covers other categories or codes of this type only.";
+        return Err(Refusal::one(Id::ScopeInsufficient, prepared.location.as_str(), text));
+    }
     if if_match.is_some_and(|version| version != stored.version) {
         return Err(conflict("The resource has another version than If-Match names."));
     }
@@ -205,6 +212,13 @@ async fn standing(
         return Ok(Standing::Same(Box::new(stored)));
     }
     Ok(Standing::Other(Box::new(stored)))
+}
+
+/// Whether what stands lies within a restricted grant: changing it into something inside would be a way around.
+fn within(grant: &Grant, kind: &str, stored: &Stored) -> bool {
+    let Ok(document) = json::parse(stored.payload.as_slice()) else { return false };
+    let facts = Facts::of(Arc::from(kind), Element::root(&document));
+    grant.allows(facts.categories(), facts.codes())
 }
 
 fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u32, now_ms: i64) -> Write {

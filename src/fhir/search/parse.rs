@@ -144,10 +144,12 @@ impl Parser<'_> {
     }
 }
 
-/// A parameter's name as an issue may repeat it: only if it looks like one.
+/// A parameter's name as an issue may repeat it: only if it looks like one, and without what follows the colon.
 fn shown(name: &str) -> &str {
-    let looks_like_one = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:".contains(&byte);
-    if !name.is_empty() && name.len() <= 64 && name.bytes().all(looks_like_one) { name } else { "(unreadable)" }
+    let name = name.split(':').next().unwrap_or_default();
+    let begins = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
+    let looks_like_one = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    if begins && name.len() <= 64 && name.bytes().all(looks_like_one) { name } else { "(unreadable)" }
 }
 
 fn is_element_name(name: &str) -> bool {

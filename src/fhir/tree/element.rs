@@ -77,9 +77,11 @@ impl<'d> Element<'d> {
         self.document.position(self.node())
     }
 
-    /// `resourceType` of a resource.
+    /// `resourceType` of a resource: a plain string and nothing else, since everything follows from it.
     pub fn resource_type(&self) -> Option<&'d str> {
-        self.get("resourceType").and_then(|element| element.string())
+        let holder = self.value.filter(|node| self.document.kind(*node) == Kind::Object)?;
+        let member = self.document.member(holder, "resourceType")?;
+        (self.document.kind(member) == Kind::String).then(|| self.document.value(member))
     }
 
     /// Every child element with its name, in the order sent, repetitions one by one. `resourceType` is among them.

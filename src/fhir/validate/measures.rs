@@ -110,8 +110,10 @@ fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
 
 fn check_quantity<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity: Element<'d>) {
     let Some(unit) = unit(run, measure, quantity) else { return };
-    let Some(value) = quantity.text_of("value").and_then(decimal) else { return };
-    let outside = |(least, most): (Decimal, Decimal)| value < least || value > most;
+    let Some(text) = quantity.text_of("value") else { return };
+    // A number too large or too small to be computed with is no measurement either.
+    let value = decimal(text);
+    let outside = |(least, most): (Decimal, Decimal)| value.is_none_or(|value| value < least || value > most);
     let say =
         |(least, most): (Decimal, Decimal)| format!("{} lies between {least} and {most} {}", measure.key, unit.code);
     if outside(unit.hard) {

@@ -258,10 +258,9 @@ impl<'v, 'd> Run<'v, 'd> {
                     .strip_prefix(&*child.name)
                     .is_some_and(|suffix| self.validator.registry.is_type(type_of_suffix(suffix)))
         });
-        // An unknown key is the sender's own text. It helps where it could be a misspelt name, and is kept out of the
-        // answer where it could be anything.
-        let named = if is_element_name(key) { key } else { "*" };
-        self.trail.push(named, named.len(), None);
+        // The name is the sender's word: it is repeated only if it could be an element's, as a misspelt one is.
+        let shown = if looks_like_element(key) { key } else { "(unreadable)" };
+        self.trail.push(shown, shown.len(), None);
         if let Some(child) = choice {
             let types: Vec<&str> = child.types.iter().map(|each| &*each.name).collect();
             let text = format!("{}[x] must be of type {}.", child.name, types.join(", "));
@@ -388,6 +387,13 @@ fn places(parent: Element<'_>, member: NodeId, key: &str) -> u32 {
 }
 
 /// The key of a property. Properties mostly come in the definition's order, so the search goes on from the last.
+fn looks_like_element(key: &str) -> bool {
+    let name = key.strip_prefix('_').unwrap_or(key);
+    name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 fn find<'p>(keys: &'p [Key], key: &str, hint: &mut usize) -> Option<&'p Key> {
     let (before, after) = keys.split_at(*hint);
     if let Some(at) = after.iter().position(|each| *each.text == *key) {
@@ -395,10 +401,4 @@ fn find<'p>(keys: &'p [Key], key: &str, hint: &mut usize) -> Option<&'p Key> {
         return Some(&after[at]);
     }
     before.iter().find(|each| *each.text == *key)
-}
-
-/// Whether a key looks like the name of an element, or of its shadow.
-fn is_element_name(key: &str) -> bool {
-    let name = key.strip_prefix('_').unwrap_or(key);
-    (1..=40).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
