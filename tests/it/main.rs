@@ -4,4 +4,5 @@
 
 mod fixture;
 
+mod clients;
 mod push;
