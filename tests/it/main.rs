@@ -4,5 +4,7 @@
 
 mod fixture;
 
+mod architecture;
 mod clients;
+mod health;
 mod push;
