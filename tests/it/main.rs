@@ -2,6 +2,8 @@
 //!
 //! They talk to a gateway as its users do, over TLS, and look into it only to see what is on disk.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, with its line")]
+
 mod fixture;
 
 mod architecture;
