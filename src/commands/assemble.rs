@@ -27,25 +27,25 @@ pub fn entropy() -> Entropy {
 }
 
 /// Reads the configuration; mistakes are printed, all of them, and become the exit code.
-pub(super) fn configured(source: &Source) -> anyhow::Result<Result<Config, ExitCode>> {
+pub(super) fn configured(source: &Source) -> Result<Config, ExitCode> {
     let file = match &source.config {
         Some(path) => match fs::read_to_string(path) {
             Ok(text) => Some(text),
             Err(error) => {
                 eprintln!("{}: cannot be read: {error}", path.display());
-                return Ok(Err(ExitCode::from(EX_USAGE)));
+                return Err(ExitCode::from(EX_USAGE));
             }
         },
         None => None,
     };
     match Config::read(file.as_deref(), &environment()) {
-        Ok(config) => Ok(Ok(config)),
+        Ok(config) => Ok(config),
         Err(mistakes) => {
             eprintln!("The configuration has {} mistake(s):", mistakes.len());
             for mistake in mistakes {
                 eprintln!("  {mistake}");
             }
-            Ok(Err(ExitCode::from(EX_USAGE)))
+            Err(ExitCode::from(EX_USAGE))
         }
     }
 }

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use super::{EX_USAGE, Source, assemble};
 use crate::server::tls;
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(source)? {
+    let config = match assemble::configured(source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };

@@ -57,7 +57,7 @@ struct Add {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(&options.source)? {
+    let config = match assemble::configured(&options.source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };

@@ -30,7 +30,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(&options.source)? {
+    let config = match assemble::configured(&options.source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };

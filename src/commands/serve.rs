@@ -15,7 +15,7 @@ use crate::exchange::{Gateway, deliver};
 use crate::server::{listen, tls};
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(source)? {
+    let config = match assemble::configured(source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };

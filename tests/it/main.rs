@@ -8,5 +8,6 @@ mod fixture;
 
 mod architecture;
 mod clients;
+mod deploy;
 mod health;
 mod push;
