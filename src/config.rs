@@ -351,7 +351,8 @@ mod tests {
             [destination.fhir]
             url = "http://platform.example/fhir"
         "#;
-        let mistakes = read(file, &[("MHEALTH_EXCHANGE__NOPE", "1")]).unwrap_err();
+        let mistakes =
+            read(file, &[("MHEALTH_EXCHANGE__NOPE", "1"), ("MHEALTH_EXCHANGE__BUNDLE_ENTRIES", "1")]).unwrap_err();
         for expected in [
             "listen: 0.0.0.0:443 is beyond loopback",
             "lisen:",
@@ -362,6 +363,7 @@ mod tests {
             "destination[0].actor: missing",
             "destination[0].fhir.url:",
             "exchange.nope:",
+            "exchange.bundle_entries:",
         ] {
             assert!(
                 mistakes.iter().any(|mistake| mistake.starts_with(expected)),

@@ -7,6 +7,7 @@ mod client;
 mod dead_letters;
 pub mod definitions;
 mod demo;
+mod health;
 pub mod keys;
 mod platform;
 mod publish;
@@ -53,6 +54,8 @@ enum Command {
     Demo(demo::Options),
     /// Register, list and remove the clients that may call.
     Client(client::Options),
+    /// Ask a running gateway whether it is ready: exit code 0 if so.
+    Health(health::Options),
     /// Get an access token as a registered client, for curl and scripts.
     Token(token::Options),
     /// Validate FHIR resources against the rules that the gateway enforces.
@@ -74,6 +77,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Check(source) => check::run(&source),
         Command::Demo(options) => demo::run(&options),
         Command::Client(options) => client::run(&options),
+        Command::Health(options) => health::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),

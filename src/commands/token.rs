@@ -66,8 +66,8 @@ pub struct Asked<'a> {
     pub scope: Option<&'a str>,
 }
 
-/// One token.
-pub async fn fetch(http: &reqwest::Client, asked: &Asked<'_>) -> anyhow::Result<String> {
+/// The proof that we are the client: a statement signed with its key, good for four minutes and one use.
+pub fn assertion(asked: &Asked<'_>) -> anyhow::Result<String> {
     let key = EncodingKey::from_ec_pem(asked.pem).context("the key is no P-384 private key in PEM")?;
     let now = jiff::Timestamp::now().as_second();
     let mut jti = [0; 16];
@@ -77,7 +77,12 @@ pub async fn fetch(http: &reqwest::Client, asked: &Asked<'_>) -> anyhow::Result<
     header.kid = Some(asked.kid.to_owned());
     let claims =
         json!({"iss": asked.client, "sub": asked.client, "aud": asked.url, "jti": jti, "iat": now, "exp": now + 240});
-    let assertion = jsonwebtoken::encode(&header, &claims, &key)?;
+    Ok(jsonwebtoken::encode(&header, &claims, &key)?)
+}
+
+/// One token.
+pub async fn fetch(http: &reqwest::Client, asked: &Asked<'_>) -> anyhow::Result<String> {
+    let assertion = assertion(asked)?;
     let mut form = vec![
         ("grant_type", "client_credentials"),
         ("client_assertion_type", ASSERTION_TYPE),

@@ -1,8 +1,8 @@
 //! The consents of a person, compiled and kept at hand.
 //!
 //! The book is only a shortcut. Every write names, as a precondition of its transaction, the consent epoch that it
-//! was decided under, so a page of the book that has gone stale costs a second look and never a wrong permission;
-//! deliveries and reads look the epoch up in the store itself.
+//! was decided under, and a refusal looks the epoch up before it is given, so a page of the book that has gone stale
+//! costs a second look and never a wrong answer; deliveries and reads look the epoch up in the store itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -28,7 +28,7 @@ use serde::Deserialize;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::Validator;
 use crate::policy::access::Principal;
-use crate::store::{self, PatientKey, ResId, Store};
+use crate::store::{self, Health, PatientKey, ResId, Store};
 
 pub use consents::Book;
 pub use facts::CATEGORY_SYSTEM;
@@ -108,6 +108,15 @@ impl Gateway {
 
     pub fn now_ms(&self) -> i64 {
         (self.clock)()
+    }
+
+    /// Why requests would not be served now, if so: above all, the store must take data.
+    pub fn unready(&self) -> Option<&'static str> {
+        match self.store.health() {
+            Health::Ok => None,
+            Health::Full => Some("the storage is full"),
+            Health::Poisoned => Some("the storage failed; restart after repair"),
+        }
     }
 
     /// The partition of a patient, by the id that references name.

@@ -7,6 +7,10 @@
 mod fixture;
 
 mod access;
+mod architecture;
 mod bad_input;
+mod clients;
+mod deploy;
 mod docs;
+mod health;
 mod push;

@@ -1,6 +1,7 @@
 //! What becomes of a push: kept once, answered with where it is, refused with why.
 
 use mhealth_gateway::policy::consent::Action;
+use serde_json::json;
 
 use crate::fixture::{Gateway, Platform, heart_rate};
 
@@ -72,4 +73,26 @@ async fn what_is_kept_is_delivered_and_what_is_withdrawn_is_not() {
     .await;
     let account = platform.account().await;
     assert_eq!((&account["resources"], &account["violationCount"]), (&5.into(), &0.into()), "{account}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_counts_at_once_after_a_refusal() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.person().await;
+    let batch = |identifier: &str| {
+        json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        {"resource": heart_rate(&patient, identifier, 72), "request": {"method": "POST", "url": "Observation"}}]})
+    };
+    let refused = app.post("/Observation", &heart_rate(&patient, "1", 71)).await;
+    assert_eq!(refused.issues(), ["consent-missing"], "{refused:?}");
+    let refused = app.post("", &batch("2")).await;
+    assert_eq!(refused.json()["entry"][0]["response"]["status"], "403 Forbidden", "{refused:?}");
+    let consent = app.consent(&patient, &[(&app.actor, &[Action::Collect], &["heart-rate"])]).await;
+    assert_eq!(app.post("", &batch("2")).await.json()["entry"][0]["response"]["status"], "201 Created");
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "1", 71)).await.status, 201);
+    app.withdraw(&consent).await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "3", 71)).await.status, 403);
+    app.consent(&patient, &[(&app.actor, &[Action::Collect], &["heart-rate"])]).await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "3", 71)).await.status, 201);
 }

@@ -82,6 +82,10 @@ impl Gateway {
             }
             let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
+                // What is refused reaches no transaction that would find a stale page, so it is looked for here.
+                if self.went_stale(&knowledge).await? {
+                    continue;
+                }
                 return Ok(self.all_refused(caller, &entries, steps).await);
             }
             let atomic = atomicity == Atomicity::Whole;
@@ -123,6 +127,15 @@ impl Gateway {
             Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
         refusal.retry_after_seconds = Some(1);
         Err(refusal)
+    }
+
+    /// Whether a consent has changed since the decisions were made; the book is up to date afterwards.
+    async fn went_stale(&self, knowledge: &Knowledge) -> Result<bool, Refusal> {
+        let mut stale = false;
+        for (patient, epoch) in knowledge.epochs() {
+            stale |= self.consents_now(patient).await?.epoch != epoch;
+        }
+        Ok(stale)
     }
 
     async fn all_refused(

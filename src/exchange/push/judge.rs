@@ -41,10 +41,11 @@ impl Knowledge {
 
     /// Every epoch that a decision rested on.
     pub fn preconditions(&self) -> Vec<Precondition> {
-        self.pages
-            .iter()
-            .map(|(patient, page)| Precondition::ConsentEpoch { patient: *patient, epoch: page.epoch })
-            .collect()
+        self.epochs().map(|(patient, epoch)| Precondition::ConsentEpoch { patient, epoch }).collect()
+    }
+
+    pub fn epochs(&self) -> impl Iterator<Item = (PatientKey, u64)> + '_ {
+        self.pages.iter().map(|(patient, page)| (*patient, page.epoch))
     }
 
     pub fn patients(&self) -> impl Iterator<Item = PatientKey> + '_ {

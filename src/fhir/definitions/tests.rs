@@ -1,3 +1,5 @@
+//! The embedded definitions: complete, readable, and expanded once.
+
 use super::*;
 use crate::fhir::tree::json;
 

@@ -11,8 +11,9 @@ use super::query::{Query, Sort, SortBy, Summary, Total};
 use crate::fhir::definitions::Registry;
 use crate::fhir::outcome::{Id, Issue};
 
-/// Parameters that belong to the server.
-const SERVER: [&str; 3] = ["_format", "_pretty", "_page"];
+/// Parameters that belong to the server or say how to count; none of them filters. fhirpy sends `_totalMethod` with
+/// every count, and a count is exact here.
+const SERVER: [&str; 4] = ["_format", "_pretty", "_page", "_totalMethod"];
 
 /// Most pairs that are read.
 const MAX_PAIRS: usize = 200;

@@ -1,3 +1,5 @@
+//! Which resources a query string finds, value by value as R4 §3.1.1.4 says.
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;

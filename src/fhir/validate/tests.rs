@@ -1,3 +1,5 @@
+//! One change of a good resource, one issue at one place; and the suites of others.
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};

@@ -1,3 +1,5 @@
+//! Audit events as BALP wants them, from the facts of each kind.
+
 use serde_json::Value;
 
 use super::*;

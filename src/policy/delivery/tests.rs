@@ -1,3 +1,5 @@
+//! Schedule and circuit in time that the tests make up.
+
 use proptest::prelude::*;
 
 use super::*;

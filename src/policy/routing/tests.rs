@@ -1,3 +1,5 @@
+//! Which destinations a resource has.
+
 use super::*;
 
 const LOINC: &str = "http://loinc.org";

@@ -5,21 +5,17 @@ use serde_json::json;
 use super::Request;
 use crate::server::capability;
 use crate::server::reply::Reply;
-use crate::store::Health;
 
 /// The process runs.
 pub(super) fn live() -> Reply {
     Reply::json(200, &json!({"status": "live"}))
 }
 
-/// Requests would be served: above all, the store takes data.
+/// Requests would be served.
 pub(super) fn ready(request: &Request<'_>) -> Reply {
-    match request.gateway.store.health() {
-        Health::Ok => Reply::json(200, &json!({"status": "ready"})),
-        Health::Full => Reply::json(503, &json!({"status": "not ready", "reason": "the storage is full"})),
-        Health::Poisoned => {
-            Reply::json(503, &json!({"status": "not ready", "reason": "the storage failed; restart after repair"}))
-        }
+    match request.gateway.unready() {
+        None => Reply::json(200, &json!({"status": "ready"})),
+        Some(reason) => Reply::json(503, &json!({"status": "not ready", "reason": reason})),
     }
 }
 

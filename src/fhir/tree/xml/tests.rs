@@ -1,3 +1,5 @@
+//! XML to the tree and back, and what of XML is refused.
+
 use std::path::PathBuf;
 
 use serde_json::Value;

@@ -1,3 +1,5 @@
+//! By which signed statements a client proves itself, and by which it does not.
+
 use proptest::prelude::*;
 
 use super::super::Denied;

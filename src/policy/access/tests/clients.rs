@@ -1,3 +1,5 @@
+//! What a registration must say before it counts.
+
 use super::super::key::{Jwk, parse_set};
 use super::*;
 

@@ -1,3 +1,5 @@
+//! Scopes in both spellings, and what they allow.
+
 use proptest::prelude::*;
 
 use super::super::scope::{Grant, Interaction, Scopes};

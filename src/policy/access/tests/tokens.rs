@@ -1,3 +1,5 @@
+//! Our own access tokens: issued, verified, forged.
+
 use super::super::scope::Grant;
 use super::super::token::{Facts, MAX_LENGTH, Realm, Standing, issue, verify};
 use super::super::{Denied, Interaction, Scopes};

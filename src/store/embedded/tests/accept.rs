@@ -1,3 +1,5 @@
+//! What one transaction keeps, and what it refuses to keep twice.
+
 use super::*;
 use crate::store::{Error, IdempotencyKey, Precondition};
 

@@ -1,3 +1,5 @@
+//! Feed, leases and retries: nothing is lost, and no worker writes after its lease.
+
 use super::*;
 use crate::store::{Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome};
 

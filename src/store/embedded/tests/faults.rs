@@ -1,3 +1,5 @@
+//! A full disk, a failed sync: what the store says, and what it takes no more.
+
 use std::os::unix::fs::PermissionsExt;
 
 use rusqlite::{Connection, ffi};

@@ -1,3 +1,5 @@
+//! What the index finds, in which order, page by page.
+
 use super::*;
 use crate::store::{CodeKey, Order, OrderBy, Token, TokenKey};
 
