@@ -50,7 +50,7 @@ pub struct Config {
     pub page_entries_max: usize,
     /// Stored resources that one search may look at before it is refused as too costly.
     pub search_budget: usize,
-    /// Entries of one Bundle: a limit of the server, which the configuration hands on.
+    /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
 }
