@@ -38,3 +38,25 @@ pub fn route_unknown() -> Reply {
 pub fn internal() -> Reply {
     issue(Issue::new(Id::Internal, "", "The gateway failed to process the request."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    #[test]
+    fn faults_say_whether_to_come_back() {
+        for (error, status, id) in [
+            (store::Error::Busy, 503, Id::Overloaded),
+            (store::Error::Full, 507, Id::StorageFull),
+            (store::Error::Finish, 503, Id::StorageFailed),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.issues[0].id, refusal.status()), (id, status));
+            let reply = reply(&refusal);
+            assert!(reply.headers.iter().any(|(name, _)| name == RETRY_AFTER), "{id}");
+        }
+        assert_eq!(internal().status, 500);
+        assert_eq!(crate::exchange::refusal::status_of(Id::Internal), 500);
+    }
+}

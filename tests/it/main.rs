@@ -5,5 +5,12 @@
 mod fixture;
 
 mod access;
+mod audit;
 mod bad_input;
+mod bundles;
+mod catalogue;
+mod consents;
+mod idempotency;
+mod negotiation;
+mod pull;
 mod push;
