@@ -272,7 +272,7 @@ async fn no_push_is_acknowledged_after_a_withdrawal() {
     for push in pushes {
         kept += push.await.unwrap();
     }
-    // In the store every reading stands before the withdrawal: versions are stamped by one clock in one order.
+    // What was acknowledged is kept, and nothing else is.
     let rows = gateway.store().search(Plan { limit: 100_000, ..Plan::of("Observation") }).await.unwrap().rows;
     assert_eq!(rows.len(), kept);
     app.consent(&patient, &[(&actor, BOTH, &["heart-rate"])]).await;

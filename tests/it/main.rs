@@ -2,6 +2,8 @@
 //!
 //! They talk to a gateway as its users do, over TLS, and look into it only to see what is on disk.
 
+#![expect(clippy::unwrap_used, reason = "the failure of a test is its report")]
+
 mod fixture;
 
 mod access;

@@ -103,6 +103,18 @@ async fn xml_goes_in_and_out_with_every_digit() {
     assert!(refused.text().contains("<code value=\"binding-required\"/>") && !refused.text().contains("XMARKERX"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_is_no_content() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    // RFC 8259 §8.1 lets a reader ignore the mark rather than treat it as an error.
+    let marked = format!("\u{feff}{}", heart_rate(&patient, "1", 70));
+    let answer = app.raw("POST", "/Observation", &[("content-type", "application/fhir+json")], marked).await;
+    assert_eq!((answer.status, answer.bytes.first()), (201, Some(&b'{')), "{}", answer.text());
+    assert_eq!(app.get(&format!("/Observation/{}", answer.id())).await.bytes, answer.bytes);
+}
+
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     encoder.write_all(bytes).unwrap();
