@@ -125,3 +125,22 @@ pub fn status_line(status: u16) -> &'static str {
         _ => "400 Bad Request",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_the_store_say_whether_to_come_back() {
+        for (error, status, id) in [
+            (store::Error::Busy, 503, Id::Overloaded),
+            (store::Error::Full, 507, Id::StorageFull),
+            (store::Error::Finish, 503, Id::StorageFailed),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.issues[0].id, refusal.status()), (id, status));
+            assert!(refusal.retry_after_seconds.is_some(), "{id}");
+        }
+        assert_eq!(status_of(Id::Internal), 500);
+    }
+}

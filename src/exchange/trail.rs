@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Caller, Entropy, Gateway};
+use super::{Caller, Entropy, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::policy::audit::{self, Entity, Kind, Outcome, Party, Role};
@@ -22,6 +22,18 @@ pub(super) enum Act {
     Withhold,
     Disclose,
     Login,
+}
+
+impl Gateway {
+    /// Records that a request was turned away before anything of it was judged, and hands the refusal on.
+    pub(super) async fn refused(&self, caller: &Caller<'_>, refusal: Refusal) -> Refusal {
+        let ids: Vec<Id> = refusal.issues.iter().map(|issue| issue.id).collect();
+        let record = Author::of(self, caller).record(Act::Refuse, None, &[], None, &ids);
+        match self.store.record_audit(vec![record]).await {
+            Ok(()) => refusal,
+            Err(error) => error.into(),
+        }
+    }
 }
 
 /// Writes audit records for one caller and one moment. Owned, because the store's writer finishes them.

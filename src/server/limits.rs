@@ -140,6 +140,27 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// A body that never comes.
+    struct Never;
+
+    impl Body for Never {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_time() {
+        let limits = Limits { body_seconds: 0, ..Limits::default() };
+        assert_eq!(read_body(&HeaderMap::new(), Never, &limits).await.unwrap_err().id, Id::BodyTooSlow);
+    }
+
     #[tokio::test]
     async fn caps_hold_plain_and_inflated() {
         let limits = Limits { body_bytes: 1000, inflate_ratio: 10, ..Limits::default() };

@@ -38,3 +38,18 @@ pub fn route_unknown() -> Reply {
 pub fn internal() -> Reply {
     issue(Issue::new(Id::Internal, "", "The gateway failed to process the request."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_say_whether_to_come_back() {
+        let refusal =
+            Refusal { retry_after_seconds: Some(60), ..Refusal::one(Id::StorageFull, "", "The storage is full.") };
+        let reply = reply(&refusal);
+        assert_eq!(reply.status, 507);
+        assert!(reply.headers.iter().any(|(name, value)| name == RETRY_AFTER && value == "60"));
+        assert_eq!(internal().status, 500);
+    }
+}

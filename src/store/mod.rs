@@ -67,6 +67,13 @@ impl Store {
         }
     }
 
+    /// The current version of what was derived from the same parts, whichever patient and day it lies under.
+    pub async fn read_derived(&self, kind: &str, id: ResId) -> Result<Option<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.read_derived(kind, id).await,
+        }
+    }
+
     /// One version, current or past.
     pub async fn read_version(&self, kind: &str, id: &str, version: u32) -> Result<Option<Stored>, Error> {
         match self {

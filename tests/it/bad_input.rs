@@ -97,7 +97,7 @@ async fn start() -> (Gateway, Client, String) {
 async fn what_is_not_well_formed_is_refused() {
     let (gateway, app, patient) = start().await;
     let good = String::from_utf8(changed(&patient, |_| {})).unwrap();
-    let wide: String = (0..10_000).map(|index| format!(",\"{MARKER}{index}\":1")).collect();
+    let wide = (0..10_000).map(|index| format!(",\"{MARKER}{index}\":1")).collect::<Vec<_>>().concat();
     let mut not_utf8 = good.clone().into_bytes();
     let place = good.find(MARKER).unwrap();
     not_utf8[place] = 0xff;
@@ -115,6 +115,7 @@ async fn what_is_not_well_formed_is_refused() {
         post("plus sign", good.replace(":70", ":+70"), (400, "json-syntax")),
         post("lone surrogate", good.replacen(MARKER, "XMARKERX\\ud800", 1), (400, "json-syntax")),
         post("not UTF-8", not_utf8, (400, "json-syntax")),
+        post("UTF-16", good.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(), (400, "json-syntax")),
         post("NUL", nul, (400, "json-syntax")),
         post("newline in a string", good.replacen(MARKER, "XMARKERX\n", 1), (400, "json-syntax")),
         post("an array", format!("[{good}]"), (400, "json-syntax")),
@@ -201,10 +202,10 @@ async fn what_is_no_valid_resource_is_refused() {
     let good = String::from_utf8(changed(&patient, |_| {})).unwrap();
     let cases = vec![
         bent("no resourceType", (400, "resource-type-missing"), |body| {
-            drop(body.as_object_mut().unwrap().remove("resourceType"))
+            drop(body.as_object_mut().unwrap().remove("resourceType"));
         }),
         bent("resourceType of another shape", (400, "resource-type-missing"), |body| {
-            body["resourceType"] = json!(["Observation"])
+            body["resourceType"] = json!(["Observation"]);
         }),
         bent("a made-up resourceType", (400, "type-not-in-url"), |body| body["resourceType"] = json!(MARKER)),
         bent("another resourceType", (400, "type-not-in-url"), |body| body["resourceType"] = json!("Patient")),
@@ -215,7 +216,7 @@ async fn what_is_no_valid_resource_is_refused() {
         ),
         at(
             bent("a type that is not taken in", (404, "interaction-unsupported"), |body| {
-                body["resourceType"] = json!("Condition")
+                body["resourceType"] = json!("Condition");
             }),
             "POST",
             "/Condition",
@@ -226,7 +227,7 @@ async fn what_is_no_valid_resource_is_refused() {
             "/AuditEvent",
         ),
         bent("a made-up contained type", (422, "resource-type-unknown"), |body| {
-            body["contained"] = json!([{"resourceType": MARKER, "id": "a"}])
+            body["contained"] = json!([{"resourceType": MARKER, "id": "a"}]);
         }),
         bent("unknown property", (422, "element-unknown"), |body| body[MARKER] = json!(1)),
         bent("unknown property below", (422, "element-unknown"), |body| body["code"][MARKER] = json!(1)),
@@ -244,32 +245,32 @@ async fn what_is_no_valid_resource_is_refused() {
         bent("code not in the set", (422, "binding-required"), |body| body["status"] = json!(MARKER)),
         bent("no date", (422, "primitive-format"), |body| body["effectiveDateTime"] = json!(MARKER)),
         bent("impossible date", (422, "primitive-format"), |body| {
-            body["effectiveDateTime"] = json!("2026-02-30T10:00:00Z")
+            body["effectiveDateTime"] = json!("2026-02-30T10:00:00Z");
         }),
         bent("time without offset", (422, "primitive-format"), |body| {
-            body["effectiveDateTime"] = json!("2026-02-20T10:00:00")
+            body["effectiveDateTime"] = json!("2026-02-20T10:00:00");
         }),
         bent("future", (422, "measure-future"), |body| body["effectiveDateTime"] = json!("2999-01-01T00:00:00Z")),
         bent("two values", (422, "choice-repeated"), |body| body["valueString"] = json!(MARKER)),
         bent("no code", (422, "cardinality-min"), |body| drop(body.as_object_mut().unwrap().remove("code"))),
         bent("unit of another measure", (422, "measure-unit"), |body| {
             body["valueQuantity"] =
-                json!({"value": 70, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg"})
+                json!({"value": 70, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg"});
         }),
         bent("no unit of any measure", (422, "unit-unknown"), |body| body["valueQuantity"]["code"] = json!(MARKER)),
         bent("implausible", (422, "measure-implausible"), |body| body["valueQuantity"]["value"] = json!(7000)),
         bent("modifier extension", (422, "modifier-extension-unknown"), |body| {
-            body["modifierExtension"] = json!([{"url": "urn:XMARKERX", "valueString": MARKER}])
+            body["modifierExtension"] = json!([{"url": "urn:XMARKERX", "valueString": MARKER}]);
         }),
         bent("implicit rules", (422, "implicit-rules-unknown"), |body| body["implicitRules"] = json!("urn:XMARKERX")),
         bent("reference of no form", (422, "reference-format"), |body| {
-            body["performer"] = json!([{"reference": "XMARKERX XMARKERX"}])
+            body["performer"] = json!([{"reference": "XMARKERX XMARKERX"}]);
         }),
         bent("reference to another type", (422, "reference-target"), |body| {
-            body["performer"] = json!([{"reference": "Observation/XMARKERX"}])
+            body["performer"] = json!([{"reference": "Observation/XMARKERX"}]);
         }),
         bent("contained that is not there", (422, "contained-unresolved"), |body| {
-            body["performer"] = json!([{"reference": "#XMARKERX"}])
+            body["performer"] = json!([{"reference": "#XMARKERX"}]);
         }),
         bent(
             "script",
@@ -278,13 +279,13 @@ async fn what_is_no_valid_resource_is_refused() {
         ),
         bent("escaped NUL", (422, "primitive-format"), |body| body["note"][0]["text"] = json!("XMARKERX\u{0}")),
         bent("subject elsewhere", (422, "patient-unknown"), |body| {
-            body["subject"] = json!({"reference": "https://XMARKERX.example/fhir/Patient/1"})
+            body["subject"] = json!({"reference": "https://XMARKERX.example/fhir/Patient/1"});
         }),
         post("a huge exponent", good.replace(":70", ":1e999999999"), (422, "measure-implausible")),
         post("a tiny exponent", good.replace(":70", ":-1e-999999999"), (422, "measure-implausible")),
         post("a huge integer", good.replace(":70", &format!(":{}", "9".repeat(100_000))), (422, "primitive-format")),
         bent("a string beyond 1 MiB", (422, "primitive-format"), |body| {
-            body["valueQuantity"]["unit"] = json!(format!("{MARKER}{}", "x".repeat(1 << 20)))
+            body["valueQuantity"]["unit"] = json!(format!("{MARKER}{}", "x".repeat(1 << 20)));
         }),
         at(bent("PUT without id", (400, "id-mismatch"), |_| {}), "PUT", "/Observation/XMARKERX"),
         at(

@@ -8,9 +8,16 @@ mod fixture;
 
 mod access;
 mod architecture;
+mod audit;
 mod bad_input;
+mod bundles;
+mod catalogue;
 mod clients;
+mod consents;
 mod deploy;
 mod docs;
 mod health;
+mod idempotency;
+mod negotiation;
+mod pull;
 mod push;

@@ -19,7 +19,9 @@ impl Gateway {
         let Some(rule) = kinds::kind(kind) else {
             return Err(Refusal::one(Id::InteractionUnsupported, "", "Resources of this type are not held here."));
         };
-        caller.principal.permits(rule.name, Interaction::Read).map_err(|denied| denied.issue())?;
+        if let Err(denied) = caller.principal.permits(rule.name, Interaction::Read) {
+            return Err(self.refused(caller, denied.issue().into()).await);
+        }
         let found = match version {
             None => self.store.read(rule.name, id).await?,
             Some(version) => self.store.read_version(rule.name, id, version).await?,

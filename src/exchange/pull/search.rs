@@ -48,7 +48,7 @@ impl Gateway {
         pairs: &[(String, String)],
         lenient: bool,
     ) -> Result<Found, Refusal> {
-        let rule = searchable(caller, kind)?;
+        let rule = self.searchable(caller, kind).await?;
         if rule.name == "AuditEvent" {
             return self.search_audit(caller, pairs, None).await;
         }
@@ -60,12 +60,21 @@ impl Gateway {
         let continuation = Continuation::verify(token, &self.page_secret, &caller.principal.client)
             .filter(|continuation| continuation.kind == kind)
             .ok_or_else(|| Refusal::one(Id::PageUnknown, "", "The paging link is not one of this client's."))?;
-        let rule = searchable(caller, kind)?;
+        let rule = self.searchable(caller, kind).await?;
         if rule.name == "AuditEvent" {
             return self.search_audit(caller, &continuation.query, Some(continuation.after_seq)).await;
         }
         let pairs = continuation.query.clone();
         self.search_from(caller, rule, &pairs, continuation.lenient, Some(continuation)).await
+    }
+
+    async fn searchable(&self, caller: &Caller<'_>, kind: &str) -> Result<&'static KindRule, Refusal> {
+        let rule = kinds::kind(kind)
+            .ok_or_else(|| Refusal::one(Id::InteractionUnsupported, "", "Resources of this type are not held here."))?;
+        match caller.principal.permits(rule.name, Interaction::Search) {
+            Ok(_) => Ok(rule),
+            Err(denied) => Err(self.refused(caller, denied.issue().into()).await),
+        }
     }
 
     async fn search_from(
@@ -257,13 +266,6 @@ fn order(query: &Query) -> Result<Order, Refusal> {
 fn id_of(payload: &[u8]) -> String {
     let parsed = crate::fhir::tree::json::parse(payload).ok();
     parsed.and_then(|document| Element::root(&document).text_of("id").map(str::to_owned)).unwrap_or_default()
-}
-
-fn searchable(caller: &Caller<'_>, kind: &str) -> Result<&'static KindRule, Refusal> {
-    let rule = kinds::kind(kind)
-        .ok_or_else(|| Refusal::one(Id::InteractionUnsupported, "", "Resources of this type are not held here."))?;
-    caller.principal.permits(rule.name, Interaction::Search).map_err(|denied| denied.issue())?;
-    Ok(rule)
 }
 
 /// The walk over the store's pages, within a budget.

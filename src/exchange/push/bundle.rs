@@ -8,7 +8,7 @@ use super::{Condition, Idempotency, Intent, Outcome};
 use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{Document, Element};
+use crate::fhir::tree::{Document, Element, Kind};
 use crate::fhir::validate::Options;
 
 /// What kind of Bundle it is.
@@ -55,17 +55,17 @@ impl Gateway {
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Entry>, Refusal> {
         let document = Arc::new(document);
-        let bundle = Element::root(&document);
-        prepare::right_type(bundle, "Bundle")?;
-        let mode = mode(bundle)?;
-        let entries: Vec<Element<'_>> = bundle.all("entry").collect();
-        if entries.len() > self.config.bundle_entries {
-            let text = format!("A Bundle may have at most {} entries.", self.config.bundle_entries);
-            return Err(Refusal::one(Id::BundleTooManyEntries, "Bundle.entry", text));
-        }
-        unique_full_urls(&entries)?;
+        let (mode, entries) = match self.opened(Element::root(&document)) {
+            Ok(opened) => opened,
+            Err(refusal) => return Err(self.refused(caller, refusal).await),
+        };
         let asked: Vec<Result<Asked, Refusal>> =
             entries.iter().enumerate().map(|(index, entry)| asked(*entry, index)).collect();
+        if mode == Mode::Transaction
+            && let Err(refusal) = unique_targets(&asked)
+        {
+            return Err(self.refused(caller, refusal).await);
+        }
         let prepared = self.prepare_entries(caller, &document, &entries, asked.as_slice(), mode);
         let atomicity = if mode == Mode::Transaction { Atomicity::Whole } else { Atomicity::EachAlone };
         let mut outcomes = if prepared.is_empty() {
@@ -90,6 +90,20 @@ impl Gateway {
                 }
             })
             .collect())
+    }
+
+    /// What concerns the Bundle as a whole, before any of its entries.
+    fn opened<'d>(&self, bundle: Element<'d>) -> Result<(Mode, Vec<Element<'d>>), Refusal> {
+        prepare::right_type(bundle, "Bundle")?;
+        let mode = mode(bundle)?;
+        frame(bundle)?;
+        let entries: Vec<Element<'_>> = bundle.all("entry").collect();
+        if entries.len() > self.config.bundle_entries {
+            let text = format!("A Bundle may have at most {} entries.", self.config.bundle_entries);
+            return Err(Refusal::one(Id::BundleTooManyEntries, "Bundle.entry", text));
+        }
+        unique_full_urls(&entries)?;
+        Ok((mode, entries))
     }
 
     /// Prepares every entry that writes, Patients first: what refers to them takes its partition from them.
@@ -157,6 +171,83 @@ impl Gateway {
         let validated = self.validator.validate(document.clone(), resource.node(), &options)?;
         prepare::finish(self, caller, validated, rule, intent, location, rewrites)
     }
+}
+
+const BUNDLE: &[&str] = &[
+    "resourceType",
+    "id",
+    "meta",
+    "implicitRules",
+    "language",
+    "identifier",
+    "type",
+    "timestamp",
+    "total",
+    "link",
+    "entry",
+    "signature",
+];
+
+const ENTRY: &[&str] =
+    &["id", "extension", "modifierExtension", "link", "fullUrl", "resource", "search", "request", "response"];
+
+/// The frame around the resources, which no validation of an entry sees: a misspelt `entry` must not be an empty
+/// Bundle, nor something that changes the meaning of the whole be passed over.
+fn frame(bundle: Element<'_>) -> Result<(), Refusal> {
+    members(bundle, BUNDLE, &["entry", "link"], "Bundle")?;
+    if bundle.get("implicitRules").is_some() {
+        let text = "Rules that are not known here cannot be applied.";
+        return Err(Refusal::one(Id::ImplicitRulesUnknown, "Bundle.implicitRules", text));
+    }
+    for (index, entry) in bundle.all("entry").enumerate() {
+        let place = format!("Bundle.entry[{index}]");
+        members(entry, ENTRY, &["extension", "modifierExtension", "link"], &place)?;
+        if entry.get("modifierExtension").is_some() {
+            let text = "A modifier extension that is not known here may change what is asked.";
+            let place = format!("{place}.modifierExtension");
+            return Err(Refusal::one(Id::ModifierExtensionUnknown, place, text));
+        }
+    }
+    Ok(())
+}
+
+fn members(element: Element<'_>, known: &[&str], repeated: &[&str], place: &str) -> Result<(), Refusal> {
+    if !element.is_object() {
+        let issue = Issue::new(Id::ElementShape, place, "A JSON object is expected here.");
+        return Err(issue.at(element.position()).into());
+    }
+    let document = element.document();
+    for member in document.children(element.node()) {
+        let key = document.key(member);
+        let name = key.strip_prefix('_').unwrap_or(key);
+        let position = document.position(member);
+        if !known.contains(&name) {
+            return Err(Issue::new(Id::ElementUnknown, place, "There is no such property.").at(position).into());
+        }
+        if (document.kind(member) == Kind::Array) != repeated.contains(&name) {
+            let text = "An array stands where one is expected, or the other way round.";
+            return Err(Issue::new(Id::ElementShape, format!("{place}.{name}"), text).at(position).into());
+        }
+        if document.kind(member) == Kind::Array && document.children(member).next().is_none() {
+            let text = "FHIR knows no empty arrays.";
+            return Err(Issue::new(Id::ElementEmpty, format!("{place}.{name}"), text).at(position).into());
+        }
+    }
+    Ok(())
+}
+
+/// R4 §3.1.0.11.2: a transaction in which two entries change the same resource has no one meaning.
+fn unique_targets(asked: &[Result<Asked, Refusal>]) -> Result<(), Refusal> {
+    let mut seen = std::collections::HashSet::new();
+    for (index, asked) in asked.iter().enumerate() {
+        if let Ok(Asked::Push { kind, intent: Intent::Update { id, .. } }) = asked
+            && !seen.insert((kind, id))
+        {
+            let text = "Two entries of the transaction change the same resource.";
+            return Err(Refusal::one(Id::BundleRule, format!("Bundle.entry[{index}].request.url"), text));
+        }
+    }
+    Ok(())
 }
 
 fn unique_full_urls(entries: &[Element<'_>]) -> Result<(), Refusal> {

@@ -60,16 +60,19 @@ impl Gateway {
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
-            let mut steps = Vec::with_capacity(entries.len());
+            let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
             let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
             let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
-            for entry in &entries {
-                let judged = match entry {
+            for index in judging_order(&entries, atomicity) {
+                let judged = match &entries[index] {
                     Ok(prepared) => judge::judge(self, caller, prepared, &mut knowledge, now_ms).await,
                     Err(refusal) => Err(refusal.clone()),
                 };
-                steps.push(match judged {
+                steps[index] = Some(match judged {
                     Ok(Judged::Write { write, basis }) => {
+                        if atomicity == Atomicity::Whole {
+                            knowledge.record(&write)?;
+                        }
                         let step = Step::Written { index: writes.len(), version: write.version };
                         writes.push(*write);
                         bases.push(basis);
@@ -80,6 +83,7 @@ impl Gateway {
                     Err(refusal) => Step::Refused(refusal),
                 });
             }
+            let steps: Vec<Step> = steps.into_iter().flatten().collect();
             let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
@@ -167,16 +171,6 @@ impl Gateway {
         refusals.into_iter().map(Outcome::Refused).collect()
     }
 
-    /// Records a refusal that came before any resource was judged, and hands it on.
-    pub(in crate::exchange) async fn refused(&self, caller: &Caller<'_>, _kind: &str, refusal: Refusal) -> Refusal {
-        let ids: Vec<Id> = refusal.issues.iter().map(|issue| issue.id).collect();
-        let record = Author::of(self, caller).record(Act::Refuse, None, &[], None, &ids);
-        match self.store.record_audit(vec![record]).await {
-            Ok(()) => refusal,
-            Err(error) => error.into(),
-        }
-    }
-
     async fn replayed(&self, response: &[u8]) -> Result<Vec<Outcome>, Refusal> {
         let remembered: Vec<Remembered> = serde_json::from_slice(response)
             .map_err(|_| Refusal::one(Id::Internal, "", "What the Idempotency-Key stands for cannot be read."))?;
@@ -209,6 +203,15 @@ impl Gateway {
 /// A fault of ours concerns the whole request, a refusal of an entry only that entry.
 fn is_fault(refusal: &Refusal) -> bool {
     refusal.status() >= 500
+}
+
+/// In a transaction the order of entries has no meaning (R4 §3.1.0.11.2), so consents come before what they permit.
+fn judging_order(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..entries.len()).collect();
+    if atomicity == Atomicity::Whole {
+        order.sort_by_key(|index| !entries[*index].as_ref().is_ok_and(|prepared| prepared.rule.name == "Consent"));
+    }
+    order
 }
 
 /// In one transaction a Patient and what belongs to it may arrive together: a Patient that this client may not write

@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Intent;
 use super::prepare::Prepared;
+use super::{Condition, Intent};
 use crate::exchange::consents::{self, Page, Subject};
 use crate::exchange::facts::Facts;
 use crate::exchange::kinds::{self, Guard};
 use crate::exchange::{Caller, Gateway, Refusal};
-use crate::fhir::outcome::{Id, Issue, has_errors};
+use crate::fhir::outcome::{Id, Issue, Position, has_errors};
 use crate::fhir::tree::{Element, json, time, write};
 use crate::fhir::validate::Validated;
 use crate::policy::access::Interaction;
 use crate::policy::access::scope::Grant;
-use crate::policy::consent::{self, Action, Basis, Permitted};
-use crate::store::{Expect, PatientKey, Precondition, Stored, Write};
+use crate::policy::consent::{self, Action, Basis, Compiled, Permitted};
+use crate::store::{Expect, PatientKey, Plan, Precondition, Stored, TokenKey, Write};
 
 /// A resource that may be kept as things stand, or that stands already.
 pub(super) enum Judged {
@@ -32,11 +32,40 @@ pub(super) struct Knowledge {
     pages: HashMap<PatientKey, Page>,
     /// Patients that this very transaction registers.
     pub registers: Vec<PatientKey>,
+    /// Consents that this very transaction records: they hold if it does, and stand in the place of older versions.
+    records: Vec<(PatientKey, Arc<Compiled>)>,
 }
 
 impl Knowledge {
     pub fn new(registers: Vec<PatientKey>) -> Self {
-        Knowledge { pages: HashMap::new(), registers }
+        Knowledge { pages: HashMap::new(), registers, records: Vec::new() }
+    }
+
+    /// Takes note of a consent that is to be written together with what follows.
+    pub fn record(&mut self, write: &Write) -> Result<(), Refusal> {
+        if let (true, Some(patient)) = (write.consent, write.patient) {
+            let document = json::parse(write.payload.as_slice())?;
+            let compiled = Arc::new(consent::compile(Element::root(&document), write.version).0);
+            self.records.push((patient, compiled));
+        }
+        Ok(())
+    }
+
+    /// Looks into the store itself; whether that says something else than was known.
+    async fn refresh(&mut self, gateway: &Gateway, patient: PatientKey) -> Result<bool, Refusal> {
+        let page = gateway.consents_now(patient).await?;
+        let epoch = page.epoch;
+        let known = self.pages.insert(patient, page);
+        Ok(known.is_none_or(|known| known.epoch != epoch))
+    }
+
+    /// What applies to a patient once the transaction is done.
+    async fn consents(&mut self, gateway: &Gateway, patient: PatientKey) -> Result<Vec<Arc<Compiled>>, Refusal> {
+        let page = self.page(gateway, patient).await?;
+        let new = self.records.iter().filter(|(whose, _)| *whose == patient).map(|(_, consent)| consent);
+        let replaced = |id: &str| new.clone().any(|consent| consent.id() == id);
+        let kept = page.consents.iter().filter(|consent| !replaced(consent.id()));
+        Ok(kept.chain(new.clone()).cloned().collect())
     }
 
     /// Every epoch that a decision rested on.
@@ -80,9 +109,8 @@ pub(super) async fn judge(
     let mut standing_id = None;
     let (expect, version) = match &prepared.intent {
         Intent::Create { condition } => {
-            // A conditional create finds what the condition names, whatever its content (FHIR R4 §3.1.0.8.2).
-            if condition.is_some()
-                && let Some(stored) = gateway.store.read(prepared.rule.name, &prepared.logical).await?
+            if let Some(condition) = condition
+                && let Some(stored) = named(gateway, caller, prepared, condition).await?
             {
                 return Ok(Judged::Same(Box::new(stored)));
             }
@@ -116,21 +144,21 @@ async fn consented<'p>(
     let Some((id, patient)) = &prepared.patient else {
         return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), "Whose data it is is not known."));
     };
-    let page = knowledge.page(gateway, *patient).await?;
     let element = prepared.validated.element();
     let facts = Facts::of(Arc::from(prepared.rule.name), element);
     let reference = format!("{}/{}", prepared.rule.name, prepared.logical);
     let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
     let actor = consents::actor(caller);
-    match consents::permit(
-        &page.consents,
-        Action::Collect,
-        &actor,
-        caller.purpose,
-        now_ms,
-        &subject,
-        &prepared.validated,
-    ) {
+    let decide = |consents: &[Arc<Compiled>]| {
+        let (purpose, validated) = (caller.purpose, &prepared.validated);
+        consents::permit(consents, Action::Collect, &actor, purpose, now_ms, &subject, validated)
+    };
+    let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
+    // A permission is checked again where it is written; a refusal on a page that has gone stale would be final.
+    if decision.is_err() && knowledge.refresh(gateway, *patient).await? {
+        decision = decide(&knowledge.consents(gateway, *patient).await?);
+    }
+    match decision {
         Ok(permitted) => Ok(permitted),
         Err(denial) => {
             // Whoever did not register the person learns neither whether the person exists nor what was consented.
@@ -165,7 +193,7 @@ async fn owned(
         }
     }
     if prepared.rule.name == "Consent" {
-        let (_, mut issues) = consent::compile(prepared.validated.element(), 1);
+        let mut issues = linted(prepared)?;
         if has_errors(&issues) {
             for issue in &mut issues {
                 issue.expression = issue.expression.replacen("Consent", &prepared.location, 1);
@@ -174,6 +202,53 @@ async fn owned(
         }
     }
     Ok(())
+}
+
+/// A conditional create finds what the condition names, whatever its content (FHIR R4 §3.1.0.8.2). Of the rare types
+/// every identifier is indexed; an Observation is known by the one that it was created under.
+async fn named(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &Prepared,
+    condition: &Condition,
+) -> Result<Option<Stored>, Refusal> {
+    let mut found = match gateway.store.read_derived(prepared.rule.name, prepared.id).await? {
+        Some(stored) => vec![stored],
+        None => Vec::new(),
+    };
+    if prepared.rule.name != "Observation" {
+        let token = TokenKey {
+            param: "identifier".to_owned(),
+            system: Some(condition.system.clone()),
+            value: condition.value.clone(),
+        };
+        let owner = Some(caller.principal.client.clone());
+        let plan = Plan { token: Some(token), owner, limit: 2, ..Plan::of(prepared.rule.name) };
+        found = gateway.store.search(plan).await?.rows;
+    }
+    if found.len() > 1 {
+        let text = "The condition names more than one resource.";
+        return Err(Refusal::one(Id::MultipleMatches, prepared.location.as_str(), text));
+    }
+    let Some(stored) = found.pop().filter(|stored| !stored.deleted) else { return Ok(None) };
+    let same_patient = prepared.rule.subject == kinds::Subject::Itself
+        || stored.patient == prepared.patient.as_ref().map(|(_, key)| *key);
+    if same_patient { Ok(Some(stored)) } else { Err(conflict(prepared).into()) }
+}
+
+/// What is wrong with a consent as it will be stored: in a transaction it may name its person by an id that the
+/// person is only now given.
+fn linted(prepared: &Prepared) -> Result<Vec<Issue>, Refusal> {
+    if prepared.rewrites.is_empty() {
+        return Ok(consent::compile(prepared.validated.element(), 1).1);
+    }
+    let document = json::parse(payload(prepared, 1, 0))?;
+    let mut issues = consent::compile(Element::root(&document), 1).1;
+    for issue in &mut issues {
+        // Places in what we wrote ourselves would mislead.
+        issue.position = Position::default();
+    }
+    Ok(issues)
 }
 
 enum Standing {

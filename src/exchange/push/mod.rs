@@ -123,7 +123,7 @@ impl Gateway {
         let document = Arc::new(document);
         let prepared = match prepare::one(self, caller, kind, &document, intent) {
             Ok(prepared) => prepared,
-            Err(refusal) => return Err(self.refused(caller, kind, refusal).await),
+            Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
         let mut outcomes = self.commit(caller, vec![Ok(prepared)], commit::Atomicity::Whole, idempotency).await?;
         match outcomes.pop() {

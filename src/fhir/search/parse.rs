@@ -11,9 +11,8 @@ use super::query::{Query, Sort, SortBy, Summary, Total};
 use crate::fhir::definitions::Registry;
 use crate::fhir::outcome::{Id, Issue};
 
-/// Parameters that belong to the server or say how to count; none of them filters. fhirpy sends `_totalMethod` with
-/// every count, and a count is exact here.
-const SERVER: [&str; 4] = ["_format", "_pretty", "_page", "_totalMethod"];
+/// Parameters that belong to the server.
+const SERVER: [&str; 3] = ["_format", "_pretty", "_page"];
 
 /// Most pairs that are read.
 const MAX_PAIRS: usize = 200;

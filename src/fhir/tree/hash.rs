@@ -27,7 +27,7 @@ fn hash(document: &Document, node: NodeId, level: Level, hasher: &mut blake3::Ha
         Kind::Object => {
             hasher.update(b"{");
             let mut members: Vec<NodeId> =
-                document.children(node).filter(|member| !owned(document.key(*member), level)).collect();
+                document.children(node).filter(|member| !is_owned(document, *member, level)).collect();
             members.sort_by(|one, other| document.key(*one).cmp(document.key(*other)));
             for member in members {
                 let key = document.key(member);
@@ -51,6 +51,13 @@ fn hash(document: &Document, node: NodeId, level: Level, hasher: &mut blake3::Ha
         Kind::String => text(b's', document.value(node), hasher),
         _ => text(b'v', document.value(node), hasher),
     }
+}
+
+/// A `meta` of which nothing is the sender's is none: the resource was sent without one and read with one.
+fn is_owned(document: &Document, member: NodeId, level: Level) -> bool {
+    let key = document.key(member);
+    let is_meta = level == Level::Root && key == "meta" && document.kind(member) == Kind::Object;
+    owned(key, level) || is_meta && document.children(member).all(|inner| owned(document.key(inner), Level::Meta))
 }
 
 fn owned(key: &str, level: Level) -> bool {
@@ -83,6 +90,8 @@ mod tests {
     fn layout_does_not_count_content_does() {
         assert_eq!(of(r#"{"a":1,"b":"é"}"#), of("{ \"b\":\"\\u00e9\", \"a\":1 }"));
         assert_eq!(of(r#"{"id":"1","meta":{"versionId":"1"},"a":1}"#), of(r#"{"meta":{},"a":1}"#));
+        assert_eq!(of(r#"{"meta":{"versionId":"1","lastUpdated":"x"},"a":1}"#), of(r#"{"a":1}"#));
+        assert_ne!(of(r#"{"meta":{"versionId":"1","source":"x"},"a":1}"#), of(r#"{"a":1}"#));
         assert_ne!(of(r#"{"a":1.0}"#), of(r#"{"a":1.00}"#));
         assert_ne!(of(r#"{"a":"1"}"#), of(r#"{"a":1}"#));
         assert_ne!(of(r#"{"a":["b","c"]}"#), of(r#"{"a":["c","b"]}"#));

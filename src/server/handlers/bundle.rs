@@ -78,9 +78,18 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
         Err(refusal) => Err(refusal),
         Ok(caller) => match path.split('/').collect::<Vec<_>>().as_slice() {
             [kind, id] => request.gateway.read(&caller, kind, id, None).await.map(|stored| stored.payload),
+            [kind, id, "_history", version] => match version.parse() {
+                Ok(version) => {
+                    request.gateway.read(&caller, kind, id, Some(version)).await.map(|stored| stored.payload)
+                }
+                Err(_) => Err(Refusal::not_found()),
+            },
             [kind] => {
                 let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-                let found = request.gateway.search(&caller, kind, &pairs, false).await;
+                let found = match super::search::page(&pairs) {
+                    Some(token) => request.gateway.search_page(&caller, kind, token).await,
+                    None => request.gateway.search(&caller, kind, &pairs, false).await,
+                };
                 found.map(|found| super::search::searchset(&request.gateway.base, kind, &found))
             }
             _ => Err(Refusal::not_found()),

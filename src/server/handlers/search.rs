@@ -17,8 +17,7 @@ pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
         pairs.extend(form(request)?);
     }
     let kind = request.matched.kind;
-    let token = pairs.iter().find(|(name, _)| name == "_page").map(|(_, token)| token.as_str());
-    let found = if let Some(token) = token {
+    let found = if let Some(token) = page(&pairs) {
         request.gateway.search_page(&caller, kind, token).await?
     } else {
         // R4 §3.1.1.1.2: without a word from the client the server may choose; a filter that is silently
@@ -27,6 +26,11 @@ pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
         request.gateway.search(&caller, kind, &pairs, lenient).await?
     };
     Ok(Reply::new(200, Body::Resource(searchset(&request.gateway.base, kind, &found))))
+}
+
+/// The token of a paging link.
+pub(super) fn page(pairs: &[(String, String)]) -> Option<&str> {
+    pairs.iter().find(|(name, _)| name == "_page").map(|(_, token)| token.as_str())
 }
 
 fn form(request: &Request<'_>) -> Result<Vec<(String, String)>, Refusal> {

@@ -2,12 +2,22 @@
 
 use super::{Embedded, row, search};
 use crate::store::fault::Error;
+use crate::store::id::ResId;
 use crate::store::plan::{Page, Plan, Stored};
 
 impl Embedded {
     pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
         self.query(move |connection| match row::find(connection, &kind, &id)? {
+            Some(seq) => row::current(connection, seq),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    pub async fn read_derived(&self, kind: &str, id: ResId) -> Result<Option<Stored>, Error> {
+        let kind = kind.to_owned();
+        self.query(move |connection| match row::find_tail(connection, &kind, id)? {
             Some(seq) => row::current(connection, seq),
             None => Ok(None),
         })

@@ -61,6 +61,17 @@ pub(super) fn version(connection: &Connection, seq: u64, version: u32) -> rusqli
         .optional()
 }
 
+/// The resource whose id has this tail: neither patient nor day are part of what an id is derived from.
+pub(super) fn find_tail(connection: &Connection, kind: &str, id: ResId) -> rusqlite::Result<Option<u64>> {
+    let found = connection
+        .prepare_cached(
+            "SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind WHERE r.tail = ?1 AND r.name IS NULL AND k.name = ?2",
+        )?
+        .query_row(params![id.tail(), kind], |row| row.get::<_, i64>(0))
+        .optional()?;
+    Ok(found.map(|seq| seq as u64))
+}
+
 /// The resource of a logical id. A resource with a client-chosen name answers to that name alone.
 pub(super) fn find(connection: &Connection, kind: &str, id: &str) -> rusqlite::Result<Option<u64>> {
     if let Some(id) = ResId::parse(id) {

@@ -1,0 +1,281 @@
+//! The person's word: what is taken in with and without it, and how fast it counts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::Plan;
+use serde_json::{Value, json};
+
+use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, consent, heart_rate};
+
+const BOTH: &[Action] = &[Action::Collect, Action::Access];
+
+#[track_caller]
+fn check(name: &str, answer: &Answer, status: u16, id: &str) {
+    assert_eq!(answer.status, status, "{name}: {}", answer.text());
+    if status >= 400 {
+        assert_eq!(answer.issues().first().map(String::as_str), Some(id), "{name}: {}", answer.text());
+    }
+}
+
+async fn push(app: &Client, patient: &str, name: &str) -> Answer {
+    app.post("/Observation", &heart_rate(patient, name, 70)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_in_that_no_consent_covers() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let hour = 3_600_000;
+    let now = jiff::Timestamp::now().as_millisecond();
+    let instant = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap().to_string();
+    let plain = |patient: &str| consent(patient, &[(&actor, BOTH, &["heart-rate"])]);
+    let with = |patient: &str, change: &dyn Fn(&mut Value)| {
+        let mut body = plain(patient);
+        change(&mut body);
+        body
+    };
+    type Make<'a> = Box<dyn Fn(&str) -> Vec<Value> + 'a>;
+    let table: Vec<(&str, Make<'_>, u16, &str)> = vec![
+        ("none", Box::new(|_| vec![]), 403, "consent-missing"),
+        ("this", Box::new(|patient| vec![plain(patient)]), 201, ""),
+        (
+            "of another category",
+            Box::new(|patient| vec![consent(patient, &[(&actor, BOTH, &["weight"])])]),
+            403,
+            "consent-denied",
+        ),
+        (
+            "to read only",
+            Box::new(|patient| vec![consent(patient, &[(&actor, &[Action::Access], &["heart-rate"])])]),
+            403,
+            "consent-denied",
+        ),
+        (
+            "for another actor",
+            Box::new(|patient| vec![consent(patient, &[("Organization/other", BOTH, &["heart-rate"])])]),
+            403,
+            "consent-denied",
+        ),
+        (
+            "expired",
+            Box::new(|patient| {
+                vec![with(patient, &|body| body["provision"]["period"] = json!({"end": instant(now - hour)}))]
+            }),
+            403,
+            "consent-missing",
+        ),
+        (
+            "not yet",
+            Box::new(|patient| {
+                vec![with(patient, &|body| body["provision"]["period"] = json!({"start": instant(now + hour)}))]
+            }),
+            403,
+            "consent-missing",
+        ),
+        (
+            "a draft",
+            Box::new(|patient| vec![with(patient, &|body| body["status"] = json!("draft"))]),
+            403,
+            "consent-missing",
+        ),
+        (
+            "rejected",
+            Box::new(|patient| vec![with(patient, &|body| body["status"] = json!("rejected"))]),
+            403,
+            "consent-missing",
+        ),
+        (
+            "for another purpose",
+            Box::new(|patient| {
+                vec![with(patient, &|body| body["provision"]["provision"][0]["purpose"][0]["code"] = json!("HMARKT"))]
+            }),
+            403,
+            "consent-denied",
+        ),
+        (
+            "two that add up",
+            Box::new(|patient| vec![consent(patient, &[(&actor, BOTH, &["weight"])]), plain(patient)]),
+            201,
+            "",
+        ),
+        (
+            "two of which one refuses",
+            Box::new(|patient| {
+                vec![
+                    plain(patient),
+                    with(patient, &|body| {
+                        // Without OPTIN the refusal at the root is the person's own, not only what holds where nothing is said.
+                        drop(body.as_object_mut().unwrap().remove("policyRule"));
+                        body["policy"] = json!([{"uri": "urn:test:policy"}]);
+                        body["provision"]["provision"][0]["code"][0]["coding"][0]["code"] = json!("weight");
+                    }),
+                ]
+            }),
+            403,
+            "consent-denied",
+        ),
+    ];
+    let mut complaints = Vec::new();
+    for (name, make, status, id) in &table {
+        let patient = app.person().await;
+        for body in make(&patient) {
+            let recorded = app.post("/Consent", &body).await;
+            assert_eq!(recorded.status, 201, "{name}: {}", recorded.text());
+        }
+        let answer = push(&app, &patient, &patient).await;
+        let found = if answer.status < 400 { String::new() } else { answer.issues().join(" ") };
+        if (answer.status, found.as_str()) != (*status, *id) {
+            complaints.push(format!("{name}: {} {found}, not {status} {id}", answer.status));
+        }
+        let (kept, _) = app.find(&format!("/Observation?patient={patient}")).await;
+        assert_eq!(kept, Some(u64::from(*status == 201)), "{name}");
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consents_that_cannot_be_evaluated_are_not_recorded() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let patient = app.person().await;
+    let with = |change: fn(&mut Value)| {
+        let mut body = consent(&patient, &[(&actor, BOTH, &["heart-rate"])]);
+        change(&mut body);
+        body
+    };
+    for (name, change, id) in [
+        (
+            "modifier",
+            (|body| body["modifierExtension"] = json!([{"url": "urn:XMARKERX", "valueBoolean": true}]))
+                as fn(&mut Value),
+            "modifier-extension-unknown",
+        ),
+        (
+            "modified provision",
+            |body| body["provision"]["modifierExtension"] = json!([{"url": "urn:XMARKERX", "valueBoolean": true}]),
+            "modifier-extension-unknown",
+        ),
+        ("a contradiction", |body| body["provision"]["type"] = json!("permit"), "consent-invalid"),
+        ("implicit rules", |body| body["implicitRules"] = json!("urn:XMARKERX"), "implicit-rules-unknown"),
+        ("no patient", |body| drop(body.as_object_mut().unwrap().remove("patient")), "cardinality-min"),
+    ] {
+        let answer = app.post("/Consent", &with(change)).await;
+        assert_eq!(answer.status, 422, "{name}: {}", answer.text());
+        assert!(answer.issues().iter().any(|found| found == id), "{name}: {}", answer.text());
+        assert!(!answer.text().contains("XMARKERX"), "{name}: {}", answer.text());
+    }
+    assert!(gateway.store().search(Plan::of("Consent")).await.unwrap().rows.is_empty());
+    check("afterwards", &push(&app, &patient, "1").await, 403, "consent-missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_another_measure_needs_a_consent_of_its_own() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let patient = app.consenting_person().await;
+    let mut hidden = heart_rate(&patient, "1", 70);
+    hidden.as_object_mut().unwrap().remove("category");
+    hidden["component"] = json!([{
+        "code": {"coding": [{"system": "http://loinc.org", "code": "15074-8"}]},
+        "valueQuantity": {"value": 5.5, "unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"}
+    }]);
+    check("hidden", &app.post("/Observation", &hidden).await, 403, "consent-denied");
+    app.consent(&patient, &[(&actor, BOTH, &["glucose"])]).await;
+    check("permitted by another consent", &app.post("/Observation", &hidden).await, 201, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_ends_pushing_and_reading() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let patient = app.person().await;
+    let permission = app.consent(&patient, &[(&actor, BOTH, &["heart-rate"])]).await;
+    let kept = push(&app, &patient, "1").await.id();
+    assert_eq!(app.withdraw(&permission).await.status, 200);
+    check("push", &push(&app, &patient, "2").await, 403, "consent-missing");
+    assert_eq!(app.find(&format!("/Observation?patient={patient}")).await, (Some(0), Vec::new()));
+    check("read", &app.get(&format!("/Observation/{kept}")).await, 404, "not-found");
+    check("version", &app.get(&format!("/Observation/{kept}/_history/1")).await, 404, "not-found");
+    let mut change = heart_rate(&patient, "1", 71);
+    change["id"] = json!(kept);
+    check("update", &app.put(&format!("/Observation/{kept}"), &change).await, 403, "consent-missing");
+    // A new consent, and everything is back.
+    app.consent(&patient, &[(&actor, BOTH, &["heart-rate"])]).await;
+    assert_eq!(app.get(&format!("/Observation/{kept}")).await.status, 200);
+    check("push again", &push(&app, &patient, "2").await, 201, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_client_reads_what_the_person_shares() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let actor = app.actor.clone();
+    let patient = app.person().await;
+    app.consent(&patient, &[(&actor, BOTH, &["heart-rate"])]).await;
+    let kept = push(&app, &patient, "1").await.id();
+    assert_eq!(clinic.get(&format!("/Observation/{kept}")).await.status, 404);
+    let shared = app.consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]).await;
+    assert_eq!(clinic.get(&format!("/Observation/{kept}")).await.status, 200);
+    assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(1));
+    assert_eq!(clinic.get(&format!("/Patient/{patient}")).await.status, 404);
+    assert_eq!(clinic.get(&format!("/Consent/{shared}")).await.status, 404);
+    check("its push", &push(&clinic, &patient, "2").await, 403, "consent-missing");
+    assert_eq!(app.withdraw(&shared).await.status, 200);
+    assert_eq!(clinic.get(&format!("/Observation/{kept}")).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_push_is_acknowledged_after_a_withdrawal() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let patient = app.person().await;
+    let permission = app.consent(&patient, &[(&actor, BOTH, &["heart-rate"])]).await;
+    let withdrawn = Arc::new(AtomicBool::new(false));
+    let (started, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let pushes: Vec<_> = (0..64)
+        .map(|worker| {
+            let (app, patient, withdrawn, started) = (app.clone(), patient.clone(), withdrawn.clone(), started.clone());
+            tokio::spawn(async move {
+                let mut kept = 0;
+                for index in 0.. {
+                    // Whatever begins once the withdrawal is answered must be refused.
+                    let late = withdrawn.load(Ordering::SeqCst);
+                    let answer = push(&app, &patient, &format!("{worker}-{index}")).await;
+                    match answer.status {
+                        201 if !late => {
+                            kept += 1;
+                            let _ = started.send(());
+                        }
+                        403 => return kept,
+                        503 => {}
+                        status => panic!("{status} although withdrawn: {late}: {}", answer.text()),
+                    }
+                }
+                kept
+            })
+        })
+        .collect();
+    for _ in 0..16 {
+        seen.recv().await.unwrap();
+    }
+    assert_eq!(app.withdraw(&permission).await.status, 200);
+    withdrawn.store(true, Ordering::SeqCst);
+    let mut kept = 0;
+    for push in pushes {
+        kept += push.await.unwrap();
+    }
+    // What was acknowledged is kept, and nothing else is.
+    let rows = gateway.store().search(Plan { limit: 100_000, ..Plan::of("Observation") }).await.unwrap().rows;
+    assert_eq!(rows.len(), kept);
+    app.consent(&patient, &[(&actor, BOTH, &["heart-rate"])]).await;
+    let (total, _) = app.find(&format!("/Observation?patient={patient}&_summary=count")).await;
+    assert_eq!(total, Some(kept as u64));
+}
