@@ -66,6 +66,15 @@ pub struct Retry {
     pub stored: Stored,
 }
 
+/// A piece of delivery work: what is foretold of it is forgotten when it is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// A batch of this slot of the feed.
+    Slot(u16),
+    /// The `Retry` with this id.
+    Retry(i64),
+}
+
 /// What became of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settlement {

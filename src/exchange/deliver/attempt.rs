@@ -97,11 +97,11 @@ impl Worker {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
         match &verdict {
             Verdict::Acknowledged => {}
-            Verdict::Retry { reason, .. } => {
-                tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again")
+            Verdict::Retry { reason, .. } | Verdict::Unreached { reason } => {
+                tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again");
             }
             Verdict::Rejected { reason } => {
-                tracing::error!(destination = &*self.name, reason, "delivery rejected; it is a dead letter")
+                tracing::error!(destination = &*self.name, reason, "delivery rejected; it is a dead letter");
             }
         }
         verdict

@@ -47,6 +47,7 @@ struct Worker {
     circuit: Mutex<Circuit>,
     /// Name of this process among those that share the store.
     identity: String,
+    stop: watch::Receiver<bool>,
 }
 
 /// Slots that are worked on at once, and retries as well.
@@ -78,6 +79,7 @@ pub async fn run(
         schedule: destination.schedule,
         circuit: Mutex::new(destination.circuit),
         identity: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
+        stop: stop.clone(),
     });
     let mut changed = worker.gateway.store.feed_changed();
     while !*stop.borrow() {
@@ -116,8 +118,15 @@ impl Worker {
             Admission::Closed => PARALLEL,
             // One item finds out whether the destination is back.
             Admission::Probe => 1,
-            Admission::Open(until_ms) => return Ok(Round::Idle(self.until(until_ms, now_ms))),
+            Admission::Open(until_ms) => return Ok(Round::Idle(until(until_ms, now_ms))),
         };
+        let round = self.work(now_ms, width).await;
+        // Nothing to send was found, so nothing was found out: the probe is for whoever comes next.
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner).hand_back(self.gateway.now_ms());
+        round
+    }
+
+    async fn work(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<Round, store::Error> {
         let probing = width == 1;
         let retried = self.retries(now_ms, width).await?;
         if probing && retried > 0 {
@@ -142,11 +151,11 @@ impl Worker {
             return Ok(Round::Worked);
         }
         let due = store.next_due(&self.name).await?;
-        Ok(Round::Idle(due.map_or(IDLE, |due_ms| self.until(due_ms, self.gateway.now_ms()))))
+        Ok(Round::Idle(due.map_or(IDLE, |due_ms| until(due_ms, self.gateway.now_ms()))))
     }
 
-    fn until(&self, then_ms: i64, now_ms: i64) -> Duration {
-        Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
     }
 
     fn random(&self) -> u64 {
@@ -154,4 +163,8 @@ impl Worker {
         (self.gateway.entropy)(&mut entropy);
         u64::from_le_bytes(entropy)
     }
+}
+
+fn until(then_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
 }

@@ -73,6 +73,13 @@ impl Circuit {
         };
     }
 
+    /// Gives a probe back that was not used, because there was nothing to send: the next caller may have it at once.
+    pub fn hand_back(&mut self, now_ms: i64) {
+        if let State::HalfOpen { pauses, .. } = self.state {
+            self.state = State::Open { until_ms: now_ms, pauses };
+        }
+    }
+
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed { .. })
     }
