@@ -102,7 +102,7 @@ impl Store {
     }
 
     /// Before something is sent: the records that are true should this process not live to settle the task. The next
-    /// one takes them into the trail; settling forgets them. Durable when it returns.
+    /// one takes them into the trail, as does foretelling the task anew; settling forgets them. Durable when it returns.
     pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
         match self {
             Self::Embedded(store) => store.foretell(destination, task, records).await,

@@ -527,7 +527,7 @@ impl Process {
 
     /// Waits for its end; answers the exit code and what it said.
     pub async fn ended(mut self) -> (Option<i32>, String) {
-        let status = tokio::time::timeout(Duration::from_secs(60), self.child.wait()).await.expect("it ends").unwrap();
+        let status = tokio::time::timeout(Duration::from_mins(1), self.child.wait()).await.expect("it ends").unwrap();
         (&mut self.reader).await.unwrap();
         (status.code(), self.said())
     }

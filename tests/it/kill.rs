@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use mhealth_gateway::commands::token;
+use mhealth_gateway::commands::{entropy, token};
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditPlan, Plan, Store};
-use reqwest::Method;
+use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
 use crate::fixture::{APP_SCOPES, Answer, Client, PROGRAM, Platform, Process, Site, consent, eventually, heart_rate};
@@ -34,6 +34,7 @@ impl Chance {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long and with which chance is said to the test, not to the program")]
 fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -103,7 +104,7 @@ impl App {
                     match status {
                         200..=299 => {
                             self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                            return Answer { status, headers: Default::default(), bytes: bytes.to_vec() };
+                            return Answer { status, headers: HeaderMap::default(), bytes: bytes.to_vec() };
                         }
                         401 | 503 => {}
                         _ => panic!("{method} {path}: {status} {}", String::from_utf8_lossy(&bytes)),
@@ -247,7 +248,7 @@ fn shares(patient: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_by_kills() {
-    let seed = from_environment("KILL_SEED").unwrap_or_else(|| fresh_seed());
+    let seed = from_environment("KILL_SEED").unwrap_or_else(fresh_seed);
     let kills = from_environment("KILLS").unwrap_or(200);
     println!("KILL_SEED={seed} KILLS={kills}");
     let platform = Platform::start(&[]).await;
@@ -346,7 +347,9 @@ async fn nothing_acknowledged_is_lost_by_kills() {
 }
 
 fn fresh_seed() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    let mut seed = [0; 8];
+    entropy()(&mut seed);
+    u64::from_le_bytes(seed)
 }
 
 async fn everything_is_kept_once(store: &Store, told: &Told) {
@@ -460,7 +463,7 @@ async fn the_audit_tells_of_everything(store: &Store, trail: &Trail, received: &
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_start_that_is_killed_leaves_nothing_half() {
-    let seed = from_environment("KILL_SEED").unwrap_or_else(|| fresh_seed());
+    let seed = from_environment("KILL_SEED").unwrap_or_else(fresh_seed);
     println!("KILL_SEED={seed}");
     let mut chance = Chance(seed);
     for _ in 0..10 {

@@ -16,6 +16,13 @@ impl Embedded {
     pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
         let destination = destination.to_owned();
         let foretell = move |connection: &Connection| {
+            // Whatever kept the last attempt from being settled, it may have been sent.
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit (at, patient, client, id, payload) SELECT at, patient, client, id, payload
+                     FROM foretold WHERE destination = ?1 AND task = ?2 ORDER BY rowid",
+                )?
+                .execute(params![destination, number(task)])?;
             forget(connection, &destination, task)?;
             records.iter().try_for_each(|record| {
                 connection

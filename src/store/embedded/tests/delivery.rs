@@ -199,12 +199,13 @@ async fn a_settled_retry_forgets_what_was_foretold() {
     let rows = fixture.store.feed(&lease, 10).await.unwrap();
     fixture.store.advance(&lease, rows[0].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
     let [(id, _)] = due(&fixture, 100).await.try_into().unwrap();
+    let before = fixture.audits().await;
     for _ in 0..2 {
         fixture.store.foretell("nhs", Task::Retry(id), vec![audit_record()]).await.unwrap();
     }
-    let before = fixture.audits().await;
+    assert_eq!(fixture.audits().await, before + 1, "the first was never settled, so it may have been sent");
     settle(&fixture, id, SettlementOutcome::Done).await;
-    assert_eq!(fixture.reopen().audits().await, before + 1);
+    assert_eq!(fixture.reopen().audits().await, before + 2, "the second was settled as it was");
 }
 
 #[tokio::test]
