@@ -1,6 +1,7 @@
 //! Destinations and disks that fail in every way that they do: what was acknowledged arrives in the end, once in
 //! effect and in order, and what cannot be kept is not acknowledged.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -48,6 +49,11 @@ async fn is_settled(gateway: &Gateway, platform: &Platform) {
     assert_eq!(account["outOfOrder"], 0, "{account}");
     assert_eq!(account["violationCount"], 0, "{account}");
     assert_eq!(gateway.store().dead_letters(None).await.unwrap(), []);
+    let mut newest: HashMap<String, u64> = HashMap::new();
+    for (name, version) in platform.log() {
+        let before = newest.insert(name.clone(), version).unwrap_or_default();
+        assert!(before <= version, "{name} went back from version {before} to {version}");
+    }
 }
 
 /// One fault for the next writes, two persons, corrections behind their first versions.

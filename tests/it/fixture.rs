@@ -339,6 +339,13 @@ scope = "system/Observation.cu"
         )
     }
 
+    /// Name and version of everything that arrived, in its order, repetitions as well.
+    pub fn log(&self) -> Vec<(String, u64)> {
+        let text = std::fs::read_to_string(self.directory.path().join("received.ndjson")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| (line["resource"].as_str().unwrap().to_owned(), line["version"].as_u64().unwrap())).collect()
+    }
+
     pub async fn account(&self) -> Value {
         let response = self.http.get(format!("{}/account", self.url)).send().await.unwrap();
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()

@@ -25,7 +25,10 @@ impl Worker {
     pub(super) async fn slot(&self, lease: Lease, max: usize) -> Result<usize, store::Error> {
         let store = &self.gateway.store;
         let deadline_ms = self.gateway.now_ms() + LEASE_MS / 2;
-        let rows = store.feed(&lease, max).await?;
+        let mut rows = store.feed(&lease, max).await?;
+        for row in &mut rows {
+            row.items.retain(|stored| self.is_routed(stored));
+        }
         self.foretell(&lease, &rows).await?;
         let mut batch = Batch::default();
         let mut moved = 0;
@@ -54,8 +57,7 @@ impl Worker {
     async fn foretell(&self, lease: &Lease, rows: &[FeedItem]) -> Result<(), store::Error> {
         let mut records = Vec::new();
         for row in rows.iter().filter(|row| !row.parked) {
-            let items: Vec<Stored> = row.items.iter().filter(|stored| self.is_routed(stored)).cloned().collect();
-            let judged = self.judge(items).await?;
+            let judged = self.judge(row.items.clone()).await?;
             records.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
         }
         if records.is_empty() {
@@ -64,9 +66,9 @@ impl Worker {
         self.gateway.store.foretell(&self.name, Task::Slot(lease.slot), records).await
     }
 
-    /// One row: all that one request brought for one patient. Answers whether the destination failed.
+    /// One row: all that is routed here of what one request brought for one patient. Answers whether the destination failed.
     async fn row(&self, row: FeedItem, batch: &mut Batch) -> Result<bool, store::Error> {
-        let items: Vec<Stored> = row.items.into_iter().filter(|stored| self.is_routed(stored)).collect();
+        let items = row.items;
         if items.is_empty() {
             return Ok(false);
         }

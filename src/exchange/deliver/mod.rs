@@ -3,7 +3,8 @@
 //! The feed is never changed: success moves a cursor, once a batch, and only failures become rows. A worker leases
 //! slots of the feed, so that order holds within a patient and a second worker may take over; what it did is written
 //! under the lease's epoch. The decision belongs to the instant before sending: a consent that was withdrawn while
-//! the item waited withholds it.
+//! the item waited withholds it. What is about to leave is foretold in the store, so that a disclosure is on record even
+//! if the process ends before it can say what became of it.
 
 mod attempt;
 mod feed;
