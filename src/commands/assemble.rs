@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{EX_USAGE, Source, environment};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
@@ -62,21 +62,22 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
 
 /// Opens every destination, so that a wrong key or certificate shows at start.
 pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
-    let mut opened = Vec::new();
-    for destination in &config.destinations {
-        let name = &destination.rule.name;
-        let platform = FhirRest::open(name, &destination.fhir, Arc::new(jiff::Timestamp::now))
-            .with_context(|| format!("opening destination {name}"))?;
-        opened.push(Destination {
-            name: Arc::from(name.as_str()),
-            actor: destination.actor.clone(),
-            purpose: destination.purpose.clone(),
-            platform: Arc::new(platform),
-            schedule: destination.retry,
-            circuit: Circuit::new(destination.circuit),
-        });
-    }
+    let opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
     let rules = config.destinations.iter().map(|destination| destination.rule.clone()).collect();
     let table = Table::compile(rules).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
     Ok((opened, Arc::new(table)))
+}
+
+pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<Destination> {
+    let name = &configured.rule.name;
+    let platform = FhirRest::open(name, &configured.fhir, Arc::new(jiff::Timestamp::now))
+        .with_context(|| format!("opening destination {name}"))?;
+    Ok(Destination {
+        name: Arc::from(name.as_str()),
+        actor: configured.actor.clone(),
+        purpose: configured.purpose.clone(),
+        platform: Arc::new(platform),
+        schedule: configured.retry,
+        circuit: Circuit::new(configured.circuit),
+    })
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{EX_USAGE, Source, assemble};
+use crate::config::Config;
 use crate::server::tls;
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
@@ -11,20 +12,8 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let mut mistakes: Vec<String> = Vec::new();
-    if let Some(own) = &config.tls
-        && let Err(error) = tls::server_config(own)
-    {
-        mistakes.push(format!("tls: {:#}", anyhow::Error::from(error)));
-    }
-    if let Err(error) = assemble::destinations(&config) {
-        mistakes.push(format!("{error:#}"));
-    }
-    for mistake in &mistakes {
-        eprintln!("{mistake}");
-    }
-    if !mistakes.is_empty() {
-        return Ok(ExitCode::from(EX_USAGE));
+    if let Some(code) = mistaken(&config) {
+        return Ok(code);
     }
     println!(
         "The configuration is good: {} on {}, {} destination(s).",
@@ -33,4 +22,23 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
         config.destinations.len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the files that the configuration names; mistakes are printed, all of them, and become the exit code.
+pub(super) fn mistaken(config: &Config) -> Option<ExitCode> {
+    let mut mistakes: Vec<String> = Vec::new();
+    if let Some(own) = &config.tls
+        && let Err(error) = tls::server_config(own)
+    {
+        mistakes.push(format!("tls: {:#}", anyhow::Error::from(error)));
+    }
+    for destination in &config.destinations {
+        if let Err(error) = assemble::destination(destination) {
+            mistakes.push(format!("{error:#}"));
+        }
+    }
+    for mistake in &mistakes {
+        eprintln!("{mistake}");
+    }
+    (!mistakes.is_empty()).then(|| ExitCode::from(EX_USAGE))
 }

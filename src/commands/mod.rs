@@ -40,7 +40,7 @@ pub struct Arguments {
 #[derive(Debug, clap::Args)]
 struct Source {
     /// TOML file; without one the defaults and MHEALTH_* variables hold.
-    #[arg(long, env = "MHEALTH_CONFIG")]
+    #[arg(long, env = "MHEALTH_CONFIG", global = true)]
     config: Option<PathBuf>,
 }
 

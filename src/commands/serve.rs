@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -9,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Source, assemble, runtime};
+use super::{Source, assemble, check, runtime};
 use crate::config::Config;
 use crate::exchange::{Gateway, deliver};
 use crate::server::{listen, tls};
@@ -19,11 +20,15 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
+    if let Some(code) = check::mistaken(&config) {
+        return Ok(code);
+    }
     runtime()?.block_on(async {
-        let running = Running::start(&config).await?;
-        eprintln!("serving {} (store in {})", config.base_url, config.data.display());
+        // Listened to from the beginning, so that a signal during start-up ends in good order, too.
         let mut term = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = Running::start(&config).await?;
+        eprintln!("serving {} (store in {})", config.base_url, config.data.display());
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
@@ -34,11 +39,15 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// The listener cuts requests at the drain's end by itself; whoever is not through a moment later is cut, too.
+const GRACE: Duration = Duration::from_millis(500);
+
 /// A gateway that listens and delivers.
 pub struct Running {
     pub gateway: Arc<Gateway>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
+    drain: Duration,
 }
 
 impl Running {
@@ -72,13 +81,18 @@ impl Running {
             let _ = asked.wait_for(|stop| *stop).await;
         };
         tasks.spawn(listen::run(listener, server, gateway.clone(), config.limits.clone(), config.drain, shutdown));
-        Ok(Running { gateway, stop, tasks })
+        Ok(Running { gateway, stop, tasks, drain: config.drain })
     }
 
-    /// Takes nothing new, finishes what is under way, closes the store.
+    /// Takes nothing new, finishes what is under way, closes the store. A delivery that takes longer than the drain is
+    /// cut: it is not settled, so the next start sends it again.
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
-        while self.tasks.join_next().await.is_some() {}
+        let finished = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.drain + GRACE, finished).await.is_err() {
+            tracing::warn!("a delivery was still under way at the deadline");
+            self.tasks.shutdown().await;
+        }
         if let Some(gateway) = Arc::into_inner(self.gateway) {
             gateway.store.close().await;
         }

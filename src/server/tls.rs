@@ -86,17 +86,29 @@ pub fn self_signed(directory: &Path) -> Result<Tls, Error> {
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     let made = rcgen::generate_simple_self_signed(names).map_err(|source| Error::Generate { source })?;
     write_private(&tls.key, made.signing_key.serialize_pem().as_bytes())?;
-    fs::write(&tls.certificate, made.cert.pem())
-        .map_err(|source| Error::File { path: tls.certificate.clone(), source })?;
+    // The certificate comes last and whole: if it is there, so is its key.
+    write(&tls.certificate, made.cert.pem().as_bytes(), 0o644)?;
     Ok(tls)
 }
 
 /// Writes a file that only its owner may read.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write(path, bytes, 0o600)
+}
+
+/// Under its name a file is whole or not there, whenever the process ends.
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
-    let fail = |source| Error::File { path: path.to_owned(), source };
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let written = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    written.and_then(|()| fs::rename(&beside, path)).map_err(|source| Error::File { path: path.to_owned(), source })
 }

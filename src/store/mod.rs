@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 pub use fault::{Error, Health, OpenError};
 pub use id::{PatientKey, ResId};
-pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome};
+pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use unit::{
     Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
@@ -108,6 +108,14 @@ impl Store {
         }
     }
 
+    /// Before something is sent: the records that are true should this process not live to settle the task. The next
+    /// one takes them into the trail, as does foretelling the task anew; settling forgets them. Durable when it returns.
+    pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.foretell(destination, task, records).await,
+        }
+    }
+
     /// A new destination begins at the feed's present end; a known one stays where it is.
     pub async fn ensure_destination(&self, name: &str) -> Result<(), Error> {
         match self {
@@ -182,7 +190,8 @@ impl Store {
         }
     }
 
-    /// Turns dead letters into retries that are due at once; without ids, all. Returns how many: an id counts once.
+    /// Turns dead letters into retries that are due at once, each with the version that is current by now; without ids,
+    /// all. Returns how many: an id counts once.
     pub async fn redrive(&self, destination: &str, ids: Option<Vec<i64>>) -> Result<u64, Error> {
         match self {
             Self::Embedded(store) => store.redrive(destination, ids).await,

@@ -5,6 +5,8 @@
 //! the retry rows of that destination, so that one patient's trouble does not stall a slot, and every later item of
 //! that patient is parked behind it, so that order is kept. What is given up is a dead letter until redriven.
 //!
+//! Before a worker sends it foretells, in audit records, what becomes true if it does not live to settle the matter.
+//!
 //! The store knows no schedule: when to try again, and when to give up, is said by the caller.
 
 use std::sync::Arc;
@@ -64,6 +66,15 @@ pub struct Retry {
     pub not_before_ms: i64,
     pub reason: String,
     pub stored: Stored,
+}
+
+/// A piece of delivery work: what is foretold of it is forgotten when it is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task {
+    /// A batch of this slot of the feed.
+    Slot(u16),
+    /// The `Retry` with this id.
+    Retry(i64),
 }
 
 /// What became of an attempt.

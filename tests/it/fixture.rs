@@ -1,7 +1,8 @@
 //! A gateway on a free port with its own directory, clients that talk to it, and a platform to deliver to.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::{Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mhealth_gateway::commands::{Running, keys, token};
@@ -14,7 +15,9 @@ use mhealth_gateway::policy::consent::draft::{Draft, Permit};
 use mhealth_gateway::server::tls;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 /// Everything that an app may be registered for.
@@ -278,7 +281,8 @@ pub struct Platform {
     pub url: String,
     pub http: reqwest::Client,
     directory: TempDir,
-    stop: Option<oneshot::Sender<()>>,
+    config: platform::Config,
+    running: Option<(oneshot::Sender<()>, tokio::task::JoinHandle<()>)>,
 }
 
 impl Platform {
@@ -306,16 +310,38 @@ impl Platform {
             fault: platform::Fault::default(),
             clock: Arc::new(jiff::Timestamp::now),
         };
+        let http = token::http(Some(&own.certificate)).unwrap();
+        let mut platform = Platform { url, http, directory, config, running: None };
+        platform.run(listener);
+        platform
+    }
+
+    fn run(&mut self, listener: TcpListener) {
         let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(async move {
+        let config = self.config.clone();
+        let task = tokio::spawn(async move {
             platform::run(config, listener, async {
                 let _ = stopped.await;
             })
             .await
             .unwrap();
         });
-        let http = token::http(Some(&own.certificate)).unwrap();
-        Platform { url, http, directory, stop: Some(stop) }
+        self.running = Some((stop, task));
+    }
+
+    /// Goes away: nobody listens any more.
+    pub async fn leave(&mut self) {
+        if let Some((stop, task)) = self.running.take() {
+            drop(stop);
+            task.await.unwrap();
+        }
+    }
+
+    /// Comes back to the same address, and remembers what it acknowledged.
+    pub async fn come_back(&mut self) {
+        let port: u16 = self.url.rsplit(':').next().unwrap().parse().unwrap();
+        let listener = eventually("the port is free", async || TcpListener::bind(("127.0.0.1", port)).await.ok()).await;
+        self.run(listener);
     }
 
     /// The destination's section of a gateway's configuration.
@@ -353,6 +379,13 @@ scope = "system/Observation.cu"
         )
     }
 
+    /// Name and version of everything that arrived, in its order, repetitions as well.
+    pub fn log(&self) -> Vec<(String, u64)> {
+        let text = std::fs::read_to_string(self.directory.path().join("received.ndjson")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| (line["resource"].as_str().unwrap().to_owned(), line["version"].as_u64().unwrap())).collect()
+    }
+
     pub async fn account(&self) -> Value {
         let response = self.http.get(format!("{}/account", self.url)).send().await.unwrap();
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
@@ -384,9 +417,166 @@ scope = "system/Observation.cu"
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        if let Some(stop) = self.stop.take() {
+        if let Some((stop, _)) = self.running.take() {
             let _ = stop.send(());
         }
+    }
+}
+
+/// The program itself, as its users start it.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_mhealth-gateway");
+
+/// Runs the program to its end.
+pub async fn run(arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await.unwrap()
+}
+
+/// A directory with a configuration, a certificate and registered clients, for gateways in processes of their own.
+pub struct Site {
+    pub directory: TempDir,
+    pub port: u16,
+    pub base: String,
+    pub http: reqwest::Client,
+}
+
+impl Site {
+    /// With a configuration besides address and directory.
+    pub async fn new(configuration: &str) -> Site {
+        Site::in_data(None, configuration).await
+    }
+
+    /// With the store on another file system.
+    pub async fn in_data(data: Option<&Path>, configuration: &str) -> Site {
+        let directory = tempfile::tempdir().unwrap();
+        let data = data.map_or_else(|| directory.path().join("data"), Path::to_owned);
+        std::fs::create_dir_all(&data).unwrap();
+        // Free when it was asked for; whoever starts a process on it looks whether it still is.
+        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {data:?}\n{configuration}");
+        std::fs::write(directory.path().join("gateway.toml"), text).unwrap();
+        let certificate = tls::self_signed(&data).unwrap().certificate;
+        let http = token::http(Some(&certificate)).unwrap();
+        Site { directory, port, base: format!("https://localhost:{port}/fhir"), http }
+    }
+
+    pub fn config(&self) -> String {
+        self.directory.path().join("gateway.toml").display().to_string()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &std::collections::BTreeMap::new())
+            .unwrap()
+            .data
+    }
+
+    /// A gateway that listens.
+    pub async fn serve(&self) -> Process {
+        for _ in 0..20 {
+            let mut process = Process::start(Command::new(PROGRAM).args(["serve", "--config", &self.config()]));
+            if process.says("serving").await {
+                return process;
+            }
+        }
+        panic!("the gateway does not start on port {}", self.port);
+    }
+
+    /// Registers a client by the command; it is not signed in.
+    pub async fn register(&self, id: &str, scopes: &str) -> Client {
+        let key = self.directory.path().join(format!("{id}.pem"));
+        let actor = format!("Organization/{id}");
+        let config = self.config();
+        let key_text = key.display().to_string();
+        let added = run(&[
+            "client",
+            "add",
+            id,
+            "--config",
+            &config,
+            "--actor",
+            &actor,
+            "--scope",
+            scopes,
+            "--generate-key",
+            &key_text,
+        ])
+        .await;
+        assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+        Client {
+            http: self.http.clone(),
+            base: self.base.clone(),
+            id: id.to_owned(),
+            actor,
+            key,
+            bearer: String::new(),
+        }
+    }
+}
+
+/// A process of the program that runs until it is told otherwise.
+pub struct Process {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    reader: tokio::task::JoinHandle<()>,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Process {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let heard = said.clone();
+        let reader = tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut heard = heard.lock().unwrap();
+                heard.push_str(&line);
+                heard.push('\n');
+            }
+        });
+        Process { child, said, reader }
+    }
+
+    /// Waits until it says something on standard error; false if it ends without.
+    pub async fn says(&mut self, text: &str) -> bool {
+        eventually(&format!("the process says {text}"), async || {
+            if self.said().contains(text) {
+                return Some(true);
+            }
+            let ended = self.child.try_wait().unwrap().is_some() && self.reader.is_finished();
+            ended.then(|| self.said().contains(text))
+        })
+        .await
+    }
+
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
+    /// SIGTERM.
+    pub async fn terminate(&self) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status().await.unwrap();
+        assert!(sent.success());
+    }
+
+    /// SIGKILL, and gone when it returns.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its end; answers the exit code and what it said.
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let status = tokio::time::timeout(Duration::from_mins(1), self.child.wait()).await.expect("it ends").unwrap();
+        (&mut self.reader).await.unwrap();
+        (status.code(), self.said())
     }
 }
 

@@ -3,6 +3,7 @@
 //! They talk to a gateway as its users do, over TLS, and look into it only to see what is on disk.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test, with its line")]
+#![expect(clippy::unnecessary_debug_formatting, reason = "TOML quotes paths as Debug does")]
 
 mod fixture;
 
@@ -16,8 +17,11 @@ mod clients;
 mod consents;
 mod deploy;
 mod docs;
+mod faults;
 mod health;
 mod idempotency;
+mod kill;
 mod negotiation;
+mod process;
 mod pull;
 mod push;

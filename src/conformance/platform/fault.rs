@@ -1,6 +1,6 @@
 //! Faults on order, applied to writes.
 //!
-//! They come in two kinds, because both happen: the platform did nothing (`down`, `redirect`), or it did its work
+//! They come in two kinds, because both happen: the platform did nothing (`down`, `redirect`, `revoke`), or it did its work
 //! and the answer was lost (`slow`, `hang`, `garbage`, `half`), which is what makes duplicates.
 
 use std::pin::Pin;
@@ -19,6 +19,8 @@ pub enum Mode {
     Down,
     /// 307 to elsewhere, nothing is stored.
     Redirect,
+    /// 401, nothing is stored, and every token that was granted so far is worth nothing.
+    Revoke,
     /// Stored; the answer comes after a while.
     Slow,
     /// Stored; there is never an answer.

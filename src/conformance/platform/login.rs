@@ -101,6 +101,11 @@ impl Login {
         (ours && timely && matches!(claims.jti.len(), 1..=128)).then_some(claims)
     }
 
+    /// Ends every token.
+    pub(super) fn revoke(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).tokens.clear();
+    }
+
     /// Whether an Authorization header carries a token that is alive.
     pub(super) fn admits(&self, authorization: Option<&str>, now: Timestamp) -> bool {
         let Some(token) = authorization.and_then(|text| text.strip_prefix("Bearer ")) else { return false };

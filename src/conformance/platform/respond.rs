@@ -62,6 +62,10 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
     let mode = platform.fault.next();
     match mode {
         Mode::Down => return outcome(503, "transient"),
+        Mode::Revoke => {
+            platform.login.revoke();
+            return outcome(401, "login");
+        }
         Mode::Redirect => {
             let mut redirect = outcome(307, "transient");
             redirect.headers_mut().insert("location", hyper::header::HeaderValue::from_static("https://localhost:9/"));
@@ -79,7 +83,7 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
             half.headers_mut().insert("content-length", 1000.into());
             return half;
         }
-        Mode::Ok | Mode::Down | Mode::Redirect => {}
+        Mode::Ok | Mode::Down | Mode::Redirect | Mode::Revoke => {}
     }
     done
 }

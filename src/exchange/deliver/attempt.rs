@@ -97,7 +97,7 @@ impl Worker {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
         match &verdict {
             Verdict::Acknowledged => {}
-            Verdict::Retry { reason, .. } => {
+            Verdict::Retry { reason, .. } | Verdict::Unreached { reason } => {
                 tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again");
             }
             Verdict::Rejected { reason } => {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{LEASE_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::delivery::{self, Settlement};
-use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, Lease, PatientKey, Stored};
+use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, Lease, PatientKey, Stored, Task};
 
 /// Feed rows in one batch.
 pub(super) const BATCH: usize = 64;
@@ -25,7 +25,11 @@ impl Worker {
     pub(super) async fn slot(&self, lease: Lease, max: usize) -> Result<usize, store::Error> {
         let store = &self.gateway.store;
         let deadline_ms = self.gateway.now_ms() + LEASE_MS / 2;
-        let rows = store.feed(&lease, max).await?;
+        let mut rows = store.feed(&lease, max).await?;
+        for row in &mut rows {
+            row.items.retain(|stored| self.is_routed(stored));
+        }
+        self.foretell(&lease, &rows).await?;
         let mut batch = Batch::default();
         let mut moved = 0;
         for row in rows {
@@ -33,8 +37,8 @@ impl Worker {
             let failed = self.row(row, &mut batch).await?;
             batch.to = Some(pos);
             moved += 1;
-            // A destination in trouble, or a slow one: write down how far we came and look again.
-            if failed || self.gateway.now_ms() > deadline_ms {
+            // A destination in trouble, a slow one, or the end: write down how far we came and look again.
+            if failed || self.gateway.now_ms() > deadline_ms || self.is_stopping() {
                 break;
             }
         }
@@ -48,9 +52,23 @@ impl Worker {
         Ok(moved)
     }
 
-    /// One row: all that one request brought for one patient. Answers whether the destination failed.
+    /// What the batch is about to disclose goes on record first: should the process end between a send and its
+    /// settlement, and the consent with it, the trail still tells where the data may be.
+    async fn foretell(&self, lease: &Lease, rows: &[FeedItem]) -> Result<(), store::Error> {
+        let mut records = Vec::new();
+        for row in rows.iter().filter(|row| !row.parked) {
+            let judged = self.judge(row.items.clone()).await?;
+            records.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.gateway.store.foretell(&self.name, Task::Slot(lease.slot), records).await
+    }
+
+    /// One row: all that is routed here of what one request brought for one patient. Answers whether the destination failed.
     async fn row(&self, row: FeedItem, batch: &mut Batch) -> Result<bool, store::Error> {
-        let items: Vec<Stored> = row.items.into_iter().filter(|stored| self.is_routed(stored)).collect();
+        let items = row.items;
         if items.is_empty() {
             return Ok(false);
         }
@@ -69,10 +87,15 @@ impl Worker {
         }
         let verdict = self.send(&judged.permitted).await;
         let trouble = !verdict.is_alive();
+        let has_left = verdict.has_left();
         let now_ms = self.gateway.now_ms();
         match delivery::settle(verdict, &self.schedule, 1, now_ms, self.random()) {
             Settlement::Done => batch.audit.extend(self.disclosed(&judged.permitted, &[])),
             Settlement::Again { at_ms, reason } => {
+                // Whether it arrived is unknown, and the consent may be gone when its turn comes again.
+                if has_left {
+                    batch.audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                }
                 batch.blocked.extend(row.patient);
                 let permitted = judged.permitted.iter();
                 batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, at_ms, &reason, false)));
@@ -80,8 +103,13 @@ impl Worker {
             Settlement::Dead { reason } => {
                 // What was rejected has left the house all the same.
                 batch.audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                // Of several only one may be to blame: each is tried alone before it is given up.
+                let dead = judged.permitted.len() == 1;
+                if !dead {
+                    batch.blocked.extend(row.patient);
+                }
                 let permitted = judged.permitted.iter();
-                batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, now_ms, &reason, true)));
+                batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, now_ms, &reason, dead)));
             }
         }
         Ok(trouble)

@@ -3,7 +3,8 @@
 //! The feed is never changed: success moves a cursor, once a batch, and only failures become rows. A worker leases
 //! slots of the feed, so that order holds within a patient and a second worker may take over; what it did is written
 //! under the lease's epoch. The decision belongs to the instant before sending: a consent that was withdrawn while
-//! the item waited withholds it.
+//! the item waited withholds it. What is about to leave is foretold in the store, so that a disclosure is on record even
+//! if the process ends before it can say what became of it.
 
 mod attempt;
 mod feed;
@@ -20,7 +21,7 @@ use crate::peers::Platform;
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Schedule};
 use crate::policy::routing::Table;
-use crate::store::{self, Lease};
+use crate::store;
 
 /// One destination with everything that delivering to it needs.
 pub struct Destination {
@@ -47,6 +48,7 @@ struct Worker {
     circuit: Mutex<Circuit>,
     /// Name of this process among those that share the store.
     identity: String,
+    stop: watch::Receiver<bool>,
 }
 
 /// Slots that are worked on at once, and retries as well.
@@ -78,6 +80,7 @@ pub async fn run(
         schedule: destination.schedule,
         circuit: Mutex::new(destination.circuit),
         identity: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
+        stop: stop.clone(),
     });
     let mut changed = worker.gateway.store.feed_changed();
     while !*stop.borrow() {
@@ -111,40 +114,32 @@ impl Worker {
     /// One round: what is due again first, since it is older, then the feed.
     async fn round(self: &Arc<Self>) -> Result<Round, store::Error> {
         let now_ms = self.gateway.now_ms();
-        let store = &self.gateway.store;
-        let mut due = store.retries_due(&self.name, now_ms, PARALLEL).await?;
-        let mut leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, PARALLEL).await?;
-        if due.is_empty() && leases.is_empty() {
-            let next = store.next_due(&self.name).await?;
-            return Ok(Round::Idle(next.map_or(IDLE, |due_ms| Self::until(due_ms, self.gateway.now_ms()))));
-        }
-        // Asked last, because asking gives the one probe out.
         let admission = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).poll(now_ms);
-        let probing = match admission {
-            Admission::Closed => false,
-            Admission::Probe => true,
-            Admission::Open(until_ms) => return Ok(Round::Idle(Self::until(until_ms, now_ms))),
-        };
-        if probing {
+        let width = match admission {
+            Admission::Closed => PARALLEL,
             // One item finds out whether the destination is back.
-            due.truncate(1);
-            leases.truncate(usize::from(due.is_empty()));
-        }
-        let retried = self.retries(due).await?;
-        let moved = self.slots(leases, if probing { 1 } else { feed::BATCH }).await?;
-        if probing {
-            // What consent or routing withheld was never sent and told us nothing.
-            self.circuit.lock().unwrap_or_else(PoisonError::into_inner).return_probe(self.gateway.now_ms());
-        }
-        Ok(if retried + moved > 0 { Round::Worked } else { Round::Idle(IDLE) })
+            Admission::Probe => 1,
+            Admission::Open(until_ms) => return Ok(Round::Idle(until(until_ms, now_ms))),
+        };
+        let round = self.work(now_ms, width).await;
+        // Nothing to send was found, so nothing was found out: the probe is for whoever comes next.
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner).hand_back(self.gateway.now_ms());
+        round
     }
 
-    /// Works slots off side by side; answers how many rows their cursors moved over.
-    async fn slots(self: &Arc<Self>, leases: Vec<Lease>, rows: usize) -> Result<usize, store::Error> {
+    async fn work(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<Round, store::Error> {
+        let probing = width == 1;
+        let retried = self.retries(now_ms, width).await?;
+        if probing && retried > 0 {
+            return Ok(Round::Worked);
+        }
+        let store = &self.gateway.store;
+        let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, width).await?;
         let mut slots = JoinSet::new();
+        let some = !leases.is_empty();
         for lease in leases {
             let worker = self.clone();
-            slots.spawn(async move { worker.slot(lease, rows).await });
+            slots.spawn(async move { worker.slot(lease, if probing { 1 } else { feed::BATCH }).await });
         }
         let mut moved = 0;
         while let Some(slot) = slots.join_next().await {
@@ -153,11 +148,15 @@ impl Worker {
                 Err(error) => tracing::error!(destination = &*self.name, %error, "a delivery task ended early"),
             }
         }
-        Ok(moved)
+        if retried > 0 || (some && moved > 0) {
+            return Ok(Round::Worked);
+        }
+        let due = store.next_due(&self.name).await?;
+        Ok(Round::Idle(due.map_or(IDLE, |due_ms| until(due_ms, self.gateway.now_ms()))))
     }
 
-    fn until(then_ms: i64, now_ms: i64) -> Duration {
-        Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
     }
 
     fn random(&self) -> u64 {
@@ -165,4 +164,8 @@ impl Worker {
         (self.gateway.entropy)(&mut entropy);
         u64::from_le_bytes(entropy)
     }
+}
+
+fn until(then_ms: i64, now_ms: i64) -> Duration {
+    Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
 }

@@ -7,11 +7,12 @@ use tokio::task::JoinSet;
 use super::Worker;
 use crate::fhir::outcome::Id;
 use crate::policy::delivery;
-use crate::store::{self, AuditRecord, Retry, Settlement, SettlementOutcome};
+use crate::store::{self, AuditRecord, Retry, Settlement, SettlementOutcome, Task};
 
 impl Worker {
     /// Tries what is due; answers how many rows were settled.
-    pub(super) async fn retries(self: &Arc<Self>, due: Vec<Retry>) -> Result<usize, store::Error> {
+    pub(super) async fn retries(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<usize, store::Error> {
+        let due = self.gateway.store.retries_due(&self.name, now_ms, width).await?;
         let mut attempts = JoinSet::new();
         for retry in due {
             let worker = self.clone();
@@ -44,7 +45,11 @@ impl Worker {
             return Ok((settled(SettlementOutcome::Done), audit));
         }
         let attempts = retry.attempts + 1;
+        let foretold = self.disclosed(&judged.permitted, &[Id::EntryFailed]);
+        self.gateway.store.foretell(&self.name, Task::Retry(retry.id), foretold).await?;
         let verdict = self.send(&judged.permitted).await;
+        // The first time that an item leaves is told; that it left again says nothing new.
+        let first = attempts == 1 && verdict.has_left();
         let now_ms = self.gateway.now_ms();
         let outcome = match delivery::settle(verdict, &self.schedule, attempts, now_ms, self.random()) {
             delivery::Settlement::Done => {
@@ -52,6 +57,9 @@ impl Worker {
                 SettlementOutcome::Done
             }
             delivery::Settlement::Again { at_ms, reason } => {
+                if first {
+                    audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                }
                 SettlementOutcome::Again { not_before_ms: at_ms, attempts, reason }
             }
             delivery::Settlement::Dead { reason } => {

@@ -146,6 +146,7 @@ mod tests {
             Verdict::Acknowledged => "acknowledged".to_owned(),
             Verdict::Retry { after_ms: None, reason } => format!("retry: {reason}"),
             Verdict::Retry { after_ms: Some(ms), reason } => format!("retry after {ms}: {reason}"),
+            Verdict::Unreached { reason } => format!("unreached: {reason}"),
             Verdict::Rejected { reason } => format!("rejected: {reason}"),
         }
     }

@@ -19,6 +19,7 @@ use std::pin::Pin;
 pub use config::{Auth, Config};
 pub use send::OpenError;
 
+use self::send::Failure;
 use super::{Clock, Item, Platform, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
@@ -54,15 +55,19 @@ impl FhirRest {
             Err(reason) => return Verdict::Rejected { reason },
         };
         let mut rejected = None;
+        let mut sent = false;
         for request in &requests {
             match self.exchange(request, &item.request_id).await {
                 Verdict::Acknowledged => {}
                 // The rest waits: what cannot be delivered now would only load a system in trouble.
                 retry @ Verdict::Retry { .. } => return retry,
+                Verdict::Unreached { reason } if sent => return Verdict::Retry { after_ms: None, reason },
+                unreached @ Verdict::Unreached { .. } => return unreached,
                 Verdict::Rejected { reason } => {
                     rejected.get_or_insert(Verdict::Rejected { reason });
                 }
             }
+            sent = true;
         }
         rejected.unwrap_or(Verdict::Acknowledged)
     }
@@ -75,11 +80,14 @@ impl FhirRest {
                 None => None,
                 Some(source) => match source.bearer(&self.sender, renewed).await {
                     Ok(bearer) => Some(bearer),
-                    Err(reason) => return Verdict::Retry { after_ms: None, reason },
+                    // Only a token that was refused shows that the request had been sent.
+                    Err(reason) if renewed => return Verdict::Retry { after_ms: None, reason },
+                    Err(reason) => return Verdict::Unreached { reason },
                 },
             };
             let answer = match self.sender.send(request, request_id, bearer.as_ref()).await {
                 Ok(answer) => answer,
+                Err(failure @ Failure::Connect) => return Verdict::Unreached { reason: failure.to_string() },
                 Err(failure) => return Verdict::Retry { after_ms: None, reason: failure.to_string() },
             };
             if matches!(answer.status, 401 | 403) && self.token.is_some() && !renewed {

@@ -121,6 +121,7 @@ fn shown(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Acknowledged => "acknowledged".to_owned(),
         Verdict::Retry { after_ms, reason } => format!("retry {after_ms:?}: {reason}"),
+        Verdict::Unreached { reason } => format!("unreached: {reason}"),
         Verdict::Rejected { reason } => format!("rejected: {reason}"),
     }
 }
@@ -178,7 +179,7 @@ async fn nobody_listens() {
     drop(listener);
     let peer = FhirRest::open("north", &config(&address), clock()).unwrap();
     let verdict = peer.deliver(&item(&["o-1"])).await;
-    assert_eq!(shown(&verdict), "retry None: no connection to the destination");
+    assert_eq!(shown(&verdict), "unreached: no connection to the destination");
 }
 
 #[tokio::test]
@@ -290,9 +291,9 @@ async fn refused_token_is_renewed_once() {
 async fn without_token_nothing_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
-        (say("400 Bad", r#"{"error":"invalid_client"}"#), "retry None: no access token: HTTP 400 invalid_client"),
-        (say("200 OK", "<html>"), "retry None: no access token: the token endpoint's answer cannot be read"),
-        (raw(""), "retry None: no access token: the destination's answer was broken or incomplete"),
+        (say("400 Bad", r#"{"error":"invalid_client"}"#), "unreached: no access token: HTTP 400 invalid_client"),
+        (say("200 OK", "<html>"), "unreached: no access token: the token endpoint's answer cannot be read"),
+        (raw(""), "unreached: no access token: the destination's answer was broken or incomplete"),
     ];
     for (step, expected) in cases {
         let script = play(vec![step]).await;

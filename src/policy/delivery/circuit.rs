@@ -73,8 +73,8 @@ impl Circuit {
         };
     }
 
-    /// Gives back a probe that found nothing to send. Once a result was recorded there is none to give back.
-    pub fn return_probe(&mut self, now_ms: i64) {
+    /// Gives a probe back that was not used, because there was nothing to send: the next caller may have it at once.
+    pub fn hand_back(&mut self, now_ms: i64) {
         if let State::HalfOpen { pauses, .. } = self.state {
             self.state = State::Open { until_ms: now_ms, pauses };
         }

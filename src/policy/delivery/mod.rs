@@ -21,6 +21,10 @@ pub enum Verdict {
         after_ms: Option<i64>,
         reason: String,
     },
+    /// Not now, and nothing was sent: no connection, no access token.
+    Unreached {
+        reason: String,
+    },
     /// Never: sending the same again would be refused again.
     Rejected {
         reason: String,
@@ -30,7 +34,12 @@ pub enum Verdict {
 impl Verdict {
     /// Whether the peer is alive. A rejection proves that it is; only silence and trouble open a circuit.
     pub fn is_alive(&self) -> bool {
-        !matches!(self, Verdict::Retry { .. })
+        !matches!(self, Verdict::Retry { .. } | Verdict::Unreached { .. })
+    }
+
+    /// Whether the data left the house, whatever became of it there.
+    pub fn has_left(&self) -> bool {
+        !matches!(self, Verdict::Unreached { .. })
     }
 }
 
@@ -89,10 +98,22 @@ pub fn settle(verdict: Verdict, schedule: &Schedule, attempts: u32, now_ms: i64,
     match verdict {
         Verdict::Acknowledged => Settlement::Done,
         Verdict::Rejected { reason } => Settlement::Dead { reason },
-        Verdict::Retry { after_ms, reason } => match schedule.next(attempts, now_ms, random, after_ms) {
-            Next::At(at_ms) => Settlement::Again { at_ms, reason },
-            Next::Dead => Settlement::Dead { reason: format!("given up after {attempts} attempts: {reason}") },
-        },
+        Verdict::Retry { after_ms, reason } => again(schedule, attempts, now_ms, random, after_ms, reason),
+        Verdict::Unreached { reason } => again(schedule, attempts, now_ms, random, None, reason),
+    }
+}
+
+fn again(
+    schedule: &Schedule,
+    attempts: u32,
+    now_ms: i64,
+    random: u64,
+    after_ms: Option<i64>,
+    reason: String,
+) -> Settlement {
+    match schedule.next(attempts, now_ms, random, after_ms) {
+        Next::At(at_ms) => Settlement::Again { at_ms, reason },
+        Next::Dead => Settlement::Dead { reason: format!("given up after {attempts} attempts: {reason}") },
     }
 }
 

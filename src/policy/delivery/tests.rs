@@ -1,4 +1,4 @@
-//! Schedule and circuit in time that the tests make up.
+//! Delivery in virtual time: schedules, circuits, and whole worlds of failing destinations.
 
 use proptest::prelude::*;
 
@@ -201,14 +201,32 @@ proptest! {
 }
 
 #[test]
-fn a_probe_that_found_nothing_to_send_is_given_back() {
-    let mut circuit = Circuit::new(Limits { failures: 1, base_ms: 10, cap_ms: 10, probe_ms: 100_000 });
-    circuit.record(false, 0, 0);
-    assert_eq!(circuit.poll(50), Admission::Probe);
-    assert_eq!(circuit.poll(51), Admission::Open(100_050));
-    circuit.return_probe(52);
-    assert_eq!(circuit.poll(53), Admission::Probe);
-    circuit.record(true, 54, 0);
-    circuit.return_probe(55);
-    assert!(circuit.is_closed());
+fn a_probe_that_is_handed_back_is_there_for_the_next() {
+    let mut circuit = Circuit::new(LIMITS);
+    for _ in 0..LIMITS.failures {
+        circuit.record(false, 0, 0);
+    }
+    circuit.hand_back(1);
+    assert!(matches!(circuit.poll(1), Admission::Open(_)), "an open circuit stays open");
+    let Admission::Open(until_ms) = circuit.poll(1) else { panic!("open") };
+    assert_eq!(circuit.poll(until_ms), Admission::Probe);
+    assert!(matches!(circuit.poll(until_ms), Admission::Open(_)), "one probe at a time");
+    circuit.hand_back(until_ms);
+    assert_eq!(circuit.poll(until_ms), Admission::Probe);
+    circuit.record(true, until_ms, 0);
+    circuit.hand_back(until_ms);
+    assert_eq!(circuit.poll(until_ms), Admission::Closed);
+}
+
+#[test]
+fn what_never_left_is_tried_again_and_proves_no_life() {
+    let unreached = Verdict::Unreached { reason: "no connection".into() };
+    assert!(!unreached.is_alive() && !unreached.has_left());
+    assert!(retry(None).has_left() && Verdict::Acknowledged.has_left());
+    assert_eq!(
+        settle(unreached.clone(), &SCHEDULE, 1, 7, 0),
+        Settlement::Again { at_ms: 7, reason: "no connection".into() }
+    );
+    let last = settle(unreached, &SCHEDULE, 8, 7, 0);
+    assert!(matches!(last, Settlement::Dead { reason } if reason.starts_with("given up after 8")));
 }

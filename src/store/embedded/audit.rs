@@ -4,12 +4,45 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::Embedded;
 use crate::store::fault::Error;
+use crate::store::outbox::Task;
 use crate::store::plan::AuditPlan;
 use crate::store::unit::AuditRecord;
 
 impl Embedded {
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
         self.writer.call(records.len().max(1), move |ledger| Ok(store(&ledger.connection, &records)?)).await
+    }
+
+    pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
+        let destination = destination.to_owned();
+        let foretell = move |connection: &Connection| {
+            // Whatever kept the last attempt from being settled, it may have been sent.
+            connection
+                .prepare_cached(
+                    "INSERT INTO audit (at, patient, client, id, payload) SELECT at, patient, client, id, payload
+                     FROM foretold WHERE destination = ?1 AND task = ?2 ORDER BY rowid",
+                )?
+                .execute(params![destination, number(task)])?;
+            forget(connection, &destination, task)?;
+            records.iter().try_for_each(|record| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO foretold (destination, task, at, patient, client, id, payload)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                    )?
+                    .execute(params![
+                        destination,
+                        number(task),
+                        record.at_ms,
+                        record.patient.map(|patient| patient.0),
+                        record.client,
+                        record.id.0,
+                        record.payload
+                    ])
+                    .map(drop)
+            })
+        };
+        self.writer.call(1, move |ledger| Ok(foretell(&ledger.connection)?)).await
     }
 
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
@@ -30,6 +63,31 @@ pub(super) fn store(connection: &Connection, records: &[AuditRecord]) -> rusqlit
             ])?;
     }
     Ok(())
+}
+
+/// What was foretold of a task came true or did not, and was recorded as it was.
+pub(super) fn forget(connection: &Connection, destination: &str, task: Task) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM foretold WHERE destination = ?1 AND task = ?2")?
+        .execute(params![destination, number(task)])
+        .map(drop)
+}
+
+/// Makes records of what an earlier process foretold and did not live to tell. The condition keeps SQLite from
+/// rewriting a table that is empty anyway.
+pub(super) fn inherit(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "INSERT INTO audit (at, patient, client, id, payload)
+         SELECT at, patient, client, id, payload FROM foretold ORDER BY rowid;
+         DELETE FROM foretold WHERE true;",
+    )
+}
+
+fn number(task: Task) -> i64 {
+    match task {
+        Task::Slot(slot) => -1 - i64::from(slot),
+        Task::Retry(id) => id,
+    }
 }
 
 fn search(connection: &Connection, plan: &AuditPlan) -> rusqlite::Result<Vec<(u64, Vec<u8>)>> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Embedded, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
-use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease};
+use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
 use crate::store::unit::AuditRecord;
 
 /// Sequence number and version of one item.
@@ -95,6 +95,11 @@ fn ensure(connection: &Connection, name: &str) -> rusqlite::Result<()> {
             .execute(params![name, slot, i64::MIN])?;
     }
     Ok(())
+}
+
+/// Whoever holds the lock of the directory is alone, so the leases of earlier processes bind nobody.
+pub(super) fn release(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("UPDATE cursor SET until = ?1 WHERE until > ?1", [i64::MIN]).map(drop)
 }
 
 /// One worker's wish for slots.
@@ -190,6 +195,7 @@ fn advance(
     for failure in failures {
         retry::enter(connection, &lease.destination, failure)?;
     }
+    audit::forget(connection, &lease.destination, Task::Slot(lease.slot))?;
     audit::store(connection, records)?;
     Ok(Fenced::Held)
 }

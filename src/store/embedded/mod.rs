@@ -81,6 +81,15 @@ impl Embedded {
         prepare_writer(&connection)?;
         empty_log(&connection, lock.is_some())?;
         schema::migrate(&mut connection)?;
+        if lock.is_some() {
+            match take_over(&mut connection) {
+                // A full disk must not keep us from serving reads.
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
+                    tracing::warn!("store: no room to take over what an earlier process left");
+                }
+                taken => taken?,
+            }
+        }
         let readers = (0..READERS).map(|_| open_reader(&file)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { writer: Writer::start(connection)?, pool: Pool::new(readers), _lock: lock })
     }
@@ -148,6 +157,15 @@ fn empty_log(connection: &Connection, serving: bool) -> Result<(), OpenError> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// What an earlier process left when it was ended: leases that nobody holds any more, and sends that it could not
+/// settle, which count as disclosures.
+fn take_over(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    feed::release(&transaction)?;
+    audit::inherit(&transaction)?;
+    transaction.commit()
 }
 
 /// Sets a pragma, then asks what it is.

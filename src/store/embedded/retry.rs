@@ -1,7 +1,8 @@
 //! What could not be delivered: retry rows, one lane a patient, and dead letters.
 //!
 //! Only the head of a lane is ever due; when it leaves, the next becomes head. So order within a patient is kept, and
-//! finding what is due costs nothing however long the lanes are. A redriven dead letter goes to the end of its lane.
+//! finding what is due costs nothing however long the lanes are. A redriven dead letter goes to the end of its lane, and
+//! as its resource stands now.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{Embedded, audit, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
-use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome};
+use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
 use crate::store::unit::AuditRecord;
 
 impl Embedded {
@@ -29,6 +30,7 @@ impl Embedded {
         let weight = (settled.len() + records.len()).max(1);
         let settle = move |connection: &Connection| {
             for settlement in &settled {
+                audit::forget(connection, &destination, Task::Retry(settlement.id))?;
                 settle_one(connection, &destination, settlement)?;
             }
             audit::store(connection, &records)
@@ -247,8 +249,12 @@ fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) ->
             .query_row(params![destination, id], item)
             .optional()?;
         if let Some(item) = buried {
+            // Later versions may have arrived there since, and an older one must not come after them.
+            let version = connection
+                .prepare_cached("SELECT version FROM resource WHERE seq = ?1")?
+                .query_row([item.seq], |row| row.get(0))?;
             // The operator wants it now.
-            queue(connection, destination, &Item { attempts: 0, ..item }, i64::MIN)?;
+            queue(connection, destination, &Item { attempts: 0, version, ..item }, i64::MIN)?;
             redriven += 1;
         }
     }

@@ -12,8 +12,10 @@ use crate::store::fault::OpenError;
 /// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `dict_id` is the
 /// compression dictionary of the payload, 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
-/// answer about one row cannot hit another.
-const MIGRATIONS: &[&str] = &["
+/// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
+/// id, of a slot of the feed under `-1 - slot`.
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE code (
     id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, code TEXT NOT NULL, system TEXT NOT NULL,
@@ -83,7 +85,15 @@ CREATE TABLE jti (
 CREATE INDEX jti_expires ON jti (expires);
 CREATE TABLE client (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+CREATE TABLE foretold (
+    destination TEXT NOT NULL, task INTEGER NOT NULL, at INTEGER NOT NULL, patient BLOB, client TEXT NOT NULL,
+    id BLOB NOT NULL, payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX foretold_task ON foretold (destination, task);
+",
+];
 
 /// Brings the file to the newest schema this program knows.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {

@@ -1,7 +1,7 @@
 //! Feed, leases and retries: nothing is lost, and no worker writes after its lease.
 
 use super::*;
-use crate::store::{Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome};
+use crate::store::{Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome, Task};
 
 const TTL_MS: i64 = 1000;
 
@@ -171,4 +171,57 @@ async fn dead_letters_are_redriven_once() {
     assert_eq!(fixture.store.redrive("nhs", None).await.unwrap(), 1);
     let retry = fixture.store.retries_due("nhs", 0, 10).await.unwrap().remove(0);
     assert_eq!((retry.attempts, retry.stored.payload), (0, b"a".to_vec()));
+}
+
+/// What an earlier process was at when it ended.
+#[tokio::test]
+async fn a_restart_takes_over_leases_and_sends_under_way() {
+    let fixture = with_feed(&["a"]).await;
+    fixture.put(observation(patient(2), "b", "b")).await;
+    let held = leases(&fixture, "w", 0).await;
+    for lease in &held {
+        fixture.store.foretell("nhs", Task::Slot(lease.slot), vec![audit_record()]).await.unwrap();
+    }
+    let before = fixture.audits().await;
+    fixture.store.advance(&held[0], 1, Vec::new(), vec![audit_record()]).await.unwrap();
+    assert_eq!(fixture.audits().await, before + 1, "what is settled is told as it was");
+
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.audits().await, before + held.len(), "what was under way is told as it may be");
+    let again = leases(&fixture, "other", 0).await;
+    assert_eq!(again.len(), held.len() - 1, "nobody waits for a process that is gone");
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.audits().await, before + held.len(), "once");
+}
+
+#[tokio::test]
+async fn a_settled_retry_forgets_what_was_foretold() {
+    let fixture = with_feed(&["a"]).await;
+    let lease = one_lease(&fixture, "w", 0).await;
+    let rows = fixture.store.feed(&lease, 10).await.unwrap();
+    fixture.store.advance(&lease, rows[0].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
+    let [(id, _)] = due(&fixture, 100).await.try_into().unwrap();
+    let before = fixture.audits().await;
+    for _ in 0..2 {
+        fixture.store.foretell("nhs", Task::Retry(id), vec![audit_record()]).await.unwrap();
+    }
+    assert_eq!(fixture.audits().await, before + 1, "the first was never settled, so it may have been sent");
+    settle(&fixture, id, SettlementOutcome::Done).await;
+    assert_eq!(fixture.reopen().audits().await, before + 2, "the second was settled as it was");
+}
+
+#[tokio::test]
+async fn a_redriven_letter_carries_the_current_version() {
+    let fixture = Fixture::new();
+    fixture.store.ensure_destination("nhs").await.unwrap();
+    let first = observation(patient(1), "a", "one");
+    fixture.put(first.clone()).await;
+    let lease = one_lease(&fixture, "w", 0).await;
+    let rows = fixture.store.feed(&lease, 10).await.unwrap();
+    let dead = Failure { dead: true, ..failed(&rows[0], "refused") };
+    fixture.store.advance(&lease, rows[0].pos, vec![dead], Vec::new()).await.unwrap();
+    fixture.put(update(first, 1, "two")).await;
+    assert_eq!(fixture.store.redrive("nhs", None).await.unwrap(), 1);
+    let due = due(&fixture, 0).await;
+    assert_eq!(due.iter().map(|(_, payload)| payload.as_str()).collect::<Vec<_>>(), ["two"]);
 }

@@ -1,0 +1,342 @@
+//! The program as a process: its exit codes, its signals, its lock, and the commands that work beside a server.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Output;
+use std::sync::Arc;
+
+use mhealth_gateway::commands::token;
+use mhealth_gateway::policy::consent::Action;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::json;
+use tokio::process::Command;
+
+use crate::fixture::{APP_SCOPES, PROGRAM, Platform, Process, Site, eventually, heart_rate, run};
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn every_mistake_is_told_before_a_port_is_bound() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("bad.toml");
+    let data = directory.path().join("data");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // The port is taken: a program that tried to bind would say so.
+    let taken = listener.local_addr().unwrap();
+    let text = format!(
+        "listen = \"{taken}\"\ndata = {data:?}\nlisen = 1\n[limits]\nbody_bytes = 0\n[[destination]]\nname = \"x\"\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    for command in ["check", "serve"] {
+        let output = run(&[command, "--config", &file]).await;
+        assert_eq!(output.status.code(), Some(64), "{command}: {}", stderr(&output));
+        for mistake in ["lisen:", "limits.body_bytes:", "destination[0].fhir:"] {
+            assert!(stderr(&output).contains(mistake), "{command} does not tell {mistake}: {}", stderr(&output));
+        }
+        assert!(!stderr(&output).contains("listening"), "{}", stderr(&output));
+    }
+    assert!(!data.exists(), "nothing was made");
+    for command in ["check", "serve"] {
+        let output = run(&[command, "--config", "/nowhere/gateway.toml"]).await;
+        assert_eq!(output.status.code(), Some(64));
+        assert!(stderr(&output).contains("/nowhere/gateway.toml"));
+    }
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_mistakes_of_the_configuration() {
+    let destination = |name: &str| {
+        format!(
+            "[[destination]]\nname = \"{name}\"\nactor = \"Organization/{name}\"\n[destination.fhir]\n\
+             url = \"https://localhost:1/fhir\"\nca = \"/nowhere/{name}.pem\"\n"
+        )
+    };
+    let tls = "[tls]\ncertificate = \"/nowhere/cert.pem\"\nkey = \"/nowhere/key.pem\"\n";
+    let site = Site::new(&format!("{tls}{}{}", destination("one"), destination("two"))).await;
+    for command in ["check", "serve"] {
+        let output = run(&[command, "--config", &site.config()]).await;
+        assert_eq!(output.status.code(), Some(64), "{command}: {}", stderr(&output));
+        for file in ["/nowhere/cert.pem", "/nowhere/one.pem", "/nowhere/two.pem"] {
+            assert!(stderr(&output).contains(file), "{command} does not tell {file}: {}", stderr(&output));
+        }
+    }
+}
+
+#[tokio::test]
+async fn beyond_loopback_a_certificate_is_needed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.arg("serve").env("MHEALTH_LISTEN", "0.0.0.0:0").env("MHEALTH_DATA", directory.path());
+    let (code, said) = Process::start(&mut command).ended().await;
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("beyond loopback") && said.contains("[tls]"), "{said}");
+}
+
+#[tokio::test]
+async fn a_good_configuration_is_called_good() {
+    let site = Site::new("").await;
+    let output = run(&["check", "--config", &site.config()]).await;
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+    assert!(stdout(&output).contains(&site.base));
+}
+
+#[tokio::test]
+async fn one_directory_serves_once() {
+    let site = Site::new("").await;
+    let mut serving = site.serve().await;
+    let mut command = Command::new(PROGRAM);
+    command.arg("serve").env("MHEALTH_LISTEN", "127.0.0.1:0").env("MHEALTH_DATA", site.data());
+    let (code, said) = Process::start(&mut command).ended().await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("another process serves from"), "{said}");
+    let live = site.http.get(site.base.replace("/fhir", "/health/live")).send().await.unwrap();
+    assert_eq!(live.status(), 200, "the first one is not disturbed");
+    serving.terminate().await;
+    assert!(serving.says("draining").await);
+    assert_eq!(serving.ended().await.0, Some(0));
+    site.serve().await.kill().await;
+}
+
+/// A connection on which a request can be sent byte by byte.
+fn dripping(site: &Site) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(site.data().join("tls-certificate.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    rustls::StreamOwned::new(session, TcpStream::connect(("127.0.0.1", site.port)).unwrap())
+}
+
+/// A request whose last bytes are still to come when the process is told to end.
+async fn half_sent(site: &Site) -> (rustls::StreamOwned<rustls::ClientConnection, TcpStream>, String) {
+    let mut app = site.register("app", APP_SCOPES).await;
+    app.sign_in().await;
+    let patient = app.consenting_person().await;
+    let body = heart_rate(&patient, "drip", 60).to_string();
+    let (first, rest) = body.split_at(body.len() / 2);
+    let mut stream = dripping(site);
+    write!(
+        stream,
+        "POST /fhir/Observation HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/fhir+json\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        app.bearer,
+        body.len()
+    )
+    .unwrap();
+    stream.flush().unwrap();
+    // The server asks for the body, so the request is under way.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 Continue"));
+    write!(stream, "{first}").unwrap();
+    stream.flush().unwrap();
+    (stream, rest.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_waits_for_what_is_under_way() {
+    let site = Site::new("drain_seconds = 30\n").await;
+    let mut serving = site.serve().await;
+    let (mut stream, rest) = half_sent(&site).await;
+    serving.terminate().await;
+    assert!(serving.says("draining").await);
+    eventually("new connections are refused", async || TcpStream::connect(("127.0.0.1", site.port)).err()).await;
+    let mut bytes = rest.bytes();
+    let last = bytes.next_back().unwrap();
+    for byte in bytes {
+        stream.write_all(&[byte]).unwrap();
+    }
+    stream.flush().unwrap();
+    stream.write_all(&[last]).unwrap();
+    stream.flush().unwrap();
+    let mut answer = String::new();
+    // The server may close without a word of TLS once it has answered.
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
+    let (code, said) = serving.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("still under way"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_does_not_wait_for_ever() {
+    let site = Site::new("drain_seconds = 1\n").await;
+    let serving = site.serve().await;
+    let (mut stream, _rest) = half_sent(&site).await;
+    serving.terminate().await;
+    let (code, said) = serving.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("still under way"), "{said}");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    assert!(!answer.contains("201 Created"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_does_not_wait_for_a_destination_that_hangs() {
+    let platform = Platform::start(&[]).await;
+    let destination = platform.destination("").replace("timeout_ms = 1000", "timeout_ms = 600000");
+    let site = Site::new(&format!("drain_seconds = 1\n{destination}")).await;
+    let serving = site.serve().await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    app.sign_in().await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    platform.fault("hang", Some(1)).await;
+    let sent = app.post("/Observation", &heart_rate(&patient, "hanging", 60)).await;
+    assert_eq!(sent.status, 201);
+    platform.until("the platform hangs over it", |account| account["received"] == 1).await;
+    serving.terminate().await;
+    let (code, said) = serving.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+
+    // What was cut counts as not delivered, and comes again.
+    let _again = site.serve().await;
+    platform.until("it is sent again", |account| account["duplicates"] == 1).await;
+}
+
+#[tokio::test]
+async fn clients_come_and_go_beside_a_server() {
+    let site = Site::new("").await;
+    let _serving = site.serve().await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    app.sign_in().await;
+    let patient = app.person().await;
+    let config = site.config();
+    let listed = run(&["client", "list", "--config", &config]).await;
+    assert!(stdout(&listed).starts_with("app\tapp\tOrganization/app\t"), "{}", stdout(&listed));
+
+    let removed = run(&["client", "remove", "app", "--config", &config]).await;
+    assert_eq!(removed.status.code(), Some(0), "{}", stderr(&removed));
+    eventually("its token is refused", async || {
+        (app.get(&format!("/Patient/{patient}")).await.status == 401).then_some(())
+    })
+    .await;
+    let url = site.base.replace("/fhir", "/auth/token");
+    let pem = std::fs::read(&app.key).unwrap();
+    let asked = token::Asked { url: &url, client: "app", kid: "key-1", pem: &pem, scope: None };
+    let refused = token::fetch(&site.http, &asked).await.unwrap_err().to_string();
+    assert!(refused.contains("401") && refused.contains("invalid_client"), "{refused}");
+    let unknown = run(&["client", "remove", "app", "--config", &config]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(stderr(&unknown).contains("there is no client app"));
+    let wrong = run(&[
+        "client",
+        "add",
+        "x",
+        "--config",
+        &config,
+        "--actor",
+        "nobody",
+        "--scope",
+        "everything",
+        "--generate-key",
+        &site.directory.path().join("x.pem").display().to_string(),
+    ])
+    .await;
+    assert_eq!(wrong.status.code(), Some(64), "{}", stderr(&wrong));
+}
+
+#[tokio::test]
+async fn a_token_is_printed_and_works() {
+    let site = Site::new("").await;
+    let _serving = site.serve().await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    let key = app.key.display().to_string();
+    let url = site.base.replace("/fhir", "/auth/token");
+    let certificate = site.data().join("tls-certificate.pem").display().to_string();
+    let asked = ["token", "--client", "app", "--key", &key, "--url", &url, "--cacert", &certificate];
+    let output = run(&asked).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    app.bearer = stdout(&output).trim().to_owned();
+    app.person().await;
+    let beyond = run(&[&asked[..], &["--scope", "system/Practitioner.d"]].concat()).await;
+    assert_eq!((beyond.status.code(), stdout(&beyond).as_str()), (Some(1), ""));
+    assert!(stderr(&beyond).contains("invalid_scope"), "{}", stderr(&beyond));
+}
+
+#[tokio::test]
+async fn validate_says_it_by_its_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = write("good.json", heart_rate("p", "i", 60).to_string());
+    let mut wrong = heart_rate("p", "i", 60);
+    wrong["status"] = json!("finished");
+    let bad = write("bad.json", wrong.to_string());
+    let broken = write("broken.json", "{\"resourceType\":".to_owned());
+    assert_eq!(run(&["validate", &good]).await.status.code(), Some(0));
+    let output = run(&["validate", &good, &bad]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("Observation.status"), "{}", stdout(&output));
+    assert_eq!(run(&["validate", &broken]).await.status.code(), Some(1));
+    let output = run(&["validate", "--json", &bad]).await;
+    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &outcome["resourceType"]), (Some(1), &json!("OperationOutcome")));
+    let absent = run(&["validate", "/nowhere/resource.json"]).await;
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(stderr(&absent).contains("/nowhere/resource.json"));
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_sent_again_beside_a_server() {
+    // The destination refuses one code, until it is another destination that does not.
+    let strict = Platform::start(&["8867-4"]).await;
+    let site = Site::new(&strict.destination("")).await;
+    let serving = site.serve().await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    app.sign_in().await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    let observation = app.post("/Observation", &heart_rate(&patient, "refused", 60)).await.id();
+    let config = site.config();
+    let line = eventually("a dead letter is listed", async || {
+        let listed = run(&["dead-letters", "list", "--config", &config]).await;
+        stdout(&listed).lines().next().map(str::to_owned)
+    })
+    .await;
+    assert!(line.contains(&format!("Observation/{observation} version 1")) && line.contains("HTTP 422"), "{line}");
+    serving.terminate().await;
+    assert_eq!(serving.ended().await.0, Some(0));
+
+    let lenient = Platform::start(&[]).await;
+    let text = std::fs::read_to_string(&config).unwrap();
+    let before = text.split("[[destination]]").next().unwrap();
+    std::fs::write(&config, format!("{before}{}", lenient.destination(""))).unwrap();
+    let _serving = site.serve().await;
+    let id = line.split('\t').next().unwrap();
+    let redriven = run(&["dead-letters", "redrive", "platform", id, "--config", &config]).await;
+    assert_eq!(redriven.status.code(), Some(0), "{}", stderr(&redriven));
+    assert!(stdout(&redriven).starts_with("1 dead letter"), "{}", stdout(&redriven));
+    let name = format!("Observation/{observation}");
+    lenient.until("it arrives", |account| account["versions"][&name] == json!([1])).await;
+    let empty = run(&["dead-letters", "list", "--config", &config]).await;
+    assert_eq!(stdout(&empty), "");
+    let none = run(&["dead-letters", "redrive", "platform", id, "--config", &config]).await;
+    assert!(stdout(&none).starts_with("0 dead letter"), "{}", stdout(&none));
+}
+
+#[tokio::test]
+async fn the_demonstration_keeps_its_promises() {
+    let directory = tempfile::tempdir().unwrap();
+    let stage = directory.path().join("demo").display().to_string();
+    let output = run(&["demo", "--once", "--port", "0", "--directory", &stage]).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains(" 0 broken"), "{}", stdout(&output));
+}
