@@ -58,19 +58,18 @@ fn prepared(options: &Options, config: &Config) -> anyhow::Result<(Client, Url)>
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .tls_certs_merge(trusted);
-    let url = match &options.url {
-        Some(url) => url.clone(),
-        None => {
-            let mut url = Url::parse(&config.base_url)?;
-            url.set_path("/health/ready");
-            let here = reachable(config.listen);
-            if let Some(name) = url.domain() {
-                builder = builder.resolve(name, here);
-            }
-            // The public address may have a port that a proxy or a container maps to ours.
-            url.set_port(Some(here.port())).ok().context("the base address takes no port")?;
-            url
+    let url = if let Some(url) = &options.url {
+        url.clone()
+    } else {
+        let mut url = Url::parse(&config.base_url)?;
+        url.set_path("/health/ready");
+        let here = reachable(config.listen);
+        if let Some(name) = url.domain() {
+            builder = builder.resolve(name, here);
         }
+        // The public address may have a port that a proxy or a container maps to ours.
+        url.set_port(Some(here.port())).ok().context("the base address takes no port")?;
+        url
     };
     Ok((builder.build()?, url))
 }
