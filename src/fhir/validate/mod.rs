@@ -20,6 +20,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use compile::Compiler;
 use profile::Profile;
+pub use scope::Entries;
 use walk::Run;
 
 use super::definitions::{Registry, Strength};
@@ -45,7 +46,7 @@ pub struct Options<'a> {
     /// What expressions begin with, e.g. `Bundle.entry[2].resource`; empty for the resource's type.
     pub location: &'a str,
     /// The Bundle around the resource, in which references are resolved.
-    pub bundle: Option<Element<'a>>,
+    pub bundle: Option<&'a Arc<Entries<'a>>>,
 }
 
 /// What a check found.
