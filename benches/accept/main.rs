@@ -82,7 +82,8 @@ impl Stage {
     async fn set(directory: &std::path::Path) -> anyhow::Result<Stage> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
-        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {directory:?}\n");
+        let data = Value::from(directory.to_str().context("a path in UTF-8")?);
+        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {data}\n");
         let config = Config::read(Some(&text), &BTreeMap::new())
             .map_err(|mistakes| anyhow::anyhow!("{} mistake(s) in the configuration", mistakes.len()))?;
         let running = Running::start_on(listener, &config).await?;
