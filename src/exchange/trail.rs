@@ -89,7 +89,11 @@ impl Author {
             return stored.logical_id();
         }
         let Ok(document) = json::parse(stored.payload.as_slice()) else { return String::new() };
-        let root = Element::root(&document);
+        Author::patient_named(Element::root(&document))
+    }
+
+    /// Id of the patient that a resource other than a Patient names.
+    pub fn patient_named(root: Element<'_>) -> String {
         let reference = ["subject", "patient"]
             .iter()
             .find_map(|name| root.get(name))

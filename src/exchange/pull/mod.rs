@@ -9,17 +9,19 @@ mod search;
 
 pub use search::Found;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::consents::{self, Subject};
+use super::consents::{self, Page, Subject};
 use super::facts::Facts;
-use super::kinds::{Guard, KindRule};
+use super::kinds::{self, Guard, KindRule};
 use super::trail::Author;
 use super::{Caller, Gateway};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Action, Basis};
-use crate::store::{self, Stored};
+use crate::store::{self, PatientKey, Stored};
 
 /// A resource that the caller may see.
 struct Visible {
@@ -27,6 +29,9 @@ struct Visible {
     document: Arc<Document>,
     basis: Option<Basis>,
 }
+
+/// The consents that one request has looked up: asked of the store after the request came in, once a person.
+type ConsentsSeen = HashMap<PatientKey, Page>;
 
 impl Gateway {
     /// Whether the caller may see a stored resource; `None` where it may not, for whatever reason.
@@ -37,6 +42,7 @@ impl Gateway {
         interaction: Interaction,
         stored: Stored,
         now_ms: i64,
+        seen: &mut ConsentsSeen,
     ) -> Result<Option<Visible>, store::Error> {
         let Ok(document) = json::parse(stored.payload.as_slice()).map(Arc::new) else {
             tracing::error!(kind = rule.name, "a stored resource cannot be read");
@@ -54,9 +60,16 @@ impl Gateway {
             return Ok(Some(Visible { stored, document, basis: None }));
         }
         let Some(patient) = stored.patient else { return Ok(None) };
-        let page = self.consents_now(patient).await?;
+        let page = match seen.entry(patient) {
+            Entry::Occupied(page) => page.into_mut(),
+            Entry::Vacant(place) => place.insert(self.consents_now(patient).await?),
+        };
         let reference = format!("{}/{}", rule.name, stored.logical_id());
-        let id = Author::patient_of(&stored);
+        let id = if rule.subject == kinds::Subject::Itself {
+            stored.logical_id()
+        } else {
+            Author::patient_named(Element::root(&document))
+        };
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let actor = consents::actor(caller);
         let decision =

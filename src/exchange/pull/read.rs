@@ -1,6 +1,6 @@
 //! One resource by its id (R4 §3.1.0.2, §3.1.0.3).
 
-use super::Visible;
+use super::{ConsentsSeen, Visible};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::Id;
@@ -29,7 +29,8 @@ impl Gateway {
         let author = Author::of(self, caller);
         let visible = match found {
             Some(stored) if !stored.deleted => {
-                self.visible(caller, rule, Interaction::Read, stored, self.now_ms()).await?
+                self.visible(caller, rule, Interaction::Read, stored, self.now_ms(), &mut ConsentsSeen::default())
+                    .await?
             }
             _ => None,
         };

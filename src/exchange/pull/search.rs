@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::ConsentsSeen;
 use super::page::Continuation;
 use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
@@ -36,7 +37,7 @@ pub struct Entry {
     pub payload: Vec<u8>,
 }
 
-/// Rows that one round asks of the store.
+/// Most rows that one round asks of the store.
 const ROUND: usize = 500;
 
 impl Gateway {
@@ -98,10 +99,17 @@ impl Gateway {
         let first = from.is_none();
         let whole = counting || (first && query.total == Total::Accurate);
         let mut next: Option<Key> = None;
+        let mut consents = ConsentsSeen::default();
+        if !whole {
+            // Mostly every row is a hit; one more says whether there is another page.
+            walk.plan.limit = ROUND.min(limit + 1);
+        }
         'rounds: while let Some(rows) = walk.round(self).await? {
             for stored in rows {
                 let key = walk.key_of(&stored);
-                let Some((stored, basis)) = self.hit(caller, rule, &query, stored).await? else { continue };
+                let Some((stored, basis)) = self.hit(caller, rule, &query, stored, &mut consents).await? else {
+                    continue;
+                };
                 matched += 1;
                 if counting {
                     continue;
@@ -144,9 +152,11 @@ impl Gateway {
         rule: &KindRule,
         query: &Query,
         stored: Stored,
+        consents: &mut ConsentsSeen,
     ) -> Result<Option<(Stored, Option<Basis>)>, Refusal> {
         let updated_ms = stored.updated_ms;
-        let Some(visible) = self.visible(caller, rule, Interaction::Search, stored, self.now_ms()).await? else {
+        let Some(visible) = self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await?
+        else {
             return Ok(None);
         };
         Ok(query.matches(Element::root(&visible.document), updated_ms).then_some((visible.stored, visible.basis)))
@@ -320,6 +330,7 @@ impl Walk {
         self.as_of_seq = self.as_of_seq.or(Some(page.high_seq));
         self.plan.as_of_seq = self.as_of_seq;
         self.plan.after = page.next;
+        self.plan.limit = ROUND.min(self.plan.limit * 4);
         self.done = page.next.is_none();
         self.budget = self.budget.checked_sub(page.rows.len()).ok_or_else(too_costly)?;
         Ok(Some(page.rows))

@@ -9,7 +9,7 @@ use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, Kind};
-use crate::fhir::validate::Options;
+use crate::fhir::validate::{Entries, Options};
 
 /// What kind of Bundle it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +115,8 @@ impl Gateway {
         asked: &[Result<Asked, Refusal>],
         mode: Mode,
     ) -> Vec<Result<Prepared, Refusal>> {
+        // One index for all entries, or a Bundle would cost the square of its length.
+        let around = Arc::new(Entries::new(Element::root(document)));
         let is_patient = |asked: &Result<Asked, Refusal>| matches!(asked, Ok(Asked::Push { kind, .. }) if kinds::kind(kind).is_some_and(|rule| rule.subject == Subject::Itself));
         let mut prepared: Vec<Option<Result<Prepared, Refusal>>> = (0..entries.len()).map(|_| None).collect();
         let mut rewrites: Vec<(String, String)> = Vec::new();
@@ -124,9 +126,16 @@ impl Gateway {
                 let one = match asked {
                     Ok(Asked::Read(_)) => continue,
                     Err(refusal) => Err(refusal.clone()),
-                    Ok(Asked::Push { kind, intent }) => {
-                        self.prepare_entry(caller, document, entries[index], index, kind, intent.clone(), known.clone())
-                    }
+                    Ok(Asked::Push { kind, intent }) => self.prepare_entry(
+                        caller,
+                        document,
+                        &around,
+                        entries[index],
+                        index,
+                        kind,
+                        intent.clone(),
+                        known.clone(),
+                    ),
                 };
                 // Entries of a batch are independent and may not refer to each other (R4 §3.1.0.11.1).
                 if mode == Mode::Transaction
@@ -151,6 +160,7 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         document: &Arc<Document>,
+        around: &Arc<Entries<'_>>,
         entry: Element<'_>,
         index: usize,
         kind: &str,
@@ -167,7 +177,7 @@ impl Gateway {
         if let Intent::Update { id, .. } = &intent {
             prepare::same_id(resource, id, &location)?;
         }
-        let options = Options { location: &location, bundle: Some(Element::root(document)), ..Options::default() };
+        let options = Options { location: &location, bundle: Some(around), ..Options::default() };
         let validated = self.validator.validate(document.clone(), resource.node(), &options)?;
         prepare::finish(self, caller, validated, rule, intent, location, rewrites)
     }

@@ -22,6 +22,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use compile::Compiler;
 use profile::Profile;
 use run::Run;
+pub use scope::Entries;
 
 use super::definitions::{Registry, Strength};
 use super::outcome::{Issue, has_errors};
@@ -46,7 +47,7 @@ pub struct Options<'a> {
     /// What expressions begin with, e.g. `Bundle.entry[2].resource`; empty for the resource's type.
     pub location: &'a str,
     /// The Bundle around the resource, in which references are resolved.
-    pub bundle: Option<Element<'a>>,
+    pub bundle: Option<&'a Arc<Entries<'a>>>,
 }
 
 /// What a check found.

@@ -33,8 +33,8 @@ pub struct Run<'v, 'd> {
 }
 
 impl<'v, 'd> Run<'v, 'd> {
-    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<Element<'d>>) -> Self {
-        let bundles: Vec<Arc<Entries<'d>>> = bundle.map(|each| Arc::new(Entries::new(each))).into_iter().collect();
+    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<&Arc<Entries<'d>>>) -> Self {
+        let bundles: Vec<Arc<Entries<'d>>> = bundle.into_iter().cloned().collect();
         let bundle = bundles.len().checked_sub(1);
         let scope = Scope { resource: root, container: root, contained: None, bundle };
         let location = if location.is_empty() { root.resource_type().unwrap_or_default() } else { location };

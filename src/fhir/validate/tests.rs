@@ -398,7 +398,8 @@ fn an_entry_is_checked_where_it_stands() {
     let document = json::parse(BUNDLE.replace("\"female\"", "\"x\"")).unwrap();
     let bundle = Element::root(&document);
     let patient = bundle.get("entry").unwrap().get("resource").unwrap();
-    let options = Options { location: "Bundle.entry[0].resource", bundle: Some(bundle), ..Options::default() };
+    let around = Arc::new(Entries::new(bundle));
+    let options = Options { location: "Bundle.entry[0].resource", bundle: Some(&around), ..Options::default() };
     let report = VALIDATOR.check(patient, &options);
     assert_eq!(report.issues[0].expression, "Bundle.entry[0].resource.gender");
 }
