@@ -382,6 +382,21 @@ fn mistakes_of_a_mapping_are_named_with_their_place() {
     assert_eq!(mapping::compile("{").expect_err("no JSON").len(), 1);
 }
 
+/// The page lists every schema with its versions and every code.
+#[test]
+fn the_documentation_names_everything_that_is_mapped() {
+    let page = include_str!("../../../docs/devices.md");
+    for schema in &MAPPING.schemas {
+        for name in &schema.names {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+        let readings = schema.readings.iter().chain(&schema.components);
+        for loinc in readings.flat_map(|reading| &reading.loinc) {
+            assert!(page.contains(loinc), "{loinc}");
+        }
+    }
+}
+
 proptest::proptest! {
     /// Whatever stands in the places that are read, the answer is an Observation that parses or an error.
     #[test]
