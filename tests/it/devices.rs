@@ -60,6 +60,10 @@ async fn records_are_kept_once_and_each_stands_alone() {
     local["body"]["effective_time_frame"]["date_time"] = json!("2026-01-15T08:30:00");
     let mut mood = heart_rate("e", 73);
     mood["body"]["mood"] = json!("calm");
+    let mut tomorrow = heart_rate("g", 72);
+    tomorrow["body"]["effective_time_frame"] = json!({"time_interval": {
+        "start_date_time": "2999-01-01T00:00:00Z", "duration": {"value": 1, "unit": "h"}
+    }});
     let body = json!({"data_points": [
         heart_rate("a", 71),
         point("pace/1.0", "b", &json!({"pace": {"value": 5, "unit": "min/km"}})),
@@ -68,6 +72,7 @@ async fn records_are_kept_once_and_each_stands_alone() {
         mood,
         heart_rate("f", 9000),
         7,
+        tomorrow,
     ]});
     let answer = push(&app, &patient, &body).await;
     assert_eq!(
@@ -80,6 +85,7 @@ async fn records_are_kept_once_and_each_stands_alone() {
             "201 device-field",
             "422 measure-implausible",
             "422 device-record",
+            "422 measure-future",
         ]
     );
     let bundle = answer.json();
