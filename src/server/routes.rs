@@ -19,6 +19,7 @@ pub enum Action {
     VersionRead,
     Update,
     Validate,
+    Device,
 }
 
 /// Who may come in.
@@ -36,7 +37,7 @@ pub enum Door {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub method: &'static str,
-    /// Segments; `{kind}`, `{id}` and `{version}` take one each.
+    /// Segments; `{kind}`, `{id}`, `{version}` and `{format}` take one each.
     pub pattern: &'static str,
     pub action: Action,
     pub door: Door,
@@ -53,6 +54,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
     row("GET", "/fhir/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
+    row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("POST", "/fhir", Action::Bundle, Door::Token),
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
@@ -72,6 +74,7 @@ pub struct Matched<'p> {
     pub kind: &'p str,
     pub id: &'p str,
     pub version: &'p str,
+    pub format: &'p str,
 }
 
 /// What an address and method lead to.
@@ -103,7 +106,7 @@ pub fn find<'p>(method: &str, path: &'p str) -> Lookup<'p> {
 }
 
 fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
-    let mut matched = Matched { action: row.action, door: row.door, kind: "", id: "", version: "" };
+    let mut matched = Matched { action: row.action, door: row.door, kind: "", id: "", version: "", format: "" };
     let mut segments = path.split('/');
     for pattern in row.pattern.split('/') {
         let segment = segments.next()?;
@@ -111,6 +114,7 @@ fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
             "{kind}" if is_kind(segment) => matched.kind = segment,
             "{id}" if !segment.is_empty() && !segment.starts_with(['_', '$']) => matched.id = segment,
             "{version}" if !segment.is_empty() => matched.version = segment,
+            "{format}" if !segment.is_empty() => matched.format = segment,
             fixed if fixed == segment => {}
             _ => return None,
         }
@@ -131,7 +135,8 @@ mod tests {
     fn check(method: &str, path: &str, expected: &str) {
         let shown = match find(method, path) {
             Lookup::Found(found) => {
-                format!("{:?} {} {} {}", found.action, found.kind, found.id, found.version).trim_end().to_owned()
+                let segments = [found.kind, found.id, found.version, found.format].join(" ");
+                format!("{:?} {segments}", found.action).trim_end().to_owned()
             }
             Lookup::Method { allowed } => format!("405 {allowed}"),
             Lookup::Nothing => "404".to_owned(),
@@ -150,6 +155,9 @@ mod tests {
         check("POST", "/fhir/Observation/$validate", "Validate Observation");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
+        check("POST", "/devices/open-mhealth", "Device    open-mhealth");
+        check("GET", "/devices/open-mhealth", "405 POST");
+        check("POST", "/devices", "404");
         check("DELETE", "/fhir/Observation/a", "405 GET, PUT");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");

@@ -16,6 +16,7 @@ mod catalogue;
 mod clients;
 mod consents;
 mod deploy;
+mod devices;
 mod docs;
 mod faults;
 mod health;

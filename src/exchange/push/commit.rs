@@ -11,7 +11,7 @@ use super::{Idempotency, Intent, Kept, Outcome};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
-use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
 use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Stored, Unit, Write, WriteOutcome};
 
@@ -34,7 +34,8 @@ struct Remembered {
     id: String,
     version: u32,
     updated_ms: i64,
-    issues: Vec<(u16, String, String)>,
+    /// Code, expression and text: a place in the catalogue may be another's after an upgrade.
+    issues: Vec<(String, String, String)>,
 }
 
 /// One entry between judgement and outcome.
@@ -362,12 +363,12 @@ fn finish(
     })
 }
 
-fn stored_form(issue: &Issue) -> (u16, String, String) {
-    (issue.id as u16, issue.expression.clone(), issue.text.clone())
+fn stored_form(issue: &Issue) -> (String, String, String) {
+    (issue.id.code().to_owned(), issue.expression.clone(), issue.text.clone())
 }
 
-fn restored((id, expression, text): (u16, String, String)) -> Option<Issue> {
-    let entry = crate::fhir::outcome::CATALOGUE.get(usize::from(id))?;
+fn restored((code, expression, text): (String, String, String)) -> Option<Issue> {
+    let entry = CATALOGUE.iter().find(|entry| entry.code == code)?;
     Some(Issue::new(entry.id, expression, text))
 }
 

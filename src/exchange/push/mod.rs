@@ -2,10 +2,11 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet. Success is answered only when the data is on disk.
 
 mod bundle;
 mod commit;
+mod device;
 mod judge;
 mod prepare;
 

@@ -207,10 +207,14 @@ const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
 fn in_the_future(gateway: &Gateway, element: Element<'_>, location: &str) -> Vec<Issue> {
     let latest = gateway.now_ms() + CLOCK_TOLERANCE_MS;
     let mut issues = Vec::new();
-    for (name, shown) in
-        [("effectiveDateTime", "effective.ofType(dateTime)"), ("effectiveInstant", "effective.ofType(instant)")]
-    {
-        if let Some(time) = element.get(name)
+    // Of a period the start is judged: the total of a day is sent before that day has ended.
+    let period = element.get("effectivePeriod").and_then(|period| period.get("start"));
+    for (time, shown) in [
+        (element.get("effectiveDateTime"), "effective.ofType(dateTime)"),
+        (element.get("effectiveInstant"), "effective.ofType(instant)"),
+        (period, "effective.ofType(Period).start"),
+    ] {
+        if let Some(time) = time
             && let Some(moment) = time.text().and_then(time::Moment::parse)
             && moment.interval_ms().0 > latest
         {

@@ -6,6 +6,7 @@ use crate::exchange::push::{self, Entry, Kept, Outcome};
 use crate::exchange::refusal::status_line;
 use crate::fhir::outcome::operation_outcome;
 use crate::fhir::tree::{Element, time, write};
+use crate::server::negotiate::Format;
 use crate::server::reply::{Body, Reply};
 
 pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
@@ -21,6 +22,11 @@ pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
         .push_bundle(&caller, document, idempotency)
         .await
         .map_err(|refusal| body::placed(refusal, format))?;
+    Ok(response(request, kind, entries, format).await)
+}
+
+/// The Bundle that says what became of each entry.
+pub(super) async fn response(request: &Request<'_>, kind: &str, entries: Vec<Entry>, format: Format) -> Reply {
     let with_resources = body::preferred(request, body::Return::Minimal) == body::Return::Representation;
     let mut out = format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\"");
     let empty = entries.is_empty();
@@ -36,7 +42,7 @@ pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
         out.push(']');
     }
     out.push('}');
-    Ok(Reply::new(200, Body::Resource(out.into_bytes())))
+    Reply::new(200, Body::Resource(out.into_bytes()))
 }
 
 fn entry_kept(base: &str, kept: &Kept, with_resource: bool, out: &mut String) {

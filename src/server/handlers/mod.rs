@@ -3,6 +3,7 @@
 mod body;
 mod bundle;
 mod create;
+mod device;
 mod open;
 mod read;
 mod search;
@@ -62,6 +63,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Read | Action::VersionRead => read::read(request).await,
         Action::Search | Action::SearchForm => search::search(request).await,
         Action::Bundle => bundle::bundle(request).await,
+        Action::Device => device::device(request).await,
         Action::Validate => validate::validate(request),
     };
     outcome.unwrap_or_else(|refusal| problem::reply(&refusal))

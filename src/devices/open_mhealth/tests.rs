@@ -1,0 +1,420 @@
+//! Conversion against Open mHealth's own test data, and field by field.
+//!
+//! The suites lie outside of the package (`MHEALTH_SUITES`); their absence is a failure, not a skip. Valid bodies
+//! that are not taken stand in `known-failures.txt`, invalid ones that are taken in `known-passes.txt`; both may
+//! only shrink.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::fhir::definitions::Registry;
+use crate::fhir::outcome::has_errors;
+use crate::fhir::tree::{Element, json as tree};
+use crate::fhir::validate::{Options, Validator};
+
+static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| Validator::new(Registry::core()));
+
+fn folder() -> PathBuf {
+    let suites = std::env::var_os("MHEALTH_SUITES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/suites"), PathBuf::from);
+    let folder = suites.join("mhealth/openmhealth-schemas/test-data/omh");
+    assert!(folder.is_dir(), "{} is missing: set MHEALTH_SUITES", folder.display());
+    folder
+}
+
+fn point(schema: &str, version: &str, body: &Value) -> Value {
+    let (namespace, name) = schema.split_once(':').unwrap();
+    json!({
+        "header": {
+            "id": "7d6b",
+            "creation_date_time": "2026-01-15T08:31:00Z",
+            "schema_id": {"namespace": namespace, "name": name, "version": version},
+            "acquisition_provenance": {"source_name": "Scale 3", "modality": "sensed"},
+        },
+        "body": body,
+    })
+}
+
+/// `text`, because a `Value` would not keep the digits.
+fn converted(text: &str) -> Record {
+    let mut records = convert(&tree::parse(text).unwrap(), "Patient/1", 10).unwrap();
+    assert_eq!(records.len(), 1);
+    records.remove(0)
+}
+
+fn heart_rate(frame: &Value) -> Value {
+    point(
+        "omh:heart-rate",
+        "2.0",
+        &json!({"heart_rate": {"value": 71, "unit": "beats/min"}, "effective_time_frame": frame}),
+    )
+}
+
+fn at_eight() -> Value {
+    json!({"date_time": "2026-01-15T08:30:00+01:00"})
+}
+
+fn validation(observation: &str) -> Vec<Issue> {
+    let document = tree::parse(observation).unwrap();
+    VALIDATOR.check(Element::root(&document), &Options::default()).issues
+}
+
+/// Issues of a record as `id place`.
+fn refused(point: &Value, expected: &[&str]) {
+    let record = converted(&point.to_string());
+    let found: Vec<String> = record.issues.iter().map(|issue| format!("{} {}", issue.id, issue.expression)).collect();
+    assert_eq!(found, expected, "{point}");
+    assert_eq!(record.observation, None, "{point}");
+}
+
+fn json_files(folder: &Path) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(folder).into_iter().flatten();
+    let mut files: Vec<PathBuf> = listed.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// Each body of the mapped schemas in `shouldPass` or `shouldFail`: its name, and whether it becomes a valid Observation.
+fn suite(expectation: &str) -> Vec<(String, bool, Vec<Issue>)> {
+    let mut cases = Vec::new();
+    let schemas: BTreeSet<&str> =
+        MAPPING.schemas.iter().flat_map(|schema| &schema.names).filter_map(|name| name.strip_prefix("omh:")).collect();
+    for schema in schemas {
+        for version in json_files(&folder().join(schema)) {
+            for file in json_files(&version.join(expectation)) {
+                let number = version.file_name().unwrap().to_str().unwrap();
+                let name = format!("{schema}/{number}/{}", file.file_stem().unwrap().to_str().unwrap());
+                let text = std::fs::read_to_string(&file).unwrap();
+                let Ok(body) = serde_json::from_str::<Value>(&text) else {
+                    cases.push((name, false, Vec::new()));
+                    continue;
+                };
+                let record = converted(&point(&format!("omh:{schema}"), number, &body).to_string());
+                let mut issues = record.issues;
+                issues.extend(record.observation.iter().flat_map(|observation| validation(observation)));
+                cases.push((name, !has_errors(&issues), issues));
+            }
+        }
+    }
+    cases
+}
+
+fn listed(text: &'static str) -> BTreeSet<String> {
+    text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+fn only(found: &BTreeSet<String>, known: &BTreeSet<String>, list: &str) {
+    let new: Vec<_> = found.difference(known).collect();
+    let gone: Vec<_> = known.difference(found).collect();
+    assert!(new.is_empty(), "not in {list}: {new:#?}");
+    assert!(gone.is_empty(), "these must leave {list}: {gone:#?}");
+}
+
+#[test]
+fn valid_bodies_become_valid_observations() {
+    let cases = suite("shouldPass");
+    assert!(cases.len() >= 48, "the suite has shrunk: {}", cases.len());
+    let describe = |(name, _, issues): &(String, bool, Vec<Issue>)| {
+        let texts: Vec<String> = issues.iter().map(|issue| format!("{} {}", issue.id, issue.text)).collect();
+        eprintln!("{name}: {texts:?}");
+        name.clone()
+    };
+    let failed = cases.iter().filter(|(_, taken, _)| !taken).map(describe).collect();
+    only(&failed, &listed(include_str!("known-failures.txt")), "known-failures.txt");
+}
+
+#[test]
+fn invalid_bodies_are_refused() {
+    let cases = suite("shouldFail");
+    assert!(cases.len() >= 45, "the suite has shrunk: {}", cases.len());
+    let taken = cases.iter().filter(|(_, taken, _)| *taken).map(|(name, ..)| name.clone()).collect();
+    only(&taken, &listed(include_str!("known-passes.txt")), "known-passes.txt");
+}
+
+#[test]
+fn a_weight_is_carried_field_by_field() {
+    let body = json!({
+        "body_weight": {"value": 0, "unit": "lb"},
+        "effective_time_frame": at_eight(),
+        "descriptive_statistic": "minimum",
+        "user_notes": "before \"breakfast\"",
+    });
+    let text = point("omh:body-weight", "3.0", &body).to_string().replace("\"value\":0", "\"value\":172.50");
+    let record = converted(&text);
+    assert_eq!((record.source_id.as_deref(), record.issues.as_slice()), (Some("7d6b"), [].as_slice()));
+    let observation = record.observation.unwrap();
+    assert!(observation.contains("\"value\":172.50,\"unit\":\"[lb_av]\""), "{observation}");
+    assert_eq!(validation(&observation), []);
+    let mut observation: Value = serde_json::from_str(&observation).unwrap();
+    observation.as_object_mut().unwrap().remove("valueQuantity");
+    assert_eq!(
+        observation,
+        json!({
+            "resourceType": "Observation",
+            "identifier": [{"system": "https://mhealth-gateway.org/fhir/sid/open-mhealth", "value": "7d6b"}],
+            "status": "final",
+            "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}],
+            "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}], "text": "Body weight"},
+            "subject": {"reference": "Patient/1"},
+            "effectiveDateTime": "2026-01-15T08:30:00+01:00",
+            "note": [{"text": "modality: sensed"}, {"text": "before \"breakfast\""}],
+            "method": {
+                "coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-statistics", "code": "minimum"}],
+                "text": "minimum",
+            },
+            "device": {"display": "Scale 3"},
+        })
+    );
+}
+
+#[test]
+fn units_are_kept_or_converted_exactly() {
+    for (schema, version, field, sent, unit, expected) in [
+        ("omh:body-height", "1.0", "body_height", "1.80", "m", "\"value\":180.00,\"unit\":\"cm\""),
+        ("omh:body-height", "2.0", "body_height", "5.5", "ft", "\"value\":66.0,\"unit\":\"[in_i]\""),
+        ("omh:body-height", "2.0", "body_height", "1801", "mm", "\"value\":180.1,\"unit\":\"cm\""),
+        ("omh:body-weight", "3.0", "body_weight", "1001", "oz", "\"value\":62.5625,\"unit\":\"[lb_av]\""),
+        ("omh:body-temperature", "4.0", "body_temperature", "98.60", "F", "\"value\":98.60,\"unit\":\"[degF]\""),
+        ("omh:blood-glucose", "4.0", "blood_glucose", "5.10", "mmol/L", "\"value\":5.10,\"unit\":\"mmol/L\""),
+    ] {
+        let body = json!({field: {"value": 0, "unit": unit}, "effective_time_frame": at_eight()});
+        let text = point(schema, version, &body).to_string().replace("\"value\":0", &format!("\"value\":{sent}"));
+        let observation = converted(&text).observation.unwrap();
+        assert!(observation.contains(expected), "{observation}");
+        assert_eq!(validation(&observation), []);
+    }
+}
+
+#[test]
+fn the_code_follows_unit_specimen_and_denominator() {
+    let code = |schema: &str, version: &str, body: Value| {
+        let mut body = body;
+        body["effective_time_frame"] = json!({"time_interval": {
+            "start_date_time": "2026-01-14T00:00:00Z", "end_date_time": "2026-01-15T00:00:00Z"
+        }});
+        let record = converted(&point(schema, version, &body).to_string());
+        let observation: Value = serde_json::from_str(&record.observation.unwrap()).unwrap();
+        let codings = observation["code"]["coding"].as_array().unwrap().clone();
+        codings.iter().map(|coding| coding["code"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
+    };
+    let glucose = |unit: &str, specimen: Value| {
+        let body = json!({"blood_glucose": {"value": 5, "unit": unit}, "specimen_source": specimen});
+        code("omh:blood-glucose", "2.0", body)
+    };
+    assert_eq!(glucose("mg/dL", Value::Null), "2339-0");
+    assert_eq!(glucose("mmol/L", Value::Null), "15074-8");
+    assert_eq!(glucose("mmol/L", json!("interstitial fluid")), "105272-9");
+    assert_eq!(glucose("mg/dL", json!("capillary blood")), "41653-7");
+    let steps = |extra: Value| {
+        let mut body = json!({"step_count": {"value": 9000, "unit": "steps"}});
+        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        code("omh:step-count", "3.0", body)
+    };
+    assert_eq!(steps(json!({})), "55423-8");
+    assert_eq!(steps(json!({"descriptive_statistic": "average", "descriptive_statistic_denominator": "d"})), "41950-7");
+    let oxygen = json!({"oxygen_saturation": {"value": 97, "unit": "%"}, "measurement_method": "pulse oximetry"});
+    assert_eq!(code("omh:oxygen-saturation", "2.0", oxygen), "2708-6 59408-5");
+}
+
+#[test]
+fn intervals_are_completed_in_the_offset_that_was_sent() {
+    for (interval, start, end) in [
+        (
+            json!({"start_date_time": "2026-01-15T23:30:00.5-08:00", "duration": {"value": 90, "unit": "min"}}),
+            "2026-01-15T23:30:00.5-08:00",
+            "2026-01-16T01:00:00.5-08:00",
+        ),
+        (
+            json!({"end_date_time": "2026-03-01T00:00:00Z", "duration": {"value": 0.25, "unit": "sec"}}),
+            "2026-02-28T23:59:59.75Z",
+            "2026-03-01T00:00:00Z",
+        ),
+    ] {
+        let record = converted(&heart_rate(&json!({"time_interval": interval})).to_string());
+        let observation = record.observation.unwrap();
+        assert_eq!(validation(&observation), []);
+        let observation: Value = serde_json::from_str(&observation).unwrap();
+        assert_eq!(observation["effectivePeriod"], json!({"start": start, "end": end}));
+    }
+}
+
+#[test]
+fn times_that_nobody_can_place_are_refused() {
+    let place = "body.effective_time_frame.date_time";
+    for (time, id) in [
+        ("2026-01-15T08:30:00", "measure-no-offset"),
+        ("2026-01-15T08:30Z", "measure-no-offset"),
+        ("2026-01-15", "device-record"),
+        ("yesterday", "device-record"),
+    ] {
+        refused(&heart_rate(&json!({"date_time": time})), &[&format!("{id} {place}")]);
+    }
+    let interval = |interval: Value| heart_rate(&json!({"time_interval": interval}));
+    let place = "body.effective_time_frame.time_interval";
+    refused(&interval(json!({"date": "2026-01-15", "part_of_day": "morning"})), &[&format!("device-record {place}")]);
+    refused(
+        &interval(json!({"start_date_time": "2026-01-15T08:30:00Z", "duration": {"value": 1, "unit": "Mo"}})),
+        &[&format!("device-record {place}.duration.unit")],
+    );
+    refused(
+        &interval(json!({"start_date_time": "9999-12-31T08:30:00Z", "duration": {"value": 9, "unit": "wk"}})),
+        &[&format!("device-record {place}.duration")],
+    );
+    refused(&heart_rate(&json!({})), &["device-record body.effective_time_frame"]);
+}
+
+#[test]
+fn what_would_change_the_meaning_is_refused() {
+    let heart_rate = |extra: (&str, Value)| {
+        let mut point = heart_rate(&at_eight());
+        point["body"][extra.0] = extra.1;
+        point
+    };
+    refused(&heart_rate(("descriptive_statistic", json!("variance"))), &["device-record body.descriptive_statistic"]);
+    refused(
+        &heart_rate(("descriptive_statistic_denominator", json!("d"))),
+        &["device-record body.descriptive_statistic_denominator"],
+    );
+    refused(&heart_rate(("heart_rate", json!({"value": 71, "unit": "bpm"}))), &["measure-unit body.heart_rate.unit"]);
+    refused(
+        &heart_rate(("heart_rate", json!({"value": "71", "unit": "beats/min"}))),
+        &["device-record body.heart_rate.value"],
+    );
+    refused(&heart_rate(("heart_rate", json!([{"value": 71}]))), &["device-record body.heart_rate.value"]);
+    let urine = json!({
+        "blood_glucose": {"value": 95, "unit": "mg/dL"}, "effective_time_frame": at_eight(), "specimen_source": "urine"
+    });
+    refused(&point("omh:blood-glucose", "4.0", &urine), &["device-record body"]);
+    refused(
+        &heart_rate(("temporal_relationship_to_sleep", json!("in a dream"))),
+        &["device-record body.temporal_relationship_to_sleep"],
+    );
+}
+
+#[test]
+fn everything_wrong_with_a_record_is_said_at_once() {
+    let mut point = heart_rate(&json!({"date_time": "2026-01-15T08:30:00"}));
+    point["header"]["id"] = json!(" ");
+    point["body"]["heart_rate"]["unit"] = json!("Hz");
+    refused(
+        &point,
+        &[
+            "device-record header.id",
+            "measure-unit body.heart_rate.unit",
+            "measure-no-offset body.effective_time_frame.date_time",
+        ],
+    );
+}
+
+#[test]
+fn unknown_schemas_and_versions_are_refused() {
+    for (schema, version) in
+        [("omh:pace", "1.0"), ("ieee:heart-rate", "2.0"), ("omh:heart-rate", "3.0"), ("omh:heart-rate", "x")]
+    {
+        let known = heart_rate(&at_eight());
+        refused(&point(schema, version, &known["body"]), &["device-schema-unknown header.schema_id"]);
+    }
+}
+
+#[test]
+fn fields_that_are_not_carried_are_reported_without_their_names() {
+    let mut point = heart_rate(&at_eight());
+    point["body"]["mood"] = json!("calm");
+    let record = converted(&point.to_string());
+    let [issue] = record.issues.as_slice() else { panic!("{:?}", record.issues) };
+    assert_eq!((issue.id, issue.expression.as_str()), (Id::DeviceField, "body"));
+    assert!(!issue.text.contains("mood") && issue.position.column > 0);
+    assert!(record.observation.is_some());
+}
+
+#[test]
+fn ieee_headers_and_lists_are_read() {
+    let one = json!({
+        "header": {
+            "uuid": "0b2c", "source_creation_date_time": "2026-01-15T08:31:00Z", "modality": "self-reported",
+            "schema_id": {"namespace": "ieee", "name": "total-sleep-time", "version": "1.0"},
+        },
+        "body": {
+            "total_sleep_time": {"value": 7.5, "unit": "h"},
+            "effective_time_frame": {"time_interval": {
+                "start_date_time": "2026-01-14T23:00:00Z", "end_date_time": "2026-01-15T08:00:00Z"
+            }},
+        },
+    });
+    let series = json!({"header": one["header"], "body": [one["body"]]});
+    let text = json!({"records": [one, 1, series]}).to_string();
+    let records = convert(&tree::parse(text.as_str()).unwrap(), "Patient/1", 3).unwrap();
+    assert_eq!(validation(records[0].observation.as_ref().unwrap()), []);
+    assert!(records[0].observation.as_ref().unwrap().contains("modality: self-reported"));
+    let places: Vec<&str> = records[1..].iter().map(|record| record.issues[0].expression.as_str()).collect();
+    assert_eq!(places, ["records[1]", "records[2]"]);
+    let whole =
+        |text: &str, most: usize| convert(&tree::parse(text).unwrap(), "Patient/1", most).expect_err("no records").id;
+    assert_eq!(whole(&text, 2), Id::BundleTooManyEntries);
+    assert_eq!(whole("{}", 2), Id::DeviceRecord);
+    assert_eq!(whole(r#"{"data_points":[]}"#, 2), Id::DeviceRecord);
+    assert_eq!(whole(r#"{"data_points":{"header":{}}}"#, 2), Id::DeviceRecord);
+}
+
+#[test]
+fn mistakes_of_a_mapping_are_named_with_their_place() {
+    let text = include_str!("../../../profiles/mappings/open-mhealth.json");
+    for (from, to, expected) in [
+        ("\"beats/min\": \"/min\"", "\"beats/min\": \"beats\"", "beats is no UCUM code"),
+        ("\"beats/min\": \"/min\"", "\"beats/min\": \"/h\"", "heart-rate is not measured in /h"),
+        ("\"versions\": [1, 2]", "\"versions\": [2, 1]", "versions needs the first and the last major version"),
+        ("\"versions\": [3, 3]", "\"versions\": [2, 3]", "an earlier entry has the same schema and version"),
+        ("\"text\": \"Heart rate\"", "\"txt\": \"Heart rate\"", "txt is unknown"),
+        ("\"times\": \"12\"", "\"times\": \"twelve\"", "ft needs a UCUM code"),
+        ("\"category\": \"vital-signs\"", "\"category\": \"vital\"", "category is none of"),
+        ("\"interval\": true", "\"interval\": 1", "interval is true or false"),
+        ("\"unit\": \"L/min\"", "\"unit\": 1", "unit needs a text"),
+        ("[\"capillary blood\"]", "[]", "specimen_source needs a list"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        let mistakes = mapping::compile(&text.replacen(from, to, 1)).expect_err(expected);
+        assert!(mistakes.iter().any(|mistake| mistake.contains(expected)), "{expected}: {mistakes:?}");
+    }
+    assert_eq!(mapping::compile("{").expect_err("no JSON").len(), 1);
+}
+
+/// The page lists every schema with its versions and every code.
+#[test]
+fn the_documentation_names_everything_that_is_mapped() {
+    let page = include_str!("../../../docs/devices.md");
+    for schema in &MAPPING.schemas {
+        for name in &schema.names {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+        let readings = schema.readings.iter().chain(&schema.components);
+        for loinc in readings.flat_map(|reading| &reading.loinc) {
+            assert!(page.contains(loinc), "{loinc}");
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Whatever stands in the places that are read, the answer is an Observation that parses or an error.
+    #[test]
+    fn never_panics_and_never_drops_silently(
+        value in "[0-9eE.+-]{1,24}|\"[ -~]{0,8}\"|\\[\\]|\\{\\}|null",
+        unit in "beats/min|bpm|[ -~]{0,8}",
+        time in "2026-01-15T08:30:00(Z|\\+01:00)?|[0-9TZ:.+-]{0,26}",
+    ) {
+        let point = heart_rate(&json!({"date_time": time}));
+        let text = point.to_string()
+            .replace("\"beats/min\"", &Value::String(unit).to_string())
+            .replace("\"value\":71", &format!("\"value\":{value}"));
+        if let Ok(document) = tree::parse(text) {
+            let record = convert(&document, "Patient/1", 1).unwrap().remove(0);
+            match &record.observation {
+                Some(observation) => drop(tree::parse(observation.as_str()).unwrap()),
+                None => assert!(has_errors(&record.issues)),
+            }
+        }
+    }
+}

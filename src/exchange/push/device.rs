@@ -1,0 +1,73 @@
+//! What devices send: each record becomes an Observation and goes the way of every other push.
+//!
+//! Records stand alone, as the entries of a batch do. A record that could not be converted is a refusal among the
+//! others, so that one transaction and one audit tell of the whole request.
+
+use std::sync::Arc;
+
+use super::commit::Atomicity;
+use super::prepare::{self, Prepared};
+use super::{Entry, Idempotency, Intent, Outcome};
+use crate::devices::{self, Format, Record};
+use crate::exchange::{Caller, Gateway, Refusal, is_id};
+use crate::fhir::outcome::{Id, Issue, Position};
+use crate::fhir::tree::{Document, json};
+
+const KIND: &str = "Observation";
+
+impl Gateway {
+    /// `POST /devices/{format}?patient=…`. One entry a record, in the order sent; the error refuses them all.
+    pub async fn push_device(
+        &self,
+        caller: &Caller<'_>,
+        format: Format,
+        document: &Document,
+        patient: &str,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Entry>, Refusal> {
+        let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
+        if !is_id(patient) {
+            return Err(Refusal::one(Id::IdInvalid, "", "The query does not name the person as patient=id."));
+        }
+        let subject = format!("Patient/{patient}");
+        let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
+        let mut prepared: Vec<Result<Prepared, Refusal>> = Vec::with_capacity(records.len());
+        let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());
+        for Record { observation, issues, .. } in records {
+            prepared.push(match observation {
+                Some(observation) => self.prepare_record(caller, observation),
+                None => Err(issues.clone().into()),
+            });
+            lost.push(issues);
+        }
+        let outcomes = self.commit(caller, prepared, Atomicity::EachAlone, idempotency).await?;
+        Ok(outcomes.into_iter().zip(lost).map(|(outcome, lost)| Entry::Pushed(with(outcome, lost))).collect())
+    }
+
+    /// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.
+    fn prepare_record(&self, caller: &Caller<'_>, observation: String) -> Result<Prepared, Refusal> {
+        let document = Arc::new(json::parse(observation)?);
+        prepare::one(self, caller, KIND, &document, Intent::Create { condition: None }).map_err(|mut refusal| {
+            without_positions(&mut refusal.issues);
+            refusal
+        })
+    }
+}
+
+/// An outcome with what was lost on the way to FHIR.
+fn with(outcome: Outcome, lost: Vec<Issue>) -> Outcome {
+    match outcome {
+        Outcome::Kept(mut kept) => {
+            without_positions(&mut kept.warnings);
+            kept.warnings.extend(lost);
+            Outcome::Kept(kept)
+        }
+        refused @ Outcome::Refused(_) => refused,
+    }
+}
+
+fn without_positions(issues: &mut [Issue]) {
+    for issue in issues {
+        issue.position = Position::default();
+    }
+}

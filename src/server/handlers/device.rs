@@ -1,0 +1,32 @@
+//! `POST /devices/{format}`: records of phones and wearables, answered as the batch that they become.
+
+use super::{Request, body, bundle, create};
+use crate::devices::Format;
+use crate::exchange::Refusal;
+use crate::exchange::push::Idempotency;
+use crate::fhir::outcome::Id;
+use crate::server::negotiate;
+use crate::server::reply::Reply;
+
+pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let Some(format) = Format::named(request.matched.format) else {
+        return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
+    };
+    let patient = request.query.iter().find(|(name, _)| name == "patient").map_or("", |(_, value)| value.as_str());
+    let idempotency = create::idempotency(request)?.map(|given| for_person(given, patient));
+    if negotiate::of_body(request.headers)? != negotiate::Format::Json {
+        return Err(Refusal::one(Id::MediaTypeUnsupported, "", "Records of devices are read as JSON."));
+    }
+    let (document, sent) = body::document(request)?;
+    let entries = request.gateway.push_device(&caller, format, &document, patient, idempotency).await?;
+    Ok(bundle::response(request, "batch-response", entries, sent).await)
+}
+
+/// The same body for another person is another request.
+fn for_person(given: Idempotency, patient: &str) -> Idempotency {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&given.hash);
+    hasher.update(patient.as_bytes());
+    Idempotency { hash: *hasher.finalize().as_bytes(), ..given }
+}

@@ -1,0 +1,158 @@
+//! What a device sends becomes FHIR, and is then treated like any other push.
+
+use mhealth_gateway::policy::consent::Action;
+use serde_json::{Value, json};
+
+use crate::fixture::{Answer, Client, Gateway, Platform, issues};
+
+fn point(schema: &str, id: &str, body: &Value) -> Value {
+    let (name, version) = schema.split_once('/').unwrap();
+    json!({
+        "header": {
+            "id": id,
+            "creation_date_time": "2026-01-15T08:31:00Z",
+            "schema_id": {"namespace": "omh", "name": name, "version": version},
+            "acquisition_provenance": {"source_name": "Band 5", "modality": "sensed"},
+        },
+        "body": body,
+    })
+}
+
+fn heart_rate(id: &str, value: u32) -> Value {
+    let body = json!({
+        "heart_rate": {"value": value, "unit": "beats/min"},
+        "effective_time_frame": {"date_time": "2026-01-15T08:30:00+01:00"},
+    });
+    point("heart-rate/2.0", id, &body)
+}
+
+async fn push(app: &Client, patient: &str, body: &Value) -> Answer {
+    app.post(&address(app, patient), body).await
+}
+
+fn address(app: &Client, patient: &str) -> String {
+    format!("{}?patient={patient}", app.base.replace("/fhir", "/devices/open-mhealth"))
+}
+
+/// Status, and ids of the issues, of each entry.
+fn entries(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let bundle = answer.json();
+    assert_eq!(bundle["type"], "batch-response");
+    let listed = bundle["entry"].as_array().unwrap();
+    let shown = |entry: &Value| {
+        let status = entry["response"]["status"].as_str().unwrap();
+        format!("{} {}", &status[..3], issues(&entry["response"]["outcome"]).join(" ")).trim_end().to_owned()
+    };
+    listed.iter().map(shown).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_kept_once_and_each_stands_alone() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let glucose = json!({
+        "blood_glucose": {"value": 95, "unit": "mg/dL"},
+        "effective_time_frame": {"date_time": "2026-01-15T08:30:00Z"},
+    });
+    let mut local = heart_rate("c", 70);
+    local["body"]["effective_time_frame"]["date_time"] = json!("2026-01-15T08:30:00");
+    let mut mood = heart_rate("e", 73);
+    mood["body"]["mood"] = json!("calm");
+    let mut tomorrow = heart_rate("g", 72);
+    tomorrow["body"]["effective_time_frame"] = json!({"time_interval": {
+        "start_date_time": "2999-01-01T00:00:00Z", "duration": {"value": 1, "unit": "h"}
+    }});
+    let body = json!({"data_points": [
+        heart_rate("a", 71),
+        point("pace/1.0", "b", &json!({"pace": {"value": 5, "unit": "min/km"}})),
+        local,
+        point("blood-glucose/4.0", "d", &glucose),
+        mood,
+        heart_rate("f", 9000),
+        7,
+        tomorrow,
+    ]});
+    let answer = push(&app, &patient, &body).await;
+    assert_eq!(
+        entries(&answer),
+        [
+            "201",
+            "422 device-schema-unknown",
+            "422 measure-no-offset",
+            "403 consent-denied",
+            "201 device-field",
+            "422 measure-implausible",
+            "422 device-record",
+            "422 measure-future",
+        ]
+    );
+    let bundle = answer.json();
+    let outcome = |index: usize| bundle["entry"][index]["response"]["outcome"]["issue"][0].clone();
+    assert_eq!(outcome(2)["expression"][0], "data_points[2].body.effective_time_frame.date_time");
+    assert!(outcome(2)["extension"][0]["valueInteger"].is_u64(), "a place in what was sent");
+    assert_eq!(outcome(5)["expression"][0], "Observation.value.ofType(Quantity)");
+    assert!(outcome(5).get("extension").is_none(), "no place in a text that the sender never saw");
+    let again = push(&app, &patient, &json!({"records": [heart_rate("a", 71), heart_rate("a", 72)]})).await;
+    assert_eq!(entries(&again), ["200", "409 duplicate-identifier"]);
+    let found = app.get(&format!("/Observation?patient={patient}&_sort=date")).await.json();
+    assert_eq!(found["total"], 2, "{found}");
+    let kept = app.get(bundle["entry"][0]["fullUrl"].as_str().unwrap()).await.json();
+    assert_eq!(kept["valueQuantity"]["code"], "/min");
+    assert_eq!(kept["device"]["display"], "Band 5");
+    assert_eq!(kept["subject"]["reference"], format!("Patient/{patient}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_sent_is_delivered_like_any_other_push() {
+    let platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination("")).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    assert_eq!(entries(&push(&app, &patient, &heart_rate("a", 71)).await), ["201"]);
+    platform.until("one delivery", |account| account["resources"] == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_cannot_be_read_is_refused_whole() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let refused = |answer: Answer| (answer.status, answer.issues().join(" "));
+    assert_eq!(refused(push(&app, &patient, &json!({})).await), (422, "device-record".to_owned()));
+    assert_eq!(refused(push(&app, "", &heart_rate("a", 71)).await), (400, "id-invalid".to_owned()));
+    assert_eq!(entries(&push(&app, "nobody", &heart_rate("a", 71)).await), ["403 consent-missing"]);
+    let elsewhere = address(&app, &patient).replace("open-mhealth", "smoke-signals");
+    assert_eq!(refused(app.post(&elsewhere, &heart_rate("a", 71)).await), (404, "route-unknown".to_owned()));
+    let xml = app.request(reqwest::Method::POST, &address(&app, &patient)).header("content-type", "text/xml");
+    let xml = Answer::of(xml.body("<a/>").send().await.unwrap()).await;
+    assert_eq!(refused(xml), (415, "media-type-unsupported".to_owned()));
+    let stranger = Client { bearer: "none".to_owned(), ..app.clone() };
+    assert_eq!(refused(push(&stranger, &patient, &heart_rate("a", 71)).await), (401, "token-invalid".to_owned()));
+    let reader = gateway.client("reader", "system/Observation.rs").await;
+    assert_eq!(entries(&push(&reader, &patient, &heart_rate("a", 71)).await), ["403 scope-insufficient"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_stands_for_body_and_person() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let (one, other) = (app.consenting_person().await, app.consenting_person().await);
+    let mut local = heart_rate("b", 72);
+    local["body"]["effective_time_frame"]["date_time"] = json!("2026-01-15T08:30:00");
+    let body = json!({"records": [heart_rate("a", 71), local]}).to_string();
+    let send = async |patient: &str| {
+        let request = app
+            .request(reqwest::Method::POST, &address(&app, patient))
+            .header("content-type", "application/json")
+            .header("idempotency-key", "k1")
+            .body(body.clone());
+        Answer::of(request.send().await.unwrap()).await
+    };
+    let first = send(&one).await;
+    assert_eq!(entries(&first), ["201", "422 measure-no-offset"]);
+    assert_eq!(entries(&send(&one).await), ["201", "422 measure-no-offset"]);
+    assert_eq!(send(&other).await.issues(), ["idempotency-key-reused"]);
+}
