@@ -1,7 +1,7 @@
 //! Who is it: from a signed assertion to a token, and from a token to a principal.
 //!
 //! SMART Backend Services (SMART App Launch 2.2). Replays are remembered in the store, so that neither a restart nor
-//! a second node reopens their window. A client that is suspended loses its tokens within [`STANDING_MS`].
+//! a second node reopens their window. A client that is suspended loses its tokens within `STANDING_MS`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

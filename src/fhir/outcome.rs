@@ -34,7 +34,7 @@ pub struct Entry {
     /// Stable code, `CodeSystem/issue`.
     pub code: &'static str,
     pub severity: Severity,
-    /// `OperationOutcome.issue.code` (http://hl7.org/fhir/issue-type).
+    /// `OperationOutcome.issue.code` (<http://hl7.org/fhir/issue-type>).
     pub kind: &'static str,
     /// What the sender can do about it.
     pub remedy: &'static str,

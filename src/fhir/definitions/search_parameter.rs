@@ -17,7 +17,7 @@ pub enum SearchKind {
 }
 
 impl SearchKind {
-    /// Code of http://hl7.org/fhir/search-param-type.
+    /// Code of <http://hl7.org/fhir/search-param-type>.
     pub fn code(self) -> &'static str {
         match self {
             SearchKind::Number => "number",

@@ -40,7 +40,7 @@ pub enum Outcome {
     SeriousFailure,
 }
 
-/// The part that an object plays (http://terminology.hl7.org/CodeSystem/object-role).
+/// The part that an object plays (<http://terminology.hl7.org/CodeSystem/object-role>).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Role {
     /// 3, a report or document.

@@ -3,7 +3,7 @@
 //! fhirbolt knows which R4 elements repeat and which are numbers, which is all that the conversion needs, but it
 //! was not written for hostile input: it panics on empty arrays, drops attributes and members that it does not
 //! know, lets a stray resource replace its parent's type, trims narrative, and its XML reader is old. It is
-//! therefore boxed in: [`scan`] reads the XML first and hands on a text without declarations, comments and
+//! therefore boxed in: `scan` reads the XML first and hands on a text without declarations, comments and
 //! narrative; narratives travel beside it, byte for byte; elements and attributes are counted before and after,
 //! so that a loss becomes a refusal; and a panic becomes an issue. Decimals keep their digits, though an exponent
 //! may be respelled (`1.0e0` becomes `1.0e+0`). Nothing outside this folder sees a fhirbolt type.
