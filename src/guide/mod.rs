@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn what_is_published_is_valid() {
         let validator = Validator::new(Registry::core());
-        for file in files(None).iter().filter(|file| file.path.ends_with(".json")) {
+        for file in files(None).iter().filter(|file| file.content.starts_with('{')) {
             let document = json::parse(file.content.as_bytes()).unwrap();
             let issues = validator.check(Element::root(&document), &Options::default()).issues;
             assert!(!has_errors(&issues), "{}: {issues:#?}", file.path);

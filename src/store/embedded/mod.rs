@@ -24,7 +24,7 @@ mod writer;
 mod tests;
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,6 +75,9 @@ impl Embedded {
 
     fn connect(dir: &Path, lock: Option<File>) -> Result<Self, OpenError> {
         let file = dir.join(FILE);
+        // Made here and not by SQLite, which would let everybody read it; log and index take over its mode.
+        let private = File::options().create(true).append(true).mode(0o600).open(&file);
+        private.map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let mut connection = Connection::open_with_flags(
             &file,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,

@@ -150,3 +150,15 @@ async fn closing_writes_what_is_queued() {
     let store = Store::open(dir.path()).unwrap();
     assert_eq!(store.clients().await.unwrap().len(), 100);
 }
+
+#[tokio::test]
+async fn nobody_else_may_read_the_files() {
+    let fixture = Fixture::new();
+    fixture.put(observation(patient(1), "a", "1")).await;
+    for entry in std::fs::read_dir(fixture.dir.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.contains("sqlite3") {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{name}");
+        }
+    }
+}
