@@ -4,4 +4,5 @@
 
 mod fixture;
 
+mod pages;
 mod push;
