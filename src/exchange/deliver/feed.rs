@@ -17,7 +17,19 @@ struct Batch {
     audit: Vec<AuditRecord>,
     /// Patients that must wait behind a failure of their own.
     blocked: HashSet<PatientKey>,
+    /// Resources of which the consent withheld a version.
+    withheld: HashSet<u64>,
     to: Option<u64>,
+}
+
+/// How a row came out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Settled,
+    /// The destination is in trouble.
+    Trouble,
+    /// Its turn comes when what is before it is written down.
+    NotYet,
 }
 
 impl Worker {
@@ -34,11 +46,14 @@ impl Worker {
         let mut moved = 0;
         for row in rows {
             let pos = row.pos;
-            let failed = self.row(row, &mut batch).await?;
+            let outcome = self.row(row, &mut batch).await?;
+            if outcome == Outcome::NotYet {
+                break;
+            }
             batch.to = Some(pos);
             moved += 1;
             // A destination in trouble, a slow one, or the end: write down how far we came and look again.
-            if failed || self.gateway.now_ms() > deadline_ms || self.is_stopping() {
+            if outcome == Outcome::Trouble || self.gateway.now_ms() > deadline_ms || self.is_stopping() {
                 break;
             }
         }
@@ -66,11 +81,11 @@ impl Worker {
         self.gateway.store.foretell(&self.name, Task::Slot(lease.slot), records).await
     }
 
-    /// One row: all that is routed here of what one request brought for one patient. Answers whether the destination failed.
-    async fn row(&self, row: FeedItem, batch: &mut Batch) -> Result<bool, store::Error> {
+    /// One row: all that is routed here of what one request brought for one patient.
+    async fn row(&self, row: FeedItem, batch: &mut Batch) -> Result<Outcome, store::Error> {
         let items = row.items;
         if items.is_empty() {
-            return Ok(false);
+            return Ok(Outcome::Settled);
         }
         let now_ms = self.gateway.now_ms();
         if row.parked || row.patient.is_some_and(|patient| batch.blocked.contains(&patient)) {
@@ -78,12 +93,20 @@ impl Worker {
             batch.failures.extend(
                 items.iter().map(|stored| failure(row.pos, stored, 0, now_ms, "waits behind an earlier one", false)),
             );
-            return Ok(false);
+            return Ok(Outcome::Settled);
         }
+        let asked: Vec<u64> = items.iter().map(|stored| stored.seq).collect();
         let judged = self.judge(items).await?;
+        let permitted: HashSet<u64> = judged.permitted.iter().map(|one| one.get().seq).collect();
+        // The consent came back within the batch. Were the process to end now, the batch would begin again and send
+        // the version that was withheld, after the later one.
+        if permitted.iter().any(|seq| batch.withheld.contains(seq)) {
+            return Ok(Outcome::NotYet);
+        }
+        batch.withheld.extend(asked.into_iter().filter(|seq| !permitted.contains(seq)));
         batch.audit.extend(judged.audit);
         if judged.permitted.is_empty() {
-            return Ok(false);
+            return Ok(Outcome::Settled);
         }
         let verdict = self.send(&judged.permitted).await;
         let trouble = !verdict.is_alive();
@@ -112,7 +135,7 @@ impl Worker {
                 batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, now_ms, &reason, dead)));
             }
         }
-        Ok(trouble)
+        Ok(if trouble { Outcome::Trouble } else { Outcome::Settled })
     }
 }
 
