@@ -122,10 +122,12 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     let (reply, encoded) = worked.await.unwrap_or_else(|_| finish(problem::internal(), &headers, ""));
     let status = reply.status;
     let duration_ms = started.elapsed().as_millis() as u64;
+    let client = reply.client.as_deref().unwrap_or("-");
     if status >= 400 {
-        tracing::info!(request_id, %method, status, duration_ms, "refused");
+        let issues = reply.issues.join(" ");
+        tracing::info!(request_id, client, %method, status, issues, duration_ms, "refused");
     } else {
-        tracing::debug!(request_id, %method, status, duration_ms, "served");
+        tracing::debug!(request_id, client, %method, status, duration_ms, "served");
     }
     Ok(response(reply, encoded, &request_id))
 }
@@ -172,7 +174,9 @@ async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shar
         principal: principal.as_ref(),
         request_id,
     };
-    handlers::handle(&request).await
+    let mut reply = handlers::handle(&request).await;
+    reply.client = principal.map(|principal| principal.client);
+    reply
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -203,27 +207,19 @@ struct Encoded {
 }
 
 /// Writes the body in the format and coding that the client takes.
-fn finish(reply: Reply, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
+fn finish(mut reply: Reply, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
     let wanted = negotiate::of_answer(headers, asked_format(Some(query)).as_deref());
-    let (reply, bytes, content_type) = match (&reply.body, wanted) {
+    let body = std::mem::replace(&mut reply.body, Body::Empty);
+    let (reply, bytes, content_type) = match (body, wanted) {
         (Body::Empty, _) => (reply, Vec::new(), None),
-        (Body::Json(bytes), _) => {
-            let bytes = bytes.clone();
-            (reply, bytes, Some("application/json"))
-        }
-        (Body::Resource(bytes), Ok(Format::Json)) => {
-            let bytes = bytes.clone();
-            (reply, bytes, Some(Format::Json.content_type()))
-        }
-        (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(bytes) {
+        (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
+        (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
+        (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(&bytes) {
             Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
             Err(refusal) => plain(problem::reply(&refusal)),
         },
         // A refusal is still worth reading in JSON; a resource is not what the client could read.
-        (Body::Resource(bytes), Err(_)) if reply.status >= 400 => {
-            let bytes = bytes.clone();
-            (reply, bytes, Some(Format::Json.content_type()))
-        }
+        (Body::Resource(bytes), Err(_)) if reply.status >= 400 => (reply, bytes, Some(Format::Json.content_type())),
         (Body::Resource(_), Err(issue)) => plain(problem::issue(issue)),
     };
     let gzip = bytes.len() >= COMPRESSED_FROM && negotiate::takes_gzip(headers);
@@ -237,9 +233,9 @@ fn asked_format(query: Option<&str>) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-fn plain(reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
-    let bytes = match &reply.body {
-        Body::Resource(bytes) | Body::Json(bytes) => bytes.clone(),
+fn plain(mut reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
+    let bytes = match std::mem::replace(&mut reply.body, Body::Empty) {
+        Body::Resource(bytes) | Body::Json(bytes) => bytes,
         Body::Empty => Vec::new(),
     };
     (reply, bytes, Some(Format::Json.content_type()))

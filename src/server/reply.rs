@@ -1,5 +1,7 @@
 //! What a handler gives back: a status, headers and a body, still free of HTTP's machinery.
 
+use std::sync::Arc;
+
 use hyper::header::{HeaderName, HeaderValue};
 
 /// A reply before negotiation: bodies are FHIR JSON until the client asks otherwise.
@@ -8,6 +10,10 @@ pub struct Reply {
     pub status: u16,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Body,
+    /// Ids of the issues in the body, for the log.
+    pub issues: Vec<&'static str>,
+    /// Who asked, for the log.
+    pub client: Option<Arc<str>>,
 }
 
 /// The body of a reply.
@@ -33,7 +39,7 @@ impl std::fmt::Debug for Body {
 
 impl Reply {
     pub fn new(status: u16, body: Body) -> Self {
-        Reply { status, headers: Vec::new(), body }
+        Reply { status, headers: Vec::new(), body, issues: Vec::new(), client: None }
     }
 
     pub fn json(status: u16, value: &serde_json::Value) -> Self {
