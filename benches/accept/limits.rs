@@ -90,13 +90,13 @@ fn decide(person: &str) -> anyhow::Result<f64> {
 }
 
 fn append(directory: &Path, name: &'static str, row: &Row) -> anyhow::Result<Append> {
-    const SECONDS: u64 = 3;
+    let seconds = super::seconds(3);
     let group = vec![b'x'; row.bytes_per_group() as usize];
     let path = directory.join("append");
     let mut file = File::create(&path)?;
     let began = Instant::now();
     let mut syncs = 0_u32;
-    while began.elapsed() < Duration::from_secs(SECONDS) {
+    while began.elapsed() < Duration::from_secs(seconds) {
         file.write_all(&group)?;
         file.sync_data()?;
         syncs += 1;
