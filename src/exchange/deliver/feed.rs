@@ -17,6 +17,8 @@ struct Batch {
     audit: Vec<AuditRecord>,
     /// Patients that must wait behind a failure of their own.
     blocked: HashSet<PatientKey>,
+    /// What is on record as about to be disclosed; nothing else leaves.
+    foretold: HashSet<(u64, u32)>,
     /// Resources of which the consent withheld a version.
     withheld: HashSet<u64>,
     to: Option<u64>,
@@ -41,13 +43,14 @@ impl Worker {
         for row in &mut rows {
             row.items.retain(|stored| self.is_routed(stored));
         }
-        self.foretell(&lease, &rows).await?;
-        let mut batch = Batch::default();
+        let mut batch = Batch { foretold: self.foretell(&lease, &rows).await?, ..Batch::default() };
         let mut moved = 0;
         for row in rows {
             let pos = row.pos;
             let outcome = self.row(row, &mut batch).await?;
             if outcome == Outcome::NotYet {
+                // It is looked at again at once, from a new beginning.
+                moved += 1;
                 break;
             }
             batch.to = Some(pos);
@@ -57,7 +60,7 @@ impl Worker {
                 break;
             }
         }
-        let Some(to) = batch.to else { return Ok(0) };
+        let Some(to) = batch.to else { return Ok(moved) };
         let audit = batch.audit.clone();
         match store.advance(&lease, to, batch.failures, batch.audit).await? {
             Fenced::Held => {}
@@ -69,16 +72,18 @@ impl Worker {
 
     /// What the batch is about to disclose goes on record first: should the process end between a send and its
     /// settlement, and the consent with it, the trail still tells where the data may be.
-    async fn foretell(&self, lease: &Lease, rows: &[FeedItem]) -> Result<(), store::Error> {
+    async fn foretell(&self, lease: &Lease, rows: &[FeedItem]) -> Result<HashSet<(u64, u32)>, store::Error> {
         let mut records = Vec::new();
+        let mut foretold = HashSet::new();
         for row in rows.iter().filter(|row| !row.parked) {
             let judged = self.judge(row.items.clone()).await?;
             records.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+            foretold.extend(judged.permitted.iter().map(|one| (one.get().seq, one.get().version)));
         }
-        if records.is_empty() {
-            return Ok(());
+        if !records.is_empty() {
+            self.gateway.store.foretell(&self.name, Task::Slot(lease.slot), records).await?;
         }
-        self.gateway.store.foretell(&self.name, Task::Slot(lease.slot), records).await
+        Ok(foretold)
     }
 
     /// One row: all that is routed here of what one request brought for one patient.
@@ -99,8 +104,11 @@ impl Worker {
         let judged = self.judge(items).await?;
         let permitted: HashSet<u64> = judged.permitted.iter().map(|one| one.get().seq).collect();
         // The consent came back within the batch. Were the process to end now, the batch would begin again and send
-        // the version that was withheld, after the later one.
-        if permitted.iter().any(|seq| batch.withheld.contains(seq)) {
+        // the version that was withheld, after the later one; and what is not on record must not leave at all.
+        let unforetold = judged.permitted.iter().map(|one| (one.get().seq, one.get().version));
+        if permitted.iter().any(|seq| batch.withheld.contains(seq))
+            || unforetold.into_iter().any(|one| !batch.foretold.contains(&one))
+        {
             return Ok(Outcome::NotYet);
         }
         batch.withheld.extend(asked.into_iter().filter(|seq| !permitted.contains(seq)));
