@@ -191,6 +191,14 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
             mistakes.push(format!("{key}: must be greater than 0"));
         }
     }
+    if exchange.page_entries > exchange.page_entries_max {
+        mistakes.push("exchange.page_entries: must not be greater than exchange.page_entries_max".to_owned());
+    }
+    for (index, one) in destinations.iter().enumerate() {
+        if destinations[..index].iter().any(|earlier| earlier.rule.name == one.rule.name) {
+            mistakes.push(format!("destination[{index}].name: another destination has that name"));
+        }
+    }
     if let Err(conflicts) =
         crate::policy::routing::Table::compile(destinations.iter().map(|one: &Destination| one.rule.clone()).collect())
     {
@@ -248,6 +256,9 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
     };
     let name = required("name", target.name);
     let actor = required("actor", target.actor);
+    if !actor.is_empty() && !is_reference(&actor) {
+        mistakes.push(format!("{place}.actor: a reference such as Organization/platform"));
+    }
     let rule = Rule {
         name,
         kinds: target.kinds.unwrap_or_else(|| vec!["Observation".to_owned()]),
@@ -267,6 +278,15 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
             cap_ms: breaker.cap_ms,
             probe_ms: breaker.probe_ms,
         },
+    })
+}
+
+/// `Type/id`, as a Consent names an actor.
+fn is_reference(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, id)| {
+        kind.starts_with(|first: char| first.is_ascii_uppercase())
+            && kind.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && exchange::is_id(id)
     })
 }
 

@@ -11,7 +11,7 @@ use super::facts::Facts;
 use super::{Caller, Gateway};
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::{Element, json};
-use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Permitted};
+use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Permitted, Reason};
 use crate::store::{self, PatientKey, Stored};
 
 /// What applies to one person, as of an epoch.
@@ -90,8 +90,8 @@ pub(super) struct Subject<'a> {
     pub facts: &'a Facts<'a>,
 }
 
-/// Decides the whole resource and every part of it that stands for another measure; the first denial wins, and
-/// only a permit of everything gives the value back.
+/// Decides everything that a resource claims to be; the first denial wins, and only a permit of each gives the value
+/// back.
 pub(super) fn permit<T>(
     consents: &[Arc<Compiled>],
     action: Action,
@@ -105,12 +105,21 @@ pub(super) fn permit<T>(
     let relative = format!("Patient/{}", subject.patient);
     let absolute = format!("{}/{relative}", subject.base);
     let patients = [relative.as_str(), absolute.as_str()];
-    for foreign in subject.facts.foreign(&patients, subject.reference) {
-        if let Decision::Deny(denial) = consent::decide(consents, &request, &foreign) {
+    // All that it says at once can only refuse: what a sender adds must not widen a permission.
+    let whole = subject.facts.whole(&patients, subject.reference);
+    if let Decision::Deny(denial) = consent::decide(consents, &request, &whole)
+        && matches!(denial.reason, Reason::Denied | Reason::Indeterminate)
+    {
+        return Err(denial);
+    }
+    let mut claims = subject.facts.claims(&patients, subject.reference);
+    let first = claims.next().expect("a resource claims at least to be of its type");
+    for claim in claims {
+        if let Decision::Deny(denial) = consent::decide(consents, &request, &claim) {
             return Err(denial);
         }
     }
-    consent::permit(consents, &request, &subject.facts.whole(&patients, subject.reference), value)
+    consent::permit(consents, &request, &first, value)
 }
 
 /// The actor that a caller is to consents.

@@ -12,17 +12,24 @@ pub const CATEGORY_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/m
 
 const LOINC: &str = "http://loinc.org";
 
+/// A system and a code.
+type Coding<'d> = (&'d str, &'d str);
+
+/// Resources that say who or what measured, not what: contained ones need no permission of their own.
+const SUPPORTING: &[&str] = &["Device", "DeviceMetric", "Organization", "Practitioner", "PractitionerRole"];
+
 /// Facts of one resource.
 #[derive(Clone, Debug)]
 pub struct Facts<'d> {
     pub kind: Arc<str>,
-    /// Codings of `code` and `category`, and the measure category they imply.
-    pub codings: Vec<(&'d str, &'d str)>,
-    /// The first so many of `codings` come from `code`, the rest from `category` and the measure.
+    /// Codings of `code`, then the measure categories that they imply, then codings of `category`. A sender may not
+    /// say itself what a measure's category is, so its codings of that system are left out.
+    pub codings: Vec<Coding<'d>>,
+    /// The first so many of `codings` come from `code`.
     codes: usize,
-    /// Codings of components that belong to another measure than the whole: each must be permitted by itself.
-    pub foreign: Vec<Vec<(&'d str, &'d str)>>,
-    pub labels: Vec<(&'d str, &'d str)>,
+    /// What the resource claims to be, one by one: a consent must permit each.
+    claims: Vec<Claim<'d>>,
+    pub labels: Vec<Coding<'d>>,
     /// When it was measured, half-open, in milliseconds.
     pub date_ms: Option<(i64, i64)>,
     pub authors: Vec<&'d str>,
@@ -30,18 +37,21 @@ pub struct Facts<'d> {
     pub links: Vec<&'d str>,
 }
 
+/// One thing that is measured, with the codings that say so.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Claim<'d> {
+    kind: Arc<str>,
+    codings: Vec<Coding<'d>>,
+}
+
 impl<'d> Facts<'d> {
     pub fn of(kind: Arc<str>, element: Element<'d>) -> Self {
         let mut codings = concept(element.get("code"));
-        let measure = category(&codings);
-        let foreign = element
-            .all("component")
-            .map(|component| concept(component.get("code")))
-            .filter(|codes| category(codes).is_some_and(|category| Some(category) != measure))
-            .map(with_category)
-            .collect();
         let codes = codings.len();
-        codings = with_category(codings);
+        let claims = claims(&kind, element);
+        for claim in claims.iter().filter(|claim| claim.kind == kind) {
+            codings.extend(claim.codings.iter().filter(|(system, _)| *system == CATEGORY_SYSTEM));
+        }
         for category in element.all("category") {
             codings.extend(concept(Some(category)));
         }
@@ -53,40 +63,41 @@ impl<'d> Facts<'d> {
             .collect();
         let mut links = Vec::new();
         references(element, &mut links);
-        Facts { kind, codings, codes, foreign, labels, date_ms: date_ms(element), authors, links }
+        Facts { kind, codings, codes, claims, labels, date_ms: date_ms(element), authors, links }
     }
 
-    pub fn codes(&self) -> &[(&'d str, &'d str)] {
+    pub fn codes(&self) -> &[Coding<'d>] {
         &self.codings[..self.codes]
     }
 
-    pub fn categories(&self) -> &[(&'d str, &'d str)] {
+    pub fn categories(&self) -> &[Coding<'d>] {
         &self.codings[self.codes..]
     }
 
-    /// The resource as the consent engine asks for it.
+    /// Everything that the resource says of itself at once: what any of it is denied for, it is denied for.
     pub fn whole<'a>(&'a self, patients: &'a [&'a str], reference: &'a str) -> consent::Facts<'a> {
-        self.with_codings(&self.codings, patients, reference)
+        self.with(&self.kind, &self.codings, patients, reference)
     }
 
-    /// Each part of it that stands for another measure than the whole.
-    pub fn foreign<'a>(
+    /// What it claims to be, one by one; never empty.
+    pub fn claims<'a>(
         &'a self,
         patients: &'a [&'a str],
         reference: &'a str,
-    ) -> impl Iterator<Item = consent::Facts<'a>> {
-        self.foreign.iter().map(move |codings| self.with_codings(codings, patients, reference))
+    ) -> impl DoubleEndedIterator<Item = consent::Facts<'a>> {
+        self.claims.iter().map(move |claim| self.with(&claim.kind, &claim.codings, patients, reference))
     }
 
-    fn with_codings<'a>(
+    fn with<'a>(
         &'a self,
-        codings: &'a [(&'d str, &'d str)],
+        kind: &'a str,
+        codings: &'a [Coding<'d>],
         patients: &'a [&'a str],
         reference: &'a str,
     ) -> consent::Facts<'a> {
         consent::Facts {
             patients,
-            kind: &self.kind,
+            kind,
             reference,
             codings,
             labels: &self.labels,
@@ -95,6 +106,52 @@ impl<'d> Facts<'d> {
             links: &self.links,
         }
     }
+}
+
+/// What a resource claims by its code, by components that belong to something else, and by resources inside it.
+fn claims<'d>(kind: &Arc<str>, element: Element<'d>) -> Vec<Claim<'d>> {
+    let mut found: Vec<Claim<'d>> = claimed(kind, element.get("code")).collect();
+    for component in element.all("component") {
+        for claim in claimed(kind, component.get("code")) {
+            let own = claim.codings.iter().find(|(system, _)| *system == CATEGORY_SYSTEM);
+            if own.is_none_or(|own| !found.iter().any(|known| known.codings.contains(own))) {
+                found.push(claim);
+            }
+        }
+    }
+    for contained in element.all("contained") {
+        let inner = contained.resource_type().unwrap_or_default();
+        if !SUPPORTING.contains(&inner) {
+            found.extend(claims(&Arc::from(inner), contained));
+        }
+    }
+    found
+}
+
+/// Codes of LOINC say what is measured, and those of one category say the same. Codings of other systems beside them
+/// are translations, which nobody here can check: they can be denied, but permit nothing. Alone, each counts.
+fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item = Claim<'d>> {
+    let codings = concept(code);
+    let any_loinc = codings.iter().any(|(system, _)| *system == LOINC);
+    let mut groups: Vec<(Option<&'static str>, Vec<Coding<'d>>)> = Vec::new();
+    for coding in codings.into_iter().filter(|(system, _)| !any_loinc || *system == LOINC) {
+        let category = Some(coding)
+            .filter(|_| any_loinc)
+            .and_then(|(_, code)| measures::measure(code))
+            .map(|measure| measure.category);
+        match groups.iter_mut().find(|(known, _)| known.is_some() && *known == category) {
+            Some((_, group)) => group.push(coding),
+            None => groups.push((category, vec![coding])),
+        }
+    }
+    if groups.is_empty() {
+        groups.push((None, Vec::new()));
+    }
+    let kind = kind.clone();
+    groups.into_iter().map(move |(category, mut codings)| {
+        codings.extend(category.map(|category| (CATEGORY_SYSTEM, category)));
+        Claim { kind: kind.clone(), codings }
+    })
 }
 
 /// References anywhere in a resource; the tree's depth is bounded where it was read.
@@ -108,27 +165,14 @@ fn references<'d>(element: Element<'d>, into: &mut Vec<&'d str>) {
     }
 }
 
-fn concept(element: Option<Element<'_>>) -> Vec<(&str, &str)> {
-    element.into_iter().flat_map(|concept| concept.all("coding")).map(coding).collect()
+/// Codings of a concept, but for those that only the gateway may give.
+fn concept(element: Option<Element<'_>>) -> Vec<Coding<'_>> {
+    let codings = element.into_iter().flat_map(|concept| concept.all("coding")).map(coding);
+    codings.filter(|(system, _)| *system != CATEGORY_SYSTEM).collect()
 }
 
-fn coding(element: Element<'_>) -> (&str, &str) {
+fn coding(element: Element<'_>) -> Coding<'_> {
     (element.text_of("system").unwrap_or_default(), element.text_of("code").unwrap_or_default())
-}
-
-fn category(codings: &[(&str, &str)]) -> Option<&'static str> {
-    codings
-        .iter()
-        .filter(|(system, _)| *system == LOINC)
-        .find_map(|(_, code)| measures::measure(code))
-        .map(|measure| measure.category)
-}
-
-fn with_category<'d>(mut codings: Vec<(&'d str, &'d str)>) -> Vec<(&'d str, &'d str)> {
-    if let Some(category) = category(&codings) {
-        codings.push((CATEGORY_SYSTEM, category));
-    }
-    codings
 }
 
 /// The clinically relevant time: `effective[x]`, or what the type has in its place.

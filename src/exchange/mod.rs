@@ -142,7 +142,9 @@ impl Gateway {
 
 /// Whether a text is a FHIR id (R4 §2.24.0.1).
 pub fn is_id(text: &str) -> bool {
+    // The two names of directories are ids by their letters, but no address could be made of them.
     (1..=64).contains(&text.len())
+        && !matches!(text, "." | "..")
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 

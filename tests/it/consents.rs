@@ -279,3 +279,85 @@ async fn no_push_is_acknowledged_after_a_withdrawal() {
     let (total, _) = app.find(&format!("/Observation?patient={patient}&_summary=count")).await;
     assert_eq!(total, Some(kept as u64));
 }
+
+/// A sender cannot label its way past the person: neither by calling a measure by another's category, nor by hiding it
+/// beside, inside or under one that is permitted.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hides_in_what_is_permitted() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let loinc = |code: &str| json!({"system": "http://loinc.org", "code": code});
+    let own = json!({"system": mhealth_gateway::exchange::CATEGORY_SYSTEM, "code": "heart-rate"});
+    let glucose = |index: usize| {
+        json!({
+            "resourceType": "Observation",
+            "identifier": [{"system": "urn:test:readings", "value": format!("hidden-{index}")}],
+            "status": "final",
+            "code": {"coding": [loinc("2339-0")]},
+            "subject": {"reference": format!("Patient/{patient}")},
+            "effectiveDateTime": "2026-01-15T08:30:00+01:00",
+            "valueQuantity": {"value": 90, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"}
+        })
+    };
+    let heart = |index: usize| {
+        let mut body = heart_rate(&patient, &format!("cover-{index}"), 60);
+        body["category"].as_array_mut().unwrap().truncate(1);
+        body
+    };
+    let mut hidden = vec![glucose(0)];
+    let mut labelled = glucose(1);
+    labelled["category"] = json!([{"coding": [own]}]);
+    hidden.push(labelled);
+    let mut labelled = glucose(2);
+    labelled["code"]["coding"] = json!([loinc("2339-0"), own]);
+    hidden.push(labelled);
+    let mut labelled = glucose(3);
+    labelled["code"] = json!({"coding": [own], "text": "something else"});
+    hidden.push(labelled);
+    for (index, codings) in [
+        json!([loinc("8867-4"), loinc("2339-0")]),
+        json!([loinc("8867-4"), loinc("75622-1")]),
+        json!([loinc("75622-1"), loinc("8867-4")]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut second = heart(10 + index);
+        second["code"]["coding"] = codings;
+        hidden.push(second);
+    }
+    let component_codes = [
+        json!({"coding": [loinc("2339-0")]}),
+        json!({"coding": [loinc("75622-1")]}),
+        json!({"coding": [{"system": "https://loinc.org", "code": "2339-0"}]}),
+        json!({"text": "glucose"}),
+    ];
+    for (index, code) in component_codes.into_iter().enumerate() {
+        let mut covered = heart(20 + index);
+        covered["component"] = json!([{
+            "code": code,
+            "valueQuantity": {"value": 90, "unit": "mg/dL", "system": "http://unitsofmeasure.org", "code": "mg/dL"}
+        }]);
+        hidden.push(covered);
+    }
+    let mut covered = heart(30);
+    let mut inner = glucose(31);
+    inner["id"] = json!("inner");
+    covered["contained"] = json!([inner]);
+    covered["hasMember"] = json!([{"reference": "#inner"}]);
+    hidden.push(covered);
+    for (index, body) in hidden.iter().enumerate() {
+        let answer = app.post("/Observation", body).await;
+        assert!(matches!(answer.status, 403 | 422), "{index}: {} {}", answer.status, answer.json());
+        assert_ne!(answer.status, 201, "{index}");
+    }
+    // What only supports a permitted measure needs no permission of its own, nor does a translation of its code.
+    let mut fine = heart(40);
+    fine["contained"] = json!([{"resourceType": "Device", "id": "band", "type": {"text": "band"}}]);
+    fine["device"] = json!({"reference": "#band"});
+    fine["code"]["coding"] = json!([{"system": "urn:iso:std:iso:11073:10101", "code": "149546"}, loinc("8867-4")]);
+    let answer = app.post("/Observation", &fine).await;
+    assert_eq!(answer.status, 201, "{}", answer.json());
+    assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1.len(), 1);
+}

@@ -95,16 +95,15 @@ impl Worker {
         let now_ms = self.gateway.now_ms();
         let random = self.random();
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
-        match &verdict {
-            Verdict::Acknowledged => {}
-            Verdict::Retry { reason, .. } | Verdict::Unreached { reason } => {
-                tracing::warn!(destination = &*self.name, reason, "delivery failed; it will be tried again");
-            }
-            Verdict::Rejected { reason } => {
-                tracing::error!(destination = &*self.name, reason, "delivery rejected; it is a dead letter");
-            }
+        if let Verdict::Retry { reason, .. } | Verdict::Unreached { reason } = &verdict {
+            tracing::warn!(destination = &*self.name, reason, "delivery failed");
         }
         verdict
+    }
+
+    /// A dead letter is for a person to look at.
+    pub(super) fn given_up(&self, reason: &str) {
+        tracing::error!(destination = &*self.name, reason, "delivery given up; it is a dead letter");
     }
 
     /// The disclosure, as the audit tells it: what left, for whom, under which consent.

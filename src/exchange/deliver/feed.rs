@@ -139,6 +139,9 @@ impl Worker {
                 if !dead {
                     batch.blocked.extend(row.patient);
                 }
+                if dead {
+                    self.given_up(&reason);
+                }
                 let permitted = judged.permitted.iter();
                 batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, now_ms, &reason, dead)));
             }

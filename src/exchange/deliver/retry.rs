@@ -64,6 +64,7 @@ impl Worker {
             }
             delivery::Settlement::Dead { reason } => {
                 audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                self.given_up(&reason);
                 SettlementOutcome::Dead { reason }
             }
         };

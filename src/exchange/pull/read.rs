@@ -27,6 +27,8 @@ impl Gateway {
             Some(version) => self.store.read_version(rule.name, id, version).await?,
         };
         let author = Author::of(self, caller);
+        // The person hears of it, too, when somebody was turned away; what stood there is not said.
+        let concerned = found.as_ref().and_then(|stored| Some((Author::patient_of(stored), stored.patient?)));
         let visible = match found {
             Some(stored) if !stored.deleted => {
                 self.visible(caller, rule, Interaction::Read, stored, self.now_ms(), &mut ConsentsSeen::default())
@@ -35,7 +37,7 @@ impl Gateway {
             _ => None,
         };
         let Some(Visible { stored, basis, .. }) = visible else {
-            let record = author.record(Act::Refuse, None, &[], None, &[Id::NotFound]);
+            let record = author.record(Act::Refuse, concerned.as_ref(), &[], None, &[Id::NotFound]);
             self.store.record_audit(vec![record]).await?;
             return Err(Refusal::not_found());
         };

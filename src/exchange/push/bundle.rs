@@ -286,12 +286,19 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
                 issue.expression = format!("{place}.ifNoneExist");
                 issue
             })?;
-            Ok(Asked::Push { kind: url.trim_start_matches('/').to_owned(), intent: Intent::Create { condition } })
+            let kind = url.trim_start_matches('/');
+            if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+                return Err(refuse(".url", "A POST names a resource type and nothing else."));
+            }
+            Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Create { condition } })
         }
         Some("PUT") => {
             let Some((kind, id)) = url.trim_start_matches('/').split_once('/') else {
                 return Err(refuse(".url", "A PUT names Type/id."));
             };
+            if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+                return Err(refuse(".url", "A PUT names Type/id."));
+            }
             let if_match = request
                 .text_of("ifMatch")
                 .map(|tag| etag(tag).ok_or_else(|| refuse(".ifMatch", "The ETag is not W/\"version\".")))
