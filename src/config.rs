@@ -391,4 +391,17 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn destinations_are_told_apart_and_named_as_consents_name_them() {
+        let one = |name: &str, actor: &str| {
+            format!(
+                "[[destination]]\nname = {name:?}\nactor = {actor:?}\n[destination.fhir]\nurl = \"https://a.example/fhir\"\n"
+            )
+        };
+        assert!(read(&(one("a", "Organization/a") + &one("b", "Organization/a")), &[]).is_ok());
+        let mistakes = read(&(one("a", "Organization/a") + &one("a", "Organization a")), &[]).unwrap_err();
+        assert!(mistakes.iter().any(|mistake| mistake.starts_with("destination[1].name: another")), "{mistakes:?}");
+        assert!(mistakes.iter().any(|mistake| mistake.starts_with("destination[1].actor:")), "{mistakes:?}");
+    }
 }

@@ -28,8 +28,9 @@ fn the_example_names_the_defaults() {
     assert_eq!((example.drain, example.base_url), (default.drain, default.base_url));
     assert!(example.destinations.is_empty());
     let all = read(&switched_on());
-    let first =
-        read("[[destination]]\nname = 'a'\nactor = 'b'\n[destination.fhir]\nurl = 'https://platform.example/fhir'");
+    let first = read(
+        "[[destination]]\nname = 'a'\nactor = 'Organization/b'\n[destination.fhir]\nurl = 'https://platform.example/fhir'",
+    );
     let (named, default) = (&all.destinations[0], &first.destinations[0]);
     assert_eq!(format!("{:?}{:?}", named.retry, named.circuit), format!("{:?}{:?}", default.retry, default.circuit));
     assert_eq!((&named.purpose, &named.rule.kinds), (&default.purpose, &default.rule.kinds));
