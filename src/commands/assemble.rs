@@ -60,6 +60,14 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     Ok(Arc::new(gateway))
 }
 
+/// The store of a gateway that has served or was given clients. Whoever only looks makes none: a slip in the directory
+/// would show as an empty store.
+pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
+    let directory = config.data.display();
+    anyhow::ensure!(Store::exists(&config.data), "there is no store in {directory}; `serve` and `client add` make one");
+    Store::open_shared(&config.data).with_context(|| format!("opening the store in {directory}"))
+}
+
 /// Opens every destination, so that a wrong key or certificate shows at start.
 pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
     let opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;

@@ -1,6 +1,6 @@
 //! `client`: who may call. Registrations lie in the store, so that a running gateway sees them within seconds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,7 +8,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{Source, assemble, keys, runtime};
+use crate::config::Config;
 use crate::policy::access::client::Client;
+use crate::server::tls::write_private;
 use crate::store::Store;
 
 #[derive(Debug, clap::Args)]
@@ -61,41 +63,59 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
+    match &options.command {
+        Command::Add(add) => self::add(add, &config),
+        Command::List => list(&config),
+        Command::Remove { id } => remove(id, &config),
+    }
+}
+
+/// Everything is checked before anything is written; the private key is written first, because a registration whose
+/// key is lost is of no use.
+fn add(add: &Add, config: &Config) -> anyhow::Result<ExitCode> {
+    let (private, public) = keys(add)?;
+    let client = match registration(add, &public) {
+        Ok(client) => client,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                eprintln!("{mistake}");
+            }
+            return Ok(ExitCode::from(super::EX_USAGE));
+        }
+    };
     let store =
         Store::open_shared(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
+    if let Some((path, pem)) = &private {
+        write_private(path, pem.as_bytes())?;
+    }
     runtime()?.block_on(async {
-        match &options.command {
-            Command::Add(add) => match registration(add)? {
-                Ok(client) => {
-                    register(&store, &client).await?;
-                    println!(
-                        "{} is registered; it signs in at {}",
-                        client.id,
-                        config.base_url.replace("/fhir", "/auth/token")
-                    );
-                }
-                Err(mistakes) => {
-                    for mistake in mistakes {
-                        eprintln!("{mistake}");
-                    }
-                    return Ok(ExitCode::from(super::EX_USAGE));
-                }
-            },
-            Command::List => {
-                for (id, body) in store.clients().await? {
-                    match Client::parse(&body) {
-                        Ok(client) => println!("{id}\t{}\t{}\t{}", client.name, client.actor, client.scopes),
-                        Err(_) => println!("{id}\t(unreadable registration)"),
-                    }
-                }
-            }
-            Command::Remove { id } => {
-                if !store.remove_client(id).await? {
-                    anyhow::bail!("there is no client {id}");
-                }
-                println!("{id} is removed");
+        let registered = register(&store, &client).await;
+        store.close().await;
+        registered
+    })?;
+    println!("{} is registered; it signs in at {}", client.id, config.base_url.replace("/fhir", "/auth/token"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(config: &Config) -> anyhow::Result<ExitCode> {
+    let store = assemble::existing_store(config)?;
+    runtime()?.block_on(async {
+        for (id, body) in store.clients().await? {
+            match Client::parse(&body) {
+                Ok(client) => println!("{id}\t{}\t{}\t{}", client.name, client.actor, client.scopes),
+                Err(_) => println!("{id}\t(unreadable registration)"),
             }
         }
+        store.close().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn remove(id: &str, config: &Config) -> anyhow::Result<ExitCode> {
+    let store = assemble::existing_store(config)?;
+    runtime()?.block_on(async {
+        anyhow::ensure!(store.remove_client(id).await?, "there is no client {id}");
+        println!("{id} is removed");
         store.close().await;
         Ok(ExitCode::SUCCESS)
     })
@@ -106,15 +126,32 @@ pub(super) async fn register(store: &Store, client: &Client) -> anyhow::Result<(
     Ok(store.put_client(&client.id, &client.document().to_string()).await?)
 }
 
-fn registration(add: &Add) -> anyhow::Result<Result<Client, Vec<String>>> {
-    let keys: Value = match (&add.jwks, &add.generate_key) {
+/// Where a private key is to be written, and the key.
+type Private<'a> = (&'a Path, String);
+
+/// The client's public keys, and the private one if it is made here.
+fn keys(add: &Add) -> anyhow::Result<(Option<Private<'_>>, Value)> {
+    match (&add.jwks, &add.generate_key) {
         (Some(path), _) => {
             let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-            serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?
+            let set = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+            Ok((None, set))
         }
-        (None, Some(path)) => json!({"keys": [keys::generate(path, &add.kid)?]}),
+        (None, Some(path)) => {
+            // A private key is nowhere else: whoever still signs in with it could not any more.
+            anyhow::ensure!(
+                path.symlink_metadata().is_err(),
+                "{} exists; name another file or remove it",
+                path.display()
+            );
+            let (pem, public) = keys::pair(&add.kid)?;
+            Ok((Some((path, pem)), json!({"keys": [public]})))
+        }
         (None, None) => anyhow::bail!("say where the client's keys come from: --jwks FILE or --generate-key FILE"),
-    };
+    }
+}
+
+fn registration(add: &Add, keys: &Value) -> Result<Client, Vec<String>> {
     let document = json!({
         "id": add.id,
         "name": add.name.as_deref().unwrap_or(&add.id),
@@ -123,5 +160,5 @@ fn registration(add: &Add) -> anyhow::Result<Result<Client, Vec<String>>> {
         "scopes": add.scope,
         "purposes": add.purpose,
     });
-    Ok(Client::parse(&document.to_string()))
+    Client::parse(&document.to_string())
 }

@@ -2,11 +2,10 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Subcommand;
 
 use super::{Source, assemble, runtime};
-use crate::store::Store;
+use crate::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -36,9 +35,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let store =
-        Store::open_shared(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let store = assemble::existing_store(&config)?;
     runtime()?.block_on(async {
+        let mut code = ExitCode::SUCCESS;
         match &options.command {
             Command::List { destination } => {
                 for letter in store.dead_letters(destination.as_deref()).await? {
@@ -58,9 +57,22 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 let ids = (!ids.is_empty()).then(|| ids.clone());
                 let count = store.redrive(destination, ids).await?;
                 println!("{count} dead letter(s) will be sent again");
+                if count == 0 {
+                    eprintln!("{}", nothing(destination, &config));
+                    code = ExitCode::FAILURE;
+                }
             }
         }
         store.close().await;
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     })
+}
+
+/// Why nothing is sent again: a slip in the name and an empty list look alike otherwise.
+fn nothing(destination: &str, config: &Config) -> String {
+    if config.destinations.iter().any(|known| known.rule.name == destination) {
+        format!("There was no such dead letter of {destination}.")
+    } else {
+        format!("There was no dead letter of {destination}, and the configuration knows no destination of that name.")
+    }
 }

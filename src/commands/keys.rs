@@ -12,9 +12,15 @@ use crate::server::tls::write_private;
 
 /// Makes a key pair, writes the private half and answers the public one.
 pub fn generate(path: &Path, kid: &str) -> anyhow::Result<Value> {
+    let (private, public) = pair(kid)?;
+    write_private(path, private.as_bytes())?;
+    Ok(public)
+}
+
+/// Makes a key pair: the private half as PEM, the public one as a JWK.
+pub(super) fn pair(kid: &str) -> anyhow::Result<(String, Value)> {
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).context("making a key pair")?;
-    write_private(path, pair.serialize_pem().as_bytes())?;
-    public(&pair, kid)
+    Ok((pair.serialize_pem(), public(&pair, kid)?))
 }
 
 /// Writes the public half of a private key on disk as PEM.

@@ -36,6 +36,11 @@ pub enum Store {
 }
 
 impl Store {
+    /// Whether opening would find a store; it makes one otherwise.
+    pub fn exists(dir: &Path) -> bool {
+        embedded::Embedded::exists(dir)
+    }
+
     /// For the serving process; refuses a directory from which another one serves.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         embedded::Embedded::open(dir).map(Self::Embedded)

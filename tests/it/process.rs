@@ -340,3 +340,99 @@ async fn the_demonstration_keeps_its_promises() {
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     assert!(stdout(&output).contains(" 0 broken"), "{}", stdout(&output));
 }
+
+/// Waits until a demonstration serves from a directory.
+async fn demonstrating(stage: &std::path::Path) -> tokio::process::Child {
+    let child = Command::new(PROGRAM)
+        .args(["demo", "--port", "0", "--directory"])
+        .arg(stage)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let store = stage.join("gateway/gateway.sqlite3");
+    eventually("the demonstration has a store", async || store.exists().then_some(())).await;
+    child
+}
+
+#[tokio::test]
+async fn a_demonstration_is_not_emptied_by_another_and_ends_on_sigterm() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let stage = directory.path().join("demo");
+    let mut child = demonstrating(&stage).await;
+    let mode = std::fs::metadata(&stage).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "its keys are nobody else's");
+
+    let second = run(&["demo", "--once", "--port", "0", "--directory", &stage.display().to_string()]).await;
+    assert_eq!(second.status.code(), Some(1), "{}", stdout(&second));
+    assert!(stderr(&second).contains("--directory"), "{}", stderr(&second));
+    assert!(stage.join("gateway/gateway.sqlite3").exists(), "the first one keeps its store");
+
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().await.unwrap().success());
+    let status = child.wait().await.unwrap();
+    assert!(status.code().is_some(), "it ends by itself, not by the signal: {status}");
+
+    let again = run(&["demo", "--once", "--port", "0", "--directory", &stage.display().to_string()]).await;
+    assert_eq!(again.status.code(), Some(0), "{}{}", stdout(&again), stderr(&again));
+}
+
+#[tokio::test]
+async fn a_demonstration_that_nobody_reads_to_the_end_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let stage = directory.path().join("demo");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    // Without --once, it would serve on for nobody.
+    let mut command = Command::new(PROGRAM);
+    command.args(["demo", "--port", "0", "--directory"]).arg(&stage);
+    command.stdin(std::process::Stdio::null()).stdout(writer).stderr(std::process::Stdio::piped());
+    let output = command.spawn().unwrap().wait_with_output().await.unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_wrong_registration_writes_nothing_and_a_key_is_never_overwritten() {
+    let site = Site::new("").await;
+    let config = site.config();
+    let key = site.directory.path().join("x.pem");
+    let file = key.display().to_string();
+    let add = async |actor: &str| {
+        let scope = "system/Patient.r";
+        let options = ["--config", &config, "--actor", actor, "--scope", scope, "--generate-key", &file];
+        run(&[&["client", "add", "x"], &options[..]].concat()).await
+    };
+    let wrong = add("nobody").await;
+    assert_eq!(wrong.status.code(), Some(64), "{}", stderr(&wrong));
+    assert!(!key.exists() && !site.data().join("gateway.sqlite3").exists());
+
+    assert_eq!(add("Organization/x").await.status.code(), Some(0));
+    let first = std::fs::read(&key).unwrap();
+    let again = add("Organization/x").await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains(&format!("{file} exists; name another file or remove it")), "{}", stderr(&again));
+    assert_eq!(std::fs::read(&key).unwrap(), first);
+}
+
+#[tokio::test]
+async fn whoever_only_looks_makes_no_store() {
+    let site = Site::new("").await;
+    let config = site.config();
+    for command in [
+        &["client", "list"][..],
+        &["client", "remove", "x"],
+        &["dead-letters", "list"],
+        &["dead-letters", "redrive", "platform"],
+    ] {
+        let output = run(&[command, &["--config", &config]].concat()).await;
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", stdout(&output));
+        assert!(stderr(&output).contains("there is no store in"), "{command:?}: {}", stderr(&output));
+        assert!(!site.data().join("gateway.sqlite3").exists(), "{command:?}");
+    }
+    site.register("app", APP_SCOPES).await;
+    let unknown = run(&["dead-letters", "redrive", "platfrom", "--config", &config]).await;
+    assert_eq!(unknown.status.code(), Some(1), "{}", stdout(&unknown));
+    assert!(stderr(&unknown).contains("no destination of that name"), "{}", stderr(&unknown));
+}

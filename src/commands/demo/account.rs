@@ -1,7 +1,7 @@
 //! What the person in front of the terminal reads, and whether it is what was promised.
 
 use std::cell::Cell;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use serde_json::Value;
 
@@ -10,24 +10,46 @@ pub(super) struct Account {
     colours: bool,
     kept: Cell<usize>,
     broken: Cell<usize>,
+    /// Nobody reads any more.
+    closed: Cell<bool>,
 }
 
 impl Account {
     pub(super) fn new() -> Self {
-        Account { colours: std::io::stdout().is_terminal(), kept: Cell::new(0), broken: Cell::new(0) }
+        Account {
+            colours: std::io::stdout().is_terminal(),
+            kept: Cell::new(0),
+            broken: Cell::new(0),
+            closed: Cell::new(false),
+        }
+    }
+
+    /// A reader that has seen enough, such as `head`, is no failure: what follows is not told, and the exit code still
+    /// says what came of it.
+    pub(super) fn print(&self, text: &str) {
+        if self.closed.get() {
+            return;
+        }
+        let mut out = std::io::stdout().lock();
+        let told = writeln!(out, "{text}").and_then(|()| out.flush());
+        self.closed.set(told.is_err());
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        !self.closed.get()
     }
 
     pub(super) fn title(&self, text: &str) {
-        println!("\n{}", self.paint("1", text));
+        self.print(&format!("\n{}", self.paint("1", text)));
     }
 
     pub(super) fn note(&self, text: &str) {
-        println!("  {}", self.paint("2", text));
+        self.print(&format!("  {}", self.paint("2", text)));
     }
 
     /// One line of the account: what happened, to what.
     pub(super) fn line(&self, colour: &str, word: &str, text: &str) {
-        println!("  {} {text}", self.paint(colour, &format!("{word:<10}")));
+        self.print(&format!("  {} {text}", self.paint(colour, &format!("{word:<10}"))));
     }
 
     /// The issues of an OperationOutcome, as a vendor's developer reads them.
@@ -39,12 +61,12 @@ impl Account {
                 issue["extension"].as_array().into_iter().flatten().filter_map(|part| part["valueInteger"].as_i64());
             let place: Vec<String> = place.map(|number| number.to_string()).collect();
             let place = if place.is_empty() { String::new() } else { format!(" (line {})", place.join(", column ")) };
-            println!("             {} {expression}{place}", self.paint("33", &format!("[{id}]")));
-            println!("             {}", issue["details"]["text"].as_str().unwrap_or_default());
-            println!(
+            self.print(&format!("             {} {expression}{place}", self.paint("33", &format!("[{id}]"))));
+            self.print(&format!("             {}", issue["details"]["text"].as_str().unwrap_or_default()));
+            self.print(&format!(
                 "             {}",
                 self.paint("2", &format!("→ {}", issue["diagnostics"].as_str().unwrap_or_default()))
-            );
+            ));
         }
     }
 
@@ -59,7 +81,7 @@ impl Account {
 
     pub(super) fn broken(&self, text: &str) {
         self.broken.set(self.broken.get() + 1);
-        println!("  {} {text}", self.paint("31;1", "DIFFERENT "));
+        self.print(&format!("  {} {text}", self.paint("31;1", "DIFFERENT ")));
     }
 
     pub(super) fn is_as_promised(&self) -> bool {
@@ -69,7 +91,7 @@ impl Account {
     pub(super) fn sum(&self) {
         let (kept, broken) = (self.kept.get(), self.broken.get());
         let text = format!("{kept} promises kept, {broken} broken");
-        println!("\n{}", self.paint(if broken == 0 { "32;1" } else { "31;1" }, &text));
+        self.print(&format!("\n{}", self.paint(if broken == 0 { "32;1" } else { "31;1" }, &text)));
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

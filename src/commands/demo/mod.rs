@@ -9,9 +9,11 @@ mod scenario;
 mod stage;
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use account::Account;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::runtime;
 
@@ -30,18 +32,37 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut told_to_end = pin!(async {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        });
         let account = Account::new();
         account.title("mhealth-gateway: a wearable's day");
-        let mut stage = stage::Stage::set(options, &account).await?;
-        let outcome = scenario::play(&mut stage, &account).await;
-        if let Err(error) = &outcome {
+        let mut stage = tokio::select! {
+            stage = stage::Stage::set(options, &account) => stage?,
+            () = &mut told_to_end => return Ok(ExitCode::FAILURE),
+        };
+        let played = tokio::select! {
+            outcome = scenario::play(&mut stage, &account) => Some(outcome),
+            () = &mut told_to_end => None,
+        };
+        let finished = played.is_some();
+        if let Some(Err(error)) = &played {
             account.broken(&format!("{error:#}"));
         }
-        let good = outcome.is_ok() && account.is_as_promised();
-        account.sum();
-        if !options.once && good {
+        let good = finished && account.is_as_promised();
+        if finished {
+            account.sum();
+        }
+        if !options.once && good && account.is_read() {
             stage.invite(&account);
-            tokio::signal::ctrl_c().await?;
+            told_to_end.await;
+        } else if !options.once && finished && !good {
+            account.note("This is the end, and nothing is served, because a promise was broken.");
         }
         stage.strike().await;
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

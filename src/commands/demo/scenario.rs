@@ -63,7 +63,7 @@ pub(super) async fn play(stage: &mut Stage, account: &Account) -> anyhow::Result
     deliver(stage, account, delivered).await?;
 
     account.title("What the person's consent withheld, from the access log that the person can read");
-    let seen = show_withheld(stage, account, &patient).await?;
+    let seen = show_withheld(stage, account, &patient, withheld).await?;
     account.promise(seen == withheld, &format!("{withheld} withheld item(s) were promised, {seen} are on record"));
 
     account.title("The platform reads back");
@@ -212,16 +212,18 @@ async fn deliver(stage: &Stage, account: &Account, promised: usize) -> anyhow::R
     Ok(())
 }
 
-/// The audit events in which the gateway itself, towards the platform, refused.
-async fn show_withheld(stage: &Stage, account: &Account, patient: &str) -> anyhow::Result<usize> {
-    let log = stage.app.get(&format!("/AuditEvent?patient={patient}&_count=200")).await?;
-    let mut seen = 0;
-    for event in log.body["entry"].as_array().into_iter().flatten().map(|entry| &entry["resource"]) {
-        let text = event.to_string();
-        if event["outcome"] != "4" || !text.contains(&format!("\"{PLATFORM}\"")) {
-            continue;
+/// Waits until the access log has what was promised to be withheld, and shows it. A decision is on record a moment
+/// after the platform has counted what it was sent.
+async fn show_withheld(stage: &Stage, account: &Account, patient: &str, promised: usize) -> anyhow::Result<usize> {
+    let mut events = Vec::new();
+    for _ in 0..100 {
+        events = refused(stage, patient).await?;
+        if events.len() >= promised {
+            break;
         }
-        seen += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for event in &events {
         let references =
             event["entity"].as_array().into_iter().flatten().filter_map(|entity| entity["what"]["reference"].as_str());
         let (consents, items): (Vec<&str>, Vec<&str>) =
@@ -238,7 +240,16 @@ async fn show_withheld(stage: &Stage, account: &Account, patient: &str) -> anyho
             ),
         );
     }
-    Ok(seen)
+    Ok(events.len())
+}
+
+/// The audit events in which the gateway itself, towards the platform, refused.
+async fn refused(stage: &Stage, patient: &str) -> anyhow::Result<Vec<Value>> {
+    let mut log = stage.app.get(&format!("/AuditEvent?patient={patient}&_count=1000")).await?;
+    let name = format!("\"{PLATFORM}\"");
+    let entries = log.body["entry"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let events = entries.into_iter().map(|mut entry| entry["resource"].take());
+    Ok(events.filter(|event| event["outcome"] == "4" && event.to_string().contains(&name)).collect())
 }
 
 /// Somebody else consents, sends, withdraws: nothing goes in or out any more.

@@ -1,6 +1,7 @@
 //! Setting the stage: two processes, three key pairs, two registered clients.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -22,6 +23,9 @@ pub(super) const APP_ACTOR: &str = "Organization/band-app";
 pub(super) const PLATFORM: &str = "national-platform";
 pub(super) const PLATFORM_ACTOR: &str = "Organization/national-platform";
 
+/// Says that a directory is a demonstration's, and is locked as long as one runs in it.
+const MARK: &str = ".demo";
+
 /// Everything that is running.
 pub(super) struct Stage {
     pub app: App,
@@ -29,6 +33,8 @@ pub(super) struct Stage {
     running: Running,
     directory: PathBuf,
     patient: Option<String>,
+    /// Held until everything else is gone, so that no other demonstration empties the directory meanwhile.
+    _lock: File,
 }
 
 /// The second process.
@@ -43,7 +49,7 @@ pub(super) struct Platform {
 
 impl Stage {
     pub(super) async fn set(options: &Options, account: &Account) -> anyhow::Result<Stage> {
-        let directory = emptied(&options.directory)?;
+        let (directory, lock) = emptied(&options.directory)?;
         let port = free(options.port)?;
         let base = format!("https://localhost:{port}/fhir");
         let app_key = directory.join("app-key.pem");
@@ -82,7 +88,7 @@ impl Stage {
             account.note(&format!("registered         {id}, known to consents as {actor}"));
         }
         let app = App::sign_in(token::http(Some(&certificate))?, base, APP, app_key).await?;
-        Ok(Stage { app, platform, running, directory, patient: None })
+        Ok(Stage { app, platform, running, directory, patient: None, _lock: lock })
     }
 
     pub(super) fn remember_patient(&mut self, patient: &str) {
@@ -103,23 +109,23 @@ impl Stage {
         );
         let patient = self.patient.as_deref().unwrap_or_default();
         account.title("Still serving; Ctrl-C ends it. To open or to try:");
-        println!("  {base}/metadata");
-        println!("  {}/account    (what the platform received)", self.platform.url);
-        println!();
-        println!("  curl --cacert {} {base}/metadata", shown(&ca));
-        println!(
+        account.print(&format!("  {base}/metadata"));
+        account.print(&format!("  {}/account    (what the platform received)", self.platform.url));
+        account.print("");
+        account.print(&format!("  curl --cacert {} {base}/metadata", shown(&ca)));
+        account.print(&format!(
             "  curl --cacert {} -H \"Authorization: Bearer {token}\" '{base}/Observation?patient={patient}&_sort=-date&_count=3'",
             shown(&ca)
-        );
-        println!(
+        ));
+        account.print(&format!(
             "  curl --cacert {} -H \"Authorization: Bearer {token}\" '{base}/AuditEvent?patient={patient}&_count=5'",
             shown(&ca)
-        );
-        println!(
+        ));
+        account.print(&format!(
             "  curl --cacert {} -H \"Authorization: Bearer {token}\" -H 'Content-Type: application/fhir+json' -d '{{\"resourceType\":\"Observation\",\"status\":\"finished\"}}' '{base}/Observation'",
             shown(&ca)
-        );
-        println!("  curl --cacert {} {}/account", shown(&self.platform.certificate), self.platform.url);
+        ));
+        account.print(&format!("  curl --cacert {} {}/account", shown(&self.platform.certificate), self.platform.url));
     }
 
     pub(super) async fn strike(mut self) {
@@ -185,21 +191,34 @@ impl Platform {
     }
 }
 
-/// The directory, empty. Only one that a demonstration made before is emptied.
-fn emptied(directory: &Path) -> anyhow::Result<PathBuf> {
-    let mark = directory.join(".demo");
+/// The directory, empty but for the mark by which a demonstration knows its own, and the lock on that mark.
+fn emptied(directory: &Path) -> anyhow::Result<(PathBuf, File)> {
+    let shown = directory.display();
+    let mark = directory.join(MARK);
     if directory.exists() {
         let ours = mark.exists() || fs::read_dir(directory)?.next().is_none();
-        anyhow::ensure!(
-            ours,
-            "{} is not a directory of a demonstration; name another with --directory",
-            directory.display()
-        );
-        fs::remove_dir_all(directory)?;
+        anyhow::ensure!(ours, "{shown} is not a directory of a demonstration; name another with --directory");
     }
-    fs::create_dir_all(directory)?;
-    fs::write(&mark, "")?;
-    Ok(directory.canonicalize()?)
+    // Private keys and a person's measurements lie below.
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| format!("making {shown}"))?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    let lock = File::options().create(true).append(true).open(&mark).with_context(|| format!("opening {MARK}"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another demonstration runs in {shown}; end it, or name another directory with --directory")
+        }
+        Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("locking {}", mark.display())),
+    }
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else if entry.file_name() != MARK {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok((directory.canonicalize()?, lock))
 }
 
 /// The wished port, or any free one.

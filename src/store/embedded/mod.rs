@@ -67,6 +67,10 @@ impl Embedded {
         Self::connect(dir, Some(lock))
     }
 
+    pub fn exists(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
     /// For a command beside the serving process.
     pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
         create(dir)?;
