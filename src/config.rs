@@ -227,7 +227,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
     let fhir = if let Some(value) = table.remove("fhir") {
-        whole::<fhir_rest::Config>(&format!("{place}.fhir"), value, mistakes)
+        endpoint(&format!("{place}.fhir"), value, mistakes)
     } else {
         mistakes.push(format!("{place}.fhir: missing; it says where and how to deliver"));
         None
@@ -279,6 +279,25 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
             probe_ms: breaker.probe_ms,
         },
     })
+}
+
+/// Where and how to deliver. Only `url` is required, so every other key is read beside it alone.
+fn endpoint(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<fhir_rest::Config> {
+    let before = mistakes.len();
+    if let Value::Table(table) = &value {
+        let missing = || Value::String("https://missing.example/fhir".to_owned());
+        let url = table.get("url").cloned().unwrap_or_else(missing);
+        if !table.contains_key("url") {
+            mistakes.push(format!("{place}.url: missing"));
+        }
+        for (key, value) in table.iter().filter(|(key, _)| *key != "url") {
+            let pair = Table::from_iter([("url".to_owned(), url.clone()), (key.clone(), value.clone())]);
+            if let Err(error) = fhir_rest::Config::deserialize(Value::Table(pair)) {
+                mistakes.push(mistake(&join(place, key), &error));
+            }
+        }
+    }
+    if mistakes.len() > before { None } else { whole(place, value, mistakes) }
 }
 
 /// `Type/id`, as a Consent names an actor.
@@ -389,6 +408,17 @@ mod tests {
                 mistakes.iter().any(|mistake| mistake.starts_with(expected)),
                 "{expected} is not among {mistakes:#?}"
             );
+        }
+    }
+
+    #[test]
+    fn every_mistake_of_an_endpoint_is_reported() {
+        let endpoint = "timeout_ms = \"long\"\nbatsh = true";
+        let file = format!("[[destination]]\nname = \"a\"\nactor = \"Organization/a\"\n[destination.fhir]\n{endpoint}");
+        let mistakes = read(&file, &[]).unwrap_err();
+        for expected in ["url: missing", "timeout_ms:", "batsh:"] {
+            let expected = format!("destination[0].fhir.{expected}");
+            assert!(mistakes.iter().any(|mistake| mistake.starts_with(&expected)), "{expected}: {mistakes:#?}");
         }
     }
 
