@@ -26,7 +26,7 @@ pub(super) enum Act {
 
 impl Gateway {
     /// Records that a request was turned away before anything of it was judged, and hands the refusal on.
-    pub(super) async fn refused(&self, caller: &Caller<'_>, refusal: Refusal) -> Refusal {
+    pub async fn refused(&self, caller: &Caller<'_>, refusal: Refusal) -> Refusal {
         let ids: Vec<Id> = refusal.issues.iter().map(|issue| issue.id).collect();
         let record = Author::of(self, caller).record(Act::Refuse, None, &[], None, &ids);
         match self.store.record_audit(vec![record]).await {

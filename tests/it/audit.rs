@@ -164,3 +164,16 @@ async fn a_person_can_read_who_did_what() {
         reading.unwrap()["entity"].as_array().unwrap().iter().any(|entity| entity["type"]["code"] == "Consent");
     assert!(consent, "the consent that a reading rests on");
 }
+
+/// What cannot even be read is a refusal like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_push_is_on_record() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let refused = app.send(reqwest::Method::POST, "/Observation", "{").await;
+    assert_eq!(refused.status, 400);
+    let plan = AuditPlan { limit: 100, ..AuditPlan::default() };
+    let events = gateway.store().audit(plan).await.unwrap();
+    let told = events.iter().any(|(_, event)| String::from_utf8_lossy(event).contains("json-syntax"));
+    assert!(told, "{} events", events.len());
+}

@@ -3,8 +3,8 @@
 use hyper::header::{ETAG, LAST_MODIFIED, LOCATION};
 
 use super::Request;
-use crate::exchange::Refusal;
 use crate::exchange::push::Kept;
+use crate::exchange::{Caller, Refusal};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json, xml};
 use crate::server::negotiate::{self, Format};
@@ -21,6 +21,14 @@ pub(super) fn document(request: &Request<'_>) -> Result<(Document, Format), Refu
         Format::Xml => json::parse(xml::to_json(&request.body)?)?,
     };
     Ok((document, format))
+}
+
+/// The body of a push: that it could not be read goes on record like every other refusal.
+pub(super) async fn recorded(request: &Request<'_>, caller: &Caller<'_>) -> Result<(Document, Format), Refusal> {
+    match document(request) {
+        Ok(read) => Ok(read),
+        Err(refusal) => Err(request.gateway.refused(caller, refusal).await),
+    }
 }
 
 /// Lines and columns are those of JSON; of an XML body they would mislead.

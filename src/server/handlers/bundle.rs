@@ -12,7 +12,7 @@ use crate::server::reply::{Body, Reply};
 pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let idempotency = create::idempotency(request)?;
-    let (document, format) = body::document(request)?;
+    let (document, format) = body::recorded(request, &caller).await?;
     let kind = match push::mode(Element::root(&document)) {
         Ok(push::Mode::Transaction) => "transaction-response",
         _ => "batch-response",
