@@ -33,10 +33,22 @@ fn main() -> anyhow::Result<()> {
     println!("start to first verdict    {:8.1} ms wall", first_verdict.as_secs_f64() * 1e3);
     println!("peak memory until then    {:8.1} MB", peak_memory_mb()?);
     println!();
-    single(&validator, &sample)?;
-    invariant(&sample)?;
-    defects(&validator, &sample)?;
-    curve(&validator)
+    // Words name the parts that are wanted, `cargo bench --bench validate -- single`; none, all.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
+    if wanted("single") {
+        single(&validator, &sample)?;
+    }
+    if wanted("fhirpath") {
+        invariant(&sample)?;
+    }
+    if wanted("defects") {
+        defects(&validator, &sample)?;
+    }
+    if wanted("curve") {
+        curve(&validator)?;
+    }
+    Ok(())
 }
 
 fn read(text: &str) -> anyhow::Result<Document> {
