@@ -11,6 +11,7 @@ mod expand;
 #[cfg(feature = "gateway")]
 pub mod package;
 mod registry;
+mod resources;
 mod search_parameter;
 mod structure;
 mod value_set;

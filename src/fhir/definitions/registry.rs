@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::core;
 use super::expand::Sources;
+use super::resources::Resources;
 use super::search_parameter::SearchParameter;
 use super::structure::{Structure, StructureKind};
 use super::value_set::ValueSet;
@@ -27,6 +28,7 @@ pub struct Registry {
     search: OnceLock<HashMap<String, Vec<SearchParameter>>>,
     parameters: Vec<Source>,
     resource_types: BTreeSet<String>,
+    resources: Resources,
 }
 
 /// Where a definition is read from.
@@ -78,6 +80,7 @@ impl Registry {
         let mut registry = Registry::index(core::lines());
         let resources: Vec<Arc<Document>> = resources.into_iter().map(Arc::new).collect();
         for document in &resources {
+            registry.resources.add(document);
             registry.add(document)?;
         }
         let sources = Sources::new(resources.iter().map(AsRef::as_ref));
@@ -99,6 +102,7 @@ impl Registry {
             search: OnceLock::new(),
             parameters: Vec::with_capacity(1500),
             resource_types: BTreeSet::new(),
+            resources: Resources::default(),
         };
         let mut start = 0;
         for line in lines.split_terminator('\n') {
@@ -237,6 +241,11 @@ impl Registry {
         names
     }
 
+    /// A conformance resource as it was loaded: `url` or `url|version`. What the core defines is not among them.
+    pub fn resource(&self, canonical: &str) -> Option<Arc<Document>> {
+        self.resources.get(canonical).cloned()
+    }
+
     pub fn value_set(&self, canonical: &str) -> Option<&Arc<ValueSet>> {
         let url = canonical.split('|').next().unwrap_or(canonical);
         let entry = self.value_sets.get(url)?;
@@ -244,6 +253,12 @@ impl Registry {
             let document = json::parse(&self.lines[entry.source.clone()]);
             Arc::new(document.map(|document| ValueSet::from_line(Element::root(&document))).unwrap_or_default())
         }))
+    }
+
+    /// Expands a ValueSet that is no definition of its own, such as a contained one.
+    pub fn expand(&self, value_set: Element<'_>) -> ValueSet {
+        let known = |url: &str| self.value_set(url).map(|set| ValueSet::clone(set));
+        Sources::default().expand_resource(value_set, &known, 0)
     }
 
     /// The search parameters of a resource type, those of Resource and DomainResource among them.
