@@ -117,6 +117,27 @@ catalogue! {
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
+    /// Forms: a questionnaire, and a response to it.
+    FormUnknown "form-unknown" Warning "not-found" "The answers were stored as sent; the questionnaire is not loaded here, so they were not checked against it.";
+    FormPeriod "form-period" Warning "business-rule" "Answer the questionnaire within its effectivePeriod, or correct authored.";
+    FormItemUnknown "form-item-unknown" Error "not-found" "Use the linkIds of the questionnaire that the response names.";
+    FormItemPlace "form-item-place" Error "structure" "Nest and order the items as the questionnaire does: below a group in item, below a question in answer.item.";
+    FormItemRepeated "form-item-repeated" Error "invalid" "Keep as many items and answers as the questionnaire allows.";
+    FormItemDisabled "form-item-disabled" Error "invalid" "Remove the answers of items that enableWhen does not enable.";
+    FormItemText "form-item-text" Error "invalid" "Leave out the item's text or write it as the questionnaire does.";
+    FormItemType "form-item-type" Error "required" "Give every item of the questionnaire a type.";
+    FormAnswerMissing "form-answer-missing" Error "required" "Answer the required item, or send the response as in-progress.";
+    FormAnswerOutstanding "form-answer-outstanding" Warning "required" "Nothing yet: the response is in progress. It must be answered before the response is completed.";
+    FormAnswerUnexpected "form-answer-unexpected" Error "structure" "Remove the answer; groups and displayed text have none.";
+    FormAnswerType "form-answer-type" Error "invariant" "Answer with the data type that the item's type asks for.";
+    FormAnswerOption "form-answer-option" Error "code-invalid" "Choose one of the answers that the questionnaire offers.";
+    FormAnswerLimit "form-answer-limit" Error "invariant" "Keep the answer within the limits that the questionnaire sets.";
+    FormAnswerAdvice "form-answer-advice" Warning "invariant" "Consider sending the answer as the message says; it was accepted.";
+    FormCondition "form-condition" Error "business-rule" "Let enableWhen name another item of the questionnaire that is not inside the item itself.";
+    FormConditionOrder "form-condition-order" Warning "business-rule" "Put the item after the one that enables it.";
+    FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
+    FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
+
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";
     SearchParameterIgnored "search-parameter-ignored" Warning "not-supported" "The parameter was ignored, as handling=lenient asks.";

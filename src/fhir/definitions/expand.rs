@@ -56,14 +56,24 @@ impl<'d> Sources<'d> {
     fn expand_at(&self, canonical: &str, known: &dyn Fn(&str) -> Option<ValueSet>, depth: usize) -> Option<ValueSet> {
         let url = canonical.split('|').next().unwrap_or(canonical);
         let Some(root) = self.value_sets.get(url) else { return known(url) };
+        Some(self.expand_resource(*root, known, depth))
+    }
+
+    /// Expands a value set that is at hand.
+    pub fn expand_resource(
+        &self,
+        root: Element<'d>,
+        known: &dyn Fn(&str) -> Option<ValueSet>,
+        depth: usize,
+    ) -> ValueSet {
         let mut set = ValueSet {
-            url: url.to_owned(),
+            url: root.text_of("url").unwrap_or_default().to_owned(),
             version: root.text_of("version").unwrap_or_default().to_owned(),
             ..ValueSet::default()
         };
         let Some(compose) = root.get("compose") else {
             set.leave_open("*");
-            return Some(set);
+            return set;
         };
         for include in compose.all("include") {
             merge(&mut set, self.part(include, known, depth));
@@ -77,7 +87,7 @@ impl<'d> Sources<'d> {
             part.open.iter().for_each(|system| set.leave_open(system));
         }
         set.groups.retain(|group| !group.codes.is_empty());
-        Some(set)
+        set
     }
 
     fn part(&self, include: Element<'d>, known: &dyn Fn(&str) -> Option<ValueSet>, depth: usize) -> ValueSet {

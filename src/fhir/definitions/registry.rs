@@ -225,6 +225,19 @@ impl Registry {
         self.packages.get(id.package as usize)?.package.document(id.at as usize)
     }
 
+    /// The resource that a canonical names, whatever its kind, read anew.
+    pub fn resource(&self, canonical: &str) -> Option<Arc<Document>> {
+        let canonical = canonical.split('#').next().unwrap_or(canonical);
+        let id = Kind::ALL.into_iter().find_map(|kind| self.find(kind, canonical))?;
+        self.document(id).map(Arc::new)
+    }
+
+    /// Expands a ValueSet that is no definition of its own, such as a contained one.
+    pub fn expand(&self, value_set: Element<'_>) -> ValueSet {
+        let known = |url: &str| self.value_set(url).map(|set| ValueSet::clone(set));
+        Sources::default().expand_resource(value_set, &known, 0)
+    }
+
     /// Handle of a structure by url, `url|version` or bare type name.
     pub fn structure_id(&self, canonical: &str) -> Option<DefinitionId> {
         if let Some(id) = self.types.get(canonical) {

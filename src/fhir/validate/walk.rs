@@ -6,7 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
+    binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, questionnaire, reference,
+    vital_signs,
 };
 use super::run::{MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -40,8 +41,11 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
-        if kind == "Observation" {
-            measures::check(self, element);
+        match kind {
+            "Observation" => measures::check(self, element),
+            "Questionnaire" => questionnaire::check_definition(self, element),
+            "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            _ => {}
         }
     }
 

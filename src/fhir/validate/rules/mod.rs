@@ -7,6 +7,7 @@ pub mod invariant;
 pub mod literal;
 pub mod primitive;
 pub mod quantity;
+pub mod questionnaire;
 pub mod reference;
 pub mod slicing;
 pub mod vital_signs;
