@@ -37,6 +37,10 @@ pub(super) fn mistaken(config: &Config) -> Option<ExitCode> {
             mistakes.push(format!("{error:#}"));
         }
     }
+    match assemble::registry(config) {
+        Ok((_, warnings)) => warnings.iter().for_each(|warning| eprintln!("warning: {warning}")),
+        Err(unknown) => mistakes.extend(unknown),
+    }
     for mistake in &mistakes {
         eprintln!("{mistake}");
     }
