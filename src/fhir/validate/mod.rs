@@ -13,6 +13,7 @@ pub mod profile;
 pub mod rules;
 mod run;
 mod scope;
+mod text;
 mod trail;
 mod walk;
 
@@ -23,6 +24,7 @@ use compile::Compiler;
 use profile::Profile;
 use run::Run;
 pub use scope::Entries;
+pub use text::Format;
 
 use super::definitions::{DefinitionId, Registry, Strength};
 use super::outcome::{Issue, has_errors};
