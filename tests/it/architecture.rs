@@ -77,6 +77,8 @@ const OWNERS: &[(&str, &[&str])] = &[
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).
 const FOREIGN: &[(&str, &str, &str)] = &[
+    ("commands/packages/cache", "flate2", "hostile archives are made for the test"),
+    ("commands/packages/cache", "tar", "hostile archives are made for the test"),
     ("conformance/platform/tests", "reqwest", "the platform is tried as a client would"),
     ("conformance/platform/tests", "rcgen", "the platform shows a certificate made for the test"),
     ("conformance/platform/tests", "toml", "the platform is reached through a destination's own configuration"),
