@@ -46,14 +46,14 @@ fn only() -> Option<String> {
     setting("MHEALTH_SUITE_ONLY")
 }
 
-/// Reads a resource in JSON or XML, whatever is wrong with it.
+/// Reads a resource in JSON or XML, as far as it can be read.
 fn read(bytes: &[u8]) -> Result<Document, Issue> {
-    static READER: LazyLock<Validator> = LazyLock::new(|| Validator::new(Registry::core()));
-    let mut reading = READER.read(bytes, Format::of(bytes));
-    reading.document.take().ok_or_else(|| reading.issues.remove(0))
+    static CORE: LazyLock<Validator> = LazyLock::new(|| Validator::new(Registry::core()));
+    let reading = CORE.read(bytes, Format::of(bytes));
+    reading.document.ok_or_else(|| reading.issues.into_iter().next_back().expect("what is not read says why"))
 }
 
-/// Everything that is found in a file, what keeps it from being read included.
+/// Everything that is found in a file, what is wrong with its text included.
 fn issues(validator: &Validator, bytes: &[u8], options: &Options<'_>) -> Vec<Issue> {
     validator.check_text(bytes, options).issues
 }
