@@ -232,12 +232,6 @@ impl Registry {
         self.document(id).map(Arc::new)
     }
 
-    /// Expands a ValueSet that is no definition of its own, such as a contained one.
-    pub fn expand(&self, value_set: Element<'_>) -> ValueSet {
-        let known = |url: &str| self.value_set(url).map(|set| ValueSet::clone(set));
-        Sources::default().expand_resource(value_set, &known, 0)
-    }
-
     /// Handle of a structure by url, `url|version` or bare type name.
     pub fn structure_id(&self, canonical: &str) -> Option<DefinitionId> {
         if let Some(id) = self.types.get(canonical) {
@@ -376,6 +370,16 @@ impl Registry {
                 self.gather(each, seen, documents);
             }
         }
+    }
+
+    /// Expands a ValueSet that is no definition of its own, such as a contained one.
+    pub fn expand(&self, value_set: Element<'_>) -> ValueSet {
+        let compose = value_set.get("compose");
+        let parts = compose.iter().flat_map(|compose| compose.all("include").chain(compose.all("exclude")));
+        let systems = parts.filter_map(|part| self.find(Kind::CodeSystem, part.text_of("system")?));
+        let documents: Vec<Document> = systems.filter_map(|id| self.document(id)).collect();
+        let known = |canonical: &str| self.value_set(canonical).map(|set| ValueSet::clone(set));
+        Sources::new(&documents).expand_resource(value_set, &known, 0)
     }
 
     /// The search parameters of a resource type, those of Resource and DomainResource among them.

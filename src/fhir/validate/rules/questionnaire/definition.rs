@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::super::run::Run;
 use super::form::extension;
+use crate::fhir::definitions::Kind;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element};
 
@@ -27,7 +28,8 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, questionnaire: Element<'d>) {
                 "extends" => false,
                 _ => return None,
             };
-            Some((validator.registry.resource(from.text()?)?, is_closed))
+            let id = validator.registry.find(Kind::Questionnaire, from.text()?)?;
+            Some((validator.registry.document(id)?, is_closed))
         })
         .collect();
     let bases: Vec<Base<'_>> = bases.iter().map(|(document, is_closed)| Base::read(document, *is_closed)).collect();
@@ -56,7 +58,7 @@ fn measure<'d>(holder: Element<'d>, next: &mut usize, spans: &mut HashMap<&'d st
 fn derivations<'d>(run: &mut Run<'_, 'd>, questionnaire: Element<'d>) {
     for (index, from) in questionnaire.all("derivedFrom").enumerate() {
         let Some(canonical) = from.text() else { continue };
-        let text = if run.validator.registry.resource(canonical).is_none() {
+        let text = if run.validator.registry.find(Kind::Questionnaire, canonical).is_none() {
             "The questionnaire that this one is derived from is not loaded here; it was not compared."
         } else if extension(from, DERIVATION).is_none() {
             "How this questionnaire is derived should be said by the extension questionnaire-derivationType."

@@ -21,7 +21,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rust_decimal::Decimal;
 
 use super::super::run::Run;
-use crate::fhir::definitions::Registry;
+use crate::fhir::definitions::Kind;
+use crate::fhir::definitions::{DefinitionId, Registry};
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
@@ -38,23 +39,21 @@ fn compare_units(one: Decimal, unit: &str, other: Decimal, other_unit: &str) -> 
 /// The forms that were asked for.
 #[derive(Default)]
 pub struct Forms {
-    compiled: RwLock<HashMap<String, Arc<Form>>>,
+    compiled: RwLock<HashMap<DefinitionId, Arc<Form>>>,
 }
 
 impl Forms {
     fn get(&self, canonical: &str, registry: &Registry) -> Option<Arc<Form>> {
-        if let Some(form) = self.compiled.read().unwrap_or_else(PoisonError::into_inner).get(canonical) {
+        // Only what the registry has is kept, so made-up canonicals do not fill the memory.
+        let id = registry.find(Kind::Questionnaire, canonical)?;
+        if let Some(form) = self.compiled.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Some(Arc::clone(form));
         }
-        // Only what the registry has is kept, so made-up canonicals do not fill the memory.
-        let document = registry.resource(canonical)?;
+        let document = registry.document(id)?;
         let root = Element::root(&document);
-        if root.resource_type() != Some("Questionnaire") {
-            return None;
-        }
         let form = Arc::new(Form::compile(root, root, registry, true));
         let mut compiled = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(compiled.entry(canonical.to_owned()).or_insert(form)))
+        Some(Arc::clone(compiled.entry(id).or_insert(form)))
     }
 }
 
