@@ -1,20 +1,18 @@
 //! The embedded form of a package: one line a definition, what rules ask and nothing else.
 //!
-//! A line is a tag (`S`, `V`, `P`), the definition's url, its heads, and its condensed JSON, tab-separated:
+//! A line is a tag (`S`, `V`, `C`, `P`), the definition's url, its heads, and its condensed JSON, tab-separated:
 //! an index over the heads is all that start-up pays, and the same reader serves embedded and packaged JSON.
 //! The lines are sorted by url, so that the same package always gives the same bytes.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value};
 
-use super::expand::Sources;
 use crate::fhir::tree::Document;
 
 /// Condenses the resources of a package into lines.
 pub fn condense(documents: &[Document]) -> String {
     let mut structures = Vec::new();
     let mut parameters = Vec::new();
+    let mut terms = Vec::new();
     for document in documents {
         // The tree has read it as one JSON object, so serde_json does too.
         let Ok(value) = serde_json::from_str::<Value>(document.source()) else { continue };
@@ -23,16 +21,13 @@ pub fn condense(documents: &[Document]) -> String {
                 structures.push(structure(&value));
             }
             Some("SearchParameter") => parameters.push(parameter(&value)),
+            Some("ValueSet") => terms.push(term_line("V", &value_set(&value))),
+            Some("CodeSystem") => terms.push(term_line("C", &code_system(&value))),
             _ => {}
         }
     }
-    let bound: BTreeSet<String> = structures.iter().flat_map(bindings).collect();
-    let sources = Sources::new(documents);
     let mut lines: Vec<String> = structures.iter().map(structure_line).collect();
-    lines.extend(bound.iter().filter_map(|canonical| {
-        let set = sources.expand(canonical, &|_| None)?;
-        Some(format!("V\t{}\t{}", set.url, set.to_json()))
-    }));
+    lines.extend(terms);
     lines.extend(parameters.iter().map(|value| format!("P\t{}\t{value}", string(value, "url"))));
     lines.sort();
     lines.dedup();
@@ -115,10 +110,72 @@ fn parameter(value: &Value) -> Value {
     Value::Object(keep(value, &["url", "code", "base", "type", "expression", "target"]))
 }
 
-fn bindings(structure: &Value) -> Vec<String> {
-    let elements = structure["snapshot"]["element"].as_array().into_iter().flatten();
-    elements
-        .filter_map(|element| element["binding"]["valueSet"].as_str())
-        .map(|canonical| canonical.split('|').next().unwrap_or(canonical).to_owned())
-        .collect()
+fn term_line(tag: &str, value: &Value) -> String {
+    format!("{tag}\t{}\t{}\t{value}", string(value, "url"), string(value, "version"))
+}
+
+/// What decides membership; names and words are left out.
+fn value_set(value: &Value) -> Value {
+    let mut kept = keep(value, &["url", "version"]);
+    if let Some(compose) = value.get("compose") {
+        let mut said = keep(compose, &["inactive"]);
+        for name in ["include", "exclude"] {
+            let parts = compose[name].as_array().map(Vec::as_slice).unwrap_or_default();
+            if !parts.is_empty() {
+                said.insert(name.to_owned(), parts.iter().map(compose_part).collect());
+            }
+        }
+        kept.insert("compose".to_owned(), Value::Object(said));
+    } else if let Some(expansion) = value.get("expansion") {
+        kept.insert("expansion".to_owned(), Value::Object(keep(expansion, &["total", "contains"])));
+    }
+    Value::Object(kept)
+}
+
+fn compose_part(part: &Value) -> Value {
+    let mut kept = keep(part, &["system", "version", "filter", "valueSet"]);
+    if let Some(concepts) = part["concept"].as_array() {
+        let codes = concepts.iter().map(|concept| Value::Object(keep(concept, &["code"])));
+        kept.insert("concept".to_owned(), codes.collect());
+    }
+    Value::Object(kept)
+}
+
+/// Codes, displays and hierarchy, and the properties that say more than a date.
+fn code_system(value: &Value) -> Value {
+    let mut kept = keep(value, &["url", "version", "content", "caseSensitive", "supplements", "valueSet"]);
+    let properties = value["property"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let said: Vec<Value> = properties
+        .iter()
+        .filter(|property| tells(string(property, "code")))
+        .map(|property| Value::Object(keep(property, &["code", "uri", "type"])))
+        .collect();
+    if !said.is_empty() {
+        kept.insert("property".to_owned(), Value::Array(said));
+    }
+    if let Some(concepts) = value["concept"].as_array() {
+        kept.insert("concept".to_owned(), concepts.iter().map(concept).collect());
+    }
+    Value::Object(kept)
+}
+
+fn tells(property: &str) -> bool {
+    !matches!(property, "deprecationDate" | "internalId" | "legacy")
+}
+
+fn concept(value: &Value) -> Value {
+    let mut kept = keep(value, &["code", "display"]);
+    let properties = value["property"].as_array().map(Vec::as_slice).unwrap_or_default();
+    // Active is what a concept is when nothing is said.
+    let said = |property: &&Value| {
+        tells(string(property, "code")) && !(property["code"] == "status" && property["valueCode"] == "active")
+    };
+    let said: Vec<Value> = properties.iter().filter(said).cloned().collect();
+    if !said.is_empty() {
+        kept.insert("property".to_owned(), Value::Array(said));
+    }
+    if let Some(concepts) = value["concept"].as_array() {
+        kept.insert("concept".to_owned(), concepts.iter().map(concept).collect());
+    }
+    Value::Object(kept)
 }

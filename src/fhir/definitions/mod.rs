@@ -6,16 +6,20 @@
 //! top through [`Registry::with`]. Nothing here knows what a rule does with a definition.
 
 mod blob;
+mod code_system;
+mod compose;
 mod core;
-mod expand;
 #[cfg(feature = "gateway")]
 pub mod package;
 mod registry;
 mod search_parameter;
 mod structure;
+mod terms;
 mod value_set;
 
 pub use blob::condense;
+pub use code_system::{CodeSystem, Concept, Content};
+pub use compose::Filter;
 pub use core::compress;
 pub use registry::{Defect, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
@@ -23,7 +27,7 @@ pub use structure::{
     Binding, Constraint, Discriminator, DiscriminatorKind, ElementDefinition, Literal, Slicing, SlicingRules, Strength,
     Structure, StructureKind, TypeReference,
 };
-pub use value_set::{Group, ValueSet};
+pub use value_set::{Codes, Group, Open, ValueSet};
 
 #[cfg(test)]
 mod tests;

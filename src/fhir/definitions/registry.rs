@@ -8,10 +8,11 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock, OnceLock};
 
+use super::code_system::CodeSystem;
 use super::core;
-use super::expand::Sources;
 use super::search_parameter::SearchParameter;
 use super::structure::{Structure, StructureKind};
+use super::terms::Terms;
 use super::value_set::ValueSet;
 use crate::fhir::tree::{Document, Element, NodeId, json};
 
@@ -22,7 +23,7 @@ const CORE_PREFIX: &str = "http://hl7.org/fhir/StructureDefinition/";
 pub struct Registry {
     lines: String,
     structures: HashMap<String, StructureEntry>,
-    value_sets: HashMap<String, ValueSetEntry>,
+    terms: Terms<Source>,
     /// Search parameters by resource type, inherited ones included, sorted by code.
     search: OnceLock<HashMap<String, Vec<SearchParameter>>>,
     parameters: Vec<Source>,
@@ -43,11 +44,6 @@ struct StructureEntry {
     base: String,
     source: Source,
     read: OnceLock<Option<Arc<Structure>>>,
-}
-
-struct ValueSetEntry {
-    source: Range<usize>,
-    read: OnceLock<Arc<ValueSet>>,
 }
 
 /// An own definition that cannot be used.
@@ -80,14 +76,6 @@ impl Registry {
         for document in &resources {
             registry.add(document)?;
         }
-        let sources = Sources::new(resources.iter().map(AsRef::as_ref));
-        let known = |url: &str| registry.value_set(url).map(|set| ValueSet::clone(set));
-        let expanded: Vec<ValueSet> = sources.value_set_urls().filter_map(|url| sources.expand(url, &known)).collect();
-        for set in expanded {
-            registry
-                .value_sets
-                .insert(set.url.clone(), ValueSetEntry { source: 0..0, read: OnceLock::from(Arc::new(set)) });
-        }
         Ok(Arc::new(registry))
     }
 
@@ -95,7 +83,7 @@ impl Registry {
         let mut registry = Registry {
             lines: String::new(),
             structures: HashMap::with_capacity(800),
-            value_sets: HashMap::with_capacity(400),
+            terms: Terms::default(),
             search: OnceLock::new(),
             parameters: Vec::with_capacity(1500),
             resource_types: BTreeSet::new(),
@@ -104,7 +92,11 @@ impl Registry {
         for line in lines.split_terminator('\n') {
             let end = start + line.len();
             let (tag, rest) = line.split_once('\t').unwrap_or_default();
-            let heads = if tag == "S" { 6 } else { 2 };
+            let heads = match tag {
+                "S" => 6,
+                "V" | "C" => 3,
+                _ => 2,
+            };
             let mut fields = rest.splitn(heads, '\t');
             let mut next = || fields.next().unwrap_or_default();
             let url = next();
@@ -116,8 +108,12 @@ impl Registry {
                     registry.insert(url, type_name, kind, derivation == "constraint", base, source);
                 }
                 "V" => {
-                    let source = end - next().len()..end;
-                    registry.value_sets.insert(url.to_owned(), ValueSetEntry { source, read: OnceLock::new() });
+                    let version = next();
+                    registry.terms.add_value_set(url, version, Source::Line(end - next().len()..end));
+                }
+                "C" => {
+                    let version = next();
+                    registry.terms.add_code_system(url, version, Source::Line(end - next().len()..end));
                 }
                 _ => registry.parameters.push(Source::Line(end - next().len()..end)),
             }
@@ -157,6 +153,14 @@ impl Registry {
                 self.insert(url, type_name, *kind, *is_profile, base, source);
             }
             Some("ValueSet" | "CodeSystem") if url.is_empty() => return Err(defect("a definition needs a url")),
+            Some("ValueSet") => {
+                let version = root.text_of("version").unwrap_or_default();
+                self.terms.add_value_set(url, version, Source::Own(Arc::clone(document)));
+            }
+            Some("CodeSystem") => {
+                let version = root.text_of("version").unwrap_or_default();
+                self.terms.add_code_system(url, version, Source::Own(Arc::clone(document)));
+            }
             Some("SearchParameter") => self.parameters.push(Source::Own(Arc::clone(document))),
             _ => {}
         }
@@ -237,13 +241,24 @@ impl Registry {
         names
     }
 
-    pub fn value_set(&self, canonical: &str) -> Option<&Arc<ValueSet>> {
-        let url = canonical.split('|').next().unwrap_or(canonical);
-        let entry = self.value_sets.get(url)?;
-        Some(entry.read.get_or_init(|| {
-            let document = json::parse(&self.lines[entry.source.clone()]);
-            Arc::new(document.map(|document| ValueSet::from_line(Element::root(&document))).unwrap_or_default())
-        }))
+    /// A value set by `url` or `url|version`, expanded when first asked for.
+    pub fn value_set(&self, canonical: &str) -> Option<Arc<ValueSet>> {
+        self.terms.value_set(canonical, &|source| self.document(source))
+    }
+
+    /// A code system by `url` or `url|version`.
+    pub fn code_system(&self, canonical: &str) -> Option<Arc<CodeSystem>> {
+        self.terms.code_system(canonical, &|source| self.document(source))
+    }
+
+    /// Urls of the value sets, in no order.
+    pub fn value_set_urls(&self) -> impl Iterator<Item = &str> {
+        self.terms.value_set_urls()
+    }
+
+    /// Whether a canonical is that of a value set.
+    pub fn is_value_set(&self, canonical: &str) -> bool {
+        self.terms.has_value_set(canonical)
     }
 
     /// The search parameters of a resource type, those of Resource and DomainResource among them.
@@ -272,6 +287,11 @@ impl Registry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Registry({} structures, {} value sets)", self.structures.len(), self.value_sets.len())
+        write!(
+            formatter,
+            "Registry({} structures, {} value sets)",
+            self.structures.len(),
+            self.terms.value_set_urls().count()
+        )
     }
 }
