@@ -90,12 +90,7 @@ impl CodeSystem {
         self.concepts.push(Concept {
             code: code.into(),
             display: element.text_of("display").unwrap_or_default().into(),
-            designations: element
-                .all("designation")
-                .filter_map(|each| {
-                    Some((each.text_of("language").unwrap_or_default().into(), each.text_of("value")?.into()))
-                })
-                .collect(),
+            designations: designations(element).collect(),
             parents: parent.into_iter().collect(),
             properties: element
                 .all("property")
@@ -137,6 +132,20 @@ impl CodeSystem {
                 if child as u32 != parent && !self.concepts[child].parents.contains(&parent) {
                     self.concepts[child].parents.push(parent);
                 }
+            }
+        }
+    }
+
+    /// Takes in the names that a supplement adds to concepts that are there (R4 §4.8.11).
+    pub(super) fn supplement(&mut self, root: Element<'_>) {
+        let mut next: Vec<Element<'_>> = root.all("concept").collect();
+        while let Some(element) = next.pop() {
+            next.extend(element.all("concept"));
+            let Some(at) = element.text_of("code").and_then(|code| self.position(code)) else { continue };
+            let own = &mut self.concepts[at as usize].designations;
+            own.extend(designations(element));
+            if let Some(display) = element.text_of("display") {
+                own.push((Box::default(), display.into()));
             }
         }
     }
@@ -256,6 +265,12 @@ impl CodeSystem {
         let concepts = self.concepts.iter().enumerate();
         concepts.filter(|(_, concept)| concept.parents.contains(&parent)).map(|(at, _)| at as u32).collect()
     }
+}
+
+fn designations<'d>(concept: Element<'d>) -> impl Iterator<Item = (Box<str>, Box<str>)> + 'd {
+    concept
+        .all("designation")
+        .filter_map(|each| Some((each.text_of("language").unwrap_or_default().into(), each.text_of("value")?.into())))
 }
 
 impl Concept {

@@ -61,7 +61,9 @@ pub(super) fn expand(root: Element<'_>, library: &mut dyn Library) -> ValueSet {
     for include in compose.all("include") {
         let part = part(include, active_only, library);
         set.groups.extend(part.groups);
-        part.open.into_iter().for_each(|open| set.leave_open(open));
+        for open in part.open {
+            set.leave_open(open);
+        }
     }
     for exclude in compose.all("exclude") {
         subtract(&mut set, &part(exclude, false, library));
@@ -78,16 +80,13 @@ fn listed(expansion: Element<'_>, set: &mut ValueSet) {
         if contains.text_of("abstract") == Some("true") {
             continue;
         }
-        let group = match set.groups.iter().position(|group| group.system == system) {
-            Some(at) => &mut set.groups[at],
-            None => {
-                let codes = Codes::Listed { codes: HashSet::new(), case_sensitive: true };
-                set.groups.push(Group { system: system.to_owned(), codes });
-                let last = set.groups.len() - 1;
-                &mut set.groups[last]
-            }
-        };
-        if let Codes::Listed { codes, .. } = &mut group.codes {
+        let known = set.groups.iter().position(|group| group.system == system);
+        let at = known.unwrap_or(set.groups.len());
+        if known.is_none() {
+            let codes = Codes::Listed { codes: HashSet::new(), case_sensitive: true };
+            set.groups.push(Group { system: system.to_owned(), codes });
+        }
+        if let Codes::Listed { codes, .. } = &mut set.groups[at].codes {
             codes.insert(code.into());
         }
     }
@@ -239,5 +238,7 @@ fn subtract(set: &mut ValueSet, part: &ValueSet) {
         .filter(|open| set.groups.iter().any(|group| open.covers(&group.system)))
         .map(|open| Open { whole: false, ..open.clone() })
         .collect();
-    doubtful.into_iter().for_each(|open| set.leave_open(open));
+    for open in doubtful {
+        set.leave_open(open);
+    }
 }

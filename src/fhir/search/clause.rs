@@ -214,7 +214,7 @@ impl<'r> Reader<'r> {
                 let set = self.registry.value_set(&escape::unescape(text)).filter(|set| set.open.is_empty());
                 let set =
                     set.ok_or(modifier(":in and :not-in take a value set that is known here with all its codes"))?;
-                Ok(token::Wanted::Set(set))
+                Ok(token::Wanted::Set(Arc::clone(set)))
             }
             Some("of-type") => token::Wanted::of_type(text).ok_or(value("`:of-type` takes system|code|value")),
             _ => self.code(text).ok_or(value("a token is code, system|code, |code or system|")),
@@ -224,7 +224,7 @@ impl<'r> Reader<'r> {
     fn code(&self, text: &str) -> Option<token::Wanted> {
         let set = self.parameter.binding.as_deref().and_then(|binding| self.registry.value_set(binding));
         token::Wanted::parse(text, |system, code| {
-            set.as_ref().is_some_and(|set| match code {
+            set.is_some_and(|set| match code {
                 "" => set.groups.iter().any(|group| group.system == system),
                 code => set.contains(system, code),
             })

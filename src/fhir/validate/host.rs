@@ -48,7 +48,7 @@ impl Host for Run<'_, '_> {
         let set = self.validator.registry.value_set(value_set)?;
         let mut decided = true;
         for code in codes {
-            match membership(&set, code.system, code.code) {
+            match membership(set, code.system, code.code) {
                 Membership::In => return Some(true),
                 Membership::Unknown => decided = false,
                 Membership::Out => {}

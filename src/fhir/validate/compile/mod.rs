@@ -45,7 +45,7 @@ impl Compiler<'_> {
         Some(Bound {
             strength: binding.strength,
             canonical: binding.value_set.as_str().into(),
-            set: self.registry.value_set(&binding.value_set),
+            set: self.registry.value_set(&binding.value_set).cloned(),
         })
     }
 

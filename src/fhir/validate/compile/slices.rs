@@ -67,7 +67,7 @@ impl Compiler<'_> {
             return Some(TestKind::Pattern(pattern.clone()));
         }
         let binding = element.binding.as_ref().filter(|binding| binding.strength == Strength::Required)?;
-        Some(TestKind::Member(self.registry.value_set(&binding.value_set)?))
+        Some(TestKind::Member(self.registry.value_set(&binding.value_set)?.clone()))
     }
 }
 
