@@ -1,7 +1,7 @@
 //! The configuration: each folder's own `Config`, put together from one TOML file and `MHEALTH_*` variables.
 //!
-//! Everything is read before anything is reported, so that an operator mends a file once and not line by line.
-//! Unknown keys are refused, since a misspelt limit is a limit that does not hold. The input is a text and a map,
+//! Everything is read before anything is reported, so that an operator mends a file once and not line by line: a key
+//! that cannot be read is left out, and what could be read is judged all the same. Unknown keys are refused, since a misspelt limit is a limit that does not hold. The input is a text and a map,
 //! so that nothing here touches the process. A variable names a key by its path: `MHEALTH_LISTEN`,
 //! `MHEALTH_LIMITS__BODY_BYTES`.
 
@@ -16,8 +16,9 @@ use toml::{Table, Value};
 
 use crate::exchange;
 use crate::peers::fhir_rest;
+use crate::policy::consent;
 use crate::policy::delivery::{self, Schedule};
-use crate::policy::routing::Rule;
+use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
 use crate::server::tls::Tls;
 
@@ -113,6 +114,12 @@ const PREFIX: &str = "MHEALTH_";
 impl Config {
     /// Reads file and variables; the error is every mistake, one sentence each.
     pub fn read(file: Option<&str>, environment: &BTreeMap<String, String>) -> Result<Config, Vec<String>> {
+        let (config, mistakes) = Config::draft(file, environment);
+        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+    }
+
+    /// What can be read of file and variables, for whoever still looks at the files that it names, and every mistake.
+    pub fn draft(file: Option<&str>, environment: &BTreeMap<String, String>) -> (Config, Vec<String>) {
         let mut mistakes = Vec::new();
         let mut table = match file.unwrap_or_default().parse::<Table>() {
             Ok(table) => table,
@@ -123,7 +130,7 @@ impl Config {
         };
         overlay(&mut table, environment, &mut mistakes);
         let config = compose(table, &mut mistakes);
-        if mistakes.is_empty() { Ok(config) } else { Err(mistakes) }
+        (config, mistakes)
     }
 }
 
@@ -154,22 +161,29 @@ fn inside<'t>(table: &'t mut Table, path: &[&str]) -> Option<&'t mut Table> {
 }
 
 fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
-    let tls = table.remove("tls").and_then(|value| whole::<Tls>("tls", value, mistakes));
+    let has_tls = table.contains_key("tls");
+    let tls = table.remove("tls").and_then(|value| {
+        let example = [("certificate", "certificate.pem"), ("key", "key.pem")];
+        Strict::<Tls>::read("tls", value, &example, mistakes)?.whole()
+    });
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
-    let destinations = match table.remove("destination") {
-        None => Vec::new(),
+    let mut destinations = Vec::new();
+    let mut rules = Vec::new();
+    match table.remove("destination") {
+        None => {}
         Some(Value::Array(list)) => {
-            list.into_iter().enumerate().filter_map(|(index, value)| destination(index, value, mistakes)).collect()
+            for (index, value) in list.into_iter().enumerate() {
+                let (rule, whole) = destination(index, value, mistakes);
+                rules.push(rule);
+                destinations.extend(whole);
+            }
         }
-        Some(_) => {
-            mistakes.push("destination: written as [[destination]], once for each".to_owned());
-            Vec::new()
-        }
-    };
+        Some(_) => mistakes.push("destination: written as [[destination]], once for each".to_owned()),
+    }
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
-    if !listen.ip().is_loopback() && tls.is_none() {
+    if !listen.ip().is_loopback() && !has_tls {
         mistakes.push(format!("listen: {listen} is beyond loopback, so a certificate of its own is needed in [tls]"));
     }
     let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };
@@ -179,6 +193,8 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     }
     for (key, value) in [
         ("limits.body_bytes", limits.body_bytes),
+        ("limits.body_seconds", limits.body_seconds as usize),
+        ("limits.head_seconds", limits.head_seconds as usize),
         ("limits.inflate_ratio", limits.inflate_ratio),
         ("limits.concurrent_requests", limits.concurrent_requests),
         ("limits.connections", limits.connections),
@@ -194,15 +210,10 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     if exchange.page_entries > exchange.page_entries_max {
         mistakes.push("exchange.page_entries: must not be greater than exchange.page_entries_max".to_owned());
     }
-    for (index, one) in destinations.iter().enumerate() {
-        if destinations[..index].iter().any(|earlier| earlier.rule.name == one.rule.name) {
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| !rule.name.is_empty()) {
+        if rules[..index].iter().any(|earlier| earlier.name == rule.name) {
             mistakes.push(format!("destination[{index}].name: another destination has that name"));
         }
-    }
-    if let Err(conflicts) =
-        crate::policy::routing::Table::compile(destinations.iter().map(|one: &Destination| one.rule.clone()).collect())
-    {
-        mistakes.extend(conflicts);
     }
     // One key for both: the limits say how large a Bundle may be.
     let exchange = exchange::Config { bundle_entries: limits.bundle_entries, ..exchange };
@@ -218,11 +229,16 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     }
 }
 
-fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option<Destination> {
+/// What is sent to a destination, and the destination itself where all of it can be read.
+fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule, Option<Destination>) {
     let place = format!("destination[{index}]");
-    let Value::Table(mut table) = value else {
-        mistakes.push(format!("{place}: a section is expected"));
-        return None;
+    let before = mistakes.len();
+    let mut table = match value {
+        Value::Table(table) => table,
+        _ => {
+            mistakes.push(format!("{place}: a section is expected"));
+            return (Rule { name: String::new(), kinds: Vec::new(), codes: None, categories: None, apps: None }, None);
+        }
     };
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
@@ -232,9 +248,6 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
         mistakes.push(format!("{place}.fhir: missing; it says where and how to deliver"));
         None
     };
-    if let Some(fhir) = &fhir {
-        mistakes.extend(fhir.mistakes().into_iter().map(|mistake| format!("{place}.fhir.{mistake}")));
-    }
     for (key, positive) in [
         ("retry.base_ms", retry.base_ms > 0),
         ("retry.cap_ms", retry.cap_ms >= retry.base_ms),
@@ -242,14 +255,17 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
         ("circuit.failures", breaker.failures > 0),
         ("circuit.base_ms", breaker.base_ms > 0),
         ("circuit.cap_ms", breaker.cap_ms >= breaker.base_ms),
+        ("circuit.probe_ms", breaker.probe_ms > 0),
     ] {
         if !positive {
             mistakes.push(format!("{place}.{key}: must be greater than 0, and a cap not below its base"));
         }
     }
+    let given: Vec<String> = table.keys().cloned().collect();
     let target: Target = section(&place, Some(Value::Table(table)), mistakes);
     let mut required = |key: &str, value: Option<String>| {
-        if value.as_deref().is_none_or(str::is_empty) {
+        // One that is there and cannot be read was reported already.
+        if value.as_deref().is_none_or(str::is_empty) && (value.is_some() || !given.iter().any(|known| known == key)) {
             mistakes.push(format!("{place}.{key}: missing"));
         }
         value.unwrap_or_default()
@@ -259,6 +275,10 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
     if !actor.is_empty() && !is_reference(&actor) {
         mistakes.push(format!("{place}.actor: a reference such as Organization/platform"));
     }
+    let purpose = target.purpose.unwrap_or_else(|| "TREAT".to_owned());
+    if !consent::is_purpose(&purpose) {
+        mistakes.push(format!("{place}.purpose: a purpose of use of v3-ActReason such as TREAT or PUBHLTH"));
+    }
     let rule = Rule {
         name,
         kinds: target.kinds.unwrap_or_else(|| vec!["Observation".to_owned()]),
@@ -266,11 +286,16 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
         categories: target.categories,
         apps: target.apps,
     };
-    Some(Destination {
+    // An empty name was reported as missing.
+    let named = Rule { name: if rule.name.is_empty() { "-".to_owned() } else { rule.name.clone() }, ..rule.clone() };
+    if let Err(wrong) = Routing::compile(vec![named]) {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("{place}.{}", wrong.replacen("rule 1: ", "", 1))));
+    }
+    let destination = fhir.filter(|_| mistakes.len() == before).map(|fhir| Destination {
         actor,
-        purpose: target.purpose.unwrap_or_else(|| "TREAT".to_owned()),
-        rule,
-        fhir: fhir?,
+        purpose,
+        rule: rule.clone(),
+        fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },
         circuit: delivery::Limits {
             failures: breaker.failures,
@@ -278,26 +303,55 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> Option
             cap_ms: breaker.cap_ms,
             probe_ms: breaker.probe_ms,
         },
-    })
+    });
+    (rule, destination)
 }
 
-/// Where and how to deliver. Only `url` is required, so every other key is read beside it alone.
+/// Where and how to deliver.
 fn endpoint(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<fhir_rest::Config> {
-    let before = mistakes.len();
-    if let Value::Table(table) = &value {
-        let missing = || Value::String("https://missing.example/fhir".to_owned());
-        let url = table.get("url").cloned().unwrap_or_else(missing);
-        if !table.contains_key("url") {
-            mistakes.push(format!("{place}.url: missing"));
-        }
-        for (key, value) in table.iter().filter(|(key, _)| *key != "url") {
-            let pair = Table::from_iter([("url".to_owned(), url.clone()), (key.clone(), value.clone())]);
-            if let Err(error) = fhir_rest::Config::deserialize(Value::Table(pair)) {
-                mistakes.push(mistake(&join(place, key), &error));
-            }
-        }
+    let Value::Table(mut table) = value else {
+        mistakes.push(format!("{place}: a section is expected"));
+        return None;
+    };
+    let proof = table.remove("auth").map(|value| auth(&join(place, "auth"), value, mistakes));
+    let url = [("url", "https://platform.example/fhir")];
+    let mut read = Strict::<fhir_rest::Config>::read(place, Value::Table(table), &url, mistakes)?;
+    let mut whole = read.whole;
+    if let Some(proof) = proof {
+        let proof = proof?;
+        whole &= proof.whole;
+        read.stand_ins.extend(proof.stand_ins.iter().map(|key| format!("auth.{key}")));
+        read.value.auth = proof.value;
     }
-    if mistakes.len() > before { None } else { whole(place, value, mistakes) }
+    let of_stand_in = |mistake: &String| read.stand_ins.iter().any(|key| mistake.starts_with(&format!("{key}:")));
+    let wrong: Vec<String> = read.value.mistakes().into_iter().filter(|mistake| !of_stand_in(mistake)).collect();
+    whole &= wrong.is_empty();
+    mistakes.extend(wrong.into_iter().map(|mistake| join(place, &mistake)));
+    whole.then_some(read.value)
+}
+
+/// How we prove who we are. Which keys are needed follows from the kind.
+fn auth(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<Strict<fhir_rest::Auth>> {
+    let kind = value.as_table().and_then(|table| table.get("kind")).and_then(Value::as_str);
+    let example: &[(&'static str, &'static str)] = match kind {
+        Some("none") => &[("kind", "none")],
+        Some("backend-services") => &[
+            ("kind", "backend-services"),
+            ("token_url", "https://platform.example/token"),
+            ("client_id", "gateway"),
+            ("private_key_pem", "key.pem"),
+            ("kid", "key-1"),
+            ("scope", "system/Observation.cu"),
+        ],
+        Some("client-certificate") => {
+            &[("kind", "client-certificate"), ("cert", "certificate.pem"), ("key", "key.pem")]
+        }
+        _ => {
+            mistakes.push(format!("{place}.kind: none, backend-services or client-certificate"));
+            return None;
+        }
+    };
+    Strict::read(place, value, example, mistakes)
 }
 
 /// `Type/id`, as a Consent names an actor.
@@ -330,14 +384,49 @@ fn section<T: DeserializeOwned + Default>(place: &str, value: Option<Value>, mis
     T::deserialize(Value::Table(good)).unwrap_or_default()
 }
 
-/// A section with required keys.
-fn whole<T: DeserializeOwned>(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<T> {
-    match T::deserialize(value) {
-        Ok(read) => Some(read),
-        Err(error) => {
-            mistakes.push(mistake(place, &error));
-            None
+/// A section with required keys, as far as it can be read.
+struct Strict<T> {
+    /// With an example's values in the place of those that are missing or cannot be read.
+    value: T,
+    stand_ins: Vec<String>,
+    whole: bool,
+}
+
+impl<T: DeserializeOwned> Strict<T> {
+    /// Reads each key beside good ones alone, so that every bad one is reported. The example has exactly the keys that
+    /// are required.
+    fn read(
+        place: &str,
+        value: Value,
+        example: &[(&'static str, &'static str)],
+        mistakes: &mut Vec<String>,
+    ) -> Option<Self> {
+        let Value::Table(given) = value else {
+            mistakes.push(format!("{place}: a section is expected"));
+            return None;
+        };
+        let before = mistakes.len();
+        let example: Table = example.iter().map(|(key, text)| ((*key).to_owned(), Value::from(*text))).collect();
+        let mut good = example.clone();
+        let mut stand_ins: Vec<String> = example.keys().filter(|key| !given.contains_key(*key)).cloned().collect();
+        mistakes.extend(stand_ins.iter().map(|key| format!("{}: missing", join(place, key))));
+        for (key, value) in given {
+            let mut beside = example.clone();
+            beside.insert(key.clone(), value.clone());
+            match T::deserialize(Value::Table(beside)) {
+                Ok(_) => drop(good.insert(key, value)),
+                Err(error) => {
+                    mistakes.push(mistake(&join(place, &key), &error));
+                    stand_ins.push(key);
+                }
+            }
         }
+        let value = T::deserialize(Value::Table(good)).ok()?;
+        Some(Strict { value, stand_ins, whole: mistakes.len() == before })
+    }
+
+    fn whole(self) -> Option<T> {
+        self.whole.then_some(self.value)
     }
 }
 
@@ -420,6 +509,86 @@ mod tests {
             let expected = format!("destination[0].fhir.{expected}");
             assert!(mistakes.iter().any(|mistake| mistake.starts_with(&expected)), "{expected}: {mistakes:#?}");
         }
+    }
+
+    #[test]
+    fn every_mistake_of_a_section_is_reported() {
+        let destination = |rest: &str| format!("[[destination]]\nname = \"a\"\nactor = \"Organization/a\"\n{rest}");
+        let table: &[(&str, String, &[&str])] = &[
+            (
+                "certificate",
+                "[tls]\ncertificat = \"c\"\nkey = 5".into(),
+                &["tls.certificate: missing", "tls.certificat:", "tls.key:"],
+            ),
+            ("no section", "tls = 5".into(), &["tls: a section"]),
+            (
+                "what is sent",
+                destination("purpose = \"FOO\"\nkinds = [\"Observatio\"]\ncodes = [\"|\"]"),
+                &[
+                    "destination[0].purpose:",
+                    "destination[0].kinds:",
+                    "destination[0].codes, categories:",
+                    "destination[0].fhir: missing",
+                ],
+            ),
+            (
+                "a name of the wrong type",
+                "[[destination]]\nname = 5\nactor = \"x\"".into(),
+                &[
+                    "destination[0].name: invalid type",
+                    "destination[0].actor: a reference",
+                    "destination[0].fhir: missing",
+                ],
+            ),
+            (
+                "backend services",
+                destination(
+                    "[destination.fhir]\nurl = \"http://a.example/fhir\"\ntimeout_ms = 0\n[destination.fhir.auth]\n\
+                     kind = \"backend-services\"\ntoken_url = \"http://a.example/token\"\nkid = \"\"\nscop = \"x\"\n\
+                     client_id = 5",
+                ),
+                &[
+                    "destination[0].fhir.url:",
+                    "destination[0].fhir.timeout_ms:",
+                    "destination[0].fhir.auth.token_url:",
+                    "destination[0].fhir.auth.kid: must not be empty",
+                    "destination[0].fhir.auth.private_key_pem: missing",
+                    "destination[0].fhir.auth.scope: missing",
+                    "destination[0].fhir.auth.scop:",
+                    "destination[0].fhir.auth.client_id:",
+                ],
+            ),
+            (
+                "certificate of ours",
+                destination("[destination.fhir]\n[destination.fhir.auth]\nkind = \"client-certificate\"\ncert = 1"),
+                &[
+                    "destination[0].fhir.url: missing",
+                    "destination[0].fhir.auth.cert:",
+                    "destination[0].fhir.auth.key: missing",
+                ],
+            ),
+            (
+                "kind",
+                destination("[destination.fhir]\nbatch = 1\n[destination.fhir.auth]\nkind = \"basic\""),
+                &["destination[0].fhir.url: missing", "destination[0].fhir.batch:", "destination[0].fhir.auth.kind:"],
+            ),
+        ];
+        for (name, file, expected) in table {
+            let mistakes = read(file, &[]).unwrap_err();
+            assert_eq!(mistakes.len(), expected.len(), "{name}: {mistakes:#?}");
+            for expected in *expected {
+                let told = mistakes.iter().any(|mistake| mistake.starts_with(expected));
+                assert!(told, "{name}: {expected} is not among {mistakes:#?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_draft_keeps_what_is_sound() {
+        let file = "drain_seconds = \"soon\"\ndata = \"elsewhere\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"";
+        let (config, mistakes) = Config::draft(Some(file), &BTreeMap::new());
+        assert_eq!((mistakes.len(), config.data.as_path()), (1, std::path::Path::new("elsewhere")));
+        assert!(config.tls.is_some());
     }
 
     #[test]

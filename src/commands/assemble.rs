@@ -28,6 +28,16 @@ pub fn entropy() -> Entropy {
 
 /// Reads the configuration; mistakes are printed, all of them, and become the exit code.
 pub(super) fn configured(source: &Source) -> Result<Config, ExitCode> {
+    let (config, mistakes) = drafted(source)?;
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    print(&mistakes);
+    Err(ExitCode::from(EX_USAGE))
+}
+
+/// What can be read of the configuration, and every mistake; the error is for a file that is not there.
+pub(super) fn drafted(source: &Source) -> Result<(Config, Vec<String>), ExitCode> {
     let file = match &source.config {
         Some(path) => match fs::read_to_string(path) {
             Ok(text) => Some(text),
@@ -38,15 +48,13 @@ pub(super) fn configured(source: &Source) -> Result<Config, ExitCode> {
         },
         None => None,
     };
-    match Config::read(file.as_deref(), &environment()) {
-        Ok(config) => Ok(config),
-        Err(mistakes) => {
-            eprintln!("The configuration has {} mistake(s):", mistakes.len());
-            for mistake in mistakes {
-                eprintln!("  {mistake}");
-            }
-            Err(ExitCode::from(EX_USAGE))
-        }
+    Ok(Config::draft(file.as_deref(), &environment()))
+}
+
+pub(super) fn print(mistakes: &[String]) {
+    eprintln!("The configuration has {} mistake(s):", mistakes.len());
+    for mistake in mistakes {
+        eprintln!("  {mistake}");
     }
 }
 

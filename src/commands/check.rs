@@ -1,19 +1,23 @@
 //! `check`: what `serve` would say of its configuration, without starting anything.
 
+use std::fs::File;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::{EX_USAGE, Source, assemble};
 use crate::config::Config;
+use crate::peers::fhir_rest::Auth;
 use crate::server::tls;
+use crate::store::Store;
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(source) {
+    let config = match checked(source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    if let Some(code) = mistaken(&config) {
-        return Ok(code);
+    for doubt in doubts(&config) {
+        eprintln!("warning: {doubt}");
     }
     println!(
         "The configuration is good: {} on {}, {} destination(s).",
@@ -24,21 +28,83 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Opens the files that the configuration names; mistakes are printed, all of them, and become the exit code.
-pub(super) fn mistaken(config: &Config) -> Option<ExitCode> {
+/// Reads the configuration and looks at what it names; mistakes of both are printed together and become the exit code.
+pub(super) fn checked(source: &Source) -> Result<Config, ExitCode> {
+    let (config, mut mistakes) = assemble::drafted(source)?;
+    mistakes.extend(mistaken(&config));
+    if mistakes.is_empty() {
+        return Ok(config);
+    }
+    assemble::print(&mistakes);
+    Err(ExitCode::from(EX_USAGE))
+}
+
+/// What is wrong with the files and the directory that the configuration names.
+fn mistaken(config: &Config) -> Vec<String> {
     let mut mistakes: Vec<String> = Vec::new();
-    if let Some(own) = &config.tls
-        && let Err(error) = tls::server_config(own)
-    {
-        mistakes.push(format!("tls: {:#}", anyhow::Error::from(error)));
+    if let Err(error) = Store::usable(&config.data) {
+        mistakes.push(format!("data: {:#}", anyhow::Error::from(error)));
+    }
+    if let Some(own) = &config.tls {
+        let before = mistakes.len();
+        unreadable("tls.certificate", &own.certificate, &mut mistakes);
+        unreadable("tls.key", &own.key, &mut mistakes);
+        if mistakes.len() == before
+            && let Err(error) = tls::server_config(own)
+        {
+            mistakes.push(format!("tls: {:#}", anyhow::Error::from(error)));
+        }
     }
     for destination in &config.destinations {
-        if let Err(error) = assemble::destination(destination) {
+        let before = mistakes.len();
+        let place = |key: &str| format!("destination {}: fhir.{key}", destination.rule.name);
+        if let Some(authorities) = &destination.fhir.ca {
+            unreadable(&place("ca"), authorities, &mut mistakes);
+        }
+        match &destination.fhir.auth {
+            Auth::None => {}
+            Auth::BackendServices(own) => {
+                unreadable(&place("auth.private_key_pem"), &own.private_key_pem, &mut mistakes);
+            }
+            Auth::ClientCertificate { cert, key } => {
+                unreadable(&place("auth.cert"), cert, &mut mistakes);
+                unreadable(&place("auth.key"), key, &mut mistakes);
+            }
+        }
+        if mistakes.len() == before
+            && let Err(error) = assemble::destination(destination)
+        {
             mistakes.push(format!("{error:#}"));
         }
     }
-    for mistake in &mistakes {
-        eprintln!("{mistake}");
+    mistakes
+}
+
+fn unreadable(key: &str, path: &Path, mistakes: &mut Vec<String>) {
+    if let Err(error) = File::open(path) {
+        mistakes.push(format!("{key}: {} cannot be read: {error}", path.display()));
     }
-    (!mistakes.is_empty()).then(|| ExitCode::from(EX_USAGE))
+}
+
+/// What keeps nobody from serving and is yet most likely a slip: clients come and go while the gateway serves.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let apps: Vec<(&str, &str)> = config
+        .destinations
+        .iter()
+        .flat_map(|destination| {
+            let apps = destination.rule.apps.iter().flatten();
+            apps.map(|app| (destination.rule.name.as_str(), app.as_str()))
+        })
+        .collect();
+    if apps.is_empty() || !Store::exists(&config.data) {
+        return Vec::new();
+    }
+    match Store::registered(&config.data) {
+        Ok(registered) => apps
+            .into_iter()
+            .filter(|(_, app)| !registered.iter().any(|known| known == app))
+            .map(|(destination, app)| format!("destination {destination}: apps: no client is registered as {app}"))
+            .collect(),
+        Err(error) => vec![format!("the registered clients cannot be read: {:#}", anyhow::Error::from(error))],
+    }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::{Source, assemble, keys, runtime};
 use crate::config::Config;
 use crate::policy::access::client::Client;
+use crate::policy::consent;
 use crate::server::tls::write_private;
 use crate::store::Store;
 
@@ -44,7 +45,7 @@ struct Add {
     /// SMART scopes, separated by spaces, e.g. "system/Patient.cru system/Consent.cru system/Observation.cruds".
     #[arg(long)]
     scope: String,
-    /// v3-ActReason code that it may state; the first is its default.
+    /// Purpose of use (v3-ActReason) that it may state; the first is its default.
     #[arg(long, default_value = "TREAT")]
     purpose: Vec<String>,
     /// JSON Web Key Set with its public keys.
@@ -160,5 +161,16 @@ fn registration(add: &Add, keys: &Value) -> Result<Client, Vec<String>> {
         "scopes": add.scope,
         "purposes": add.purpose,
     });
-    Client::parse(&document.to_string())
+    let unknown = add.purpose.iter().filter(|code| !consent::is_purpose(code));
+    let mut mistakes: Vec<String> = unknown
+        .map(|code| format!("--purpose {code}: not a purpose of use of v3-ActReason such as TREAT or PUBHLTH"))
+        .collect();
+    match Client::parse(&document.to_string()) {
+        Ok(client) if mistakes.is_empty() => Ok(client),
+        Ok(_) => Err(mistakes),
+        Err(others) => {
+            mistakes.extend(others);
+            Err(mistakes)
+        }
+    }
 }

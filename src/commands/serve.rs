@@ -16,12 +16,12 @@ use crate::exchange::{Gateway, deliver};
 use crate::server::{listen, tls};
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
-    let config = match assemble::configured(source) {
+    let config = match check::checked(source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    if let Some(code) = check::mistaken(&config) {
-        return Ok(code);
+    for doubt in check::doubts(&config) {
+        tracing::warn!("{doubt}");
     }
     runtime()?.block_on(async {
         // Listened to from the beginning, so that a signal during start-up ends in good order, too.

@@ -41,6 +41,16 @@ impl Store {
         embedded::Embedded::exists(dir)
     }
 
+    /// Whether a store could be made or written in a directory.
+    pub fn usable(dir: &Path) -> Result<(), OpenError> {
+        embedded::Embedded::usable(dir)
+    }
+
+    /// Ids of the clients that are registered in a store that exists; it is only read.
+    pub fn registered(dir: &Path) -> Result<Vec<String>, OpenError> {
+        embedded::Embedded::registered(dir)
+    }
+
     /// For the serving process; refuses a directory from which another one serves.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         embedded::Embedded::open(dir).map(Self::Embedded)

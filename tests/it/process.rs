@@ -71,6 +71,72 @@ async fn files_that_cannot_be_used_are_mistakes_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn mistakes_of_keys_files_and_directory_are_told_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let occupied = directory.path().join("occupied");
+    std::fs::write(&occupied, "not a directory").unwrap();
+    let file = directory.path().join("gateway.toml");
+    let text = format!(
+        "data = {:?}\nlisen = 1\n[tls]\ncertificate = \"/nowhere/cert.pem\"\nkey = \"/nowhere/key.pem\"\n\
+         [[destination]]\nname = \"x\"\nactor = \"Organization/x\"\npurpose = \"FOO\"\n[destination.fhir]\n\
+         url = \"https://localhost:1/fhir\"\n",
+        occupied.join("data")
+    );
+    std::fs::write(&file, text).unwrap();
+    for command in ["check", "serve"] {
+        let output = run(&[command, "--config", &file.display().to_string()]).await;
+        assert_eq!(output.status.code(), Some(64), "{command}: {}", stderr(&output));
+        for mistake in ["data:", "lisen:", "/nowhere/cert.pem", "/nowhere/key.pem", "destination[0].purpose:"] {
+            assert!(stderr(&output).contains(mistake), "{command} does not tell {mistake}: {}", stderr(&output));
+        }
+    }
+    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "a check leaves nothing behind: {left:?}");
+}
+
+#[tokio::test]
+async fn apps_that_nobody_registered_are_doubted() {
+    let destination = "[[destination]]\nname = \"x\"\nactor = \"Organization/x\"\napps = [\"known\", \"unknown\"]\n\
+                       [destination.fhir]\nurl = \"https://localhost:1/fhir\"\n";
+    let site = Site::new(destination).await;
+    let unheard = run(&["check", "--config", &site.config()]).await;
+    assert_eq!((unheard.status.code(), stderr(&unheard).as_str()), (Some(0), ""), "there is no store to ask");
+    site.register("known", crate::fixture::APP_SCOPES).await;
+    let output = run(&["check", "--config", &site.config()]).await;
+    assert_eq!(output.status.code(), Some(0));
+    let expected = "warning: destination x: apps: no client is registered as unknown\n";
+    assert_eq!(stderr(&output), expected);
+}
+
+#[tokio::test]
+async fn a_client_states_purposes_that_exist() {
+    let site = Site::new("").await;
+    let config = site.config();
+    let key = site.directory.path().join("key.pem");
+    let output = run(&[
+        "client",
+        "add",
+        "app",
+        "--config",
+        &config,
+        "--actor",
+        "nobody",
+        "--scope",
+        "system/Patient.r",
+        "--purpose",
+        "TREAT",
+        "--purpose",
+        "FOO",
+        "--generate-key",
+        &key.display().to_string(),
+    ])
+    .await;
+    assert_eq!(output.status.code(), Some(64), "{}", stderr(&output));
+    assert!(stderr(&output).contains("FOO") && stderr(&output).contains("actor"), "{}", stderr(&output));
+    assert!(!key.exists(), "nothing was made");
+}
+
+#[tokio::test]
 async fn beyond_loopback_a_certificate_is_needed() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = Command::new(PROGRAM);

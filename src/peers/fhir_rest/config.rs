@@ -58,11 +58,11 @@ impl Config {
         let mut mistakes = Vec::new();
         mistakes.extend(address(&self.url).err().map(|mistake| format!("url: {mistake}")));
         if let Auth::BackendServices(credentials) = &self.auth {
-            mistakes.extend(address(&credentials.token_url).err().map(|mistake| format!("token_url: {mistake}")));
+            mistakes.extend(address(&credentials.token_url).err().map(|mistake| format!("auth.token_url: {mistake}")));
             let Credentials { client_id, kid, scope, .. } = credentials;
             for (key, value) in [("client_id", client_id), ("kid", kid), ("scope", scope)] {
                 if value.is_empty() {
-                    mistakes.push(format!("{key}: must not be empty"));
+                    mistakes.push(format!("auth.{key}: must not be empty"));
                 }
             }
         }
@@ -110,7 +110,7 @@ mod tests {
         )
         .expect("the keys are known");
         let keys: Vec<_> = config.mistakes().iter().map(|text| text.split(':').next().map(str::to_owned)).collect();
-        assert_eq!(keys, ["url", "token_url", "client_id", "timeout_ms"].map(|key| Some(key.to_owned())));
+        assert_eq!(keys, ["url", "auth.token_url", "auth.client_id", "timeout_ms"].map(|key| Some(key.to_owned())));
     }
 
     #[test]

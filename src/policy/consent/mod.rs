@@ -45,4 +45,5 @@ pub use actor::Actor;
 pub use compile::{Compiled, Status, compile};
 pub use decide::{Basis, Decision, Denial, Reason, decide};
 pub use permit::{Permitted, permit};
+pub use purpose::is_purpose;
 pub use request::{Facts, Request};

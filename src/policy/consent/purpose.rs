@@ -42,6 +42,11 @@ const CODES: [(&str, u8); 63] = [
         ("POPHLTH", 2), ("TREATDS", 2),
 ];
 
+/// Whether a code is a purpose of use whose place in the hierarchy is known.
+pub fn is_purpose(code: &str) -> bool {
+    index(code).is_some()
+}
+
 fn index(code: &str) -> Option<usize> {
     CODES.iter().position(|(known, _)| *known == code)
 }

@@ -71,6 +71,30 @@ impl Embedded {
         dir.join(FILE).exists()
     }
 
+    /// Whether a store could be made or written in a directory; nothing is left behind.
+    pub fn usable(dir: &Path) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Directory { path: dir.to_owned(), source };
+        // What is missing would be made, so the nearest directory above must let us.
+        let standing = dir.ancestors().find(|above| above.as_os_str().is_empty() || above.symlink_metadata().is_ok());
+        let standing = standing.filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let probe = standing.join(format!("{LOCK}.{}", std::process::id()));
+        File::options().create_new(true).write(true).open(&probe).map_err(failed)?;
+        std::fs::remove_file(&probe).map_err(failed)?;
+        let file = dir.join(FILE);
+        if file.exists() {
+            File::options().append(true).open(&file).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Ids of the registered clients, without changing the store in any way.
+    pub fn registered(dir: &Path) -> Result<Vec<String>, OpenError> {
+        let connection = open_reader(&dir.join(FILE))?;
+        let mut statement = connection.prepare("SELECT id FROM client ORDER BY id")?;
+        let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(ids)
+    }
+
     /// For a command beside the serving process.
     pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
         create(dir)?;
