@@ -99,12 +99,21 @@ catalogue! {
     ReferenceFormat "reference-format" Error "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
     ReferenceTarget "reference-target" Error "structure" "Point to a resource of one of the types that the element allows.";
     ReferenceUnresolved "reference-unresolved" Error "not-found" "Send the referenced resource first, or in the same Bundle with a matching fullUrl.";
+    ReferenceElsewhere "reference-elsewhere" Warning "not-found" "Send the referenced resource in the same Bundle, under the fullUrl that is referred to.";
     ContainedUnresolved "contained-unresolved" Error "not-found" "Contain a resource with that id, or correct the reference.";
     ExtensionUnknown "extension-unknown" Warning "extension" "The extension is stored as sent; its definition is not known here, so its content was not checked.";
     ModifierExtensionUnknown "modifier-extension-unknown" Error "extension" "Remove the modifier extension or agree on its definition first; a resource whose meaning it may change cannot be accepted.";
     ImplicitRulesUnknown "implicit-rules-unknown" Error "not-supported" "Remove implicitRules; rules that are not known here cannot be applied.";
     ProfileUnknown "profile-unknown" Warning "not-supported" "The claimed profile is not loaded here; only the others were checked.";
     NarrativeInvalid "narrative-invalid" Error "structure" "Limit text.div to the XHTML subset of FHIR R4 §2.4.0: no scripts, styles, forms or foreign elements.";
+    FullUrlMissing "full-url-missing" Error "required" "Give the entry a fullUrl: the address or urn:uuid: that its resource is known by.";
+    FullUrlForm "full-url-form" Error "value" "Write the fullUrl as an absolute address or a urn:uuid:.";
+    FullUrlMismatch "full-url-mismatch" Error "value" "End the fullUrl in the type and id of the entry's resource, or use a urn:uuid:.";
+    FullUrlId "full-url-id" Warning "value" "End the fullUrl in the id of the entry's resource, or use a urn:uuid:; who fetches the address would find another resource.";
+    BundleReference "bundle-reference" Error "not-found" "Send the resource in the Bundle under the fullUrl that the reference leads to: a relative reference continues the base of the fullUrl that it stands under (FHIR R4 §2.36.4.1).";
+    EntryUnreachable "entry-unreachable" Error "structure" "Refer to the entry from the Composition, directly or through other entries, or leave it out.";
+    EntryUnneeded "entry-unneeded" Warning "structure" "Refer to the entry from the MessageHeader, directly or through other entries, or leave it out.";
+    SearchResult "search-result" Error "structure" "Make the entry what its search mode says: a match or an include with an id and of a type that was searched for, or an OperationOutcome.";
     BundleRule "bundle-rule" Error "structure" "Correct the Bundle as the message says (FHIR R4 §2.36.4).";
 
     /// What measurements must satisfy beyond the standard.
