@@ -28,9 +28,10 @@ use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
 use super::routes::{self, Door, Lookup};
-use crate::exchange::{Gateway, Refusal};
+use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{json, xml};
+use crate::policy::access::Principal;
 
 /// Everything that connections share.
 struct Shared {
@@ -124,7 +125,7 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     let duration_ms = started.elapsed().as_millis() as u64;
     let client = reply.client.as_deref().unwrap_or("-");
     if status >= 400 {
-        let issues = reply.issues.join(" ");
+        let issues = reply.issues.iter().map(|id| id.code()).collect::<Vec<_>>().join(" ");
         tracing::info!(request_id, client, %method, status, issues, duration_ms, "refused");
     } else {
         tracing::debug!(request_id, client, %method, status, duration_ms, "served");
@@ -132,8 +133,53 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     Ok(response(reply, encoded, &request_id))
 }
 
-/// From the head of a request to its reply.
+/// From the head of a request to its reply, with every refusal on record.
 async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, request_id: &str) -> Reply {
+    let mut who = Who::Unasked;
+    let mut reply = serve_within(parts, body, shared, request_id, &mut who).await;
+    if !reply.issues.is_empty() && !reply.on_record {
+        if matches!(who, Who::Unasked) {
+            who = asking(shared, parts).await;
+        }
+        match &who {
+            Who::Client(principal) => {
+                // A purpose that it may not state is no purpose of the refusal.
+                let purpose = principal.purpose(handlers::stated_purpose(&parts.headers)).unwrap_or_default();
+                let caller = Caller { principal, request_id, purpose };
+                if let Err(fault) = shared.gateway.refused_for(&caller, &reply.issues).await {
+                    reply = problem::reply(&fault);
+                }
+            }
+            Who::Unasked | Who::Stranger(_) => shared.gateway.refused_stranger(request_id, &reply.issues).await,
+        }
+    }
+    if let Who::Client(principal) = who {
+        reply.client = Some(principal.client);
+    }
+    reply
+}
+
+/// Who sends a request, as far as it was looked at.
+enum Who {
+    Unasked,
+    Stranger(Refusal),
+    Client(Box<Principal>),
+}
+
+async fn asking(shared: &Shared, parts: &hyper::http::request::Parts) -> Who {
+    match shared.gateway.authenticate(bearer(&parts.headers)).await {
+        Ok(principal) => Who::Client(Box::new(principal)),
+        Err(refusal) => Who::Stranger(refusal),
+    }
+}
+
+async fn serve_within(
+    parts: &hyper::http::request::Parts,
+    body: Incoming,
+    shared: &Shared,
+    request_id: &str,
+    who: &mut Who,
+) -> Reply {
     let path = parts.uri.path();
     let matched = match routes::find(parts.method.as_str(), path) {
         Lookup::Found(matched) => matched,
@@ -145,12 +191,13 @@ async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shar
         return problem::issue(issue).with(RETRY_AFTER, "1");
     };
     // Who it is comes before what it sends: a stranger's body is not even read.
-    let principal = match matched.door {
-        Door::Token => match shared.gateway.authenticate(bearer(&parts.headers)).await {
-            Ok(principal) => Some(principal),
-            Err(refusal) => return problem::reply(&refusal),
-        },
-        Door::Open | Door::Assertion => None,
+    if matched.door == Door::Token {
+        *who = asking(shared, parts).await;
+    }
+    let principal = match who {
+        Who::Client(principal) => Some(&**principal),
+        Who::Stranger(refusal) => return problem::reply(refusal),
+        Who::Unasked => None,
     };
     // What could not be answered is not done either: a resource that was kept is not told of by a 406.
     if matched.door == Door::Token
@@ -171,12 +218,10 @@ async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shar
         query,
         headers: &parts.headers,
         body,
-        principal: principal.as_ref(),
+        principal,
         request_id,
     };
-    let mut reply = handlers::handle(&request).await;
-    reply.client = principal.map(|principal| principal.client);
-    reply
+    handlers::handle(&request).await
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
