@@ -92,6 +92,7 @@ pub fn status_of(id: Id) -> u16 {
         | Id::BodyEncoding
         | Id::TypeNotInUrl
         | Id::IdMismatch
+        | Id::HttpMalformed
         | Id::IdInvalid
         | Id::IdempotencyKeyInvalid
         | Id::PatientMissing
@@ -112,6 +113,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::VersionConflict | Id::MultipleMatches => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,
+        Id::HeadTooLarge => 431,
         Id::Internal => 500,
         Id::Overloaded | Id::StorageFailed => 503,
         Id::StorageFull => 507,

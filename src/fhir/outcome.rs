@@ -133,6 +133,8 @@ catalogue! {
     Gone "gone" Error "deleted" "The resource was deleted.";
     MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
     RouteUnknown "route-unknown" Error "not-found" "Use one of the addresses that /fhir/metadata lists, or /devices/open-mhealth for records of devices.";
+    HttpMalformed "http-malformed" Error "structure" "Send a well-formed HTTP request (RFC 9112).";
+    HeadTooLarge "head-too-large" Error "too-long" "Send fewer or shorter headers and a shorter address; a long search may be sent by POST to _search.";
     MediaTypeUnsupported "media-type-unsupported" Error "not-supported" "Send application/fhir+json (or application/json, application/fhir+xml) in UTF-8.";
     NotAcceptable "not-acceptable" Error "not-supported" "Accept application/fhir+json or application/fhir+xml.";
     BodyTooLarge "body-too-large" Error "too-long" "Split the body or send less; the message names the limit.";

@@ -28,6 +28,8 @@ use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
 use super::routes::{self, Door, Lookup};
+use super::unread::{Outspoken, Refused};
+use crate::exchange::refusal::status_of;
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{json, xml};
@@ -100,10 +102,17 @@ async fn connection(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(64 << 10);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(32 << 10).max_concurrent_streams(256);
+    let gateway = shared.gateway.clone();
     let service = service_fn(move |request| serve(request, shared.clone()));
-    let served = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let (request_id, refused) = (random_id(&gateway), Refused::default());
+    let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), refused.clone());
+    let served = builder.serve_connection(stream, service).into_owned();
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "a connection ended early");
+    }
+    if let Some(id) = refused.get() {
+        tracing::info!(request_id, client = "-", status = status_of(*id), issues = id.code(), "refused");
+        gateway.refused_stranger(&request_id, &[*id]).await;
     }
 }
 
@@ -236,6 +245,10 @@ fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
     if let Some(id) = sent.filter(|id| crate::exchange::is_id(id)) {
         return id.to_owned();
     }
+    random_id(gateway)
+}
+
+fn random_id(gateway: &Gateway) -> String {
     let mut entropy = [0; 12];
     (gateway.entropy)(&mut entropy);
     entropy.iter().map(|byte| format!("{byte:02x}")).collect()

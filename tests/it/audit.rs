@@ -8,7 +8,7 @@ use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{APP_SCOPES, Gateway, heart_rate};
+use crate::fixture::{APP_SCOPES, Gateway, eventually, heart_rate};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -262,6 +262,55 @@ async fn a_body_that_does_not_arrive_is_on_record() {
     stream.read_exact(&mut head).unwrap();
     assert_eq!(std::str::from_utf8(&head).unwrap(), "HTTP/1.1 408");
     assert_eq!(trail(&gateway).await.last().map(told).as_deref(), Some("110113 4 body-too-slow"));
+}
+
+/// What hyper refuses by itself is answered like everything else, and told as a stranger's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_is_answered_and_on_record() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let long = format!("GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\nx-long: {}\r\n\r\n", "x".repeat(80_000));
+    let behind =
+        format!("GET /fhir/Observation HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", app.bearer);
+    for (first, request, status, id) in [
+        ("", "NONSENSE\r\n\r\n", 400, "http-malformed"),
+        ("", "GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n", 400, "http-malformed"),
+        ("", &long, 431, "head-too-large"),
+        (&behind, "NONSENSE\r\n\r\n", 400, "http-malformed"),
+    ] {
+        let mut stream = gateway.connection();
+        if !first.is_empty() {
+            stream.write_all(first.as_bytes()).unwrap();
+            assert_eq!(answered(&mut stream).0, 200);
+        }
+        // The server may close before it has read all of it.
+        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.flush();
+        let (found, head, body) = answered(&mut stream);
+        assert_eq!((found, crate::fixture::issues(&body)), (status, vec![id.to_owned()]), "{request:.40}");
+        let request_id = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap().trim().to_owned();
+        let event = eventually("it is on record", async || {
+            let events = trail(&gateway).await;
+            events.into_iter().find(|event| event["entity"][0]["what"]["identifier"]["value"] == request_id.as_str())
+        })
+        .await;
+        assert_eq!(told(&event), format!("110113 4 {id}"));
+    }
+}
+
+/// Status, head and body of an answer on a connection.
+fn answered(stream: &mut crate::fixture::Connection) -> (u16, String, Value) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().trim().parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 /// A flood of strangers is told in few events, and its size is told when it has ended.

@@ -88,7 +88,12 @@ async fn a_key_stands_for_one_request() {
     let mut other = anonymous.clone();
     other["valueQuantity"]["value"] = json!(71);
     check("other body", &send(&app, "POST", "/Observation", &[key], &other).await, 409, "idempotency-key-reused");
-    check("no key", &send(&app, "POST", "/Observation", &[("idempotency-key", "")], &other).await, 400, "idempotency-key-invalid");
+    check(
+        "no key",
+        &send(&app, "POST", "/Observation", &[("idempotency-key", "")], &other).await,
+        400,
+        "idempotency-key-invalid",
+    );
     let long = "k".repeat(256);
     check(
         "long key",
