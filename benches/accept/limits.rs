@@ -14,8 +14,8 @@ use mhealth_gateway::fhir::tree::{Element, hash, json, write};
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use mhealth_gateway::policy::consent::{self, Action, Actor, Decision, Facts, Request};
 
+use crate::clock::micros;
 use crate::load::{bundle, observation};
-use crate::probe::micros;
 use crate::{ACTOR, BUNDLE, Row};
 
 pub struct Limits {

@@ -5,6 +5,8 @@
 //! reported is the server's alone. Nothing is asserted about speed; a request that is not answered as it should be
 //! ends the run.
 
+#[path = "../clock.rs"]
+mod clock;
 mod limits;
 mod load;
 mod probe;
@@ -80,7 +82,7 @@ async fn measure() -> anyhow::Result<()> {
     let pull = stage
         .row("search of 50, 4 x HTTP/1.1", plan(4, 0, Work::Pull(if is_bench() { 50 } else { 5 }), seconds(6)))
         .await?;
-    let memory = probe::peak_memory_mb()?;
+    let memory = clock::peak_memory_mb()?;
     stage.running.stop().await;
     let limits = limits::measure(directory.path(), &rows[0], &rows[2])?;
     print_table(&rows, &pull, &limits, memory);

@@ -1,9 +1,10 @@
-//! What the kernel says of this process: CPU time, bytes written, memory.
+//! What the kernel says of this process: CPU time and bytes written.
 
 use std::fs;
-use std::time::Instant;
 
 use anyhow::Context;
+
+use crate::clock::number;
 
 /// CPU and disk of this process so far, or between two moments.
 pub struct Usage {
@@ -34,40 +35,4 @@ impl Usage {
             written_bytes: self.written_bytes - before.written_bytes,
         }
     }
-}
-
-pub fn peak_memory_mb() -> anyhow::Result<f64> {
-    Ok(number("/proc/self/status", "VmHWM:")? as f64 / 1024.0)
-}
-
-fn number(path: &str, name: &str) -> anyhow::Result<u64> {
-    let text = fs::read_to_string(path)?;
-    let rest = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{name} in {path}"))?;
-    Ok(rest.split_whitespace().next().context(path.to_owned())?.parse()?)
-}
-
-/// Nanoseconds that this thread has been on a CPU; others may use the machine at the same time.
-fn thread_nanos() -> anyhow::Result<u64> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(text.split_whitespace().next().context("schedstat")?.parse()?)
-}
-
-/// CPU time of one call in microseconds: the best of several rounds, since noise only adds.
-pub fn micros(mut work: impl FnMut()) -> anyhow::Result<f64> {
-    const ROUND_SECONDS: f64 = 0.15;
-    let started = Instant::now();
-    let mut calls = 0_u32;
-    while started.elapsed().as_secs_f64() < ROUND_SECONDS {
-        work();
-        calls += 1;
-    }
-    let mut best = f64::MAX;
-    for _ in 0..5 {
-        let before = thread_nanos()?;
-        for _ in 0..calls {
-            work();
-        }
-        best = best.min((thread_nanos()? - before) as f64 / 1e3 / f64::from(calls));
-    }
-    Ok(best)
 }

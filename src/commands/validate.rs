@@ -7,7 +7,6 @@ use anyhow::Context;
 
 use crate::fhir::definitions::Registry;
 use crate::fhir::outcome::{Issue, has_errors, operation_outcome};
-use crate::fhir::tree::{Element, json, xml};
 use crate::fhir::validate::{Options as Check, Validator};
 
 #[derive(Debug, clap::Args)]
@@ -45,12 +44,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn check(validator: &Validator, bytes: &[u8], profiles: &[&str]) -> Vec<Issue> {
-    let is_xml = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'<');
-    let text = if is_xml { xml::to_json(bytes) } else { Ok(bytes.to_vec()) };
-    match text.and_then(json::parse) {
-        Err(issue) => vec![issue],
-        Ok(document) => validator.check(Element::root(&document), &Check { profiles, ..Check::default() }).issues,
-    }
+    validator.check_text(bytes, &Check { profiles, ..Check::default() }).issues
 }
 
 /// `line:column: severity id at expression: text`, as compilers print it.

@@ -83,10 +83,18 @@ pub fn status(issues: &[Issue]) -> u16 {
 pub fn status_of(id: Id) -> u16 {
     match id {
         Id::JsonSyntax
+        | Id::JsonComment
+        | Id::JsonComma
+        | Id::JsonQuotes
         | Id::JsonDuplicateKey
         | Id::JsonTooDeep
         | Id::JsonTooWide
         | Id::XmlSyntax
+        | Id::XmlText
+        | Id::XmlAttribute
+        | Id::XmlNamespace
+        | Id::XmlOrder
+        | Id::XmlInstruction
         | Id::XmlDoctype
         | Id::BodyMissing
         | Id::BodyEncoding

@@ -56,10 +56,18 @@ macro_rules! catalogue {
 catalogue! {
     /// Reading: bytes to tree.
     JsonSyntax "json-syntax" Fatal "structure" "Send one well-formed JSON object in UTF-8 (RFC 8259).";
-    JsonDuplicateKey "json-duplicate-key" Fatal "structure" "Keep one of the two properties; a JSON object may name a property once.";
+    JsonComment "json-comment" Error "structure" "Remove the comment; JSON has none (RFC 8259).";
+    JsonComma "json-comma" Error "structure" "Put exactly one comma between two properties or items and none after the last.";
+    JsonQuotes "json-quotes" Error "structure" "Put names and texts into double quotes.";
+    JsonDuplicateKey "json-duplicate-key" Error "structure" "Keep one of the two properties; a JSON object may name a property once.";
     JsonTooDeep "json-too-deep" Fatal "structure" "Flatten the resource: at most 64 nested levels are read.";
     JsonTooWide "json-too-wide" Fatal "structure" "Remove properties: no FHIR object has more than 256.";
     XmlSyntax "xml-syntax" Fatal "structure" "Send one well-formed FHIR XML resource in the namespace http://hl7.org/fhir.";
+    XmlText "xml-text" Error "structure" "Remove the text or the surplus element: values are attributes, and only the narrative holds text (FHIR R4 §2.6.1).";
+    XmlAttribute "xml-attribute" Error "structure" "Remove the attribute: primitives have a value, elements an id and extensions a url, and nothing has others.";
+    XmlNamespace "xml-namespace" Error "structure" "Put FHIR elements into the namespace http://hl7.org/fhir and the narrative's div into http://www.w3.org/1999/xhtml.";
+    XmlOrder "xml-order" Error "structure" "Put the elements in the order of the definition.";
+    XmlInstruction "xml-instruction" Error "structure" "Remove the processing instruction.";
     XmlDoctype "xml-doctype" Fatal "security" "Remove the DOCTYPE; document type declarations and entities are never read.";
     ResourceTypeMissing "resource-type-missing" Fatal "structure" "Begin the object with \"resourceType\" and the name of an R4 resource.";
     ResourceTypeUnknown "resource-type-unknown" Fatal "structure" "Use the name of a FHIR R4 (4.0.1) resource type.";

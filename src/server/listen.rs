@@ -32,7 +32,7 @@ use super::unread::{Outspoken, Refused};
 use crate::exchange::refusal::status_of;
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{json, xml};
+use crate::fhir::tree::json;
 use crate::policy::access::Principal;
 
 /// Everything that connections share.
@@ -124,12 +124,13 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     let headers = parts.headers.clone();
     let id = request_id.clone();
     let query = parts.uri.query().unwrap_or_default().to_owned();
+    let gateway = Arc::clone(&shared.gateway);
     let worked = tokio::spawn(async move {
         let reply = work(&parts, body, &shared, &id).await;
-        finish(reply, &parts.headers, &query)
+        finish(reply, &shared.gateway, &parts.headers, &query)
     });
     // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
-    let (reply, encoded) = worked.await.unwrap_or_else(|_| finish(problem::internal(), &headers, ""));
+    let (reply, encoded) = worked.await.unwrap_or_else(|_| finish(problem::internal(), &gateway, &headers, ""));
     let status = reply.status;
     let duration_ms = started.elapsed().as_millis() as u64;
     let client = reply.client.as_deref().unwrap_or("-");
@@ -265,14 +266,14 @@ struct Encoded {
 }
 
 /// Writes the body in the format and coding that the client takes.
-fn finish(mut reply: Reply, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
+fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
     let wanted = negotiate::of_answer(headers, asked_format(Some(query)).as_deref());
     let body = std::mem::replace(&mut reply.body, Body::Empty);
     let (reply, bytes, content_type) = match (body, wanted) {
         (Body::Empty, _) => (reply, Vec::new(), None),
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
-        (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(&bytes) {
+        (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(gateway, &bytes) {
             Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
             Err(refusal) => plain(problem::reply(&refusal)),
         },
@@ -299,9 +300,8 @@ fn plain(mut reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
     (reply, bytes, Some(Format::Json.content_type()))
 }
 
-fn as_xml(bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let document = json::parse(bytes)?;
-    Ok(xml::from_json(&document, document.root())?)
+fn as_xml(gateway: &Gateway, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+    Ok(gateway.validator.to_xml(&json::parse(bytes)?)?)
 }
 
 fn compressed(bytes: &[u8]) -> Vec<u8> {

@@ -27,3 +27,4 @@ mod pages;
 mod process;
 mod pull;
 mod push;
+mod suites;

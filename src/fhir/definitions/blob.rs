@@ -1,49 +1,173 @@
-//! The embedded form of a package: one line a definition, what rules ask and nothing else.
+//! The embedded form of a package: an index of heads, and the definitions' condensed JSON in blocks.
 //!
-//! A line is a tag (`S`, `V`, `P`), the definition's url, its heads, and its condensed JSON, tab-separated:
-//! an index over the heads is all that start-up pays, and the same reader serves embedded and packaged JSON.
-//! The lines are sorted by url, so that the same package always gives the same bytes.
+//! A condensed definition says what rules ask and nothing else. Index and blocks are deflated each on its
+//! own, so that start-up pays for the index alone and a definition costs its block when it is first asked for.
+//! The order is fixed, so that the same package always gives the same bytes.
 
-use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::expand::Sources;
+use super::package::{Head, Kind, Package};
+use super::structure::StructureKind;
 use crate::fhir::tree::Document;
 
-/// Condenses the resources of a package into lines.
-pub fn condense(documents: &[Document]) -> String {
-    let mut structures = Vec::new();
-    let mut parameters = Vec::new();
+/// A block ends with the definition that takes it beyond this. Larger ones compress better, smaller ones cost
+/// less when one definition is asked for.
+const BLOCK: usize = 192 << 10;
+
+/// One definition, condensed.
+pub struct Condensed {
+    /// Kind, url, version, type, kind of structure, derivation, base: what stands in the index.
+    heads: [String; 7],
+    json: String,
+}
+
+/// The deflated blocks of an embedded package.
+pub(super) struct Blocks {
+    bytes: &'static [u8],
+    /// Of each block: where its definitions stand in the text, and where it stands in the bytes.
+    places: Vec<(Range<usize>, Range<usize>)>,
+    /// The block that was read last: definitions that are asked for together stand together.
+    last: Mutex<Option<(usize, Arc<str>)>>,
+}
+
+impl Blocks {
+    /// The text of one definition.
+    pub fn text(&self, range: Range<usize>) -> Option<String> {
+        let at = self.places.partition_point(|(texts, _)| texts.end <= range.start);
+        let (texts, place) = self.places.get(at)?;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = match &*last {
+            Some((block, text)) if *block == at => Arc::clone(text),
+            _ => {
+                let text: Arc<str> = inflate(self.bytes.get(place.clone())?)?.into();
+                *last = Some((at, Arc::clone(&text)));
+                text
+            }
+        };
+        drop(last);
+        text.get(range.start - texts.start..range.end - texts.start).map(str::to_owned)
+    }
+}
+
+/// The package that bytes written by [`compress`] hold.
+pub(super) fn package(name: &str, version: &str, bytes: &'static [u8]) -> Option<Package> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let index_end = u32::from_le_bytes(*length) as usize;
+    let index = inflate(rest.get(..index_end)?)?;
+    let bytes = rest.get(index_end..)?;
+    let (mut heads, mut places) = (Vec::with_capacity(5000), Vec::with_capacity(100));
+    let (mut text_at, mut bytes_at, mut definition_at) = (0, 0, 0);
+    for line in index.split_terminator('\n') {
+        let mut fields = line.split('\t');
+        let mut next = || fields.next().unwrap_or_default();
+        let kind = next();
+        if kind == "block" {
+            let (packed, length) = (next().parse::<usize>().ok()?, next().parse::<usize>().ok()?);
+            places.push((text_at..text_at + length, bytes_at..bytes_at + packed));
+            (text_at, bytes_at) = (text_at + length, bytes_at + packed);
+            continue;
+        }
+        let (url, version, type_name, structure, derivation, base) = (next(), next(), next(), next(), next(), next());
+        let length = next().parse::<usize>().ok()?;
+        heads.push(Head {
+            kind: Kind::named(kind)?,
+            url: url.into(),
+            version: version.into(),
+            type_name: type_name.into(),
+            structure: StructureKind::parse(structure),
+            is_profile: derivation == "constraint",
+            base: base.into(),
+            at: definition_at..definition_at + length,
+        });
+        definition_at += length;
+    }
+    Some(Package::compiled(name, version, heads, Blocks { bytes, places, last: Mutex::new(None) }))
+}
+
+fn inflate(bytes: &[u8]) -> Option<String> {
+    let mut text = String::with_capacity(BLOCK + BLOCK / 2);
+    flate2::read::DeflateDecoder::new(bytes).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+/// Deflate and not a denser code: a pure Rust reader of it is quick and small.
+fn deflate(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    let written = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+    written.expect("a Vec takes whatever is written to it")
+}
+
+/// The form in which condensed definitions are embedded.
+pub fn compress(definitions: &[Condensed]) -> Vec<u8> {
+    let (mut index, mut packed, mut block) = (String::new(), Vec::new(), String::new());
+    let mut lines = String::new();
+    let mut flush = |block: &mut String| {
+        if !block.is_empty() {
+            let bytes = deflate(block);
+            index.push_str(&format!("block\t{}\t{}\n", bytes.len(), block.len()));
+            packed.extend(bytes);
+            block.clear();
+        }
+    };
+    for definition in definitions {
+        lines.push_str(&format!("{}\t{}\n", definition.heads.join("\t"), definition.json.len()));
+        block.push_str(&definition.json);
+        if block.len() > BLOCK {
+            flush(&mut block);
+        }
+    }
+    flush(&mut block);
+    index.push_str(&lines);
+    let index = deflate(&index);
+    let mut bytes = (index.len() as u32).to_le_bytes().to_vec();
+    bytes.extend(index);
+    bytes.extend(packed);
+    bytes
+}
+
+/// Condenses the resources of a package.
+pub fn condense(documents: &[Document]) -> Vec<Condensed> {
+    let mut condensed = Vec::with_capacity(documents.len());
     for document in documents {
         // The tree has read it as one JSON object, so serde_json does too.
         let Ok(value) = serde_json::from_str::<Value>(document.source()) else { continue };
-        match value["resourceType"].as_str() {
-            Some("StructureDefinition") if value["kind"] != "logical" && value.get("snapshot").is_some() => {
-                structures.push(structure(&value));
-            }
-            Some("SearchParameter") => parameters.push(parameter(&value)),
-            _ => {}
-        }
+        let Some(kind) = value["resourceType"].as_str().and_then(Kind::named) else { continue };
+        let kept = match kind {
+            Kind::StructureDefinition if value["kind"] == "logical" || value.get("snapshot").is_none() => continue,
+            Kind::StructureDefinition => structure(&value),
+            Kind::SearchParameter => parameter(&value),
+            Kind::ValueSet => value_set(&value),
+            Kind::CodeSystem => code_system(&value),
+            Kind::ConceptMap | Kind::NamingSystem | Kind::Questionnaire | Kind::Measure => continue,
+        };
+        let names = match kind {
+            Kind::StructureDefinition => ["url", "version", "type", "kind", "derivation", "baseDefinition"],
+            _ => ["url", "version", "", "", "", "supplements"],
+        };
+        let [url, version, type_name, structure_kind, derivation, base] =
+            names.map(|name| string(&value, name).to_owned());
+        let heads = [kind.name().to_owned(), url, version, type_name, structure_kind, derivation, base];
+        condensed.push(Condensed { heads, json: kept.to_string() });
     }
-    let bound: BTreeSet<String> = structures.iter().flat_map(bindings).collect();
-    let sources = Sources::new(documents);
-    let mut lines: Vec<String> = structures.iter().map(structure_line).collect();
-    lines.extend(bound.iter().filter_map(|canonical| {
-        let set = sources.expand(canonical, &|_| None)?;
-        Some(format!("V\t{}\t{}", set.url, set.to_json()))
-    }));
-    lines.extend(parameters.iter().map(|value| format!("P\t{}\t{value}", string(value, "url"))));
-    lines.sort();
-    lines.dedup();
-    let mut text = lines.join("\n");
-    text.push('\n');
-    text
+    // Types first and profiles last, so that the types, which everybody asks for, share their blocks.
+    condensed.sort_by(|one, other| one.order().cmp(&other.order()));
+    condensed.dedup_by(|one, other| one.heads == other.heads);
+    condensed
 }
 
-fn structure_line(value: &Value) -> String {
-    let heads = ["url", "type", "kind", "derivation", "baseDefinition"].map(|name| string(value, name));
-    format!("S\t{}\t{value}", heads.join("\t"))
+impl Condensed {
+    fn order(&self) -> (Option<Kind>, &str, &str, &str, &str) {
+        let [kind, url, version, _, structure, derivation, _] = &self.heads;
+        (Kind::named(kind), derivation_rank(derivation), structure, url, version)
+    }
+}
+
+fn derivation_rank(derivation: &str) -> &str {
+    if derivation == "constraint" { derivation } else { "" }
 }
 
 fn string<'v>(value: &'v Value, name: &str) -> &'v str {
@@ -55,8 +179,26 @@ fn keep(value: &Value, names: &[&str]) -> Map<String, Value> {
     kept.collect()
 }
 
+fn listed(value: &Value, name: &str, each: &dyn Fn(&Value) -> Option<Value>) -> Option<Value> {
+    let listed: Vec<Value> = value[name].as_array()?.iter().filter_map(each).collect();
+    (!listed.is_empty()).then_some(Value::Array(listed))
+}
+
 fn structure(value: &Value) -> Value {
-    let mut kept = keep(value, &["url", "version", "name", "type", "kind", "abstract", "baseDefinition", "derivation"]);
+    let names = [
+        "resourceType",
+        "url",
+        "version",
+        "name",
+        "type",
+        "kind",
+        "abstract",
+        "baseDefinition",
+        "derivation",
+        "context",
+        "contextInvariant",
+    ];
+    let mut kept = keep(value, &names);
     let elements = value["snapshot"]["element"].as_array().map(Vec::as_slice).unwrap_or_default();
     let elements: Vec<Value> = elements.iter().map(element).collect();
     kept.insert("snapshot".to_owned(), serde_json::json!({"element": elements}));
@@ -77,17 +219,18 @@ fn element(value: &Value) -> Value {
     if value["base"]["max"] != value["max"] {
         kept.insert("base".to_owned(), serde_json::json!({"max": value["base"]["max"]}));
     }
-    if value["isModifier"] == true {
-        kept.insert("isModifier".to_owned(), Value::Bool(true));
+    for name in ["isModifier", "isSummary", "mustSupport"] {
+        if value[name] == true {
+            kept.insert(name.to_owned(), Value::Bool(true));
+        }
     }
-    let list = |name: &str, each: &dyn Fn(&Value) -> Option<Value>| -> Option<Value> {
-        let listed: Vec<Value> = value[name].as_array()?.iter().filter_map(each).collect();
-        (!listed.is_empty()).then_some(Value::Array(listed))
+    let kept_type = |each: &Value| {
+        let names = ["code", "profile", "targetProfile", "aggregation", "versioning", "extension"];
+        Some(Value::Object(keep(each, &names)))
     };
-    let types =
-        list("type", &|each| Some(Value::Object(keep(each, &["code", "profile", "targetProfile", "extension"]))));
+    let types = listed(value, "type", &kept_type);
     let root = !string(value, "path").contains('.');
-    let constraints = list("constraint", &|each| constraint(each, root));
+    let constraints = listed(value, "constraint", &|each| constraint(each, root));
     for (name, listed) in [("type", types), ("constraint", constraints)] {
         if let Some(listed) = listed {
             kept.insert(name.to_owned(), listed);
@@ -97,10 +240,21 @@ fn element(value: &Value) -> Value {
         kept.insert("slicing".to_owned(), Value::Object(keep(slicing, &["discriminator", "rules", "ordered"])));
     }
     let strength = string(&value["binding"], "strength");
-    if matches!(strength, "required" | "extensible") {
-        kept.insert("binding".to_owned(), Value::Object(keep(&value["binding"], &["strength", "valueSet"])));
+    if !matches!(strength, "" | "example") {
+        let mut binding = keep(&value["binding"], &["strength", "valueSet"]);
+        if let Some(extensions) = listed(&value["binding"], "extension", &max_value_set) {
+            binding.insert("extension".to_owned(), extensions);
+        }
+        kept.insert("binding".to_owned(), Value::Object(binding));
     }
     Value::Object(kept)
+}
+
+/// Of a binding's extensions, what an editor calls the binding is no rule.
+fn max_value_set(value: &Value) -> Option<Value> {
+    let url = string(value, "url");
+    let is_rule = ["maxValueSet", "minValueSet", "additional-binding"].iter().any(|name| url.ends_with(name));
+    is_rule.then(|| value.clone())
 }
 
 /// Constraints of a type stand on the type; their copies on each element of that type say nothing new.
@@ -112,13 +266,69 @@ fn constraint(value: &Value, root: bool) -> Option<Value> {
 }
 
 fn parameter(value: &Value) -> Value {
-    Value::Object(keep(value, &["url", "code", "base", "type", "expression", "target"]))
+    Value::Object(keep(value, &["resourceType", "url", "code", "base", "type", "expression", "target"]))
 }
 
-fn bindings(structure: &Value) -> Vec<String> {
-    let elements = structure["snapshot"]["element"].as_array().into_iter().flatten();
-    elements
-        .filter_map(|element| element["binding"]["valueSet"].as_str())
-        .map(|canonical| canonical.split('|').next().unwrap_or(canonical).to_owned())
-        .collect()
+fn value_set(value: &Value) -> Value {
+    let mut kept = keep(value, &["resourceType", "url", "version", "name", "expansion"]);
+    let part = |each: &Value| {
+        let mut kept = keep(each, &["system", "version", "filter", "valueSet"]);
+        if let Some(concepts) =
+            listed(each, "concept", &|concept| Some(Value::Object(keep(concept, &["code", "display"]))))
+        {
+            kept.insert("concept".to_owned(), concepts);
+        }
+        Some(Value::Object(kept))
+    };
+    if let Some(compose) = value.get("compose") {
+        let mut parts = Map::new();
+        for name in ["include", "exclude"] {
+            if let Some(listed) = listed(compose, name, &part) {
+                parts.insert(name.to_owned(), listed);
+            }
+        }
+        kept.insert("compose".to_owned(), Value::Object(parts));
+        kept.remove("expansion");
+    }
+    Value::Object(kept)
+}
+
+fn code_system(value: &Value) -> Value {
+    let names = [
+        "resourceType",
+        "url",
+        "version",
+        "name",
+        "caseSensitive",
+        "valueSet",
+        "hierarchyMeaning",
+        "versionNeeded",
+        "content",
+        "supplements",
+    ];
+    let mut kept = keep(value, &names);
+    if let Some(concepts) = listed(value, "concept", &|each| Some(concept(each))) {
+        kept.insert("concept".to_owned(), concepts);
+    }
+    if let Some(properties) =
+        listed(value, "property", &|each| Some(Value::Object(keep(each, &["code", "uri", "type"]))))
+    {
+        kept.insert("property".to_owned(), properties);
+    }
+    Value::Object(kept)
+}
+
+fn concept(value: &Value) -> Value {
+    let mut kept = keep(value, &["code", "display"]);
+    // What the registry that a system was taken from calls the concept internally serves no filter.
+    let property = |each: &Value| (string(each, "code") != "internalId").then(|| each.clone());
+    for (name, listed) in [
+        ("property", listed(value, "property", &property)),
+        ("concept", listed(value, "concept", &|each| Some(concept(each)))),
+    ] {
+        if let Some(listed) = listed {
+            kept.insert(name.to_owned(), listed);
+        }
+    }
+    Value::Object(kept)
 }

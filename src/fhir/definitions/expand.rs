@@ -49,10 +49,6 @@ impl<'d> Sources<'d> {
         sources
     }
 
-    pub fn value_set_urls(&self) -> impl Iterator<Item = &'d str> {
-        self.value_sets.keys().copied()
-    }
-
     pub fn expand(&self, canonical: &str, known: &dyn Fn(&str) -> Option<ValueSet>) -> Option<ValueSet> {
         self.expand_at(canonical, known, 0)
     }

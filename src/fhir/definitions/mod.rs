@@ -1,23 +1,24 @@
-//! Definitions: what a FHIR package says a resource must look like, condensed to what rules ask.
+//! Definitions: what FHIR packages say a resource must look like, condensed to what rules ask.
 //!
-//! The definitions of FHIR R4 (4.0.1) are compiled into the binary as one compressed text, a line a
-//! definition, written by the `definitions` command from the published package. At start only the line
-//! heads are indexed; a definition is read when somebody asks for it. The gateway's own definitions come on
-//! top through [`Registry::with`]. Nothing here knows what a rule does with a definition.
+//! The definitions of FHIR R4 (4.0.1) are compiled into the binary, written by the `definitions` command from
+//! the published package. Other packages and loose resources come on top through [`Registry::with_packages`]
+//! and [`Registry::with`], several versions side by side. Only heads are indexed at once; a definition is read
+//! when somebody asks for it. Nothing here knows what a rule does with a definition, nor where packages lie.
 
 mod blob;
+pub mod canonical;
 mod core;
 mod expand;
-#[cfg(feature = "gateway")]
 pub mod package;
 mod registry;
 mod search_parameter;
+mod skim;
 mod structure;
 mod value_set;
 
-pub use blob::condense;
-pub use core::compress;
-pub use registry::{Defect, Registry};
+pub use blob::{Condensed, compress, condense};
+pub use package::{Defect, Kind, Package, Unreadable};
+pub use registry::{DefinitionId, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
     Binding, Constraint, Discriminator, DiscriminatorKind, ElementDefinition, Literal, Slicing, SlicingRules, Strength,

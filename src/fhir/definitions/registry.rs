@@ -1,189 +1,274 @@
-//! The registry: every definition by its canonical, read when first asked for.
+//! The registry: every definition of the loaded packages by canonical and version, read when first asked for.
 //!
-//! Immutable once built, so a reader needs no lock. Canonicals are looked up without their version: one
-//! version of each definition is loaded, and a claim on another version meets the one that is here.
+//! Immutable once built, so a reader needs no lock. Packages stand side by side, also several versions of one:
+//! a canonical without a version means the latest that is loaded. What a definition itself refers to is looked
+//! for in its own package first, then in the packages that this one declares, then anywhere; where that differs
+//! from the latest, the reference is pinned to its version when the definition is read, so that nobody further
+//! up needs to know where a canonical came from.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Ordering;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::ops::Range;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 
+use super::canonical::{self, Fit};
 use super::core;
 use super::expand::Sources;
+use super::package::{self, Defect, Head, Kind, Package};
 use super::search_parameter::SearchParameter;
 use super::structure::{Structure, StructureKind};
 use super::value_set::ValueSet;
-use crate::fhir::tree::{Document, Element, NodeId, json};
+use crate::fhir::tree::{Document, Element};
 
 /// The namespace of the standard's own structures.
 const CORE_PREFIX: &str = "http://hl7.org/fhir/StructureDefinition/";
 
+/// The packages of THO: what they define stands over what core defines.
+const TERMINOLOGY: &str = "hl7.terminology";
+
 /// Definitions by canonical.
 pub struct Registry {
-    lines: String,
-    structures: HashMap<String, StructureEntry>,
-    value_sets: HashMap<String, ValueSetEntry>,
+    packages: Vec<Loaded>,
+    /// Of each kind, where the definitions of a url stand, the best one first.
+    index: HashMap<Kind, HashMap<Arc<str>, Places>>,
+    /// Types by their bare name.
+    types: HashMap<Box<str>, DefinitionId>,
+    /// Code systems that add to the one of that url.
+    supplements: HashMap<Box<str>, Vec<DefinitionId>>,
+    /// Whether some canonical has several definitions, so that references may need a version.
+    ambiguous: bool,
     /// Search parameters by resource type, inherited ones included, sorted by code.
     search: OnceLock<HashMap<String, Vec<SearchParameter>>>,
-    parameters: Vec<Source>,
     resource_types: BTreeSet<String>,
 }
 
-/// Where a definition is read from.
-#[derive(Clone)]
-enum Source {
-    Line(Range<usize>),
-    Own(Arc<Document>),
+/// Where a definition stands: handle of a definition that is known to be there.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct DefinitionId {
+    package: u32,
+    at: u32,
 }
 
-struct StructureEntry {
-    type_name: String,
-    kind: StructureKind,
-    is_profile: bool,
-    base: String,
-    source: Source,
-    read: OnceLock<Option<Arc<Structure>>>,
+/// A package and what has been made of its definitions here.
+struct Loaded {
+    package: Arc<Package>,
+    /// The packages in which its references are looked for, itself first.
+    scope: Vec<u32>,
+    ready: Vec<Ready>,
 }
 
-struct ValueSetEntry {
-    source: Range<usize>,
-    read: OnceLock<Arc<ValueSet>>,
+#[derive(Default)]
+struct Ready {
+    structure: OnceLock<Option<Arc<Structure>>>,
+    value_set: OnceLock<Arc<ValueSet>>,
 }
 
-/// An own definition that cannot be used.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Defect {
-    pub url: String,
-    pub what: &'static str,
+struct Places {
+    best: DefinitionId,
+    others: Vec<DefinitionId>,
 }
 
-impl fmt::Display for Defect {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "definition {}: {}", self.url, self.what)
+impl Places {
+    fn iter(&self) -> impl Iterator<Item = DefinitionId> {
+        std::iter::once(self.best).chain(self.others.iter().copied())
     }
 }
-
-impl std::error::Error for Defect {}
 
 impl Registry {
-    /// The definitions of FHIR R4, indexed once.
+    /// The definitions of FHIR R4.
     pub fn core() -> Arc<Registry> {
-        static CORE: LazyLock<Arc<Registry>> = LazyLock::new(|| Arc::new(Registry::index(core::lines())));
-        Arc::clone(&CORE)
+        static CORE: OnceLock<Arc<Registry>> = OnceLock::new();
+        Arc::clone(CORE.get_or_init(|| Registry::with_packages(Vec::new())))
     }
 
-    /// The core definitions with own StructureDefinitions (with snapshots), ValueSets, CodeSystems and
-    /// SearchParameters on top.
+    /// The core definitions with loose StructureDefinitions, ValueSets, CodeSystems, SearchParameters and
+    /// Questionnaires on top.
     pub fn with(resources: Vec<Document>) -> Result<Arc<Registry>, Defect> {
-        let mut registry = Registry::index(core::lines());
-        let resources: Vec<Arc<Document>> = resources.into_iter().map(Arc::new).collect();
-        for document in &resources {
-            registry.add(document)?;
-        }
-        let sources = Sources::new(resources.iter().map(AsRef::as_ref));
-        let known = |url: &str| registry.value_set(url).map(|set| ValueSet::clone(set));
-        let expanded: Vec<ValueSet> = sources.value_set_urls().filter_map(|url| sources.expand(url, &known)).collect();
-        for set in expanded {
-            registry
-                .value_sets
-                .insert(set.url.clone(), ValueSetEntry { source: 0..0, read: OnceLock::from(Arc::new(set)) });
-        }
-        Ok(Arc::new(registry))
+        let package = Package::loose("loose", &resources)?;
+        drop(resources);
+        let registry = Registry::with_packages(vec![Arc::new(package)]);
+        let defect = registry.defects().next();
+        defect.map_or(Ok(registry), Err)
     }
 
-    fn index(lines: String) -> Registry {
+    /// The core definitions with packages on top. Where two define the same canonical in the same version,
+    /// the later one counts. A core package among them is passed over: the embedded one serves.
+    pub fn with_packages(packages: Vec<Arc<Package>>) -> Arc<Registry> {
+        let own = packages.into_iter().filter(|package| package.name != core::NAME);
+        let packages: Vec<Arc<Package>> = std::iter::once(core::package()).chain(own).collect();
         let mut registry = Registry {
-            lines: String::new(),
-            structures: HashMap::with_capacity(800),
-            value_sets: HashMap::with_capacity(400),
+            index: HashMap::with_capacity(Kind::ALL.len()),
+            types: HashMap::with_capacity(300),
+            supplements: HashMap::new(),
+            ambiguous: false,
             search: OnceLock::new(),
-            parameters: Vec::with_capacity(1500),
             resource_types: BTreeSet::new(),
+            packages: Vec::with_capacity(packages.len()),
         };
-        let mut start = 0;
-        for line in lines.split_terminator('\n') {
-            let end = start + line.len();
-            let (tag, rest) = line.split_once('\t').unwrap_or_default();
-            let heads = if tag == "S" { 6 } else { 2 };
-            let mut fields = rest.splitn(heads, '\t');
-            let mut next = || fields.next().unwrap_or_default();
-            let url = next();
-            match tag {
-                "S" => {
-                    let (type_name, kind, derivation, base, json) = (next(), next(), next(), next(), next());
-                    let Some(kind) = StructureKind::parse(kind) else { continue };
-                    let source = Source::Line(end - json.len()..end);
-                    registry.insert(url, type_name, kind, derivation == "constraint", base, source);
-                }
-                "V" => {
-                    let source = end - next().len()..end;
-                    registry.value_sets.insert(url.to_owned(), ValueSetEntry { source, read: OnceLock::new() });
-                }
-                _ => registry.parameters.push(Source::Line(end - next().len()..end)),
+        for (package, scope) in packages.iter().zip(scopes(&packages)) {
+            let ready = package.heads().iter().map(|_| Ready::default()).collect();
+            registry.packages.push(Loaded { package: Arc::clone(package), scope, ready });
+        }
+        for (number, package) in packages.iter().enumerate() {
+            for (at, head) in package.heads().iter().enumerate() {
+                registry.insert(DefinitionId { package: number as u32, at: at as u32 }, head);
             }
-            start = end + 1;
         }
-        registry.lines = lines;
-        registry
+        Arc::new(registry)
     }
 
-    fn insert(
-        &mut self,
-        url: &str,
-        type_name: &str,
-        kind: StructureKind,
-        is_profile: bool,
-        base: &str,
-        source: Source,
-    ) {
-        if kind == StructureKind::Resource && !is_profile {
-            self.resource_types.insert(type_name.to_owned());
-        }
-        let (type_name, base) = (type_name.to_owned(), base.to_owned());
-        let entry = StructureEntry { type_name, kind, is_profile, base, source, read: OnceLock::new() };
-        self.structures.insert(url.to_owned(), entry);
-    }
-
-    fn add(&mut self, document: &Arc<Document>) -> Result<(), Defect> {
-        let root = Element::root(document);
-        let url = root.text_of("url").unwrap_or_default();
-        let defect = |what| Defect { url: url.to_owned(), what };
-        match root.resource_type() {
-            Some("StructureDefinition") => {
-                let structure = Structure::read(document, NodeId::ROOT)
-                    .ok_or_else(|| defect("a StructureDefinition needs url, type, kind and a snapshot"))?;
-                let source = Source::Own(Arc::clone(document));
-                let Structure { url, type_name, kind, is_profile, base, .. } = &structure;
-                self.insert(url, type_name, *kind, *is_profile, base, source);
+    fn insert(&mut self, id: DefinitionId, head: &Head) {
+        if head.kind == Kind::StructureDefinition {
+            match head.structure {
+                None => return,
+                Some(StructureKind::Resource) if !head.is_profile && id.package == 0 => {
+                    self.resource_types.insert(head.type_name.to_string());
+                }
+                Some(_) => {}
             }
-            Some("ValueSet" | "CodeSystem") if url.is_empty() => return Err(defect("a definition needs a url")),
-            Some("SearchParameter") => self.parameters.push(Source::Own(Arc::clone(document))),
-            _ => {}
+            // A type has one definition that counts: the standard's own, or else the first.
+            if !head.is_profile {
+                self.types.entry(head.type_name.clone()).or_insert(id);
+            }
         }
-        Ok(())
+        if head.kind == Kind::CodeSystem && !head.base.is_empty() {
+            let (url, _) = canonical::split(&head.base);
+            self.supplements.entry(url.into()).or_default().push(id);
+        }
+        let of_kind = self.index.entry(head.kind).or_insert_with(|| HashMap::with_capacity(1500));
+        let Some(mut places) = of_kind.remove(&head.url) else {
+            of_kind.insert(Arc::clone(&head.url), Places { best: id, others: Vec::new() });
+            return;
+        };
+        self.ambiguous = true;
+        let mut all: Vec<DefinitionId> = places.iter().chain([id]).collect();
+        all.sort_by(|one, other| self.preference(*other, *one));
+        places.best = all.remove(0);
+        places.others = all;
+        self.index.entry(head.kind).or_default().insert(Arc::clone(&head.url), places);
     }
 
-    fn document(&self, source: &Source) -> Option<Arc<Document>> {
-        match source {
-            Source::Line(range) => json::parse(&self.lines[range.clone()]).ok().map(Arc::new),
-            Source::Own(document) => Some(Arc::clone(document)),
+    /// Which of two definitions of a canonical counts where no version is asked for.
+    fn preference(&self, one: DefinitionId, other: DefinitionId) -> Ordering {
+        let rank = |id: DefinitionId| {
+            let package = &self.packages[id.package as usize].package;
+            let terminology = matches!(self.head(id).kind, Kind::CodeSystem | Kind::ValueSet);
+            match terminology {
+                true if package.name.starts_with(TERMINOLOGY) => 2,
+                true if id.package == 0 => 1,
+                _ => 0,
+            }
+        };
+        rank(one)
+            .cmp(&rank(other))
+            .then_with(|| canonical::order(&self.head(one).version, &self.head(other).version))
+            .then_with(|| one.cmp(&other))
+    }
+
+    pub fn head(&self, id: DefinitionId) -> &Head {
+        &self.packages[id.package as usize].package.heads()[id.at as usize]
+    }
+
+    /// The definition of that kind that a canonical means.
+    pub fn find(&self, kind: Kind, canonical: &str) -> Option<DefinitionId> {
+        let (url, version) = canonical::split(canonical);
+        let places = self.index.get(&kind)?.get(url)?;
+        match version {
+            None => Some(places.best),
+            Some(version) => self.best_fit(places.iter(), version),
         }
     }
 
-    fn entry(&self, canonical: &str) -> Option<&StructureEntry> {
-        let url = canonical.split('|').next().unwrap_or(canonical);
-        match self.structures.get(url) {
-            Some(entry) => Some(entry),
-            None if url.contains(':') => None,
-            None => self.structures.get(&format!("{CORE_PREFIX}{url}")),
+    /// The definition that a canonical means where it stands in another definition.
+    pub fn find_from(&self, from: DefinitionId, kind: Kind, canonical: &str) -> Option<DefinitionId> {
+        let (url, version) = canonical::split(canonical);
+        let places = self.index.get(&kind)?.get(url)?;
+        if places.others.is_empty() {
+            return self.find(kind, canonical);
         }
+        let near = self.packages[from.package as usize].scope.iter().find_map(|package| {
+            let mut inside = places.iter().filter(|place| place.package == *package);
+            match version {
+                None => inside.next(),
+                Some(version) => self.best_fit(inside, version),
+            }
+        });
+        near.or_else(|| self.find(kind, canonical))
+    }
+
+    fn best_fit(&self, places: impl Iterator<Item = DefinitionId>, version: &str) -> Option<DefinitionId> {
+        let mut best: Option<(Fit, DefinitionId)> = None;
+        for place in places {
+            let fit = canonical::fit(version, &self.head(place).version);
+            if fit != Fit::No && best.is_none_or(|(known, _)| fit > known) {
+                best = Some((fit, place));
+            }
+        }
+        best.map(|(_, place)| place)
+    }
+
+    /// Every definition of a kind.
+    pub fn all(&self, kind: Kind) -> impl Iterator<Item = DefinitionId> {
+        self.packages.iter().enumerate().flat_map(move |(package, loaded)| {
+            let heads = loaded.package.heads().iter().enumerate().filter(move |(_, head)| head.kind == kind);
+            heads.map(move |(at, _)| DefinitionId { package: package as u32, at: at as u32 })
+        })
+    }
+
+    /// Code systems that add designations or properties to the one of that url.
+    pub fn supplements(&self, url: &str) -> &[DefinitionId] {
+        self.supplements.get(url).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The text of a definition, read anew.
+    pub fn document(&self, id: DefinitionId) -> Option<Document> {
+        self.packages.get(id.package as usize)?.package.document(id.at as usize)
+    }
+
+    /// Handle of a structure by url, `url|version` or bare type name.
+    pub fn structure_id(&self, canonical: &str) -> Option<DefinitionId> {
+        if let Some(id) = self.types.get(canonical) {
+            return Some(*id);
+        }
+        self.find(Kind::StructureDefinition, canonical)
     }
 
     /// A structure by url, `url|version` or bare type name.
     pub fn structure(&self, canonical: &str) -> Option<Arc<Structure>> {
-        let entry = self.entry(canonical)?;
-        let read = || Structure::read(&self.document(&entry.source)?, NodeId::ROOT).map(Arc::new);
-        entry.read.get_or_init(read).clone()
+        self.structure_at(self.structure_id(canonical)?)
+    }
+
+    /// A structure, with its references pinned to the versions that it means.
+    pub fn structure_at(&self, id: DefinitionId) -> Option<Arc<Structure>> {
+        let loaded = self.packages.get(id.package as usize)?;
+        let ready = &loaded.ready.get(id.at as usize)?.structure;
+        ready
+            .get_or_init(|| {
+                let published = loaded.package.structure(id.at as usize)?;
+                if !self.ambiguous {
+                    return Some(Arc::clone(published));
+                }
+                let mut pinned = Structure::clone(published);
+                pinned.each_reference(|kind, reference| self.pin(id, kind, reference));
+                Some(Arc::new(pinned))
+            })
+            .clone()
+    }
+
+    /// Gives a reference the version that it means from where it stands, if that is not what it means anywhere.
+    fn pin(&self, from: DefinitionId, kind: Kind, reference: &mut String) {
+        let Some(meant) = self.find_from(from, kind, reference) else { return };
+        if self.find(kind, reference) != Some(meant) {
+            let head = self.head(meant);
+            if !head.version.is_empty() {
+                *reference = format!("{}|{}", head.url, head.version);
+            }
+        }
+    }
+
+    /// The head of a structure, by url, `url|version` or bare type name.
+    fn structure_head(&self, canonical: &str) -> Option<&Head> {
+        self.structure_id(canonical).map(|id| self.head(id))
     }
 
     pub fn is_resource(&self, name: &str) -> bool {
@@ -192,33 +277,35 @@ impl Registry {
 
     /// Whether a name is that of a type: primitive, complex or resource.
     pub fn is_type(&self, name: &str) -> bool {
-        self.entry(name).is_some_and(|entry| !entry.is_profile && entry.type_name == name)
+        self.types.contains_key(name)
     }
 
     /// Whether a type is another one or specialises it.
     pub fn subtype_of(&self, name: &str, ancestor: &str) -> bool {
         let mut current = name;
-        loop {
+        for _ in 0..MAX_ANCESTORS {
             if current == ancestor {
                 return true;
             }
-            match self.entry(current) {
-                Some(entry) if !entry.is_profile && !entry.base.is_empty() => {
-                    current = entry.base.strip_prefix(CORE_PREFIX).unwrap_or(&entry.base);
+            match self.types.get(current).map(|id| self.head(*id)) {
+                Some(head) if !head.base.is_empty() => {
+                    let (base, _) = canonical::split(&head.base);
+                    current = base.strip_prefix(CORE_PREFIX).unwrap_or(base);
                 }
                 _ => return false,
             }
         }
+        false
     }
 
     /// Whether a canonical names a profile or extension definition (as opposed to a type).
     pub fn is_profile(&self, canonical: &str) -> bool {
-        self.entry(canonical).is_some_and(|entry| entry.is_profile)
+        self.structure_head(canonical).is_some_and(|head| head.is_profile)
     }
 
     /// The type that a canonical defines or constrains.
     pub fn type_of(&self, canonical: &str) -> Option<&str> {
-        self.entry(canonical).map(|entry| entry.type_name.as_str())
+        self.structure_head(canonical).map(|head| &*head.type_name)
     }
 
     /// Names of the resource types, abstract ones included, sorted.
@@ -226,24 +313,56 @@ impl Registry {
         self.resource_types.iter().map(String::as_str)
     }
 
-    /// Names of the data types: primitive and complex, sorted.
+    /// Names of the standard's data types: primitive and complex, sorted.
     pub fn data_types(&self) -> Vec<&str> {
-        let entries = self.structures.values();
-        let mut names: Vec<&str> = entries
-            .filter(|entry| !entry.is_profile && entry.kind != StructureKind::Resource)
-            .map(|entry| entry.type_name.as_str())
+        let of_core = self.packages[0].package.heads().iter();
+        let mut names: Vec<&str> = of_core
+            .filter(|head| {
+                !head.is_profile && matches!(head.structure, Some(StructureKind::Primitive | StructureKind::Complex))
+            })
+            .map(|head| &*head.type_name)
             .collect();
         names.sort_unstable();
+        names.dedup();
         names
     }
 
+    /// A value set, expanded as far as its definitions allow.
     pub fn value_set(&self, canonical: &str) -> Option<&Arc<ValueSet>> {
-        let url = canonical.split('|').next().unwrap_or(canonical);
-        let entry = self.value_sets.get(url)?;
-        Some(entry.read.get_or_init(|| {
-            let document = json::parse(&self.lines[entry.source.clone()]);
-            Arc::new(document.map(|document| ValueSet::from_line(Element::root(&document))).unwrap_or_default())
-        }))
+        let id = self.find(Kind::ValueSet, canonical)?;
+        let ready = &self.packages[id.package as usize].ready[id.at as usize].value_set;
+        if let Some(set) = ready.get() {
+            return Some(set);
+        }
+        let (mut seen, mut documents) = (HashSet::from([id]), Vec::new());
+        self.gather(id, &mut seen, &mut documents);
+        let sources = Sources::new(&documents);
+        let set = sources.expand(&self.head(id).url, &|_| None).unwrap_or_default();
+        Some(ready.get_or_init(|| Arc::new(set)))
+    }
+
+    /// The value set's text, and those of the code systems and value sets that it is composed of.
+    fn gather(&self, id: DefinitionId, seen: &mut HashSet<DefinitionId>, documents: &mut Vec<Document>) {
+        let Some(document) = self.document(id) else { return };
+        let mut wanted = Vec::new();
+        let compose = Element::root(&document).get("compose");
+        let parts = compose.iter().flat_map(|compose| compose.all("include").chain(compose.all("exclude")));
+        for part in parts {
+            let with_version = |url: &str| match part.text_of("version") {
+                Some(version) => format!("{url}|{version}"),
+                None => url.to_owned(),
+            };
+            let system = part.text_of("system").filter(|_| part.get("concept").is_none());
+            wanted.extend(system.and_then(|url| self.find_from(id, Kind::CodeSystem, &with_version(url))));
+            let imported = part.all("valueSet").filter_map(|each| each.text());
+            wanted.extend(imported.filter_map(|canonical| self.find_from(id, Kind::ValueSet, canonical)));
+        }
+        documents.push(document);
+        for each in wanted {
+            if seen.insert(each) {
+                self.gather(each, seen, documents);
+            }
+        }
     }
 
     /// The search parameters of a resource type, those of Resource and DomainResource among them.
@@ -253,7 +372,8 @@ impl Registry {
     }
 
     fn read_search_parameters(&self) -> HashMap<String, Vec<SearchParameter>> {
-        let documents = self.parameters.iter().filter_map(|source| self.document(source));
+        let found = self.index.get(&Kind::SearchParameter).into_iter().flatten();
+        let documents = found.filter_map(|(_, places)| self.document(places.best));
         let parameters: Vec<SearchParameter> =
             documents.filter_map(|document| SearchParameter::read(Element::root(&document))).collect();
         let mut search = HashMap::new();
@@ -268,10 +388,55 @@ impl Registry {
         }
         search
     }
+
+    /// What cannot be used of the definitions on top of core.
+    pub fn defects(&self) -> impl Iterator<Item = Defect> {
+        let own = self.all(Kind::StructureDefinition).filter(|id| id.package > 0);
+        own.filter_map(|id| {
+            let defect = Defect { url: self.head(id).url.to_string(), what: "its text cannot be read" };
+            self.structure_at(id).is_none().then_some(defect)
+        })
+    }
+}
+
+/// No type has more ancestors.
+const MAX_ANCESTORS: usize = 16;
+
+/// For each package, the packages in which its references are looked for: itself, then what it declares, and
+/// so on below; a dependency that is not loaded leaves its place to whatever else is.
+fn scopes(packages: &[Arc<Package>]) -> Vec<Vec<u32>> {
+    let declared = |package: &Package| -> Vec<usize> {
+        let each = |(name, version): &(String, String)| {
+            let candidates = packages.iter().enumerate().filter(|(_, candidate)| candidate.name == *name);
+            let fitting = candidates
+                .map(|(number, candidate)| (package::serves(version, &candidate.version), number))
+                .filter(|(fit, _)| *fit != Fit::No);
+            fitting.max_by(|one, other| {
+                let version = |number: usize| &packages[number].version;
+                one.0.cmp(&other.0).then_with(|| canonical::order(version(one.1), version(other.1)))
+            })
+        };
+        package.dependencies.iter().filter_map(each).map(|(_, number)| number).collect()
+    };
+    let direct: Vec<Vec<usize>> = packages.iter().map(|package| declared(package)).collect();
+    (0..packages.len())
+        .map(|start| {
+            let (mut scope, mut waiting) = (Vec::new(), vec![start]);
+            while let Some(number) = waiting.pop() {
+                if !scope.contains(&(number as u32)) {
+                    scope.push(number as u32);
+                    waiting.extend(direct[number].iter().rev());
+                }
+            }
+            scope
+        })
+        .collect()
 }
 
 impl fmt::Debug for Registry {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Registry({} structures, {} value sets)", self.structures.len(), self.value_sets.len())
+        let names: Vec<String> =
+            self.packages.iter().map(|each| format!("{}#{}", each.package.name, each.package.version)).collect();
+        write!(formatter, "Registry({})", names.join(", "))
     }
 }

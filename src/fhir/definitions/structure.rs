@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::fhir::tree::{Document, Element, NodeId};
+use super::package::Kind;
+use crate::fhir::tree::{Document, Element, NodeId, json, write};
 
 /// What a structure defines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,7 +152,7 @@ const SYSTEM_TYPE: &str = "http://hl7.org/fhirpath/System.";
 
 impl Structure {
     /// Reads a StructureDefinition; `None` where it lacks a url, a type, a known kind or a snapshot.
-    pub fn read(document: &Arc<Document>, node: NodeId) -> Option<Structure> {
+    pub fn read(document: &Document, node: NodeId) -> Option<Structure> {
         let root = Element::at(document, node);
         let text = |name| root.text_of(name).unwrap_or_default().to_owned();
         let elements: Vec<ElementDefinition> = root
@@ -177,8 +178,27 @@ impl Structure {
     }
 }
 
+impl Structure {
+    /// Hands out each reference to another definition, so that it can be changed.
+    pub fn each_reference(&mut self, mut change: impl FnMut(Kind, &mut String)) {
+        change(Kind::StructureDefinition, &mut self.base);
+        for element in &mut self.elements {
+            for reference in &mut element.types {
+                reference
+                    .profiles
+                    .iter_mut()
+                    .chain(&mut reference.targets)
+                    .for_each(|each| change(Kind::StructureDefinition, each));
+            }
+            if let Some(binding) = &mut element.binding {
+                change(Kind::ValueSet, &mut binding.value_set);
+            }
+        }
+    }
+}
+
 impl ElementDefinition {
-    fn read(document: &Arc<Document>, element: Element<'_>) -> Option<ElementDefinition> {
+    fn read(document: &Document, element: Element<'_>) -> Option<ElementDefinition> {
         let path = element.text_of("path")?.to_owned();
         let max = element.text_of("max").unwrap_or("*");
         let base_max = element.get("base").and_then(|base| base.text_of("max")).unwrap_or(max);
@@ -228,14 +248,17 @@ impl TypeReference {
 }
 
 impl Literal {
-    fn read(document: &Arc<Document>, element: Element<'_>, prefix: &str) -> Option<Literal> {
+    fn read(document: &Document, element: Element<'_>, prefix: &str) -> Option<Literal> {
         let node = element.value_node()?;
         document.children(node).find_map(|member| {
             let type_name = document.key(member).strip_prefix(prefix)?;
             let first = type_name.chars().next().filter(char::is_ascii_uppercase)?;
             let lowered = format!("{}{}", first.to_ascii_lowercase(), &type_name[1..]);
             let type_name = if is_primitive(&lowered) { lowered } else { type_name.to_owned() };
-            Some(Literal { type_name, document: Arc::clone(document), node: member })
+            // A text of its own: the value outlives the definition that it stands in.
+            let document = json::parse(format!("{{\"value\":{}}}", write::compact(document, member))).ok()?;
+            let node = document.member(NodeId::ROOT, "value")?;
+            Some(Literal { type_name, document: Arc::new(document), node })
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The embedded definitions: complete, readable, and expanded once.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::fhir::tree::json;
 
@@ -70,4 +72,86 @@ fn own_definitions_come_on_top() {
     assert!(set.contains("http://hl7.org/fhir/administrative-gender", "male"));
     let broken = json::parse(r#"{"resourceType":"StructureDefinition","url":"urn:x"}"#).unwrap();
     assert_eq!(Registry::with(vec![broken]).unwrap_err().url, "urn:x");
+}
+
+/// A package with profiles of the url `urn:p`, whose base or value set is what the test says.
+fn package(name: &str, version: &str, dependencies: &str, resources: &[String]) -> Arc<Package> {
+    let manifest = format!(r#"{{"name":"{name}","version":"{version}","dependencies":{{{dependencies}}}}}"#);
+    let files = resources.iter().enumerate().map(|(at, text)| (format!("{at}.json"), text.clone().into_bytes()));
+    Arc::new(Package::from_files(manifest.as_bytes(), files.collect()).unwrap())
+}
+
+fn profile(url: &str, version: &str, value_set: &str) -> String {
+    format!(
+        r#"{{"resourceType":"StructureDefinition","url":"{url}","version":"{version}","type":"Patient","kind":"resource",
+        "derivation":"constraint","baseDefinition":"http://hl7.org/fhir/StructureDefinition/Patient",
+        "text":{{"div":"<div/>"}},"snapshot":{{"element":[{{"path":"Patient"}},{{"path":"Patient.gender",
+        "binding":{{"strength":"required","valueSet":"{value_set}"}}}}]}}}}"#
+    )
+}
+
+fn value_set(version: &str, code: &str) -> String {
+    format!(
+        r#"{{"resourceType":"ValueSet","url":"urn:v","version":"{version}",
+        "compose":{{"include":[{{"system":"urn:s","concept":[{{"code":"{code}"}}]}}]}}}}"#
+    )
+}
+
+#[test]
+fn versions_stand_side_by_side() {
+    let packages = ["1.1.0", "1.2.0", "1.2.10", "1.2.9", "2.0.0-ballot"]
+        .map(|each| package("p", each, "", &[profile("urn:p", each, "urn:v")]));
+    let registry = Registry::with_packages(packages.into());
+    for (canonical, expected) in [
+        ("urn:p", Some("2.0.0-ballot")),
+        ("urn:p|1.1.0", Some("1.1.0")),
+        ("urn:p|1.2", Some("1.2.10")),
+        ("urn:p|1.2.x", Some("1.2.10")),
+        ("urn:p|1", Some("1.2.10")),
+        ("urn:p|1.2.9", Some("1.2.9")),
+        ("urn:p|1.2.7", Some("1.2.10")),
+        ("urn:p|1.3.0", None),
+        ("urn:q", None),
+    ] {
+        let found = registry.structure(canonical);
+        assert_eq!(found.as_ref().map(|each| each.version.as_str()), expected, "{canonical}");
+    }
+}
+
+#[test]
+fn references_are_looked_for_near_first() {
+    let old = package("v", "1.0.0", "", &[value_set("1.0.0", "old")]);
+    let new = package("v", "2.0.0", "", &[value_set("2.0.0", "new")]);
+    let built_on_old = package("a", "1.0.0", r#""v":"1.0.x""#, &[profile("urn:a", "1.0.0", "urn:v")]);
+    let through_a = package("b", "1.0.0", r#""a":"1.0.0""#, &[profile("urn:b", "1.0.0", "urn:v")]);
+    let own = package("c", "1.0.0", r#""v":"2.0.0""#, &[profile("urn:c", "1.0.0", "urn:v"), value_set("0.1.0", "own")]);
+    let nowhere = package("d", "1.0.0", r#""absent":"1.0.0""#, &[profile("urn:d", "1.0.0", "urn:v")]);
+    let registry = Registry::with_packages(vec![built_on_old, new, through_a, own, nowhere, old]);
+    for (canonical, code) in [("urn:a", "old"), ("urn:b", "old"), ("urn:c", "own"), ("urn:d", "new")] {
+        let structure = registry.structure(canonical).unwrap();
+        let binding = structure.elements[1].binding.as_ref().unwrap();
+        assert!(registry.value_set(&binding.value_set).unwrap().contains("urn:s", code), "{canonical} {binding:?}");
+    }
+}
+
+#[test]
+fn what_is_no_definition_is_left_out() {
+    let files = [r#"{"resourceType":"Patient"}"#, "{", "[]", r#"{"resourceType":"ValueSet"}"#].map(str::to_owned);
+    assert!(package("p", "1.0.0", "", &files).heads().is_empty());
+    assert!(matches!(Package::from_files(b"{}", Vec::new()), Err(Unreadable::Manifest)));
+    assert!(matches!(Package::read(b"no archive"), Err(Unreadable::Archive(_))));
+}
+
+#[test]
+fn declared_versions_are_served() {
+    use canonical::Fit;
+    for (declared, version, expected) in [
+        ("1.0.0", "1.0.0", Fit::Exact),
+        ("1.0.0", "1.0.1", Fit::No),
+        ("1.0.x", "1.0.1", Fit::Within),
+        ("latest", "1.0.1", Fit::Within),
+        ("current$branch", "1.0.1", Fit::Within),
+    ] {
+        assert_eq!(package::serves(declared, version), expected, "{declared} {version}");
+    }
 }

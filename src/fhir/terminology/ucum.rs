@@ -78,6 +78,27 @@ pub fn convert(value: Decimal, from: &str, to: &str) -> Option<Decimal> {
     decimal(amount)
 }
 
+/// The product of two amounts, in the product of their units.
+pub fn multiply(left: (Decimal, &str), right: (Decimal, &str)) -> Option<(Decimal, String)> {
+    let unit = octofhir_ucum::unit_multiply(readable(left.1)?, readable(right.1)?).ok()?;
+    Some((left.0.checked_mul(right.0)?, unit.expression))
+}
+
+/// The quotient of two amounts, in the quotient of their units.
+pub fn divide(left: (Decimal, &str), right: (Decimal, &str)) -> Option<(Decimal, String)> {
+    let unit = octofhir_ucum::unit_divide(readable(left.1)?, readable(right.1)?).ok()?;
+    Some((left.0.checked_div(right.0)?, unit.expression))
+}
+
+/// The unit in words: `(millimeter) / (second)`; the empty text is unity.
+pub fn display(unit: &str) -> Option<String> {
+    octofhir_ucum::display_name(readable(unit)?).ok()
+}
+
+fn readable(unit: &str) -> Option<&str> {
+    (unit.len() <= MAX_UNIT).then_some(unit)
+}
+
 /// The amount in the canonical unit of its dimension.
 fn canonical(value: Decimal, unit: &str) -> Option<Number> {
     let canonical = octofhir_ucum::get_canonical_units(unit).ok()?;
@@ -96,6 +117,9 @@ fn decimal(number: Number) -> Option<Decimal> {
     let digits = if excess > 38 { 0 } else { digits / 10i128.pow(excess) };
     Decimal::try_from_i128_with_scale(digits, scale.min(Decimal::MAX_SCALE)).ok()
 }
+
+#[cfg(test)]
+mod suite;
 
 #[cfg(test)]
 mod tests {

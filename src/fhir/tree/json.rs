@@ -2,42 +2,68 @@
 //!
 //! Our own reader and not serde_json's, because an issue needs line and column, decimals need their digits,
 //! a property that stands twice must be refused and not silently win, and the arena is several times faster
-//! than a map. One pass, no recursion: an explicit stack bounds depth. It stops at the first mistake, since
-//! what follows a syntax error is guesswork.
+//! than a map. One pass, no recursion: an explicit stack bounds depth.
+//!
+//! [`parse`] takes or refuses. [`read`] goes on after the mistakes that leave no doubt of what was meant (comments,
+//! commas too many or too few, missing quotes, a property that stands twice), so that they do not hide the others;
+//! after any other mistake the rest is guesswork.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use super::document::{Document, Kind, Node, NodeId, Span, position_at};
-use super::{MAX_DEPTH, MAX_MEMBERS};
+use super::{MAX_DEPTH, MAX_MEMBERS, Reading};
 use crate::fhir::outcome::{Id, Issue};
+
+/// Most mistakes that are noted.
+const MAX_ISSUES: usize = 100;
 
 /// Reads one JSON object. The error is one issue, ready to be sent.
 pub fn parse(bytes: impl Into<Vec<u8>>) -> Result<Document, Issue> {
-    let source = match String::from_utf8(bytes.into()) {
-        Ok(source) => source,
-        Err(error) => {
-            let valid = error.utf8_error().valid_up_to();
-            let bytes = error.into_bytes();
-            let head = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
-            return Err(syntax(head, valid, "the text is not valid UTF-8"));
-        }
-    };
-    if source.len() >= u32::MAX as usize {
-        return Err(Issue::new(Id::BodyTooLarge, "", "The text is longer than 4 GiB."));
-    }
-    let mut reader = Reader {
-        bytes: source.as_bytes(),
-        source: &source,
-        at: 0,
-        nodes: Vec::with_capacity(source.len() / 20 + 8),
-        unescaped: String::new(),
-        hasher: RandomState::new(),
-    };
+    let source = decode(bytes.into())?;
+    let mut reader = Reader::new(&source, false);
     let outcome = reader.document();
     let Reader { nodes, unescaped, .. } = reader;
     outcome?;
     Ok(Document { source, unescaped, nodes })
+}
+
+/// Reads one JSON object and everything that is wrong with the text.
+pub fn read(bytes: impl Into<Vec<u8>>) -> Reading {
+    let source = match decode(bytes.into()) {
+        Ok(source) => source,
+        Err(issue) => return Reading { document: None, issues: vec![issue] },
+    };
+    let mut reader = Reader::new(&source, true);
+    let outcome = reader.document();
+    let Reader { nodes, unescaped, mut issues, .. } = reader;
+    match outcome {
+        Ok(()) => Reading { document: Some(Document { source, unescaped, nodes }), issues },
+        Err(issue) => {
+            issues.push(issue);
+            Reading { document: None, issues }
+        }
+    }
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Issue> {
+    let source = String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let bytes = error.into_bytes();
+        let head = std::str::from_utf8(&bytes[..valid]).unwrap_or_default();
+        syntax(head, valid, "the text is not valid UTF-8")
+    })?;
+    if source.len() >= u32::MAX as usize {
+        return Err(Issue::new(Id::BodyTooLarge, "", "The text is longer than 4 GiB."));
+    }
+    Ok(source)
+}
+
+/// Whether a text is a JSON number and nothing else (RFC 8259 §6).
+pub fn is_number(text: &str) -> bool {
+    let mut reader = Reader::new(text, false);
+    let starts = matches!(text.as_bytes().first(), Some(b'-' | b'0'..=b'9'));
+    starts && reader.number().is_ok() && reader.at == text.len()
 }
 
 fn syntax(source: &str, offset: usize, what: &str) -> Issue {
@@ -52,6 +78,9 @@ struct Reader<'s> {
     nodes: Vec<Node>,
     unescaped: String,
     hasher: RandomState,
+    /// Mistakes that leave no doubt are noted and passed over.
+    lenient: bool,
+    issues: Vec<Issue>,
 }
 
 /// An open object or array while its members are read.
@@ -64,18 +93,57 @@ struct Open {
     seen: Option<HashSet<u64>>,
 }
 
+/// The name of a member; empty for the items of an array.
+#[derive(Clone, Copy, Default)]
+struct Name {
+    span: Span,
+    unescaped: bool,
+    /// Another member has it already.
+    twice: bool,
+}
+
+/// Whether a name or text that lacks its quotes may hold the byte.
+fn is_bare(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'$')
+}
+
+/// Whether a member or item may begin with the byte.
+fn begins(byte: u8, object: bool) -> bool {
+    let quoted = byte == b'"' || byte == b'\'' || is_bare(byte);
+    quoted || (!object && matches!(byte, b'{' | b'[' | b'-' | b'0'..=b'9'))
+}
+
+/// A key that could be an element's; anything else is the sender's word and not repeated.
+fn plain(key: &[u8]) -> &str {
+    let is_plain = !key.is_empty() && key.len() <= 64 && key.iter().all(|byte| byte.is_ascii_alphanumeric());
+    std::str::from_utf8(key).ok().filter(|_| is_plain).unwrap_or("(unreadable)")
+}
+
 /// Objects with more members than this look duplicates up by hash, so that a hostile object stays linear.
 const COMPARED_KEYS: u32 = 24;
 
-impl Reader<'_> {
+impl<'s> Reader<'s> {
+    fn new(source: &'s str, lenient: bool) -> Self {
+        Reader {
+            bytes: source.as_bytes(),
+            source,
+            at: 0,
+            nodes: Vec::with_capacity(source.len() / 20 + 8),
+            unescaped: String::new(),
+            hasher: RandomState::new(),
+            lenient,
+            issues: Vec::new(),
+        }
+    }
+
     fn document(&mut self) -> Result<(), Issue> {
         self.at = if self.source.starts_with('\u{feff}') { 3 } else { 0 };
-        self.space();
+        self.gap(&[])?;
         if self.bytes.get(self.at) != Some(&b'{') {
             return Err(self.fail("an object '{' is expected"));
         }
         self.values()?;
-        self.space();
+        self.gap(&[])?;
         if self.at < self.bytes.len() {
             return Err(self.fail("something follows the end of the object"));
         }
@@ -85,10 +153,10 @@ impl Reader<'_> {
     /// The loop over values: `open` holds the containers around the cursor.
     fn values(&mut self) -> Result<(), Issue> {
         let mut open: Vec<Open> = Vec::with_capacity(16);
-        self.value((Span::default(), false), &mut open)?;
+        self.value(Name::default(), &mut open)?;
         while let Some(top) = open.last() {
             let (object, first) = (top.object, top.members == 0);
-            self.space();
+            self.gap(&open)?;
             let close = if object { b'}' } else { b']' };
             match self.bytes.get(self.at) {
                 Some(byte) if *byte == close => {
@@ -97,41 +165,57 @@ impl Reader<'_> {
                     continue;
                 }
                 Some(b',') if !first => {
+                    let comma = self.at;
                     self.at += 1;
-                    self.space();
+                    self.gap(&open)?;
+                    while matches!(self.bytes.get(self.at), Some(byte) if *byte == close || *byte == b',') {
+                        self.mistake(Id::JsonComma, comma, &open, "A comma stands where nothing follows it.")?;
+                        if self.bytes[self.at] == close {
+                            break;
+                        }
+                        self.at += 1;
+                        self.gap(&open)?;
+                    }
+                    if self.bytes.get(self.at) == Some(&close) {
+                        continue;
+                    }
                 }
                 Some(_) if first => {}
+                Some(byte) if begins(*byte, object) => {
+                    let text = "A comma is missing between two properties or items.";
+                    self.mistake(Id::JsonComma, self.at, &open, text)?;
+                }
                 Some(_) => {
                     return Err(self.fail(if object { "',' or '}' is expected" } else { "',' or ']' is expected" }));
                 }
                 None => return Err(self.fail("the text ends inside an object or array")),
             }
-            let key = if object { self.key(&mut open)? } else { (Span::default(), false) };
+            let key = if object { self.key(&mut open)? } else { Name::default() };
             self.value(key, &mut open)?;
         }
         Ok(())
     }
 
-    fn key(&mut self, open: &mut [Open]) -> Result<(Span, bool), Issue> {
-        if self.bytes.get(self.at) != Some(&b'"') {
-            return Err(self.fail("a property name in double quotes is expected"));
-        }
+    fn key(&mut self, open: &mut [Open]) -> Result<Name, Issue> {
         let start = self.at;
-        let (span, unescaped) = self.string()?;
-        if let Some(parent) = open.last_mut() {
-            self.refuse_duplicate(parent, span, unescaped, start)?;
-        }
-        self.space();
+        let (span, unescaped) = match self.bytes.get(self.at) {
+            Some(b'"') => self.string()?,
+            Some(byte) if is_bare(*byte) || *byte == b'\'' => self.unquoted(open)?,
+            _ => return Err(self.fail("a property name in double quotes is expected")),
+        };
+        let twice = self.stands_twice(open, span, unescaped, start)?;
+        self.gap(open)?;
         if self.bytes.get(self.at) != Some(&b':') {
             return Err(self.fail("':' is expected after the property name"));
         }
         self.at += 1;
-        self.space();
-        Ok((span, unescaped))
+        self.gap(open)?;
+        Ok(Name { span, unescaped, twice })
     }
 
-    /// Two members with one name: one of them would be silently lost, so neither is taken.
-    fn refuse_duplicate(&self, parent: &mut Open, key: Span, unescaped: bool, start: usize) -> Result<(), Issue> {
+    /// Two members with one name: one of them would be silently lost, so neither is trusted.
+    fn stands_twice(&mut self, open: &mut [Open], key: Span, unescaped: bool, start: usize) -> Result<bool, Issue> {
+        let Some(parent) = open.last_mut() else { return Ok(false) };
         if parent.members >= MAX_MEMBERS {
             return Err(Issue::new(Id::JsonTooWide, "", format!("An object has more than {MAX_MEMBERS} properties."))
                 .at(position_at(self.source, start)));
@@ -144,14 +228,62 @@ impl Reader<'_> {
                     .collect()
             });
             if seen.insert(self.hasher.hash_one(new)) {
-                return Ok(());
+                return Ok(false);
             }
         }
         if self.members(parent.node).any(|node| self.slice(node.key, node.key_unescaped) == new) {
-            return Err(Issue::new(Id::JsonDuplicateKey, "", "A property stands twice in the same object.")
-                .at(position_at(self.source, start)));
+            self.mistake(Id::JsonDuplicateKey, start, open, "A property stands twice in the same object.")?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// A name or text without its double quotes.
+    fn unquoted(&mut self, open: &[Open]) -> Result<(Span, bool), Issue> {
+        let start = self.at;
+        let text = "A name or text stands in double quotes.";
+        self.mistake(Id::JsonQuotes, start, open, text)?;
+        if self.bytes[start] == b'\'' {
+            let inner = start + 1;
+            let length = self.bytes[inner..].iter().position(|byte| matches!(byte, b'\'' | b'\n' | b'\\'));
+            let Some(length) = length.filter(|length| self.bytes[inner + length] == b'\'') else {
+                return Err(self.fail("a text in single quotes does not end"));
+            };
+            self.at = inner + length + 1;
+            return Ok((Span { start: inner as u32, len: length as u32 }, false));
+        }
+        let length = self.bytes[start..].iter().take_while(|byte| is_bare(**byte)).count();
+        self.at = start + length;
+        Ok((Span { start: start as u32, len: length as u32 }, false))
+    }
+
+    /// A mistake that leaves no doubt of what was meant. It ends a strict reading.
+    fn mistake(&mut self, id: Id, offset: usize, open: &[Open], text: &str) -> Result<(), Issue> {
+        let issue = Issue::new(id, self.expression(open), text).at(position_at(self.source, offset));
+        if !self.lenient {
+            return Err(issue);
+        }
+        if self.issues.len() < MAX_ISSUES {
+            self.issues.push(issue);
         }
         Ok(())
+    }
+
+    /// The innermost open object, as far as its keys can be shown.
+    fn expression(&self, open: &[Open]) -> String {
+        let Some(root) = open.first() else { return String::new() };
+        let kind = self.members(root.node).find(|node| self.slice(node.key, node.key_unescaped) == b"resourceType");
+        let kind = kind.map_or(b"".as_slice(), |node| self.slice(node.value, node.value_unescaped));
+        let mut out = plain(kind).to_owned();
+        for pair in open.windows(2) {
+            if pair[0].object {
+                let node = &self.nodes[pair[1].node as usize];
+                out.extend([".", plain(self.slice(node.key, node.key_unescaped))]);
+            } else {
+                out.extend(["[", &(pair[0].members - 1).to_string(), "]"]);
+            }
+        }
+        out
     }
 
     fn members(&self, parent: u32) -> impl Iterator<Item = &Node> {
@@ -168,16 +300,16 @@ impl Reader<'_> {
         &from[span.start as usize..(span.start + span.len) as usize]
     }
 
-    fn value(&mut self, (key, key_unescaped): (Span, bool), open: &mut Vec<Open>) -> Result<(), Issue> {
+    fn value(&mut self, name: Name, open: &mut Vec<Open>) -> Result<(), Issue> {
         let offset = self.at as u32;
         let mut node = Node {
-            key,
+            key: name.span,
             value: Span::default(),
             offset,
             next: 0,
             first: 0,
             kind: Kind::Null,
-            key_unescaped,
+            key_unescaped: name.unescaped,
             value_unescaped: false,
         };
         let mut opens = None;
@@ -196,26 +328,27 @@ impl Reader<'_> {
                 node.kind = Kind::String;
                 (node.value, node.value_unescaped) = self.string()?;
             }
-            Some(b't') => (node.kind, node.value) = (Kind::True, self.literal("true")?),
-            Some(b'f') => (node.kind, node.value) = (Kind::False, self.literal("false")?),
-            Some(b'n') => (node.kind, node.value) = (Kind::Null, self.literal("null")?),
             Some(b'-' | b'0'..=b'9') => (node.kind, node.value) = (Kind::Number, self.number()?),
+            Some(byte) if is_bare(*byte) || *byte == b'\'' => (node.kind, node.value) = self.bare(open)?,
             Some(_) => return Err(self.fail("a value is expected")),
             None => return Err(self.fail("the text ends where a value is expected")),
         }
-        self.append(node, opens, open)
+        self.append(node, opens, open, name.twice)
     }
 
-    fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Vec<Open>) -> Result<(), Issue> {
+    /// `orphan`: the node stands in the arena, so that what is in it can be read, but nothing leads to it.
+    fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Vec<Open>, orphan: bool) -> Result<(), Issue> {
         let index = self.nodes.len() as u32;
         if let Some(parent) = open.last_mut() {
-            if parent.members == 0 {
+            if orphan {
+            } else if parent.members == 0 {
                 self.nodes[parent.node as usize].first = index;
+                parent.last_child = index;
             } else {
                 self.nodes[parent.last_child as usize].next = index;
+                parent.last_child = index;
             }
             parent.members += 1;
-            parent.last_child = index;
         }
         self.nodes.push(node);
         if let Some(object) = opens {
@@ -318,13 +451,17 @@ impl Reader<'_> {
         Ok(digits.iter().fold(0, |code, digit| code * 16 + (*digit as char).to_digit(16).unwrap_or(0)))
     }
 
-    fn literal(&mut self, word: &'static str) -> Result<Span, Issue> {
-        if !self.bytes[self.at..].starts_with(word.as_bytes()) {
-            return Err(self.fail("a value is expected"));
+    /// `true`, `false`, `null`, or a text that lacks its quotes.
+    fn bare(&mut self, open: &[Open]) -> Result<(Kind, Span), Issue> {
+        let start = self.at;
+        let rest = &self.bytes[start..];
+        for (word, kind) in [("true", Kind::True), ("false", Kind::False), ("null", Kind::Null)] {
+            if rest.starts_with(word.as_bytes()) && !rest.get(word.len()).is_some_and(|byte| is_bare(*byte)) {
+                self.at += word.len();
+                return Ok((kind, Span { start: start as u32, len: word.len() as u32 }));
+            }
         }
-        let span = Span { start: self.at as u32, len: word.len() as u32 };
-        self.at += word.len();
-        Ok(span)
+        self.unquoted(open).map(|(span, _)| (Kind::String, span))
     }
 
     /// RFC 8259 §6: no leading zeros or plus, digits on both sides of the point.
@@ -375,6 +512,25 @@ impl Reader<'_> {
         }
     }
 
+    /// What stands between tokens: white space, and comments, which JSON does not have.
+    fn gap(&mut self, open: &[Open]) -> Result<(), Issue> {
+        self.space();
+        while self.bytes.get(self.at) == Some(&b'/') {
+            let rest = &self.source[self.at..];
+            let length = if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if rest.starts_with("/*") {
+                rest.find("*/").map(|end| end + 2).ok_or_else(|| self.fail("a comment does not end"))?
+            } else {
+                return Err(self.fail("a value is expected"));
+            };
+            self.mistake(Id::JsonComment, self.at, open, "JSON has no comments.")?;
+            self.at += length;
+            self.space();
+        }
+        Ok(())
+    }
+
     fn fail(&self, what: &str) -> Issue {
         syntax(self.source, self.at, what)
     }
@@ -417,18 +573,23 @@ mod tests {
         refuses("", Id::JsonSyntax, 1, 1);
         refuses("[]", Id::JsonSyntax, 1, 1);
         refuses("{\n \"a\": 01}", Id::JsonSyntax, 2, 8);
-        refuses("{\"a\":1,}", Id::JsonSyntax, 1, 8);
+        refuses("{\"a\":1,}", Id::JsonComma, 1, 7);
         refuses("{\"a\":.5}", Id::JsonSyntax, 1, 6);
         refuses("{\"a\":1.}", Id::JsonSyntax, 1, 8);
         refuses("{\"a\":+1}", Id::JsonSyntax, 1, 6);
-        refuses("{\"a\":NaN}", Id::JsonSyntax, 1, 6);
+        refuses("{\"a\":NaN}", Id::JsonQuotes, 1, 6);
+        refuses("{\"a\":truely}", Id::JsonQuotes, 1, 6);
         refuses("{\"a\":\"\\x\"}", Id::JsonSyntax, 1, 9);
         refuses("{\"a\":\"\\ud800\"}", Id::JsonSyntax, 1, 13);
         refuses("{\"a\":\"b", Id::JsonSyntax, 1, 8);
         refuses("{\"a\":1} x", Id::JsonSyntax, 1, 9);
-        refuses("{'a':1}", Id::JsonSyntax, 1, 2);
+        refuses("{'a':1}", Id::JsonQuotes, 1, 2);
+        refuses("{a:1}", Id::JsonQuotes, 1, 2);
+        refuses("{\"a\":1 /* why */}", Id::JsonComment, 1, 8);
+        refuses("{\"a\":1 /* why", Id::JsonSyntax, 1, 8);
         refuses("{\"a\" 1}", Id::JsonSyntax, 1, 6);
-        refuses("{\"a\":[1 2]}", Id::JsonSyntax, 1, 9);
+        refuses("{\"a\":[1 2]}", Id::JsonComma, 1, 9);
+        refuses("{\"a\":[1}", Id::JsonSyntax, 1, 8);
         refuses("{\"a\":\"\t\"}", Id::JsonSyntax, 1, 7);
     }
 
@@ -436,6 +597,44 @@ mod tests {
     fn refuses_duplicates_also_when_escaped() {
         refuses("{\"a\":1,\"a\":2}", Id::JsonDuplicateKey, 1, 8);
         refuses("{\"a\":1,\"\\u0061\":2}", Id::JsonDuplicateKey, 1, 8);
+    }
+
+    /// `expected`: id, expression, line and column of each mistake; then what the tree holds all the same.
+    fn reads(text: &str, expected: &[(Id, &str, u32, u32)], tree: Option<&str>) {
+        let reading = read(text);
+        let issues: Vec<(Id, &str, u32, u32)> = reading
+            .issues
+            .iter()
+            .map(|issue| (issue.id, issue.expression.as_str(), issue.position.line, issue.position.column))
+            .collect();
+        assert_eq!(issues, expected, "{text}");
+        let shown = reading.document.map(|document| crate::fhir::tree::write::compact(&document, NodeId::ROOT));
+        assert_eq!(shown.as_deref(), tree, "{text}");
+    }
+
+    #[test]
+    fn goes_on_after_mistakes_that_leave_no_doubt() {
+        reads(
+            "// top\n{\"resourceType\":\"Patient\", /* a */\n\"name\":[{\"given\":[\"x\",],}]\n\"active\":yes,, b:'c'}",
+            &[
+                (Id::JsonComment, "", 1, 1),
+                (Id::JsonComment, "Patient", 2, 28),
+                (Id::JsonComma, "Patient.name[0].given", 3, 22),
+                (Id::JsonComma, "Patient.name[0]", 3, 24),
+                (Id::JsonComma, "Patient", 4, 1),
+                (Id::JsonQuotes, "Patient", 4, 10),
+                (Id::JsonComma, "Patient", 4, 13),
+                (Id::JsonQuotes, "Patient", 4, 16),
+                (Id::JsonQuotes, "Patient", 4, 18),
+            ],
+            Some(r#"{"resourceType":"Patient","name":[{"given":["x"]}],"active":"yes","b":"c"}"#),
+        );
+        reads(
+            "{\"a\":{\"b\":1,\"b\":{\"c\":[2]},\"d\":3}}",
+            &[(Id::JsonDuplicateKey, "(unreadable).a", 1, 13)],
+            Some(r#"{"a":{"b":1,"d":3}}"#),
+        );
+        reads("{\"a\":1,}\n]", &[(Id::JsonComma, "(unreadable)", 1, 7), (Id::JsonSyntax, "", 2, 1)], None);
     }
 
     #[test]

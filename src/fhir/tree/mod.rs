@@ -16,6 +16,17 @@ pub mod xml;
 pub use document::{Document, Kind, NodeId};
 pub use element::{Children, Element};
 
+use super::outcome::Issue;
+
+/// What came of reading a text.
+#[derive(Debug)]
+pub struct Reading {
+    /// What could be made of it; `None` where the rest would be guesswork.
+    pub document: Option<Document>,
+    /// What is wrong with the text itself, in the order found.
+    pub issues: Vec<Issue>,
+}
+
 /// Deepest nesting that is read; FHIR resources stay far below it.
 pub const MAX_DEPTH: usize = 64;
 

@@ -13,6 +13,7 @@ pub mod profile;
 pub mod rules;
 mod run;
 mod scope;
+mod text;
 mod trail;
 mod walk;
 
@@ -23,8 +24,9 @@ use compile::Compiler;
 use profile::Profile;
 use run::Run;
 pub use scope::Entries;
+pub use text::Format;
 
-use super::definitions::{Registry, Strength};
+use super::definitions::{DefinitionId, Registry, Strength};
 use super::outcome::{Issue, has_errors};
 use super::tree::{Document, Element, NodeId};
 
@@ -36,7 +38,7 @@ pub struct Validator {
     type_index: HashMap<String, usize>,
     element: usize,
     resources: HashMap<String, OnceLock<Option<Profile>>>,
-    profiles: RwLock<HashMap<String, Arc<Profile>>>,
+    profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
 }
 
 /// What a check is told besides the resource.
@@ -152,15 +154,15 @@ impl Validator {
 
     /// The sparse plan of a profile; `None` where it is not loaded.
     pub fn profile(&self, canonical: &str) -> Option<Arc<Profile>> {
-        let url = canonical.split('|').next().unwrap_or(canonical);
-        if let Some(profile) = self.profiles.read().unwrap_or_else(PoisonError::into_inner).get(url) {
+        // Kept by what the registry has and not by the claim, so that made-up versions do not fill the memory.
+        let id = self.registry.structure_id(canonical).filter(|id| self.registry.head(*id).is_profile)?;
+        if let Some(profile) = self.profiles.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Some(Arc::clone(profile));
         }
-        // Only what the registry has is kept, so made-up claims do not fill the memory.
-        let structure = self.registry.is_profile(url).then(|| self.registry.structure(url)).flatten()?;
+        let structure = self.registry.structure_at(id)?;
         let profile = Arc::new(self.compiler().sparse(&structure));
         let mut profiles = self.profiles.write().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(profiles.entry(url.to_owned()).or_insert(profile)))
+        Some(Arc::clone(profiles.entry(id).or_insert(profile)))
     }
 }
 

@@ -5,45 +5,38 @@ use hyper::header::{ETAG, LAST_MODIFIED, LOCATION};
 use super::Request;
 use crate::exchange::push::Kept;
 use crate::exchange::{Caller, Refusal};
-use crate::fhir::outcome::{Id, Issue, Position};
-use crate::fhir::tree::{Document, json, xml};
+use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::tree::{Document, Reading};
+use crate::fhir::validate;
 use crate::server::negotiate::{self, Format};
 use crate::server::reply::{Body, Reply};
 
 /// The body as a tree, whichever format it came in.
-pub(super) fn document(request: &Request<'_>) -> Result<(Document, Format), Refusal> {
+pub(super) fn document(request: &Request<'_>) -> Result<Document, Refusal> {
+    match reading(request)? {
+        Reading { document: Some(document), issues } if issues.is_empty() => Ok(document),
+        Reading { issues, .. } => Err(issues.into()),
+    }
+}
+
+/// The body with everything that is wrong with its text.
+pub(super) fn reading(request: &Request<'_>) -> Result<Reading, Refusal> {
     if request.body.is_empty() {
         return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
     }
-    let format = negotiate::of_body(request.headers)?;
-    let document = match format {
-        Format::Json => json::parse(&request.body[..])?,
-        Format::Xml => json::parse(xml::to_json(&request.body)?)?,
+    let format = match negotiate::of_body(request.headers)? {
+        Format::Json => validate::Format::Json,
+        Format::Xml => validate::Format::Xml,
     };
-    Ok((document, format))
+    Ok(request.gateway.validator.read(&request.body, format))
 }
 
 /// The body of a push: that it could not be read goes on record like every other refusal.
-pub(super) async fn recorded(request: &Request<'_>, caller: &Caller<'_>) -> Result<(Document, Format), Refusal> {
+pub(super) async fn recorded(request: &Request<'_>, caller: &Caller<'_>) -> Result<Document, Refusal> {
     match document(request) {
         Ok(read) => Ok(read),
         Err(refusal) => Err(request.gateway.refused(caller, refusal).await),
     }
-}
-
-/// Lines and columns are those of JSON; of an XML body they would mislead.
-pub(super) fn placed(refusal: Refusal, format: Format) -> Refusal {
-    match format {
-        Format::Json => refusal,
-        Format::Xml => Refusal { issues: without_positions(refusal.issues), ..refusal },
-    }
-}
-
-pub(super) fn without_positions(mut issues: Vec<Issue>) -> Vec<Issue> {
-    for issue in &mut issues {
-        issue.position = Position::default();
-    }
-    issues
 }
 
 /// What the client wants back (`Prefer: return=…`, R4 §3.1.0.1.4).

@@ -6,27 +6,22 @@ use crate::exchange::push::{self, Entry, Kept, Outcome};
 use crate::exchange::refusal::status_line;
 use crate::fhir::outcome::operation_outcome;
 use crate::fhir::tree::{Element, time, write};
-use crate::server::negotiate::Format;
 use crate::server::reply::{Body, Reply};
 
 pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let idempotency = create::idempotency(request)?;
-    let (document, format) = body::recorded(request, &caller).await?;
+    let document = body::recorded(request, &caller).await?;
     let kind = match push::mode(Element::root(&document)) {
         Ok(push::Mode::Transaction) => "transaction-response",
         _ => "batch-response",
     };
-    let entries = request
-        .gateway
-        .push_bundle(&caller, document, idempotency)
-        .await
-        .map_err(|refusal| body::placed(refusal, format))?;
-    Ok(response(request, kind, entries, format).await)
+    let entries = request.gateway.push_bundle(&caller, document, idempotency).await?;
+    Ok(response(request, kind, entries).await)
 }
 
 /// The Bundle that says what became of each entry.
-pub(super) async fn response(request: &Request<'_>, kind: &str, entries: Vec<Entry>, format: Format) -> Reply {
+pub(super) async fn response(request: &Request<'_>, kind: &str, entries: Vec<Entry>) -> Reply {
     let with_resources = body::preferred(request, body::Return::Minimal) == body::Return::Representation;
     let mut out = format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\"");
     let empty = entries.is_empty();
@@ -34,7 +29,7 @@ pub(super) async fn response(request: &Request<'_>, kind: &str, entries: Vec<Ent
         out.push_str(if index == 0 { ",\"entry\":[" } else { "," });
         match entry {
             Entry::Pushed(Outcome::Kept(kept)) => entry_kept(&request.gateway.base, &kept, with_resources, &mut out),
-            Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(&body::placed(refusal, format), &mut out),
+            Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(&refusal, &mut out),
             Entry::Read(url) => entry_read(request, &url, &mut out).await,
         }
     }

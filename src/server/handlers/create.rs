@@ -10,9 +10,9 @@ pub(super) async fn create(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let condition = request.header("if-none-exist").map(Condition::parse).transpose()?;
     let idempotency = idempotency(request)?;
-    let (document, format) = body::recorded(request, &caller).await?;
+    let document = body::recorded(request, &caller).await?;
     let kept = request.gateway.create(&caller, request.matched.kind, document, condition, idempotency).await;
-    kept.map(|kept| body::kept(request, kept)).map_err(|refusal| body::placed(refusal, format))
+    kept.map(|kept| body::kept(request, kept))
 }
 
 /// `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): what it stands for is this address and this body.

@@ -22,9 +22,9 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     if negotiate::of_body(request.headers)? != negotiate::Format::Json {
         return Err(Refusal::one(Id::MediaTypeUnsupported, "", "Records of devices are read as JSON."));
     }
-    let (document, sent) = body::recorded(request, &caller).await?;
+    let document = body::recorded(request, &caller).await?;
     let entries = request.gateway.push_device(&caller, format, &document, patient, idempotency).await?;
-    Ok(bundle::response(request, "batch-response", entries, sent).await)
+    Ok(bundle::response(request, "batch-response", entries).await)
 }
 
 /// The same body for another person is another request.

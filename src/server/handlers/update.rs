@@ -12,7 +12,7 @@ pub(super) async fn update(request: &Request<'_>) -> Result<Reply, Refusal> {
         .header("if-match")
         .map(|tag| etag(tag).ok_or_else(|| Refusal::one(Id::VersionConflict, "", "If-Match is not W/\"version\".")))
         .transpose()?;
-    let (document, format) = body::recorded(request, &caller).await?;
+    let document = body::recorded(request, &caller).await?;
     let kept = request.gateway.update(&caller, request.matched.kind, request.matched.id, document, if_match).await;
-    kept.map(|kept| body::kept(request, kept)).map_err(|refusal| body::placed(refusal, format))
+    kept.map(|kept| body::kept(request, kept))
 }

@@ -4,12 +4,11 @@ use super::{Request, body};
 use crate::exchange::Refusal;
 use crate::fhir::outcome::operation_outcome;
 use crate::fhir::tree::{Document, Element, json, write};
-use crate::server::negotiate::Format;
 use crate::server::reply::Reply;
 
 pub(super) fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
     request.caller()?;
-    let (document, format) = body::document(request)?;
+    let document = body::document(request)?;
     let mut profiles: Vec<String> =
         request.query.iter().filter(|(name, _)| name == "profile").map(|(_, value)| value.clone()).collect();
     let document = match unwrapped(&document, &mut profiles) {
@@ -17,10 +16,7 @@ pub(super) fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
         None => document,
     };
     let profiles: Vec<&str> = profiles.iter().map(String::as_str).collect();
-    let mut issues = request.gateway.check(request.matched.kind, document, &profiles);
-    if format == Format::Xml {
-        issues = body::without_positions(issues);
-    }
+    let issues = request.gateway.check(request.matched.kind, document, &profiles);
     // The operation succeeds whatever it finds; what it found is in the body.
     Ok(Reply::resource(200, &operation_outcome(&issues)))
 }

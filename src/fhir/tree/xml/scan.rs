@@ -1,46 +1,52 @@
-//! Reads XML far enough to trust it: tags balance, names and references are well-formed, limits hold.
+//! XML text to tokens: tags balance, names and references are well-formed, limits hold.
 //!
 //! Document type declarations are refused and not skipped, since every known attack on readers of XML (external
-//! entities, exponential expansion) begins with one. The result is a clean copy without declaration, comments,
-//! processing instructions and narrative, so that what reads it next meets tags, attributes and nothing else.
-//! One pass, no recursion. It does not know FHIR beyond this: resources begin with a capital, elements carry
-//! `id`, `url` and `value`, and narrative is a `div` (FHIR R4 §2.6.1).
+//! entities, exponential expansion) begins with one. One pass, no recursion, slices of the source and no copies. It
+//! knows nothing of FHIR, and stops at the first mistake: after it, what is a tag and what is text is guesswork.
 
-use std::ops::Range;
-
-use super::{Count, XHTML, placeholder, syntax};
+use super::syntax;
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::MAX_DEPTH;
 use crate::fhir::tree::document::position_at;
 
 /// Most attributes of one element; namespace declarations count.
 const MAX_ATTRIBUTES: usize = 16;
 
-pub(super) struct Scanned {
-    /// The text with a numbered placeholder for each narrative.
-    pub clean: String,
-    /// Where the narratives stand in the source.
-    pub narratives: Vec<Range<usize>>,
-    pub count: Count,
+/// Deepest nesting of tags, narrative included.
+const MAX_TAGS: usize = 256;
+
+/// One token with the byte at which it begins.
+pub(super) enum Token<'s> {
+    Open(Tag<'s>),
+    /// The end of the innermost element; also after the start of an empty one.
+    Close,
+    /// Text between tags, references unread; also what a CDATA section holds.
+    Text,
+    Instruction,
 }
 
-/// Scans one resource.
-pub(super) fn resource(source: &str) -> Result<Scanned, Issue> {
-    let mut scanner = Scanner::new(source);
-    scanner.run()?;
-    Ok(Scanned { clean: scanner.clean, narratives: scanner.narratives, count: scanner.count })
+pub(super) struct Tag<'s> {
+    pub name: &'s str,
+    pub attributes: Vec<Attribute<'s>>,
 }
 
-/// Scans one narrative as it stands in a JSON string, and gives it back fit for XML: the one HTML entity that
-/// narratives are full of has no meaning in XML without a document type and becomes its character.
-pub(super) fn narrative(source: &str) -> Result<String, Issue> {
-    let source = source.trim().replace("&nbsp;", "&#160;");
-    let mut scanner = Scanner::new(&source);
-    scanner.run()?;
-    match scanner.narratives.as_slice() {
-        [whole] if *whole == (0..source.len()) => Ok(source),
-        _ => Err(syntax("a narrative is not one XHTML div element")),
-    }
+pub(super) struct Attribute<'s> {
+    pub name: &'s str,
+    /// As written: references unread.
+    pub value: &'s str,
+    /// Where the value stands.
+    pub offset: usize,
+}
+
+/// Reads tokens one by one.
+pub(super) struct Scanner<'s> {
+    source: &'s str,
+    at: usize,
+    /// Start of the token read last.
+    pub start: usize,
+    stack: Vec<&'s str>,
+    /// The start tag read last was an empty element's, whose end is still to be told.
+    closes: bool,
+    ended: bool,
 }
 
 /// Whether XML 1.0 allows the character (§2.2).
@@ -48,72 +54,69 @@ pub(super) fn is_character(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..)
 }
 
-struct Open<'s> {
-    name: &'s str,
-    children: u32,
-    holds_resource: bool,
-}
-
-struct Scanner<'s> {
-    source: &'s str,
-    at: usize,
-    stack: Vec<Open<'s>>,
-    ended: bool,
-    /// Start of the narrative that is open, and the depth at which it stands.
-    narrative: Option<(usize, usize)>,
-    clean: String,
-    narratives: Vec<Range<usize>>,
-    count: Count,
-}
-
-struct Tag<'s> {
-    name: &'s str,
-    attributes: Vec<(&'s str, &'s str)>,
-    empty: bool,
-}
-
 impl<'s> Scanner<'s> {
-    fn new(source: &'s str) -> Self {
-        Scanner {
-            source,
-            at: 0,
-            stack: Vec::new(),
-            ended: false,
-            narrative: None,
-            clean: String::with_capacity(source.len()),
-            narratives: Vec::new(),
-            count: Count::default(),
+    pub fn new(source: &'s str) -> Result<Self, Issue> {
+        let mut scanner = Scanner { source, at: 0, start: 0, stack: Vec::new(), closes: false, ended: false };
+        if let Some(offset) = source.char_indices().find(|(_, c)| !is_character(*c)).map(|(at, _)| at) {
+            return Err(scanner.refuse(offset, "a character is not allowed in XML"));
         }
+        if source.starts_with("<?xml") {
+            scanner.declaration()?;
+        }
+        Ok(scanner)
     }
 
-    fn run(&mut self) -> Result<(), Issue> {
-        if let Some(offset) = self.source.char_indices().find(|(_, c)| !is_character(*c)).map(|(at, _)| at) {
-            return Err(self.refuse(offset, "a character is not allowed in XML"));
-        }
-        if self.rest().starts_with("<?xml") {
-            self.declaration()?;
+    /// The byte after the token read last.
+    pub fn end(&self) -> usize {
+        self.at
+    }
+
+    /// How many elements are open.
+    pub fn depth(&self) -> usize {
+        self.stack.len()
+    }
+
+    /// The next token; `None` at the end of a whole document. Comments and white space between tags are passed over.
+    pub fn next(&mut self) -> Result<Option<Token<'s>>, Issue> {
+        if std::mem::take(&mut self.closes) {
+            self.leave();
+            return Ok(Some(Token::Close));
         }
         while self.at < self.source.len() {
+            self.start = self.at;
             let rest = self.rest();
+            if !rest.starts_with('<') {
+                self.at += rest.find('<').unwrap_or(rest.len());
+                let text = &self.source[self.start..self.at];
+                self.references(text, self.start)?;
+                if text.chars().all(is_space) {
+                    continue;
+                }
+                if self.stack.is_empty() {
+                    return Err(self.refuse(self.start, "text stands outside of the resource"));
+                }
+                return Ok(Some(Token::Text));
+            }
             if rest.starts_with("<!--") {
                 self.skip("<!--", "-->")?;
-            } else if rest.starts_with("<![CDATA[") && self.narrative.is_some() {
+            } else if rest.starts_with("<![CDATA[") && !self.stack.is_empty() {
                 self.skip("<![CDATA[", "]]>")?;
+                return Ok(Some(Token::Text));
             } else if rest.starts_with("<!") {
                 return Err(Issue::new(Id::XmlDoctype, "", "The XML text contains a document type declaration.")
                     .at(position_at(self.source, self.at)));
             } else if rest.starts_with("<?") {
-                return Err(self.refuse(self.at, "processing instructions are not read"));
+                self.skip("<?", "?>")?;
+                return Ok(Some(Token::Instruction));
             } else if rest.starts_with("</") {
                 self.close()?;
-            } else if rest.starts_with('<') {
-                self.open()?;
+                return Ok(Some(Token::Close));
             } else {
-                self.text()?;
+                return self.open().map(|tag| Some(Token::Open(tag)));
             }
         }
         match (self.stack.is_empty(), self.ended) {
-            (true, true) => Ok(()),
+            (true, true) => Ok(None),
             (true, false) => Err(self.refuse(self.at, "there is no element")),
             _ => Err(self.refuse(self.at, "the text ends before its elements do")),
         }
@@ -123,7 +126,7 @@ impl<'s> Scanner<'s> {
         &self.source[self.at..]
     }
 
-    fn refuse(&self, offset: usize, what: &str) -> Issue {
+    pub fn refuse(&self, offset: usize, what: &str) -> Issue {
         syntax(what).at(position_at(self.source, offset))
     }
 
@@ -150,115 +153,25 @@ impl<'s> Scanner<'s> {
         Ok(())
     }
 
-    fn text(&mut self) -> Result<(), Issue> {
-        let text = self.rest().split('<').next().unwrap_or_default();
-        if self.narrative.is_some() {
-            self.references(text, self.at)?;
-        } else if !text.chars().all(|c| c.is_ascii_whitespace()) {
-            return Err(self.refuse(self.at, "text stands outside of the narrative"));
-        }
-        self.at += text.len();
-        Ok(())
-    }
-
-    fn open(&mut self) -> Result<(), Issue> {
-        let start = self.at;
-        let tag = self.tag()?;
+    fn open(&mut self) -> Result<Tag<'s>, Issue> {
         if self.ended {
-            return Err(self.refuse(start, "there is more than one resource"));
+            return Err(self.refuse(self.start, "there is more than one resource"));
         }
-        if self.stack.len() >= MAX_DEPTH {
-            return Err(self.refuse(start, "it nests more than 64 levels deep"));
+        if self.stack.len() >= MAX_TAGS {
+            return Err(self.refuse(self.start, "its tags nest too deep"));
         }
-        if self.narrative.is_some() {
-            self.narrative_tag(&tag, start)?;
-        } else if local(tag.name) == "div" {
-            self.narrative_tag(&tag, start)?;
-            if !tag.attributes.iter().any(|(name, value)| *name == "xmlns" && *value == XHTML) {
-                return Err(self.refuse(start, "a div does not declare the XHTML namespace"));
-            }
-            self.count.elements += 1;
-            self.narrative = Some((start, self.stack.len()));
-        } else {
-            self.element_tag(&tag, start)?;
-        }
-        if let Some(parent) = self.stack.last_mut() {
-            parent.children += 1;
-        }
-        self.stack.push(Open { name: tag.name, children: 0, holds_resource: false });
-        if tag.empty {
-            self.leave();
-        }
-        Ok(())
-    }
-
-    /// A resource may stand only at the root or alone inside an element: fhirbolt would take it for its parent.
-    fn element_tag(&mut self, tag: &Tag<'s>, start: usize) -> Result<(), Issue> {
-        let is_resource = local(tag.name).starts_with(|first: char| first.is_ascii_uppercase());
-        if !local(tag.name).chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(self.refuse(start, "an element has a name that FHIR does not know"));
-        }
-        match self.stack.last_mut() {
-            None if !is_resource => return Err(self.refuse(start, "the outermost element is not a resource")),
-            Some(parent) => {
-                let inside_resource = local(parent.name).starts_with(|first: char| first.is_ascii_uppercase());
-                if parent.holds_resource || (is_resource && (inside_resource || parent.children > 0)) {
-                    return Err(self.refuse(start, "a resource stands where none may, or not alone"));
-                }
-                parent.holds_resource = is_resource;
-            }
-            None => {}
-        }
-        self.count.elements += 1;
-        self.clean.push('<');
-        self.clean.push_str(tag.name);
-        for (name, value) in &tag.attributes {
-            let declares = *name == "xmlns" || name.starts_with("xmlns:");
-            if name.starts_with("xsi:") {
-                continue;
-            }
-            if !declares && !matches!(*name, "id" | "url" | "value") {
-                return Err(self.refuse(start, "an element has an attribute other than id, url and value"));
-            }
-            if is_resource && !declares {
-                return Err(self.refuse(start, "a resource has its id as an element, not as an attribute"));
-            }
-            self.count.attributes += usize::from(!declares);
-            let quote = if value.contains('"') { '\'' } else { '"' };
-            self.clean.extend([' ']);
-            self.clean.push_str(name);
-            self.clean.extend(['=', quote]);
-            // XML 1.0 §3.3.3: literal white space in an attribute is a space.
-            self.clean.push_str(&value.replace("\r\n", " ").replace(['\n', '\r', '\t'], " "));
-            self.clean.push(quote);
-        }
-        self.clean.push_str(if tag.empty { "/>" } else { ">" });
-        Ok(())
-    }
-
-    /// A narrative must mean the same when it is cut out, so it may lean on no prefix declared around it.
-    fn narrative_tag(&self, tag: &Tag<'s>, start: usize) -> Result<(), Issue> {
-        let leans = |name: &str| name.contains(':') && !matches!(name, "xml:lang" | "xml:space");
-        let foreign = |(name, value): &(&str, &str)| leans(name) || (*name == "xmlns" && *value != XHTML);
-        if leans(tag.name) || tag.attributes.iter().any(foreign) {
-            return Err(self.refuse(start, "a narrative uses prefixes or namespaces other than XHTML"));
-        }
-        Ok(())
+        let tag = self.tag()?;
+        self.stack.push(tag.name);
+        Ok(tag)
     }
 
     fn close(&mut self) -> Result<(), Issue> {
-        let start = self.at;
-        let end = self.rest().find('>').ok_or_else(|| self.refuse(start, "an end tag does not end"))?;
+        let end = self.rest().find('>').ok_or_else(|| self.refuse(self.start, "an end tag does not end"))?;
         let name = self.rest()[2..end].trim_ascii_end();
-        if self.stack.last().is_none_or(|open| open.name != name) {
-            return Err(self.refuse(start, "an end tag does not match its start tag"));
+        if self.stack.last().is_none_or(|open| *open != name) {
+            return Err(self.refuse(self.start, "an end tag does not match its start tag"));
         }
         self.at += end + 1;
-        if self.narrative.is_none() {
-            self.clean.push_str("</");
-            self.clean.push_str(name);
-            self.clean.push('>');
-        }
         self.leave();
         Ok(())
     }
@@ -267,45 +180,38 @@ impl<'s> Scanner<'s> {
     fn leave(&mut self) {
         self.stack.pop();
         self.ended = self.stack.is_empty();
-        if let Some((start, depth)) = self.narrative
-            && depth == self.stack.len()
-        {
-            self.clean.push_str(&placeholder(self.narratives.len()));
-            self.narratives.push(start..self.at);
-            self.narrative = None;
-        }
     }
 
     fn tag(&mut self) -> Result<Tag<'s>, Issue> {
         let start = self.at;
         self.at += 1;
         let name = self.name()?;
-        let mut attributes: Vec<(&str, &str)> = Vec::new();
+        let mut attributes: Vec<Attribute<'s>> = Vec::new();
         loop {
             let spaced = self.spaces();
             let rest = self.rest();
             if rest.starts_with("/>") || rest.starts_with('>') {
-                let empty = rest.starts_with('/');
-                self.at += if empty { 2 } else { 1 };
-                return Ok(Tag { name, attributes, empty });
+                self.closes = rest.starts_with('/');
+                self.at += if self.closes { 2 } else { 1 };
+                return Ok(Tag { name, attributes });
             }
             if !spaced {
                 return Err(self.refuse(start, "a tag is not well-formed"));
             }
-            let (key, value) = self.attribute()?;
+            let attribute = self.attribute()?;
             if attributes.len() >= MAX_ATTRIBUTES {
                 return Err(self.refuse(start, "an element has more than 16 attributes"));
             }
-            if attributes.iter().any(|(other, _)| *other == key) {
+            if attributes.iter().any(|other| other.name == attribute.name) {
                 return Err(self.refuse(start, "an attribute stands twice"));
             }
-            attributes.push((key, value));
+            attributes.push(attribute);
         }
     }
 
-    fn attribute(&mut self) -> Result<(&'s str, &'s str), Issue> {
+    fn attribute(&mut self) -> Result<Attribute<'s>, Issue> {
         let start = self.at;
-        let key = self.name()?;
+        let name = self.name()?;
         self.spaces();
         let bad = |scanner: &Self| scanner.refuse(start, "an attribute is not well-formed");
         if !self.rest().starts_with('=') {
@@ -319,9 +225,10 @@ impl<'s> Scanner<'s> {
         if value.contains('<') {
             return Err(bad(self));
         }
-        self.references(value, self.at + 1)?;
+        let offset = self.at + 1;
+        self.references(value, offset)?;
         self.at += value.len() + 2;
-        Ok((key, value))
+        Ok(Attribute { name, value, offset })
     }
 
     fn name(&mut self) -> Result<&'s str, Issue> {
@@ -354,20 +261,53 @@ impl<'s> Scanner<'s> {
     }
 }
 
-fn local(name: &str) -> &str {
-    name.split_once(':').map_or(name, |(_, local)| local)
+fn is_space(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\n')
+}
+
+/// Prefix and local part of a name.
+pub(super) fn split(name: &str) -> (&str, &str) {
+    name.split_once(':').unwrap_or(("", name))
+}
+
+/// A text with its references read. In an attribute, white space is a space (XML 1.0 §3.3.3).
+pub(super) fn unescape(text: &str, attribute: bool, out: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['&', '\r', '\n', '\t']) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = match rest.as_bytes() {
+            [b'\r', b'\n', ..] => 2,
+            [b'&', ..] => rest.find(';').map_or(rest.len(), |end| end + 1),
+            _ => 1,
+        };
+        let (part, after) = rest.split_at(end);
+        match part.strip_prefix('&') {
+            Some(name) => out.extend(character(name.trim_end_matches(';'))),
+            None if attribute => out.push(' '),
+            None => out.push(if part == "\t" { '\t' } else { '\n' }),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+}
+
+fn character(name: &str) -> Option<char> {
+    match name {
+        "amp" => Some('&'),
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => {
+            let digits = name.strip_prefix('#')?;
+            let (digits, radix) = digits.strip_prefix('x').map_or((digits, 10), |hex| (hex, 16));
+            let plain = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+            plain.then(|| u32::from_str_radix(digits, radix).ok())?.and_then(char::from_u32)
+        }
+    }
 }
 
 fn is_reference(name: &str) -> bool {
-    let number = match name.strip_prefix("#x") {
-        Some(hex) => Some((hex, 16)),
-        None => name.strip_prefix('#').map(|decimal| (decimal, 10)),
-    };
-    match number {
-        Some((digits, radix)) => {
-            digits.chars().all(|c| c.is_digit(radix))
-                && u32::from_str_radix(digits, radix).ok().and_then(char::from_u32).is_some_and(is_character)
-        }
-        None => matches!(name, "amp" | "lt" | "gt" | "quot" | "apos"),
-    }
+    character(name).is_some_and(is_character)
 }

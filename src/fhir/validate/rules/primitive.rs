@@ -213,6 +213,9 @@ fn time(text: &str) -> bool {
 }
 
 #[cfg(test)]
+mod suite;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
