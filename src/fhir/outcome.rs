@@ -122,6 +122,7 @@ catalogue! {
     MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
     MeasureFuture "measure-future" Error "value" "Correct the device's clock: a measurement cannot lie in the future.";
     MeasureNoOffset "measure-no-offset" Error "value" "Send the time with seconds and a UTC offset; a local time is never taken for UTC.";
+    PatientMissing "patient-missing" Error "required" "Name the one person whose records these are as patient=id in the address.";
     DeviceSchemaUnknown "device-schema-unknown" Error "not-supported" "Send a schema and version that the mapping of the device format lists, or send the Observation itself.";
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
@@ -169,10 +170,12 @@ catalogue! {
     NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";
     Gone "gone" Error "deleted" "The resource was deleted.";
     MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
-    RouteUnknown "route-unknown" Error "not-found" "See /fhir/metadata for the addresses that exist.";
+    RouteUnknown "route-unknown" Error "not-found" "Use one of the addresses that /fhir/metadata lists, or /devices/open-mhealth for records of devices.";
+    HttpMalformed "http-malformed" Error "structure" "Send a well-formed HTTP request (RFC 9112).";
+    HeadTooLarge "head-too-large" Error "too-long" "Send fewer or shorter headers and a shorter address; a long search may be sent by POST to _search.";
     MediaTypeUnsupported "media-type-unsupported" Error "not-supported" "Send application/fhir+json (or application/json, application/fhir+xml) in UTF-8.";
     NotAcceptable "not-acceptable" Error "not-supported" "Accept application/fhir+json or application/fhir+xml.";
-    BodyTooLarge "body-too-large" Error "too-long" "Send smaller bodies; the limit is in the CapabilityStatement's documentation.";
+    BodyTooLarge "body-too-large" Error "too-long" "Split the body or send less; the message names the limit.";
     BodyMissing "body-missing" Error "required" "Send a resource as the body of the request.";
     BodyEncoding "body-encoding" Error "structure" "Send the body plain or with Content-Encoding: gzip.";
     BodyTooSlow "body-too-slow" Error "timeout" "Send the whole body within the time limit.";
@@ -185,12 +188,14 @@ catalogue! {
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
     MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
     ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";
+    IdempotencyKeyInvalid "idempotency-key-invalid" Error "value" "Send an Idempotency-Key of 1 to 255 characters, or none.";
     IdempotencyKeyReused "idempotency-key-reused" Error "conflict" "Use a new Idempotency-Key for another request.";
     BundleTooManyEntries "bundle-too-many-entries" Error "too-costly" "Split the Bundle.";
     EntryFailed "entry-failed" Error "processing" "The transaction was rolled back because of this entry; nothing of it was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
+    NoIssues "no-issues" Information "informational" "Nothing to do.";
     Internal "internal" Fatal "exception" "Try again later; the operator has been told.";
 }
 
@@ -268,9 +273,7 @@ pub const ISSUE_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/issu
 /// The OperationOutcome that carries the issues. An empty list says "all ok", as `$validate` must.
 pub fn operation_outcome(issues: &[Issue]) -> serde_json::Value {
     let listed: Vec<serde_json::Value> = if issues.is_empty() {
-        vec![serde_json::json!({
-            "severity": "information", "code": "informational", "details": {"text": "No issues found."}
-        })]
+        vec![issue_value(&Issue::new(Id::NoIssues, "", "No issues found."))]
     } else {
         issues.iter().map(issue_value).collect()
     };
@@ -309,6 +312,13 @@ mod tests {
             assert!(codes.insert(entry.code), "{} stands twice", entry.code);
             assert!(entry.remedy.ends_with('.'), "{}: a remedy is a sentence", entry.code);
         }
+    }
+
+    #[test]
+    fn nothing_to_say_is_said_like_everything_else() {
+        let outcome = operation_outcome(&[]);
+        assert_eq!(outcome["issue"][0]["severity"], "information");
+        assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], Id::NoIssues.code());
     }
 
     #[test]
