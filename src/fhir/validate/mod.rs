@@ -51,6 +51,8 @@ pub struct Options<'a> {
     pub location: &'a str,
     /// The Bundle around the resource, in which references are resolved.
     pub bundle: Option<&'a Arc<Entries<'a>>>,
+    /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
+    pub forbids_markup: bool,
 }
 
 /// What a check found.
@@ -119,6 +121,7 @@ impl Validator {
     /// Checks a resource, contained ones and those of a Bundle's entries included.
     pub fn check<'a>(&self, root: Element<'a>, options: &Options<'a>) -> Report {
         let mut run = Run::new(self, root, options.location, options.bundle);
+        run.forbids_markup = options.forbids_markup;
         run.resource(root, options.profiles);
         run.report
     }

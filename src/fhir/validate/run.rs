@@ -30,6 +30,8 @@ pub struct Run<'v, 'd> {
     /// Counts of the children of the objects on the way down, one stack for all.
     pub counts: Vec<u32>,
     pub nested: usize,
+    /// Whether text that looks like HTML is refused.
+    pub forbids_markup: bool,
 }
 
 impl<'v, 'd> Run<'v, 'd> {
@@ -47,6 +49,7 @@ impl<'v, 'd> Run<'v, 'd> {
             contained: Vec::new(),
             counts: Vec::with_capacity(128),
             nested: 0,
+            forbids_markup: false,
         };
         run.enclose(root);
         run
@@ -144,6 +147,7 @@ impl<'v, 'd> Run<'v, 'd> {
             contained: self.contained.clone(),
             counts: Vec::new(),
             nested: self.nested + 1,
+            forbids_markup: self.forbids_markup,
         };
         run.apply(&profile, element);
         Some(!has_errors(&run.report.issues))

@@ -5,6 +5,8 @@ pub mod bundle;
 pub mod extension;
 pub mod invariant;
 pub mod literal;
+pub mod markup;
+pub mod narrative;
 pub mod primitive;
 pub mod quantity;
 pub mod questionnaire;
