@@ -57,6 +57,8 @@ pub struct Options<'a> {
     pub references: References,
     /// Contained resources are left alone.
     pub skip_contained: bool,
+    /// Where the target of a reference must be is not checked.
+    pub loose_aggregation: bool,
 }
 
 /// What is asked of a reference besides its form.
@@ -65,7 +67,7 @@ pub enum References {
     /// What it leads to is of a type and profile that the element allows, if it is in the message.
     #[default]
     Fitting,
-    /// What it leads to must be in the message.
+    /// What a relative one leads to must be among the resources of the message, if that is made to hold several.
     Present,
 }
 
