@@ -37,6 +37,8 @@ pub struct CodeSystem {
     pub version: String,
     pub content: Content,
     pub case_sensitive: bool,
+    /// Whether this is a copy, as old as the package that holds it, of what is maintained elsewhere.
+    pub is_dated: bool,
     /// Language of the displays; empty where it is not told.
     pub language: String,
     /// Canonical of the code system that a supplement adds to.

@@ -371,7 +371,7 @@ fn open_codes_are_asked_for() {
     let document = json::parse(text).unwrap();
     let report = VALIDATOR.check(Element::root(&document), &Options::default());
     assert_eq!(report.open.len(), 1);
-    assert_eq!(report.open[0].value_set, "http://hl7.org/fhir/ValueSet/body-site");
+    assert_eq!(report.open[0].about, Subject::ValueSet("http://hl7.org/fhir/ValueSet/body-site".to_owned()));
 }
 
 #[test]
