@@ -54,6 +54,8 @@ impl CodeSystem {
     pub fn read(root: Element<'_>) -> Option<CodeSystem> {
         let text = |name| root.text_of(name).unwrap_or_default().to_owned();
         let content = match root.text_of("content")? {
+            // Published ones forget to say so twice.
+            _ if root.get("supplements").is_some() => Content::Supplement,
             "complete" => Content::Complete,
             "fragment" => Content::Fragment,
             "example" => Content::Example,

@@ -226,6 +226,13 @@ impl Registry {
         self.packages.get(id.package as usize)?.package.document(id.at as usize)
     }
 
+    /// The resource that a canonical names, whatever its kind, read anew.
+    pub fn resource(&self, canonical: &str) -> Option<Arc<Document>> {
+        let canonical = canonical.split('#').next().unwrap_or(canonical);
+        let id = Kind::ALL.into_iter().find_map(|kind| self.find(kind, canonical))?;
+        self.document(id).map(Arc::new)
+    }
+
     /// Handle of a structure by url, `url|version` or bare type name.
     pub fn structure_id(&self, canonical: &str) -> Option<DefinitionId> {
         if let Some(id) = self.types.get(canonical) {

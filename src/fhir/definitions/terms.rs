@@ -27,6 +27,11 @@ impl Registry {
         self.ready(id).value_set.get()?.as_ref()
     }
 
+    /// Expands a ValueSet that is no definition of its own, such as a contained one.
+    pub fn expand(&self, value_set: Element<'_>) -> ValueSet {
+        compose::expand(value_set, &mut Expansion { registry: self, under_way: Vec::new(), circular: false })
+    }
+
     /// A code system by `url` or `url|version`.
     pub fn code_system(&self, canonical: &str) -> Option<&Arc<CodeSystem>> {
         self.code_system_at(self.find(Kind::CodeSystem, canonical)?)

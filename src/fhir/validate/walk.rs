@@ -6,7 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, coding, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
+    binding, bundle, coding, extension, invariant, literal, primitive::Primitive, quantity, questionnaire, reference,
+    vital_signs,
 };
 use super::run::{MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -29,10 +30,12 @@ impl<'v, 'd> Run<'v, 'd> {
             return;
         };
         if kind == "Bundle" {
-            bundle::check_links(self, element);
             self.enter_bundle(element);
         }
         self.object(element, plan, 0);
+        if kind == "Bundle" {
+            bundle::check(self, element);
+        }
         if let Some(rules) = element.get("implicitRules") {
             self.trail.push("implicitRules", "implicitRules".len(), None);
             let text = "Rules beyond the standard are claimed, and they are not known here.";
@@ -40,8 +43,11 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
-        if kind == "Observation" {
-            measures::check(self, element);
+        match kind {
+            "Observation" => measures::check(self, element),
+            "Questionnaire" => questionnaire::check_definition(self, element),
+            "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            _ => {}
         }
     }
 
@@ -300,9 +306,6 @@ impl<'v, 'd> Run<'v, 'd> {
             }
             Content::Inline(at) => {
                 self.object(element, plan, at);
-                if &*node.path == "Bundle.entry" {
-                    bundle::check_entry(self, element);
-                }
                 true
             }
             Content::Resource => {

@@ -167,7 +167,15 @@ impl Shelf {
         let archives: Vec<PathBuf> = archives.iter().filter_map(|name| archive(&folder, name, &mut notes)).collect();
         let validator = self.validator(&archives, &sources, &mut notes);
         let names: Vec<&str> = profiles.iter().map(String::as_str).collect();
-        let found = issues(&validator, &bytes, &Options { profiles: &names, ..Options::default() });
+        let found = issues(
+            &validator,
+            &bytes,
+            &Options {
+                profiles: &names,
+                lenient_displays: case["settings"]["wrong-displays"] == "warning",
+                ..Options::default()
+            },
+        );
         outcome(check, &found, &notes)
     }
 

@@ -19,6 +19,8 @@ pub struct Compiler<'r> {
     pub type_index: &'r HashMap<String, usize>,
 }
 
+const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
+
 impl Compiler<'_> {
     /// The rules of an element that concern its own value, types and invariants left out.
     fn value_rules(&self, element: &ElementDefinition) -> Node {
@@ -42,8 +44,12 @@ impl Compiler<'_> {
 
     fn binding(&self, element: &ElementDefinition) -> Option<Bound> {
         let binding = element.binding.as_ref().filter(|binding| binding.strength >= Strength::Extensible)?;
+        // R4's vital signs bind the values of components to units whatever their type is; R5 mended it, and the HL7
+        // validator reads R4 so as well.
+        let is_vital_component = element.path == "Observation.component.value[x]"
+            && binding.value_set.split('|').next() == Some(VITAL_SIGNS_UNITS);
         Some(Bound {
-            strength: binding.strength,
+            strength: if is_vital_component { Strength::Extensible } else { binding.strength },
             canonical: binding.value_set.as_str().into(),
             set: self.registry.value_set(&binding.value_set).cloned(),
         })

@@ -106,7 +106,8 @@ fn concept_used<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>, concept: &Concep
     }
     let names: Vec<String> = concept.names().take(MAX_NAMES).map(|name| format!("\"{name}\"")).collect();
     let text = format!("The display is none of the concept's names: {}.", names.join(", "));
-    at(run, coding, "display", Id::DisplayWrong, text);
+    let id = if run.options.lenient_displays { Id::DisplayUnusual } else { Id::DisplayWrong };
+    at(run, coding, "display", id, text);
 }
 
 /// More names than this are not listed in an issue.
@@ -217,6 +218,16 @@ mod tests {
         ] {
             check(&validator, coding, expected);
         }
+    }
+
+    #[test]
+    fn displays_may_be_taken_kindly() {
+        let document = json::parse(
+            r#"{"resourceType":"Basic","code":{"coding":[{"system":"urn:iso:s","code":"a","display":"Beta"}]}}"#,
+        );
+        let options = Options { lenient_displays: true, ..Options::default() };
+        let report = validator().check(Element::root(&document.unwrap()), &options);
+        assert!(report.issues.iter().any(|issue| issue.id == Id::DisplayUnusual), "{:?}", report.issues);
     }
 
     #[test]
