@@ -138,6 +138,14 @@ catalogue! {
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
+    /// Text that people read.
+    NarrativeEmpty "narrative-empty" Error "invariant" "Put some text into text.div, or leave the narrative out.";
+    NarrativeLink "narrative-link" Error "invalid" "Let links lead to http(s), mailto or tel addresses or to an id inside the resource, and embed images or load them from http(s).";
+    NarrativeAdvice "narrative-advice" Warning "business-rule" "Consider writing the narrative as the message says; it was accepted.";
+    NarrativeControl "narrative-control" Error "business-rule" "Write the narrative in the languages, and mark its sources, as the profile asks.";
+    MarkupAdvice "markup-advice" Warning "invalid" "Check that the text is meant to be shown with its angle brackets; it was accepted.";
+    MarkupForbidden "markup-forbidden" Error "invalid" "Remove what looks like HTML tags from the text.";
+
     /// Forms: a questionnaire, and a response to it.
     FormUnknown "form-unknown" Warning "not-found" "The answers were stored as sent; the questionnaire is not loaded here, so they were not checked against it.";
     FormPeriod "form-period" Warning "business-rule" "Answer the questionnaire within its effectivePeriod, or correct authored.";

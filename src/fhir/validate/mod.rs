@@ -60,6 +60,8 @@ pub struct Options<'a> {
     pub references: References,
     /// Contained resources are left alone.
     pub skip_contained: bool,
+    /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
+    pub forbids_markup: bool,
 }
 
 /// What is asked of a reference besides its form.

@@ -251,7 +251,13 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::ReferenceElsewhere,
         "Bundle.entry[1].resource.subject",
     ),
-    (TRANSACTION, "urn:uuid:1\"}", "urn:uuid:2\"}", Id::ReferenceUnresolved, "Bundle.entry[0].resource.subject"),
+    (
+        TRANSACTION,
+        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000001\"}",
+        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\"}",
+        Id::ReferenceUnresolved,
+        "Bundle.entry[0].resource.subject",
+    ),
     (BUNDLE, SECOND, "http://a.b/Patient/7", Id::FullUrlMismatch, "Bundle.entry[1]"),
     (BUNDLE, SECOND, "http://a.b/Observation/7", Id::FullUrlId, "Bundle.entry[1]"),
     (BUNDLE, SECOND, "Observation/b", Id::FullUrlForm, "Bundle.entry[1]"),
@@ -271,7 +277,13 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
     ),
     (DOCUMENT, "\"Patient/p\"", "\"Patient/q\"", Id::BundleReference, "Bundle.entry[0].resource.subject"),
     (DOCUMENT, "\"Patient/p\"", "\"Patient/q\"", Id::EntryUnreachable, "Bundle.entry[1]"),
-    (MESSAGE, "\"urn:uuid:2\"}]", "\"urn:uuid:3\"}]", Id::EntryUnneeded, "Bundle.entry[1]"),
+    (
+        MESSAGE,
+        "\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\"}]",
+        "\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000003\"}]",
+        Id::EntryUnneeded,
+        "Bundle.entry[1]",
+    ),
     (SEARCH_SET, "\"id\":\"p\",", "", Id::SearchResult, "Bundle.entry[0].resource"),
     (SEARCH_SET, "Patient?", "Observation?", Id::SearchResult, "Bundle.entry[0].resource"),
     (SEARCH_SET, "\"match\"", "\"outcome\"", Id::SearchResult, "Bundle.entry[0].resource"),
@@ -322,8 +334,8 @@ const VALUE_SET: &str = r#"{"resourceType":"ValueSet","status":"draft","name":"U
 const SECOND: &str = "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002";
 
 const TRANSACTION: &str = r#"{"resourceType":"Bundle","type":"transaction","entry":[
-  {"fullUrl":"urn:uuid:1","resource":{"resourceType":"Observation","status":"final","code":{"text":"x"},
-   "subject":{"reference":"urn:uuid:1"}},"request":{"method":"POST","url":"Observation"}}]}"#;
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"Observation","status":"final","code":{"text":"x"},
+   "subject":{"reference":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001"}},"request":{"method":"POST","url":"Observation"}}]}"#;
 
 const DOCUMENT: &str = r#"{"resourceType":"Bundle","type":"document","timestamp":"2026-03-01T08:00:00Z",
   "identifier":{"system":"http://a.b/c","value":"1"},"entry":[
@@ -333,9 +345,9 @@ const DOCUMENT: &str = r#"{"resourceType":"Bundle","type":"document","timestamp"
   {"fullUrl":"http://a.b/Patient/p","resource":{"resourceType":"Patient","id":"p","gender":"female"}}]}"#;
 
 const MESSAGE: &str = r#"{"resourceType":"Bundle","type":"message","entry":[
-  {"fullUrl":"urn:uuid:1","resource":{"resourceType":"MessageHeader","eventUri":"http://a.b/c",
-   "source":{"endpoint":"http://a.b"},"focus":[{"reference":"urn:uuid:2"}]}},
-  {"fullUrl":"urn:uuid:2","resource":{"resourceType":"Patient","gender":"female"}}]}"#;
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"MessageHeader","eventUri":"http://a.b/c",
+   "source":{"endpoint":"http://a.b"},"focus":[{"reference":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002"}]}},
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002","resource":{"resourceType":"Patient","gender":"female"}}]}"#;
 
 const SEARCH_SET: &str = r#"{"resourceType":"Bundle","type":"searchset",
   "link":[{"relation":"self","url":"http://a.b/Patient?name=x"}],"entry":[

@@ -6,8 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, coding, extension, invariant, literal, primitive::Primitive, quantity, questionnaire, reference,
-    vital_signs,
+    binding, bundle, coding, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity,
+    questionnaire, reference, vital_signs,
 };
 use super::run::{MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -292,7 +292,13 @@ impl<'v, 'd> Run<'v, 'd> {
     ) {
         self.trail.push(key, name, index);
         let fits = match rule.content {
-            Content::Primitive(primitive) => self.primitive(element, primitive),
+            Content::Primitive(primitive) => {
+                let fits = self.primitive(element, primitive);
+                if fits && primitive == Primitive::String {
+                    markup::check(self, element, &*rule.name == "markdown");
+                }
+                fits
+            }
             Content::Complex(_) | Content::Inline(_) | Content::Resource if !element.is_object() => {
                 let id = if element.kind().is_none() { Id::ElementEmpty } else { Id::ElementShape };
                 self.issue(id, element, "It must be an object.".to_owned());
@@ -344,6 +350,7 @@ impl<'v, 'd> Run<'v, 'd> {
             "Coding" => coding::check(self, element),
             "Identifier" => coding::check_identifier(self, element),
             "Reference" => reference::check(self, element),
+            "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}
         }

@@ -167,14 +167,13 @@ impl Shelf {
         let archives: Vec<PathBuf> = archives.iter().filter_map(|name| archive(&folder, name, &mut notes)).collect();
         let validator = self.validator(&archives, &sources, &mut notes);
         let names: Vec<&str> = profiles.iter().map(String::as_str).collect();
+        let is_set = |name: &str| matches!(&case["settings"][name], Value::Bool(true));
+        let forbids_markup = is_set("security-checks") || is_set("noHtmlInMarkdown");
+        let lenient_displays = case["settings"]["wrong-displays"] == "warning";
         let found = issues(
             &validator,
             &bytes,
-            &Options {
-                profiles: &names,
-                lenient_displays: case["settings"]["wrong-displays"] == "warning",
-                ..Options::default()
-            },
+            &Options { profiles: &names, forbids_markup, lenient_displays, ..Options::default() },
         );
         outcome(check, &found, &notes)
     }

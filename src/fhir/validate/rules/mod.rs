@@ -7,6 +7,8 @@ pub mod extension;
 pub mod invariant;
 pub mod linkage;
 pub mod literal;
+pub mod markup;
+pub mod narrative;
 pub mod primitive;
 pub mod quantity;
 pub mod questionnaire;
