@@ -94,6 +94,17 @@ catalogue! {
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
     BindingUnknown "binding-unknown" Warning "not-supported" "The value set cannot be decided here; the code was not checked.";
+    CodeMeaningless "code-meaningless" Error "not-found" "Use a code that the value set has; the element names no system, so only its value set gives the code a meaning.";
+    CodeUnknown "code-unknown" Error "code-invalid" "Use a code that the code system has; mind its spelling and case.";
+    CodeUnlisted "code-unlisted" Warning "code-invalid" "Check the code: the part of the code system that is known here does not have it.";
+    CodeInactive "code-inactive" Warning "business-rule" "Use the concept that replaces this one.";
+    CodeSystemUnknown "code-system-unknown" Warning "not-found" "Nothing to do if the system is agreed; its definition is not loaded here, so its codes are not checked.";
+    CodingSystemMissing "coding-system-missing" Warning "invalid" "Say in system which code system the code is of.";
+    SystemRelative "system-relative" Error "code-invalid" "Write the system as an absolute URI, such as https://… or urn:oid:….";
+    SystemIsValueSet "system-is-value-set" Error "invalid" "Name the code system that the code is of, not a value set that has it.";
+    SystemIsSupplement "system-is-supplement" Error "invalid" "Name the code system that the supplement adds to.";
+    DisplayWrong "display-wrong" Error "invalid" "Use one of the concept's own names as display, or leave the display out.";
+    DisplayUnusual "display-unusual" Warning "invalid" "Use one of the concept's own names as display, or leave the display out.";
     UnitUnknown "unit-unknown" Error "code-invalid" "Use a valid UCUM code (https://ucum.org), case-sensitive.";
     Invariant "invariant" Error "invariant" "Satisfy the rule that the message quotes.";
     InvariantWarning "invariant-warning" Warning "invariant" "Consider satisfying the rule that the message quotes.";

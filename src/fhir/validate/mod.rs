@@ -27,7 +27,7 @@ pub use scope::Entries;
 pub use text::Format;
 
 use super::definitions::{DefinitionId, Registry, Strength};
-use super::outcome::{Issue, has_errors};
+use super::outcome::{Issue, Position, has_errors};
 use super::tree::{Document, Element, NodeId};
 
 /// Checks resources against compiled definitions. Shared by every thread; compiles a profile when it is first met.
@@ -55,6 +55,8 @@ pub struct Options<'a> {
     pub known_extensions: bool,
     /// What the urls of extensions begin with that need no definition all the same.
     pub extension_domains: &'a [&'a str],
+    /// A display that is none of the concept's names warns and is no error.
+    pub lenient_displays: bool,
     pub references: References,
     /// Contained resources are left alone.
     pub skip_contained: bool,
@@ -82,14 +84,24 @@ pub struct Report {
     pub open: Vec<CodeQuestion>,
 }
 
-/// A code whose membership only a terminology server can tell.
+/// A code of which only a terminology server can tell whether it is right.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CodeQuestion {
-    pub value_set: String,
+    pub about: Subject,
     pub system: Option<String>,
     pub code: String,
     pub expression: String,
+    pub position: Position,
     pub strength: Strength,
+}
+
+/// What a code is asked of.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Subject {
+    /// Whether its own system has it.
+    CodeSystem,
+    /// Whether the value set of that canonical has it.
+    ValueSet(String),
 }
 
 /// Proof that a resource passed. Made by [`Validator::validate`] and nowhere else; never serialised.

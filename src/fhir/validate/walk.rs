@@ -6,8 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity, questionnaire,
-    reference, vital_signs,
+    binding, bundle, coding, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity,
+    questionnaire, reference, vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -356,6 +356,8 @@ impl<'v, 'd> Run<'v, 'd> {
     fn typed(&mut self, element: Element<'d>, key: &str, rule: &TypeRule) {
         match &*rule.name {
             "Extension" => extension::check(self, element, key == "modifierExtension"),
+            "Coding" => coding::check(self, element),
+            "Identifier" => coding::check_identifier(self, element),
             "Reference" => reference::check(self, element),
             "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),

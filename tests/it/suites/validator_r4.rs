@@ -164,11 +164,12 @@ impl Shelf {
         let names: Vec<&str> = profiles.iter().map(String::as_str).collect();
         let is_set = |name: &str| matches!(&case["settings"][name], Value::Bool(true));
         let forbids_markup = is_set("security-checks") || is_set("noHtmlInMarkdown");
+        let lenient_displays = case["settings"]["wrong-displays"] == "warning";
         let domain: Vec<&str> = case["settings"]["allowed-extension-domain"].as_str().into_iter().collect();
         let found = issues(
             &validator,
             &bytes,
-            &Options { extension_domains: &domain, forbids_markup, ..options(case, &names) },
+            &Options { extension_domains: &domain, forbids_markup, lenient_displays, ..options(case, &names) },
         );
         outcome(check, &found, &notes)
     }

@@ -2,6 +2,7 @@
 
 pub mod binding;
 pub mod bundle;
+pub mod coding;
 pub mod extension;
 pub mod invariant;
 pub mod linkage;
