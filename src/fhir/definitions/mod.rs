@@ -13,6 +13,7 @@ pub mod package;
 mod registry;
 mod search_parameter;
 mod skim;
+mod snapshot;
 mod structure;
 mod value_set;
 
@@ -21,8 +22,8 @@ pub use package::{Defect, Kind, Package, Unreadable};
 pub use registry::{DefinitionId, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
-    Binding, Constraint, Discriminator, DiscriminatorKind, ElementDefinition, Literal, Slicing, SlicingRules, Strength,
-    Structure, StructureKind, TypeReference,
+    AdditionalBinding, Aggregation, Binding, Constraint, Context, ContextKind, Discriminator, DiscriminatorKind,
+    ElementDefinition, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind, TypeReference, Versioning,
 };
 pub use value_set::{Group, ValueSet};
 
