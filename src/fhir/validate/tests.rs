@@ -430,8 +430,7 @@ fn every_issue_of_this_floor_is_triggered() {
     let first = CATALOGUE.iter().position(|entry| entry.id == Id::ResourceTypeMissing).unwrap();
     let last = CATALOGUE.iter().position(|entry| entry.id == Id::MeasureUnusual).unwrap();
     // A display is wrong or unusual by what the caller asks for, beside the rule.
-    let triggered: BTreeSet<Id> =
-        CASES.iter().chain(PLACES).map(|case| case.3).chain([Id::DisplayUnusual]).collect();
+    let triggered: BTreeSet<Id> = CASES.iter().chain(PLACES).map(|case| case.3).chain([Id::DisplayUnusual]).collect();
     let missing: Vec<Id> =
         CATALOGUE[first..=last].iter().map(|entry| entry.id).filter(|id| !triggered.contains(id)).collect();
     let missing: Vec<Id> = missing.into_iter().filter(|id| *id != Id::ExtensionNotAllowed).collect();
