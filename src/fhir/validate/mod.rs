@@ -51,8 +51,25 @@ pub struct Options<'a> {
     pub location: &'a str,
     /// The Bundle around the resource, in which references are resolved.
     pub bundle: Option<&'a Arc<Entries<'a>>>,
-    /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
+    /// Text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
     pub forbids_markup: bool,
+    /// An extension whose definition is not known is refused, as the reference validator does; otherwise it warns.
+    pub known_extensions: bool,
+    /// What the urls of extensions begin with that need no definition all the same.
+    pub extension_domains: &'a [&'a str],
+    pub references: References,
+    /// Contained resources are left alone.
+    pub skip_contained: bool,
+}
+
+/// What is asked of a reference besides its form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum References {
+    /// What it leads to is of a type and profile that the element allows, if it is in the message.
+    #[default]
+    Fitting,
+    /// What it leads to must be in the message.
+    Present,
 }
 
 /// What a check found.
@@ -120,8 +137,7 @@ impl Validator {
 
     /// Checks a resource, contained ones and those of a Bundle's entries included.
     pub fn check<'a>(&self, root: Element<'a>, options: &Options<'a>) -> Report {
-        let mut run = Run::new(self, root, options.location, options.bundle);
-        run.forbids_markup = options.forbids_markup;
+        let mut run = Run::new(self, root, options);
         run.resource(root, options.profiles);
         run.report
     }

@@ -30,10 +30,12 @@ impl<'v, 'd> Run<'v, 'd> {
             return;
         };
         if kind == "Bundle" {
-            bundle::check_links(self, element);
             self.enter_bundle(element);
         }
         self.object(element, plan, 0);
+        if kind == "Bundle" {
+            bundle::check(self, element);
+        }
         if let Some(rules) = element.get("implicitRules") {
             self.trail.push("implicitRules", "implicitRules".len(), None);
             let text = "Rules beyond the standard are claimed, and they are not known here.";
@@ -310,9 +312,6 @@ impl<'v, 'd> Run<'v, 'd> {
             }
             Content::Inline(at) => {
                 self.object(element, plan, at);
-                if &*node.path == "Bundle.entry" {
-                    bundle::check_entry(self, element);
-                }
                 true
             }
             Content::Resource => {

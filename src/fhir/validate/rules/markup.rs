@@ -15,11 +15,11 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, is_markdown: bool)
     }
     if is_markdown {
         if has_tag_in_markdown(text) {
-            let id = if run.forbids_markup { Id::MarkupForbidden } else { Id::MarkupAdvice };
+            let id = if run.options.forbids_markup { Id::MarkupForbidden } else { Id::MarkupAdvice };
             let text = "The markdown holds what looks like an HTML tag; it will be shown as text, not as markup.";
             run.issue(id, element, text.to_owned());
         }
-    } else if run.forbids_markup && has_tag(text) {
+    } else if run.options.forbids_markup && has_tag(text) {
         let text = "A plain text must not hold what looks like HTML tags.";
         run.issue(Id::MarkupForbidden, element, text.to_owned());
     }
