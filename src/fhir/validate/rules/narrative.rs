@@ -83,6 +83,8 @@ struct Seen<'t> {
     /// Targets of links inside the resource, with the number of the link.
     anchors: Vec<(usize, &'t str)>,
     links: usize,
+    /// Targets that cannot be followed and have been said.
+    refused: HashSet<&'t str>,
     languages: Vec<&'t str>,
     /// Something stands in the outermost element that is no section of a language.
     unmarked: bool,
@@ -355,7 +357,8 @@ impl<'t> Pass<'_, '_, '_, 't> {
         }
         if target.trim().is_empty() {
             self.issue(Id::NarrativeLink, format!("Link {number} of the narrative must lead somewhere."));
-        } else if scheme(target).is_some_and(|scheme| !SCHEMES.contains(&&*scheme)) {
+        } else if scheme(target).is_some_and(|scheme| !SCHEMES.contains(&&*scheme)) && self.seen.refused.insert(target)
+        {
             let text =
                 format!("Link {number} of the narrative must be one that a reader can follow: {}.", SCHEMES.join(", "));
             self.issue(Id::NarrativeLink, text);
@@ -488,7 +491,7 @@ mod tests {
 
     #[test]
     fn links_lead_somewhere() {
-        check("<a href=''>x</a><a href='urn:uuid:1'>y</a>", &[(Id::NarrativeLink, 2)]);
+        check("<a href=''>x</a><a href='urn:uuid:1'>y</a><a href='urn:uuid:1'>z</a>", &[(Id::NarrativeLink, 2)]);
         check("<a href=' java\nscript:x'>y</a>", &[(Id::NarrativeLink, 1)]);
         check("<a href='java&#115;cript:x'>y</a>", &[(Id::NarrativeLink, 1)]);
         check("<a href='#nowhere'>y</a>", &[(Id::NarrativeLink, 1)]);
