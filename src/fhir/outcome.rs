@@ -177,6 +177,16 @@ catalogue! {
     FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
     FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
 
+    /// Definitions: resources that say what others must look like.
+    CanonicalRelative "canonical-relative" Error "invalid" "Write the url of a definition as an absolute URL or urn:.";
+    CanonicalReference "canonical-reference" Warning "invalid" "Write canonicals as absolute URLs or urn:, or as #id of a contained resource.";
+    CodeSystemRule "code-system-rule" Error "business-rule" "Let the code system hold what it declares, and declare what it holds, as the message says (FHIR R4 §4.8).";
+    CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
+    ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
+    ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
+    SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
+
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";
     SearchParameterIgnored "search-parameter-ignored" Warning "not-supported" "The parameter was ignored, as handling=lenient asks.";
