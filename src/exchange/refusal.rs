@@ -102,7 +102,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::VersionConflict | Id::MultipleMatches => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,
-        Id::Internal => 500,
+        Id::Internal | Id::InputUnreadable => 500,
         Id::Overloaded | Id::StorageFailed => 503,
         Id::StorageFull => 507,
         // Readable, but not what the profiles, the measures or the person allow.
