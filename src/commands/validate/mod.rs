@@ -106,6 +106,7 @@ impl Tally {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut tally = Tally::default();
     match checked(options, &mut tally) {
@@ -214,7 +215,7 @@ impl<W: Write> Report<W> {
 
     fn begin(&mut self) -> io::Result<()> {
         match self.format {
-            Format::Sarif => self.sarif.begin(&mut self.out),
+            Format::Sarif => sarif::Log::begin(&mut self.out),
             Format::Text | Format::Json | Format::Junit => Ok(()),
         }
     }
@@ -236,7 +237,7 @@ impl<W: Write> Report<W> {
             Format::Text => text::end(tally, &mut self.out)?,
             Format::Json => {}
             Format::Junit => self.junit.end(tally, &mut self.out)?,
-            Format::Sarif => self.sarif.end(&mut self.out)?,
+            Format::Sarif => sarif::Log::end(&mut self.out)?,
         }
         self.out.flush()
     }

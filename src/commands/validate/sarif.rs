@@ -14,7 +14,7 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub fn begin(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn begin(out: &mut impl Write) -> io::Result<()> {
         let rules: Vec<Value> = CATALOGUE.iter().map(|entry| rule(entry.id)).collect();
         let driver = json!({
             "name": "mhealth-gateway",
@@ -37,7 +37,7 @@ impl Log {
         Ok(())
     }
 
-    pub fn end(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn end(out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "]}}]}}")
     }
 }
@@ -104,9 +104,9 @@ mod tests {
         let input = Input { name: "a b.json".to_owned(), line: None, text: Ok(Vec::new()), size: 0 };
         let checked = Checked { input, issues: vec![issue.clone(), issue] };
         let (mut log, mut out) = (Log::default(), Vec::new());
-        log.begin(&mut out).unwrap();
+        Log::begin(&mut out).unwrap();
         log.resource(&checked, &mut out).unwrap();
-        log.end(&mut out).unwrap();
+        Log::end(&mut out).unwrap();
         let value: Value = serde_json::from_slice(&out).unwrap();
         let run = &value["runs"][0];
         assert_eq!(run["results"].as_array().unwrap().len(), 2);
