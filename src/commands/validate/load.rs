@@ -5,38 +5,47 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
-use super::Options;
+use crate::commands::packages::Place;
 use crate::fhir::definitions::{Package, Registry};
 use crate::fhir::tree::{Document, Element, json, write};
 use crate::fhir::validate::{Format, Validator};
 
-pub(super) fn validator(options: &Options) -> anyhow::Result<Validator> {
-    let loaded =
-        options.place.cache().load(&options.package).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
-    let mut packages = loaded.packages;
-    let mut definitions = Vec::new();
-    // The standard's own shapes are enough to read a definition.
-    let reader = (!options.resource.is_empty()).then(|| Validator::new(Registry::core()));
-    for (path, reader) in options.resource.iter().zip(reader.iter().cycle()) {
-        gather(reader, path, &mut definitions).with_context(|| format!("reading {}", path.display()))?;
-    }
-    if !definitions.is_empty() {
-        packages.push(Arc::new(Package::loose("resources", &definitions)?));
-    }
-    let registry = if packages.is_empty() { Registry::core() } else { Registry::with_packages(packages) };
-    for defect in registry.defects() {
-        eprintln!("warning: {defect}");
-    }
-    let validator = Validator::new(registry);
-    for profile in &options.profile {
-        if validator.profile(profile).is_none() && validator.registry.type_of(profile).is_none() {
-            bail!("there is no profile {profile}; name its package with --package or its file with --resource");
+/// Which definitions hold besides the standard's.
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct Known {
+    /// A package of definitions: a .tgz file, an unpacked folder, or NAME#VERSION in the package cache.
+    #[arg(long, value_name = "FILE|NAME#VERSION")]
+    package: Vec<String>,
+    /// A loose definition (StructureDefinition, ValueSet, CodeSystem ...), or a folder of them.
+    #[arg(long, value_name = "FILE|DIR")]
+    resource: Vec<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Known {
+    pub fn validator(&self) -> anyhow::Result<Validator> {
+        let loaded = self.place.cache().load(&self.package);
+        let loaded = loaded.map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
         }
+        let mut packages = loaded.packages;
+        let mut definitions = Vec::new();
+        // The standard's own shapes are enough to read a definition.
+        let reader = (!self.resource.is_empty()).then(|| Validator::new(Registry::core()));
+        for (path, reader) in self.resource.iter().zip(reader.iter().cycle()) {
+            gather(reader, path, &mut definitions).with_context(|| format!("reading {}", path.display()))?;
+        }
+        if !definitions.is_empty() {
+            packages.push(Arc::new(Package::loose("resources", &definitions)?));
+        }
+        let registry = if packages.is_empty() { Registry::core() } else { Registry::with_packages(packages) };
+        for defect in registry.defects() {
+            eprintln!("warning: {defect}");
+        }
+        Ok(Validator::new(registry))
     }
-    Ok(validator)
 }
 
 /// The definitions of a file, or of a folder and those below it. A Bundle stands for what is in it.

@@ -18,11 +18,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
 
-use super::packages::Place;
 use crate::fhir::outcome::{Id, Issue, has_errors, operation_outcome};
 use crate::fhir::validate::{Options as Check, Validator};
 use inputs::{Input, Inputs};
+pub(super) use load::Known;
 use progress::Progress;
+pub(super) use text::short;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -32,17 +33,11 @@ pub(super) struct Options {
     /// Canonical of a profile to check against besides meta.profile.
     #[arg(long, value_name = "URL")]
     profile: Vec<String>,
-    /// A package of definitions: a .tgz file, an unpacked folder, or NAME#VERSION in the package cache.
-    #[arg(long, value_name = "FILE|NAME#VERSION")]
-    package: Vec<String>,
-    /// A loose definition (StructureDefinition, ValueSet, CodeSystem ...), or a folder of them.
-    #[arg(long, value_name = "FILE|DIR")]
-    resource: Vec<PathBuf>,
     /// What is printed.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
     #[command(flatten)]
-    place: Place,
+    known: Known,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -123,7 +118,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn checked(options: &Options, tally: &mut Tally) -> anyhow::Result<()> {
-    let validator = load::validator(options)?;
+    let validator = options.known.validator()?;
+    for profile in &options.profile {
+        if validator.profile(profile).is_none() && validator.registry.type_of(profile).is_none() {
+            anyhow::bail!("there is no profile {profile}; name its package with --package or its file with --resource");
+        }
+    }
     let profiles: Vec<&str> = options.profile.iter().map(String::as_str).collect();
     let mut report = Report::new(options.format, BufWriter::new(io::stdout().lock()));
     report.begin()?;

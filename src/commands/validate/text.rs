@@ -61,7 +61,7 @@ pub(super) fn end(tally: &Tally, out: &mut impl Write) -> io::Result<()> {
 }
 
 /// An issue on one line: `line:column: severity [id] expression: text`.
-pub(super) fn short(issue: &Issue) -> String {
+pub(in crate::commands) fn short(issue: &Issue) -> String {
     let Position { line, column } = issue.position;
     let place = if line == 0 { String::new() } else { format!("{line}:{column}: ") };
     let path = if issue.expression.is_empty() { String::new() } else { format!("{}: ", issue.expression) };
