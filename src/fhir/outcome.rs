@@ -55,6 +55,7 @@ macro_rules! catalogue {
 
 catalogue! {
     /// Reading: bytes to tree.
+    InputUnreadable "input-unreadable" Fatal "exception" "Check that the file exists and may be read.";
     JsonSyntax "json-syntax" Fatal "structure" "Send one well-formed JSON object in UTF-8 (RFC 8259).";
     JsonComment "json-comment" Error "structure" "Remove the comment; JSON has none (RFC 8259).";
     JsonComma "json-comma" Error "structure" "Put exactly one comma between two properties or items and none after the last.";
@@ -246,7 +247,15 @@ impl Id {
     pub fn code(self) -> &'static str {
         self.entry().code
     }
+
+    /// Where the guide explains it.
+    pub fn page(self) -> String {
+        format!("{GUIDE}/issues#{}", self.code())
+    }
 }
+
+/// Where the guide is published.
+pub const GUIDE: &str = "https://mhealth-gateway.org/guide";
 
 impl fmt::Debug for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -325,18 +334,25 @@ fn issue_value(issue: &Issue) -> serde_json::Value {
         "severity": issue.severity.code(),
         "code": entry.kind,
         "details": {"coding": [{"system": ISSUE_SYSTEM, "code": entry.code}], "text": issue.text},
-        "diagnostics": entry.remedy,
+        "diagnostics": format!("{} See {}", entry.remedy, issue.id.page()),
     });
     if !issue.expression.is_empty() {
         value["expression"] = serde_json::json!([issue.expression]);
     }
+    let mut extensions = Vec::new();
     if issue.position.line > 0 {
-        value["extension"] = serde_json::json!([
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line", "valueInteger": issue.position.line},
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col", "valueInteger": issue.position.column},
-        ]);
+        extensions.push(extension("issue-line", "valueInteger", &issue.position.line.into()));
+        extensions.push(extension("issue-col", "valueInteger", &issue.position.column.into()));
     }
+    extensions.push(extension("message-id", "valueString", &entry.code.into()));
+    value["extension"] = extensions.into();
     value
+}
+
+/// One of the standard's extensions of an issue.
+fn extension(name: &str, key: &str, value: &serde_json::Value) -> serde_json::Value {
+    let url = format!("http://hl7.org/fhir/StructureDefinition/operationoutcome-{name}");
+    serde_json::json!({"url": url, key: value})
 }
 
 #[cfg(test)]
@@ -368,5 +384,8 @@ mod tests {
         assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "cardinality-min");
         assert_eq!(outcome["issue"][0]["expression"][0], "Observation.code");
         assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
+        assert_eq!(outcome["issue"][0]["extension"][2]["valueString"], "cardinality-min");
+        let said = outcome["issue"][0]["diagnostics"].as_str().unwrap();
+        assert!(said.ends_with("https://mhealth-gateway.org/guide/issues#cardinality-min"), "{said}");
     }
 }
