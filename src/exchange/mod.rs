@@ -140,8 +140,8 @@ impl Gateway {
     fn local_reference<'r>(&self, reference: &'r str, kind: &str) -> Option<&'r str> {
         let relative =
             reference.strip_prefix(self.base.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(reference);
+        // A version of a person is not the person, so a reference that names one is none of these.
         let id = relative.strip_prefix(kind)?.strip_prefix('/')?;
-        let id = id.split_once("/_history/").map_or(id, |(id, _)| id);
         is_id(id).then_some(id)
     }
 }

@@ -29,7 +29,7 @@ async fn only_open_doors_are_open() {
                 Door::Token => 401,
             };
             assert_eq!(answer.status, expected, "{} {path} with {authorization:?}", row.method);
-            if row.door == Door::Token {
+            if row.door == Door::Token && row.method != "HEAD" {
                 let (id, challenge) = if authorization.is_empty() {
                     ("login-required", "Bearer")
                 } else {
@@ -210,6 +210,9 @@ async fn token_requests_have_one_form() {
         let answer = ask(&app, media, &pairs).await;
         assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(error)), "{name}: {}", answer.text());
         assert!(!answer.text().contains("XMARKERX"));
+        let wider = name == "wider scope";
+        let told = answer.text().contains("goes beyond what the client is registered for");
+        assert_eq!(told, wider, "{name}: {}", answer.text());
     }
     let (one, two) = (fresh(), fresh());
     let pairs = [grant_type, assertion_type, ("client_assertion", &one), ("client_assertion", &two)];
