@@ -4,7 +4,7 @@ use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Client, Gateway, heart_rate};
+use crate::fixture::{ANY_ID, Answer, Client, Gateway, heart_rate};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -23,7 +23,7 @@ fn check(name: &str, answer: &Answer, status: u16, id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conditional_creates_find_what_they_name() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let condition = ("if-none-exist", "identifier=urn:test:readings|c-1");
@@ -74,7 +74,7 @@ async fn conditional_creates_find_what_they_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_stands_for_one_request() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let mut anonymous = heart_rate(&patient, "", 70);
@@ -130,7 +130,7 @@ async fn a_key_stands_for_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identifier_stands_for_one_content() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let first = app.post("/Observation", &heart_rate(&patient, "i", 70)).await;
@@ -163,7 +163,7 @@ async fn an_identifier_stands_for_one_content() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updates_have_versions() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let body = |value: u32| {
@@ -223,7 +223,7 @@ async fn updates_have_versions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_carry_what_is_preferred() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     for (index, (prefer, kind)) in [
@@ -255,7 +255,7 @@ async fn answers_carry_what_is_preferred() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_is_not_overwritten_by_whoever_expects_nothing() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let body = |id: &str, value: u32| {
@@ -301,7 +301,7 @@ async fn what_stands_is_not_overwritten_by_whoever_expects_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_client_has_is_not_sent_again() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let reading = app.post("/Observation", &heart_rate(&patient, "1", 70)).await;
@@ -332,7 +332,7 @@ async fn what_the_client_has_is_not_sent_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_gives_nothing_back_that_consent_no_longer_lets_be_sent() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.person().await;
     let consent = app.consent(&patient, &[(&app.actor, &[Action::Collect], &["heart-rate"])]).await;
@@ -359,4 +359,26 @@ async fn a_key_gives_nothing_back_that_consent_no_longer_lets_be_sent() {
     let events = gateway.store().audit(plan).await.unwrap();
     let told = events.iter().filter(|(_, event)| String::from_utf8_lossy(event).contains("consent-missing")).count();
     assert_eq!(told, requests.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_names_what_is_new_within_its_own_space() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    for (id, status) in [
+        ("app.mine", 201),
+        ("7e1f3b52-6d0b-4a1c-9f56-0c4a2a3f0001", 201),
+        ("mine", 403),
+        ("other.mine", 403),
+        ("7e1f3b52-6d0b-8a1c-9f56-0c4a2a3f0001", 403),
+    ] {
+        let person = json!({"resourceType": "Patient", "id": id, "active": true});
+        check(id, &app.put(&format!("/Patient/{id}"), &person).await, status, "scope-insufficient");
+        let entry = json!({"resource": person, "request": {"method": "PUT", "url": format!("Patient/{id}")}});
+        let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]});
+        let answer = app.post("", &bundle).await.json();
+        let expected = if status == 201 { "200" } else { "403" };
+        let found = answer["entry"][0]["response"]["status"].as_str().unwrap().to_owned();
+        assert!(found.starts_with(expected), "{id}: {found}");
+    }
 }

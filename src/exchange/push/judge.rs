@@ -268,16 +268,29 @@ async fn standing(
     when: When,
 ) -> Result<Standing, Refusal> {
     let conflict = |text: &str| Refusal::one(Id::VersionConflict, prepared.location.as_str(), text);
+    let cannot = |text: &str| Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text);
+    // What is free and what is another client's look the same, or ids could be tried.
+    let not_ones_own = || {
+        cannot(
+            "New resources have ids that no other client could give: a random UUID, or the client's own id, a dot and a \
+             name without dots.",
+        )
+    };
+    let client = &*caller.principal.client;
     let Some(stored) = gateway.store.read(prepared.rule.name, id).await? else {
+        if !gateway.config.chosen_ids.allow(client, id) {
+            return Err(not_ones_own());
+        }
         return match when.version {
             None => Ok(Standing::Nothing),
             Some(_) => Err(conflict("There is no version that If-Match could match.")),
         };
     };
-    let same_patient = stored.patient == prepared.patient.as_ref().map(|(_, key)| *key);
-    if stored.owner != caller.principal.client || !same_patient {
-        let text = "The id belongs to a resource that this client cannot change.";
-        return Err(Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text));
+    if stored.owner != caller.principal.client {
+        return Err(not_ones_own());
+    }
+    if stored.patient != prepared.patient.as_ref().map(|(_, key)| *key) {
+        return Err(cannot("The id belongs to a resource of another person."));
     }
     let grant = caller.principal.scopes.permits(prepared.rule.name, Interaction::Update);
     if grant != Grant::All && !within(&grant, prepared.rule.name, &stored) {
