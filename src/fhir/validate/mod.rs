@@ -39,6 +39,7 @@ pub struct Validator {
     element: usize,
     resources: HashMap<String, OnceLock<Option<Profile>>>,
     profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
+    forms: rules::questionnaire::Forms,
 }
 
 /// What a check is told besides the resource.
@@ -59,6 +60,8 @@ pub struct Options<'a> {
     pub skip_contained: bool,
     /// Where the target of a reference must be is not checked.
     pub loose_aggregation: bool,
+    /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
+    pub forbids_markup: bool,
 }
 
 /// What is asked of a reference besides its form.
@@ -112,7 +115,15 @@ impl Validator {
         let types = structures.iter().map(|structure| compiler.full(structure)).collect();
         let resources = registry.resource_types().map(|name| (name.to_owned(), OnceLock::new())).collect();
         let element = type_index.get("Element").copied().expect("the core definitions define Element");
-        Validator { registry, types, type_index, element, resources, profiles: RwLock::default() }
+        Validator {
+            registry,
+            types,
+            type_index,
+            element,
+            resources,
+            profiles: RwLock::default(),
+            forms: rules::questionnaire::Forms::default(),
+        }
     }
 
     /// Compiles profiles and their types ahead of the first message.

@@ -6,7 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
+    binding, bundle, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity, questionnaire,
+    reference, vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -48,8 +49,11 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
-        if kind == "Observation" {
-            measures::check(self, element);
+        match kind {
+            "Observation" => measures::check(self, element),
+            "Questionnaire" => questionnaire::check_definition(self, element),
+            "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            _ => {}
         }
     }
 
@@ -295,7 +299,13 @@ impl<'v, 'd> Run<'v, 'd> {
         self.trail.push(key, name, index);
         self.holders.push(Holder { type_name: &rule.name, element });
         let fits = match rule.content {
-            Content::Primitive(primitive) => self.primitive(element, primitive),
+            Content::Primitive(primitive) => {
+                let fits = self.primitive(element, primitive);
+                if fits && primitive == Primitive::String {
+                    markup::check(self, element, &*rule.name == "markdown");
+                }
+                fits
+            }
             Content::Complex(_) | Content::Inline(_) | Content::Resource if !element.is_object() => {
                 let id = if element.kind().is_none() { Id::ElementEmpty } else { Id::ElementShape };
                 self.issue(id, element, "It must be an object.".to_owned());
@@ -347,6 +357,7 @@ impl<'v, 'd> Run<'v, 'd> {
         match &*rule.name {
             "Extension" => extension::check(self, element, key == "modifierExtension"),
             "Reference" => reference::check(self, element),
+            "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}
         }

@@ -218,6 +218,7 @@ fn options<'a>(case: &'a Value, profiles: &'a [&'a str]) -> Options<'a> {
         } else {
             References::Fitting
         },
+        forbids_markup: settings["security-checks"] == true || settings["noHtmlInMarkdown"] == true,
         skip_contained: is("validateContains", "IGNORE"),
         loose_aggregation: settings["enforceAggregationOutsideBundles"].as_bool() == Some(false),
         ..Options::default()
