@@ -247,12 +247,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
 fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule, Option<Destination>) {
     let place = format!("destination[{index}]");
     let before = mistakes.len();
-    let mut table = match value {
-        Value::Table(table) => table,
-        _ => {
-            mistakes.push(format!("{place}: a section is expected"));
-            return (Rule { name: String::new(), kinds: Vec::new(), codes: None, categories: None, apps: None }, None);
-        }
+    let Value::Table(mut table) = value else {
+        mistakes.push(format!("{place}: a section is expected"));
+        return (Rule { name: String::new(), kinds: Vec::new(), codes: None, categories: None, apps: None }, None);
     };
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);

@@ -33,6 +33,13 @@ pub enum Refused {
     Fault(Refusal),
 }
 
+/// Who asks for a token: the name that it gives itself, and the client once it is proven.
+#[derive(Default)]
+struct Named {
+    id: String,
+    client: Option<Arc<Client>>,
+}
+
 /// A registration and when it was read, in milliseconds since 1970.
 type Seen = (i64, Option<Arc<Client>>);
 
@@ -45,6 +52,19 @@ pub struct Register {
 impl Gateway {
     /// `POST /auth/token`.
     pub async fn grant(&self, form: &[(String, String)], request_id: &str) -> Result<Granted, Refused> {
+        let mut named = Named::default();
+        match self.granted(form, request_id, &mut named).await {
+            Err(Refused::Denied(denied)) => Err(self.denied(&named, denied, request_id).await),
+            outcome => outcome,
+        }
+    }
+
+    async fn granted(
+        &self,
+        form: &[(String, String)],
+        request_id: &str,
+        named: &mut Named,
+    ) -> Result<Granted, Refused> {
         let one = |name: &'static str| one_of(form, name);
         let grant_type = one("grant_type").map_err(Refused::Denied)?;
         if grant_type != Some("client_credentials") {
@@ -57,6 +77,7 @@ impl Gateway {
             return Err(Refused::Denied(Denied::Request { reason: "client_assertion is missing" }));
         };
         let id = assertion::peek(signed).map_err(Refused::Denied)?;
+        named.id.clone_from(&id);
         // A token request is rare enough to ask the store itself: a key that was just withdrawn is withdrawn.
         let client = self.registered(&id, i64::MAX).await.map_err(Refused::Fault)?;
         let now_ms = self.now_ms();
@@ -67,18 +88,15 @@ impl Gateway {
             &[&url],
             now_ms,
         );
-        let assertion = match verified {
-            Ok(assertion) => assertion,
-            Err(denied) => return Err(self.denied(&id, client.as_deref(), denied, request_id).await),
-        };
+        // Whose signature does not verify is a stranger, whatever name it bears.
+        let proven = verified.as_ref().err().is_none_or(Denied::is_proven);
+        named.client = client.filter(|_| proven);
+        let assertion = verified.map_err(Refused::Denied)?;
         let fresh = self.store.remember_jti(&assertion.client.id, &assertion.jti, assertion.expires_ms, now_ms).await;
         if !fresh.map_err(|error| Refused::Fault(error.into()))? {
-            return Err(self.denied(&id, client.as_deref(), Denied::Replayed, request_id).await);
+            return Err(Refused::Denied(Denied::Replayed));
         }
-        let scopes = match requested(one("scope").map_err(Refused::Denied)?, &assertion.client) {
-            Ok(scopes) => scopes,
-            Err(denied) => return Err(self.denied(&id, client.as_deref(), denied, request_id).await),
-        };
+        let scopes = requested(one("scope").map_err(Refused::Denied)?, &assertion.client).map_err(Refused::Denied)?;
         let mut jti = [0; 16];
         (self.entropy)(&mut jti);
         let facts = token::Facts {
@@ -142,14 +160,16 @@ impl Gateway {
         Ok(client)
     }
 
-    /// Refusals of registered clients go into the audit; those of strangers are logged, as storing them would let
-    /// anybody fill the disk.
-    async fn denied(&self, id: &str, client: Option<&Client>, denied: Denied, request_id: &str) -> Refused {
-        tracing::warn!(client = id, request_id, reason = %denied, "token refused");
-        if let Some(client) = client
-            && let Err(fault) = self.record_login(client, request_id, &[Id::TokenInvalid]).await
-        {
-            return Refused::Fault(fault);
+    /// Refusals of registered clients go into the audit one by one, those of strangers within their bound.
+    async fn denied(&self, named: &Named, denied: Denied, request_id: &str) -> Refused {
+        tracing::warn!(client = named.id, request_id, reason = %denied, "token refused");
+        match &named.client {
+            None => self.refused_stranger(request_id, &[Id::TokenInvalid]).await,
+            Some(client) => {
+                if let Err(fault) = self.record_login(client, request_id, &[Id::TokenInvalid]).await {
+                    return Refused::Fault(fault);
+                }
+            }
         }
         Refused::Denied(denied)
     }

@@ -13,6 +13,8 @@ mod consents;
 
 mod trail;
 
+pub mod strangers;
+
 pub mod push;
 
 pub mod pull;
@@ -21,13 +23,14 @@ pub mod login;
 
 pub mod deliver;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::Validator;
 use crate::policy::access::Principal;
+use crate::policy::audit::Strangers;
 use crate::store::{self, Health, PatientKey, ResId, Store};
 
 pub use consents::Book;
@@ -73,6 +76,7 @@ pub struct Gateway {
     /// Address of the FHIR service, without a slash at the end.
     pub base: String,
     register: login::Register,
+    strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
     token_secret: [u8; 32],
@@ -90,8 +94,10 @@ impl Gateway {
         let patient_secret = store.secret("patient-key")?;
         let page_secret = store.secret("page-token")?;
         let token_secret = store.secret("access-token")?;
+        let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
+            strangers,
             validator: Validator::new(registry.clone()),
             registry,
             book: Book::default(),

@@ -4,6 +4,7 @@
 //! response line and in `Bundle.entry.response.status`.
 
 use crate::fhir::outcome::{self, Id, Issue};
+use crate::policy::consent::Basis;
 use crate::store;
 
 /// A refusal: at least one issue, and when to come back if that helps.
@@ -11,6 +12,10 @@ use crate::store;
 pub struct Refusal {
     pub issues: Vec<Issue>,
     pub retry_after_seconds: Option<u32>,
+    /// The consent that refused, for the audit.
+    pub basis: Option<Basis>,
+    /// Whether the audit has it already, or nothing could take it.
+    pub on_record: bool,
 }
 
 impl Refusal {
@@ -20,6 +25,16 @@ impl Refusal {
 
     pub fn status(&self) -> u16 {
         status(&self.issues)
+    }
+
+    pub fn ids(&self) -> Vec<Id> {
+        self.issues.iter().map(|issue| issue.id).collect()
+    }
+
+    /// The same, once the audit has it.
+    #[must_use]
+    pub fn recorded(self) -> Self {
+        Refusal { on_record: true, ..self }
     }
 
     pub fn outcome(&self) -> serde_json::Value {
@@ -34,14 +49,14 @@ impl Refusal {
 
 impl From<Issue> for Refusal {
     fn from(issue: Issue) -> Self {
-        Refusal { issues: vec![issue], retry_after_seconds: None }
+        vec![issue].into()
     }
 }
 
 impl From<Vec<Issue>> for Refusal {
     fn from(issues: Vec<Issue>) -> Self {
         debug_assert!(!issues.is_empty(), "a refusal says why");
-        Refusal { issues, retry_after_seconds: None }
+        Refusal { issues, retry_after_seconds: None, basis: None, on_record: false }
     }
 }
 
@@ -54,7 +69,8 @@ impl From<store::Error> for Refusal {
             _ => (Id::StorageFailed, "The storage does not take data.", 60),
         };
         tracing::error!(issue = id.code(), error = &error as &dyn std::error::Error, "the store refused");
-        Refusal { issues: vec![Issue::new(id, "", text)], retry_after_seconds: Some(retry) }
+        let refusal = Refusal::one(id, "", text);
+        Refusal { retry_after_seconds: Some(retry), on_record: true, ..refusal }
     }
 }
 
@@ -84,7 +100,10 @@ pub fn status_of(id: Id) -> u16 {
         | Id::BodyEncoding
         | Id::TypeNotInUrl
         | Id::IdMismatch
+        | Id::HttpMalformed
         | Id::IdInvalid
+        | Id::IdempotencyKeyInvalid
+        | Id::PatientMissing
         | Id::SearchParameterUnknown
         | Id::SearchValue
         | Id::SearchModifier
@@ -102,6 +121,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::VersionConflict | Id::MultipleMatches => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,
+        Id::HeadTooLarge => 431,
         Id::Internal => 500,
         Id::Overloaded | Id::StorageFailed => 503,
         Id::StorageFull => 507,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Caller, Entropy, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::policy::audit::{self, Entity, Kind, Outcome, Party, Role};
+use crate::policy::audit::{self, Entity, Kind, Merged, Outcome, Party, Role};
 use crate::policy::consent::Basis;
 use crate::store::{AuditRecord, PatientKey, ResId, Stored};
 
@@ -25,14 +25,21 @@ pub(super) enum Act {
 }
 
 impl Gateway {
-    /// Records that a request was turned away before anything of it was judged, and hands the refusal on.
+    /// Records that a request was turned away, if nobody did yet, and hands the refusal on.
     pub async fn refused(&self, caller: &Caller<'_>, refusal: Refusal) -> Refusal {
-        let ids: Vec<Id> = refusal.issues.iter().map(|issue| issue.id).collect();
-        let record = Author::of(self, caller).record(Act::Refuse, None, &[], None, &ids);
-        match self.store.record_audit(vec![record]).await {
-            Ok(()) => refusal,
-            Err(error) => error.into(),
+        if refusal.on_record {
+            return refusal;
         }
+        match self.refused_for(caller, &refusal.ids()).await {
+            Ok(()) => refusal.recorded(),
+            Err(fault) => fault,
+        }
+    }
+
+    /// Records that a request was turned away for these reasons; the error is that it could not be recorded.
+    pub async fn refused_for(&self, caller: &Caller<'_>, issues: &[Id]) -> Result<(), Refusal> {
+        let record = Author::of(self, caller).record(Act::Refuse, None, &[], None, issues);
+        Ok(self.store.record_audit(vec![record]).await?)
     }
 }
 
@@ -77,6 +84,26 @@ impl Author {
         }
     }
 
+    /// For whoever did not prove who it is.
+    pub fn stranger(gateway: &Gateway, request_id: &str) -> Self {
+        Author::destination(gateway, "", "", "", request_id.to_owned())
+    }
+
+    /// A refusal of which the person learns and the client does not: to it, what was withheld is absent.
+    pub fn withheld(&self, patient: &(String, PatientKey), basis: Option<&Basis>, issue: Id) -> AuditRecord {
+        AuditRecord { withheld: true, ..self.record(Act::Refuse, Some(patient), &[], basis, &[issue]) }
+    }
+
+    pub fn refusal(&self, issues: &[Id]) -> AuditRecord {
+        self.record(Act::Refuse, None, &[], None, issues)
+    }
+
+    /// One event for many refusals.
+    pub fn merged(&self, merged: Merged) -> AuditRecord {
+        let told = Author { request_id: String::new(), ..self.clone() };
+        told.rendered(Act::Refuse, None, &[], None, &[], Some(merged))
+    }
+
     pub fn with_query(mut self, kind: &str, pairs: &[(String, String)]) -> Self {
         let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
         self.query = Some(format!("{kind}?{query}"));
@@ -110,6 +137,26 @@ impl Author {
         basis: Option<&Basis>,
         issues: &[Id],
     ) -> AuditRecord {
+        self.rendered(act, patient, references, basis, issues, None)
+    }
+
+    fn rendered(
+        &self,
+        act: Act,
+        patient: Option<&(String, PatientKey)>,
+        references: &[String],
+        basis: Option<&Basis>,
+        issues: &[Id],
+        merged: Option<Merged>,
+    ) -> AuditRecord {
+        let mut told: Vec<Id> = Vec::new();
+        for id in issues {
+            // A thousand entries may fail for one reason.
+            if !told.contains(id) {
+                told.push(*id);
+            }
+        }
+        let issues = told.as_slice();
         let mut entropy = [0; 16];
         (self.entropy)(&mut entropy);
         let id = ResId::random(patient.map(|(_, key)| *key), crate::fhir::tree::time::day_number(self.at_ms), entropy);
@@ -131,16 +178,21 @@ impl Author {
             id: &id.to_string(),
             kind,
             recorded_ms: self.at_ms,
-            party: Some(Party { id: &self.client, actor: Some(&self.actor), address: None }),
+            party: (!self.client.is_empty()).then_some(Party {
+                id: &self.client,
+                actor: Some(&self.actor),
+                address: None,
+            }),
             observer: &self.observer,
             patient: patient_reference.as_deref(),
             entities: &entities,
             consent: consent.as_deref(),
             purpose: Some(self.purpose.as_str()).filter(|purpose| !purpose.is_empty()),
             request: &self.request_id,
-            outcome: if issues.is_empty() { Outcome::Success } else { Outcome::MinorFailure },
+            outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
             issues,
+            merged,
         });
         AuditRecord {
             at_ms: self.at_ms,
@@ -148,6 +200,7 @@ impl Author {
             client: self.client.clone(),
             id,
             payload: payload.into_bytes(),
+            withheld: false,
         }
     }
 }

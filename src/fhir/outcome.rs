@@ -99,12 +99,21 @@ catalogue! {
     ReferenceFormat "reference-format" Error "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
     ReferenceTarget "reference-target" Error "structure" "Point to a resource of one of the types that the element allows.";
     ReferenceUnresolved "reference-unresolved" Error "not-found" "Send the referenced resource first, or in the same Bundle with a matching fullUrl.";
+    ReferenceElsewhere "reference-elsewhere" Warning "not-found" "Send the referenced resource in the same Bundle, under the fullUrl that is referred to.";
     ContainedUnresolved "contained-unresolved" Error "not-found" "Contain a resource with that id, or correct the reference.";
     ExtensionUnknown "extension-unknown" Warning "extension" "The extension is stored as sent; its definition is not known here, so its content was not checked.";
     ModifierExtensionUnknown "modifier-extension-unknown" Error "extension" "Remove the modifier extension or agree on its definition first; a resource whose meaning it may change cannot be accepted.";
     ImplicitRulesUnknown "implicit-rules-unknown" Error "not-supported" "Remove implicitRules; rules that are not known here cannot be applied.";
     ProfileUnknown "profile-unknown" Warning "not-supported" "The claimed profile is not loaded here; only the others were checked.";
     NarrativeInvalid "narrative-invalid" Error "structure" "Limit text.div to the XHTML subset of FHIR R4 §2.4.0: no scripts, styles, forms or foreign elements.";
+    FullUrlMissing "full-url-missing" Error "required" "Give the entry a fullUrl: the address or urn:uuid: that its resource is known by.";
+    FullUrlForm "full-url-form" Error "value" "Write the fullUrl as an absolute address or a urn:uuid:.";
+    FullUrlMismatch "full-url-mismatch" Error "value" "End the fullUrl in the type and id of the entry's resource, or use a urn:uuid:.";
+    FullUrlId "full-url-id" Warning "value" "End the fullUrl in the id of the entry's resource, or use a urn:uuid:; who fetches the address would find another resource.";
+    BundleReference "bundle-reference" Error "not-found" "Send the resource in the Bundle under the fullUrl that the reference leads to: a relative reference continues the base of the fullUrl that it stands under (FHIR R4 §2.36.4.1).";
+    EntryUnreachable "entry-unreachable" Error "structure" "Refer to the entry from the Composition, directly or through other entries, or leave it out.";
+    EntryUnneeded "entry-unneeded" Warning "structure" "Refer to the entry from the MessageHeader, directly or through other entries, or leave it out.";
+    SearchResult "search-result" Error "structure" "Make the entry what its search mode says: a match or an include with an id and of a type that was searched for, or an OperationOutcome.";
     BundleRule "bundle-rule" Error "structure" "Correct the Bundle as the message says (FHIR R4 §2.36.4).";
 
     /// What measurements must satisfy beyond the standard.
@@ -113,9 +122,39 @@ catalogue! {
     MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
     MeasureFuture "measure-future" Error "value" "Correct the device's clock: a measurement cannot lie in the future.";
     MeasureNoOffset "measure-no-offset" Error "value" "Send the time with seconds and a UTC offset; a local time is never taken for UTC.";
+    PatientMissing "patient-missing" Error "required" "Name the one person whose records these are as patient=id in the address.";
     DeviceSchemaUnknown "device-schema-unknown" Error "not-supported" "Send a schema and version that the mapping of the device format lists, or send the Observation itself.";
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
+
+    /// Text that people read.
+    NarrativeEmpty "narrative-empty" Error "invariant" "Put some text into text.div, or leave the narrative out.";
+    NarrativeLink "narrative-link" Error "invalid" "Let links lead to http(s), mailto or tel addresses or to an id inside the resource, and embed images or load them from http(s).";
+    NarrativeAdvice "narrative-advice" Warning "business-rule" "Consider writing the narrative as the message says; it was accepted.";
+    NarrativeControl "narrative-control" Error "business-rule" "Write the narrative in the languages, and mark its sources, as the profile asks.";
+    MarkupAdvice "markup-advice" Warning "invalid" "Check that the text is meant to be shown with its angle brackets; it was accepted.";
+    MarkupForbidden "markup-forbidden" Error "invalid" "Remove what looks like HTML tags from the text.";
+
+    /// Forms: a questionnaire, and a response to it.
+    FormUnknown "form-unknown" Warning "not-found" "The answers were stored as sent; the questionnaire is not loaded here, so they were not checked against it.";
+    FormPeriod "form-period" Warning "business-rule" "Answer the questionnaire within its effectivePeriod, or correct authored.";
+    FormItemUnknown "form-item-unknown" Error "not-found" "Use the linkIds of the questionnaire that the response names.";
+    FormItemPlace "form-item-place" Error "structure" "Nest and order the items as the questionnaire does: below a group in item, below a question in answer.item.";
+    FormItemRepeated "form-item-repeated" Error "invalid" "Keep as many items and answers as the questionnaire allows.";
+    FormItemDisabled "form-item-disabled" Error "invalid" "Remove the answers of items that enableWhen does not enable.";
+    FormItemText "form-item-text" Error "invalid" "Leave out the item's text or write it as the questionnaire does.";
+    FormItemType "form-item-type" Error "required" "Give every item of the questionnaire a type.";
+    FormAnswerMissing "form-answer-missing" Error "required" "Answer the required item, or send the response as in-progress.";
+    FormAnswerOutstanding "form-answer-outstanding" Warning "required" "Nothing yet: the response is in progress. It must be answered before the response is completed.";
+    FormAnswerUnexpected "form-answer-unexpected" Error "structure" "Remove the answer; groups and displayed text have none.";
+    FormAnswerType "form-answer-type" Error "invariant" "Answer with the data type that the item's type asks for.";
+    FormAnswerOption "form-answer-option" Error "code-invalid" "Choose one of the answers that the questionnaire offers.";
+    FormAnswerLimit "form-answer-limit" Error "invariant" "Keep the answer within the limits that the questionnaire sets.";
+    FormAnswerAdvice "form-answer-advice" Warning "invariant" "Consider sending the answer as the message says; it was accepted.";
+    FormCondition "form-condition" Error "business-rule" "Let enableWhen name another item of the questionnaire that is not inside the item itself.";
+    FormConditionOrder "form-condition-order" Warning "business-rule" "Put the item after the one that enables it.";
+    FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
+    FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
 
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";
@@ -139,10 +178,12 @@ catalogue! {
     NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";
     Gone "gone" Error "deleted" "The resource was deleted.";
     MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
-    RouteUnknown "route-unknown" Error "not-found" "See /fhir/metadata for the addresses that exist.";
+    RouteUnknown "route-unknown" Error "not-found" "Use one of the addresses that /fhir/metadata lists, or /devices/open-mhealth for records of devices.";
+    HttpMalformed "http-malformed" Error "structure" "Send a well-formed HTTP request (RFC 9112).";
+    HeadTooLarge "head-too-large" Error "too-long" "Send fewer or shorter headers and a shorter address; a long search may be sent by POST to _search.";
     MediaTypeUnsupported "media-type-unsupported" Error "not-supported" "Send application/fhir+json (or application/json, application/fhir+xml) in UTF-8.";
     NotAcceptable "not-acceptable" Error "not-supported" "Accept application/fhir+json or application/fhir+xml.";
-    BodyTooLarge "body-too-large" Error "too-long" "Send smaller bodies; the limit is in the CapabilityStatement's documentation.";
+    BodyTooLarge "body-too-large" Error "too-long" "Split the body or send less; the message names the limit.";
     BodyMissing "body-missing" Error "required" "Send a resource as the body of the request.";
     BodyEncoding "body-encoding" Error "structure" "Send the body plain or with Content-Encoding: gzip.";
     BodyTooSlow "body-too-slow" Error "timeout" "Send the whole body within the time limit.";
@@ -155,12 +196,14 @@ catalogue! {
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
     MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
     ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";
+    IdempotencyKeyInvalid "idempotency-key-invalid" Error "value" "Send an Idempotency-Key of 1 to 255 characters, or none.";
     IdempotencyKeyReused "idempotency-key-reused" Error "conflict" "Use a new Idempotency-Key for another request.";
     BundleTooManyEntries "bundle-too-many-entries" Error "too-costly" "Split the Bundle.";
     EntryFailed "entry-failed" Error "processing" "The transaction was rolled back because of this entry; nothing of it was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
+    NoIssues "no-issues" Information "informational" "Nothing to do.";
     Internal "internal" Fatal "exception" "Try again later; the operator has been told.";
 }
 
@@ -238,9 +281,7 @@ pub const ISSUE_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/issu
 /// The OperationOutcome that carries the issues. An empty list says "all ok", as `$validate` must.
 pub fn operation_outcome(issues: &[Issue]) -> serde_json::Value {
     let listed: Vec<serde_json::Value> = if issues.is_empty() {
-        vec![serde_json::json!({
-            "severity": "information", "code": "informational", "details": {"text": "No issues found."}
-        })]
+        vec![issue_value(&Issue::new(Id::NoIssues, "", "No issues found."))]
     } else {
         issues.iter().map(issue_value).collect()
     };
@@ -279,6 +320,13 @@ mod tests {
             assert!(codes.insert(entry.code), "{} stands twice", entry.code);
             assert!(entry.remedy.ends_with('.'), "{}: a remedy is a sentence", entry.code);
         }
+    }
+
+    #[test]
+    fn nothing_to_say_is_said_like_everything_else() {
+        let outcome = operation_outcome(&[]);
+        assert_eq!(outcome["issue"][0]["severity"], "information");
+        assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], Id::NoIssues.code());
     }
 
     #[test]

@@ -28,9 +28,12 @@ use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
 use super::routes::{self, Door, Lookup};
-use crate::exchange::{Gateway, Refusal};
+use super::unread::{Outspoken, Refused};
+use crate::exchange::refusal::status_of;
+use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::json;
+use crate::policy::access::Principal;
 
 /// Everything that connections share.
 struct Shared {
@@ -99,10 +102,17 @@ async fn connection(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(64 << 10);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(32 << 10).max_concurrent_streams(256);
+    let gateway = shared.gateway.clone();
     let service = service_fn(move |request| serve(request, shared.clone()));
-    let served = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let (request_id, refused) = (random_id(&gateway), Refused::default());
+    let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), refused.clone());
+    let served = builder.serve_connection(stream, service).into_owned();
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "a connection ended early");
+    }
+    if let Some(id) = refused.get() {
+        tracing::info!(request_id, client = "-", status = status_of(*id), issues = id.code(), "refused");
+        gateway.refused_stranger(&request_id, &[*id]).await;
     }
 }
 
@@ -125,7 +135,7 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     let duration_ms = started.elapsed().as_millis() as u64;
     let client = reply.client.as_deref().unwrap_or("-");
     if status >= 400 {
-        let issues = reply.issues.join(" ");
+        let issues = reply.issues.iter().map(|id| id.code()).collect::<Vec<_>>().join(" ");
         tracing::info!(request_id, client, %method, status, issues, duration_ms, "refused");
     } else {
         tracing::debug!(request_id, client, %method, status, duration_ms, "served");
@@ -133,8 +143,53 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     Ok(response(reply, encoded, &request_id))
 }
 
-/// From the head of a request to its reply.
+/// From the head of a request to its reply, with every refusal on record.
 async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, request_id: &str) -> Reply {
+    let mut who = Who::Unasked;
+    let mut reply = serve_within(parts, body, shared, request_id, &mut who).await;
+    if !reply.issues.is_empty() && !reply.on_record {
+        if matches!(who, Who::Unasked) {
+            who = asking(shared, parts).await;
+        }
+        match &who {
+            Who::Client(principal) => {
+                // A purpose that it may not state is no purpose of the refusal.
+                let purpose = principal.purpose(handlers::stated_purpose(&parts.headers)).unwrap_or_default();
+                let caller = Caller { principal, request_id, purpose };
+                if let Err(fault) = shared.gateway.refused_for(&caller, &reply.issues).await {
+                    reply = problem::reply(&fault);
+                }
+            }
+            Who::Unasked | Who::Stranger(_) => shared.gateway.refused_stranger(request_id, &reply.issues).await,
+        }
+    }
+    if let Who::Client(principal) = who {
+        reply.client = Some(principal.client);
+    }
+    reply
+}
+
+/// Who sends a request, as far as it was looked at.
+enum Who {
+    Unasked,
+    Stranger(Refusal),
+    Client(Box<Principal>),
+}
+
+async fn asking(shared: &Shared, parts: &hyper::http::request::Parts) -> Who {
+    match shared.gateway.authenticate(bearer(&parts.headers)).await {
+        Ok(principal) => Who::Client(Box::new(principal)),
+        Err(refusal) => Who::Stranger(refusal),
+    }
+}
+
+async fn serve_within(
+    parts: &hyper::http::request::Parts,
+    body: Incoming,
+    shared: &Shared,
+    request_id: &str,
+    who: &mut Who,
+) -> Reply {
     let path = parts.uri.path();
     let matched = match routes::find(parts.method.as_str(), path) {
         Lookup::Found(matched) => matched,
@@ -146,12 +201,13 @@ async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shar
         return problem::issue(issue).with(RETRY_AFTER, "1");
     };
     // Who it is comes before what it sends: a stranger's body is not even read.
-    let principal = match matched.door {
-        Door::Token => match shared.gateway.authenticate(bearer(&parts.headers)).await {
-            Ok(principal) => Some(principal),
-            Err(refusal) => return problem::reply(&refusal),
-        },
-        Door::Open | Door::Assertion => None,
+    if matched.door == Door::Token {
+        *who = asking(shared, parts).await;
+    }
+    let principal = match who {
+        Who::Client(principal) => Some(&**principal),
+        Who::Stranger(refusal) => return problem::reply(refusal),
+        Who::Unasked => None,
     };
     // What could not be answered is not done either: a resource that was kept is not told of by a 406.
     if matched.door == Door::Token
@@ -172,12 +228,10 @@ async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shar
         query,
         headers: &parts.headers,
         body,
-        principal: principal.as_ref(),
+        principal,
         request_id,
     };
-    let mut reply = handlers::handle(&request).await;
-    reply.client = principal.map(|principal| principal.client);
-    reply
+    handlers::handle(&request).await
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -192,6 +246,10 @@ fn request_id(headers: &HeaderMap, gateway: &Gateway) -> String {
     if let Some(id) = sent.filter(|id| crate::exchange::is_id(id)) {
         return id.to_owned();
     }
+    random_id(gateway)
+}
+
+fn random_id(gateway: &Gateway) -> String {
     let mut entropy = [0; 12];
     (gateway.entropy)(&mut entropy);
     entropy.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -20,4 +20,6 @@ pub mod handlers;
 
 pub mod tls;
 
+mod unread;
+
 pub mod listen;

@@ -11,8 +11,9 @@ use crate::fhir::outcome::{Id, Issue};
 pub fn reply(refusal: &Refusal) -> Reply {
     let status = refusal.status();
     let mut reply = Reply::resource(status, &refusal.outcome());
-    reply.issues = refusal.issues.iter().map(|issue| issue.id.code()).collect();
+    reply.issues = refusal.ids();
     reply.issues.dedup();
+    reply.on_record = refusal.on_record;
     if let Some(seconds) = refusal.retry_after_seconds {
         reply = reply.with(RETRY_AFTER, &seconds.to_string());
     }

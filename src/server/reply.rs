@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::fhir::outcome::Id;
+
 /// A reply before negotiation: bodies are FHIR JSON until the client asks otherwise.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Body,
-    /// Ids of the issues in the body, for the log.
-    pub issues: Vec<&'static str>,
+    /// Why it was refused; empty if it was not.
+    pub issues: Vec<Id>,
+    /// Whether the audit knows of the refusal.
+    pub on_record: bool,
     /// Who asked, for the log.
     pub client: Option<Arc<str>>,
 }
@@ -39,7 +43,7 @@ impl std::fmt::Debug for Body {
 
 impl Reply {
     pub fn new(status: u16, body: Body) -> Self {
-        Reply { status, headers: Vec::new(), body, issues: Vec::new(), client: None }
+        Reply { status, headers: Vec::new(), body, issues: Vec::new(), on_record: false, client: None }
     }
 
     pub fn json(status: u16, value: &serde_json::Value) -> Self {

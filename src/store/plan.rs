@@ -144,6 +144,8 @@ pub struct Page {
 pub struct AuditPlan {
     pub patient: Option<PatientKey>,
     pub client: Option<String>,
+    /// The client that will read them: what was withheld from it is left out.
+    pub reader: Option<String>,
     /// Rows strictly after this sequence number, in the plan's direction.
     pub after_seq: Option<u64>,
     pub limit: usize,

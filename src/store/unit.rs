@@ -56,6 +56,8 @@ pub struct AuditRecord {
     pub client: Arc<str>,
     pub id: ResId,
     pub payload: Vec<u8>,
+    /// Tells of something that the client must not learn, so that the client is not shown it.
+    pub withheld: bool,
 }
 
 /// One version of one resource.

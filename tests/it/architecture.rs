@@ -50,7 +50,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
     ("blake3", &["fhir/tree", "store", "peers", "exchange", "server/handlers"]),
     ("clap", &["commands", "main"]),
-    ("fhirbolt", &["fhir/validate/text/tests"]),
     ("flate2", &["fhir/definitions", "commands/definitions", "server/limits", "server/listen"]),
     ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),
     ("http_body_util", &["server", "conformance/platform"]),

@@ -1,11 +1,14 @@
 //! The trail: whatever was done or refused is told, once, by a valid AuditEvent, and tells nothing of the content.
 
+use std::io::{Read, Write};
+
 use mhealth_gateway::fhir::tree::{Element, json as tree};
 use mhealth_gateway::fhir::validate::Options;
+use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{APP_SCOPES, Gateway, heart_rate};
+use crate::fixture::{APP_SCOPES, Gateway, eventually, heart_rate};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -111,8 +114,297 @@ async fn everything_that_happens_is_told() {
     }
 }
 
+/// Whatever turns a client away, wherever it happens, is one event under the client's name.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_sign_in_is_told_and_a_strangers_is_not() {
+async fn every_refusal_of_a_client_is_on_record() {
+    let gateway = Gateway::with("[limits]\nbody_bytes = 20000\n").await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let large = "x".repeat(30_000);
+    let search = [("content-type", "application/json")];
+    let devices = format!("{}/devices/open-mhealth", app.root());
+    let long = "k".repeat(300);
+    let get_bundle = |url: &str| {
+        let entry = json!({"request": {"method": "GET", "url": url}});
+        json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]}).to_string()
+    };
+    type Row<'a> = (&'a str, &'a str, String, Vec<(&'a str, &'a str)>, String, &'a str);
+    let table: Vec<Row<'_>> = vec![
+        ("method", "DELETE", "/Observation/1".into(), vec![], String::new(), "method-not-allowed"),
+        ("address", "GET", "/Observation/1/2".into(), vec![], String::new(), "route-unknown"),
+        ("format", "GET", "/Observation".into(), vec![("accept", "image/png")], String::new(), "not-acceptable"),
+        ("too large", "POST", "/Observation".into(), vec![JSON], large.clone(), "body-too-large"),
+        ("validate too large", "POST", "/Observation/$validate".into(), vec![JSON], large, "body-too-large"),
+        ("validate nothing", "POST", "/Observation/$validate".into(), vec![JSON], String::new(), "body-missing"),
+        ("validate nonsense", "POST", "/Observation/$validate".into(), vec![JSON], "{".into(), "json-syntax"),
+        (
+            "encoding",
+            "POST",
+            "/Observation".into(),
+            vec![JSON, ("content-encoding", "br")],
+            "{}".into(),
+            "body-encoding",
+        ),
+        (
+            "media type",
+            "POST",
+            "/Observation".into(),
+            vec![("content-type", "text/csv")],
+            "a".into(),
+            "media-type-unsupported",
+        ),
+        ("form", "POST", "/Observation/_search".into(), search.to_vec(), "{}".into(), "media-type-unsupported"),
+        ("parameter", "GET", "/Observation?nope=1".into(), vec![], String::new(), "search-parameter-unknown"),
+        ("value", "GET", "/Observation?date=soon".into(), vec![], String::new(), "search-value"),
+        ("page", "GET", "/Observation?_page=x".into(), vec![], String::new(), "page-unknown"),
+        ("audit of all", "GET", "/AuditEvent".into(), vec![], String::new(), "search-too-costly"),
+        ("type", "GET", "/Encounter/1".into(), vec![], String::new(), "interaction-unsupported"),
+        ("type of a search", "GET", "/Encounter".into(), vec![], String::new(), "interaction-unsupported"),
+        (
+            "purpose",
+            "GET",
+            "/Observation".into(),
+            vec![("x-purpose-of-use", "HMARKT")],
+            String::new(),
+            "scope-insufficient",
+        ),
+        ("if-match", "PUT", "/Observation/1".into(), vec![JSON, ("if-match", "x")], "{}".into(), "version-conflict"),
+        (
+            "condition",
+            "POST",
+            "/Observation".into(),
+            vec![JSON, ("if-none-exist", "x")],
+            "{}".into(),
+            "condition-unsupported",
+        ),
+        (
+            "key",
+            "POST",
+            "/Observation".into(),
+            vec![JSON, ("idempotency-key", &long)],
+            "{}".into(),
+            "idempotency-key-invalid",
+        ),
+        (
+            "device format",
+            "POST",
+            format!("{}/devices/x?patient=1", app.root()),
+            vec![JSON],
+            "{}".into(),
+            "route-unknown",
+        ),
+        ("nobody's records", "POST", devices, vec![JSON], "{}".into(), "patient-missing"),
+        ("entry", "POST", String::new(), vec![JSON], get_bundle("a/b/c/d/e"), "not-found"),
+        ("entry's version", "POST", String::new(), vec![JSON], get_bundle("Observation/1/_history/x"), "not-found"),
+        (
+            "entry's search",
+            "POST",
+            String::new(),
+            vec![JSON],
+            get_bundle("Observation?nope=1"),
+            "search-parameter-unknown",
+        ),
+    ];
+    for (name, method, path, headers, body, expected) in &table {
+        let before = trail(&gateway).await.len();
+        let answer = app.raw(method, path, headers, body.as_str()).await;
+        assert!(answer.status >= 400 || path.is_empty(), "{name}: {}", answer.text());
+        let after = trail(&gateway).await;
+        let new: Vec<String> = after[before..].iter().map(told).collect();
+        assert_eq!(new, [format!("110113 4 {expected}")], "{name}: {}", answer.text());
+        assert_eq!(after[before]["agent"][0]["who"]["identifier"]["value"], "app", "{name}");
+        check_valid(&gateway, &after[before]);
+    }
+    let key = [JSON, ("idempotency-key", "1")];
+    for (index, expected) in ["create 0", "110113 4 idempotency-key-reused"].iter().enumerate() {
+        let reading = heart_rate(&patient, &index.to_string(), 70).to_string();
+        app.raw("POST", "/Observation", &key, reading).await;
+        assert_eq!(trail(&gateway).await.last().map(told).as_deref(), Some(*expected));
+    }
+}
+
+/// Sends the head of a push and waits until the gateway asks for the body.
+fn begun(gateway: &Gateway, app: &crate::fixture::Client) -> crate::fixture::Connection {
+    let mut stream = gateway.connection();
+    write!(
+        stream,
+        "POST /fhir/Observation HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/fhir+json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
+        app.bearer
+    )
+    .unwrap();
+    stream.flush().unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 Continue"));
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_house_is_on_record() {
+    let gateway = Gateway::with("[limits]\nconcurrent_requests = 1\n").await;
+    let app = gateway.app().await;
+    let held = begun(&gateway, &app);
+    let answer = app.get("/Observation").await;
+    assert_eq!((answer.status, answer.issues()), (503, vec!["overloaded".to_owned()]));
+    let last = trail(&gateway).await.pop().unwrap();
+    assert_eq!(told(&last), "110113 4 overloaded");
+    assert_eq!(last["agent"][0]["who"]["identifier"]["value"], "app");
+    drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_arrive_is_on_record() {
+    let gateway = Gateway::with("[limits]\nbody_seconds = 1\n").await;
+    let app = gateway.app().await;
+    let mut stream = begun(&gateway, &app);
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(std::str::from_utf8(&head).unwrap(), "HTTP/1.1 408");
+    assert_eq!(trail(&gateway).await.last().map(told).as_deref(), Some("110113 4 body-too-slow"));
+}
+
+/// What hyper refuses by itself is answered like everything else, and told as a stranger's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_is_answered_and_on_record() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let long = format!("GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\nx-long: {}\r\n\r\n", "x".repeat(80_000));
+    let behind =
+        format!("GET /fhir/Observation HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n", app.bearer);
+    for (first, request, status, id) in [
+        ("", "NONSENSE\r\n\r\n", 400, "http-malformed"),
+        ("", "GET /fhir/metadata HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n", 400, "http-malformed"),
+        ("", &long, 431, "head-too-large"),
+        (&behind, "NONSENSE\r\n\r\n", 400, "http-malformed"),
+    ] {
+        let mut stream = gateway.connection();
+        if !first.is_empty() {
+            stream.write_all(first.as_bytes()).unwrap();
+            assert_eq!(answered(&mut stream).0, 200);
+        }
+        // The server may close before it has read all of it.
+        let _ = stream.write_all(request.as_bytes());
+        let _ = stream.flush();
+        let (found, head, body) = answered(&mut stream);
+        assert_eq!((found, crate::fixture::issues(&body)), (status, vec![id.to_owned()]), "{request:.40}");
+        let request_id = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap().trim().to_owned();
+        let event = eventually("it is on record", async || {
+            let events = trail(&gateway).await;
+            events.into_iter().find(|event| event["entity"][0]["what"]["identifier"]["value"] == request_id.as_str())
+        })
+        .await;
+        assert_eq!(told(&event), format!("110113 4 {id}"));
+    }
+}
+
+/// Status, head and body of an answer on a connection.
+fn answered(stream: &mut crate::fixture::Connection) -> (u16, String, Value) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().trim().parse().unwrap();
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), head, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+/// A flood of strangers is told in few events, and its size is told when it has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_told_within_a_bound() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let before = trail(&gateway).await.len();
+    let doors =
+        [("GET", "/Observation"), ("DELETE", "/Observation/1"), ("GET", "/nothing/at/all"), ("POST", "/Patient")];
+    for round in 0..10 {
+        for (method, path) in doors {
+            let answer = app.raw(method, path, &[("authorization", "Bearer nonsense")], "").await;
+            assert!(answer.status >= 400, "{round}: {method} {path}");
+        }
+    }
+    let events = trail(&gateway).await.split_off(before);
+    let (count, nobody) = (events.len(), events.iter().all(|event| event["agent"].as_array().unwrap().len() == 1));
+    assert!((20..40).contains(&count) && nobody, "{count} events");
+    assert_eq!(told(&events[0]), "110113 4 token-invalid");
+    for event in &events {
+        check_valid(&gateway, event);
+    }
+    let directory = gateway.stop().await;
+    let gateway = Gateway::in_directory(directory, "").await;
+    let last = trail(&gateway).await.pop().unwrap();
+    let merged = format!("110113 4 {} more refusals of strangers since ", 40 - count);
+    assert!(told(&last).starts_with(&merged), "{last:#}");
+    check_valid(&gateway, &last);
+}
+
+/// The answer and the event of a refused push name the same consent; a search that withheld tells the person, and
+/// nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_hears_what_consent_refused() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let reader = gateway.client("reader", "system/Observation.rs").await;
+    let patient = app.person().await;
+    let consent = app.consent(&patient, &[(&app.actor, &[Action::Collect], &["heart-rate"])]).await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "1", 70)).await.id();
+    let mut weight = heart_rate(&patient, "2", 70);
+    weight["code"]["coding"][0]["code"] = json!("29463-7");
+    weight["valueQuantity"]["unit"] = json!("kg");
+    weight["valueQuantity"]["code"] = json!("kg");
+    let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [
+        {"resource": weight, "request": {"method": "POST", "url": "Observation"}},
+    ]});
+    let named = |event: &Value| {
+        let entities = event["entity"].as_array().unwrap().clone();
+        let find = |kind: &str| entities.iter().find(|entity| entity["type"]["code"] == kind).cloned();
+        let text =
+            |entity: Option<Value>| entity.map(|entity| entity["what"]["reference"].as_str().unwrap().to_owned());
+        (text(find("Consent")), text(find("1")))
+    };
+    let expected = (Some(format!("Consent/{consent}/_history/1")), Some(format!("Patient/{patient}")));
+    for (path, body) in [("/Observation", &weight), ("", &bundle)] {
+        let answer = app.post(path, body).await;
+        assert!(answer.text().contains(&format!("Consent/{consent} version 1")), "{}", answer.text());
+        let last = trail(&gateway).await.pop().unwrap();
+        assert_eq!((told(&last).as_str(), named(&last)), ("110113 4 consent-denied", expected.clone()), "{last:#}");
+    }
+    for (client, path, hits) in [
+        (&reader, format!("/Observation?patient={patient}"), 1),
+        (&reader, "/Observation".to_owned(), 1),
+        (&reader, format!("/Observation?patient={patient}&code=29463-7"), 0),
+        (&app, format!("/Observation?patient={patient}"), 1),
+        (&reader, format!("/Observation/{reading}"), 1),
+    ] {
+        let before = trail(&gateway).await.len();
+        let answer = client.get(&path).await;
+        assert!(!answer.text().contains(&reading) && !answer.text().contains("suppressed"), "{}", answer.text());
+        let withheld: Vec<Value> =
+            trail(&gateway).await.split_off(before).into_iter().filter(|event| event["outcome"] == "4").collect();
+        assert_eq!(withheld.len(), hits, "{path}");
+        for event in &withheld {
+            assert_eq!(named(event), expected, "{path}");
+            assert!(!event.to_string().contains(&format!("Observation/{reading}")), "what it was is not said");
+        }
+    }
+    // The person reads it with whichever app; the app that asked reads nothing that it was not told.
+    let page = app.get(&format!("/AuditEvent?patient={patient}&_count=100")).await.json();
+    let refusals = page["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]);
+    let of = |client: &str| {
+        refusals
+            .clone()
+            .filter(|event| event["outcome"] == "4" && event["agent"][0]["who"]["identifier"]["value"] == *client)
+            .count()
+    };
+    assert_eq!((of("reader"), of("app")), (3, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_sign_in_is_told_and_a_strangers_within_the_bound() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     let stored = gateway.store().get_client("app").await.unwrap().unwrap();
@@ -122,13 +414,22 @@ async fn a_refused_sign_in_is_told_and_a_strangers_is_not() {
     let before = trail(&gateway).await.len();
     let pem = std::fs::read(&app.key).unwrap();
     let url = format!("{}/auth/token", app.root());
-    for (client, expected) in [("app", 1), ("nobody", 1)] {
+    for (client, expected, named) in [("app", 1, "app"), ("nobody", 2, "")] {
         let asked = mhealth_gateway::commands::token::Asked { url: &url, client, kid: "key-1", pem: &pem, scope: None };
         assert!(mhealth_gateway::commands::token::fetch(&app.http, &asked).await.is_err());
         let after = trail(&gateway).await;
         assert_eq!(after.len() - before, expected, "{client}");
-        check_valid(&gateway, after.last().unwrap());
+        let last = after.last().unwrap();
+        check_valid(&gateway, last);
+        assert_eq!(last["agent"][0]["who"]["identifier"]["value"].as_str().unwrap_or_default(), named);
     }
+    // A name alone proves nothing: whoever signs with another key is a stranger, and fills nobody's log.
+    let other = gateway.client("other", APP_SCOPES).await;
+    let pem = std::fs::read(&other.key).unwrap();
+    let asked =
+        mhealth_gateway::commands::token::Asked { url: &url, client: "app", kid: "key-1", pem: &pem, scope: None };
+    assert!(mhealth_gateway::commands::token::fetch(&app.http, &asked).await.is_err());
+    assert!(trail(&gateway).await.pop().unwrap()["agent"][0]["who"]["identifier"].is_null());
 }
 
 #[tokio::test(flavor = "multi_thread")]

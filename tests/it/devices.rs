@@ -122,7 +122,9 @@ async fn a_request_that_cannot_be_read_is_refused_whole() {
     let patient = app.consenting_person().await;
     let refused = |answer: Answer| (answer.status, answer.issues().join(" "));
     assert_eq!(refused(push(&app, &patient, &json!({})).await), (422, "device-record".to_owned()));
-    assert_eq!(refused(push(&app, "", &heart_rate("a", 71)).await), (400, "id-invalid".to_owned()));
+    assert_eq!(refused(push(&app, "", &heart_rate("a", 71)).await), (400, "patient-missing".to_owned()));
+    let twice = format!("{}&patient={patient}", address(&app, &patient));
+    assert_eq!(refused(app.post(&twice, &heart_rate("a", 71)).await), (400, "patient-missing".to_owned()));
     assert_eq!(entries(&push(&app, "nobody", &heart_rate("a", 71)).await), ["403 consent-missing"]);
     let elsewhere = address(&app, &patient).replace("open-mhealth", "smoke-signals");
     assert_eq!(refused(app.post(&elsewhere, &heart_rate("a", 71)).await), (404, "route-unknown".to_owned()));

@@ -13,6 +13,8 @@ use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::policy::consent::draft::{Draft, Permit};
 use mhealth_gateway::server::tls;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -83,6 +85,12 @@ impl Gateway {
     /// An app that is registered for everything an app needs.
     pub async fn app(&self) -> Client {
         self.client("app", APP_SCOPES).await
+    }
+
+    /// A connection of its own.
+    pub fn connection(&self) -> Connection {
+        let port = self.base.trim_end_matches("/fhir").rsplit(':').next().unwrap().parse().unwrap();
+        connection(port, self.path())
     }
 
     /// Stops in good order and hands the directory back.
@@ -421,6 +429,24 @@ impl Drop for Platform {
             let _ = stop.send(());
         }
     }
+}
+
+/// A connection on which a request can be sent byte by byte.
+pub type Connection = rustls::StreamOwned<rustls::ClientConnection, std::net::TcpStream>;
+
+/// Speaks HTTP/1.1 to a gateway whose self-signed certificate lies in a directory.
+pub fn connection(port: u16, data: &Path) -> Connection {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(data.join("tls-certificate.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    rustls::StreamOwned::new(session, std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
 }
 
 /// The program itself, as its users start it.

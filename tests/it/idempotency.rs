@@ -88,13 +88,18 @@ async fn a_key_stands_for_one_request() {
     let mut other = anonymous.clone();
     other["valueQuantity"]["value"] = json!(71);
     check("other body", &send(&app, "POST", "/Observation", &[key], &other).await, 409, "idempotency-key-reused");
-    check("no key", &send(&app, "POST", "/Observation", &[("idempotency-key", "")], &other).await, 400, "id-invalid");
+    check(
+        "no key",
+        &send(&app, "POST", "/Observation", &[("idempotency-key", "")], &other).await,
+        400,
+        "idempotency-key-invalid",
+    );
     let long = "k".repeat(256);
     check(
         "long key",
         &send(&app, "POST", "/Observation", &[("idempotency-key", &long)], &other).await,
         400,
-        "id-invalid",
+        "idempotency-key-invalid",
     );
     assert_eq!(app.find("/Observation").await.0, Some(1));
     // Another client's key is another key.

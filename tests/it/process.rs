@@ -3,16 +3,15 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Output;
-use std::sync::Arc;
 
 use mhealth_gateway::commands::token;
 use mhealth_gateway::policy::consent::Action;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::fixture::{APP_SCOPES, PROGRAM, Platform, Process, Site, eventually, heart_rate, run};
+use crate::fixture::{
+    APP_SCOPES, Connection, PROGRAM, Platform, Process, Site, connection, eventually, heart_rate, run,
+};
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -171,29 +170,14 @@ async fn one_directory_serves_once() {
     site.serve().await.kill().await;
 }
 
-/// A connection on which a request can be sent byte by byte.
-fn dripping(site: &Site) -> rustls::StreamOwned<rustls::ClientConnection, TcpStream> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(site.data().join("tls-certificate.pem")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let name = ServerName::try_from("localhost").unwrap();
-    let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    rustls::StreamOwned::new(session, TcpStream::connect(("127.0.0.1", site.port)).unwrap())
-}
-
 /// A request whose last bytes are still to come when the process is told to end.
-async fn half_sent(site: &Site) -> (rustls::StreamOwned<rustls::ClientConnection, TcpStream>, String) {
+async fn half_sent(site: &Site) -> (Connection, String) {
     let mut app = site.register("app", APP_SCOPES).await;
     app.sign_in().await;
     let patient = app.consenting_person().await;
     let body = heart_rate(&patient, "drip", 60).to_string();
     let (first, rest) = body.split_at(body.len() / 2);
-    let mut stream = dripping(site);
+    let mut stream = connection(site.port, &site.data());
     write!(
         stream,
         "POST /fhir/Observation HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\

@@ -22,13 +22,21 @@ const LISTS: [&str; 2] = ["data_points", "records"];
 /// Converts one data point or a list of them.
 pub fn convert(document: &Document, subject: &str, most: usize) -> Result<Vec<Record>, Issue> {
     let root = Place::root(document);
-    if root.get("header").is_some() || root.get("body").is_some() {
-        return Ok(vec![read::data_point(&MAPPING, &root, subject)]);
-    }
-    let Some(list) = LISTS.iter().find_map(|name| root.get(name)).filter(|list| list.kind() == Kind::Array) else {
-        let text =
-            "The body is neither a data point (header and body) nor a list of them under data_points or records.";
-        return Err(root.issue(Id::DeviceRecord, text));
+    let is_point = root.get("header").is_some() || root.get("body").is_some();
+    let lists: Vec<Place<'_>> = LISTS.iter().filter_map(|name| root.get(name)).collect();
+    let list = match lists.as_slice() {
+        [] if is_point => return Ok(vec![read::data_point(&MAPPING, &root, subject)]),
+        [list] if !is_point && list.kind() == Kind::Array => list,
+        [_, ..] if is_point || lists.len() > 1 => {
+            // Whichever was taken, the other would be lost without a word.
+            let text = "The body has more than one of a data point (header and body), data_points and records.";
+            return Err(root.issue(Id::DeviceRecord, text));
+        }
+        _ => {
+            let text =
+                "The body is neither a data point (header and body) nor a list of them under data_points or records.";
+            return Err(root.issue(Id::DeviceRecord, text));
+        }
     };
     match list.items().take(most + 1).count() {
         0 => Err(list.issue(Id::DeviceRecord, "The list holds no data points.")),

@@ -357,6 +357,10 @@ fn ieee_headers_and_lists_are_read() {
     assert_eq!(whole(&text, 2), Id::BundleTooManyEntries);
     assert_eq!(whole("{}", 2), Id::DeviceRecord);
     assert_eq!(whole(r#"{"data_points":[]}"#, 2), Id::DeviceRecord);
+    for more in ["{\"data_points\":LIST,\"records\":LIST}", "{\"header\":{},\"body\":{},\"records\":LIST}"] {
+        let text = more.replace("LIST", &json!([one]).to_string());
+        assert_eq!(whole(&text, 9), Id::DeviceRecord, "{more}");
+    }
     assert_eq!(whole(r#"{"data_points":{"header":{}}}"#, 2), Id::DeviceRecord);
 }
 

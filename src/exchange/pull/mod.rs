@@ -20,8 +20,17 @@ use super::trail::Author;
 use super::{Caller, Gateway};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
-use crate::policy::consent::{Action, Basis};
+use crate::policy::consent::{Action, Basis, Denial};
 use crate::store::{self, PatientKey, Stored};
+
+/// What the caller may see of a stored resource.
+enum Sight {
+    Visible(Visible),
+    /// The person's consents don't let it be seen; the person hears of it.
+    Withheld(Withheld),
+    /// Nobody's business: out of scope, or not readable.
+    Hidden,
+}
 
 /// A resource that the caller may see.
 struct Visible {
@@ -30,11 +39,18 @@ struct Visible {
     basis: Option<Basis>,
 }
 
+/// A resource that the caller may not see.
+struct Withheld {
+    document: Arc<Document>,
+    patient: (String, PatientKey),
+    denial: Denial,
+}
+
 /// The consents that one request has looked up: asked of the store after the request came in, once a person.
 type ConsentsSeen = HashMap<PatientKey, Page>;
 
 impl Gateway {
-    /// Whether the caller may see a stored resource; `None` where it may not, for whatever reason.
+    /// Whether the caller may see a stored resource.
     async fn visible(
         &self,
         caller: &Caller<'_>,
@@ -43,23 +59,23 @@ impl Gateway {
         stored: Stored,
         now_ms: i64,
         seen: &mut ConsentsSeen,
-    ) -> Result<Option<Visible>, store::Error> {
+    ) -> Result<Sight, store::Error> {
         let Ok(document) = json::parse(stored.payload.as_slice()).map(Arc::new) else {
             tracing::error!(kind = rule.name, "a stored resource cannot be read");
-            return Ok(None);
+            return Ok(Sight::Hidden);
         };
         let facts = Facts::of(Arc::from(rule.name), Element::root(&document));
         let granted = |interaction| {
             caller.principal.scopes.permits(rule.name, interaction).allows(facts.categories(), facts.codes())
         };
         if !granted(interaction) {
-            return Ok(None);
+            return Ok(Sight::Hidden);
         }
         if rule.guard == Guard::Owner && stored.owner == caller.principal.client {
             drop(facts);
-            return Ok(Some(Visible { stored, document, basis: None }));
+            return Ok(Sight::Visible(Visible { stored, document, basis: None }));
         }
-        let Some(patient) = stored.patient else { return Ok(None) };
+        let Some(patient) = stored.patient else { return Ok(Sight::Hidden) };
         let page = match seen.entry(patient) {
             Entry::Occupied(page) => page.into_mut(),
             Entry::Vacant(place) => place.insert(self.consents_now(patient).await?),
@@ -75,9 +91,12 @@ impl Gateway {
         let decision =
             consents::permit(&page.consents, Action::Access, &actor, caller.purpose, now_ms, &subject, stored);
         drop(facts);
-        Ok(decision.ok().map(|permitted| {
-            let basis = Some(permitted.basis().clone());
-            Visible { stored: permitted.into_inner(), document, basis }
-        }))
+        Ok(match decision {
+            Ok(permitted) => {
+                let basis = Some(permitted.basis().clone());
+                Sight::Visible(Visible { stored: permitted.into_inner(), document, basis })
+            }
+            Err(denial) => Sight::Withheld(Withheld { document, patient: (id, patient), denial }),
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! One resource by its id (R4 §3.1.0.2, §3.1.0.3).
 
-use super::{ConsentsSeen, Visible};
+use super::{ConsentsSeen, Sight, Visible};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::Id;
@@ -29,17 +29,25 @@ impl Gateway {
         let author = Author::of(self, caller);
         // The person hears of it, too, when somebody was turned away; what stood there is not said.
         let concerned = found.as_ref().and_then(|stored| Some((Author::patient_of(stored), stored.patient?)));
-        let visible = match found {
+        let sight = match found {
             Some(stored) if !stored.deleted => {
                 self.visible(caller, rule, Interaction::Read, stored, self.now_ms(), &mut ConsentsSeen::default())
                     .await?
             }
+            _ => Sight::Hidden,
+        };
+        let basis_of_denial = match &sight {
+            Sight::Withheld(withheld) => withheld.denial.basis.clone(),
             _ => None,
         };
-        let Some(Visible { stored, basis, .. }) = visible else {
-            let record = author.record(Act::Refuse, concerned.as_ref(), &[], None, &[Id::NotFound]);
-            self.store.record_audit(vec![record]).await?;
-            return Err(Refusal::not_found());
+        let Sight::Visible(Visible { stored, basis, .. }) = sight else {
+            // To the client it is absent, also where it reads the audit.
+            let mut records = vec![author.record(Act::Refuse, None, &[], None, &[Id::NotFound])];
+            if let Some(patient) = &concerned {
+                records = vec![author.withheld(patient, basis_of_denial.as_ref(), Id::NotFound)];
+            }
+            self.store.record_audit(records).await?;
+            return Err(Refusal::not_found().recorded());
         };
         let references = [format!("{kind}/{id}/_history/{}", stored.version)];
         let patient = stored.patient.map(|key| (Author::patient_of(&stored), key));

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ConsentsSeen;
 use super::page::Continuation;
+use super::{ConsentsSeen, Sight};
 use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, is_id, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::search::{Query, SortBy, Summary, Total};
-use crate::fhir::tree::Element;
+use crate::fhir::tree::{Document, Element};
 use crate::policy::access::Interaction;
-use crate::policy::consent::Basis;
+use crate::policy::consent::{Basis, Denial};
 use crate::store::{AuditPlan, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
@@ -35,6 +35,18 @@ pub struct Entry {
     pub kind: Arc<str>,
     pub id: String,
     pub payload: Vec<u8>,
+}
+
+/// Persons whose data matched and was withheld. As many as a page could have hits: a search must not fill the audit.
+#[derive(Default)]
+struct Silences {
+    persons: BTreeMap<PatientKey, (String, Denial)>,
+}
+
+impl Silences {
+    fn takes(&self, person: PatientKey, most: usize) -> bool {
+        self.persons.len() < most && !self.persons.contains_key(&person)
+    }
 }
 
 /// Most rows that one round asks of the store.
@@ -95,6 +107,7 @@ impl Gateway {
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let mut walk = Walk::new(self, rule, &query, order(&query)?, from.as_ref());
         let mut hits: Vec<(Stored, Option<Basis>)> = Vec::new();
+        let mut silences = Silences::default();
         let mut matched = 0;
         let first = from.is_none();
         let whole = counting || (first && query.total == Total::Accurate);
@@ -107,9 +120,8 @@ impl Gateway {
         'rounds: while let Some(rows) = walk.round(self).await? {
             for stored in rows {
                 let key = walk.key_of(&stored);
-                let Some((stored, basis)) = self.hit(caller, rule, &query, stored, &mut consents).await? else {
-                    continue;
-                };
+                let hit = self.hit(caller, rule, &query, stored, &mut consents, &mut silences).await?;
+                let Some((stored, basis)) = hit else { continue };
                 matched += 1;
                 if counting {
                     continue;
@@ -127,7 +139,7 @@ impl Gateway {
         }
         let more = matched > hits.len() && !counting;
         let total = (whole || (first && !more)).then_some(matched);
-        self.record_query(caller, rule, pairs, &hits).await?;
+        self.record_query(caller, rule, pairs, &hits, &silences).await?;
         let token = next.filter(|_| more).map(|key| {
             let continuation = Continuation {
                 kind: rule.name.to_owned(),
@@ -153,22 +165,32 @@ impl Gateway {
         query: &Query,
         stored: Stored,
         consents: &mut ConsentsSeen,
+        silences: &mut Silences,
     ) -> Result<Option<(Stored, Option<Basis>)>, Refusal> {
         let updated_ms = stored.updated_ms;
-        let Some(visible) = self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await?
-        else {
-            return Ok(None);
-        };
-        Ok(query.matches(Element::root(&visible.document), updated_ms).then_some((visible.stored, visible.basis)))
+        let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
+        Ok(match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await? {
+            Sight::Visible(visible) => matches(&visible.document).then_some((visible.stored, visible.basis)),
+            Sight::Withheld(withheld) => {
+                let (id, key) = withheld.patient;
+                if silences.takes(key, self.config.page_entries_max) && matches(&withheld.document) {
+                    silences.persons.insert(key, (id, withheld.denial));
+                }
+                None
+            }
+            Sight::Hidden => None,
+        })
     }
 
-    /// One audit event a person whose data leaves, or one that says that nothing did.
+    /// One audit event a person whose data leaves, or one that says that nothing did; and one a person whose data was
+    /// asked for and withheld.
     async fn record_query(
         &self,
         caller: &Caller<'_>,
         rule: &KindRule,
         pairs: &[(String, String)],
         hits: &[(Stored, Option<Basis>)],
+        silences: &Silences,
     ) -> Result<(), Refusal> {
         type Seen = (String, Vec<String>, Option<Basis>);
         let author = Author::of(self, caller).with_query(rule.name, pairs);
@@ -188,6 +210,9 @@ impl Gateway {
             .collect();
         if records.is_empty() {
             records.push(author.record(Act::Query, None, &[], None, &[]));
+        }
+        for (key, (id, denial)) in &silences.persons {
+            records.push(author.withheld(&(id.clone(), *key), denial.basis.as_ref(), denial.issue().id));
         }
         Ok(self.store.record_audit(records).await?)
     }
@@ -233,7 +258,14 @@ impl Gateway {
         let mut found =
             Found { entries: Vec::new(), total: None, next: None, query: pairs.to_vec(), warnings: Vec::new() };
         if registered.is_some_and(|stored| stored.owner == caller.principal.client) {
-            let plan = AuditPlan { patient: Some(key), client: None, after_seq: after, limit, descending: true };
+            let plan = AuditPlan {
+                patient: Some(key),
+                client: None,
+                reader: Some(caller.principal.client.to_string()),
+                after_seq: after,
+                limit,
+                descending: true,
+            };
             let rows = self.store.audit(plan).await?;
             if let Some((seq, _)) = rows.last().filter(|_| rows.len() == limit) {
                 let continuation = Continuation {

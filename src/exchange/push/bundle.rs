@@ -77,7 +77,7 @@ impl Gateway {
         if mode == Mode::Transaction
             && let Some(refusal) = commit::worst(outcomes.as_slice())
         {
-            return Err(refusal);
+            return Err(refusal.recorded());
         }
         Ok(asked
             .into_iter()

@@ -94,6 +94,7 @@ impl Gateway {
                 return Ok(self.all_refused(caller, &entries, steps).await);
             }
             let atomic = atomicity == Atomicity::Whole;
+            let count = writes.len();
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -115,7 +116,7 @@ impl Gateway {
             };
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => return Ok(rendered(&entries, steps, &outcomes, now_ms)),
-                Accepted::RolledBack { outcomes } if may_retry(&entries, &steps, &outcomes) => {}
+                Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
                 Accepted::Replayed { response } => return self.replayed(&response).await,
                 Accepted::KeyReused => {
@@ -157,14 +158,18 @@ impl Gateway {
                 _ => undone(entry.as_ref().map_or("", |prepared| prepared.location.as_str())),
             })
             .collect();
-        let ids: Vec<Id> = refusals.iter().flat_map(|refusal| &refusal.issues).map(|issue| issue.id).collect();
+        let ids: Vec<Id> = refusals.iter().flat_map(Refusal::ids).collect();
         let author = Author::of(self, caller);
         let patients = patients_of(entries.iter().filter_map(|entry| entry.as_ref().ok()));
-        let records = if patients.is_empty() {
-            vec![author.record(Act::Refuse, None, &[], None, &ids)]
-        } else {
-            patients.iter().map(|patient| author.record(Act::Refuse, Some(patient), &[], None, &ids)).collect()
-        };
+        let mut records = Vec::new();
+        for patient in &patients {
+            for basis in bases_of(patient, entries, &refusals) {
+                records.push(author.record(Act::Refuse, Some(patient), &[], basis, &ids));
+            }
+        }
+        if records.is_empty() {
+            records.push(author.record(Act::Refuse, None, &[], None, &ids));
+        }
         // Should even the refusal not be recorded, the sender still hears of it: nothing was disclosed or kept.
         if let Err(error) = self.store.record_audit(records).await {
             return vec![Outcome::Refused(error.into()); refusals.len()];
@@ -242,6 +247,36 @@ fn patients_of<'p>(entries: impl Iterator<Item = &'p Prepared>) -> Vec<Patient> 
     patients
 }
 
+/// The consents that refused something of a person, each once; nothing, once, where none did.
+fn bases_of<'r>(
+    patient: &Patient,
+    entries: &[Result<Prepared, Refusal>],
+    refusals: &'r [Refusal],
+) -> Vec<Option<&'r Basis>> {
+    let mut bases: Vec<Option<&Basis>> = Vec::new();
+    for (entry, refusal) in entries.iter().zip(refusals) {
+        let of_person = entry.as_ref().is_ok_and(|prepared| prepared.patient.as_ref() == Some(patient));
+        if of_person && refusal.basis.is_some() && !bases.contains(&refusal.basis.as_ref()) {
+            bases.push(refusal.basis.as_ref());
+        }
+    }
+    if bases.is_empty() {
+        bases.push(None);
+    }
+    bases
+}
+
+/// Refusals that one audit event tells of: a person, the consent that refused, the reasons.
+type Refused = (Option<Patient>, Option<Basis>, Vec<Id>);
+
+fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&Basis>, ids: &[Id]) {
+    let known = refused.iter_mut().find(|(whose, by, _)| whose.as_ref() == patient && by.as_ref() == basis);
+    match known {
+        Some((.., reasons)) => reasons.extend(ids),
+        None => refused.push((patient.cloned(), basis.cloned(), ids.to_vec())),
+    }
+}
+
 /// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
 fn finish(
     author: Author,
@@ -263,7 +298,7 @@ fn finish(
         basis: Option<Basis>,
     }
     let mut lines: Vec<Option<Line>> = (0..writes.len()).map(|_| None).collect();
-    let mut refused: Vec<Id> = Vec::new();
+    let mut refused: Vec<Refused> = Vec::new();
     let mut memory: Vec<(Option<usize>, Remembered)> = Vec::new();
     for (entry, step) in entries.iter().zip(steps) {
         let mut remembered = Remembered {
@@ -302,8 +337,9 @@ fn finish(
                 remembered.version = stored.version;
                 remembered.updated_ms = stored.updated_ms;
             }
-            (_, Step::Refused(refusal)) => {
-                refused.extend(refusal.issues.iter().map(|issue| issue.id));
+            (entry, Step::Refused(refusal)) => {
+                let patient = entry.as_ref().ok().and_then(|prepared| prepared.patient.as_ref());
+                refuse(&mut refused, patient, refusal.basis.as_ref(), &refusal.ids());
                 remembered.issues = refusal.issues.iter().map(stored_form).collect();
             }
             (Err(_), _) => {}
@@ -312,13 +348,22 @@ fn finish(
             memory.push((index, remembered));
         }
     }
+    let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     Box::new(move |outcomes: &[WriteOutcome]| {
+        if atomic && looks_again(&retriable, outcomes) {
+            // Nothing happened yet: it will be looked again, and then told what came of it.
+            return Finished::default();
+        }
         let mut events: Vec<Event> = Vec::new();
-        let mut conflicts = refused;
+        let mut refused = refused;
         for (line, outcome) in lines.iter().zip(outcomes) {
             let Some(line) = line else { continue };
             if outcome.is_conflict() {
-                conflicts.push(Id::DuplicateIdentifier);
+                let id = match outcome {
+                    WriteOutcome::VersionMismatch { .. } => Id::VersionConflict,
+                    _ => Id::DuplicateIdentifier,
+                };
+                refuse(&mut refused, line.patient.as_ref(), None, &[id]);
                 continue;
             }
             let act = if line.created { Act::Create } else { Act::Update };
@@ -334,9 +379,8 @@ fn finish(
                 author.record(*act, patient.as_ref(), references, basis.as_ref(), &[])
             })
             .collect();
-        if !conflicts.is_empty() {
-            let patient = lines.iter().flatten().next().and_then(|line| line.patient.as_ref());
-            audit.push(author.record(Act::Refuse, patient, &[], None, &conflicts));
+        for (patient, basis, ids) in &refused {
+            audit.push(author.record(Act::Refuse, patient.as_ref(), &[], basis.as_ref(), ids));
         }
         // A rollback did nothing, so there is nothing to remember: the same request may be tried again.
         let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
@@ -430,19 +474,23 @@ fn overtaken(prepared: &Prepared) -> Issue {
 
 /// A conflict between two requests of the same moment is settled by looking again, unless the client named the
 /// version that it means.
-fn may_retry(entries: &[Result<Prepared, Refusal>], steps: &[Step], outcomes: &[WriteOutcome]) -> bool {
-    let mut any = false;
+fn looks_again(retriable: &[bool], outcomes: &[WriteOutcome]) -> bool {
+    let mut conflicts = outcomes.iter().zip(retriable).filter(|(outcome, _)| outcome.is_conflict()).peekable();
+    conflicts.peek().is_some() && conflicts.all(|(_, retriable)| *retriable)
+}
+
+/// Of each write, whether its conflict may be settled so.
+fn retriable(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: usize) -> Vec<bool> {
+    let mut retriable = vec![false; writes];
     for (entry, step) in entries.iter().zip(steps) {
-        let (Ok(prepared), Step::Written { index, .. }) = (entry, step) else { continue };
-        if !outcomes.get(*index).is_some_and(WriteOutcome::is_conflict) {
-            continue;
-        }
-        match &prepared.intent {
-            Intent::Update { if_match: None, .. } | Intent::Create { condition: Some(_) } => any = true,
-            _ => return false,
+        if let (Ok(prepared), Step::Written { index, .. }) = (entry, step) {
+            retriable[*index] = matches!(
+                prepared.intent,
+                Intent::Update { if_match: None, .. } | Intent::Create { condition: Some(_) }
+            );
         }
     }
-    any
+    retriable
 }
 
 fn rolled_back(entries: &[Result<Prepared, Refusal>], steps: &[Step], outcomes: &[WriteOutcome]) -> Vec<Outcome> {

@@ -27,7 +27,7 @@ impl Gateway {
     ) -> Result<Vec<Entry>, Refusal> {
         let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
         if !is_id(patient) {
-            return Err(Refusal::one(Id::IdInvalid, "", "The query does not name the person as patient=id."));
+            return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
         }
         let subject = format!("Patient/{patient}");
         let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;

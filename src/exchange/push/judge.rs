@@ -170,7 +170,8 @@ async fn consented<'p>(
             } else {
                 Issue::new(Id::ConsentMissing, prepared.location.as_str(), text)
             };
-            Err(issue.at(element.position()).into())
+            // The person may know which consent it was, also where the client may not.
+            Err(Refusal { basis: denial.basis, ..issue.at(element.position()).into() })
         }
     }
 }

@@ -129,7 +129,7 @@ impl Gateway {
         let mut outcomes = self.commit(caller, vec![Ok(prepared)], commit::Atomicity::Whole, idempotency).await?;
         match outcomes.pop() {
             Some(Outcome::Kept(kept)) => Ok(kept),
-            Some(Outcome::Refused(refusal)) => Err(refusal),
+            Some(Outcome::Refused(refusal)) => Err(refusal.recorded()),
             None => Err(Refusal::one(Id::Internal, "", "The request had no outcome.")),
         }
     }

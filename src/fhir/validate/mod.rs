@@ -39,6 +39,7 @@ pub struct Validator {
     element: usize,
     resources: HashMap<String, OnceLock<Option<Profile>>>,
     profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
+    forms: rules::questionnaire::Forms,
 }
 
 /// What a check is told besides the resource.
@@ -50,6 +51,25 @@ pub struct Options<'a> {
     pub location: &'a str,
     /// The Bundle around the resource, in which references are resolved.
     pub bundle: Option<&'a Arc<Entries<'a>>>,
+    /// An extension whose definition is not known is refused, as the reference validator does; otherwise it warns.
+    pub known_extensions: bool,
+    /// What the urls of extensions begin with that need no definition all the same.
+    pub extension_domains: &'a [&'a str],
+    pub references: References,
+    /// Contained resources are left alone.
+    pub skip_contained: bool,
+    /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
+    pub forbids_markup: bool,
+}
+
+/// What is asked of a reference besides its form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum References {
+    /// What it leads to is of a type and profile that the element allows, if it is in the message.
+    #[default]
+    Fitting,
+    /// What it leads to must be in the message.
+    Present,
 }
 
 /// What a check found.
@@ -93,7 +113,15 @@ impl Validator {
         let types = structures.iter().map(|structure| compiler.full(structure)).collect();
         let resources = registry.resource_types().map(|name| (name.to_owned(), OnceLock::new())).collect();
         let element = type_index.get("Element").copied().expect("the core definitions define Element");
-        Validator { registry, types, type_index, element, resources, profiles: RwLock::default() }
+        Validator {
+            registry,
+            types,
+            type_index,
+            element,
+            resources,
+            profiles: RwLock::default(),
+            forms: rules::questionnaire::Forms::default(),
+        }
     }
 
     /// Compiles profiles and their types ahead of the first message.
@@ -109,7 +137,7 @@ impl Validator {
 
     /// Checks a resource, contained ones and those of a Bundle's entries included.
     pub fn check<'a>(&self, root: Element<'a>, options: &Options<'a>) -> Report {
-        let mut run = Run::new(self, root, options.location, options.bundle);
+        let mut run = Run::new(self, root, options);
         run.resource(root, options.profiles);
         run.report
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::scope::{Entries, Found, Scope};
 use super::trail::Trail;
-use super::{CodeQuestion, Report, Validator};
+use super::{CodeQuestion, Options, Report, Validator};
 use crate::fhir::outcome::{Id, Issue, Severity, has_errors};
 use crate::fhir::tree::Element;
 
@@ -22,6 +22,7 @@ pub const MAX_NESTED: usize = 16;
 /// One check under way.
 pub struct Run<'v, 'd> {
     pub validator: &'v Validator,
+    pub options: Options<'d>,
     pub trail: Trail<'d>,
     pub scope: Scope<'d>,
     pub report: Report,
@@ -33,13 +34,15 @@ pub struct Run<'v, 'd> {
 }
 
 impl<'v, 'd> Run<'v, 'd> {
-    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<&Arc<Entries<'d>>>) -> Self {
-        let bundles: Vec<Arc<Entries<'d>>> = bundle.into_iter().cloned().collect();
+    pub fn new(validator: &'v Validator, root: Element<'d>, options: &Options<'d>) -> Self {
+        let bundles: Vec<Arc<Entries<'d>>> = options.bundle.into_iter().cloned().collect();
         let bundle = bundles.len().checked_sub(1);
         let scope = Scope { resource: root, container: root, contained: None, bundle };
-        let location = if location.is_empty() { root.resource_type().unwrap_or_default() } else { location };
+        let location =
+            if options.location.is_empty() { root.resource_type().unwrap_or_default() } else { options.location };
         let mut run = Run {
             validator,
+            options: *options,
             trail: Trail::new(location),
             scope,
             report: Report::default(),
@@ -112,20 +115,17 @@ impl<'v, 'd> Run<'v, 'd> {
         self.contained[self.scope.contained?].get(id).copied()
     }
 
-    pub fn in_bundle(&self) -> bool {
-        self.scope.bundle.is_some()
+    /// The entries of the Bundle around the resource.
+    pub fn entries(&self) -> Option<&Arc<Entries<'d>>> {
+        Some(&self.bundles[self.scope.bundle?])
     }
 
-    pub fn entry(&self, reference: &str) -> Option<Element<'d>> {
-        self.bundles[self.scope.bundle?].get(reference)
-    }
-
-    /// The resource that a reference points to, if it is in the message.
-    pub fn resolve(&self, reference: &str) -> Option<Element<'d>> {
+    /// The resource that a reference points to, if it is in the message. `from` is where the reference stands.
+    pub fn resolve(&self, from: Element<'d>, reference: &str) -> Option<Element<'d>> {
         match reference.strip_prefix('#') {
             Some("") => Some(self.scope.container),
             Some(id) => self.contained(id),
-            None => self.entry(reference),
+            None => self.entries()?.get(from, reference),
         }
     }
 
@@ -137,6 +137,7 @@ impl<'v, 'd> Run<'v, 'd> {
         let profile = self.validator.profile(canonical)?;
         let mut run = Run {
             validator: self.validator,
+            options: self.options,
             trail: Trail::new(""),
             scope: self.scope,
             report: Report::default(),

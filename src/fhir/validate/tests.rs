@@ -197,16 +197,45 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         BUNDLE,
         "urn:uuid:6b0f0c2e-0000-4000-8000-000000000001\"}",
         "urn:uuid:6b0f0c2e-0000-4000-8000-000000000009\"}",
-        Id::ReferenceUnresolved,
+        Id::ReferenceElsewhere,
         "Bundle.entry[1].resource.subject",
     ),
     (
+        TRANSACTION,
+        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000001\"}",
+        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\"}",
+        Id::ReferenceUnresolved,
+        "Bundle.entry[0].resource.subject",
+    ),
+    (BUNDLE, SECOND, "http://a.b/Patient/7", Id::FullUrlMismatch, "Bundle.entry[1]"),
+    (BUNDLE, SECOND, "http://a.b/Observation/7", Id::FullUrlId, "Bundle.entry[1]"),
+    (BUNDLE, SECOND, "Observation/b", Id::FullUrlForm, "Bundle.entry[1]"),
+    (
         BUNDLE,
-        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002",
-        "http://a.b/Patient/7",
-        Id::BundleRule,
+        "\"fullUrl\":\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\",",
+        "",
+        Id::FullUrlMissing,
         "Bundle.entry[1]",
     ),
+    (
+        BUNDLE,
+        "\"entry\"",
+        "\"link\":[{\"relation\":\"self\",\"url\":\"a\"},{\"relation\":\"self\",\"url\":\"b\"}],\"entry\"",
+        Id::BundleRule,
+        "Bundle.link[1]",
+    ),
+    (DOCUMENT, "\"Patient/p\"", "\"Patient/q\"", Id::BundleReference, "Bundle.entry[0].resource.subject"),
+    (DOCUMENT, "\"Patient/p\"", "\"Patient/q\"", Id::EntryUnreachable, "Bundle.entry[1]"),
+    (
+        MESSAGE,
+        "\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\"}]",
+        "\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000003\"}]",
+        Id::EntryUnneeded,
+        "Bundle.entry[1]",
+    ),
+    (SEARCH_SET, "\"id\":\"p\",", "", Id::SearchResult, "Bundle.entry[0].resource"),
+    (SEARCH_SET, "Patient?", "Observation?", Id::SearchResult, "Bundle.entry[0].resource"),
+    (SEARCH_SET, "\"match\"", "\"outcome\"", Id::SearchResult, "Bundle.entry[0].resource"),
     (
         HEARTRATE,
         "\"status\"",
@@ -251,6 +280,29 @@ const CLAIMED: &str = r#"{"resourceType":"Observation","meta":{"profile":["http:
 
 const VALUE_SET: &str = r#"{"resourceType":"ValueSet","status":"draft","name":"Upper"}"#;
 
+const SECOND: &str = "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002";
+
+const TRANSACTION: &str = r#"{"resourceType":"Bundle","type":"transaction","entry":[
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"Observation","status":"final","code":{"text":"x"},
+   "subject":{"reference":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001"}},"request":{"method":"POST","url":"Observation"}}]}"#;
+
+const DOCUMENT: &str = r#"{"resourceType":"Bundle","type":"document","timestamp":"2026-03-01T08:00:00Z",
+  "identifier":{"system":"http://a.b/c","value":"1"},"entry":[
+  {"fullUrl":"http://a.b/Composition/c","resource":{"resourceType":"Composition","id":"c","status":"final",
+   "type":{"text":"x"},"subject":{"reference":"Patient/p"},"date":"2026-03-01","title":"x",
+   "author":[{"display":"x"}]}},
+  {"fullUrl":"http://a.b/Patient/p","resource":{"resourceType":"Patient","id":"p","gender":"female"}}]}"#;
+
+const MESSAGE: &str = r#"{"resourceType":"Bundle","type":"message","entry":[
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"MessageHeader","eventUri":"http://a.b/c",
+   "source":{"endpoint":"http://a.b"},"focus":[{"reference":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002"}]}},
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002","resource":{"resourceType":"Patient","gender":"female"}}]}"#;
+
+const SEARCH_SET: &str = r#"{"resourceType":"Bundle","type":"searchset",
+  "link":[{"relation":"self","url":"http://a.b/Patient?name=x"}],"entry":[
+  {"fullUrl":"http://a.b/Patient/p","resource":{"resourceType":"Patient","id":"p","gender":"female"},
+   "search":{"mode":"match"}}]}"#;
+
 const BUNDLE: &str = r#"{"resourceType":"Bundle","type":"collection","entry":[
   {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"Patient","id":"a","gender":"female"}},
   {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002","resource":{"resourceType":"Observation","id":"b","status":"final",
@@ -261,7 +313,9 @@ fn each_rule_says_what_and_where() {
     for (text, from, to, id, expression) in CASES {
         check(text, from, to, *id, expression);
     }
-    assert_eq!(shown(&issues(BUNDLE)), Vec::<String>::new());
+    for good in [BUNDLE, DOCUMENT, MESSAGE, SEARCH_SET] {
+        assert_eq!(shown(&issues(good)), Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
+    binding, bundle, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity, questionnaire,
+    reference, vital_signs,
 };
 use super::run::{MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -29,10 +30,12 @@ impl<'v, 'd> Run<'v, 'd> {
             return;
         };
         if kind == "Bundle" {
-            bundle::check_links(self, element);
             self.enter_bundle(element);
         }
         self.object(element, plan, 0);
+        if kind == "Bundle" {
+            bundle::check(self, element);
+        }
         if let Some(rules) = element.get("implicitRules") {
             self.trail.push("implicitRules", "implicitRules".len(), None);
             let text = "Rules beyond the standard are claimed, and they are not known here.";
@@ -40,8 +43,11 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
-        if kind == "Observation" {
-            measures::check(self, element);
+        match kind {
+            "Observation" => measures::check(self, element),
+            "Questionnaire" => questionnaire::check_definition(self, element),
+            "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            _ => {}
         }
     }
 
@@ -286,7 +292,13 @@ impl<'v, 'd> Run<'v, 'd> {
     ) {
         self.trail.push(key, name, index);
         let fits = match rule.content {
-            Content::Primitive(primitive) => self.primitive(element, primitive),
+            Content::Primitive(primitive) => {
+                let fits = self.primitive(element, primitive);
+                if fits && primitive == Primitive::String {
+                    markup::check(self, element, &*rule.name == "markdown");
+                }
+                fits
+            }
             Content::Complex(_) | Content::Inline(_) | Content::Resource if !element.is_object() => {
                 let id = if element.kind().is_none() { Id::ElementEmpty } else { Id::ElementShape };
                 self.issue(id, element, "It must be an object.".to_owned());
@@ -300,9 +312,6 @@ impl<'v, 'd> Run<'v, 'd> {
             }
             Content::Inline(at) => {
                 self.object(element, plan, at);
-                if &*node.path == "Bundle.entry" {
-                    bundle::check_entry(self, element);
-                }
                 true
             }
             Content::Resource => {
@@ -339,6 +348,7 @@ impl<'v, 'd> Run<'v, 'd> {
         match &*rule.name {
             "Extension" => extension::check(self, element, key == "modifierExtension"),
             "Reference" => reference::check(self, element),
+            "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}
         }

@@ -56,6 +56,30 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// Of an assertion: whether the signature had verified, so that it is the client itself that is refused.
+    pub fn is_proven(&self) -> bool {
+        match self {
+            Denied::Missing
+            | Denied::Malformed { .. }
+            | Denied::Unknown
+            | Denied::KeyUnknown
+            | Denied::Algorithm
+            | Denied::Signature
+            | Denied::Request { .. }
+            | Denied::GrantType => false,
+            Denied::Suspended
+            | Denied::Audience
+            | Denied::Subject
+            | Denied::Expired
+            | Denied::NotYetValid
+            | Denied::TooLongLived
+            | Denied::Replayed
+            | Denied::Scope { .. }
+            | Denied::ScopeInvalid { .. }
+            | Denied::Purpose => true,
+        }
+    }
+
     /// What a FHIR client is told.
     pub fn issue(&self) -> Issue {
         let (id, text) = match self {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::text::Text;
-use super::{Entity, Facts, Kind, Outcome, Party, Role};
+use super::{Entity, Facts, Kind, Merged, Outcome, Party, Role};
 
 const DCM: &str = "http://dicom.nema.org/resources/ontology/DCM";
 const AUDIT_TYPE: &str = "http://terminology.hl7.org/CodeSystem/audit-event-type";
@@ -106,7 +106,10 @@ pub fn event(facts: &Facts<'_>) -> String {
     }
     text.member("action", pattern.action).member("recorded", &instant(facts.recorded_ms));
     text.member("outcome", outcome_code(facts.outcome));
-    if !facts.issues.is_empty() {
+    if let Some(Merged { count, since_ms }) = facts.merged {
+        let since = instant(since_ms);
+        text.member("outcomeDesc", &format!("{count} more refusals of strangers since {since}"));
+    } else if !facts.issues.is_empty() {
         let ids: Vec<&str> = facts.issues.iter().map(|id| id.code()).collect();
         text.member("outcomeDesc", &ids.join(" "));
     }
@@ -118,9 +121,12 @@ pub fn event(facts: &Facts<'_>) -> String {
     text.raw("]");
     text.raw("\"source\":{").raw("\"observer\":{").member("display", facts.observer).raw("}");
     text.raw("\"type\":[").coding(SOURCE_TYPE, "4").raw("]").raw("}");
-    text.raw("\"entity\":[");
-    entities(&mut text, facts);
-    text.raw("]").raw("}");
+    if !facts.request.is_empty() || !facts.entities.is_empty() {
+        text.raw("\"entity\":[");
+        entities(&mut text, facts);
+        text.raw("]");
+    }
+    text.raw("}");
     text.finish()
 }
 
@@ -185,8 +191,10 @@ fn network(text: &mut Text, address: &str) {
 }
 
 fn entities(text: &mut Text, facts: &Facts<'_>) {
-    text.raw("{").raw("\"what\":{").raw("\"identifier\":{").member("value", facts.request).raw("}").raw("}");
-    text.raw("\"type\":").coding(BALP_ENTITY, "XrequestId").raw("}");
+    if !facts.request.is_empty() {
+        text.raw("{").raw("\"what\":{").raw("\"identifier\":{").member("value", facts.request).raw("}").raw("}");
+        text.raw("\"type\":").coding(BALP_ENTITY, "XrequestId").raw("}");
+    }
     for Entity { reference, role } in facts.entities {
         let role = match role {
             Role::Report => "3",

@@ -10,9 +10,11 @@
 use crate::fhir::outcome::Id;
 
 mod event;
+mod strangers;
 mod text;
 
 pub use event::event;
+pub use strangers::{Merged, Strangers, Told};
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,12 +90,14 @@ pub struct Facts<'a> {
     pub consent: Option<&'a str>,
     /// v3-ActReason code.
     pub purpose: Option<&'a str>,
-    /// Our id of the request, as sent back in X-Request-Id.
+    /// Our id of the request, as sent back in X-Request-Id; empty where there is no single one.
     pub request: &'a str,
     pub outcome: Outcome,
     /// The search as it was sent; recorded in base64 as the pattern asks.
     pub query: Option<&'a str>,
     pub issues: &'a [Id],
+    /// Refusals that this event tells of all at once.
+    pub merged: Option<Merged>,
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         outcome: Outcome::Success,
         query: None,
         issues: &[],
+        merged: None,
     }
 }
 
@@ -150,4 +151,21 @@ fn text_from_outside_is_escaped() {
     let value = check_required(&Facts { party: Some(party), request: "x\",\"y\":\"[", ..facts(Kind::Read) });
     assert_eq!(value["agent"][0]["who"]["identifier"]["value"], party.id);
     assert_eq!(value["entity"][0]["what"]["identifier"]["value"], "x\",\"y\":\"[");
+}
+
+#[test]
+fn what_many_strangers_were_refused_is_one_event_without_request() {
+    let merged = Some(Merged { count: 17, since_ms: 1_780_000_000_000 });
+    let value = check_required_but_entity(&Facts { party: None, request: "", merged, ..refusal() });
+    assert_eq!(value["outcomeDesc"], "17 more refusals of strangers since 2026-05-28T20:26:40.000Z");
+    assert!(value.get("entity").is_none());
+    let one = check_required(&Facts { party: None, ..refusal() });
+    assert_eq!(one["outcomeDesc"], "consent-missing scope-insufficient");
+    assert_eq!(one["agent"].as_array().unwrap().len(), 1, "nobody is named");
+}
+
+fn check_required_but_entity(facts: &Facts<'_>) -> Value {
+    let value: Value = serde_json::from_str(&event(facts)).unwrap();
+    assert!(no_empty(&value), "{value}");
+    value
 }

@@ -102,6 +102,12 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
             out.push_str(std::str::from_utf8(&resource).unwrap_or("{}"));
             out.push_str(",\"response\":{\"status\":\"200 OK\"}}");
         }
-        Err(refusal) => entry_refused(&refusal, out),
+        Err(refusal) => {
+            let refusal = match request.caller() {
+                Ok(caller) => request.gateway.refused(&caller, refusal).await,
+                Err(_) => refusal,
+            };
+            entry_refused(&refusal, out);
+        }
     }
 }

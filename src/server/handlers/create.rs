@@ -19,7 +19,7 @@ pub(super) async fn create(request: &Request<'_>) -> Result<Reply, Refusal> {
 pub(super) fn idempotency(request: &Request<'_>) -> Result<Option<Idempotency>, Refusal> {
     let Some(key) = request.header("idempotency-key") else { return Ok(None) };
     if key.is_empty() || key.len() > 255 {
-        return Err(Refusal::one(Id::IdInvalid, "", "The Idempotency-Key has 1 to 255 characters."));
+        return Err(Refusal::one(Id::IdempotencyKeyInvalid, "", "The Idempotency-Key has 1 to 255 characters."));
     }
     let mut hasher = blake3::Hasher::new();
     hasher.update(request.method.as_bytes());

@@ -13,7 +13,11 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let Some(format) = Format::named(request.matched.format) else {
         return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
     };
-    let patient = request.query.iter().find(|(name, _)| name == "patient").map_or("", |(_, value)| value.as_str());
+    let mut patients = request.query.iter().filter(|(name, _)| name == "patient").map(|(_, value)| value.as_str());
+    let patient = patients.next().unwrap_or_default();
+    if patients.next().is_some() {
+        return Err(Refusal::one(Id::PatientMissing, "", "The address names the person more than once."));
+    }
     let idempotency = create::idempotency(request)?.map(|given| for_person(given, patient));
     if negotiate::of_body(request.headers)? != negotiate::Format::Json {
         return Err(Refusal::one(Id::MediaTypeUnsupported, "", "Records of devices are read as JSON."));

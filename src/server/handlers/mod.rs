@@ -40,14 +40,18 @@ impl Request<'_> {
         let Some(principal) = self.principal else {
             return Err(crate::policy::access::Denied::Missing.issue().into());
         };
-        let stated = self.headers.get("x-purpose-of-use").and_then(|value| value.to_str().ok());
-        let purpose = principal.purpose(stated).map_err(|denied| denied.issue())?;
+        let purpose = principal.purpose(stated_purpose(self.headers)).map_err(|denied| denied.issue())?;
         Ok(Caller { principal, request_id: self.request_id, purpose })
     }
 
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
+}
+
+/// The purpose of use that a client states.
+pub fn stated_purpose(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-purpose-of-use").and_then(|value| value.to_str().ok())
 }
 
 /// Serves a request.
@@ -66,5 +70,6 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Device => device::device(request).await,
         Action::Validate => validate::validate(request),
     };
+    // What was refused without having been judged is recorded by the server, in one place for all.
     outcome.unwrap_or_else(|refusal| problem::reply(&refusal))
 }

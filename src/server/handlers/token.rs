@@ -5,13 +5,15 @@ use serde_json::json;
 
 use super::Request;
 use crate::exchange::login::Refused;
+use crate::fhir::outcome::Id;
 use crate::server::problem;
 use crate::server::reply::Reply;
 
 pub(super) async fn grant(request: &Request<'_>) -> Reply {
     let media = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return refused("invalid_request", "the request must be form-encoded", 400);
+        let reply = refused("invalid_request", "the request must be form-encoded", 400);
+        return Reply { on_record: false, ..reply };
     }
     let form: Vec<(String, String)> = url::form_urlencoded::parse(&request.body).into_owned().collect();
     match request.gateway.grant(&form, request.request_id).await {
@@ -34,6 +36,8 @@ pub(super) async fn grant(request: &Request<'_>) -> Reply {
     }
 }
 
+/// The gateway has recorded what it refused.
 fn refused(error: &str, description: &str, status: u16) -> Reply {
-    Reply::json(status, &json!({"error": error, "error_description": description})).with(CACHE_CONTROL, "no-store")
+    let reply = Reply::json(status, &json!({"error": error, "error_description": description}));
+    Reply { issues: vec![Id::TokenInvalid], on_record: true, ..reply }.with(CACHE_CONTROL, "no-store")
 }

@@ -53,13 +53,16 @@ impl Embedded {
 pub(super) fn store(connection: &Connection, records: &[AuditRecord]) -> rusqlite::Result<()> {
     for record in records {
         connection
-            .prepare_cached("INSERT INTO audit (at, patient, client, id, payload) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO audit (at, patient, client, id, payload, withheld) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
             .execute(params![
                 record.at_ms,
                 record.patient.map(|patient| patient.0),
                 record.client,
                 record.id.0,
-                record.payload
+                record.payload,
+                record.withheld
             ])?;
     }
     Ok(())
@@ -106,6 +109,10 @@ fn search(connection: &Connection, plan: &AuditPlan) -> rusqlite::Result<Vec<(u6
     if let Some(client) = &plan.client {
         sql.push_str(" AND client = ?");
         values.push(Box::new(client.clone()));
+    }
+    if let Some(reader) = &plan.reader {
+        sql.push_str(" AND NOT (withheld = 1 AND client = ?)");
+        values.push(Box::new(reader.clone()));
     }
     sql.push_str(if plan.descending { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
     values.push(Box::new(plan.limit as i64));

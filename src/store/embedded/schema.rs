@@ -13,7 +13,7 @@ use crate::store::fault::OpenError;
 /// compression dictionary of the payload, 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
-/// id, of a slot of the feed under `-1 - slot`.
+/// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -92,6 +92,9 @@ CREATE TABLE foretold (
     id BLOB NOT NULL, payload BLOB NOT NULL
 ) STRICT;
 CREATE INDEX foretold_task ON foretold (destination, task);
+",
+    "
+ALTER TABLE audit ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;
 ",
 ];
 

@@ -12,12 +12,13 @@ mod validator_r4;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
 
+use mhealth_gateway::fhir::definitions::Registry;
 use mhealth_gateway::fhir::outcome::{Issue, Severity};
-use mhealth_gateway::fhir::tree::{Document, Element, json, xml};
-use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::fhir::tree::Document;
+use mhealth_gateway::fhir::validate::{Format, Options, Validator};
 
 #[expect(clippy::disallowed_methods, reason = "what the test machine is asked to do is its own matter")]
 fn setting(name: &str) -> Option<String> {
@@ -45,18 +46,16 @@ fn only() -> Option<String> {
     setting("MHEALTH_SUITE_ONLY")
 }
 
-/// Reads a resource in JSON or XML.
+/// Reads a resource in JSON or XML, as far as it can be read.
 fn read(bytes: &[u8]) -> Result<Document, Issue> {
-    let is_xml = bytes.iter().find(|byte| !byte.is_ascii_whitespace() && **byte >= 0x20 && **byte < 0x80);
-    if is_xml == Some(&b'<') { json::parse(xml::to_json(bytes)?) } else { json::parse(bytes.to_vec()) }
+    static CORE: LazyLock<Validator> = LazyLock::new(|| Validator::new(Registry::core()));
+    let reading = CORE.read(bytes, Format::of(bytes));
+    reading.document.ok_or_else(|| reading.issues.into_iter().next_back().expect("what is not read says why"))
 }
 
-/// Everything that is found in a file, what keeps it from being read included.
+/// Everything that is found in a file, what is wrong with its text included.
 fn issues(validator: &Validator, bytes: &[u8], options: &Options<'_>) -> Vec<Issue> {
-    match read(bytes) {
-        Ok(document) => validator.check(Element::root(&document), options).issues,
-        Err(issue) => vec![issue],
-    }
+    validator.check_text(bytes, options).issues
 }
 
 fn errors(issues: &[Issue]) -> usize {

@@ -167,7 +167,9 @@ impl Shelf {
         let archives: Vec<PathBuf> = archives.iter().filter_map(|name| archive(&folder, name, &mut notes)).collect();
         let validator = self.validator(&archives, &sources, &mut notes);
         let names: Vec<&str> = profiles.iter().map(String::as_str).collect();
-        let found = issues(&validator, &bytes, &Options { profiles: &names, ..Options::default() });
+        let is_set = |name: &str| matches!(&case["settings"][name], Value::Bool(true));
+        let forbids_markup = is_set("security-checks") || is_set("noHtmlInMarkdown");
+        let found = issues(&validator, &bytes, &Options { profiles: &names, forbids_markup, ..Options::default() });
         outcome(check, &found, &notes)
     }
 

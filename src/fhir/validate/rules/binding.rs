@@ -95,10 +95,13 @@ fn missed<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     run.issue(id, element, format!("The code {must} be one of the value set {}{listed}.", bound.canonical));
 }
 
+/// More codes than this are not listed in an issue.
+const MAX_SHOWN: usize = 16;
+
 /// The codes themselves where there are few enough to read.
 fn few_codes(set: &ValueSet) -> String {
-    let mut codes: Vec<&str> = set.groups.iter().flat_map(|group| group.codes.iter().map(AsRef::as_ref)).collect();
-    if codes.is_empty() || codes.len() > 16 || !set.open.is_empty() {
+    let mut codes: Vec<&str> = set.codes().map(|(_, code)| code).take(MAX_SHOWN + 1).collect();
+    if codes.is_empty() || codes.len() > MAX_SHOWN || !set.open.is_empty() {
         return String::new();
     }
     codes.sort_unstable();

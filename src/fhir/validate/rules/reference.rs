@@ -48,6 +48,15 @@ pub fn shape<'d>(registry: &Registry, text: &'d str) -> Shape<'d> {
     }
 }
 
+/// Type and id of the resource that an absolute RESTful address names; an address without them names none.
+pub fn address<'d>(registry: &Registry, url: &'d str) -> Option<(&'d str, &'d str)> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
+    let path = rest.split("/_history/").next().unwrap_or(rest);
+    let mut parts = path.rsplit('/');
+    let (id, kind) = (parts.next()?, parts.next()?);
+    (registry.is_resource(kind) && is_id(id) && parts.next().is_some()).then_some((kind, id))
+}
+
 fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
@@ -67,9 +76,11 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
                 "No contained resource has the id that is referred to.".to_owned(),
             );
         }
-        Shape::Urn if run.in_bundle() && run.entry(text).is_none() => {
-            let text = "No entry of the Bundle has the fullUrl that is referred to.";
-            run.issue(Id::ReferenceUnresolved, element, text.to_owned());
+        Shape::Urn => {
+            let Some(entries) = run.entries().filter(|entries| entries.get(element, text).is_none()) else { return };
+            // A server that is asked to store it could never make it point to anything.
+            let id = if entries.is_request { Id::ReferenceUnresolved } else { Id::ReferenceElsewhere };
+            run.issue(id, element, "No entry of the Bundle has the fullUrl that is referred to.".to_owned());
         }
         _ => {}
     }
@@ -94,7 +105,7 @@ pub fn kind<'d>(run: &Run<'_, 'd>, element: Element<'d>) -> Option<&'d str> {
     match shape(&run.validator.registry, text) {
         Shape::Typed(kind) => Some(kind),
         Shape::Contained(_) | Shape::Urn | Shape::Absolute => {
-            run.resolve(text).and_then(|found| found.resource_type()).or_else(stated)
+            run.resolve(element, text).and_then(|found| found.resource_type()).or_else(stated)
         }
         Shape::Malformed => None,
     }

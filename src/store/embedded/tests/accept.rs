@@ -185,4 +185,10 @@ async fn the_audit_is_searched_both_ways() {
     check(AuditPlan { patient: Some(patient(2)), ..all() }, &[2, 3]).await;
     check(AuditPlan { client: Some("a".to_owned()), descending: true, ..all() }, &[4, 3]).await;
     check(AuditPlan { client: Some("b".to_owned()), patient: Some(patient(3)), ..all() }, &[]).await;
+    fixture.store.record_audit(vec![AuditRecord { withheld: true, ..record("b", 2) }]).await.unwrap();
+    for (reader, expected) in [("a", &[3, 5]), ("b", &[2, 3])] {
+        let reader = Some(reader.to_owned());
+        let after_seq = Some(if expected[0] == 3 { 2 } else { 0 });
+        check(AuditPlan { patient: Some(patient(2)), reader, after_seq, ..all() }, expected).await;
+    }
 }
