@@ -13,7 +13,7 @@ use super::Compiler;
 use super::base::{any_type, capitalised};
 use super::invariants::Invariant;
 use crate::fhir::definitions::{
-    ContextKind, ElementDefinition, ExtensionContext, SlicingRules, Strength, Structure, TypeReference,
+    Context as Stated, ContextKind, ElementDefinition, SlicingRules, Strength, Structure, TypeReference,
 };
 use crate::fhir::fhirpath::compile;
 use crate::fhir::validate::profile::{
@@ -51,7 +51,7 @@ impl Compiler<'_> {
             url: structure.url.clone(),
             type_name: structure.type_name.clone(),
             extension: (structure.type_name == "Extension").then(|| extension_rules(structure)),
-            imposed: structure.imposed.clone(),
+            imposed: structure.imposes.clone(),
             nodes,
         }
     }
@@ -154,9 +154,11 @@ impl Compiler<'_> {
         if base.max_length == element.max_length {
             node.max_length = None;
         }
-        if base.regex != element.regex {
-            node.regex = element.regex.as_ref().and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
-        }
+        let of_types = element.types.iter().filter_map(|each| each.regex.as_ref());
+        let own = element.regex.iter().chain(of_types).find(|regex| {
+            base.regex.as_ref() != Some(*regex) && base.types.iter().all(|each| each.regex.as_ref() != Some(*regex))
+        });
+        node.regex = own.and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
         node.types = self.sparse_types(element, base, is_root);
         let known = self.known_keys(element, base);
         node.invariants = element
@@ -239,7 +241,7 @@ impl Compiler<'_> {
 
 /// Where an extension may stand, by its definition, and the parts that it names.
 fn extension_rules(structure: &Structure) -> ExtensionRules {
-    let context = |context: &ExtensionContext| match context.kind {
+    let context = |context: &Stated| match context.kind {
         ContextKind::Extension => Context::Extension(context.expression.as_str().into()),
         ContextKind::FhirPath => compile(&context.expression).map_or(Context::Undecided, Context::Selected),
         ContextKind::Element => {
