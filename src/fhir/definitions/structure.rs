@@ -44,7 +44,7 @@ pub struct Structure {
     /// A profile or an extension definition, as opposed to a type of its own.
     pub is_profile: bool,
     /// Where an extension may stand; one of them must hold.
-    pub contexts: Vec<Context>,
+    pub contexts: Vec<ExtensionContext>,
     /// Expressions that must hold of the element that carries the extension; all of them.
     pub context_invariants: Vec<String>,
     /// Profiles that hold wherever this one does.
@@ -57,7 +57,7 @@ pub struct Structure {
 
 /// A place where an extension may stand.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Context {
+pub struct ExtensionContext {
     pub kind: ContextKind,
     pub expression: String,
 }
@@ -100,6 +100,10 @@ pub struct ElementDefinition {
     pub is_modifier: bool,
     pub is_summary: bool,
     pub must_support: bool,
+    /// Extensions alone do not do.
+    pub must_have_value: bool,
+    /// Urls of extensions of which one must stand in for an absent value.
+    pub value_alternatives: Vec<String>,
 }
 
 /// A type that an element may have.
@@ -216,6 +220,9 @@ pub struct Slicing {
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
 const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
 const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
+const MUST_HAVE_VALUE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue";
+const VALUE_ALTERNATIVES: &str =
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.valueAlternatives";
 const MIN_LENGTH: &str = "http://hl7.org/fhir/StructureDefinition/minLength";
 const MAX_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
 const MIN_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-minValueSet";
@@ -251,7 +258,7 @@ impl Structure {
             abstract_type: root.text_of("abstract") == Some("true"),
             base: text("baseDefinition"),
             is_profile: root.text_of("derivation") == Some("constraint"),
-            contexts: root.all("context").filter_map(Context::read).collect(),
+            contexts: root.all("context").filter_map(ExtensionContext::read).collect(),
             context_invariants: root.all("contextInvariant").filter_map(|each| Some(each.text()?.to_owned())).collect(),
             imposes: extensions(root, IMPOSE_PROFILE).filter_map(canonical_of).collect(),
             complies_with: extensions(root, COMPLIES_WITH).filter_map(canonical_of).collect(),
@@ -275,14 +282,14 @@ fn canonical_of(extension: Element<'_>) -> Option<String> {
     text.map(str::to_owned)
 }
 
-impl Context {
-    fn read(element: Element<'_>) -> Option<Context> {
+impl ExtensionContext {
+    fn read(element: Element<'_>) -> Option<ExtensionContext> {
         let kind = match element.text_of("type")? {
             "extension" => ContextKind::Extension,
             "fhirpath" => ContextKind::FhirPath,
             _ => ContextKind::Element,
         };
-        Some(Context { kind, expression: element.text_of("expression")?.to_owned() })
+        Some(ExtensionContext { kind, expression: element.text_of("expression")?.to_owned() })
     }
 }
 
@@ -342,6 +349,8 @@ impl ElementDefinition {
             is_modifier: false,
             is_summary: false,
             must_support: false,
+            must_have_value: false,
+            value_alternatives: Vec::new(),
         }
     }
 
@@ -396,6 +405,15 @@ impl ElementDefinition {
         self.is_modifier = flag("isModifier").unwrap_or(self.is_modifier);
         self.is_summary = flag("isSummary").unwrap_or(self.is_summary);
         self.must_support = flag("mustSupport").unwrap_or(self.must_support);
+        if let Some(text) = extensions(said, MUST_HAVE_VALUE).find_map(|each| each.text_of("valueBoolean")) {
+            self.must_have_value = text == "true";
+        }
+        let alternatives = extensions(said, VALUE_ALTERNATIVES).filter_map(canonical_of);
+        for alternative in alternatives {
+            if !self.value_alternatives.contains(&alternative) {
+                self.value_alternatives.push(alternative);
+            }
+        }
     }
 
     /// Last part of the path: the element's own name, `value[x]` for a choice.
