@@ -26,8 +26,9 @@ pub use package::{Defect, Kind, Package, Unreadable};
 pub use registry::{DefinitionId, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
-    AdditionalBinding, Aggregation, Binding, Constraint, Context, ContextKind, Discriminator, DiscriminatorKind,
-    ElementDefinition, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind, TypeReference, Versioning,
+    AdditionalBinding, Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind,
+    ElementDefinition, ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind,
+    TypeReference, Versioning,
 };
 pub use value_set::{Codes, Group, Open, ValueSet};
 

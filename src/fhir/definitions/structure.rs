@@ -44,7 +44,7 @@ pub struct Structure {
     /// A profile or an extension definition, as opposed to a type of its own.
     pub is_profile: bool,
     /// Where an extension may stand; one of them must hold.
-    pub contexts: Vec<Context>,
+    pub contexts: Vec<ExtensionContext>,
     /// Expressions that must hold of the element that carries the extension; all of them.
     pub context_invariants: Vec<String>,
     /// Profiles that hold wherever this one does.
@@ -57,7 +57,7 @@ pub struct Structure {
 
 /// A place where an extension may stand.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Context {
+pub struct ExtensionContext {
     pub kind: ContextKind,
     pub expression: String,
 }
@@ -219,11 +219,10 @@ pub struct Slicing {
 
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
 const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
-/// Elements of later versions that definitions of R4 carry as extensions.
+const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
 const MUST_HAVE_VALUE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue";
 const VALUE_ALTERNATIVES: &str =
     "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.valueAlternatives";
-const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
 const MIN_LENGTH: &str = "http://hl7.org/fhir/StructureDefinition/minLength";
 const MAX_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
 const MIN_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-minValueSet";
@@ -259,7 +258,7 @@ impl Structure {
             abstract_type: root.text_of("abstract") == Some("true"),
             base: text("baseDefinition"),
             is_profile: root.text_of("derivation") == Some("constraint"),
-            contexts: root.all("context").filter_map(Context::read).collect(),
+            contexts: root.all("context").filter_map(ExtensionContext::read).collect(),
             context_invariants: root.all("contextInvariant").filter_map(|each| Some(each.text()?.to_owned())).collect(),
             imposes: extensions(root, IMPOSE_PROFILE).filter_map(canonical_of).collect(),
             complies_with: extensions(root, COMPLIES_WITH).filter_map(canonical_of).collect(),
@@ -283,14 +282,14 @@ fn canonical_of(extension: Element<'_>) -> Option<String> {
     text.map(str::to_owned)
 }
 
-impl Context {
-    fn read(element: Element<'_>) -> Option<Context> {
+impl ExtensionContext {
+    fn read(element: Element<'_>) -> Option<ExtensionContext> {
         let kind = match element.text_of("type")? {
             "extension" => ContextKind::Extension,
             "fhirpath" => ContextKind::FhirPath,
             _ => ContextKind::Element,
         };
-        Some(Context { kind, expression: element.text_of("expression")?.to_owned() })
+        Some(ExtensionContext { kind, expression: element.text_of("expression")?.to_owned() })
     }
 }
 
@@ -344,14 +343,14 @@ impl ElementDefinition {
             max_length: None,
             min_length: None,
             regex: None,
-            must_have_value: false,
-            value_alternatives: Vec::new(),
             binding: None,
             constraints: Vec::new(),
             slicing: None,
             is_modifier: false,
             is_summary: false,
             must_support: false,
+            must_have_value: false,
+            value_alternatives: Vec::new(),
         }
     }
 
@@ -388,9 +387,6 @@ impl ElementDefinition {
         self.max_length = said.text_of("maxLength").and_then(length).or(self.max_length);
         let min_length = extensions(said, MIN_LENGTH).find_map(|each| each.text_of("valueInteger"));
         self.min_length = min_length.and_then(length).or(self.min_length);
-        self.must_have_value |=
-            extensions(said, MUST_HAVE_VALUE).any(|each| each.text_of("valueBoolean") == Some("true"));
-        self.value_alternatives.extend(extensions(said, VALUE_ALTERNATIVES).filter_map(canonical_of));
         if let Some(regex) = extensions(said, REGEX).find_map(|each| each.text_of("valueString")) {
             self.regex = Some(regex.to_owned());
         }
@@ -409,6 +405,15 @@ impl ElementDefinition {
         self.is_modifier = flag("isModifier").unwrap_or(self.is_modifier);
         self.is_summary = flag("isSummary").unwrap_or(self.is_summary);
         self.must_support = flag("mustSupport").unwrap_or(self.must_support);
+        if let Some(text) = extensions(said, MUST_HAVE_VALUE).find_map(|each| each.text_of("valueBoolean")) {
+            self.must_have_value = text == "true";
+        }
+        let alternatives = extensions(said, VALUE_ALTERNATIVES).filter_map(canonical_of);
+        for alternative in alternatives {
+            if !self.value_alternatives.contains(&alternative) {
+                self.value_alternatives.push(alternative);
+            }
+        }
     }
 
     /// Last part of the path: the element's own name, `value[x]` for a choice.

@@ -203,7 +203,14 @@ fn make(archives: &[PathBuf], sources: &[PathBuf]) -> (Arc<Validator>, String) {
             writeln!(notes, "  ! {url} cannot be used").unwrap();
         }
     }
+    for defect in registry.defects().filter(|defect| documents.iter().any(|each| is_of(each, &defect.url))) {
+        writeln!(notes, "  ! {defect}").unwrap();
+    }
     (Arc::new(Validator::new(registry)), notes)
+}
+
+fn is_of(document: &Document, url: &str) -> bool {
+    Element::root(document).text_of("url") == Some(url)
 }
 
 /// What the case sets differently, in our words.
@@ -219,6 +226,7 @@ fn options<'a>(case: &'a Value, profiles: &'a [&'a str]) -> Options<'a> {
             References::Fitting
         },
         forbids_markup: settings["security-checks"] == true || settings["noHtmlInMarkdown"] == true,
+        lenient_displays: is("wrong-displays", "warning"),
         skip_contained: is("validateContains", "IGNORE"),
         loose_aggregation: settings["enforceAggregationOutsideBundles"].as_bool() == Some(false),
         ..Options::default()

@@ -13,7 +13,7 @@ use super::Compiler;
 use super::base::{any_type, capitalised};
 use super::invariants::Invariant;
 use crate::fhir::definitions::{
-    Context as Stated, ContextKind, ElementDefinition, SlicingRules, Strength, Structure, TypeReference,
+    ContextKind, ElementDefinition, ExtensionContext, SlicingRules, Strength, Structure, TypeReference,
 };
 use crate::fhir::fhirpath::compile;
 use crate::fhir::validate::profile::{
@@ -154,11 +154,10 @@ impl Compiler<'_> {
         if base.max_length == element.max_length {
             node.max_length = None;
         }
-        let of_types = element.types.iter().filter_map(|each| each.regex.as_ref());
-        let own = element.regex.iter().chain(of_types).find(|regex| {
-            base.regex.as_ref() != Some(*regex) && base.types.iter().all(|each| each.regex.as_ref() != Some(*regex))
-        });
-        node.regex = own.and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
+        let (base_regex, regex) = (regex_of(base), regex_of(element));
+        if base_regex != regex {
+            node.regex = regex.and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
+        }
         node.types = self.sparse_types(element, base, is_root);
         let known = self.known_keys(element, base);
         node.invariants = element
@@ -241,7 +240,7 @@ impl Compiler<'_> {
 
 /// Where an extension may stand, by its definition, and the parts that it names.
 fn extension_rules(structure: &Structure) -> ExtensionRules {
-    let context = |context: &Stated| match context.kind {
+    let context = |context: &ExtensionContext| match context.kind {
         ContextKind::Extension => Context::Extension(context.expression.as_str().into()),
         ContextKind::FhirPath => compile(&context.expression).map_or(Context::Undecided, Context::Selected),
         ContextKind::Element => {
@@ -267,6 +266,11 @@ fn extension_rules(structure: &Structure) -> ExtensionRules {
             .collect(),
         parts: parts.filter_map(|element| Some(element.fixed.as_ref()?.element().text()?.into())).collect(),
     }
+}
+
+/// The expression that the text of an element must match, said of the element or of its type.
+fn regex_of(element: &ElementDefinition) -> Option<&String> {
+    element.regex.as_ref().or_else(|| element.types.iter().find_map(|each| each.regex.as_ref()))
 }
 
 /// The type of an element as expressions see it: its path where it is part of a type.

@@ -47,10 +47,12 @@ impl Compiler<'_> {
 
     fn binding(&self, element: &ElementDefinition) -> Option<Bound> {
         let binding = element.binding.as_ref().filter(|binding| binding.strength >= Strength::Extensible)?;
-        // Published as required, though a component may say more than a quantity; the reference validator mends the same.
-        let is_too_strong = binding.value_set.starts_with(VITAL_SIGNS_UNITS);
+        // R4's vital signs bind the values of components to units whatever their type is; R5 mended it, and the HL7
+        // validator reads R4 so as well.
+        let is_vital_component = element.path == "Observation.component.value[x]"
+            && binding.value_set.split('|').next() == Some(VITAL_SIGNS_UNITS);
         Some(Bound {
-            strength: if is_too_strong { Strength::Extensible } else { binding.strength },
+            strength: if is_vital_component { Strength::Extensible } else { binding.strength },
             canonical: binding.value_set.as_str().into(),
             set: self.registry.value_set(&binding.value_set).cloned(),
         })
