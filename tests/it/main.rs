@@ -23,6 +23,7 @@ mod health;
 mod idempotency;
 mod kill;
 mod negotiation;
+mod packages;
 mod pages;
 mod process;
 mod pull;

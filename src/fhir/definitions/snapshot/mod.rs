@@ -34,7 +34,7 @@ pub fn generate(
     let mut generator = Generator { document, lookup, base: root.clone(), specializes: !structure.is_profile };
     if generator.specializes {
         let name = if root_name.is_empty() { name } else { &root_name };
-        root.element.path = name.to_owned();
+        name.clone_into(&mut root.element.path);
         root.element.types = Vec::new();
     }
     generator.apply(&mut root, &change, 0, false)?;
@@ -380,7 +380,7 @@ impl Generator<'_, '_> {
                 place = place.and_then(|node| node.find(name, slice));
             }
             if let Some(target) = place {
-                node.children = target.children.clone();
+                node.children.clone_from(&target.children);
                 node.element.types.clone_from(&target.element.types);
             }
             return;
@@ -419,12 +419,11 @@ impl Generator<'_, '_> {
             self.apply(&mut node, &silent, depth + 1, false)?;
             self.unfold(&mut node);
             for part in &change.parts {
-                match node.children.iter().position(|child| child.name() == part.name) {
-                    Some(at) => self.apply(&mut node.children[at], part, depth + 1, false)?,
-                    None => {
-                        let added = self.added(part, depth + 1)?;
-                        node.children.push(added);
-                    }
+                if let Some(at) = node.children.iter().position(|child| child.name() == part.name) {
+                    self.apply(&mut node.children[at], part, depth + 1, false)?;
+                } else {
+                    let added = self.added(part, depth + 1)?;
+                    node.children.push(added);
                 }
             }
         }
