@@ -392,13 +392,14 @@ impl Generator<'_, '_> {
                 _ => (self.lookup)(&only.code),
             },
             [] => None,
-            // The first of several types that has what is named; else what any type has.
+            // What any type has, or else the first of several types that has what is named.
             several => {
-                let fitting = several.iter().filter_map(|each| (self.lookup)(&each.code)).find(|structure| {
+                let mut names = std::iter::once("Element").chain(several.iter().map(|each| each.code.as_str()));
+                names.find_map(|name| {
+                    let structure = (self.lookup)(name)?;
                     let has = |name: &&str| structure.elements.iter().any(|element| element.name() == *name);
-                    wanted.iter().all(has)
-                });
-                fitting.or_else(|| (self.lookup)("Element"))
+                    wanted.iter().all(has).then_some(structure)
+                })
             }
         };
         if let Some(unfolded) = source.and_then(|source| Node::tree(&source.elements)) {
