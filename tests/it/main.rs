@@ -29,3 +29,4 @@ mod process;
 mod pull;
 mod push;
 mod suites;
+mod terminology;

@@ -152,6 +152,13 @@ impl Gateway {
     ) -> Result<Kept, Refusal> {
         let document = Arc::new(document);
         let prepared = match prepare::one(self, caller, kind, &document, intent) {
+            Ok(examined) => {
+                let told = self.told(examined.checked.questions()).await;
+                prepare::conclude(self, caller, examined, &told, Arc::default())
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
@@ -164,7 +171,7 @@ impl Gateway {
     }
 
     /// `POST [base]/[type]/$validate`: the same report that a push would meet, and nothing stored.
-    pub fn check(&self, kind: &str, document: Document, profiles: &[&str]) -> Vec<Issue> {
-        prepare::check(self, kind, &Arc::new(document), profiles)
+    pub async fn check(&self, kind: &str, document: Document, profiles: &[&str]) -> Vec<Issue> {
+        prepare::check(self, kind, &Arc::new(document), profiles).await
     }
 }

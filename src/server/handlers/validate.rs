@@ -6,7 +6,7 @@ use crate::fhir::outcome::operation_outcome;
 use crate::fhir::tree::{Document, Element, json, write};
 use crate::server::reply::Reply;
 
-pub(super) fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
+pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
     request.caller()?;
     let document = body::document(request)?;
     let mut profiles: Vec<String> =
@@ -16,7 +16,7 @@ pub(super) fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
         None => document,
     };
     let profiles: Vec<&str> = profiles.iter().map(String::as_str).collect();
-    let issues = request.gateway.check(request.matched.kind, document, &profiles);
+    let issues = request.gateway.check(request.matched.kind, document, &profiles).await;
     // The operation succeeds whatever it finds; what it found is in the body.
     Ok(Reply::resource(200, &operation_outcome(&issues)))
 }
