@@ -25,8 +25,8 @@ pub use package::{Defect, Kind, Package, Unreadable};
 pub use registry::{DefinitionId, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
-    Binding, Constraint, Discriminator, DiscriminatorKind, ElementDefinition, Literal, Slicing, SlicingRules, Strength,
-    Structure, StructureKind, TypeReference,
+    Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind, ElementDefinition,
+    ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind, TypeReference,
 };
 pub use value_set::{Codes, Group, Open, ValueSet};
 

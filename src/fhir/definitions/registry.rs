@@ -335,6 +335,11 @@ impl Registry {
         names
     }
 
+    /// Whether a definition is one of the standard's own.
+    pub fn is_core(&self, id: DefinitionId) -> bool {
+        id.package == 0
+    }
+
     /// What has been made of a definition.
     pub(super) fn ready(&self, id: DefinitionId) -> &Ready {
         &self.packages[id.package as usize].ready[id.at as usize]

@@ -4,6 +4,7 @@ pub mod binding;
 pub mod bundle;
 pub mod canonical;
 pub mod code_system;
+pub mod coding;
 pub mod extension;
 pub mod invariant;
 pub mod linkage;
