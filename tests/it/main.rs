@@ -28,3 +28,4 @@ mod process;
 mod pull;
 mod push;
 mod suites;
+mod validate;

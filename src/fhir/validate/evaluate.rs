@@ -1,8 +1,8 @@
 //! FHIRPath over a resource with everything that a check knows: its type, what it contains, its Bundle, value sets and
 //! profiles.
 
-use super::{Options, Validator};
 use super::run::Run;
+use super::{Options, Validator};
 use crate::fhir::fhirpath::{Collection, Context, Expression, Failure, Node};
 use crate::fhir::tree::Element;
 
