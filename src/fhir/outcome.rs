@@ -83,6 +83,8 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    MinLength "min-length" Error "value" "Lengthen the value.";
+    ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
     FixedValue "fixed-value" Error "value" "Use exactly the value that the profile fixes.";
     PatternValue "pattern-value" Error "value" "Include everything that the profile's pattern asks for.";
@@ -93,18 +95,37 @@ catalogue! {
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
     BindingUnknown "binding-unknown" Warning "not-supported" "The value set cannot be decided here; the code was not checked.";
+    CodeMeaningless "code-meaningless" Error "not-found" "Use a code that the value set has; the element names no system, so only its value set gives the code a meaning.";
+    CodeUnknown "code-unknown" Error "code-invalid" "Use a code that the code system has; mind its spelling and case.";
+    CodeUnlisted "code-unlisted" Warning "code-invalid" "Check the code: the part of the code system that is known here does not have it.";
+    CodeInactive "code-inactive" Warning "business-rule" "Use the concept that replaces this one.";
+    CodeSystemUnknown "code-system-unknown" Warning "not-found" "Nothing to do if the system is agreed; its definition is not loaded here, so its codes are not checked.";
+    CodingSystemMissing "coding-system-missing" Warning "invalid" "Say in system which code system the code is of.";
+    SystemRelative "system-relative" Error "code-invalid" "Write the system as an absolute URI, such as https://… or urn:oid:….";
+    SystemIsValueSet "system-is-value-set" Error "invalid" "Name the code system that the code is of, not a value set that has it.";
+    SystemIsSupplement "system-is-supplement" Error "invalid" "Name the code system that the supplement adds to.";
+    DisplayWrong "display-wrong" Error "invalid" "Use one of the concept's own names as display, or leave the display out.";
+    DisplayUnusual "display-unusual" Warning "invalid" "Use one of the concept's own names as display, or leave the display out.";
     UnitUnknown "unit-unknown" Error "code-invalid" "Use a valid UCUM code (https://ucum.org), case-sensitive.";
     Invariant "invariant" Error "invariant" "Satisfy the rule that the message quotes.";
     InvariantWarning "invariant-warning" Warning "invariant" "Consider satisfying the rule that the message quotes.";
     InvariantUndecided "invariant-undecided" Warning "not-supported" "The rule could not be evaluated; check it on your side.";
+    ReferenceSuspicious "reference-suspicious" Warning "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
+    ReferenceProfile "reference-profile" Error "structure" "Point to a resource that satisfies one of the profiles that the element asks for.";
+    ReferencePlace "reference-place" Error "structure" "Send the target where the profile wants it: contained, in the same Bundle, or elsewhere.";
     ReferenceFormat "reference-format" Error "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
     ReferenceTarget "reference-target" Error "structure" "Point to a resource of one of the types that the element allows.";
     ReferenceUnresolved "reference-unresolved" Error "not-found" "Send the referenced resource first, or in the same Bundle with a matching fullUrl.";
     ReferenceElsewhere "reference-elsewhere" Warning "not-found" "Send the referenced resource in the same Bundle, under the fullUrl that is referred to.";
     ContainedUnresolved "contained-unresolved" Error "not-found" "Contain a resource with that id, or correct the reference.";
     ExtensionUnknown "extension-unknown" Warning "extension" "The extension is stored as sent; its definition is not known here, so its content was not checked.";
+    ExtensionNotAllowed "extension-not-allowed" Error "extension" "Leave the extension out, or load the definition that its url names.";
+    ExtensionUrl "extension-url" Error "extension" "Give the extension the url of its definition: absolute and without a version; inside a complex extension, the name of one of its parts.";
+    ExtensionContext "extension-context" Error "extension" "Put the extension where its definition says that it may stand.";
+    ExtensionModifier "extension-modifier" Error "extension" "Put what changes the meaning into modifierExtension, and nothing else.";
     ModifierExtensionUnknown "modifier-extension-unknown" Error "extension" "Remove the modifier extension or agree on its definition first; a resource whose meaning it may change cannot be accepted.";
     ImplicitRulesUnknown "implicit-rules-unknown" Error "not-supported" "Remove implicitRules; rules that are not known here cannot be applied.";
+    ProfileMissing "profile-missing" Error "not-found" "Load the package that the profile is in; another profile asks for it.";
     ProfileUnknown "profile-unknown" Warning "not-supported" "The claimed profile is not loaded here; only the others were checked.";
     NarrativeInvalid "narrative-invalid" Error "structure" "Limit text.div to the XHTML subset of FHIR R4 §2.4.0: no scripts, styles, forms or foreign elements.";
     FullUrlMissing "full-url-missing" Error "required" "Give the entry a fullUrl: the address or urn:uuid: that its resource is known by.";
@@ -156,6 +177,16 @@ catalogue! {
     FormConditionOrder "form-condition-order" Warning "business-rule" "Put the item after the one that enables it.";
     FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
     FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
+
+    /// Definitions: resources that say what others must look like.
+    CanonicalRelative "canonical-relative" Error "invalid" "Write the url of a definition as an absolute URL or urn:.";
+    CanonicalReference "canonical-reference" Warning "invalid" "Write canonicals as absolute URLs or urn:, or as #id of a contained resource.";
+    CodeSystemRule "code-system-rule" Error "business-rule" "Let the code system hold what it declares, and declare what it holds, as the message says (FHIR R4 §4.8).";
+    CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
+    ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
+    ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
+    SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
 
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";

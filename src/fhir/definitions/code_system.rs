@@ -37,6 +37,8 @@ pub struct CodeSystem {
     pub version: String,
     pub content: Content,
     pub case_sensitive: bool,
+    /// Whether this is a copy, as old as the package that holds it, of what is maintained elsewhere.
+    pub is_dated: bool,
     /// Language of the displays; empty where it is not told.
     pub language: String,
     /// Canonical of the code system that a supplement adds to.
@@ -52,6 +54,8 @@ impl CodeSystem {
     pub fn read(root: Element<'_>) -> Option<CodeSystem> {
         let text = |name| root.text_of(name).unwrap_or_default().to_owned();
         let content = match root.text_of("content")? {
+            // Published ones forget to say so twice.
+            _ if root.get("supplements").is_some() => Content::Supplement,
             "complete" => Content::Complete,
             "fragment" => Content::Fragment,
             "example" => Content::Example,

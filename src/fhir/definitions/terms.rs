@@ -15,6 +15,9 @@ use crate::fhir::tree::Element;
 /// Value sets that import each other deeper than this are left open.
 const MAX_IMPORTS: usize = 16;
 
+/// Where the systems of HL7 Terminology have their urls.
+const HL7_TERMINOLOGY: &str = "http://terminology.hl7.org/";
+
 impl Registry {
     /// A value set, expanded as far as its definitions allow.
     pub fn value_set(&self, canonical: &str) -> Option<&Arc<ValueSet>> {
@@ -39,6 +42,8 @@ impl Registry {
         let read = || {
             let document = self.document(id)?;
             let mut system = CodeSystem::read(Element::root(&document))?;
+            // HL7 Terminology has gone on since it was part of the core package.
+            system.is_dated = self.is_core(id) && system.url.starts_with(HL7_TERMINOLOGY);
             for supplement in self.supplements(&self.head(id).url) {
                 if let Some(document) = self.document(*supplement) {
                     system.supplement(Element::root(&document));

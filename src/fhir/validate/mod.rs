@@ -28,7 +28,7 @@ pub use scope::Entries;
 pub use text::Format;
 
 use super::definitions::{DefinitionId, Registry, Strength};
-use super::outcome::{Issue, has_errors};
+use super::outcome::{Issue, Position, has_errors};
 use super::tree::{Document, Element, NodeId};
 
 /// Checks resources against compiled definitions. Shared by every thread; compiles a profile when it is first met.
@@ -56,11 +56,15 @@ pub struct Options<'a> {
     pub known_extensions: bool,
     /// What the urls of extensions begin with that need no definition all the same.
     pub extension_domains: &'a [&'a str],
+    /// A display that is none of the concept's names warns and is no error.
+    pub lenient_displays: bool,
     pub references: References,
     /// Contained resources are left alone.
     pub skip_contained: bool,
     /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
     pub forbids_markup: bool,
+    /// Where the target of a reference must be is not checked.
+    pub loose_aggregation: bool,
 }
 
 /// What is asked of a reference besides its form.
@@ -69,7 +73,7 @@ pub enum References {
     /// What it leads to is of a type and profile that the element allows, if it is in the message.
     #[default]
     Fitting,
-    /// What it leads to must be in the message.
+    /// What a relative one leads to must be among the resources of the message, if that is made to hold several.
     Present,
 }
 
@@ -81,14 +85,24 @@ pub struct Report {
     pub open: Vec<CodeQuestion>,
 }
 
-/// A code whose membership only a terminology server can tell.
+/// A code of which only a terminology server can tell whether it is right.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CodeQuestion {
-    pub value_set: String,
+    pub about: Subject,
     pub system: Option<String>,
     pub code: String,
     pub expression: String,
+    pub position: Position,
     pub strength: Strength,
+}
+
+/// What a code is asked of.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Subject {
+    /// Whether its own system has it.
+    CodeSystem,
+    /// Whether the value set of that canonical has it.
+    ValueSet(String),
 }
 
 /// Proof that a resource passed. Made by [`Validator::validate`] and nowhere else; never serialised.

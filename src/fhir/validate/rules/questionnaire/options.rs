@@ -1,8 +1,8 @@
 //! Answers that are chosen: among `answerOption`, or from `answerValueSet`.
 
-use super::super::super::CodeQuestion;
 use super::super::super::run::Run;
 use super::super::super::scope::Found;
+use super::super::super::{CodeQuestion, Subject};
 use super::form::{AnswerOption, Coding, Form, Item, Kind, Offer};
 use crate::fhir::definitions::Strength;
 use crate::fhir::outcome::Id;
@@ -93,10 +93,11 @@ fn coding<'d>(run: &mut Run<'_, 'd>, form: &Form, item: &Item, value: Element<'d
         }
         Membership::Unknown => {
             run.ask(CodeQuestion {
-                value_set: offer.canonical.to_string(),
+                about: Subject::ValueSet(offer.canonical.to_string()),
                 system: own.0.map(str::to_owned),
                 code: code.to_owned(),
                 expression: run.trail.expression(),
+                position: answer.position(),
                 strength: Strength::Extensible,
             });
             let text =
