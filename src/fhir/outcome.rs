@@ -227,6 +227,7 @@ catalogue! {
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";

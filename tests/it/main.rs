@@ -30,3 +30,4 @@ mod pull;
 mod push;
 mod suites;
 mod terminology;
+mod validate;
