@@ -37,7 +37,18 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub limits: Limits,
     pub exchange: exchange::Config,
+    pub validation: Validation,
     pub destinations: Vec<Destination>,
+}
+
+/// What resources are held against besides the definitions of R4.
+#[derive(Deserialize, Clone, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Validation {
+    /// FHIR packages: `NAME#VERSION` in the cache, .tgz files, or folders of unpacked packages.
+    pub packages: Vec<String>,
+    /// Folder of unpacked packages; without one `.fhir/packages` in the home directory.
+    pub package_cache: Option<PathBuf>,
 }
 
 /// One national platform, registry or other receiver.
@@ -107,7 +118,8 @@ impl Default for Breaker {
 }
 
 /// Variables with our prefix that are no keys of the configuration.
-const NOT_KEYS: &[&str] = &["MHEALTH_CONFIG", "MHEALTH_LOG", "MHEALTH_SUITES", "MHEALTH_PACKAGES", "MHEALTH_BLESS"];
+const NOT_KEYS: &[&str] =
+    &["MHEALTH_CONFIG", "MHEALTH_LOG", "MHEALTH_SUITES", "MHEALTH_PACKAGES", "MHEALTH_PACKAGE_CACHE", "MHEALTH_BLESS"];
 
 const PREFIX: &str = "MHEALTH_";
 
@@ -168,6 +180,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     });
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
+    let validation: Validation = section("validation", table.remove("validation"), mistakes);
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -225,6 +238,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         tls,
         limits,
         exchange,
+        validation,
         destinations,
     }
 }

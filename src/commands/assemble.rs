@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
+use super::packages::{Loaded, Place};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::exchange::deliver::Destination;
@@ -61,11 +62,25 @@ pub(super) fn print(mistakes: &[String]) {
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
-    let gateway =
-        Gateway::new(config.exchange.clone(), store, Registry::core(), config.base_url.clone(), clock(), entropy())?;
+    let (registry, _) = registry(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    let gateway = Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
+}
+
+/// The definitions that resources are held against, and what is missing of the packages that the configuration names.
+/// The error is every package that cannot be had.
+pub(super) fn registry(config: &Config) -> Result<(Arc<Registry>, Vec<String>), Vec<String>> {
+    if config.validation.packages.is_empty() {
+        return Ok((Registry::core(), Vec::new()));
+    }
+    let cache = Place::at(config.validation.package_cache.clone()).cache();
+    let mistaken = |mistake: String| format!("validation.packages: {mistake}");
+    let loaded = cache.load(&config.validation.packages);
+    let Loaded { packages, warnings } =
+        loaded.map_err(|mistakes| mistakes.into_iter().map(mistaken).collect::<Vec<_>>())?;
+    Ok((Registry::with_packages(packages), warnings))
 }
 
 /// The store of a gateway that has served or was given clients. Whoever only looks makes none: a slip in the directory

@@ -77,6 +77,7 @@ fn mistaken(config: &Config) -> Vec<String> {
             mistakes.push(format!("{error:#}"));
         }
     }
+    mistakes.extend(assemble::registry(config).err().unwrap_or_default());
     mistakes
 }
 
@@ -88,6 +89,12 @@ fn unreadable(key: &str, path: &Path, mistakes: &mut Vec<String>) {
 
 /// What keeps nobody from serving and is yet most likely a slip: clients come and go while the gateway serves.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let mut doubts = unknown_clients(config);
+    doubts.extend(assemble::registry(config).map(|(_, missing)| missing).unwrap_or_default());
+    doubts
+}
+
+fn unknown_clients(config: &Config) -> Vec<String> {
     let apps: Vec<(&str, &str)> = config
         .destinations
         .iter()

@@ -9,6 +9,7 @@ pub mod definitions;
 mod demo;
 mod health;
 pub mod keys;
+pub mod packages;
 mod platform;
 mod publish;
 mod serve;
@@ -66,6 +67,8 @@ enum Command {
     Publish(publish::Options),
     /// Play a national platform that checks what it receives.
     Platform(platform::Options),
+    /// Add, list and remove packages of FHIR definitions.
+    Packages(packages::Options),
     /// Condense the FHIR R4 core package into the embedded definitions.
     Definitions(definitions::Options),
 }
@@ -83,6 +86,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Platform(options) => platform::run(&options),
+        Command::Packages(options) => packages::run(&options),
         Command::Definitions(options) => definitions::run(&options.package, &options.out).map(|()| ExitCode::SUCCESS),
     }
 }

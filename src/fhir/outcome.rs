@@ -82,6 +82,8 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    MinLength "min-length" Error "value" "Lengthen the value.";
+    ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
     FixedValue "fixed-value" Error "value" "Use exactly the value that the profile fixes.";
     PatternValue "pattern-value" Error "value" "Include everything that the profile's pattern asks for.";
@@ -92,19 +94,47 @@ catalogue! {
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
     BindingUnknown "binding-unknown" Warning "not-supported" "The value set cannot be decided here; the code was not checked.";
+    CodeMeaningless "code-meaningless" Error "not-found" "Use a code that the value set has; the element names no system, so only its value set gives the code a meaning.";
+    CodeUnknown "code-unknown" Error "code-invalid" "Use a code that the code system has; mind its spelling and case.";
+    CodeUnlisted "code-unlisted" Warning "code-invalid" "Check the code: the part of the code system that is known here does not have it.";
+    CodeInactive "code-inactive" Warning "business-rule" "Use the concept that replaces this one.";
+    CodeSystemUnknown "code-system-unknown" Warning "not-found" "Nothing to do if the system is agreed; its definition is not loaded here, so its codes are not checked.";
+    CodingSystemMissing "coding-system-missing" Warning "invalid" "Say in system which code system the code is of.";
+    SystemRelative "system-relative" Error "code-invalid" "Write the system as an absolute URI, such as https://… or urn:oid:….";
+    SystemIsValueSet "system-is-value-set" Error "invalid" "Name the code system that the code is of, not a value set that has it.";
+    SystemIsSupplement "system-is-supplement" Error "invalid" "Name the code system that the supplement adds to.";
+    DisplayWrong "display-wrong" Error "invalid" "Use one of the concept's own names as display, or leave the display out.";
+    DisplayUnusual "display-unusual" Warning "invalid" "Use one of the concept's own names as display, or leave the display out.";
     UnitUnknown "unit-unknown" Error "code-invalid" "Use a valid UCUM code (https://ucum.org), case-sensitive.";
     Invariant "invariant" Error "invariant" "Satisfy the rule that the message quotes.";
     InvariantWarning "invariant-warning" Warning "invariant" "Consider satisfying the rule that the message quotes.";
     InvariantUndecided "invariant-undecided" Warning "not-supported" "The rule could not be evaluated; check it on your side.";
+    ReferenceSuspicious "reference-suspicious" Warning "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
+    ReferenceProfile "reference-profile" Error "structure" "Point to a resource that satisfies one of the profiles that the element asks for.";
+    ReferencePlace "reference-place" Error "structure" "Send the target where the profile wants it: contained, in the same Bundle, or elsewhere.";
     ReferenceFormat "reference-format" Error "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
     ReferenceTarget "reference-target" Error "structure" "Point to a resource of one of the types that the element allows.";
     ReferenceUnresolved "reference-unresolved" Error "not-found" "Send the referenced resource first, or in the same Bundle with a matching fullUrl.";
+    ReferenceElsewhere "reference-elsewhere" Warning "not-found" "Send the referenced resource in the same Bundle, under the fullUrl that is referred to.";
     ContainedUnresolved "contained-unresolved" Error "not-found" "Contain a resource with that id, or correct the reference.";
     ExtensionUnknown "extension-unknown" Warning "extension" "The extension is stored as sent; its definition is not known here, so its content was not checked.";
+    ExtensionNotAllowed "extension-not-allowed" Error "extension" "Leave the extension out, or load the definition that its url names.";
+    ExtensionUrl "extension-url" Error "extension" "Give the extension the url of its definition: absolute and without a version; inside a complex extension, the name of one of its parts.";
+    ExtensionContext "extension-context" Error "extension" "Put the extension where its definition says that it may stand.";
+    ExtensionModifier "extension-modifier" Error "extension" "Put what changes the meaning into modifierExtension, and nothing else.";
     ModifierExtensionUnknown "modifier-extension-unknown" Error "extension" "Remove the modifier extension or agree on its definition first; a resource whose meaning it may change cannot be accepted.";
     ImplicitRulesUnknown "implicit-rules-unknown" Error "not-supported" "Remove implicitRules; rules that are not known here cannot be applied.";
+    ProfileMissing "profile-missing" Error "not-found" "Load the package that the profile is in; another profile asks for it.";
     ProfileUnknown "profile-unknown" Warning "not-supported" "The claimed profile is not loaded here; only the others were checked.";
     NarrativeInvalid "narrative-invalid" Error "structure" "Limit text.div to the XHTML subset of FHIR R4 §2.4.0: no scripts, styles, forms or foreign elements.";
+    FullUrlMissing "full-url-missing" Error "required" "Give the entry a fullUrl: the address or urn:uuid: that its resource is known by.";
+    FullUrlForm "full-url-form" Error "value" "Write the fullUrl as an absolute address or a urn:uuid:.";
+    FullUrlMismatch "full-url-mismatch" Error "value" "End the fullUrl in the type and id of the entry's resource, or use a urn:uuid:.";
+    FullUrlId "full-url-id" Warning "value" "End the fullUrl in the id of the entry's resource, or use a urn:uuid:; who fetches the address would find another resource.";
+    BundleReference "bundle-reference" Error "not-found" "Send the resource in the Bundle under the fullUrl that the reference leads to: a relative reference continues the base of the fullUrl that it stands under (FHIR R4 §2.36.4.1).";
+    EntryUnreachable "entry-unreachable" Error "structure" "Refer to the entry from the Composition, directly or through other entries, or leave it out.";
+    EntryUnneeded "entry-unneeded" Warning "structure" "Refer to the entry from the MessageHeader, directly or through other entries, or leave it out.";
+    SearchResult "search-result" Error "structure" "Make the entry what its search mode says: a match or an include with an id and of a type that was searched for, or an OperationOutcome.";
     BundleRule "bundle-rule" Error "structure" "Correct the Bundle as the message says (FHIR R4 §2.36.4).";
 
     /// What measurements must satisfy beyond the standard.
@@ -117,6 +147,35 @@ catalogue! {
     DeviceSchemaUnknown "device-schema-unknown" Error "not-supported" "Send a schema and version that the mapping of the device format lists, or send the Observation itself.";
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
+
+    /// Text that people read.
+    NarrativeEmpty "narrative-empty" Error "invariant" "Put some text into text.div, or leave the narrative out.";
+    NarrativeLink "narrative-link" Error "invalid" "Let links lead to http(s), mailto or tel addresses or to an id inside the resource, and embed images or load them from http(s).";
+    NarrativeAdvice "narrative-advice" Warning "business-rule" "Consider writing the narrative as the message says; it was accepted.";
+    NarrativeControl "narrative-control" Error "business-rule" "Write the narrative in the languages, and mark its sources, as the profile asks.";
+    MarkupAdvice "markup-advice" Warning "invalid" "Check that the text is meant to be shown with its angle brackets; it was accepted.";
+    MarkupForbidden "markup-forbidden" Error "invalid" "Remove what looks like HTML tags from the text.";
+
+    /// Forms: a questionnaire, and a response to it.
+    FormUnknown "form-unknown" Warning "not-found" "The answers were stored as sent; the questionnaire is not loaded here, so they were not checked against it.";
+    FormPeriod "form-period" Warning "business-rule" "Answer the questionnaire within its effectivePeriod, or correct authored.";
+    FormItemUnknown "form-item-unknown" Error "not-found" "Use the linkIds of the questionnaire that the response names.";
+    FormItemPlace "form-item-place" Error "structure" "Nest and order the items as the questionnaire does: below a group in item, below a question in answer.item.";
+    FormItemRepeated "form-item-repeated" Error "invalid" "Keep as many items and answers as the questionnaire allows.";
+    FormItemDisabled "form-item-disabled" Error "invalid" "Remove the answers of items that enableWhen does not enable.";
+    FormItemText "form-item-text" Error "invalid" "Leave out the item's text or write it as the questionnaire does.";
+    FormItemType "form-item-type" Error "required" "Give every item of the questionnaire a type.";
+    FormAnswerMissing "form-answer-missing" Error "required" "Answer the required item, or send the response as in-progress.";
+    FormAnswerOutstanding "form-answer-outstanding" Warning "required" "Nothing yet: the response is in progress. It must be answered before the response is completed.";
+    FormAnswerUnexpected "form-answer-unexpected" Error "structure" "Remove the answer; groups and displayed text have none.";
+    FormAnswerType "form-answer-type" Error "invariant" "Answer with the data type that the item's type asks for.";
+    FormAnswerOption "form-answer-option" Error "code-invalid" "Choose one of the answers that the questionnaire offers.";
+    FormAnswerLimit "form-answer-limit" Error "invariant" "Keep the answer within the limits that the questionnaire sets.";
+    FormAnswerAdvice "form-answer-advice" Warning "invariant" "Consider sending the answer as the message says; it was accepted.";
+    FormCondition "form-condition" Error "business-rule" "Let enableWhen name another item of the questionnaire that is not inside the item itself.";
+    FormConditionOrder "form-condition-order" Warning "business-rule" "Put the item after the one that enables it.";
+    FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
+    FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
 
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use mhealth_gateway::commands::Arguments;
-use mhealth_gateway::{exchange, server};
+use mhealth_gateway::{config, exchange, server};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
@@ -46,6 +46,7 @@ fn every_key_of_the_configuration_is_documented() {
     };
     let mut all = keys("limits", format!("{:#?}", server::limits::Limits::default()));
     all.extend(keys("exchange", format!("{:#?}", exchange::Config::default())));
+    all.extend(keys("validation", format!("{:#?}", config::Validation::default())));
     all.retain(|key| key != "`exchange.bundle_entries`");
     for key in all {
         assert!(page.contains(&key), "{key} is missing in docs/configuration.md");

@@ -281,7 +281,7 @@ fn value_set(value: &Value) -> Value {
         Some(Value::Object(kept))
     };
     if let Some(compose) = value.get("compose") {
-        let mut parts = Map::new();
+        let mut parts = keep(compose, &["inactive"]);
         for name in ["include", "exclude"] {
             if let Some(listed) = listed(compose, name, &part) {
                 parts.insert(name.to_owned(), listed);
@@ -320,8 +320,12 @@ fn code_system(value: &Value) -> Value {
 
 fn concept(value: &Value) -> Value {
     let mut kept = keep(value, &["code", "display"]);
-    // What the registry that a system was taken from calls the concept internally serves no filter.
-    let property = |each: &Value| (string(each, "code") != "internalId").then(|| each.clone());
+    // What serves no filter is left out, and active is what a concept is when nothing is said.
+    let property = |each: &Value| {
+        let idle = matches!(string(each, "code"), "internalId" | "deprecationDate" | "legacy")
+            || each["code"] == "status" && each["valueCode"] == "active";
+        (!idle).then(|| each.clone())
+    };
     for (name, listed) in [
         ("property", listed(value, "property", &property)),
         ("concept", listed(value, "concept", &|each| Some(concept(each)))),

@@ -7,24 +7,28 @@
 
 mod blob;
 pub mod canonical;
+mod code_system;
+mod compose;
 mod core;
-mod expand;
 pub mod package;
 mod registry;
 mod search_parameter;
 mod skim;
 mod structure;
+mod terms;
 mod value_set;
 
 pub use blob::{Condensed, compress, condense};
+pub use code_system::{CodeSystem, Concept, Content};
+pub use compose::Filter;
 pub use package::{Defect, Kind, Package, Unreadable};
 pub use registry::{DefinitionId, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
-    Binding, Constraint, Discriminator, DiscriminatorKind, ElementDefinition, Literal, Slicing, SlicingRules, Strength,
-    Structure, StructureKind, TypeReference,
+    Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind, ElementDefinition,
+    ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind, TypeReference,
 };
-pub use value_set::{Group, ValueSet};
+pub use value_set::{Codes, Group, Open, ValueSet};
 
 #[cfg(test)]
 mod tests;

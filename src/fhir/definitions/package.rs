@@ -107,11 +107,18 @@ pub(super) enum Text {
 
 /// `package.json`, as far as it matters here.
 #[derive(Deserialize)]
-struct Manifest {
-    name: String,
-    version: String,
+pub struct Manifest {
+    pub name: String,
+    pub version: String,
     #[serde(default)]
-    dependencies: BTreeMap<String, String>,
+    pub dependencies: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    pub fn read(bytes: &[u8]) -> Result<Manifest, Unreadable> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        serde_json::from_slice(bytes).map_err(|_| Unreadable::Manifest)
+    }
 }
 
 /// Why a package cannot be used.
@@ -123,6 +130,8 @@ pub enum Unreadable {
     Manifest,
     /// It inflates beyond what any published package does.
     TooLarge,
+    /// A file of it would lie outside of its folder.
+    Path,
 }
 
 impl fmt::Display for Unreadable {
@@ -131,6 +140,7 @@ impl fmt::Display for Unreadable {
             Unreadable::Archive(_) => "not a gzipped tar archive",
             Unreadable::Manifest => "no package/package.json with a name and a version",
             Unreadable::TooLarge => "larger than any FHIR package",
+            Unreadable::Path => "a file of it would lie outside of its folder",
         })
     }
 }
@@ -139,7 +149,7 @@ impl std::error::Error for Unreadable {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Unreadable::Archive(error) => Some(error),
-            Unreadable::Manifest | Unreadable::TooLarge => None,
+            Unreadable::Manifest | Unreadable::TooLarge | Unreadable::Path => None,
         }
     }
 }
@@ -164,10 +174,11 @@ impl Package {
     pub fn read(archive: &[u8]) -> Result<Package, Unreadable> {
         let mut manifest = None;
         let mut files = Vec::new();
-        each_file(archive, |name, bytes| {
-            match name {
-                "package.json" => manifest = Some(bytes),
-                name => files.push((name.to_owned(), bytes)),
+        each_file(archive, |path, bytes| {
+            match in_package(path) {
+                Some("package.json") => manifest = Some(bytes),
+                Some(name) => files.push((name.to_owned(), bytes)),
+                None => {}
             }
             Ok(())
         })?;
@@ -176,8 +187,7 @@ impl Package {
 
     /// Reads the files of an unpacked package: `package.json` and the JSON files that lie beside it.
     pub fn from_files(manifest: &[u8], mut files: Vec<(String, Vec<u8>)>) -> Result<Package, Unreadable> {
-        let manifest = manifest.strip_prefix(b"\xef\xbb\xbf").unwrap_or(manifest);
-        let manifest: Manifest = serde_json::from_slice(manifest).map_err(|_| Unreadable::Manifest)?;
+        let manifest = Manifest::read(manifest)?;
         // An alias of npm says what it stands for behind `@npm:`.
         let unalias = |name: String| name.rsplit_once("@npm:").map_or(name.clone(), |(_, real)| real.to_owned());
         let dependencies = manifest.dependencies.into_iter().map(|(name, version)| (unalias(name), version)).collect();
@@ -326,7 +336,8 @@ impl Gathered {
     }
 }
 
-/// Hands out each JSON file that stands directly in the archive's `package` folder, by its name there.
+/// Hands out each regular file of a .tgz by its path, which is relative and leads nowhere else. Links and whatever
+/// else an archive may hold are left out; a path that leads out of its folder condemns the archive.
 pub fn each_file(
     archive: impl Read,
     mut take: impl FnMut(&str, Vec<u8>) -> Result<(), Unreadable>,
@@ -345,12 +356,24 @@ pub fn each_file(
         }
         let path = entry.path().map_err(Unreadable::Archive)?.to_string_lossy().into_owned();
         let path = path.strip_prefix("./").unwrap_or(&path);
-        let Some(name) = path.strip_prefix("package/").filter(|name| is_definition_file(name)) else { continue };
+        if !is_inside(path) {
+            return Err(Unreadable::Path);
+        }
         let mut bytes = Vec::with_capacity(entry.size() as usize);
         entry.take(MAX_FILE).read_to_end(&mut bytes).map_err(Unreadable::Archive)?;
-        take(name, bytes)?;
+        take(path, bytes)?;
     }
     Ok(())
+}
+
+/// Whether a path stays inside the folder that it is relative to.
+fn is_inside(path: &str) -> bool {
+    !path.contains(['\\', '\0', ':']) && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+/// A definition's file, or the manifest, by its path in the archive.
+fn in_package(path: &str) -> Option<&str> {
+    path.strip_prefix("package/").filter(|name| is_definition_file(name))
 }
 
 /// Whether a file in the `package` folder may be one of its definitions, or its manifest.
@@ -363,8 +386,8 @@ pub fn is_definition_file(name: &str) -> bool {
 /// The resources of a package, in the order of their file names. Files that are no JSON resource are left out.
 pub fn resources(archive: impl Read) -> Result<Vec<Document>, Unreadable> {
     let mut files = Vec::new();
-    each_file(archive, |name, bytes| {
-        if name != "package.json" {
+    each_file(archive, |path, bytes| {
+        if let Some(name) = in_package(path).filter(|name| *name != "package.json") {
             files.push((name.to_owned(), bytes));
         }
         Ok(())

@@ -7,13 +7,13 @@
 //! up needs to know where a canonical came from.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::canonical::{self, Fit};
+use super::code_system::CodeSystem;
 use super::core;
-use super::expand::Sources;
 use super::package::{self, Defect, Head, Kind, Package};
 use super::search_parameter::SearchParameter;
 use super::structure::{Structure, StructureKind};
@@ -58,9 +58,10 @@ struct Loaded {
 }
 
 #[derive(Default)]
-struct Ready {
+pub(super) struct Ready {
     structure: OnceLock<Option<Arc<Structure>>>,
-    value_set: OnceLock<Arc<ValueSet>>,
+    pub value_set: OnceLock<Option<Arc<ValueSet>>>,
+    pub code_system: OnceLock<Option<Arc<CodeSystem>>>,
 }
 
 struct Places {
@@ -225,6 +226,13 @@ impl Registry {
         self.packages.get(id.package as usize)?.package.document(id.at as usize)
     }
 
+    /// The resource that a canonical names, whatever its kind, read anew.
+    pub fn resource(&self, canonical: &str) -> Option<Arc<Document>> {
+        let canonical = canonical.split('#').next().unwrap_or(canonical);
+        let id = Kind::ALL.into_iter().find_map(|kind| self.find(kind, canonical))?;
+        self.document(id).map(Arc::new)
+    }
+
     /// Handle of a structure by url, `url|version` or bare type name.
     pub fn structure_id(&self, canonical: &str) -> Option<DefinitionId> {
         if let Some(id) = self.types.get(canonical) {
@@ -327,42 +335,14 @@ impl Registry {
         names
     }
 
-    /// A value set, expanded as far as its definitions allow.
-    pub fn value_set(&self, canonical: &str) -> Option<&Arc<ValueSet>> {
-        let id = self.find(Kind::ValueSet, canonical)?;
-        let ready = &self.packages[id.package as usize].ready[id.at as usize].value_set;
-        if let Some(set) = ready.get() {
-            return Some(set);
-        }
-        let (mut seen, mut documents) = (HashSet::from([id]), Vec::new());
-        self.gather(id, &mut seen, &mut documents);
-        let sources = Sources::new(&documents);
-        let set = sources.expand(&self.head(id).url, &|_| None).unwrap_or_default();
-        Some(ready.get_or_init(|| Arc::new(set)))
+    /// Whether a definition is one of the standard's own.
+    pub fn is_core(&self, id: DefinitionId) -> bool {
+        id.package == 0
     }
 
-    /// The value set's text, and those of the code systems and value sets that it is composed of.
-    fn gather(&self, id: DefinitionId, seen: &mut HashSet<DefinitionId>, documents: &mut Vec<Document>) {
-        let Some(document) = self.document(id) else { return };
-        let mut wanted = Vec::new();
-        let compose = Element::root(&document).get("compose");
-        let parts = compose.iter().flat_map(|compose| compose.all("include").chain(compose.all("exclude")));
-        for part in parts {
-            let with_version = |url: &str| match part.text_of("version") {
-                Some(version) => format!("{url}|{version}"),
-                None => url.to_owned(),
-            };
-            let system = part.text_of("system").filter(|_| part.get("concept").is_none());
-            wanted.extend(system.and_then(|url| self.find_from(id, Kind::CodeSystem, &with_version(url))));
-            let imported = part.all("valueSet").filter_map(|each| each.text());
-            wanted.extend(imported.filter_map(|canonical| self.find_from(id, Kind::ValueSet, canonical)));
-        }
-        documents.push(document);
-        for each in wanted {
-            if seen.insert(each) {
-                self.gather(each, seen, documents);
-            }
-        }
+    /// What has been made of a definition.
+    pub(super) fn ready(&self, id: DefinitionId) -> &Ready {
+        &self.packages[id.package as usize].ready[id.at as usize]
     }
 
     /// The search parameters of a resource type, those of Resource and DomainResource among them.

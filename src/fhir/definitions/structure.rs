@@ -43,8 +43,30 @@ pub struct Structure {
     pub base: String,
     /// A profile or an extension definition, as opposed to a type of its own.
     pub is_profile: bool,
+    /// Where an extension may stand; empty where its definition does not say.
+    pub contexts: Vec<ExtensionContext>,
+    /// Expressions that must hold where an extension stands.
+    pub context_invariants: Vec<String>,
+    /// Canonicals of the profiles that whatever conforms to this one satisfies as well.
+    pub imposed: Vec<String>,
     /// The snapshot, in its order; the first is the root.
     pub elements: Vec<ElementDefinition>,
+}
+
+/// One place where an extension may stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExtensionContext {
+    pub kind: ContextKind,
+    pub expression: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ContextKind {
+    /// A type or a path in one.
+    Element,
+    /// The url of an extension.
+    Extension,
+    FhirPath,
 }
 
 /// One element of a snapshot.
@@ -70,6 +92,13 @@ pub struct ElementDefinition {
     pub constraints: Vec<Constraint>,
     pub slicing: Option<Slicing>,
     pub is_modifier: bool,
+    pub min_length: Option<usize>,
+    /// A regular expression that the text must match as a whole.
+    pub regex: Option<String>,
+    /// Extensions alone do not do.
+    pub must_have_value: bool,
+    /// Urls of extensions of which one must stand in for an absent value.
+    pub value_alternatives: Vec<String>,
 }
 
 /// A type that an element may have.
@@ -78,6 +107,15 @@ pub struct TypeReference {
     pub code: String,
     pub profiles: Vec<String>,
     pub targets: Vec<String>,
+    /// Where the target of a reference must be; empty where it may be anywhere.
+    pub aggregation: Vec<Aggregation>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aggregation {
+    Contained,
+    Referenced,
+    Bundled,
 }
 
 /// A value inside a definition: `fixed[x]`, `pattern[x]`, `minValue[x]`.
@@ -147,6 +185,13 @@ pub struct Slicing {
 }
 
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
+const IMPOSED: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-imposeProfile";
+const MIN_LENGTH: &str = "http://hl7.org/fhir/StructureDefinition/minLength";
+const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
+/// Elements of later versions that definitions of R4 carry as extensions.
+const MUST_HAVE_VALUE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue";
+const VALUE_ALTERNATIVES: &str =
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.valueAlternatives";
 const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
 const SYSTEM_TYPE: &str = "http://hl7.org/fhirpath/System.";
 
@@ -173,6 +218,13 @@ impl Structure {
             abstract_type: root.text_of("abstract") == Some("true"),
             base: text("baseDefinition"),
             is_profile: root.text_of("derivation") == Some("constraint"),
+            contexts: root.all("context").filter_map(ExtensionContext::read).collect(),
+            context_invariants: root
+                .all("contextInvariant")
+                .filter_map(|each| each.text())
+                .map(str::to_owned)
+                .collect(),
+            imposed: extended(root, IMPOSED).map(str::to_owned).collect(),
             elements,
         })
     }
@@ -194,6 +246,25 @@ impl Structure {
                 change(Kind::ValueSet, &mut binding.value_set);
             }
         }
+    }
+}
+
+/// The values of an element's extensions of that url.
+fn extended<'d>(element: Element<'d>, url: &'static str) -> impl Iterator<Item = &'d str> {
+    element
+        .all("extension")
+        .filter(move |each| each.text_of("url") == Some(url))
+        .filter_map(|each| each.children().find(|(name, _)| name.starts_with("value"))?.1.text())
+}
+
+impl ExtensionContext {
+    fn read(element: Element<'_>) -> Option<ExtensionContext> {
+        let kind = match element.text_of("type")? {
+            "fhirpath" => ContextKind::FhirPath,
+            "extension" => ContextKind::Extension,
+            _ => ContextKind::Element,
+        };
+        Some(ExtensionContext { kind, expression: element.text_of("expression")?.to_owned() })
     }
 }
 
@@ -222,6 +293,13 @@ impl ElementDefinition {
             constraints: element.all("constraint").filter_map(Constraint::read).collect(),
             slicing: element.get("slicing").map(Slicing::read),
             is_modifier: element.text_of("isModifier") == Some("true"),
+            min_length: extended(element, MIN_LENGTH).find_map(|text| text.parse().ok()),
+            regex: extended(element, REGEX)
+                .chain(element.all("type").flat_map(|each| extended(each, REGEX)))
+                .next()
+                .map(str::to_owned),
+            must_have_value: extended(element, MUST_HAVE_VALUE).any(|text| text == "true"),
+            value_alternatives: extended(element, VALUE_ALTERNATIVES).map(str::to_owned).collect(),
             path,
         })
     }
@@ -243,7 +321,17 @@ impl TypeReference {
             code
         };
         let listed = |name| element.all(name).filter_map(|each| each.text()).map(str::to_owned).collect();
-        Some(TypeReference { code: code.to_owned(), profiles: listed("profile"), targets: listed("targetProfile") })
+        let aggregation = element.all("aggregation").filter_map(|each| match each.text()? {
+            "contained" => Some(Aggregation::Contained),
+            "bundled" => Some(Aggregation::Bundled),
+            _ => Some(Aggregation::Referenced),
+        });
+        Some(TypeReference {
+            code: code.to_owned(),
+            profiles: listed("profile"),
+            targets: listed("targetProfile"),
+            aggregation: aggregation.collect(),
+        })
     }
 }
 

@@ -49,6 +49,27 @@ fn value_sets_are_expanded() {
 }
 
 #[test]
+fn every_core_code_system_and_value_set_is_there() {
+    let registry = Registry::core();
+    let actions = registry.code_system("http://terminology.hl7.org/CodeSystem/v3-ActCode").unwrap();
+    assert!(actions.concepts.len() > 800 && actions.contains("AMB"), "{}", actions.concepts.len());
+    assert_eq!(registry.code_system("http://snomed.info/sct").unwrap().content, Content::NotPresent);
+    assert!(registry.code_system("http://hl7.org/fhir/observation-status|4.0.1").is_some());
+    assert!(registry.code_system("http://hl7.org/fhir/observation-status|9.9.9").is_none());
+    let (mut sets, mut open) = (0, Vec::new());
+    for id in registry.all(Kind::ValueSet) {
+        let url = &registry.head(id).url;
+        let set = registry.value_set(url).unwrap();
+        sets += 1;
+        if !set.open.is_empty() {
+            open.push(url);
+        }
+    }
+    assert_eq!(sets, 1316);
+    assert!(open.len() < 150, "{}: {open:#?}", open.len());
+}
+
+#[test]
 fn search_parameters_are_inherited() {
     let registry = Registry::core();
     let codes: Vec<&str> =

@@ -1,78 +1,146 @@
 //! A value set, expanded as far as its definitions allow.
 //!
-//! What can be enumerated stands as codes by system; a part that cannot (SNOMED CT filters, ISO lists, a
-//! value set that is not in the package) leaves its system open. Whether a code is a member is answered one
-//! floor up, in `terminology`.
+//! What can be enumerated stands as codes by system, or as a whole code system; a part that cannot (SNOMED CT filters,
+//! ISO lists, a value set that is not loaded) leaves its system open. Whether a code is a member is answered one floor
+//! up, in `terminology`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::fhir::tree::Element;
+use super::code_system::CodeSystem;
+use super::compose::Filter;
 
-/// The codes of one system.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The codes of one system that belong to the set.
+#[derive(Clone, Debug)]
 pub struct Group {
     pub system: String,
-    pub codes: HashSet<Box<str>>,
+    pub codes: Codes,
+}
+
+#[derive(Clone, Debug)]
+pub enum Codes {
+    /// All that the code system has.
+    All(Arc<CodeSystem>),
+    /// These; in lower case where case counts for nothing.
+    Listed { codes: HashSet<Box<str>>, case_sensitive: bool },
+}
+
+/// Codes that belong to the set and are not enumerated here.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Open {
+    /// Their system; `None` is any.
+    pub system: Option<String>,
+    /// Whether the system belongs to the set as a whole, less what its filters drop.
+    pub whole: bool,
+    pub filters: Vec<Filter>,
 }
 
 /// An expanded value set.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct ValueSet {
     pub url: String,
     pub version: String,
     pub groups: Vec<Group>,
-    /// Systems of which some codes belong to the set that are not enumerated here; `*` is any system.
-    pub open: Vec<String>,
+    pub open: Vec<Open>,
+}
+
+/// One canonical has one meaning in a registry.
+impl PartialEq for ValueSet {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.url, &self.version) == (&other.url, &other.version)
+    }
+}
+
+impl Codes {
+    pub fn contains(&self, code: &str) -> bool {
+        match self {
+            Codes::All(system) => system.contains(code),
+            Codes::Listed { codes, case_sensitive: true } => codes.contains(code),
+            Codes::Listed { codes, case_sensitive: false } => {
+                codes.contains(code) || codes.contains(code.to_lowercase().as_str())
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Codes::All(system) => system.concepts.len(),
+            Codes::Listed { codes, .. } => codes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The codes, in no order.
+    pub fn each(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        match self {
+            Codes::All(system) => Box::new(system.concepts.iter().map(|concept| &*concept.code)),
+            Codes::Listed { codes, .. } => Box::new(codes.iter().map(AsRef::as_ref)),
+        }
+    }
+
+    /// Keeps the codes that satisfy a test.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        match self {
+            Codes::Listed { codes, .. } => codes.retain(|code| keep(code)),
+            Codes::All(system) => {
+                if system.concepts.iter().all(|concept| keep(&concept.code)) {
+                    return;
+                }
+                let kept = system.concepts.iter().map(|concept| &*concept.code).filter(|code| keep(code));
+                *self = Codes::listed(kept, system.case_sensitive);
+            }
+        }
+    }
+
+    pub(super) fn listed<'c>(codes: impl Iterator<Item = &'c str>, case_sensitive: bool) -> Codes {
+        let codes = codes.map(|code| if case_sensitive { code.into() } else { code.to_lowercase().into() });
+        Codes::Listed { codes: codes.collect(), case_sensitive }
+    }
+}
+
+impl Open {
+    /// A system that belongs to the set as a whole.
+    pub fn whole(system: &str) -> Open {
+        Open { system: Some(system.to_owned()), whole: true, filters: Vec::new() }
+    }
+
+    /// A system of which nobody here can say which codes belong to the set.
+    pub fn partly(system: &str) -> Open {
+        Open { whole: false, ..Open::whole(system) }
+    }
+
+    /// A set that is not known here.
+    pub fn anything() -> Open {
+        Open { system: None, whole: false, filters: Vec::new() }
+    }
+
+    pub fn covers(&self, system: &str) -> bool {
+        self.system.as_deref().is_none_or(|own| own == system)
+    }
 }
 
 impl ValueSet {
-    pub fn group_mut(&mut self, system: &str) -> &mut Group {
-        let known = self.groups.iter().position(|group| group.system == system);
-        let at = known.unwrap_or(self.groups.len());
-        if known.is_none() {
-            self.groups.push(Group { system: system.to_owned(), codes: HashSet::new() });
-        }
-        &mut self.groups[at]
-    }
-
-    pub fn leave_open(&mut self, system: &str) {
-        if !self.open.iter().any(|each| each == system) {
-            self.open.push(system.to_owned());
-        }
-    }
-
     pub fn contains(&self, system: &str, code: &str) -> bool {
         self.groups.iter().any(|group| group.system == system && group.codes.contains(code))
     }
 
-    /// The line form that the embedded definitions use; deterministic.
-    pub fn to_json(&self) -> serde_json::Value {
-        let mut groups: Vec<_> = self.groups.iter().collect();
-        groups.sort_by(|one, other| one.system.cmp(&other.system));
-        let groups: Vec<_> = groups
-            .into_iter()
-            .map(|group| {
-                let mut codes: Vec<&str> = group.codes.iter().map(AsRef::as_ref).collect();
-                codes.sort_unstable();
-                serde_json::json!({"system": group.system, "code": codes})
-            })
-            .collect();
-        let mut open = self.open.clone();
-        open.sort_unstable();
-        serde_json::json!({"url": self.url, "version": self.version, "group": groups, "open": open})
+    /// The codes that are enumerated, with their systems, in no order.
+    pub fn codes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.groups.iter().flat_map(|group| group.codes.each().map(|code| (group.system.as_str(), code)))
     }
 
-    pub fn from_line(root: Element<'_>) -> ValueSet {
-        let text = |name| root.text_of(name).unwrap_or_default().to_owned();
-        let groups = root.all("group").map(|group| Group {
-            system: group.text_of("system").unwrap_or_default().to_owned(),
-            codes: group.all("code").filter_map(|code| code.text()).map(Box::from).collect(),
-        });
-        ValueSet {
-            url: text("url"),
-            version: text("version"),
-            groups: groups.collect(),
-            open: root.all("open").filter_map(|each| each.text()).map(str::to_owned).collect(),
+    pub(super) fn add(&mut self, system: &str, codes: Codes) {
+        if !codes.is_empty() {
+            self.groups.push(Group { system: system.to_owned(), codes });
+        }
+    }
+
+    pub(super) fn leave_open(&mut self, open: Open) {
+        if !self.open.contains(&open) {
+            self.open.push(open);
         }
     }
 }

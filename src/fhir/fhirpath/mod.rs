@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 pub use context::{Context, DEFAULT_STEPS, Failure};
 pub use host::{Child, Code, Host, ShapesOnly};
+pub use pattern::compile as pattern;
 pub use temporal::{Component, Temporal, TemporalKind};
 pub use value::{Collection, Node, Quantity, Value};
 

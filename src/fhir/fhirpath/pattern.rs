@@ -10,7 +10,7 @@ use regex::{Regex, RegexBuilder};
 const MAX_SIZE: usize = 1 << 20;
 
 /// Compiles a pattern; `.` matches a line break too (FHIRPath §5.6.9, single line mode).
-pub(super) fn compile(pattern: &str, full: bool) -> Option<Regex> {
+pub fn compile(pattern: &str, full: bool) -> Option<Regex> {
     let translated = translate(pattern);
     let text = if full { format!(r"\A(?:{translated})\z") } else { translated };
     RegexBuilder::new(&text).dot_matches_new_line(true).size_limit(MAX_SIZE).build().ok()

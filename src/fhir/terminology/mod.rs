@@ -3,7 +3,8 @@
 //! Three answers, because two would lie: [`Membership::Unknown`] where the set cannot be enumerated and no
 //! grammar decides. No remote server is known here; whoever holds the question may ask one.
 
+mod grammar;
 pub mod ucum;
 mod value_set;
 
-pub use value_set::{Membership, membership};
+pub use value_set::{Membership, defines, membership};

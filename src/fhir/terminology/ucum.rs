@@ -50,6 +50,11 @@ pub fn comparable(left: &str, right: &str) -> bool {
             && octofhir_ucum::is_comparable(left, right).unwrap_or(false)
 }
 
+/// Whether a unit's dimension has a certain canonical unit, written in whatever order.
+pub fn has_canonical(unit: &str, canonical: &str) -> bool {
+    comparable(unit, canonical)
+}
+
 /// Order of two amounts; `None` where a unit is unknown or the units are not commensurable.
 pub fn compare(left: Decimal, left_unit: &str, right: Decimal, right_unit: &str) -> Option<Ordering> {
     if left_unit == right_unit {

@@ -1,9 +1,9 @@
 //! Membership of a code in an expanded value set.
 
-use super::ucum;
-use crate::fhir::definitions::ValueSet;
+use super::grammar;
+use crate::fhir::definitions::{CodeSystem, Content, Open, ValueSet};
 
-/// Whether a code belongs to a value set.
+/// Whether a code belongs to a value set, or to a code system.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Membership {
     In,
@@ -21,10 +21,10 @@ pub fn membership(set: &ValueSet, system: Option<&str>, code: &str) -> Membershi
     }
     let mut answer = Membership::Out;
     for open in &set.open {
-        if open != "*" && system.is_some_and(|system| system != open) {
+        if system.is_some_and(|system| !open.covers(system)) {
             continue;
         }
-        match grammar(open, code) {
+        match belongs(open, system, code) {
             Membership::In => return Membership::In,
             Membership::Unknown => answer = Membership::Unknown,
             Membership::Out => {}
@@ -33,67 +33,96 @@ pub fn membership(set: &ValueSet, system: Option<&str>, code: &str) -> Membershi
     answer
 }
 
-/// ISO 4217, the codes in use.
-const CURRENCIES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BOV BRL BSD BTN \
-    BWP BYN BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CUC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP \
-    GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HRK HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW \
-    KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK \
-    NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN \
-    SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XAG XAU \
-    XBA XBB XBC XBD XCD XDR XOF XPD XPF XPT XSU XTS XUA XXX YER ZAR ZMW ZWL";
-
-/// Systems that no package enumerates, but that a grammar or a short list decides.
-fn grammar(system: &str, code: &str) -> Membership {
-    let decided = match system {
-        ucum::SYSTEM => ucum::valid(code),
-        "urn:ietf:bcp:13" => media_type(code),
-        "urn:ietf:bcp:47" => language_tag(code),
-        "urn:iso:std:iso:4217" => CURRENCIES.split(' ').any(|currency| currency == code),
-        _ => return Membership::Unknown,
+/// Whether a code belongs to what a value set leaves open.
+fn belongs(open: &Open, system: Option<&str>, code: &str) -> Membership {
+    let Some(system) = open.system.as_deref().or(system) else { return Membership::Unknown };
+    let mut answer = match grammar::decides(system, code) {
+        Some(false) => return Membership::Out,
+        Some(true) if open.whole => Membership::In,
+        _ => Membership::Unknown,
     };
-    if decided { Membership::In } else { Membership::Out }
-}
-
-/// `type/subtype` with optional parameters (RFC 6838 §4.2), or one of FHIR's short forms (R4 §3.1.0.1.10).
-fn media_type(code: &str) -> bool {
-    if matches!(code, "json" | "xml" | "ttl") {
-        return true;
+    for filter in &open.filters {
+        match grammar::passes(system, filter, code) {
+            Some(false) => return Membership::Out,
+            Some(true) => {}
+            None => answer = Membership::Unknown,
+        }
     }
-    let essence = code.split(';').next().unwrap_or(code).trim();
-    let token = |part: &str| {
-        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+*".contains(&byte))
-    };
-    essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+    answer
 }
 
-/// Subtags of letters and digits, the first of letters (RFC 5646 §2.1, without the registry).
-fn language_tag(code: &str) -> bool {
-    let mut subtags = code.split('-');
-    let first =
-        subtags.next().is_some_and(|tag| (1..=8).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphabetic()));
-    first && subtags.all(|tag| (1..=8).contains(&tag.len()) && tag.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+/// Whether a code system has a code. `known` is its definition, where one is loaded.
+pub fn defines(known: Option<&CodeSystem>, system: &str, code: &str) -> Membership {
+    if let Some(known) = known {
+        if known.contains(code) {
+            return Membership::In;
+        }
+        if known.content == Content::Complete && !known.concepts.is_empty() {
+            return Membership::Out;
+        }
+    }
+    match grammar::decides(system, code) {
+        Some(true) => Membership::In,
+        Some(false) => Membership::Out,
+        None => Membership::Unknown,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::definitions::Registry;
+    use crate::fhir::tree::json;
 
     #[test]
     fn answers_three_ways() {
-        let mut set = ValueSet::default();
-        set.group_mut("urn:a").codes.insert("x".into());
-        set.leave_open("http://snomed.info/sct");
-        set.leave_open("urn:ietf:bcp:13");
-        for (system, code, expected) in [
-            (Some("urn:a"), "x", Membership::In),
-            (Some("urn:a"), "y", Membership::Out),
-            (Some("urn:b"), "x", Membership::Out),
-            (None, "x", Membership::In),
-            (Some("http://snomed.info/sct"), "1", Membership::Unknown),
-            (Some("urn:ietf:bcp:13"), "text/plain; charset=utf-8", Membership::In),
-            (Some("urn:ietf:bcp:13"), "text", Membership::Out),
+        let code_systems = [
+            r#"{"resourceType":"CodeSystem","url":"urn:a","content":"complete","caseSensitive":true,
+                "concept":[{"code":"x"},{"code":"y","concept":[{"code":"z"}]}]}"#,
+            r#"{"resourceType":"CodeSystem","url":"urn:f","content":"fragment","concept":[{"code":"x"}]}"#,
+        ];
+        let value_sets = [
+            r#"{"resourceType":"ValueSet","url":"urn:v","compose":{"include":[
+                {"system":"urn:a","filter":[{"property":"concept","op":"is-a","value":"y"}]},
+                {"system":"http://snomed.info/sct"},{"system":"urn:ietf:bcp:13"},{"system":"urn:f"}],
+                "exclude":[{"system":"urn:a","concept":[{"code":"z"}]}]}}"#,
+            r#"{"resourceType":"ValueSet","url":"urn:both","compose":{"include":[
+                {"system":"urn:a","valueSet":["urn:v"]},{"system":"http://snomed.info/sct","valueSet":["urn:list"]}]}}"#,
+            r#"{"resourceType":"ValueSet","url":"urn:list","compose":{"include":[
+                {"system":"http://snomed.info/sct","concept":[{"code":"1"}]}]}}"#,
+            r#"{"resourceType":"ValueSet","url":"urn:less","compose":{"include":[{"system":"urn:a"}],
+                "exclude":[{"valueSet":["urn:v"]}]}}"#,
+            r#"{"resourceType":"ValueSet","url":"urn:circle","compose":{"include":[{"valueSet":["urn:circle"]},
+                {"system":"urn:a","concept":[{"code":"x"}]}]}}"#,
+            r#"{"resourceType":"ValueSet","url":"urn:expansion","expansion":{"contains":[
+                {"system":"urn:a","code":"x","contains":[{"system":"urn:b","code":"q"}]}]}}"#,
+        ];
+        let documents = code_systems.iter().chain(&value_sets).map(|text| json::parse(*text).unwrap()).collect();
+        let registry = Registry::with(documents).unwrap();
+        for (set, system, code, expected) in [
+            ("urn:v", Some("urn:a"), "y", Membership::In),
+            ("urn:v", Some("urn:a"), "z", Membership::Out),
+            ("urn:v", Some("urn:a"), "x", Membership::Out),
+            ("urn:v", Some("urn:b"), "y", Membership::Out),
+            ("urn:v", None, "y", Membership::In),
+            ("urn:v", Some("http://snomed.info/sct"), "1", Membership::Unknown),
+            ("urn:v", Some("urn:ietf:bcp:13"), "text/plain; charset=utf-8", Membership::In),
+            ("urn:v", Some("urn:ietf:bcp:13"), "text", Membership::Out),
+            ("urn:v", Some("urn:f"), "x", Membership::In),
+            ("urn:v", Some("urn:f"), "y", Membership::Unknown),
+            ("urn:both", Some("urn:a"), "y", Membership::In),
+            ("urn:both", Some("urn:a"), "x", Membership::Out),
+            ("urn:both", Some("http://snomed.info/sct"), "1", Membership::In),
+            ("urn:both", Some("http://snomed.info/sct"), "2", Membership::Out),
+            ("urn:less", Some("urn:a"), "x", Membership::In),
+            ("urn:less", Some("urn:a"), "y", Membership::Out),
+            ("urn:circle", Some("urn:a"), "x", Membership::In),
+            ("urn:circle", Some("urn:a"), "y", Membership::Unknown),
+            ("urn:expansion", Some("urn:b"), "q", Membership::In),
+            ("urn:expansion", Some("urn:b"), "x", Membership::Out),
         ] {
-            assert_eq!(membership(&set, system, code), expected, "{system:?} {code}");
+            let set = registry.value_set(set).unwrap();
+            assert_eq!(membership(&set, system, code), expected, "{} {system:?} {code}", set.url);
         }
     }
 }

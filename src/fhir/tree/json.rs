@@ -273,8 +273,9 @@ impl<'s> Reader<'s> {
     fn expression(&self, open: &[Open]) -> String {
         let Some(root) = open.first() else { return String::new() };
         let kind = self.members(root.node).find(|node| self.slice(node.key, node.key_unescaped) == b"resourceType");
-        let kind = kind.map_or(b"".as_slice(), |node| self.slice(node.value, node.value_unescaped));
-        let mut out = plain(kind).to_owned();
+        // Without a type there is nothing that a path could begin with.
+        let Some(kind) = kind.filter(|node| node.kind == Kind::String) else { return String::new() };
+        let mut out = plain(self.slice(kind.value, kind.value_unescaped)).to_owned();
         for pair in open.windows(2) {
             if pair[0].object {
                 let node = &self.nodes[pair[1].node as usize];
@@ -631,10 +632,10 @@ mod tests {
         );
         reads(
             "{\"a\":{\"b\":1,\"b\":{\"c\":[2]},\"d\":3}}",
-            &[(Id::JsonDuplicateKey, "(unreadable).a", 1, 13)],
+            &[(Id::JsonDuplicateKey, "", 1, 13)],
             Some(r#"{"a":{"b":1,"d":3}}"#),
         );
-        reads("{\"a\":1,}\n]", &[(Id::JsonComma, "(unreadable)", 1, 7), (Id::JsonSyntax, "", 2, 1)], None);
+        reads("{\"a\":1,}\n]", &[(Id::JsonComma, "", 1, 7), (Id::JsonSyntax, "", 2, 1)], None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod hash;
 pub mod json;
 pub mod time;
 pub mod write;
+pub mod xhtml;
 pub mod xml;
 
 pub use document::{Document, Kind, NodeId};

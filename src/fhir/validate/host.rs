@@ -40,8 +40,8 @@ impl Host for Run<'_, '_> {
         type_name != ancestor && self.validator.registry.subtype_of(type_name, ancestor)
     }
 
-    fn resolve<'a>(&'a self, _from: Focus<'a>, reference: &str) -> Option<Focus<'a>> {
-        Run::resolve(self, reference).map(Focus::resource)
+    fn resolve<'a>(&'a self, from: Focus<'a>, reference: &str) -> Option<Focus<'a>> {
+        Run::resolve(self, from.element, reference).map(Focus::resource)
     }
 
     fn member_of(&self, value_set: &str, codes: &[Code<'_>]) -> Option<bool> {

@@ -27,7 +27,7 @@ pub use scope::Entries;
 pub use text::Format;
 
 use super::definitions::{DefinitionId, Registry, Strength};
-use super::outcome::{Issue, has_errors};
+use super::outcome::{Issue, Position, has_errors};
 use super::tree::{Document, Element, NodeId};
 
 /// Checks resources against compiled definitions. Shared by every thread; compiles a profile when it is first met.
@@ -39,6 +39,7 @@ pub struct Validator {
     element: usize,
     resources: HashMap<String, OnceLock<Option<Profile>>>,
     profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
+    forms: rules::questionnaire::Forms,
 }
 
 /// What a check is told besides the resource.
@@ -50,6 +51,29 @@ pub struct Options<'a> {
     pub location: &'a str,
     /// The Bundle around the resource, in which references are resolved.
     pub bundle: Option<&'a Arc<Entries<'a>>>,
+    /// An extension whose definition is not known is refused, as the reference validator does; otherwise it warns.
+    pub known_extensions: bool,
+    /// What the urls of extensions begin with that need no definition all the same.
+    pub extension_domains: &'a [&'a str],
+    /// A display that is none of the concept's names warns and is no error.
+    pub lenient_displays: bool,
+    pub references: References,
+    /// Contained resources are left alone.
+    pub skip_contained: bool,
+    /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
+    pub forbids_markup: bool,
+    /// Where the target of a reference must be is not checked.
+    pub loose_aggregation: bool,
+}
+
+/// What is asked of a reference besides its form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum References {
+    /// What it leads to is of a type and profile that the element allows, if it is in the message.
+    #[default]
+    Fitting,
+    /// What a relative one leads to must be among the resources of the message, if that is made to hold several.
+    Present,
 }
 
 /// What a check found.
@@ -60,14 +84,24 @@ pub struct Report {
     pub open: Vec<CodeQuestion>,
 }
 
-/// A code whose membership only a terminology server can tell.
+/// A code of which only a terminology server can tell whether it is right.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CodeQuestion {
-    pub value_set: String,
+    pub about: Subject,
     pub system: Option<String>,
     pub code: String,
     pub expression: String,
+    pub position: Position,
     pub strength: Strength,
+}
+
+/// What a code is asked of.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Subject {
+    /// Whether its own system has it.
+    CodeSystem,
+    /// Whether the value set of that canonical has it.
+    ValueSet(String),
 }
 
 /// Proof that a resource passed. Made by [`Validator::validate`] and nowhere else; never serialised.
@@ -93,7 +127,15 @@ impl Validator {
         let types = structures.iter().map(|structure| compiler.full(structure)).collect();
         let resources = registry.resource_types().map(|name| (name.to_owned(), OnceLock::new())).collect();
         let element = type_index.get("Element").copied().expect("the core definitions define Element");
-        Validator { registry, types, type_index, element, resources, profiles: RwLock::default() }
+        Validator {
+            registry,
+            types,
+            type_index,
+            element,
+            resources,
+            profiles: RwLock::default(),
+            forms: rules::questionnaire::Forms::default(),
+        }
     }
 
     /// Compiles profiles and their types ahead of the first message.
@@ -109,7 +151,7 @@ impl Validator {
 
     /// Checks a resource, contained ones and those of a Bundle's entries included.
     pub fn check<'a>(&self, root: Element<'a>, options: &Options<'a>) -> Report {
-        let mut run = Run::new(self, root, options.location, options.bundle);
+        let mut run = Run::new(self, root, options);
         run.resource(root, options.profiles);
         run.report
     }

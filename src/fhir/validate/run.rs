@@ -4,13 +4,13 @@
 //! mistakes needs no list of them, and a hostile one must not make us write it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scope::{Entries, Found, Scope};
 use super::trail::Trail;
-use super::{CodeQuestion, Report, Validator};
+use super::{CodeQuestion, Options, Report, Validator};
 use crate::fhir::outcome::{Id, Issue, Severity, has_errors};
-use crate::fhir::tree::Element;
+use crate::fhir::tree::{Document, Element, NodeId};
 
 /// More errors than this are not listed, nor more warnings. They are counted apart, so that no flood of warnings
 /// hides an error.
@@ -22,6 +22,7 @@ pub const MAX_NESTED: usize = 16;
 /// One check under way.
 pub struct Run<'v, 'd> {
     pub validator: &'v Validator,
+    pub options: Options<'d>,
     pub trail: Trail<'d>,
     pub scope: Scope<'d>,
     pub report: Report,
@@ -30,16 +31,33 @@ pub struct Run<'v, 'd> {
     /// Counts of the children of the objects on the way down, one stack for all.
     pub counts: Vec<u32>,
     pub nested: usize,
+    /// The elements on the way down from the resource, with their types; the last is the one under the walk.
+    pub holders: Vec<Holder<'v, 'd>>,
+    /// Resources that are being held against profiles further up, which a circle of references comes back to.
+    assumed: Vec<Question>,
+    answers: Arc<Mutex<HashMap<Question, bool>>>,
+}
+
+/// A resource against a profile, both by identity.
+type Question = (usize, NodeId, usize);
+
+/// An element on the way down.
+#[derive(Clone, Copy)]
+pub struct Holder<'v, 'd> {
+    pub type_name: &'v str,
+    pub element: Element<'d>,
 }
 
 impl<'v, 'd> Run<'v, 'd> {
-    pub fn new(validator: &'v Validator, root: Element<'d>, location: &str, bundle: Option<&Arc<Entries<'d>>>) -> Self {
-        let bundles: Vec<Arc<Entries<'d>>> = bundle.into_iter().cloned().collect();
+    pub fn new(validator: &'v Validator, root: Element<'d>, options: &Options<'d>) -> Self {
+        let bundles: Vec<Arc<Entries<'d>>> = options.bundle.into_iter().cloned().collect();
         let bundle = bundles.len().checked_sub(1);
-        let scope = Scope { resource: root, container: root, contained: None, bundle };
-        let location = if location.is_empty() { root.resource_type().unwrap_or_default() } else { location };
+        let scope = Scope { resource: root, container: root, contained: None, bundle, depth: 0, holder: 0 };
+        let location =
+            if options.location.is_empty() { root.resource_type().unwrap_or_default() } else { options.location };
         let mut run = Run {
             validator,
+            options: *options,
             trail: Trail::new(location),
             scope,
             report: Report::default(),
@@ -47,6 +65,9 @@ impl<'v, 'd> Run<'v, 'd> {
             contained: Vec::new(),
             counts: Vec::with_capacity(128),
             nested: 0,
+            holders: Vec::with_capacity(16),
+            assumed: Vec::new(),
+            answers: Arc::default(),
         };
         run.enclose(root);
         run
@@ -63,6 +84,14 @@ impl<'v, 'd> Run<'v, 'd> {
     pub fn issue(&mut self, id: Id, element: Element<'d>, text: String) {
         if self.has_room(id) {
             self.add(Issue::new(id, self.trail.expression(), text).at(element.position()));
+        }
+    }
+
+    /// An issue about the element around this one.
+    pub fn issue_above(&mut self, id: Id, element: Element<'d>, text: String) {
+        if self.has_room(id) {
+            let expression = self.trail.expression_above();
+            self.add(Issue::new(id, expression, text).at(element.position()));
         }
     }
 
@@ -97,6 +126,12 @@ impl<'v, 'd> Run<'v, 'd> {
         self.scope.bundle = Some(self.bundles.len() - 1);
     }
 
+    /// Makes Parameters the ones that references are resolved in.
+    pub fn enter_parameters(&mut self, parameters: Element<'d>) {
+        self.bundles.push(Arc::new(Entries::of_parameters(parameters)));
+        self.scope.bundle = Some(self.bundles.len() - 1);
+    }
+
     /// Makes a resource the one that contained ones are looked up in.
     pub fn enclose(&mut self, container: Element<'d>) {
         self.scope.container = container;
@@ -112,20 +147,17 @@ impl<'v, 'd> Run<'v, 'd> {
         self.contained[self.scope.contained?].get(id).copied()
     }
 
-    pub fn in_bundle(&self) -> bool {
-        self.scope.bundle.is_some()
+    /// The entries of the Bundle around the resource.
+    pub fn entries(&self) -> Option<&Arc<Entries<'d>>> {
+        Some(&self.bundles[self.scope.bundle?])
     }
 
-    pub fn entry(&self, reference: &str) -> Option<Element<'d>> {
-        self.bundles[self.scope.bundle?].get(reference)
-    }
-
-    /// The resource that a reference points to, if it is in the message.
-    pub fn resolve(&self, reference: &str) -> Option<Element<'d>> {
+    /// The resource that a reference points to, if it is in the message. `from` is where the reference stands.
+    pub fn resolve(&self, from: Element<'d>, reference: &str) -> Option<Element<'d>> {
         match reference.strip_prefix('#') {
             Some("") => Some(self.scope.container),
             Some(id) => self.contained(id),
-            None => self.entry(reference),
+            None => self.entries()?.get(from, reference),
         }
     }
 
@@ -135,8 +167,18 @@ impl<'v, 'd> Run<'v, 'd> {
             return None;
         }
         let profile = self.validator.profile(canonical)?;
+        let address = |document: &Document| std::ptr::from_ref(document) as usize;
+        let question = (address(element.document()), element.node(), Arc::as_ptr(&profile) as usize);
+        if self.assumed.contains(&question) {
+            return Some(true);
+        }
+        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answers().get(&question) {
+            return Some(*answer);
+        }
         let mut run = Run {
             validator: self.validator,
+            options: self.options,
             trail: Trail::new(""),
             scope: self.scope,
             report: Report::default(),
@@ -144,8 +186,13 @@ impl<'v, 'd> Run<'v, 'd> {
             contained: self.contained.clone(),
             counts: Vec::new(),
             nested: self.nested + 1,
+            holders: Vec::new(),
+            assumed: self.assumed.iter().copied().chain([question]).collect(),
+            answers: Arc::clone(&self.answers),
         };
         run.apply(&profile, element);
-        Some(!has_errors(&run.report.issues))
+        let answer = !has_errors(&run.report.issues);
+        answers().insert(question, answer);
+        Some(answer)
     }
 }

@@ -74,36 +74,160 @@ pub struct Scope<'d> {
     pub contained: Option<usize>,
     /// Index of the Bundle around it.
     pub bundle: Option<usize>,
+    /// Where the resource begins on the trail, and among the holders.
+    pub depth: usize,
+    pub holder: usize,
 }
 
-/// The entries of a Bundle by what may refer to them: fullUrl and Type/id.
+/// One entry of a Bundle.
+#[derive(Clone, Copy)]
+pub struct Entry<'d> {
+    pub element: Element<'d>,
+    pub full_url: Option<&'d str>,
+    pub resource: Option<Element<'d>>,
+    pub kind: &'d str,
+    pub id: Option<&'d str>,
+}
+
+/// The entries of a Bundle by what may refer to them.
 #[derive(Default)]
 pub struct Entries<'d> {
-    by_url: HashMap<&'d str, Element<'d>>,
-    by_id: HashMap<&'d str, HashMap<&'d str, Element<'d>>>,
+    /// In the order sent, which is that of their nodes.
+    list: Vec<Entry<'d>>,
+    by_url: HashMap<&'d str, Vec<usize>>,
+    by_id: HashMap<&'d str, HashMap<&'d str, Vec<usize>>>,
+    /// Whether it asks a server for something, which may know more than the Bundle holds.
+    pub is_request: bool,
+    is_history: bool,
+    /// Resources of Parameters, which have no fullUrls.
+    pub is_flat: bool,
 }
 
 impl<'d> Entries<'d> {
     pub fn new(bundle: Element<'d>) -> Self {
-        let mut entries = Entries::default();
-        for entry in bundle.all("entry") {
-            let Some(resource) = entry.get("resource") else { continue };
-            if let Some(url) = entry.text_of("fullUrl") {
-                entries.by_url.insert(url, resource);
+        let is_request = matches!(bundle.text_of("type"), Some("transaction" | "batch"));
+        let is_history = bundle.text_of("type") == Some("history");
+        let mut entries = Entries { is_request, is_history, ..Entries::default() };
+        for (at, element) in bundle.all("entry").enumerate() {
+            let resource = element.get("resource");
+            let entry = Entry {
+                element,
+                full_url: element.text_of("fullUrl"),
+                resource,
+                kind: resource.and_then(|resource| resource.resource_type()).unwrap_or_default(),
+                id: resource.and_then(|resource| resource.text_of("id")),
+            };
+            if resource.is_some() {
+                if let Some(url) = entry.full_url {
+                    entries.by_url.entry(url).or_default().push(at);
+                }
+                if let Some(id) = entry.id {
+                    entries.by_id.entry(entry.kind).or_default().entry(id).or_default().push(at);
+                }
             }
-            if let (Some(kind), Some(id)) = (resource.resource_type(), resource.text_of("id")) {
-                entries.by_id.entry(kind).or_default().insert(id, resource);
-            }
+            entries.list.push(entry);
         }
         entries
     }
 
-    pub fn get(&self, reference: &str) -> Option<Element<'d>> {
-        if let Some(found) = self.by_url.get(reference) {
-            return Some(*found);
+    /// The resources that stand in Parameters, which may refer to each other by type and id.
+    pub fn of_parameters(parameters: Element<'d>) -> Self {
+        let mut entries = Entries { is_flat: true, ..Entries::default() };
+        let mut waiting: Vec<Element<'d>> = parameters.all("parameter").collect();
+        while let Some(element) = waiting.pop() {
+            waiting.extend(element.all("part"));
+            let Some(resource) = element.get("resource") else { continue };
+            let (kind, id) = (resource.resource_type().unwrap_or_default(), resource.text_of("id"));
+            if let Some(id) = id {
+                entries.by_id.entry(kind).or_default().entry(id).or_default().push(entries.list.len());
+            }
+            entries.list.push(Entry { element, full_url: None, resource: Some(resource), kind, id });
         }
+        entries
+    }
+
+    pub fn list(&self) -> &[Entry<'d>] {
+        &self.list
+    }
+
+    /// The entry that an element stands in. Nodes are numbered in the order sent.
+    pub fn around(&self, element: Element<'d>) -> Option<usize> {
+        let document = self.list.first()?.element.document();
+        if self.is_flat || !std::ptr::eq(document, element.document()) {
+            return None;
+        }
+        self.list.partition_point(|entry| entry.element.node() <= element.node()).checked_sub(1)
+    }
+
+    /// The entry that a reference points to, read where the element stands (R4 §2.36.4.1): an absolute reference
+    /// is a fullUrl; a relative one continues the base of the fullUrl that it stands under, and does not resolve
+    /// where that is no RESTful address. From outside of all entries, type and id decide.
+    pub fn find(&self, from: Element<'d>, reference: &str) -> Option<usize> {
+        let (path, version) = match reference.split_once("/_history/") {
+            Some((path, version)) => (path, Some(version)),
+            None => (reference, None),
+        };
+        let found = if self.is_flat {
+            self.named(path)
+        } else if is_absolute(path) {
+            self.by_url.get(path)
+        } else if let Some(source) = self.around(from) {
+            let source = &self.list[source];
+            match source.full_url {
+                // A urn: has no base to continue, yet an entry at the only address that ends so can alone be meant.
+                Some(url) if url.starts_with("urn:") => self.named(path).filter(|found| {
+                    let url = |at: usize| self.list[at].full_url.unwrap_or_default();
+                    matches!(found.as_slice(), [only] if url(*only).strip_suffix(path).is_some_and(|base| base.ends_with('/')))
+                }),
+                Some(url) => restful_base(url, source.kind, source.id?).and_then(|base| {
+                    let url = format!("{base}{path}");
+                    self.by_url.get(url.as_str())
+                }),
+                None => None,
+            }
+        } else {
+            self.named(path)
+        };
+        let found = found?;
+        match version {
+            None => found.first().copied(),
+            Some(version) => found.iter().copied().find(|at| {
+                let meta = self.list[*at].resource.and_then(|resource| resource.get("meta"));
+                meta.and_then(|meta| meta.text_of("versionId")) == Some(version)
+            }),
+        }
+    }
+
+    /// Whether a reference without a version leads to several entries, as it does in no history.
+    pub fn is_ambiguous(&self, from: Element<'d>, reference: &str) -> bool {
+        if reference.contains("/_history/") || self.is_history {
+            return false;
+        }
+        let url = self.find(from, reference).and_then(|at| self.list[at].full_url);
+        url.and_then(|url| self.by_url.get(url)).is_some_and(|found| found.len() > 1)
+    }
+
+    /// The entries whose resource has the type and id that a relative reference names, whatever their fullUrls.
+    pub fn named(&self, reference: &str) -> Option<&Vec<usize>> {
         let path = reference.split("/_history/").next().unwrap_or(reference);
         let (kind, id) = path.split_once('/').filter(|(_, id)| !id.contains('/'))?;
-        self.by_id.get(kind)?.get(id).copied()
+        self.by_id.get(kind)?.get(id)
     }
+
+    pub fn get(&self, from: Element<'d>, reference: &str) -> Option<Element<'d>> {
+        self.list[self.find(from, reference)?].resource
+    }
+}
+
+/// Whether a reference has a scheme, as opposed to one that continues a base.
+pub fn is_absolute(reference: &str) -> bool {
+    reference.split_once(':').is_some_and(|(scheme, rest)| {
+        !rest.is_empty() && !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
+}
+
+/// The base of a RESTful address, its last slash included: what stands before the type and the id.
+fn restful_base<'u>(url: &'u str, kind: &str, id: &str) -> Option<&'u str> {
+    let base = url.strip_suffix(id)?.strip_suffix('/')?.strip_suffix(kind)?;
+    (base.is_empty() || base.ends_with('/')).then_some(base)
 }

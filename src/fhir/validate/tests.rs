@@ -37,6 +37,11 @@ const BP: &str = r#"{"resourceType":"Observation","status":"final",
     {"code":{"coding":[{"system":"http://loinc.org","code":"8462-4"}]},
      "valueQuantity":{"value":80,"unit":"mmHg","system":"http://unitsofmeasure.org","code":"mm[Hg]"}}]}"#;
 
+const CODED: &str = r#"{"resourceType":"Patient","maritalStatus":{"coding":[
+  {"system":"http://terminology.hl7.org/CodeSystem/v3-MaritalStatus","code":"M","display":"married"}]}}"#;
+
+const MARITAL: &str = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus";
+
 const PATIENT: &str = r#"{"resourceType":"Patient","gender":"female","birthDate":"1980-02-29"}"#;
 
 fn issues(text: &str) -> Vec<Issue> {
@@ -118,6 +123,52 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::TypeMismatch,
         "Observation.value.ofType(string)",
     ),
+    (PATIENT, "female", "woman", Id::CodeMeaningless, "Patient.gender"),
+    (CODED, "\"M\"", "\"Q\"", Id::CodeUnlisted, "Patient.maritalStatus.coding[0].code"),
+    (
+        CODED,
+        "\"M\",\"display\":\"married\"",
+        "\"M\",\"display\":\"wed\"",
+        Id::DisplayWrong,
+        "Patient.maritalStatus.coding[0].display",
+    ),
+    (
+        CODED,
+        MARITAL,
+        "http://hl7.org/fhir/administrative-gender",
+        Id::CodeUnknown,
+        "Patient.maritalStatus.coding[0].code",
+    ),
+    (CODED, MARITAL, "http://a.b/c", Id::CodeSystemUnknown, "Patient.maritalStatus.coding[0].system"),
+    (CODED, MARITAL, "v3-MaritalStatus", Id::SystemRelative, "Patient.maritalStatus.coding[0].system"),
+    (
+        CODED,
+        MARITAL,
+        "http://hl7.org/fhir/ValueSet/marital-status",
+        Id::SystemIsValueSet,
+        "Patient.maritalStatus.coding[0].system",
+    ),
+    (
+        CODED,
+        "\"system\":\"http://terminology.hl7.org/CodeSystem/v3-MaritalStatus\",",
+        "",
+        Id::CodingSystemMissing,
+        "Patient.maritalStatus.coding[0]",
+    ),
+    (
+        CODED,
+        MARITAL,
+        "http://hl7.org/fhir/CodeSystem/example-supplement",
+        Id::SystemIsSupplement,
+        "Patient.maritalStatus.coding[0].system",
+    ),
+    (
+        CODED,
+        "CodeSystem/v3-MaritalStatus\",\"code\":\"M\"",
+        "CodeSystem/v3-Confidentiality\",\"code\":\"B\"",
+        Id::CodeInactive,
+        "Patient.maritalStatus.coding[0]",
+    ),
     (PATIENT, "1980-02-29", "1981-02-29", Id::PrimitiveFormat, "Patient.birthDate"),
     (
         HEARTRATE,
@@ -190,23 +241,52 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::NarrativeInvalid,
         "Patient.text.div",
     ),
-    (HEARTRATE, "Patient/1", "patient 1", Id::ReferenceFormat, "Observation.subject"),
+    (HEARTRATE, "Patient/1", "patient 1", Id::ReferenceSuspicious, "Observation.subject"),
     (HEARTRATE, "Patient/1", "Organization/1", Id::ReferenceTarget, "Observation.subject"),
     (HEARTRATE, "Patient/1", "#p", Id::ContainedUnresolved, "Observation.subject"),
     (
         BUNDLE,
         "urn:uuid:6b0f0c2e-0000-4000-8000-000000000001\"}",
         "urn:uuid:6b0f0c2e-0000-4000-8000-000000000009\"}",
-        Id::ReferenceUnresolved,
+        Id::ReferenceElsewhere,
         "Bundle.entry[1].resource.subject",
     ),
     (
+        TRANSACTION,
+        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000001\"}",
+        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\"}",
+        Id::ReferenceUnresolved,
+        "Bundle.entry[0].resource.subject",
+    ),
+    (BUNDLE, SECOND, "http://a.b/Patient/7", Id::FullUrlMismatch, "Bundle.entry[1]"),
+    (BUNDLE, SECOND, "http://a.b/Observation/7", Id::FullUrlId, "Bundle.entry[1]"),
+    (BUNDLE, SECOND, "Observation/b", Id::FullUrlForm, "Bundle.entry[1]"),
+    (
         BUNDLE,
-        "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002",
-        "http://a.b/Patient/7",
-        Id::BundleRule,
+        "\"fullUrl\":\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\",",
+        "",
+        Id::FullUrlMissing,
         "Bundle.entry[1]",
     ),
+    (
+        BUNDLE,
+        "\"entry\"",
+        "\"link\":[{\"relation\":\"self\",\"url\":\"a\"},{\"relation\":\"self\",\"url\":\"b\"}],\"entry\"",
+        Id::BundleRule,
+        "Bundle.link[1]",
+    ),
+    (DOCUMENT, "\"Patient/p\"", "\"Patient/q\"", Id::BundleReference, "Bundle.entry[0].resource.subject"),
+    (DOCUMENT, "\"Patient/p\"", "\"Patient/q\"", Id::EntryUnreachable, "Bundle.entry[1]"),
+    (
+        MESSAGE,
+        "\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002\"}]",
+        "\"urn:uuid:6b0f0c2e-0000-4000-8000-000000000003\"}]",
+        Id::EntryUnneeded,
+        "Bundle.entry[1]",
+    ),
+    (SEARCH_SET, "\"id\":\"p\",", "", Id::SearchResult, "Bundle.entry[0].resource"),
+    (SEARCH_SET, "Patient?", "Observation?", Id::SearchResult, "Bundle.entry[0].resource"),
+    (SEARCH_SET, "\"match\"", "\"outcome\"", Id::SearchResult, "Bundle.entry[0].resource"),
     (
         HEARTRATE,
         "\"status\"",
@@ -241,6 +321,62 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
     (BP, "120", "20000", Id::MeasureImplausible, "Observation.component[0].value.ofType(Quantity)"),
 ];
 
+/// Extensions and references: where they stand and lead to.
+const PLACES: &[(&str, &str, &str, Id, &str)] = &[
+    (DOCUMENT, "\"Patient/p\"", "\"Patient\"", Id::ReferenceFormat, "Bundle.entry[0].resource.subject"),
+    (LINKED, "\"birthDate\":\"1980-02-29\"", "\"gender\":\"female\"", Id::ReferenceProfile, "Observation.subject"),
+    (LINKED, "#p\"}", "Patient/p\"}", Id::ReferencePlace, "Observation.subject"),
+    (LINKED, "long enough", "no", Id::MinLength, "Observation.note[0].text"),
+    (
+        LINKED,
+        "\"note\"",
+        "\"_issued\":{\"extension\":[{\"url\":\"http://a.b/c\",\"valueCode\":\"x\"}]},\"note\"",
+        Id::ValueMissing,
+        "Observation.issued",
+    ),
+    (LINKED, "\"subject\":{", "\"subject\":{\"type\":\"Device\",", Id::ReferenceTarget, "Observation.subject"),
+    (PLACED, "\"urn:test:placed\"", "\"urn:test:placed|1\"", Id::ExtensionUrl, "Patient.name[0].extension[0]"),
+    (PLACED, "\"urn:test:placed\"", "\"\"", Id::ExtensionUrl, "Patient.name[0].extension[0]"),
+    (PLACED, "\"urn:test:placed\"", "\"placed\"", Id::ExtensionUrl, "Patient.name[0].extension[0]"),
+    (PLACED, "\"part\"", "\"parts\"", Id::ExtensionUrl, "Patient.name[0].extension[0].extension[0]"),
+    (PLACED, "\"name\"", "\"address\"", Id::ExtensionContext, "Patient.address[0]"),
+    (PLACED, "\"family\"", "\"text\"", Id::ExtensionContext, "Patient.name[0]"),
+    (PLACED, "\"name\"", "\"contact\"", Id::ExtensionContext, "Patient.contact[0]"),
+    (
+        PLACED,
+        "\"extension\":[{\"url\":\"urn:test:placed\",",
+        "\"extension\":[{\"url\":\"urn:test:turning\",",
+        Id::ExtensionModifier,
+        "Patient.name[0].extension[0]",
+    ),
+    (
+        BUNDLE,
+        "\"type\":\"collection\"",
+        "\"type\":\"collection\",\"meta\":{\"profile\":[\"urn:test:gone\"]}",
+        Id::ProfileMissing,
+        "Bundle.entry[0].resource",
+    ),
+];
+
+const LINKED: &str = r##"{"resourceType":"Observation","meta":{"profile":["urn:test:linked"]},
+  "contained":[{"resourceType":"Patient","id":"p","birthDate":"1980-02-29"}],
+  "status":"final","code":{"text":"x"},"subject":{"reference":"#p"},"note":[{"text":"long enough"}]}"##;
+
+const PLACED: &str = r#"{"resourceType":"Patient","name":[{"family":"x",
+  "extension":[{"url":"urn:test:placed","extension":[{"url":"part","valueCode":"x"}]}]}]}"#;
+
+#[test]
+fn only_known_extensions_where_that_is_asked_for() {
+    let text =
+        PATIENT.replace("\"gender\"", "\"extension\":[{\"url\":\"http://a.b/c\",\"valueCode\":\"x\"}],\"gender\"");
+    let document = json::parse(text).unwrap();
+    let found = |options: &Options<'_>| VALIDATOR.check(Element::root(&document), options).issues;
+    let known = Options { known_extensions: true, ..Options::default() };
+    assert_eq!(found(&known)[0].id, Id::ExtensionNotAllowed);
+    let free = Options { extension_domains: &["http://a.b/"], ..known };
+    assert_eq!(found(&free)[0].id, Id::ExtensionUnknown);
+}
+
 /// A claim is checked whatever the category says.
 const CLAIMED: &str = r#"{"resourceType":"Observation","meta":{"profile":["http://hl7.org/fhir/StructureDefinition/heartrate"]},
   "status":"final",
@@ -251,6 +387,29 @@ const CLAIMED: &str = r#"{"resourceType":"Observation","meta":{"profile":["http:
 
 const VALUE_SET: &str = r#"{"resourceType":"ValueSet","status":"draft","name":"Upper"}"#;
 
+const SECOND: &str = "urn:uuid:6b0f0c2e-0000-4000-8000-000000000002";
+
+const TRANSACTION: &str = r#"{"resourceType":"Bundle","type":"transaction","entry":[
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"Observation","status":"final","code":{"text":"x"},
+   "subject":{"reference":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001"}},"request":{"method":"POST","url":"Observation"}}]}"#;
+
+const DOCUMENT: &str = r#"{"resourceType":"Bundle","type":"document","timestamp":"2026-03-01T08:00:00Z",
+  "identifier":{"system":"http://a.b/c","value":"1"},"entry":[
+  {"fullUrl":"http://a.b/Composition/c","resource":{"resourceType":"Composition","id":"c","status":"final",
+   "type":{"text":"x"},"subject":{"reference":"Patient/p"},"date":"2026-03-01","title":"x",
+   "author":[{"display":"x"}]}},
+  {"fullUrl":"http://a.b/Patient/p","resource":{"resourceType":"Patient","id":"p","gender":"female"}}]}"#;
+
+const MESSAGE: &str = r#"{"resourceType":"Bundle","type":"message","entry":[
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"MessageHeader","eventUri":"http://a.b/c",
+   "source":{"endpoint":"http://a.b"},"focus":[{"reference":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002"}]}},
+  {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002","resource":{"resourceType":"Patient","gender":"female"}}]}"#;
+
+const SEARCH_SET: &str = r#"{"resourceType":"Bundle","type":"searchset",
+  "link":[{"relation":"self","url":"http://a.b/Patient?name=x"}],"entry":[
+  {"fullUrl":"http://a.b/Patient/p","resource":{"resourceType":"Patient","id":"p","gender":"female"},
+   "search":{"mode":"match"}}]}"#;
+
 const BUNDLE: &str = r#"{"resourceType":"Bundle","type":"collection","entry":[
   {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000001","resource":{"resourceType":"Patient","id":"a","gender":"female"}},
   {"fullUrl":"urn:uuid:6b0f0c2e-0000-4000-8000-000000000002","resource":{"resourceType":"Observation","id":"b","status":"final",
@@ -258,19 +417,23 @@ const BUNDLE: &str = r#"{"resourceType":"Bundle","type":"collection","entry":[
 
 #[test]
 fn each_rule_says_what_and_where() {
-    for (text, from, to, id, expression) in CASES {
+    for (text, from, to, id, expression) in CASES.iter().chain(PLACES) {
         check(text, from, to, *id, expression);
     }
-    assert_eq!(shown(&issues(BUNDLE)), Vec::<String>::new());
+    for good in [LINKED, PLACED, BUNDLE, DOCUMENT, MESSAGE, SEARCH_SET] {
+        assert_eq!(shown(&issues(good)), Vec::<String>::new());
+    }
 }
 
 #[test]
 fn every_issue_of_this_floor_is_triggered() {
     let first = CATALOGUE.iter().position(|entry| entry.id == Id::ResourceTypeMissing).unwrap();
     let last = CATALOGUE.iter().position(|entry| entry.id == Id::MeasureUnusual).unwrap();
-    let triggered: BTreeSet<Id> = CASES.iter().map(|case| case.3).collect();
+    // A display is wrong or unusual by what the caller asks for, beside the rule.
+    let triggered: BTreeSet<Id> = CASES.iter().chain(PLACES).map(|case| case.3).chain([Id::DisplayUnusual]).collect();
     let missing: Vec<Id> =
         CATALOGUE[first..=last].iter().map(|entry| entry.id).filter(|id| !triggered.contains(id)).collect();
+    let missing: Vec<Id> = missing.into_iter().filter(|id| *id != Id::ExtensionNotAllowed).collect();
     assert_eq!(missing, Vec::<Id>::new(), "each issue needs a case");
 }
 
@@ -370,8 +533,9 @@ fn open_codes_are_asked_for() {
     );
     let document = json::parse(text).unwrap();
     let report = VALIDATOR.check(Element::root(&document), &Options::default());
-    assert_eq!(report.open.len(), 1);
-    assert_eq!(report.open[0].value_set, "http://hl7.org/fhir/ValueSet/body-site");
+    let about_sets: Vec<&Subject> =
+        report.open.iter().map(|each| &each.about).filter(|about| **about != Subject::CodeSystem).collect();
+    assert_eq!(about_sets, [&Subject::ValueSet("http://hl7.org/fhir/ValueSet/body-site".to_owned())]);
 }
 
 #[test]

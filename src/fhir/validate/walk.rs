@@ -6,9 +6,10 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, extension, invariant, literal, primitive::Primitive, quantity, reference, vital_signs,
+    binding, bundle, coding, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity,
+    questionnaire, reference, vital_signs,
 };
-use super::run::{MAX_NESTED, Run};
+use super::run::{Holder, MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, Kind, NodeId};
 
@@ -29,10 +30,18 @@ impl<'v, 'd> Run<'v, 'd> {
             return;
         };
         if kind == "Bundle" {
-            bundle::check_links(self, element);
             self.enter_bundle(element);
         }
+        if kind == "Parameters" {
+            self.enter_parameters(element);
+        }
+        (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
+        self.holders.push(Holder { type_name: &plan.type_name, element });
         self.object(element, plan, 0);
+        self.holders.pop();
+        if kind == "Bundle" {
+            bundle::check(self, element);
+        }
         if let Some(rules) = element.get("implicitRules") {
             self.trail.push("implicitRules", "implicitRules".len(), None);
             let text = "Rules beyond the standard are claimed, and they are not known here.";
@@ -40,8 +49,11 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
-        if kind == "Observation" {
-            measures::check(self, element);
+        match kind {
+            "Observation" => measures::check(self, element),
+            "Questionnaire" => questionnaire::check_definition(self, element),
+            "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            _ => {}
         }
     }
 
@@ -66,7 +78,7 @@ impl<'v, 'd> Run<'v, 'd> {
             applied.push(url);
             match validator.profile(canonical) {
                 Some(profile) if validator.registry.subtype_of(kind, &profile.type_name) => {
-                    self.apply(&profile, element);
+                    self.apply_all(&profile, element, 0);
                 }
                 Some(profile) => {
                     let text = format!("The profile is one of {}, not of this type.", profile.type_name);
@@ -285,8 +297,15 @@ impl<'v, 'd> Run<'v, 'd> {
         rule: &'v TypeRule,
     ) {
         self.trail.push(key, name, index);
+        self.holders.push(Holder { type_name: &rule.name, element });
         let fits = match rule.content {
-            Content::Primitive(primitive) => self.primitive(element, primitive),
+            Content::Primitive(primitive) => {
+                let fits = self.primitive(element, primitive);
+                if fits && primitive == Primitive::String {
+                    markup::check(self, element, &*rule.name == "markdown");
+                }
+                fits
+            }
             Content::Complex(_) | Content::Inline(_) | Content::Resource if !element.is_object() => {
                 let id = if element.kind().is_none() { Id::ElementEmpty } else { Id::ElementShape };
                 self.issue(id, element, "It must be an object.".to_owned());
@@ -300,11 +319,9 @@ impl<'v, 'd> Run<'v, 'd> {
             }
             Content::Inline(at) => {
                 self.object(element, plan, at);
-                if &*node.path == "Bundle.entry" {
-                    bundle::check_entry(self, element);
-                }
                 true
             }
+            Content::Resource if key == "contained" && self.options.skip_contained => false,
             Content::Resource => {
                 self.inner(element, key == "contained");
                 true
@@ -314,6 +331,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if fits {
             self.standing(element, node, rule);
         }
+        self.holders.pop();
         self.trail.pop();
     }
 
@@ -338,7 +356,10 @@ impl<'v, 'd> Run<'v, 'd> {
     fn typed(&mut self, element: Element<'d>, key: &str, rule: &TypeRule) {
         match &*rule.name {
             "Extension" => extension::check(self, element, key == "modifierExtension"),
+            "Coding" => coding::check(self, element),
+            "Identifier" => coding::check_identifier(self, element),
             "Reference" => reference::check(self, element),
+            "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}
         }

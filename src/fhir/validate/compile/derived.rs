@@ -7,12 +7,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use regex::Regex;
+
 use super::Compiler;
 use super::base::{any_type, capitalised};
 use super::invariants::Invariant;
-use crate::fhir::definitions::SlicingRules;
-use crate::fhir::definitions::{ElementDefinition, Strength, Structure, TypeReference};
-use crate::fhir::validate::profile::{Node, NodeIndex, Profile, Slice, Slices, TypeRule, UNBOUNDED};
+use crate::fhir::definitions::{
+    ContextKind, ElementDefinition, ExtensionContext, SlicingRules, Strength, Structure, TypeReference,
+};
+use crate::fhir::fhirpath::compile;
+use crate::fhir::validate::profile::{
+    Context, ExtensionRules, Node, NodeIndex, Profile, Slice, Slices, TypeRule, UNBOUNDED,
+};
 
 /// An element of a base type: where a path of the profile stands in the hierarchy of types.
 #[derive(Clone)]
@@ -41,7 +47,13 @@ impl Compiler<'_> {
         let branches = self.branches(structure);
         let mut nodes = Vec::new();
         self.node(&branches, 0, false, &mut nodes);
-        Profile { url: structure.url.clone(), type_name: structure.type_name.clone(), nodes }
+        Profile {
+            url: structure.url.clone(),
+            type_name: structure.type_name.clone(),
+            extension: (structure.type_name == "Extension").then(|| extension_rules(structure)),
+            imposed: structure.imposed.clone(),
+            nodes,
+        }
     }
 
     fn branches<'s>(&self, structure: &'s Structure) -> Vec<Branch<'s>> {
@@ -142,6 +154,9 @@ impl Compiler<'_> {
         if base.max_length == element.max_length {
             node.max_length = None;
         }
+        if base.regex != element.regex {
+            node.regex = element.regex.as_ref().and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
+        }
         node.types = self.sparse_types(element, base, is_root);
         let known = self.known_keys(element, base);
         node.invariants = element
@@ -172,10 +187,15 @@ impl Compiler<'_> {
             name: each.code.as_str().into(),
             profiles: each.profiles.iter().map(|canonical| canonical.as_str().into()).collect(),
             targets: self.targets(&each.targets),
+            target_profiles: self.target_profiles(&each.targets),
+            aggregation: each.aggregation.clone(),
             ..any_type()
         };
         let same = |one: &TypeReference, other: &TypeReference| {
-            one.code == other.code && one.profiles == other.profiles && one.targets == other.targets
+            one.code == other.code
+                && one.profiles == other.profiles
+                && one.targets == other.targets
+                && one.aggregation == other.aggregation
         };
         let is_same = element.types.len() == base.types.len()
             && element.types.iter().all(|each| base.types.iter().any(|other| same(each, other)));
@@ -214,6 +234,36 @@ impl Compiler<'_> {
         let says_something =
             !slices.is_empty() || definition.rules == SlicingRules::Closed && !branch.slices.is_empty();
         says_something.then_some(Slices { rules: definition.rules, ordered: definition.ordered, slices })
+    }
+}
+
+/// Where an extension may stand, by its definition, and the parts that it names.
+fn extension_rules(structure: &Structure) -> ExtensionRules {
+    let context = |context: &ExtensionContext| match context.kind {
+        ContextKind::Extension => Context::Extension(context.expression.as_str().into()),
+        ContextKind::FhirPath => compile(&context.expression).map_or(Context::Undecided, Context::Selected),
+        ContextKind::Element => {
+            // A profile before a hash narrows the place; the path behind it names it.
+            let path = context.expression.rsplit('#').next().unwrap_or_default();
+            let mut parts = path.split('.').map(Box::from);
+            Context::Element(parts.next().unwrap_or_default(), parts.collect())
+        }
+    };
+    let anywhere = structure
+        .contexts
+        .iter()
+        .any(|each| each.kind == ContextKind::Element && matches!(each.expression.as_str(), "Element" | "Any"));
+    let contexts = if anywhere { Vec::new() } else { structure.contexts.iter().map(context).collect() };
+    let parts = structure.elements.iter().filter(|element| element.path == "Extension.extension.url");
+    ExtensionRules {
+        is_modifier: structure.elements.first().is_some_and(|root| root.is_modifier),
+        contexts,
+        invariants: structure
+            .context_invariants
+            .iter()
+            .map(|text| (text.as_str().into(), compile(text).ok()))
+            .collect(),
+        parts: parts.filter_map(|element| Some(element.fixed.as_ref()?.element().text()?.into())).collect(),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Bindings: codes against the value set that the element is bound to (R4 §4.1.5).
 //!
-//! A required binding that is missed is an error, an extensible one a warning. What the set cannot decide
-//! becomes an open question for whoever can ask a terminology server; for a required binding the report
-//! says so as well.
+//! A required binding that is missed is an error, an extensible one a warning; beyond the maximum set of either a code
+//! is an error. What the set cannot decide becomes an open question for whoever can ask a terminology server; for a
+//! required binding the report says so as well.
 
-use super::super::CodeQuestion;
 use super::super::profile::Bound;
 use super::super::run::Run;
+use super::super::{CodeQuestion, Subject};
 use crate::fhir::definitions::{Strength, ValueSet};
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::{Membership, membership};
@@ -16,7 +16,7 @@ use crate::fhir::tree::Element;
 pub fn check<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     if !element.is_object() {
         if let Some(code) = element.string() {
-            judge(run, bound, element, ask(bound, None, code), &[(None, code)]);
+            plain(run, bound, element, code);
         }
         return;
     }
@@ -33,6 +33,17 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     }
 }
 
+/// A code without a system: the value set implies it (R4 §4.1.5).
+fn plain<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>, code: &str) {
+    let answer = ask(bound, None, code);
+    if answer == Membership::Out && bound.strength == Strength::Required {
+        // Said apart, as it is by the HL7 validator: the code has no meaning at all, for no system can be told for it.
+        let text = format!("No system of the value set {} has that code, so it means nothing.", bound.canonical);
+        run.issue(Id::CodeMeaningless, element, text);
+    }
+    judge(run, bound, element, answer, &[(None, code)]);
+}
+
 /// One coding of the value set is enough; a required binding wants one (R4 §4.1.5.1).
 fn concept<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     let codings: Vec<(Option<&str>, &str)> =
@@ -44,10 +55,6 @@ fn concept<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
             Membership::Unknown => best = Membership::Unknown,
             Membership::Out => {}
         }
-    }
-    // Text alone is allowed where the binding is extensible and no code fits.
-    if codings.is_empty() && bound.strength != Strength::Required {
-        return;
     }
     judge(run, bound, element, best, &codings);
 }
@@ -69,10 +76,11 @@ fn judge<'d>(
         Membership::Unknown => {
             for (system, code) in codes {
                 run.ask(CodeQuestion {
-                    value_set: bound.canonical.to_string(),
+                    about: Subject::ValueSet(bound.canonical.to_string()),
                     system: system.map(str::to_owned),
                     code: (*code).to_owned(),
                     expression: run.trail.expression(),
+                    position: element.position(),
                     strength: bound.strength,
                 });
             }
@@ -95,10 +103,13 @@ fn missed<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     run.issue(id, element, format!("The code {must} be one of the value set {}{listed}.", bound.canonical));
 }
 
+/// More codes than this are not listed in an issue.
+const MAX_SHOWN: usize = 16;
+
 /// The codes themselves where there are few enough to read.
 fn few_codes(set: &ValueSet) -> String {
-    let mut codes: Vec<&str> = set.groups.iter().flat_map(|group| group.codes.iter().map(AsRef::as_ref)).collect();
-    if codes.is_empty() || codes.len() > 16 || !set.open.is_empty() {
+    let mut codes: Vec<&str> = set.codes().map(|(_, code)| code).take(MAX_SHOWN + 1).collect();
+    if codes.is_empty() || codes.len() > MAX_SHOWN || !set.open.is_empty() {
         return String::new();
     }
     codes.sort_unstable();

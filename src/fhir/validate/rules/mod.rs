@@ -2,11 +2,17 @@
 
 pub mod binding;
 pub mod bundle;
+pub mod coding;
 pub mod extension;
 pub mod invariant;
+pub mod linkage;
 pub mod literal;
+pub mod markup;
+pub mod narrative;
 pub mod primitive;
 pub mod quantity;
+pub mod questionnaire;
 pub mod reference;
+pub mod search_set;
 pub mod slicing;
 pub mod vital_signs;

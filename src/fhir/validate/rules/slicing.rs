@@ -136,7 +136,7 @@ fn select<'d>(run: &Run<'_, 'd>, from: Found<'d>, path: &[Step], ends: &mut Vec<
         }
         Step::Resolve => {
             let reference = from.element.string().or_else(|| from.element.text_of("reference"));
-            if let Some(element) = reference.and_then(|text| run.resolve(text)) {
+            if let Some(element) = reference.and_then(|text| run.resolve(from.element, text)) {
                 select(run, Found { element, ..from }, rest, ends);
             }
         }

@@ -143,7 +143,7 @@ fn notes_what_is_xml_but_not_fhir_and_goes_on() {
         &in_observation("<text><div>no namespace</div></text>"),
         &[(Id::XmlNamespace, "Observation.text.div", 1, 48)],
     );
-    check(&in_observation("<resourceType value=\"Patient\"/>"), &[(Id::ElementUnknown, "Observation", 1, 40)]);
+    check(&in_observation("<resourceType value=\"Patient\"/>"), &[(Id::ElementUnknown, "Observation", 1, 42)]);
 }
 
 /// What only the definitions forbid is found by the check, at its place in the XML.
