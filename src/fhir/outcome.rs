@@ -55,6 +55,7 @@ macro_rules! catalogue {
 
 catalogue! {
     /// Reading: bytes to tree.
+    InputUnreadable "input-unreadable" Fatal "exception" "Check that the file exists and may be read.";
     JsonSyntax "json-syntax" Fatal "structure" "Send one well-formed JSON object in UTF-8 (RFC 8259).";
     JsonComment "json-comment" Error "structure" "Remove the comment; JSON has none (RFC 8259).";
     JsonComma "json-comma" Error "structure" "Put exactly one comma between two properties or items and none after the last.";
@@ -177,6 +178,16 @@ catalogue! {
     FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
     FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
 
+    /// Definitions: resources that say what others must look like.
+    CanonicalRelative "canonical-relative" Error "invalid" "Write the url of a definition as an absolute URL or urn:.";
+    CanonicalReference "canonical-reference" Warning "invalid" "Write canonicals as absolute URLs or urn:, or as #id of a contained resource.";
+    CodeSystemRule "code-system-rule" Error "business-rule" "Let the code system hold what it declares, and declare what it holds, as the message says (FHIR R4 §4.8).";
+    CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
+    ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
+    ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
+    SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
+
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";
     SearchParameterIgnored "search-parameter-ignored" Warning "not-supported" "The parameter was ignored, as handling=lenient asks.";
@@ -238,7 +249,15 @@ impl Id {
     pub fn code(self) -> &'static str {
         self.entry().code
     }
+
+    /// Where the guide explains it.
+    pub fn page(self) -> String {
+        format!("{GUIDE}/issues#{}", self.code())
+    }
 }
+
+/// Where the guide is published.
+pub const GUIDE: &str = "https://mhealth-gateway.org/guide";
 
 impl fmt::Debug for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -317,18 +336,25 @@ fn issue_value(issue: &Issue) -> serde_json::Value {
         "severity": issue.severity.code(),
         "code": entry.kind,
         "details": {"coding": [{"system": ISSUE_SYSTEM, "code": entry.code}], "text": issue.text},
-        "diagnostics": entry.remedy,
+        "diagnostics": format!("{} See {}", entry.remedy, issue.id.page()),
     });
     if !issue.expression.is_empty() {
         value["expression"] = serde_json::json!([issue.expression]);
     }
+    let mut extensions = Vec::new();
     if issue.position.line > 0 {
-        value["extension"] = serde_json::json!([
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line", "valueInteger": issue.position.line},
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col", "valueInteger": issue.position.column},
-        ]);
+        extensions.push(extension("issue-line", "valueInteger", &issue.position.line.into()));
+        extensions.push(extension("issue-col", "valueInteger", &issue.position.column.into()));
     }
+    extensions.push(extension("message-id", "valueString", &entry.code.into()));
+    value["extension"] = extensions.into();
     value
+}
+
+/// One of the standard's extensions of an issue.
+fn extension(name: &str, key: &str, value: &serde_json::Value) -> serde_json::Value {
+    let url = format!("http://hl7.org/fhir/StructureDefinition/operationoutcome-{name}");
+    serde_json::json!({"url": url, key: value})
 }
 
 #[cfg(test)]
@@ -360,5 +386,8 @@ mod tests {
         assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "cardinality-min");
         assert_eq!(outcome["issue"][0]["expression"][0], "Observation.code");
         assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
+        assert_eq!(outcome["issue"][0]["extension"][2]["valueString"], "cardinality-min");
+        let said = outcome["issue"][0]["diagnostics"].as_str().unwrap();
+        assert!(said.ends_with("https://mhealth-gateway.org/guide/issues#cardinality-min"), "{said}");
     }
 }

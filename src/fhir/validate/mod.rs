@@ -7,6 +7,7 @@
 
 mod apply;
 mod compile;
+mod evaluate;
 mod host;
 pub mod measures;
 pub mod profile;

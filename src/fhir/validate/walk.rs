@@ -6,8 +6,8 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, coding, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity,
-    questionnaire, reference, vital_signs,
+    binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
+    primitive::Primitive, quantity, questionnaire, reference, search_parameter, value_set, vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -49,10 +49,14 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
+        canonical::check_own(self, element, kind);
         match kind {
             "Observation" => measures::check(self, element),
+            "CodeSystem" => code_system::check(self, element),
             "Questionnaire" => questionnaire::check_definition(self, element),
             "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            "SearchParameter" => search_parameter::check(self, element),
+            "ValueSet" => value_set::check(self, element),
             _ => {}
         }
     }
@@ -301,8 +305,10 @@ impl<'v, 'd> Run<'v, 'd> {
         let fits = match rule.content {
             Content::Primitive(primitive) => {
                 let fits = self.primitive(element, primitive);
-                if fits && primitive == Primitive::String {
-                    markup::check(self, element, &*rule.name == "markdown");
+                match primitive {
+                    Primitive::String if fits => markup::check(self, element, &*rule.name == "markdown"),
+                    Primitive::Uri if fits && &*rule.name == "canonical" => canonical::check(self, element),
+                    _ => {}
                 }
                 fits
             }
