@@ -179,7 +179,6 @@ async fn a_part_that_is_another_measure_needs_a_consent_of_its_own() {
     let actor = app.actor.clone();
     let patient = app.consenting_person().await;
     let mut hidden = heart_rate(&patient, "1", 70);
-    hidden.as_object_mut().unwrap().remove("category");
     hidden["component"] = json!([{
         "code": {"coding": [{"system": "http://loinc.org", "code": "15074-8"}]},
         "valueQuantity": {"value": 5.5, "unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"}
