@@ -80,6 +80,7 @@ pub(super) fn package(name: &str, version: &str, bytes: &'static [u8]) -> Option
             type_name: type_name.into(),
             structure: StructureKind::parse(structure),
             is_profile: derivation == "constraint",
+            has_snapshot: true,
             base: base.into(),
             at: definition_at..definition_at + length,
         });

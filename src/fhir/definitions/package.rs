@@ -84,6 +84,8 @@ pub struct Head {
     pub structure: Option<StructureKind>,
     /// Of a structure: whether it constrains a type rather than defines one.
     pub is_profile: bool,
+    /// Of a structure: whether it is published with its snapshot.
+    pub has_snapshot: bool,
     /// Of a structure, its base; of a supplement, the code system that it adds to.
     pub base: Box<str>,
     pub(super) at: Range<usize>,
@@ -324,6 +326,7 @@ impl Gathered {
             type_name: if is_structure { text("type").into() } else { Box::default() },
             structure: is_structure.then(|| StructureKind::parse(&text("kind"))).flatten(),
             is_profile: is_structure && text("derivation") == "constraint",
+            has_snapshot,
             base: text(if is_structure { "baseDefinition" } else { "supplements" }).into(),
             at: start..self.text.len(),
         });
