@@ -58,12 +58,12 @@ impl Host for Run<'_, '_> {
     }
 
     fn conforms_to(&self, node: Focus<'_>, profile: &str) -> Option<bool> {
-        let url = profile.split('|').next().unwrap_or(profile);
-        if !self.validator.registry.is_profile(url) {
-            let name = self.validator.registry.type_of(url)?;
-            let own = node.fhir_type()?;
-            return Some(self.validator.registry.subtype_of(own, name));
+        if node.element.resource_type().is_some() {
+            return self.conforms_fully(node.element, profile);
         }
-        self.conforms(node.element, profile)
+        match self.validator.registry.type_of(profile).filter(|_| !self.validator.registry.is_profile(profile)) {
+            Some(name) => Some(self.validator.registry.subtype_of(node.fhir_type()?, name)),
+            None => self.conforms(node.element, profile),
+        }
     }
 }

@@ -23,7 +23,15 @@ impl Compiler<'_> {
         let check = match discriminator.kind {
             DiscriminatorKind::Type => {
                 let found = branches[descend(branches, slice, &steps)?].element;
-                TestKind::Types(found.types.iter().map(|each| each.code.as_str().into()).collect())
+                if steps.last() == Some(&Step::Resolve) {
+                    let targets = found.types.iter().flat_map(|each| &each.targets);
+                    let names: Vec<Box<str>> =
+                        targets.filter_map(|target| self.registry.type_of(target)).map(Box::from).collect();
+                    // A slice that holds no references is told apart by something else.
+                    TestKind::Types(Some(names).filter(|names| !names.is_empty())?)
+                } else {
+                    TestKind::Types(found.types.iter().map(|each| each.code.as_str().into()).collect())
+                }
             }
             DiscriminatorKind::Profile => {
                 let found = branches[descend(branches, slice, &steps)?].element;
@@ -42,6 +50,7 @@ impl Compiler<'_> {
     }
 
     fn value_test(&self, branches: &[Branch<'_>], slice: usize, mut steps: Vec<Step>) -> Option<Test> {
+        let whole = steps.clone();
         if steps.as_slice() == [Step::Child("url".into())] {
             let profile = branches[slice].element.types.iter().flat_map(|each| &each.profiles).next();
             if let Some(url) = profile {
@@ -54,8 +63,18 @@ impl Compiler<'_> {
             if let Some(check) = self.said(branches, slice, &steps) {
                 return Some(Test { path: steps, check });
             }
-            steps.pop()?;
+            if steps.pop().is_none() {
+                break;
+            }
         }
+        // Without a value, whether there is any tells the slice apart.
+        let element = branches[descend(branches, slice, &whole)?].element;
+        let exists = match (element.min, element.max) {
+            (_, Some(0)) => false,
+            (1.., _) if !whole.is_empty() => true,
+            _ => return None,
+        };
+        Some(Test { path: whole, check: TestKind::Exists(exists) })
     }
 
     fn said(&self, branches: &[Branch<'_>], slice: usize, steps: &[Step]) -> Option<TestKind> {

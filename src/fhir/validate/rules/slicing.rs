@@ -27,7 +27,10 @@ pub fn check<'d>(
         let belongs = |slice: &super::super::profile::Slice| {
             !slice.tests.is_empty() && slice.tests.iter().all(|test| passes(run, test, each))
         };
-        let Some(at) = slicing.slices.iter().position(belongs) else {
+        let mut matching = slicing.slices.iter().enumerate().filter(|(_, slice)| belongs(slice)).map(|(at, _)| at);
+        let first = matching.next();
+        let is_ambiguous = matching.next().is_some();
+        let Some(at) = first else {
             unmatched_before = true;
             let decided = slicing.slices.iter().all(|slice| !slice.tests.is_empty());
             if slicing.rules == SlicingRules::Closed && decided {
@@ -44,7 +47,11 @@ pub fn check<'d>(
             run.issue(Id::SliceOrder, each.element, text);
         }
         last = at;
-        run.apply_node(profile, slicing.slices[at].node, each.element, each.type_name);
+        if is_ambiguous {
+            run.issue(Id::SliceAmbiguous, each.element, format!("It is more than one of {}.", names(slicing)));
+        } else {
+            run.apply_node(profile, slicing.slices[at].node, each.element, each.type_name);
+        }
         run.leave();
     }
     for (slice, count) in slicing.slices.iter().zip(counts) {
@@ -90,7 +97,12 @@ fn passes<'d>(run: &Run<'_, 'd>, test: &Test, found: &Found<'d>) -> bool {
             ends.iter().any(|end| end.element.string().is_some_and(|text| text.split('|').next() == Some(url)))
         }
         TestKind::Member(set) => ends.iter().any(|end| is_member(set, end.element)),
-        TestKind::Types(types) => ends.iter().any(|end| types.iter().any(|name| **name == *end.actual_type())),
+        TestKind::Types(types) => ends.iter().any(|end| {
+            let registry = &run.validator.registry;
+            types.iter().any(|name| registry.subtype_of(end.actual_type(), name))
+        }),
+        // Whatever is there satisfies a slice that names no profile.
+        TestKind::Profile(profiles) if profiles.is_empty() => true,
         TestKind::Profile(profiles) => {
             ends.iter().any(|end| profiles.iter().any(|canonical| run.conforms(end.element, canonical) == Some(true)))
         }
