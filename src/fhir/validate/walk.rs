@@ -7,7 +7,8 @@ use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
     binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
-    primitive::Primitive, quantity, questionnaire, reference, search_parameter, value_set, vital_signs,
+    primitive::Primitive, quantity, questionnaire, reference, search_parameter, structure_definition, value_set,
+    vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Missing, Run};
 use crate::fhir::outcome::Id;
@@ -56,6 +57,7 @@ impl<'v, 'd> Run<'v, 'd> {
             "Questionnaire" => questionnaire::check_definition(self, element),
             "QuestionnaireResponse" => questionnaire::check_response(self, element),
             "SearchParameter" => search_parameter::check(self, element),
+            "StructureDefinition" => structure_definition::check(self, element),
             "ValueSet" => value_set::check(self, element),
             _ => {}
         }
