@@ -34,7 +34,7 @@ impl<'d> Run<'_, 'd> {
             self,
             &node.invariants,
             element,
-            if type_name.is_empty() { &node.type_name } else { type_name },
+            element.resource_type().unwrap_or(if type_name.is_empty() { &node.type_name } else { type_name }),
         );
         let outer = self.scope;
         if at > 0 && element.resource_type().is_some() {
@@ -115,7 +115,8 @@ impl<'d> Run<'_, 'd> {
             (Some(_), _) => {}
             (None, _) => {
                 let text = format!("The profile {canonical} is asked for, and it is not loaded here.");
-                self.issue(Id::ProfileMissing, element, text);
+                let id = if self.options.known_extensions { Id::ProfileMissing } else { Id::ProfileUnknown };
+                self.issue(id, element, text);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What FHIRPath asks of its host, answered from compiled plans and from the check under way.
 
+use std::sync::atomic::Ordering;
+
 use super::profile::{Content, Node, Profile};
 use super::run::Run;
 use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
@@ -41,7 +43,11 @@ impl Host for Run<'_, '_> {
     }
 
     fn resolve<'a>(&'a self, from: Focus<'a>, reference: &str) -> Option<Focus<'a>> {
-        Run::resolve(self, from.element, reference).map(Focus::resource)
+        let found = Run::resolve(self, from.element, reference).map(Focus::resource);
+        if found.is_none() {
+            self.unresolved.store(true, Ordering::Relaxed);
+        }
+        found
     }
 
     fn member_of(&self, value_set: &str, codes: &[Code<'_>]) -> Option<bool> {

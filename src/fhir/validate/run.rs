@@ -4,6 +4,7 @@
 //! mistakes needs no list of them, and a hostile one must not make us write it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scope::{Entries, Found, Scope};
@@ -40,6 +41,8 @@ pub struct Run<'v, 'd> {
     pub ids: HashSet<(NodeId, &'d str)>,
     /// What the base type found missing or too many, which each profile on top asks for again.
     pub missing: Vec<Missing<'d>>,
+    /// Whether an expression asked for a resource that is not in the message.
+    pub unresolved: AtomicBool,
 }
 
 /// A count that the type of a resource forbids.
@@ -85,6 +88,7 @@ impl<'v, 'd> Run<'v, 'd> {
             answers: Arc::default(),
             ids: HashSet::new(),
             missing: Vec::new(),
+            unresolved: AtomicBool::new(false),
         };
         run.enclose(root);
         run
@@ -226,6 +230,7 @@ impl<'v, 'd> Run<'v, 'd> {
             answers: Arc::clone(&self.answers),
             ids: HashSet::new(),
             missing: Vec::new(),
+            unresolved: AtomicBool::new(false),
         }
     }
 

@@ -66,10 +66,11 @@ impl<'v, 'd> Run<'v, 'd> {
     fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
         let validator = self.validator;
         let by_code = (kind == "Observation").then(|| vital_signs::profile(element)).flatten();
+        let global = validator.global.get(kind).into_iter().flatten().map(String::as_str);
         let claimed: Vec<Element<'d>> =
             element.get("meta").map(|meta| meta.all("profile").collect()).unwrap_or_default();
         let claims = claimed.iter().enumerate().filter_map(|(at, each)| Some((each.string()?, Some((at, *each)))));
-        let others = given.iter().copied().chain(by_code).map(|canonical| (canonical, None));
+        let others = given.iter().copied().chain(by_code).chain(global).map(|canonical| (canonical, None));
         // The first that is asked for stands in for the type and does not repeat what the type asks.
         let stand_in = given.first().copied();
         let mut applied: Vec<&str> = Vec::new();
@@ -203,6 +204,11 @@ impl<'v, 'd> Run<'v, 'd> {
     /// An element's id is the only one of its kind in the resource.
     fn element_id(&mut self, id: Element<'d>) {
         let Some(text) = id.string() else { return };
+        // Those of element definitions name what they define, once in the differential and once in the snapshot.
+        let parent = self.holders.len().checked_sub(2).map(|at| self.holders[at].type_name);
+        if parent == Some("ElementDefinition") {
+            return;
+        }
         if !self.ids.insert((self.scope.resource.node(), text)) {
             let text = "Another element of the resource has the same id.";
             self.issue_above(Id::ElementIdRepeated, id, text.to_owned());

@@ -51,6 +51,11 @@ impl Compiler<'_> {
 
     fn value_test(&self, branches: &[Branch<'_>], slice: usize, mut steps: Vec<Step>) -> Option<Test> {
         let whole = steps.clone();
+        // What may not be there tells a slice apart by its absence, whatever else the base says about it.
+        let at_end = descend(branches, slice, &whole).map(|end| branches[end].element);
+        if !whole.is_empty() && at_end.is_some_and(|element| element.max == Some(0)) {
+            return Some(Test { path: whole, check: TestKind::Exists(false) });
+        }
         if steps.as_slice() == [Step::Child("url".into())] {
             let profile = branches[slice].element.types.iter().flat_map(|each| &each.profiles).next();
             if let Some(url) = profile {
@@ -67,14 +72,9 @@ impl Compiler<'_> {
                 break;
             }
         }
-        // Without a value, whether there is any tells the slice apart.
-        let element = branches[descend(branches, slice, &whole)?].element;
-        let exists = match (element.min, element.max) {
-            (_, Some(0)) => false,
-            (1.., _) if !whole.is_empty() => true,
-            _ => return None,
-        };
-        Some(Test { path: whole, check: TestKind::Exists(exists) })
+        // Without a value, that there is any tells the slice apart.
+        let must_exist = !whole.is_empty() && at_end.is_some_and(|element| element.min > 0);
+        must_exist.then_some(Test { path: whole, check: TestKind::Exists(true) })
     }
 
     fn said(&self, branches: &[Branch<'_>], slice: usize, steps: &[Step]) -> Option<TestKind> {
