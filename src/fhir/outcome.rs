@@ -83,6 +83,7 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    ElementIdRepeated "element-id-repeated" Error "value" "Give each element of a resource an id of its own.";
     MinLength "min-length" Error "value" "Lengthen the value.";
     ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
@@ -91,6 +92,7 @@ catalogue! {
     SliceMin "slice-min" Error "required" "Add the missing slice.";
     SliceMax "slice-max" Error "structure" "Remove the surplus elements of this slice.";
     SliceUnmatched "slice-unmatched" Error "structure" "Remove the element or make it match one of the slices; the slicing is closed.";
+    SliceAmbiguous "slice-ambiguous" Error "structure" "Make the element match one slice only, or ask the author of the profile to tell the slices apart.";
     SliceOrder "slice-order" Error "structure" "Put the slices in the order that the profile lists them.";
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
