@@ -55,6 +55,7 @@ macro_rules! catalogue {
 
 catalogue! {
     /// Reading: bytes to tree.
+    InputUnreadable "input-unreadable" Fatal "exception" "Check that the file exists and may be read.";
     JsonSyntax "json-syntax" Fatal "structure" "Send one well-formed JSON object in UTF-8 (RFC 8259).";
     JsonComment "json-comment" Error "structure" "Remove the comment; JSON has none (RFC 8259).";
     JsonComma "json-comma" Error "structure" "Put exactly one comma between two properties or items and none after the last.";
@@ -94,6 +95,7 @@ catalogue! {
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
     BindingUnknown "binding-unknown" Warning "not-supported" "The value set cannot be decided here; the code was not checked.";
+    BindingUndecided "binding-undecided" Error "not-supported" "Use a code that can be decided, or ask the operator for a terminology server: the element must have a code of the value set, and nobody here could tell.";
     CodeMeaningless "code-meaningless" Error "not-found" "Use a code that the value set has; the element names no system, so only its value set gives the code a meaning.";
     CodeUnknown "code-unknown" Error "code-invalid" "Use a code that the code system has; mind its spelling and case.";
     CodeUnlisted "code-unlisted" Warning "code-invalid" "Check the code: the part of the code system that is known here does not have it.";
@@ -205,6 +207,8 @@ catalogue! {
     ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first.";
     ConsentDenied "consent-denied" Error "suppressed" "The person's consent does not cover this; ask the person, not the gateway.";
     ConsentUnclear "consent-unclear" Error "suppressed" "A Consent on file cannot be evaluated and therefore permits nothing; correct it.";
+    ConsentElement "consent-element" Warning "business-rule" "Check its codes, references and dates: what cannot be evaluated permits nothing, and what it refuses stays refused.";
+    PatientOther "patient-other" Error "business-rule" "Send what concerns another person as a resource of that person, whose own consent is asked for it.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
 
     /// The exchange itself.
@@ -223,6 +227,7 @@ catalogue! {
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";
@@ -248,7 +253,15 @@ impl Id {
     pub fn code(self) -> &'static str {
         self.entry().code
     }
+
+    /// Where the guide explains it.
+    pub fn page(self) -> String {
+        format!("{GUIDE}/issues#{}", self.code())
+    }
 }
+
+/// Where the guide is published.
+pub const GUIDE: &str = "https://mhealth-gateway.org/guide";
 
 impl fmt::Debug for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -327,18 +340,25 @@ fn issue_value(issue: &Issue) -> serde_json::Value {
         "severity": issue.severity.code(),
         "code": entry.kind,
         "details": {"coding": [{"system": ISSUE_SYSTEM, "code": entry.code}], "text": issue.text},
-        "diagnostics": entry.remedy,
+        "diagnostics": format!("{} See {}", entry.remedy, issue.id.page()),
     });
     if !issue.expression.is_empty() {
         value["expression"] = serde_json::json!([issue.expression]);
     }
+    let mut extensions = Vec::new();
     if issue.position.line > 0 {
-        value["extension"] = serde_json::json!([
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line", "valueInteger": issue.position.line},
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col", "valueInteger": issue.position.column},
-        ]);
+        extensions.push(extension("issue-line", "valueInteger", &issue.position.line.into()));
+        extensions.push(extension("issue-col", "valueInteger", &issue.position.column.into()));
     }
+    extensions.push(extension("message-id", "valueString", &entry.code.into()));
+    value["extension"] = extensions.into();
     value
+}
+
+/// One of the standard's extensions of an issue.
+fn extension(name: &str, key: &str, value: &serde_json::Value) -> serde_json::Value {
+    let url = format!("http://hl7.org/fhir/StructureDefinition/operationoutcome-{name}");
+    serde_json::json!({"url": url, key: value})
 }
 
 #[cfg(test)]
@@ -370,5 +390,8 @@ mod tests {
         assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "cardinality-min");
         assert_eq!(outcome["issue"][0]["expression"][0], "Observation.code");
         assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
+        assert_eq!(outcome["issue"][0]["extension"][2]["valueString"], "cardinality-min");
+        let said = outcome["issue"][0]["diagnostics"].as_str().unwrap();
+        assert!(said.ends_with("https://mhealth-gateway.org/guide/issues#cardinality-min"), "{said}");
     }
 }

@@ -37,7 +37,7 @@ impl<'v, 'd> Run<'v, 'd> {
             self.enter_parameters(element);
         }
         (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
-        self.holders.push(Holder { type_name: &plan.type_name, element });
+        self.holders.push(Holder { type_name: &plan.type_name, path: "", element });
         self.object(element, plan, 0);
         self.holders.pop();
         if kind == "Bundle" {
@@ -303,7 +303,11 @@ impl<'v, 'd> Run<'v, 'd> {
         rule: &'v TypeRule,
     ) {
         self.trail.push(key, name, index);
-        self.holders.push(Holder { type_name: &rule.name, element });
+        let path = match rule.content {
+            Content::Inline(at) => &*plan.nodes[at].path,
+            _ => "",
+        };
+        self.holders.push(Holder { type_name: &rule.name, path, element });
         let fits = match rule.content {
             Content::Primitive(primitive) => {
                 let fits = self.primitive(element, primitive);
@@ -396,6 +400,7 @@ impl<'v, 'd> Run<'v, 'd> {
         let text = document.value(element.node());
         if text.is_empty() {
             self.issue(Id::ElementEmpty, element, "The text is empty.".to_owned());
+            self.issue(Id::Invariant, element, "ele-1: All FHIR elements must have a @value or children".to_owned());
             return false;
         }
         if let Some(expected) = primitive.expects(text) {

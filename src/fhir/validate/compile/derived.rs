@@ -51,7 +51,7 @@ impl Compiler<'_> {
             url: structure.url.clone(),
             type_name: structure.type_name.clone(),
             extension: (structure.type_name == "Extension").then(|| extension_rules(structure)),
-            imposed: structure.imposed.clone(),
+            imposed: structure.imposes.clone(),
             nodes,
         }
     }
@@ -154,8 +154,9 @@ impl Compiler<'_> {
         if base.max_length == element.max_length {
             node.max_length = None;
         }
-        if base.regex != element.regex {
-            node.regex = element.regex.as_ref().and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
+        let (base_regex, regex) = (regex_of(base), regex_of(element));
+        if base_regex != regex {
+            node.regex = regex.and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
         }
         node.types = self.sparse_types(element, base, is_root);
         let known = self.known_keys(element, base);
@@ -265,6 +266,11 @@ fn extension_rules(structure: &Structure) -> ExtensionRules {
             .collect(),
         parts: parts.filter_map(|element| Some(element.fixed.as_ref()?.element().text()?.into())).collect(),
     }
+}
+
+/// The expression that the text of an element must match, said of the element or of its type.
+fn regex_of(element: &ElementDefinition) -> Option<&String> {
+    element.regex.as_ref().or_else(|| element.types.iter().find_map(|each| each.regex.as_ref()))
 }
 
 /// The type of an element as expressions see it: its path where it is part of a type.
