@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::routes::{Action, ROUTES};
-use crate::exchange::Gateway;
 use crate::exchange::kinds::KINDS;
+use crate::exchange::{ChosenIds, Gateway};
 use crate::fhir::search;
 
 /// Date of the interface that the statement describes.
@@ -35,6 +35,7 @@ pub fn statement(gateway: &Gateway) -> Value {
                 "readHistory": false,
                 "updateCreate": rule.writable,
                 "conditionalCreate": rule.writable,
+                "conditionalRead": if rule.writable { "not-match" } else { "not-supported" },
                 "searchParam": parameters(gateway, rule.name),
                 "operation": if rule.writable {
                     json!([{"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}])
@@ -58,8 +59,14 @@ pub fn statement(gateway: &Gateway) -> Value {
             "mode": "server",
             "documentation": format!(
                 "Bundles of at most {} entries. Every interaction needs an access token (SMART Backend Services); \
-                 measurements are taken in, passed on and read only as the person's Consent permits.",
-                gateway.config.bundle_entries
+                 measurements are taken in, passed on and read only as the person's Consent permits. {}",
+                gateway.config.bundle_entries,
+                match gateway.config.chosen_ids {
+                    ChosenIds::Own => {
+                        "An id that a client gives by PUT is a random UUID, or the client's own id, a dot and a name."
+                    }
+                    ChosenIds::Any => "A client may give any id by PUT.",
+                }
             ),
             "security": {
                 "cors": false,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::{Condition, Intent};
+use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
+use crate::exchange::terms::Told;
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
-use crate::fhir::validate::{Options, Validated};
+use crate::fhir::validate::{Checked, Options, Validated};
 use crate::policy::access::Interaction;
 use crate::store::{PatientKey, ResId, Token};
 
@@ -35,6 +37,14 @@ pub(super) struct Prepared {
     pub rewrites: Arc<Vec<(String, String)>>,
 }
 
+/// A resource that was checked; what is left open in it may still be answered.
+pub(super) struct Examined {
+    pub checked: Checked,
+    pub rule: &'static KindRule,
+    pub intent: Intent,
+    pub location: String,
+}
+
 /// One resource as the whole body of a request.
 pub(super) fn one(
     gateway: &Gateway,
@@ -42,7 +52,7 @@ pub(super) fn one(
     kind: &str,
     document: &Arc<Document>,
     intent: Intent,
-) -> Result<Prepared, Refusal> {
+) -> Result<Examined, Refusal> {
     let element = Element::root(document);
     right_type(element, kind)?;
     let rule = writable(kind)?;
@@ -51,8 +61,21 @@ pub(super) fn one(
         same_id(element, id, kind)?;
     }
     let options = Options { location: kind, ..Options::default() };
-    let validated = gateway.validator.validate(document.clone(), document.root(), &options)?;
-    finish(gateway, caller, validated, rule, intent, kind.to_owned(), Arc::default())
+    let checked = gateway.validator.examine(document.clone(), document.root(), &options);
+    Ok(Examined { checked, rule, intent, location: kind.to_owned() })
+}
+
+/// From a checked resource to a prepared one, with what was said of its open questions.
+pub(super) fn conclude(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    examined: Examined,
+    told: &Told,
+    rewrites: Arc<Vec<(String, String)>>,
+) -> Result<Prepared, Refusal> {
+    let Examined { checked, rule, intent, location } = examined;
+    let validated = checked.conclude(&|question| told.of(question), gateway.unanswered())?;
+    finish(gateway, caller, validated, rule, intent, location, rewrites)
 }
 
 /// What `$validate` asks of a resource beside its own rules.
@@ -66,13 +89,21 @@ pub struct Trial<'a> {
 }
 
 /// `$validate` and the reading half of a push share this.
-pub(super) fn check(gateway: &Gateway, kind: &str, document: &Document, node: NodeId, trial: &Trial<'_>) -> Vec<Issue> {
+pub(super) async fn check(
+    gateway: &Gateway,
+    kind: &str,
+    document: &Document,
+    node: NodeId,
+    trial: &Trial<'_>,
+) -> Vec<Issue> {
     let root = Element::at(document, node);
     if let Err(refusal) = right_type(root, kind) {
         return refusal.issues;
     }
     let options = Options { profiles: trial.profiles, location: kind, ..Options::default() };
-    let mut issues = gateway.validator.check(root, &options).issues;
+    let report = gateway.validator.check(root, &options);
+    let told = gateway.told(&report.open).await;
+    let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
     if trial.writes {
         issues.extend(writable(kind).err().into_iter().flat_map(|refusal| refusal.issues));
     }
@@ -81,6 +112,9 @@ pub(super) fn check(gateway: &Gateway, kind: &str, document: &Document, node: No
     }
     if !has_errors(&issues) {
         issues.extend(in_the_future(gateway, root, kind));
+    }
+    if kind == "Consent" {
+        issues.extend(consents::linted(root, 1, gateway.now_ms()));
     }
     issues
 }
@@ -138,7 +172,7 @@ pub(super) fn same_id(element: Element<'_>, id: &str, location: &str) -> Result<
 }
 
 /// From a valid resource to a prepared one.
-pub(super) fn finish(
+fn finish(
     gateway: &Gateway,
     caller: &Caller<'_>,
     validated: Validated,
@@ -169,6 +203,9 @@ pub(super) fn finish(
         })
         .collect();
     let patient = patient_of(gateway, element, rule, &location, &rewrites)?;
+    if let Some((id, _)) = &patient {
+        one_person(gateway, element, id, &location, &rewrites)?;
+    }
     let key = patient.as_ref().map(|(_, key)| *key);
     let (id, logical, named) = identity(gateway, caller, rule, &intent, key, date_ms, &identifiers);
     let date_ms = facts::indexed_ms(element);
@@ -274,6 +311,50 @@ fn patient_of(
             .at(reference.position())
             .into())
     }
+}
+
+/// Where a resource may say that it is about somebody besides its subject, and where a resource inside it may say whose
+/// it is (R4 Observation.focus: "the subject of the observation is not the person observed").
+const ABOUT: &[&str] = &["focus"];
+const ABOUT_INSIDE: &[&str] = &["subject", "patient", "focus"];
+
+/// One person's consent says nothing of another's data, so all of a resource must be about one person. What does not
+/// say what it refers to may be a person.
+fn one_person(
+    gateway: &Gateway,
+    element: Element<'_>,
+    patient: &str,
+    location: &str,
+    rewrites: &[(String, String)],
+) -> Result<(), Refusal> {
+    let is_other = |reference: Element<'_>| {
+        let Some(sent) = reference.text_of("reference") else {
+            return reference.text_of("type").is_none_or(|kind| kind.ends_with("Patient"));
+        };
+        if let Some(inside) = sent.strip_prefix('#') {
+            let target = element.all("contained").find(|contained| contained.text_of("id") == Some(inside));
+            return target.is_none_or(|contained| contained.resource_type() == Some("Patient"));
+        }
+        let target = rewrites.iter().find(|(from, _)| from == sent).map_or(sent, |(_, to)| to.as_str());
+        if gateway.local_reference(target, "Patient") == Some(patient) {
+            return false;
+        }
+        let unversioned = target.split_once("/_history/").map_or(target, |(before, _)| before);
+        let kind = unversioned.rsplit('/').nth(1).unwrap_or_default();
+        kind == "Patient" || !kind.starts_with(|first: char| first.is_ascii_uppercase())
+    };
+    let own = ABOUT.iter().flat_map(|name| element.all(name).map(move |reference| (*name, reference)));
+    let inside = element.all("contained").flat_map(|contained| {
+        ABOUT_INSIDE.iter().flat_map(move |name| contained.all(name).map(move |reference| ("contained", reference)))
+    });
+    for (name, reference) in own.chain(inside) {
+        if reference.is_object() && is_other(reference) {
+            let text = "The data is not, or not for certain, about the subject alone.";
+            let issue = Issue::new(Id::PatientOther, format!("{location}.{name}"), text);
+            return Err(issue.at(reference.position()).into());
+        }
+    }
+    Ok(())
 }
 
 /// The identity of a resource follows from what the client calls it, so that the same push is the same resource

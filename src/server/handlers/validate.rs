@@ -69,7 +69,7 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
         id: (asked.mode == Some(Mode::Update)).then_some(id),
     };
     let mut issues = asked.issues;
-    issues.extend(request.gateway.check(kind, &document, node, &trial));
+    issues.extend(request.gateway.check(kind, &document, node, &trial).await);
     Ok(Reply::resource(200, &operation_outcome(&issues)))
 }
 
