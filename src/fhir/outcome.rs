@@ -229,6 +229,8 @@ catalogue! {
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    PatchInvalid "patch-invalid" Error "invalid" "Send a FHIRPath Patch (Parameters), a JSON Patch (RFC 6902) or an XML Patch (RFC 5261) of at most 500 operations.";
+    PatchFailed "patch-failed" Error "processing" "Read the resource as it stands now and make the patch fit it; nothing was changed.";
     OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
