@@ -5,7 +5,12 @@ use libfuzzer_sys::fuzz_target;
 use mhealth_gateway::fhir::tree::{Document, Kind, NodeId, json};
 
 fuzz_target!(|bytes: &[u8]| {
-    let Ok(document) = json::parse(bytes) else { return };
+    let reading = json::read(bytes);
+    let Ok(document) = json::parse(bytes) else {
+        assert!(!reading.issues.is_empty(), "what is refused has a reason");
+        return;
+    };
+    assert!(reading.issues.is_empty() && reading.document.is_some(), "both ways of reading agree");
     let theirs: serde_json::Value = serde_json::from_str(document.source().trim_start_matches('\u{feff}'))
         .expect("whatever our reader takes is JSON");
     assert!(alike(&document, document.root(), &theirs));

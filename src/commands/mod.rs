@@ -7,6 +7,7 @@ mod client;
 mod dead_letters;
 pub mod definitions;
 mod demo;
+mod fhirpath;
 mod health;
 pub mod keys;
 pub mod packages;
@@ -61,6 +62,9 @@ enum Command {
     Token(token::Options),
     /// Validate FHIR resources against the rules that the gateway enforces.
     Validate(validate::Options),
+    /// Evaluate a FHIRPath expression over a resource.
+    #[command(name = "fhirpath")]
+    FhirPath(fhirpath::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
     /// Write the guide: issues, measures and their code systems.
@@ -83,6 +87,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Health(options) => health::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Validate(options) => validate::run(&options),
+        Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Platform(options) => platform::run(&options),

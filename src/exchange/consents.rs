@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::facts::Facts;
+use super::facts::{CATEGORY_SYSTEM, Facts};
 use super::{Caller, Gateway};
-use crate::fhir::outcome::Issue;
+use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
+use crate::fhir::validate::measures;
 use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Permitted, Reason};
 use crate::store::{self, PatientKey, Stored};
 
@@ -78,6 +79,41 @@ fn compiled(stored: &Stored) -> Compiled {
     consent::compile(Element::root(&document), stored.version).0
 }
 
+/// What is wrong with a consent, or doubtful, as far as the gateway can tell whoever writes it.
+pub(super) fn linted(consent: Element<'_>, version: u32, now_ms: i64) -> Vec<Issue> {
+    let (compiled, mut issues) = consent::compile(consent, version);
+    if compiled.given_ms().is_some_and(|given_ms| given_ms > now_ms + CLOCK_TOLERANCE_MS)
+        && let Some(date) = consent.get("dateTime")
+    {
+        let text = "The consent was not given yet; it permits nothing before that.";
+        issues.push(Issue::new(Id::ConsentElement, "Consent.dateTime", text).at(date.position()));
+    }
+    if let Some(provision) = consent.get("provision") {
+        unknown_categories(provision, "Consent.provision", &mut issues);
+    }
+    issues
+}
+
+/// Categories of measures are the gateway's own, so that one that it does not know can only be a slip.
+fn unknown_categories(provision: Element<'_>, path: &str, issues: &mut Vec<Issue>) {
+    let known = |code: &str| measures::all().iter().any(|measure| measure.category == code);
+    for (index, concept) in provision.all("code").enumerate() {
+        for coding in concept.all("coding").filter(|coding| coding.text_of("system") == Some(CATEGORY_SYSTEM)) {
+            if !coding.text_of("code").is_some_and(known) {
+                let text = "There is no such category of measures, so that no data is meant by it.";
+                let place = format!("{path}.code[{index}]");
+                issues.push(Issue::new(Id::ConsentElement, place, text).at(coding.position()));
+            }
+        }
+    }
+    for (index, nested) in provision.all("provision").enumerate() {
+        unknown_categories(nested, &format!("{path}.provision[{index}]"), issues);
+    }
+}
+
+/// The clock of whoever writes a consent may run ahead by this much.
+const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
+
 /// What a decision is about.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
@@ -112,6 +148,16 @@ pub(super) fn permit<T>(
     {
         return Err(denial);
     }
+    // What is still to be given permits nothing yet, whatever it refuses already.
+    let is_given =
+        |consent: &Compiled| consent.given_ms().is_none_or(|given_ms| given_ms <= now_ms + CLOCK_TOLERANCE_MS);
+    let given: Vec<Arc<Compiled>>;
+    let consents = if consents.iter().all(|consent| is_given(consent)) {
+        consents
+    } else {
+        given = consents.iter().filter(|consent| is_given(consent)).cloned().collect();
+        &given
+    };
     let mut claims = subject.facts.claims(&patients, subject.reference);
     let first = claims.next().expect("a resource claims at least to be of its type");
     for claim in claims {

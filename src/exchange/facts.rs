@@ -23,10 +23,13 @@ const SUPPORTING: &[&str] = &["Device", "DeviceMetric", "Organization", "Practit
 pub struct Facts<'d> {
     pub kind: Arc<str>,
     /// Codings of `code`, then the measure categories that they imply, then codings of `category`. A sender may not
-    /// say itself what a measure's category is, so its codings of that system are left out.
+    /// say itself what a measure's category is, so its codings of that system are left out. Last what extensions say,
+    /// which may be denied but widens nothing.
     pub codings: Vec<Coding<'d>>,
     /// The first so many of `codings` come from `code`.
     codes: usize,
+    /// The first so many come from where such things are said.
+    said: usize,
     /// What the resource claims to be, one by one: a consent must permit each.
     claims: Vec<Claim<'d>>,
     pub labels: Vec<Coding<'d>>,
@@ -48,13 +51,20 @@ impl<'d> Facts<'d> {
     pub fn of(kind: Arc<str>, element: Element<'d>) -> Self {
         let mut codings = concept(element.get("code"));
         let codes = codings.len();
-        let claims = claims(&kind, element);
+        let hidden = Hidden::of(element);
+        let mut claims = claims(&kind, element);
         for claim in claims.iter().filter(|claim| claim.kind == kind) {
             codings.extend(claim.codings.iter().filter(|(system, _)| *system == CATEGORY_SYSTEM));
         }
         for category in element.all("category") {
             codings.extend(concept(Some(category)));
         }
+        let said = codings.len();
+        for claim in hidden.claims(&kind) {
+            codings.extend(claim.codings.iter().filter(|(system, _)| *system == CATEGORY_SYSTEM));
+            claims.push(claim);
+        }
+        codings.extend(hidden.codings);
         let labels = element.get("meta").into_iter().flat_map(|meta| meta.all("security")).map(coding).collect();
         let authors = ["performer", "author", "source"]
             .iter()
@@ -63,7 +73,7 @@ impl<'d> Facts<'d> {
             .collect();
         let mut links = Vec::new();
         references(element, &mut links);
-        Facts { kind, codings, codes, claims, labels, date_ms: date_ms(element), authors, links }
+        Facts { kind, codings, codes, said, claims, labels, date_ms: date_ms(element), authors, links }
     }
 
     pub fn codes(&self) -> &[Coding<'d>] {
@@ -71,7 +81,7 @@ impl<'d> Facts<'d> {
     }
 
     pub fn categories(&self) -> &[Coding<'d>] {
-        &self.codings[self.codes..]
+        &self.codings[self.codes..self.said]
     }
 
     /// Everything that the resource says of itself at once: what any of it is denied for, it is denied for.
@@ -105,6 +115,79 @@ impl<'d> Facts<'d> {
             authors: &self.authors,
             links: &self.links,
         }
+    }
+}
+
+/// What extensions say, anywhere in a resource: a sender could say there what it does not say in `code`.
+#[derive(Default)]
+struct Hidden<'d> {
+    codings: Vec<Coding<'d>>,
+    /// An amount of nobody knows what.
+    unclassified: bool,
+}
+
+/// Extensions that the standard defines say nothing but what their definition says.
+const DEFINED: &str = "http://hl7.org/fhir/StructureDefinition/";
+
+/// Values that may be a measurement.
+const AMOUNTS: &[&str] = &[
+    "valueAge",
+    "valueCount",
+    "valueDecimal",
+    "valueDistance",
+    "valueDuration",
+    "valueInteger",
+    "valueMoney",
+    "valuePositiveInt",
+    "valueQuantity",
+    "valueRange",
+    "valueRatio",
+    "valueSampledData",
+    "valueUnsignedInt",
+];
+
+impl<'d> Hidden<'d> {
+    fn of(element: Element<'d>) -> Self {
+        let mut hidden = Hidden::default();
+        hidden.walk(element);
+        hidden
+    }
+
+    fn walk(&mut self, element: Element<'d>) {
+        for (name, child) in element.children() {
+            if name == "extension" || name == "modifierExtension" {
+                let defined = child.text_of("url").is_some_and(|url| url.starts_with(DEFINED));
+                self.extension(child, defined);
+            } else if name != "contained" {
+                self.walk(child);
+            }
+        }
+    }
+
+    /// The addresses of nested extensions are relative to that of the outermost.
+    fn extension(&mut self, extension: Element<'d>, defined: bool) {
+        for (name, child) in extension.children() {
+            match name {
+                "extension" => self.extension(child, defined),
+                "valueCoding" => self.codings.push(coding(child)),
+                "valueCodeableConcept" => self.codings.extend(concept(Some(child))),
+                _ if AMOUNTS.contains(&name) => self.unclassified |= !defined,
+                _ => {}
+            }
+        }
+        self.codings.retain(|(system, _)| *system != CATEGORY_SYSTEM);
+    }
+
+    /// What is measured is claimed like everything else; answers and parts (LA and LP codes) measure nothing.
+    fn claims(&self, kind: &Arc<str>) -> Vec<Claim<'d>> {
+        let measures =
+            |(system, code): &&Coding<'d>| *system == LOINC && !code.starts_with("LA") && !code.starts_with("LP");
+        let named = self.codings.iter().filter(measures).map(|coding| {
+            let category = measures::measure(coding.1).map(|measure| (CATEGORY_SYSTEM, measure.category));
+            Claim { kind: kind.clone(), codings: [*coding].into_iter().chain(category).collect() }
+        });
+        let unnamed = self.unclassified.then(|| Claim { kind: kind.clone(), codings: Vec::new() });
+        named.chain(unnamed).collect()
     }
 }
 

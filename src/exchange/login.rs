@@ -202,10 +202,5 @@ fn one_of<'f>(form: &'f [(String, String)], name: &'static str) -> Result<Option
 /// What was asked for, if it lies within the registration; without a wish, all of it.
 fn requested(scope: Option<&str>, client: &Client) -> Result<Scopes, Denied> {
     let Some(scope) = scope.filter(|scope| !scope.trim().is_empty()) else { return Ok(client.scopes.clone()) };
-    let scopes = Scopes::parse(scope).map_err(|bad| Denied::ScopeInvalid { reason: bad.to_string() })?;
-    if scopes.within(&client.scopes) {
-        Ok(scopes)
-    } else {
-        Err(Denied::Scope { needed: "a scope within the client's registration".to_owned() })
-    }
+    client.grant(scope)
 }

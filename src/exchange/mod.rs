@@ -60,9 +60,45 @@ pub struct Config {
     pub unanswered_required: Reaction,
     /// The same where it should be.
     pub unanswered_extensible: Reaction,
+    /// Which ids a client may give to what it creates by PUT.
+    pub chosen_ids: ChosenIds,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
+}
+
+/// Which ids a client may give to what it creates by PUT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChosenIds {
+    /// Those that no other client could have given, so that nobody learns by trying which ids another client's
+    /// resources have: random UUIDs, and the client's own id with a dot and a name.
+    Own,
+    /// Any. For clients that trust each other: whoever asks for an id that is taken learns so.
+    Any,
+}
+
+impl ChosenIds {
+    /// Whether a client may give that id to something new.
+    pub fn allow(self, client: &str, id: &str) -> bool {
+        match self {
+            ChosenIds::Any => true,
+            // Divided at the last dot, an id lies in the name space of one client alone.
+            ChosenIds::Own => is_random_uuid(id) || id.rsplit_once('.').is_some_and(|(owner, _)| owner == client),
+        }
+    }
+}
+
+/// A UUID of version 4 or 7 (RFC 9562), in lower case. Ours are of version 8.
+fn is_random_uuid(id: &str) -> bool {
+    let bytes = id.as_bytes();
+    bytes.len() == 36
+        && bytes.iter().enumerate().all(|(index, byte)| match index {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            14 => matches!(byte, b'4' | b'7'),
+            19 => matches!(byte, b'8' | b'9' | b'a' | b'b'),
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }
 
 impl Default for Config {
@@ -74,6 +110,7 @@ impl Default for Config {
             search_budget: 50_000,
             unanswered_required: required,
             unanswered_extensible: extensible,
+            chosen_ids: ChosenIds::Own,
             bundle_entries: 1000,
         }
     }
@@ -162,8 +199,8 @@ impl Gateway {
     fn local_reference<'r>(&self, reference: &'r str, kind: &str) -> Option<&'r str> {
         let relative =
             reference.strip_prefix(self.base.as_str()).and_then(|rest| rest.strip_prefix('/')).unwrap_or(reference);
+        // A version of a person is not the person, so a reference that names one is none of these.
         let id = relative.strip_prefix(kind)?.strip_prefix('/')?;
-        let id = id.split_once("/_history/").map_or(id, |(id, _)| id);
         is_id(id).then_some(id)
     }
 }
@@ -183,4 +220,30 @@ pub struct Caller<'a> {
     pub request_id: &'a str,
     /// v3-ActReason code.
     pub purpose: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_lies_in_the_name_space_of_one_client() {
+        for (client, id, allowed) in [
+            ("app", "app.1", true),
+            ("app", "app.", true),
+            ("app", "app-1", false),
+            ("app", "1", false),
+            ("app", "other.1", false),
+            ("app", "app.2.x", false),
+            ("app.2", "app.2.x", true),
+            ("app", "7e1f3b52-6d0b-4a1c-9f56-0c4a2a3f0001", true),
+            ("app", "019b1c2e-6d0b-7a1c-8f56-0c4a2a3f0001", true),
+            ("app", "7e1f3b52-6d0b-8a1c-9f56-0c4a2a3f0001", false),
+            ("app", "7e1f3b52-6d0b-1a1c-9f56-0c4a2a3f0001", false),
+            ("app", "7E1F3B52-6D0B-4A1C-9F56-0C4A2A3F0001", false),
+        ] {
+            assert_eq!(ChosenIds::Own.allow(client, id), allowed, "{client} {id}");
+            assert!(ChosenIds::Any.allow(client, id));
+        }
+    }
 }

@@ -122,7 +122,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,
         Id::HeadTooLarge => 431,
-        Id::Internal => 500,
+        Id::Internal | Id::InputUnreadable => 500,
         Id::Overloaded | Id::StorageFailed => 503,
         Id::StorageFull => 507,
         // Readable, but not what the profiles, the measures or the person allow.

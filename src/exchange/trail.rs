@@ -126,7 +126,8 @@ impl Author {
             .find_map(|name| root.get(name))
             .and_then(|subject| subject.text_of("reference"));
         let relative = reference.unwrap_or_default();
-        relative.rsplit_once("Patient/").map(|(_, id)| id.to_owned()).unwrap_or_default()
+        let id = relative.rsplit_once("Patient/").map(|(_, id)| id).unwrap_or_default();
+        id.split('/').next().unwrap_or_default().to_owned()
     }
 
     pub fn record(

@@ -55,6 +55,7 @@ macro_rules! catalogue {
 
 catalogue! {
     /// Reading: bytes to tree.
+    InputUnreadable "input-unreadable" Fatal "exception" "Check that the file exists and may be read.";
     JsonSyntax "json-syntax" Fatal "structure" "Send one well-formed JSON object in UTF-8 (RFC 8259).";
     JsonComment "json-comment" Error "structure" "Remove the comment; JSON has none (RFC 8259).";
     JsonComma "json-comma" Error "structure" "Put exactly one comma between two properties or items and none after the last.";
@@ -82,6 +83,8 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    MinLength "min-length" Error "value" "Lengthen the value.";
+    ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
     FixedValue "fixed-value" Error "value" "Use exactly the value that the profile fixes.";
     PatternValue "pattern-value" Error "value" "Include everything that the profile's pattern asks for.";
@@ -108,14 +111,22 @@ catalogue! {
     Invariant "invariant" Error "invariant" "Satisfy the rule that the message quotes.";
     InvariantWarning "invariant-warning" Warning "invariant" "Consider satisfying the rule that the message quotes.";
     InvariantUndecided "invariant-undecided" Warning "not-supported" "The rule could not be evaluated; check it on your side.";
+    ReferenceSuspicious "reference-suspicious" Warning "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
+    ReferenceProfile "reference-profile" Error "structure" "Point to a resource that satisfies one of the profiles that the element asks for.";
+    ReferencePlace "reference-place" Error "structure" "Send the target where the profile wants it: contained, in the same Bundle, or elsewhere.";
     ReferenceFormat "reference-format" Error "value" "Write a reference as Type/id, an absolute URL, urn:uuid:…, or #id of a contained resource.";
     ReferenceTarget "reference-target" Error "structure" "Point to a resource of one of the types that the element allows.";
     ReferenceUnresolved "reference-unresolved" Error "not-found" "Send the referenced resource first, or in the same Bundle with a matching fullUrl.";
     ReferenceElsewhere "reference-elsewhere" Warning "not-found" "Send the referenced resource in the same Bundle, under the fullUrl that is referred to.";
     ContainedUnresolved "contained-unresolved" Error "not-found" "Contain a resource with that id, or correct the reference.";
     ExtensionUnknown "extension-unknown" Warning "extension" "The extension is stored as sent; its definition is not known here, so its content was not checked.";
+    ExtensionNotAllowed "extension-not-allowed" Error "extension" "Leave the extension out, or load the definition that its url names.";
+    ExtensionUrl "extension-url" Error "extension" "Give the extension the url of its definition: absolute and without a version; inside a complex extension, the name of one of its parts.";
+    ExtensionContext "extension-context" Error "extension" "Put the extension where its definition says that it may stand.";
+    ExtensionModifier "extension-modifier" Error "extension" "Put what changes the meaning into modifierExtension, and nothing else.";
     ModifierExtensionUnknown "modifier-extension-unknown" Error "extension" "Remove the modifier extension or agree on its definition first; a resource whose meaning it may change cannot be accepted.";
     ImplicitRulesUnknown "implicit-rules-unknown" Error "not-supported" "Remove implicitRules; rules that are not known here cannot be applied.";
+    ProfileMissing "profile-missing" Error "not-found" "Load the package that the profile is in; another profile asks for it.";
     ProfileUnknown "profile-unknown" Warning "not-supported" "The claimed profile is not loaded here; only the others were checked.";
     NarrativeInvalid "narrative-invalid" Error "structure" "Limit text.div to the XHTML subset of FHIR R4 §2.4.0: no scripts, styles, forms or foreign elements.";
     FullUrlMissing "full-url-missing" Error "required" "Give the entry a fullUrl: the address or urn:uuid: that its resource is known by.";
@@ -168,6 +179,16 @@ catalogue! {
     FormDerivation "form-derivation" Error "business-rule" "Let the item narrow what the questionnaire it is derived from says, or declare the derivation as inspiredBy.";
     FormDerivationUnknown "form-derivation-unknown" Warning "business-rule" "Load the questionnaire that this one is derived from, and say how with the extension questionnaire-derivationType.";
 
+    /// Definitions: resources that say what others must look like.
+    CanonicalRelative "canonical-relative" Error "invalid" "Write the url of a definition as an absolute URL or urn:.";
+    CanonicalReference "canonical-reference" Warning "invalid" "Write canonicals as absolute URLs or urn:, or as #id of a contained resource.";
+    CodeSystemRule "code-system-rule" Error "business-rule" "Let the code system hold what it declares, and declare what it holds, as the message says (FHIR R4 §4.8).";
+    CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
+    ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
+    ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
+    SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
+
     /// Searching.
     SearchParameterUnknown "search-parameter-unknown" Error "not-supported" "Use a search parameter that the CapabilityStatement lists, or send Prefer: handling=lenient.";
     SearchParameterIgnored "search-parameter-ignored" Warning "not-supported" "The parameter was ignored, as handling=lenient asks.";
@@ -184,6 +205,8 @@ catalogue! {
     ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first.";
     ConsentDenied "consent-denied" Error "suppressed" "The person's consent does not cover this; ask the person, not the gateway.";
     ConsentUnclear "consent-unclear" Error "suppressed" "A Consent on file cannot be evaluated and therefore permits nothing; correct it.";
+    ConsentElement "consent-element" Warning "business-rule" "Check its codes, references and dates: what cannot be evaluated permits nothing, and what it refuses stays refused.";
+    PatientOther "patient-other" Error "business-rule" "Send what concerns another person as a resource of that person, whose own consent is asked for it.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
 
     /// The exchange itself.
@@ -227,7 +250,15 @@ impl Id {
     pub fn code(self) -> &'static str {
         self.entry().code
     }
+
+    /// Where the guide explains it.
+    pub fn page(self) -> String {
+        format!("{GUIDE}/issues#{}", self.code())
+    }
 }
+
+/// Where the guide is published.
+pub const GUIDE: &str = "https://mhealth-gateway.org/guide";
 
 impl fmt::Debug for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -306,18 +337,25 @@ fn issue_value(issue: &Issue) -> serde_json::Value {
         "severity": issue.severity.code(),
         "code": entry.kind,
         "details": {"coding": [{"system": ISSUE_SYSTEM, "code": entry.code}], "text": issue.text},
-        "diagnostics": entry.remedy,
+        "diagnostics": format!("{} See {}", entry.remedy, issue.id.page()),
     });
     if !issue.expression.is_empty() {
         value["expression"] = serde_json::json!([issue.expression]);
     }
+    let mut extensions = Vec::new();
     if issue.position.line > 0 {
-        value["extension"] = serde_json::json!([
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-line", "valueInteger": issue.position.line},
-            {"url": "http://hl7.org/fhir/StructureDefinition/operationoutcome-issue-col", "valueInteger": issue.position.column},
-        ]);
+        extensions.push(extension("issue-line", "valueInteger", &issue.position.line.into()));
+        extensions.push(extension("issue-col", "valueInteger", &issue.position.column.into()));
     }
+    extensions.push(extension("message-id", "valueString", &entry.code.into()));
+    value["extension"] = extensions.into();
     value
+}
+
+/// One of the standard's extensions of an issue.
+fn extension(name: &str, key: &str, value: &serde_json::Value) -> serde_json::Value {
+    let url = format!("http://hl7.org/fhir/StructureDefinition/operationoutcome-{name}");
+    serde_json::json!({"url": url, key: value})
 }
 
 #[cfg(test)]
@@ -349,5 +387,8 @@ mod tests {
         assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "cardinality-min");
         assert_eq!(outcome["issue"][0]["expression"][0], "Observation.code");
         assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
+        assert_eq!(outcome["issue"][0]["extension"][2]["valueString"], "cardinality-min");
+        let said = outcome["issue"][0]["diagnostics"].as_str().unwrap();
+        assert!(said.ends_with("https://mhealth-gateway.org/guide/issues#cardinality-min"), "{said}");
     }
 }

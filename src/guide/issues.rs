@@ -9,13 +9,13 @@ pub(super) fn page() -> String {
         "# Issues\n\n\
          Every `OperationOutcome.issue` of the gateway carries one of these ids in `details.coding` (system\n\
          `https://mhealth-gateway.org/fhir/CodeSystem/issue`), says in `details.text` what is wrong, in `expression` where\n\
-         (FHIRPath), in two extensions at which line and column of the JSON that was sent, and in `diagnostics` what to do.\n\
+         (FHIRPath), in extensions at which line and column of what was sent, and in `diagnostics` what to do.\n\
          It never repeats what was sent.\n\n\
          | id | severity | issue type | what to do |\n|---|---|---|---|\n",
     );
     for entry in CATALOGUE {
         page.push_str(&format!(
-            "| `{}` | {} | {} | {} |\n",
+            "| <a id=\"{0}\"></a>`{0}` | {1} | {2} | {3} |\n",
             entry.code,
             entry.severity.code(),
             entry.kind,

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::routes::{Action, ROUTES};
-use crate::exchange::Gateway;
 use crate::exchange::kinds::KINDS;
+use crate::exchange::{ChosenIds, Gateway};
 use crate::fhir::search;
 
 /// Date of the interface that the statement describes.
@@ -58,8 +58,14 @@ pub fn statement(gateway: &Gateway) -> Value {
             "mode": "server",
             "documentation": format!(
                 "Bundles of at most {} entries. Every interaction needs an access token (SMART Backend Services); \
-                 measurements are taken in, passed on and read only as the person's Consent permits.",
-                gateway.config.bundle_entries
+                 measurements are taken in, passed on and read only as the person's Consent permits. {}",
+                gateway.config.bundle_entries,
+                match gateway.config.chosen_ids {
+                    ChosenIds::Own => {
+                        "An id that a client gives by PUT is a random UUID, or the client's own id, a dot and a name."
+                    }
+                    ChosenIds::Any => "A client may give any id by PUT.",
+                }
             ),
             "security": {
                 "cors": false,

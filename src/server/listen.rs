@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, VARY,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    RETRY_AFTER, VARY,
 };
 use hyper::service::service_fn;
 use hyper::{Request as HyperRequest, Response};
@@ -120,6 +121,7 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     let started = Instant::now();
     let request_id = request_id(request.headers(), &shared.gateway);
     let method = request.method().clone();
+    let is_head = method == hyper::Method::HEAD;
     let (parts, body) = request.into_parts();
     let headers = parts.headers.clone();
     let id = request_id.clone();
@@ -140,7 +142,7 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     } else {
         tracing::debug!(request_id, client, %method, status, duration_ms, "served");
     }
-    Ok(response(reply, encoded, &request_id))
+    Ok(response(reply, encoded, &request_id, is_head))
 }
 
 /// From the head of a request to its reply, with every refusal on record.
@@ -311,12 +313,20 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-fn response(reply: Reply, encoded: Encoded, request_id: &str) -> Response<Full<Bytes>> {
+fn response(reply: Reply, mut encoded: Encoded, request_id: &str, is_head: bool) -> Response<Full<Bytes>> {
+    let length = encoded.bytes.len();
+    if is_head {
+        // HTTP/2 would send the body all the same.
+        encoded.bytes.clear();
+    }
     let mut response = Response::new(Full::new(Bytes::from(encoded.bytes)));
     *response.status_mut() =
         hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     let fixed = |value: &'static str| HeaderValue::from_static(value);
+    if is_head {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
     if let Some(content_type) = encoded.content_type {
         headers.insert(CONTENT_TYPE, fixed(content_type));
     }

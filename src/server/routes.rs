@@ -56,14 +56,17 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
+    row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("POST", "/fhir", Action::Bundle, Door::Token),
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
     row("GET", "/fhir/{kind}/{id}", Action::Read, Door::Token),
+    row("HEAD", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("PUT", "/fhir/{kind}/{id}", Action::Update, Door::Token),
     row("GET", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
+    row("HEAD", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
 ];
 
 /// A matched address.
@@ -154,11 +157,12 @@ mod tests {
         check("POST", "/fhir/Observation/_search", "SearchForm Observation");
         check("POST", "/fhir/Observation/$validate", "Validate Observation");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
+        check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
         check("POST", "/devices", "404");
-        check("DELETE", "/fhir/Observation/a", "405 GET, PUT");
+        check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");
         check("GET", "/fhir/Observation/a/b", "404");
@@ -177,6 +181,7 @@ mod tests {
                 "/health/ready",
                 "/.well-known/smart-configuration",
                 "/fhir/.well-known/smart-configuration",
+                "/fhir/metadata",
                 "/fhir/metadata"
             ]
         );

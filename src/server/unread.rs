@@ -131,7 +131,7 @@ fn said_in_full(bare: &[u8], request_id: &str) -> Option<(Id, Vec<u8>)> {
         return None;
     }
     debug_assert!(status == 414 || status == status_of(issue.id), "hyper and we agree");
-    let body = operation_outcome(&[issue.clone()]).to_string();
+    let body = operation_outcome(std::slice::from_ref(&issue)).to_string();
     let mut full = format!(
         "{status_line}\r\ncontent-type: application/fhir+json; charset=utf-8\r\ncontent-length: {}\r\n\
          cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {request_id}\r\n\

@@ -4,7 +4,7 @@ use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::Plan;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Client, Gateway, consent, heart_rate, issues};
+use crate::fixture::{ANY_ID, Answer, Client, Gateway, consent, heart_rate, issues};
 
 const PERSON: &str = "urn:uuid:7e1f3b52-6d0b-4a1c-9f56-0c4a2a3f0001";
 
@@ -57,7 +57,7 @@ fn enrolment(app: &Client, order: &[usize], name: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_a_consent_and_readings_arrive_together_in_any_order() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     for (round, order) in [[0, 1, 2, 3], [3, 2, 1, 0]].iter().enumerate() {
         for path in ["", "/"] {
@@ -83,7 +83,7 @@ async fn a_person_a_consent_and_readings_arrive_together_in_any_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_with_an_id_of_the_apps_own_may_come_with_the_consent() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let actor = app.actor.clone();
     let permission = consent("p-1", &[(&actor, &[Action::Collect, Action::Access], &["heart-rate"])]);
@@ -103,7 +103,7 @@ async fn a_person_with_an_id_of_the_apps_own_may_come_with_the_consent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_entry_undoes_the_transaction() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     assert_eq!(app.post("/Observation", &heart_rate(&patient, "taken", 60)).await.status, 201);
@@ -153,7 +153,7 @@ async fn one_bad_entry_undoes_the_transaction() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_of_a_batch_stand_alone() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let kept = app.post("/Observation", &heart_rate(&patient, "kept", 60)).await.id();
@@ -255,7 +255,7 @@ async fn bundles_have_limits_and_a_form() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bundles_answer_with_what_is_preferred() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let body = bundle("transaction", &[entry("POST", "Observation", &heart_rate(&patient, "1", 70))]).to_string();

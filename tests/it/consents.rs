@@ -361,3 +361,195 @@ async fn nothing_hides_in_what_is_permitted() {
     assert_eq!(answer.status, 201, "{}", answer.json());
     assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_is_about_one_person() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let (patient, other) = (app.consenting_person().await, app.consenting_person().await);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut body = heart_rate(&patient, "about", 70);
+        change(&mut body);
+        body
+    };
+    let own = format!("Patient/{patient}");
+    let absolute = format!("{}/Patient/{patient}", gateway.base);
+    let foreign = format!("Patient/{other}");
+    let inside = |contained: Value| {
+        with(&move |body: &mut Value| {
+            body["contained"] = json!([contained.clone()]);
+            body["focus"] = json!([{"reference": "#c"}]);
+        })
+    };
+    let focus = |reference: Value| with(&move |body: &mut Value| body["focus"] = json!([reference.clone()]));
+    let subject = |reference: &str| with(&|body: &mut Value| body["subject"]["reference"] = json!(reference));
+    let mut contained_reading = heart_rate(&other, "inside", 70);
+    contained_reading["id"] = json!("c");
+    contained_reading.as_object_mut().unwrap().remove("identifier");
+    let table = [
+        ("another person", focus(json!({"reference": foreign})), "patient-other"),
+        ("a version of another person", focus(json!({"reference": format!("{foreign}/_history/1")})), "patient-other"),
+        ("a person elsewhere", focus(json!({"reference": "https://other.example/fhir/Patient/1"})), "patient-other"),
+        ("a person by identifier", focus(json!({"type": "Patient", "identifier": {"value": "1"}})), "patient-other"),
+        ("nobody knows whom", focus(json!({"identifier": {"value": "1"}})), "patient-other"),
+        (
+            "nobody knows what",
+            focus(json!({"reference": "urn:uuid:7e1f3b52-6d0b-4a1c-9f56-0c4a2a3f0001"})),
+            "patient-other",
+        ),
+        ("a person inside", inside(json!({"resourceType": "Patient", "id": "c", "active": true})), "patient-other"),
+        ("another's reading inside", inside(contained_reading), "patient-other"),
+        ("the subject again", focus(json!({"reference": own})), ""),
+        ("the subject's address", focus(json!({"reference": absolute})), ""),
+        ("a device", focus(json!({"reference": "Device/1"})), ""),
+        ("a version of the subject", subject(&format!("{own}/_history/7")), "patient-unknown"),
+        ("the subject by address", subject(&absolute), ""),
+    ];
+    for (index, (name, mut body, id)) in table.into_iter().enumerate() {
+        body["identifier"][0]["value"] = json!(format!("about-{index}"));
+        let answer = app.post("/Observation", &body).await;
+        check(name, &answer, if id.is_empty() { 201 } else { 422 }, id);
+    }
+    assert_eq!(app.get(&format!("/AuditEvent?patient={own}/_history/7")).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_extensions_say_needs_a_consent_of_its_own() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let patient = app.consenting_person().await;
+    let quantity = json!({"value": 5.5, "unit": "mmol/L", "system": "http://unitsofmeasure.org", "code": "mmol/L"});
+    let coding = |code: &str| json!({"system": "http://loinc.org", "code": code});
+    let url = "https://app.example/more";
+    let nested = |value: Value| json!({"url": url, "extension": [value]});
+    let table = [
+        ("an amount of nobody knows what", json!({"url": url, "valueQuantity": quantity}), 403),
+        ("a number", json!({"url": url, "valueInteger": 5}), 403),
+        ("an amount further inside", nested(json!({"url": "x", "valueQuantity": quantity})), 403),
+        ("another measure", json!({"url": url, "valueCoding": coding("15074-8")}), 403),
+        ("another concept", json!({"url": url, "valueCodeableConcept": {"coding": [coding("15074-8")]}}), 403),
+        ("the same measure", json!({"url": url, "valueCoding": coding("8867-4")}), 201),
+        ("an answer", json!({"url": url, "valueCoding": coding("LA33-6")}), 201),
+        ("a word", json!({"url": url, "valueString": "at rest"}), 201),
+        (
+            "what the standard defines",
+            json!({
+                "url": "http://hl7.org/fhir/StructureDefinition/bodySite",
+                "valueReference": {"reference": "BodyStructure/1"},
+            }),
+            201,
+        ),
+    ];
+    for place in ["root", "value", "shadow"] {
+        for (index, (name, extension, status)) in table.iter().enumerate() {
+            let mut body = heart_rate(&patient, &format!("{place}-{index}"), 70);
+            match place {
+                "root" => body["extension"] = json!([extension]),
+                "value" => body["valueQuantity"]["extension"] = json!([extension]),
+                _ => body["_effectiveDateTime"] = json!({"extension": [extension]}),
+            }
+            check(&format!("{name}, {place}"), &app.post("/Observation", &body).await, *status, "consent-denied");
+        }
+    }
+    // It widens nothing: a scope for heart rates is none for weights that carry the code of one.
+    let narrow = gateway
+        .client(
+            "narrow",
+            &format!("{APP_SCOPES} system/Observation.c?code=x").replace("system/Observation.crus", "system/Patient.c"),
+        )
+        .await;
+    let own = narrow.person().await;
+    let mut claimed = heart_rate(&own, "claimed", 70);
+    claimed["extension"] = json!([{"url": url, "valueCoding": coding("x")}]);
+    check("a scope", &narrow.post("/Observation", &claimed).await, 403, "scope-insufficient");
+    // Whoever may do everything may do this.
+    let mut all = consent(&patient, &[(&actor, BOTH, &["heart-rate"])]);
+    all["provision"]["provision"][0].as_object_mut().unwrap().remove("code");
+    assert_eq!(app.post("/Consent", &all).await.status, 201);
+    let mut body = heart_rate(&patient, "all", 70);
+    body["extension"] = json!([{"url": url, "valueQuantity": quantity}]);
+    check("permitted as a whole", &app.post("/Observation", &body).await, 201, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_given_yet_or_not_verified_permits_nothing() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let actor = app.actor.clone();
+    let now = jiff::Timestamp::now().as_millisecond();
+    let instant = |ms: i64| json!(jiff::Timestamp::from_millisecond(now + ms).unwrap().to_string());
+    for (name, member, value, status, id) in [
+        ("tomorrow", "dateTime", instant(86_400_000), 403, "consent-missing"),
+        ("by a clock that runs ahead", "dateTime", instant(60_000), 201, ""),
+        ("in another century", "dateTime", json!("2999"), 403, "consent-missing"),
+        ("not verified", "verification", json!([{"verified": false}]), 403, "consent-denied"),
+        ("verified", "verification", json!([{"verified": true}]), 201, ""),
+    ] {
+        let patient = app.person().await;
+        let mut body = consent(&patient, &[(&actor, BOTH, &["heart-rate"])]);
+        body[member] = value;
+        assert_eq!(app.post("/Consent", &body).await.status, 201, "{name}");
+        check(name, &push(&app, &patient, name).await, status, id);
+        // What it refuses, it refuses at once.
+        let patient = app.consenting_person().await;
+        body["patient"]["reference"] = json!(format!("Patient/{patient}"));
+        body["provision"] = json!({"type": "deny"});
+        assert_eq!(app.post("/Consent", &body).await.status, 201, "{name}");
+        check(name, &push(&app, &patient, &format!("{name}, refused")).await, 403, "consent-denied");
+    }
+}
+
+/// A consent with a slip is kept, and its author hears of the slip.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_doubtful_about_a_consent_is_said() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.person().await;
+    let actor = app.actor.clone();
+    let inner = "/provision/provision/0";
+    let table = [
+        ("nothing", "/status", json!("active"), None),
+        (
+            "category of measures",
+            "/provision/provision/0/code/0/coding/0/code",
+            json!("hart-rate"),
+            Some(format!("{inner}/code")),
+        ),
+        ("purpose", "/provision/provision/0/purpose/0/code", json!("TREET"), Some(format!("{inner}/purpose"))),
+        ("action", "/provision/provision/0/action/0/coding/0/code", json!("colect"), Some(format!("{inner}/action"))),
+        ("verification", "/verification", json!([{"verified": false}]), Some("/verification".to_owned())),
+        ("date", "/dateTime", json!("2999-01-01"), Some("/dateTime".to_owned())),
+    ];
+    for (name, pointer, value, expected) in &table {
+        let mut body = consent(&patient, &[(&actor, BOTH, &["heart-rate"])]);
+        match body.pointer_mut(pointer) {
+            Some(place) => *place = value.clone(),
+            None => body["verification"] = value.clone(),
+        }
+        let outcome = app
+            .raw(
+                "POST",
+                "/Consent",
+                &[("content-type", "application/fhir+json"), ("prefer", "return=OperationOutcome")],
+                body.to_string(),
+            )
+            .await;
+        assert_eq!(outcome.status, 201, "{name}: {}", outcome.text());
+        let validated = app.post("/Consent/$validate", &body).await;
+        let entry = json!({"resource": body, "request": {"method": "POST", "url": "Consent"}});
+        let batch = app.post("", &json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]})).await.json();
+        for told in [outcome.json(), validated.json(), batch["entry"][0]["response"]["outcome"].clone()] {
+            let said: Vec<String> = told["issue"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|issue| issue["details"]["coding"][0]["code"] == "consent-element")
+                .map(|issue| issue["expression"][0].as_str().unwrap().to_owned())
+                .collect();
+            let last = expected.as_ref().and_then(|place| place.rsplit('/').next());
+            assert_eq!(said.len(), usize::from(expected.is_some()), "{name}: {told:#}");
+            assert!(said.iter().all(|place| place.contains(last.unwrap())), "{name}: {said:?}");
+        }
+    }
+}

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
+use mhealth_gateway::commands::Arguments;
 use mhealth_gateway::{config, exchange, server};
+use tokio::net::TcpListener;
+use tokio::process::Command;
 
-use crate::fixture::{Gateway, heart_rate};
+use crate::fixture::{Gateway, PROGRAM, Process, heart_rate};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -78,4 +82,120 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Blocks of a language in a page.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let fence = format!("```{language}\n");
+    page.split(fence.as_str()).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// Commands of the program that a page shows, as arguments behind the program's name.
+fn commands(page: &str) -> Vec<Vec<String>> {
+    let mut lines: Vec<String> = blocks(page, "sh").iter().flat_map(|block| joined(block)).collect();
+    // Of the rest, what stands in back quotes.
+    let prose: String = page.split("```").step_by(2).collect();
+    lines.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+    let starts = ["mhealth-gateway ", "$G ", "cargo run --release -- ", "cargo run -- "];
+    let mut found = Vec::new();
+    for line in lines {
+        for start in starts {
+            for (at, _) in line.match_indices(start) {
+                found.push(words(&line[at + start.len()..]));
+            }
+        }
+    }
+    found.retain(|words| words.first().is_some_and(|word| word.starts_with(|first: char| first.is_ascii_lowercase())));
+    found
+}
+
+/// Lines of a shell, those that a backslash goes on with put together.
+fn joined(block: &str) -> Vec<String> {
+    block.replace("\\\n", " ").lines().map(str::to_owned).collect()
+}
+
+/// Words of a simple command, up to where the shell would take over.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let (mut word, mut quote, mut begun) = (String::new(), None, false);
+    for letter in text.chars() {
+        match (quote, letter) {
+            (Some(open), letter) if letter == open => quote = None,
+            (Some(_), letter) => word.push(letter),
+            (None, '"' | '\'') => (quote, begun) = (Some(letter), true),
+            (None, ')' | '|' | ';' | '>' | '#' | '&') => break,
+            (None, ' ') => {
+                if begun || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                begun = false;
+            }
+            (None, letter) => word.push(letter),
+        }
+    }
+    if begun || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+#[test]
+fn commands_that_are_shown_exist() {
+    let mut count = 0;
+    for page in pages(&root()) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for words in commands(&text) {
+            let arguments = ["mhealth-gateway".to_owned()].into_iter().chain(words.iter().cloned());
+            if let Err(error) = Arguments::try_parse_from(arguments) {
+                panic!("{}: {words:?}: {error}", page.display());
+            }
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "only {count} commands were found");
+}
+
+/// From the registration to the access log, pasted as it stands into a shell.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_readme_can_be_pasted() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let listen = format!("127.0.0.1:{port}");
+    let mut command = Command::new(PROGRAM);
+    let mut gateway = Process::start(command.arg("serve").current_dir(directory.path()).env("MHEALTH_LISTEN", &listen));
+    assert!(gateway.says("serving").await, "{}", gateway.said());
+
+    let page = read("README.md");
+    let mut steps: Vec<&str> = blocks(&page, "sh").into_iter().filter(|block| block.contains("fhir ")).collect();
+    let devices = read("docs/devices.md");
+    let device: Vec<&str> = blocks(&devices, "sh").into_iter().filter(|block| block.contains("/devices/")).collect();
+    assert_eq!((steps.len(), device.len()), (4, 1), "the walk of the README and the push of docs/devices.md");
+    // Before the withdrawal, as the page says.
+    steps.insert(3, device[0]);
+    let script = steps.join("\n").replace("target/release/mhealth-gateway", PROGRAM);
+    let script = script.replace("localhost:8443", &format!("localhost:{port}"));
+    // The token is asked for where a gateway listens that nobody configured.
+    let script = script.replace("$G token", &format!("$G token --url https://localhost:{port}/auth/token"));
+    let output = Command::new("sh")
+        .args(["-euc", &script])
+        .current_dir(directory.path())
+        .env("MHEALTH_LISTEN", &listen)
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!said.contains("\"severity\":\"error\""), "{said}");
+    // Behind the word of the registration there are only answers, some of them without a new line.
+    let bodies = &said[said.find('{').unwrap_or_default()..];
+    let answers: Vec<serde_json::Value> =
+        serde_json::Deserializer::from_str(bodies).into_iter().collect::<Result<_, _>>().unwrap();
+    let kinds: Vec<&str> = answers.iter().filter_map(|answer| answer["resourceType"].as_str()).collect();
+    let expected = ["Patient", "Consent", "Observation", "Observation", "Bundle", "Bundle", "Consent", "Bundle"];
+    assert_eq!(kinds, expected, "{said}");
+    assert_eq!((&answers[4]["total"], answers[6]["status"].as_str()), (&serde_json::json!(1), Some("inactive")));
+    let log = answers[7]["entry"].as_array().map_or(0, Vec::len);
+    assert!(log >= 7, "{said}");
+    gateway.kill().await;
 }

@@ -1,8 +1,10 @@
 //! Creating and updating: what sending again, conditions, versions and preferences mean.
 
+use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Client, Gateway, heart_rate};
+use crate::fixture::{ANY_ID, Answer, Client, Gateway, heart_rate};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -21,7 +23,7 @@ fn check(name: &str, answer: &Answer, status: u16, id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conditional_creates_find_what_they_name() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let condition = ("if-none-exist", "identifier=urn:test:readings|c-1");
@@ -72,7 +74,7 @@ async fn conditional_creates_find_what_they_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_stands_for_one_request() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let mut anonymous = heart_rate(&patient, "", 70);
@@ -128,7 +130,7 @@ async fn a_key_stands_for_one_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identifier_stands_for_one_content() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let first = app.post("/Observation", &heart_rate(&patient, "i", 70)).await;
@@ -161,7 +163,7 @@ async fn an_identifier_stands_for_one_content() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn updates_have_versions() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let body = |value: u32| {
@@ -221,7 +223,7 @@ async fn updates_have_versions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_carry_what_is_preferred() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     for (index, (prefer, kind)) in [
@@ -248,5 +250,135 @@ async fn answers_carry_what_is_preferred() {
                 assert_eq!(answer.issues(), ["duplicate"]);
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_is_not_overwritten_by_whoever_expects_nothing() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let body = |id: &str, value: u32| {
+        let mut body = heart_rate(&patient, id, value);
+        body["id"] = json!(id);
+        body
+    };
+    let put = async |id: &str, tag: &str, value: u32| {
+        send(&app, "PUT", &format!("/Observation/{id}"), &[("if-none-match", tag)], &body(id, value)).await
+    };
+    check("nothing there", &put("a", "*", 70).await, 201, "");
+    for (name, tag, value) in [
+        ("other content", "*", 71),
+        ("the same content", "*", 70),
+        ("this version", "W/\"1\"", 71),
+        ("no tag", "nonsense", 71),
+    ] {
+        check(name, &put("a", tag, value).await, 412, "version-conflict");
+    }
+    check("another version", &put("a", "W/\"7\"", 71).await, 200, "");
+    let entry = |tag: &str| json!({"resource": body("a", 72), "request": {"method": "PUT", "url": "Observation/a", "ifNoneMatch": tag}});
+    let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry("*"), entry("x")]});
+    let answer = app.post("", &batch).await.json();
+    let ids = |index: usize| crate::fixture::issues(&answer["entry"][index]["response"]["outcome"]);
+    assert_eq!((ids(0), ids(1)), (vec!["version-conflict".to_owned()], vec!["bundle-rule".to_owned()]));
+    assert_eq!(app.get("/Observation/a").await.json()["valueQuantity"]["value"], 71);
+    // Of two at once one is the first.
+    let writes: Vec<_> = (80..90)
+        .map(|value| {
+            let (app, body) = (app.clone(), body("b", value));
+            tokio::spawn(
+                async move { send(&app, "PUT", "/Observation/b", &[("if-none-match", "*")], &body).await.status },
+            )
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for write in writes {
+        statuses.push(write.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!((statuses[0], &statuses[1..]), (201, &[412; 9][..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_client_has_is_not_sent_again() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "1", 70)).await;
+    let path = format!("/Observation/{}", reading.id());
+    for (tag, status) in
+        [("W/\"1\"", 304), ("\"1\"", 304), ("W/\"7\", W/\"1\"", 304), ("*", 304), ("W/\"2\"", 200), ("x", 200)]
+    {
+        for path in [path.clone(), format!("{path}/_history/1")] {
+            let answer = app.raw("GET", &path, &[("if-none-match", tag)], "").await;
+            assert_eq!(
+                (answer.status, answer.bytes.is_empty(), answer.header("etag")),
+                (status, status == 304, "W/\"1\"")
+            );
+        }
+    }
+    for path in [path.clone(), format!("{path}/_history/1"), "/metadata".to_owned()] {
+        let (head, get) = (app.raw("HEAD", &path, &[], "").await, app.get(&path).await);
+        assert_eq!((head.status, head.bytes.len(), get.status), (200, 0, 200), "{path}");
+        for header in ["etag", "last-modified", "content-type", "content-length"] {
+            assert_eq!(head.header(header), get.header(header), "{path}: {header}");
+        }
+    }
+    // Neither tells more than a read would.
+    let stranger = gateway.client("stranger", crate::fixture::APP_SCOPES).await;
+    assert_eq!(stranger.raw("GET", &path, &[("if-none-match", "*")], "").await.status, 404);
+    assert_eq!(stranger.raw("HEAD", &path, &[], "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_gives_nothing_back_that_consent_no_longer_lets_be_sent() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    let patient = app.person().await;
+    let consent = app.consent(&patient, &[(&app.actor, &[Action::Collect], &["heart-rate"])]).await;
+    let reading = |name: &str| heart_rate(&patient, name, 70);
+    let entry = |name: &str| json!({"resource": reading(name), "request": {"method": "POST", "url": "Observation"}});
+    let bundle = |kind: &str| json!({"resourceType": "Bundle", "type": kind, "entry": [entry(kind)]});
+    let requests = [("/Observation", reading("alone")), ("", bundle("batch")), ("", bundle("transaction"))];
+    let push = async |index: usize| {
+        let (path, body) = &requests[index];
+        let key = format!("k-{index}");
+        send(&app, "POST", path, &[("idempotency-key", &key), ("prefer", "return=representation")], body).await
+    };
+    for index in 0..requests.len() {
+        for _ in 0..2 {
+            assert!(push(index).await.text().contains("8867-4"), "{index}");
+        }
+    }
+    assert_eq!(app.withdraw(&consent).await.status, 200);
+    for index in 0..requests.len() {
+        let answer = push(index).await.text();
+        assert!(answer.contains("consent-missing") && !answer.contains("8867-4"), "{index}: {answer}");
+    }
+    let plan = AuditPlan { limit: 1000, ..AuditPlan::default() };
+    let events = gateway.store().audit(plan).await.unwrap();
+    let told = events.iter().filter(|(_, event)| String::from_utf8_lossy(event).contains("consent-missing")).count();
+    assert_eq!(told, requests.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_names_what_is_new_within_its_own_space() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    for (id, status) in [
+        ("app.mine", 201),
+        ("7e1f3b52-6d0b-4a1c-9f56-0c4a2a3f0001", 201),
+        ("mine", 403),
+        ("other.mine", 403),
+        ("7e1f3b52-6d0b-8a1c-9f56-0c4a2a3f0001", 403),
+    ] {
+        let person = json!({"resourceType": "Patient", "id": id, "active": true});
+        check(id, &app.put(&format!("/Patient/{id}"), &person).await, status, "scope-insufficient");
+        let entry = json!({"resource": person, "request": {"method": "PUT", "url": format!("Patient/{id}")}});
+        let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]});
+        let answer = app.post("", &bundle).await.json();
+        let expected = if status == 201 { "200" } else { "403" };
+        let found = answer["entry"][0]["response"]["status"].as_str().unwrap().to_owned();
+        assert!(found.starts_with(expected), "{id}: {found}");
     }
 }

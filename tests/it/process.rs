@@ -336,12 +336,38 @@ async fn validate_says_it_by_its_exit_code() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("Observation.status"), "{}", stdout(&output));
     assert_eq!(run(&["validate", &broken]).await.status.code(), Some(1));
-    let output = run(&["validate", "--json", &bad]).await;
-    let outcome: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((output.status.code(), &outcome["resourceType"]), (Some(1), &json!("OperationOutcome")));
-    let absent = run(&["validate", "/nowhere/resource.json"]).await;
-    assert_eq!(absent.status.code(), Some(1));
-    assert!(stderr(&absent).contains("/nowhere/resource.json"));
+    let output = run(&["validate", "--format", "json", &bad]).await;
+    let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &line["valid"], &line["file"]), (Some(1), &json!(false), &json!(bad)));
+    assert_eq!(line["outcome"]["resourceType"], "OperationOutcome");
+    let absent = run(&["validate", "/nowhere/resource.json", &good]).await;
+    assert_eq!(absent.status.code(), Some(2));
+    assert!(stdout(&absent).contains("input-unreadable") && stdout(&absent).contains("good.json: valid"));
+    assert_eq!(run(&["validate", "--profile", "urn:nobody", &good]).await.status.code(), Some(2));
+    let profile = write(
+        "profile.json",
+        json!({
+            "resourceType": "StructureDefinition", "url": "urn:test:noted", "name": "Noted", "status": "draft",
+            "kind": "resource", "abstract": false, "type": "Observation", "derivation": "constraint",
+            "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Observation",
+            "snapshot": {"element": [
+                {"id": "Observation", "path": "Observation"},
+                {"id": "Observation.note", "path": "Observation.note", "min": 1}
+            ]},
+            "differential": {"element": [{"id": "Observation.note", "path": "Observation.note", "min": 1}]}
+        })
+        .to_string(),
+    );
+    let output = run(&["validate", "--resource", &profile, "--profile", "urn:test:noted", &good]).await;
+    assert!(stdout(&output).contains("cardinality-min"), "{}{}", stdout(&output), stderr(&output));
+    let lines = write("all.ndjson", format!("{}\n\n{wrong}\n", heart_rate("p", "i", 60)));
+    for (format, part) in
+        [("junit", "tests=\"2\" failures=\"1\""), ("sarif", "\"startLine\":3"), ("json", "\"line\":3")]
+    {
+        let output = run(&["validate", "--format", format, &lines]).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stdout(&output).contains(part), "{format}: {part} is not in {}", stdout(&output));
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
-use crate::fixture::{Client, Gateway, heart_rate, ids};
+use crate::fixture::{ANY_ID, Client, Gateway, heart_rate, ids};
 
 fn observation(patient: &str, name: &str, code: &str, unit: &str, value: f64, time: &Value) -> Value {
     let mut body = heart_rate(patient, name, 1);
@@ -46,7 +46,7 @@ async fn furnished(app: &Client) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn searches_find_what_they_ask_for() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = furnished(&app).await;
     let base = &gateway.base;
@@ -127,7 +127,7 @@ async fn searches_find_what_they_ask_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_and_links_tell_the_truth() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     furnished(&app).await;
     for (query, total, entries) in [
@@ -151,7 +151,7 @@ async fn counts_and_links_tell_the_truth() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_understood_is_refused_or_said() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     furnished(&app).await;
     for (query, id) in [
@@ -234,7 +234,7 @@ async fn pages(app: &Client, path: &str, mut between: impl AsyncFnMut()) -> Vec<
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_are_stable_while_data_arrives() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     let mut counter = 0;
@@ -271,7 +271,7 @@ async fn pages_are_stable_while_data_arrives() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn paging_links_serve_their_client_alone() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     for index in 0..3 {
@@ -307,7 +307,7 @@ async fn paging_links_serve_their_client_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_withheld_is_not_counted() {
-    let gateway = Gateway::start().await;
+    let gateway = Gateway::with(ANY_ID).await;
     let app = gateway.app().await;
     let patient = app.person().await;
     let actor = app.actor.clone();

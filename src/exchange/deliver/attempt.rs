@@ -10,7 +10,7 @@ use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::peers::{Item, Resource};
 use crate::policy::consent::{Action, Permitted};
-use crate::policy::delivery::Verdict;
+use crate::policy::delivery::{Turned, Verdict};
 use crate::policy::routing;
 use crate::store::{self, AuditRecord, Stored};
 
@@ -94,7 +94,16 @@ impl Worker {
         let verdict = self.platform.deliver(&item).await;
         let now_ms = self.gateway.now_ms();
         let random = self.random();
-        self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
+        let turned =
+            self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
+        match turned {
+            Some(Turned::Opened { until_ms }) => {
+                let pause_ms = until_ms - now_ms;
+                tracing::warn!(destination = &*self.name, pause_ms, "the circuit opened: nothing is sent for a while");
+            }
+            Some(Turned::Closed) => tracing::info!(destination = &*self.name, "the circuit closed: it is sent again"),
+            None => {}
+        }
         if let Verdict::Retry { reason, .. } | Verdict::Unreached { reason } = &verdict {
             tracing::warn!(destination = &*self.name, reason, "delivery failed");
         }

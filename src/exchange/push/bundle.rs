@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::commit::{self, Atomicity};
 use super::prepare::{self, Examined, Prepared};
-use super::{Condition, Idempotency, Intent, Outcome};
+use super::{Condition, Idempotency, Intent, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue};
@@ -300,11 +300,11 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
             if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) {
                 return Err(refuse(".url", "A PUT names Type/id."));
             }
-            let if_match = request
-                .text_of("ifMatch")
-                .map(|tag| etag(tag).ok_or_else(|| refuse(".ifMatch", "The ETag is not W/\"version\".")))
-                .transpose()?;
-            Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Update { id: id.to_owned(), if_match } })
+            let when = When::read(request.text_of("ifMatch"), request.text_of("ifNoneMatch")).map_err(|bad| {
+                let place = if bad == "If-Match" { ".ifMatch" } else { ".ifNoneMatch" };
+                refuse(place, "The ETag is not W/\"version\".")
+            })?;
+            Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Update { id: id.to_owned(), when } })
         }
         Some("GET") => Ok(Asked::Read(url.trim_start_matches('/').to_owned())),
         Some("DELETE" | "PATCH" | "HEAD") => Err(Refusal::one(

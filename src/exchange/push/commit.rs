@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::{self, Judged, Knowledge};
 use super::prepare::Prepared;
-use super::{Idempotency, Intent, Kept, Outcome};
+use super::{Idempotency, Intent, Kept, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
@@ -46,6 +46,7 @@ enum Step {
     Written {
         index: usize,
         version: u32,
+        warnings: Vec<Issue>,
     },
 }
 
@@ -70,11 +71,11 @@ impl Gateway {
                     Err(refusal) => Err(refusal.clone()),
                 };
                 steps[index] = Some(match judged {
-                    Ok(Judged::Write { write, basis }) => {
+                    Ok(Judged::Write { write, basis, warnings }) => {
                         if atomicity == Atomicity::Whole {
                             knowledge.record(&write)?;
                         }
-                        let step = Step::Written { index: writes.len(), version: write.version };
+                        let step = Step::Written { index: writes.len(), version: write.version, warnings };
                         writes.push(*write);
                         bases.push(basis);
                         step
@@ -118,7 +119,14 @@ impl Gateway {
                 Accepted::Done { outcomes } => return Ok(rendered(&entries, steps, &outcomes, now_ms)),
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
-                Accepted::Replayed { response } => return self.replayed(&response).await,
+                Accepted::Replayed { response } => {
+                    // The key was looked for before the consents were, and these may have changed since.
+                    if self.went_stale(&knowledge).await? {
+                        continue;
+                    }
+                    let outcomes = self.replayed(&response).await?;
+                    return self.still_permitted(caller, &entries, steps, outcomes).await;
+                }
                 Accepted::KeyReused => {
                     return Err(Refusal::one(
                         Id::IdempotencyKeyReused,
@@ -175,6 +183,40 @@ impl Gateway {
             return vec![Outcome::Refused(error.into()); refusals.len()];
         }
         refusals.into_iter().map(Outcome::Refused).collect()
+    }
+
+    /// What a key stands for is answered again only as far as consent still lets it be sent: a withdrawal in between
+    /// holds for the answer, too.
+    async fn still_permitted(
+        &self,
+        caller: &Caller<'_>,
+        entries: &[Result<Prepared, Refusal>],
+        steps: Vec<Step>,
+        outcomes: Vec<Outcome>,
+    ) -> Result<Vec<Outcome>, Refusal> {
+        let mut refused: Vec<Refused> = Vec::new();
+        let outcomes = entries
+            .iter()
+            .zip(steps)
+            .zip(outcomes)
+            .map(|((entry, step), outcome)| match (step, outcome) {
+                (Step::Refused(refusal), Outcome::Kept(_)) => {
+                    let patient = entry.as_ref().ok().and_then(|prepared| prepared.patient.as_ref());
+                    refuse(&mut refused, patient, refusal.basis.as_ref(), &refusal.ids());
+                    Outcome::Refused(refusal)
+                }
+                (_, outcome) => outcome,
+            })
+            .collect();
+        let author = Author::of(self, caller);
+        let records: Vec<_> = refused
+            .iter()
+            .map(|(patient, basis, ids)| author.record(Act::Refuse, patient.as_ref(), &[], basis.as_ref(), ids))
+            .collect();
+        if !records.is_empty() {
+            self.store.record_audit(records).await?;
+        }
+        Ok(outcomes)
     }
 
     async fn replayed(&self, response: &[u8]) -> Result<Vec<Outcome>, Refusal> {
@@ -438,9 +480,21 @@ fn rendered(
                 payload: stored.payload,
                 warnings: prepared.validated.warnings().to_vec(),
             }),
-            (Ok(prepared), Step::Written { index, version }) => written(prepared, &outcomes[index], version, now_ms),
+            (Ok(prepared), Step::Written { index, version, warnings }) => {
+                with_warnings(written(prepared, &outcomes[index], version, now_ms), warnings)
+            }
         })
         .collect()
+}
+
+fn with_warnings(outcome: Outcome, warnings: Vec<Issue>) -> Outcome {
+    match outcome {
+        Outcome::Kept(mut kept) => {
+            kept.warnings.extend(warnings);
+            Outcome::Kept(kept)
+        }
+        refused @ Outcome::Refused(_) => refused,
+    }
 }
 
 fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, now_ms: i64) -> Outcome {
@@ -486,7 +540,7 @@ fn retriable(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: usiz
         if let (Ok(prepared), Step::Written { index, .. }) = (entry, step) {
             retriable[*index] = matches!(
                 prepared.intent,
-                Intent::Update { if_match: None, .. } | Intent::Create { condition: Some(_) }
+                Intent::Update { when: When { version: None, .. }, .. } | Intent::Create { condition: Some(_) }
             );
         }
     }

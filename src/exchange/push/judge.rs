@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::prepare::Prepared;
-use super::{Condition, Intent};
+use super::{Condition, Intent, Unless, When};
 use crate::exchange::consents::{self, Page, Subject};
 use crate::exchange::facts::Facts;
 use crate::exchange::kinds::{self, Guard};
@@ -22,6 +22,8 @@ pub(super) enum Judged {
     Write {
         write: Box<Write>,
         basis: Option<Basis>,
+        /// What is doubtful about it beyond what validation says.
+        warnings: Vec<Issue>,
     },
     /// An update that changes nothing.
     Same(Box<Stored>),
@@ -99,12 +101,12 @@ pub(super) async fn judge(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Judged, Refusal> {
-    let basis = match prepared.rule.guard {
-        Guard::Consent => Some(consented(gateway, caller, prepared, knowledge, now_ms).await?.basis().clone()),
-        Guard::Owner => {
-            owned(gateway, caller, prepared, knowledge).await?;
-            None
+    let (basis, warnings) = match prepared.rule.guard {
+        Guard::Consent => {
+            let permitted = consented(gateway, caller, prepared, knowledge, now_ms).await?;
+            (Some(permitted.basis().clone()), Vec::new())
         }
+        Guard::Owner => (None, owned(gateway, caller, prepared, knowledge, now_ms).await?),
     };
     let mut standing_id = None;
     let (expect, version) = match &prepared.intent {
@@ -116,7 +118,7 @@ pub(super) async fn judge(
             }
             (Expect::Absent, 1)
         }
-        Intent::Update { id, if_match } => match standing(gateway, caller, prepared, id, *if_match).await? {
+        Intent::Update { id, when } => match standing(gateway, caller, prepared, id, *when).await? {
             Standing::Nothing => (Expect::Absent, 1),
             Standing::Same(stored) => return Ok(Judged::Same(stored)),
             Standing::Other(stored) => {
@@ -131,7 +133,7 @@ pub(super) async fn judge(
         // It keeps the identity that it was created under, whether a client or we chose its id.
         (write.id, write.name) = (id, name);
     }
-    Ok(Judged::Write { write: Box::new(write), basis })
+    Ok(Judged::Write { write: Box::new(write), basis, warnings })
 }
 
 async fn consented<'p>(
@@ -176,13 +178,15 @@ async fn consented<'p>(
     }
 }
 
-/// A client writes what concerns the patients that it registered, and lints consents before they count.
+/// A client writes what concerns the patients that it registered. A consent is looked through before it counts; what
+/// is merely doubtful about it comes back.
 async fn owned(
     gateway: &Gateway,
     caller: &Caller<'_>,
     prepared: &Prepared,
     knowledge: &mut Knowledge,
-) -> Result<(), Refusal> {
+    now_ms: i64,
+) -> Result<Vec<Issue>, Refusal> {
     if prepared.rule.subject != kinds::Subject::Itself
         && let Some((id, patient)) = &prepared.patient
         && !knowledge.registers.contains(patient)
@@ -193,16 +197,14 @@ async fn owned(
             return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
         }
     }
-    if prepared.rule.name == "Consent" {
-        let mut issues = linted(prepared)?;
-        if has_errors(&issues) {
-            for issue in &mut issues {
-                issue.expression = issue.expression.replacen("Consent", &prepared.location, 1);
-            }
-            return Err(issues.into());
-        }
+    if prepared.rule.name != "Consent" {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let mut issues = linted(prepared, now_ms)?;
+    for issue in &mut issues {
+        issue.expression = issue.expression.replacen("Consent", &prepared.location, 1);
+    }
+    if has_errors(&issues) { Err(issues.into()) } else { Ok(issues) }
 }
 
 /// A conditional create finds what the condition names, whatever its content (FHIR R4 §3.1.0.8.2). Of the rare types
@@ -239,12 +241,12 @@ async fn named(
 
 /// What is wrong with a consent as it will be stored: in a transaction it may name its person by an id that the
 /// person is only now given.
-fn linted(prepared: &Prepared) -> Result<Vec<Issue>, Refusal> {
+fn linted(prepared: &Prepared, now_ms: i64) -> Result<Vec<Issue>, Refusal> {
     if prepared.rewrites.is_empty() {
-        return Ok(consent::compile(prepared.validated.element(), 1).1);
+        return Ok(consents::linted(prepared.validated.element(), 1, now_ms));
     }
     let document = json::parse(payload(prepared, 1, 0))?;
-    let mut issues = consent::compile(Element::root(&document), 1).1;
+    let mut issues = consents::linted(Element::root(&document), 1, now_ms);
     for issue in &mut issues {
         // Places in what we wrote ourselves would mislead.
         issue.position = Position::default();
@@ -263,27 +265,43 @@ async fn standing(
     caller: &Caller<'_>,
     prepared: &Prepared,
     id: &str,
-    if_match: Option<u32>,
+    when: When,
 ) -> Result<Standing, Refusal> {
     let conflict = |text: &str| Refusal::one(Id::VersionConflict, prepared.location.as_str(), text);
+    let cannot = |text: &str| Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text);
+    // What is free and what is another client's look the same, or ids could be tried.
+    let not_ones_own = || {
+        cannot(
+            "New resources have ids that no other client could give: a random UUID, or the client's own id, a dot and a \
+             name without dots.",
+        )
+    };
+    let client = &*caller.principal.client;
     let Some(stored) = gateway.store.read(prepared.rule.name, id).await? else {
-        return match if_match {
+        if !gateway.config.chosen_ids.allow(client, id) {
+            return Err(not_ones_own());
+        }
+        return match when.version {
             None => Ok(Standing::Nothing),
             Some(_) => Err(conflict("There is no version that If-Match could match.")),
         };
     };
-    let same_patient = stored.patient == prepared.patient.as_ref().map(|(_, key)| *key);
-    if stored.owner != caller.principal.client || !same_patient {
-        let text = "The id belongs to a resource that this client cannot change.";
-        return Err(Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text));
+    if stored.owner != caller.principal.client {
+        return Err(not_ones_own());
+    }
+    if stored.patient != prepared.patient.as_ref().map(|(_, key)| *key) {
+        return Err(cannot("The id belongs to a resource of another person."));
     }
     let grant = caller.principal.scopes.permits(prepared.rule.name, Interaction::Update);
     if grant != Grant::All && !within(&grant, prepared.rule.name, &stored) {
         let text = "The access token covers other categories or codes of this type only.";
         return Err(Refusal::one(Id::ScopeInsufficient, prepared.location.as_str(), text));
     }
-    if if_match.is_some_and(|version| version != stored.version) {
+    if when.version.is_some_and(|version| version != stored.version) {
         return Err(conflict("The resource has another version than If-Match names."));
+    }
+    if when.unless.is_some_and(|unless| unless == Unless::Anything || unless == Unless::Version(stored.version)) {
+        return Err(conflict("There is what If-None-Match says that there must not be."));
     }
     if stored.content == prepared.content && !stored.deleted {
         return Ok(Standing::Same(Box::new(stored)));

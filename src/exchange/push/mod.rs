@@ -49,7 +49,36 @@ fn percent_decoded(text: &str) -> Option<String> {
 #[derive(Clone, Debug)]
 pub enum Intent {
     Create { condition: Option<Condition> },
-    Update { id: String, if_match: Option<u32> },
+    Update { id: String, when: When },
+}
+
+/// Under which circumstances an update is one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct When {
+    /// `If-Match`: only this version is changed.
+    pub version: Option<u32>,
+    /// `If-None-Match`: nothing is changed that stands, or that stands in this version.
+    pub unless: Option<Unless>,
+}
+
+/// What must not stand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unless {
+    Anything,
+    Version(u32),
+}
+
+impl When {
+    /// Reads `If-Match` and `If-None-Match`, as headers or in a Bundle's request; the error names the bad one.
+    pub fn read(if_match: Option<&str>, if_none_match: Option<&str>) -> Result<When, &'static str> {
+        let version = if_match.map(|tag| etag(tag).ok_or("If-Match")).transpose()?;
+        let unless = match if_none_match.map(str::trim) {
+            None => None,
+            Some("*") => Some(Unless::Anything),
+            Some(tag) => Some(Unless::Version(etag(tag).ok_or("If-None-Match")?)),
+        };
+        Ok(When { version, unless })
+    }
 }
 
 /// How the request is to be remembered, so that sending it again has no second effect.
@@ -108,9 +137,9 @@ impl Gateway {
         kind: &str,
         id: &str,
         document: Document,
-        if_match: Option<u32>,
+        when: When,
     ) -> Result<Kept, Refusal> {
-        self.push_one(caller, kind, document, Intent::Update { id: id.to_owned(), if_match }, None).await
+        self.push_one(caller, kind, document, Intent::Update { id: id.to_owned(), when }, None).await
     }
 
     async fn push_one(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Condition, Intent};
+use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
 use crate::exchange::terms::Told;
@@ -89,6 +90,9 @@ pub(super) async fn check(gateway: &Gateway, kind: &str, document: &Arc<Document
     let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
     if !has_errors(&issues) {
         issues.extend(in_the_future(gateway, root, kind));
+    }
+    if kind == "Consent" {
+        issues.extend(consents::linted(root, 1, gateway.now_ms()));
     }
     issues
 }
@@ -177,6 +181,9 @@ fn finish(
         })
         .collect();
     let patient = patient_of(gateway, element, rule, &location, &rewrites)?;
+    if let Some((id, _)) = &patient {
+        one_person(gateway, element, id, &location, &rewrites)?;
+    }
     let key = patient.as_ref().map(|(_, key)| *key);
     let (id, logical, named) = identity(gateway, caller, rule, &intent, key, date_ms, &identifiers);
     let date_ms = facts::indexed_ms(element);
@@ -282,6 +289,50 @@ fn patient_of(
             .at(reference.position())
             .into())
     }
+}
+
+/// Where a resource may say that it is about somebody besides its subject, and where a resource inside it may say whose
+/// it is (R4 Observation.focus: "the subject of the observation is not the person observed").
+const ABOUT: &[&str] = &["focus"];
+const ABOUT_INSIDE: &[&str] = &["subject", "patient", "focus"];
+
+/// One person's consent says nothing of another's data, so all of a resource must be about one person. What does not
+/// say what it refers to may be a person.
+fn one_person(
+    gateway: &Gateway,
+    element: Element<'_>,
+    patient: &str,
+    location: &str,
+    rewrites: &[(String, String)],
+) -> Result<(), Refusal> {
+    let is_other = |reference: Element<'_>| {
+        let Some(sent) = reference.text_of("reference") else {
+            return reference.text_of("type").is_none_or(|kind| kind.ends_with("Patient"));
+        };
+        if let Some(inside) = sent.strip_prefix('#') {
+            let target = element.all("contained").find(|contained| contained.text_of("id") == Some(inside));
+            return target.is_none_or(|contained| contained.resource_type() == Some("Patient"));
+        }
+        let target = rewrites.iter().find(|(from, _)| from == sent).map_or(sent, |(_, to)| to.as_str());
+        if gateway.local_reference(target, "Patient") == Some(patient) {
+            return false;
+        }
+        let unversioned = target.split_once("/_history/").map_or(target, |(before, _)| before);
+        let kind = unversioned.rsplit('/').nth(1).unwrap_or_default();
+        kind == "Patient" || !kind.starts_with(|first: char| first.is_ascii_uppercase())
+    };
+    let own = ABOUT.iter().flat_map(|name| element.all(name).map(move |reference| (*name, reference)));
+    let inside = element.all("contained").flat_map(|contained| {
+        ABOUT_INSIDE.iter().flat_map(move |name| contained.all(name).map(move |reference| ("contained", reference)))
+    });
+    for (name, reference) in own.chain(inside) {
+        if reference.is_object() && is_other(reference) {
+            let text = "The data is not, or not for certain, about the subject alone.";
+            let issue = Issue::new(Id::PatientOther, format!("{location}.{name}"), text);
+            return Err(issue.at(reference.position()).into());
+        }
+    }
+    Ok(())
 }
 
 /// The identity of a resource follows from what the client calls it, so that the same push is the same resource

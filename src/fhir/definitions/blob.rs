@@ -240,7 +240,7 @@ fn element(value: &Value) -> Value {
         kept.insert("slicing".to_owned(), Value::Object(keep(slicing, &["discriminator", "rules", "ordered"])));
     }
     let strength = string(&value["binding"], "strength");
-    if !matches!(strength, "" | "example") {
+    if !strength.is_empty() {
         let mut binding = keep(&value["binding"], &["strength", "valueSet"]);
         if let Some(extensions) = listed(&value["binding"], "extension", &max_value_set) {
             binding.insert("extension".to_owned(), extensions);

@@ -14,6 +14,7 @@ pub mod package;
 mod registry;
 mod search_parameter;
 mod skim;
+mod snapshot;
 mod structure;
 mod terms;
 mod value_set;
@@ -25,8 +26,9 @@ pub use package::{Defect, Kind, Package, Unreadable};
 pub use registry::{DefinitionId, Registry};
 pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
-    Binding, Constraint, Discriminator, DiscriminatorKind, ElementDefinition, Literal, Slicing, SlicingRules, Strength,
-    Structure, StructureKind, TypeReference,
+    AdditionalBinding, Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind,
+    ElementDefinition, ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind,
+    TypeReference, Versioning,
 };
 pub use value_set::{Codes, Group, Open, ValueSet};
 

@@ -17,7 +17,7 @@ use super::blob::Blocks;
 use super::canonical::{self, Fit};
 use super::skim;
 use super::structure::{Structure, StructureKind};
-use crate::fhir::tree::{Document, Element, NodeId, json};
+use crate::fhir::tree::{Document, Element, NodeId, json, write};
 
 /// No definition of a published package comes near this size; a hostile archive is not read to its end.
 const MAX_FILE: u64 = 64 << 20;
@@ -216,7 +216,8 @@ impl Package {
                 Some("ValueSet" | "CodeSystem") if url.is_empty() => return defect("a definition needs a url"),
                 _ => {}
             }
-            gathered.add(document.source());
+            // Its source may be XML, or JSON that only a patient reader takes.
+            gathered.add(&write::compact(document, NodeId::ROOT));
         }
         Ok(gathered.package(name.to_owned(), String::new(), Vec::new()))
     }

@@ -16,7 +16,8 @@ use super::code_system::CodeSystem;
 use super::core;
 use super::package::{self, Defect, Head, Kind, Package};
 use super::search_parameter::SearchParameter;
-use super::structure::{Structure, StructureKind};
+use super::snapshot;
+use super::structure::{ElementDefinition, Structure, StructureKind};
 use super::value_set::ValueSet;
 use crate::fhir::tree::{Document, Element};
 
@@ -250,17 +251,62 @@ impl Registry {
     pub fn structure_at(&self, id: DefinitionId) -> Option<Arc<Structure>> {
         let loaded = self.packages.get(id.package as usize)?;
         let ready = &loaded.ready.get(id.at as usize)?.structure;
-        ready
-            .get_or_init(|| {
-                let published = loaded.package.structure(id.at as usize)?;
-                if !self.ambiguous {
-                    return Some(Arc::clone(published));
-                }
-                let mut pinned = Structure::clone(published);
-                pinned.each_reference(|kind, reference| self.pin(id, kind, reference));
-                Some(Arc::new(pinned))
-            })
-            .clone()
+        if let Some(known) = ready.get() {
+            return known.clone();
+        }
+        let made = self.made(id, &mut Vec::new()).ok();
+        ready.get_or_init(|| made).clone()
+    }
+
+    /// Makes a structure ready: with a snapshot, and with its references pinned. `under_way` are those for whose
+    /// snapshots it is needed.
+    fn made(&self, id: DefinitionId, under_way: &mut Vec<DefinitionId>) -> Result<Arc<Structure>, &'static str> {
+        let loaded = &self.packages[id.package as usize];
+        if let Some(Some(known)) = loaded.ready[id.at as usize].structure.get() {
+            return Ok(Arc::clone(known));
+        }
+        let published = loaded.package.structure(id.at as usize).ok_or("its text cannot be read")?;
+        let complete = !published.elements.is_empty();
+        if complete && !self.ambiguous {
+            return Ok(Arc::clone(published));
+        }
+        let mut structure = Structure::clone(published);
+        if !complete {
+            if under_way.contains(&id) {
+                return Err("its snapshot depends on itself");
+            }
+            under_way.push(id);
+            let snapshot = self.snapshot(id, &structure, under_way);
+            under_way.pop();
+            structure.elements = snapshot?;
+        }
+        if self.ambiguous {
+            structure.each_reference(|kind, reference| self.pin(id, kind, reference));
+        }
+        Ok(Arc::new(structure))
+    }
+
+    fn snapshot(
+        &self,
+        id: DefinitionId,
+        structure: &Structure,
+        under_way: &mut Vec<DefinitionId>,
+    ) -> Result<Vec<ElementDefinition>, &'static str> {
+        let document = self.document(id).ok_or("its text cannot be read")?;
+        let mut lookup = |canonical: &str| {
+            let found = match self.types.get(canonical) {
+                Some(id) => *id,
+                None => self.find_from(id, Kind::StructureDefinition, canonical)?,
+            };
+            self.made(found, under_way).ok()
+        };
+        let base = match lookup(&structure.base) {
+            Some(base) => base,
+            // What is no type of R4 may say of itself that it begins from nothing.
+            None if !structure.is_profile => Arc::new(snapshot::nothing(structure)),
+            None => return Err("its base is not loaded"),
+        };
+        snapshot::generate(structure, &document, &base, &mut lookup)
     }
 
     /// Gives a reference the version that it means from where it stands, if that is not what it means anywhere.
@@ -373,8 +419,8 @@ impl Registry {
     pub fn defects(&self) -> impl Iterator<Item = Defect> {
         let own = self.all(Kind::StructureDefinition).filter(|id| id.package > 0);
         own.filter_map(|id| {
-            let defect = Defect { url: self.head(id).url.to_string(), what: "its text cannot be read" };
-            self.structure_at(id).is_none().then_some(defect)
+            let what = self.made(id, &mut Vec::new()).err()?;
+            Some(Defect { url: self.head(id).url.to_string(), what })
         })
     }
 }

@@ -43,8 +43,33 @@ pub struct Structure {
     pub base: String,
     /// A profile or an extension definition, as opposed to a type of its own.
     pub is_profile: bool,
+    /// Where an extension may stand; one of them must hold.
+    pub contexts: Vec<ExtensionContext>,
+    /// Expressions that must hold of the element that carries the extension; all of them.
+    pub context_invariants: Vec<String>,
+    /// Profiles that hold wherever this one does.
+    pub imposes: Vec<String>,
+    /// Profiles that this one claims to be compatible with.
+    pub complies_with: Vec<String>,
     /// The snapshot, in its order; the first is the root.
     pub elements: Vec<ElementDefinition>,
+}
+
+/// A place where an extension may stand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExtensionContext {
+    pub kind: ContextKind,
+    pub expression: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ContextKind {
+    /// An element by its path or its type.
+    Element,
+    /// Another extension, by its canonical.
+    Extension,
+    /// What an expression selects.
+    FhirPath,
 }
 
 /// One element of a snapshot.
@@ -66,10 +91,19 @@ pub struct ElementDefinition {
     pub min_value: Option<Literal>,
     pub max_value: Option<Literal>,
     pub max_length: Option<usize>,
+    pub min_length: Option<usize>,
+    /// Regular expression that the whole of a primitive must match, besides the one of its type.
+    pub regex: Option<String>,
     pub binding: Option<Binding>,
     pub constraints: Vec<Constraint>,
     pub slicing: Option<Slicing>,
     pub is_modifier: bool,
+    pub is_summary: bool,
+    pub must_support: bool,
+    /// Extensions alone do not do.
+    pub must_have_value: bool,
+    /// Urls of extensions of which one must stand in for an absent value.
+    pub value_alternatives: Vec<String>,
 }
 
 /// A type that an element may have.
@@ -78,6 +112,26 @@ pub struct TypeReference {
     pub code: String,
     pub profiles: Vec<String>,
     pub targets: Vec<String>,
+    /// How what is referred to may be carried; any way where empty.
+    pub aggregation: Vec<Aggregation>,
+    pub versioning: Versioning,
+    /// Regular expression that the type sets for its text.
+    pub regex: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Aggregation {
+    Contained,
+    Referenced,
+    Bundled,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Versioning {
+    #[default]
+    Either,
+    Independent,
+    Specific,
 }
 
 /// A value inside a definition: `fixed[x]`, `pattern[x]`, `minValue[x]`.
@@ -106,6 +160,23 @@ pub enum Strength {
 pub struct Binding {
     pub strength: Strength,
     pub value_set: String,
+    /// The set beyond which an extensible or preferred binding must not be extended.
+    pub max: Option<String>,
+    /// The set that a system must support at least.
+    pub min: Option<String>,
+    pub additional: Vec<AdditionalBinding>,
+}
+
+/// A further value set that holds beside the binding's own, or under a condition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AdditionalBinding {
+    /// Code of what it is for: `maximum`, `required`, `extensible`, `candidate`, `current`, `preferred`, `ui` …
+    pub purpose: String,
+    pub value_set: String,
+    /// Whether one repetition is enough to satisfy it.
+    pub any: bool,
+    /// Where it is limited to a usage context, which nobody can decide from the resource alone.
+    pub conditional: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -148,20 +219,34 @@ pub struct Slicing {
 
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
 const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
+const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
+const MUST_HAVE_VALUE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue";
+const VALUE_ALTERNATIVES: &str =
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.valueAlternatives";
+const MIN_LENGTH: &str = "http://hl7.org/fhir/StructureDefinition/minLength";
+const MAX_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
+const MIN_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-minValueSet";
+const IMPOSE_PROFILE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-imposeProfile";
+const COMPLIES_WITH: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-compliesWithProfile";
+/// The tools' own name of it, and the one that R5 gave it.
+const ADDITIONAL_BINDING: [&str; 2] = [
+    "http://hl7.org/fhir/tools/StructureDefinition/additional-binding",
+    "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.binding.additional",
+];
 const SYSTEM_TYPE: &str = "http://hl7.org/fhirpath/System.";
 
 impl Structure {
-    /// Reads a StructureDefinition; `None` where it lacks a url, a type, a known kind or a snapshot.
+    /// Reads a StructureDefinition; `None` where it lacks a url, a type, a known kind or any elements. One that has
+    /// only a differential is read without elements.
     pub fn read(document: &Document, node: NodeId) -> Option<Structure> {
         let root = Element::at(document, node);
         let text = |name| root.text_of(name).unwrap_or_default().to_owned();
-        let elements: Vec<ElementDefinition> = root
-            .get("snapshot")?
-            .all("element")
-            .filter_map(|element| ElementDefinition::read(document, element))
-            .collect();
+        let snapshot = root.get("snapshot").into_iter().flat_map(|snapshot| snapshot.all("element"));
+        let elements: Vec<ElementDefinition> =
+            snapshot.filter_map(|element| ElementDefinition::read(document, element)).collect();
         let kind = StructureKind::parse(root.text_of("kind")?)?;
-        if elements.is_empty() || root.text_of("url").is_none() || root.text_of("type").is_none() {
+        let has_elements = !elements.is_empty() || differential(root).next().is_some();
+        if !has_elements || root.text_of("url").is_none() || root.text_of("type").is_none() {
             return None;
         }
         Some(Structure {
@@ -173,8 +258,38 @@ impl Structure {
             abstract_type: root.text_of("abstract") == Some("true"),
             base: text("baseDefinition"),
             is_profile: root.text_of("derivation") == Some("constraint"),
+            contexts: root.all("context").filter_map(ExtensionContext::read).collect(),
+            context_invariants: root.all("contextInvariant").filter_map(|each| Some(each.text()?.to_owned())).collect(),
+            imposes: extensions(root, IMPOSE_PROFILE).filter_map(canonical_of).collect(),
+            complies_with: extensions(root, COMPLIES_WITH).filter_map(canonical_of).collect(),
             elements,
         })
+    }
+}
+
+/// The elements of a differential, in their order.
+pub fn differential(root: Element<'_>) -> impl Iterator<Item = Element<'_>> {
+    root.get("differential").into_iter().flat_map(|differential| differential.all("element"))
+}
+
+fn extensions<'d>(element: Element<'d>, url: &'static str) -> impl Iterator<Item = Element<'d>> {
+    element.all("extension").filter(move |each| each.text_of("url") == Some(url))
+}
+
+fn canonical_of(extension: Element<'_>) -> Option<String> {
+    let text =
+        ["valueCanonical", "valueUri", "valueUrl", "valueString"].iter().find_map(|name| extension.text_of(name));
+    text.map(str::to_owned)
+}
+
+impl ExtensionContext {
+    fn read(element: Element<'_>) -> Option<ExtensionContext> {
+        let kind = match element.text_of("type")? {
+            "extension" => ContextKind::Extension,
+            "fhirpath" => ContextKind::FhirPath,
+            _ => ContextKind::Element,
+        };
+        Some(ExtensionContext { kind, expression: element.text_of("expression")?.to_owned() })
     }
 }
 
@@ -182,6 +297,7 @@ impl Structure {
     /// Hands out each reference to another definition, so that it can be changed.
     pub fn each_reference(&mut self, mut change: impl FnMut(Kind, &mut String)) {
         change(Kind::StructureDefinition, &mut self.base);
+        self.imposes.iter_mut().for_each(|each| change(Kind::StructureDefinition, each));
         for element in &mut self.elements {
             for reference in &mut element.types {
                 reference
@@ -191,7 +307,9 @@ impl Structure {
                     .for_each(|each| change(Kind::StructureDefinition, each));
             }
             if let Some(binding) = &mut element.binding {
-                change(Kind::ValueSet, &mut binding.value_set);
+                let further = binding.additional.iter_mut().map(|each| &mut each.value_set);
+                let sets = std::iter::once(&mut binding.value_set).chain(&mut binding.max).chain(&mut binding.min);
+                sets.chain(further).for_each(|each| change(Kind::ValueSet, each));
             }
         }
     }
@@ -199,31 +317,103 @@ impl Structure {
 
 impl ElementDefinition {
     fn read(document: &Document, element: Element<'_>) -> Option<ElementDefinition> {
-        let path = element.text_of("path")?.to_owned();
-        let max = element.text_of("max").unwrap_or("*");
-        let base_max = element.get("base").and_then(|base| base.text_of("max")).unwrap_or(max);
-        Some(ElementDefinition {
-            id: element.text_of("id").unwrap_or(&path).to_owned(),
-            slice_name: element.text_of("sliceName").map(str::to_owned),
-            min: element.text_of("min").and_then(|text| text.parse().ok()).unwrap_or(0),
-            max: max.parse().ok(),
-            base_repeats: !matches!(base_max, "0" | "1"),
-            types: element.all("type").filter_map(TypeReference::read).collect(),
-            content_reference: element
-                .text_of("contentReference")
-                .and_then(|text| text.rsplit_once('#'))
-                .map(|(_, id)| id.to_owned()),
-            fixed: Literal::read(document, element, "fixed"),
-            pattern: Literal::read(document, element, "pattern"),
-            min_value: Literal::read(document, element, "minValue"),
-            max_value: Literal::read(document, element, "maxValue"),
-            max_length: element.text_of("maxLength").and_then(|text| text.parse().ok()),
-            binding: element.get("binding").and_then(Binding::read),
-            constraints: element.all("constraint").filter_map(Constraint::read).collect(),
-            slicing: element.get("slicing").map(Slicing::read),
-            is_modifier: element.text_of("isModifier") == Some("true"),
-            path,
-        })
+        let path = element.text_of("path")?;
+        let mut read = ElementDefinition::at(element.text_of("id").unwrap_or(path), path);
+        read.change(document, element);
+        let base_max = element.get("base").and_then(|base| base.text_of("max"));
+        read.base_repeats = base_max.map_or(read.max != Some(1) && read.max != Some(0), repeats);
+        Some(read)
+    }
+
+    /// An element of which nothing is said.
+    pub fn at(id: &str, path: &str) -> ElementDefinition {
+        ElementDefinition {
+            id: id.to_owned(),
+            path: path.to_owned(),
+            slice_name: None,
+            min: 0,
+            max: None,
+            base_repeats: false,
+            types: Vec::new(),
+            content_reference: None,
+            fixed: None,
+            pattern: None,
+            min_value: None,
+            max_value: None,
+            max_length: None,
+            min_length: None,
+            regex: None,
+            binding: None,
+            constraints: Vec::new(),
+            slicing: None,
+            is_modifier: false,
+            is_summary: false,
+            must_support: false,
+            must_have_value: false,
+            value_alternatives: Vec::new(),
+        }
+    }
+
+    /// Takes over what another definition of the element says; what it is silent about stays. Types and bindings are
+    /// said as a whole, constraints are added, slicing is left to who knows the slices.
+    pub fn change(&mut self, document: &Document, said: Element<'_>) {
+        if let Some(name) = said.text_of("sliceName") {
+            self.slice_name = Some(name.to_owned());
+        }
+        if let Some(min) = said.text_of("min").and_then(|text| text.parse().ok()) {
+            self.min = min;
+        }
+        if let Some(max) = said.text_of("max") {
+            self.max = max.parse().ok();
+        }
+        let types: Vec<TypeReference> = said.all("type").filter_map(TypeReference::read).collect();
+        if !types.is_empty() {
+            self.types = types;
+        }
+        if let Some((_, id)) = said.text_of("contentReference").and_then(|text| text.rsplit_once('#')) {
+            self.content_reference = Some(id.to_owned());
+        }
+        for (prefix, place) in [
+            ("fixed", &mut self.fixed),
+            ("pattern", &mut self.pattern),
+            ("minValue", &mut self.min_value),
+            ("maxValue", &mut self.max_value),
+        ] {
+            if let Some(literal) = Literal::read(document, said, prefix) {
+                *place = Some(literal);
+            }
+        }
+        let length = |text: &str| text.parse().ok();
+        self.max_length = said.text_of("maxLength").and_then(length).or(self.max_length);
+        let min_length = extensions(said, MIN_LENGTH).find_map(|each| each.text_of("valueInteger"));
+        self.min_length = min_length.and_then(length).or(self.min_length);
+        if let Some(regex) = extensions(said, REGEX).find_map(|each| each.text_of("valueString")) {
+            self.regex = Some(regex.to_owned());
+        }
+        if let Some(binding) = said.get("binding").and_then(|binding| Binding::read(binding, self.binding.as_ref())) {
+            self.binding = Some(binding);
+        }
+        for constraint in said.all("constraint").filter_map(Constraint::read) {
+            if !self.constraints.iter().any(|known| known.key == constraint.key) {
+                self.constraints.push(constraint);
+            }
+        }
+        if let Some(slicing) = said.get("slicing") {
+            self.slicing = Some(Slicing::read(slicing));
+        }
+        let flag = |name: &str| said.text_of(name).map(|text| text == "true");
+        self.is_modifier = flag("isModifier").unwrap_or(self.is_modifier);
+        self.is_summary = flag("isSummary").unwrap_or(self.is_summary);
+        self.must_support = flag("mustSupport").unwrap_or(self.must_support);
+        if let Some(text) = extensions(said, MUST_HAVE_VALUE).find_map(|each| each.text_of("valueBoolean")) {
+            self.must_have_value = text == "true";
+        }
+        let alternatives = extensions(said, VALUE_ALTERNATIVES).filter_map(canonical_of);
+        for alternative in alternatives {
+            if !self.value_alternatives.contains(&alternative) {
+                self.value_alternatives.push(alternative);
+            }
+        }
     }
 
     /// Last part of the path: the element's own name, `value[x]` for a choice.
@@ -232,8 +422,25 @@ impl ElementDefinition {
     }
 }
 
+/// Whether JSON writes an array where that many are allowed at most.
+fn repeats(max: &str) -> bool {
+    !matches!(max, "0" | "1")
+}
+
 impl TypeReference {
-    fn read(element: Element<'_>) -> Option<TypeReference> {
+    /// A type without anything that narrows it.
+    pub fn of(code: &str) -> TypeReference {
+        TypeReference {
+            code: code.to_owned(),
+            profiles: Vec::new(),
+            targets: Vec::new(),
+            aggregation: Vec::new(),
+            versioning: Versioning::Either,
+            regex: None,
+        }
+    }
+
+    pub fn read(element: Element<'_>) -> Option<TypeReference> {
         let code = element.text_of("code")?;
         let code = if code.starts_with(SYSTEM_TYPE) {
             let said = element.all("extension").find(|each| each.text_of("url") == Some(FHIR_TYPE));
@@ -243,7 +450,24 @@ impl TypeReference {
             code
         };
         let listed = |name| element.all(name).filter_map(|each| each.text()).map(str::to_owned).collect();
-        Some(TypeReference { code: code.to_owned(), profiles: listed("profile"), targets: listed("targetProfile") })
+        let aggregation = element.all("aggregation").filter_map(|each| match each.text()? {
+            "contained" => Some(Aggregation::Contained),
+            "referenced" => Some(Aggregation::Referenced),
+            "bundled" => Some(Aggregation::Bundled),
+            _ => None,
+        });
+        Some(TypeReference {
+            profiles: listed("profile"),
+            targets: listed("targetProfile"),
+            aggregation: aggregation.collect(),
+            versioning: match element.text_of("versioning") {
+                Some("independent") => Versioning::Independent,
+                Some("specific") => Versioning::Specific,
+                _ => Versioning::Either,
+            },
+            regex: extensions(element, REGEX).find_map(|each| Some(each.text_of("valueString")?.to_owned())),
+            ..TypeReference::of(code)
+        })
     }
 }
 
@@ -291,14 +515,45 @@ pub fn is_primitive(name: &str) -> bool {
 }
 
 impl Binding {
-    fn read(element: Element<'_>) -> Option<Binding> {
-        let strength = match element.text_of("strength")? {
-            "required" => Strength::Required,
-            "extensible" => Strength::Extensible,
-            "preferred" => Strength::Preferred,
-            _ => Strength::Example,
+    /// Reads a binding; what it does not say is as it was before.
+    fn read(element: Element<'_>, before: Option<&Binding>) -> Option<Binding> {
+        let strength = match element.text_of("strength") {
+            Some("required") => Strength::Required,
+            Some("extensible") => Strength::Extensible,
+            Some("preferred") => Strength::Preferred,
+            Some(_) => Strength::Example,
+            None => before?.strength,
         };
-        Some(Binding { strength, value_set: element.text_of("valueSet")?.to_owned() })
+        let value_set = match element.text_of("valueSet") {
+            Some(canonical) => canonical.to_owned(),
+            None => before?.value_set.clone(),
+        };
+        let additional =
+            ADDITIONAL_BINDING.iter().flat_map(|url| extensions(element, url)).chain(element.all("additional"));
+        Some(Binding {
+            strength,
+            value_set,
+            max: extensions(element, MAX_VALUE_SET).find_map(canonical_of),
+            min: extensions(element, MIN_VALUE_SET).find_map(canonical_of),
+            additional: additional.filter_map(AdditionalBinding::read).collect(),
+        })
+    }
+}
+
+impl AdditionalBinding {
+    /// Reads one as an extension with parts, or as R5 writes it.
+    fn read(element: Element<'_>) -> Option<AdditionalBinding> {
+        let part = |name: &str| element.all("extension").find(|each| each.text_of("url") == Some(name));
+        let text = |name: &str, value: &str| {
+            let within = part(name).and_then(|part| part.text_of(value));
+            within.or_else(|| element.text_of(name))
+        };
+        Some(AdditionalBinding {
+            purpose: text("purpose", "valueCode")?.to_owned(),
+            value_set: text("valueSet", "valueCanonical")?.to_owned(),
+            any: text("any", "valueBoolean") == Some("true"),
+            conditional: part("usage").is_some() || element.get("usage").is_some(),
+        })
     }
 }
 

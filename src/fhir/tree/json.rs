@@ -115,7 +115,7 @@ fn begins(byte: u8, object: bool) -> bool {
 
 /// A key that could be an element's; anything else is the sender's word and not repeated.
 fn plain(key: &[u8]) -> &str {
-    let is_plain = !key.is_empty() && key.len() <= 64 && key.iter().all(|byte| byte.is_ascii_alphanumeric());
+    let is_plain = !key.is_empty() && key.len() <= 64 && key.iter().all(u8::is_ascii_alphanumeric);
     std::str::from_utf8(key).ok().filter(|_| is_plain).unwrap_or("(unreadable)")
 }
 

@@ -310,6 +310,26 @@ pub fn knows_entities(text: &str) -> bool {
     })
 }
 
+/// Whether a style runs something. Pictures from elsewhere are no script; [`style_loads`] tells of them.
+pub fn style_runs(value: &str) -> bool {
+    let value = squeezed(value);
+    ["expression(", "javascript:", "vbscript:", "@import", "behavior:"].iter().any(|bad| value.contains(bad))
+}
+
+/// Whether a style loads something from elsewhere, or hides what it does.
+pub fn style_loads(value: &str) -> bool {
+    let value = squeezed(value);
+    let is_foreign = |after: &str| {
+        let target = after.trim_start_matches(['\'', '"']);
+        !target.starts_with("data:image/") && target.split(')').next().is_some_and(|target| target.contains("//"))
+    };
+    value.contains('\\') || value.split("url(").skip(1).any(is_foreign)
+}
+
+fn squeezed(value: &str) -> String {
+    value.chars().filter(|each| !each.is_whitespace() && !each.is_control()).collect::<String>().to_ascii_lowercase()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,6 +360,21 @@ mod tests {
             let text = format!("<p {attributes}>");
             let Some(Ok(Token::Open(tag))) = Scanner::new(&text).next() else { panic!("{text}") };
             assert!(tag.attributes().any(|each| each.is_err()), "{text}");
+        }
+    }
+
+    #[test]
+    fn styles() {
+        for (style, runs, loads) in [
+            ("color: red", false, false),
+            ("background: url(a.png)", false, false),
+            ("background: url('data:image/png;base64,AA==')", false, false),
+            ("background: url( 'https://a.b/c.png' )", false, true),
+            ("width: exp\\72 ession(x)", false, true),
+            ("width: EXPRESSION (x)", true, false),
+            ("background: url(java\nscript:x)", true, false),
+        ] {
+            assert_eq!((style_runs(style), style_loads(style)), (runs, loads), "{style}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::profile::{Node, NodeIndex, Profile, UNBOUNDED};
 use super::rules::{binding, invariant, literal, reference, slicing};
-use super::run::Run;
+use super::run::{MAX_NESTED, Run};
 use super::scope::named;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
@@ -11,6 +11,15 @@ impl<'d> Run<'_, 'd> {
     /// Applies a profile to an element whose own type has been walked.
     pub fn apply(&mut self, profile: &Profile, element: Element<'d>) {
         self.apply_node(profile, 0, element, "");
+    }
+
+    /// Applies a profile and those that it imposes.
+    pub fn apply_all(&mut self, profile: &Profile, element: Element<'d>, depth: usize) {
+        self.apply(profile, element);
+        let imposed = profile.imposed.iter().filter(|_| depth < MAX_NESTED);
+        for imposed in imposed.filter_map(|canonical| self.validator.profile(canonical)) {
+            self.apply_all(&imposed, element, depth + 1);
+        }
     }
 
     /// Applies one node of a profile, and those below it. `type_name` is the type that a choice's key named.
@@ -75,8 +84,13 @@ impl<'d> Run<'_, 'd> {
     pub fn one_of(&mut self, profiles: &[Box<str>], element: Element<'d>) {
         let validator = self.validator;
         if let [canonical] = profiles {
-            if let Some(profile) = validator.profile(canonical) {
-                self.apply(&profile, element);
+            match validator.profile(canonical) {
+                Some(profile) => self.apply(&profile, element),
+                None if element.resource_type().is_some() && validator.registry.type_of(canonical).is_none() => {
+                    let text = format!("The profile {canonical} is asked for, and it is not loaded here.");
+                    self.issue(Id::ProfileMissing, element, text);
+                }
+                None => {}
             }
             return;
         }

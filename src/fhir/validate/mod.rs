@@ -8,6 +8,7 @@
 mod apply;
 mod compile;
 mod conclude;
+mod evaluate;
 mod host;
 pub mod measures;
 pub mod profile;
@@ -64,6 +65,8 @@ pub struct Options<'a> {
     pub skip_contained: bool,
     /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
     pub forbids_markup: bool,
+    /// Where the target of a reference must be is not checked.
+    pub loose_aggregation: bool,
 }
 
 /// What is asked of a reference besides its form.
@@ -72,7 +75,7 @@ pub enum References {
     /// What it leads to is of a type and profile that the element allows, if it is in the message.
     #[default]
     Fitting,
-    /// What it leads to must be in the message.
+    /// What a relative one leads to must be among the resources of the message, if that is made to hold several.
     Present,
 }
 

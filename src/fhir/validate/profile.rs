@@ -8,9 +8,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use regex::Regex;
+
 use super::compile::invariants::Invariant;
 use super::rules::primitive::Primitive;
-use crate::fhir::definitions::{Literal, SlicingRules, Strength, ValueSet};
+use crate::fhir::definitions::{Aggregation, Literal, SlicingRules, Strength, ValueSet};
+use crate::fhir::fhirpath::Expression;
 use crate::fhir::tree::{Kind, write};
 
 /// Index of a node in its profile.
@@ -21,8 +24,36 @@ pub type NodeIndex = usize;
 pub struct Profile {
     pub url: String,
     pub type_name: String,
+    /// What an extension's definition says about its place and its parts.
+    pub extension: Option<ExtensionRules>,
+    /// Canonicals of the profiles that must be satisfied as well.
+    pub imposed: Vec<String>,
     /// The first is the root.
     pub nodes: Vec<Node>,
+}
+
+/// Where an extension may stand, and what a complex one is made of.
+#[derive(Debug, Default)]
+pub struct ExtensionRules {
+    pub is_modifier: bool,
+    /// Empty where it may stand anywhere.
+    pub contexts: Vec<Context>,
+    pub invariants: Vec<(Box<str>, Option<Expression>)>,
+    /// Urls of the extensions inside that the definition names.
+    pub parts: Vec<Box<str>>,
+}
+
+/// One place where an extension may stand.
+#[derive(Debug)]
+pub enum Context {
+    /// A type, and the path inside it.
+    Element(Box<str>, Vec<Box<str>>),
+    /// The url of the extension around it.
+    Extension(Box<str>),
+    /// Whatever the expression selects from the resource.
+    Selected(Expression),
+    /// The expression is none.
+    Undecided,
 }
 
 /// The rules of one element.
@@ -47,6 +78,13 @@ pub struct Node {
     pub min_value: Option<Literal>,
     pub max_value: Option<Literal>,
     pub max_length: Option<usize>,
+    pub min_length: Option<usize>,
+    /// What the text must match as a whole.
+    pub regex: Option<Regex>,
+    /// Extensions alone do not do.
+    pub must_have_value: bool,
+    /// Urls of the extensions of which one must stand in for an absent value.
+    pub value_alternatives: Vec<Box<str>>,
     pub binding: Option<Bound>,
     pub invariants: Vec<Invariant>,
     pub slicing: Option<Slices>,
@@ -76,6 +114,10 @@ pub struct TypeRule {
     pub profiles: Vec<Box<str>>,
     /// Names of the resource types that a reference may point to; empty where any may.
     pub targets: Vec<Box<str>>,
+    /// Canonicals of which the target of a reference must satisfy one; empty where its type is enough.
+    pub target_profiles: Vec<Box<str>>,
+    /// Where the target must be; empty where it may be anywhere.
+    pub aggregation: Vec<Aggregation>,
 }
 
 /// Where the rules of a value of that type stand.
@@ -163,6 +205,10 @@ impl Node {
             && self.min_value.is_none()
             && self.max_value.is_none()
             && self.max_length.is_none()
+            && self.min_length.is_none()
+            && self.regex.is_none()
+            && !self.must_have_value
+            && self.value_alternatives.is_empty()
             && self.binding.is_none()
             && self.invariants.is_empty()
             && self.slicing.is_none()
@@ -251,6 +297,18 @@ impl Node {
         if let Some(length) = self.max_length {
             writeln!(formatter, "{indent}at most {length} characters")?;
         }
+        if let Some(length) = self.min_length {
+            writeln!(formatter, "{indent}at least {length} characters")?;
+        }
+        if let Some(regex) = &self.regex {
+            writeln!(formatter, "{indent}matches {regex}")?;
+        }
+        if self.must_have_value {
+            writeln!(formatter, "{indent}has a value")?;
+        }
+        if !self.value_alternatives.is_empty() {
+            writeln!(formatter, "{indent}has a value or {}", self.value_alternatives.join(" or "))?;
+        }
         if let Some(binding) = &self.binding {
             let known = if binding.set.is_some() { "" } else { " (not loaded)" };
             writeln!(formatter, "{indent}{:?} binding {}{known}", binding.strength, binding.canonical)?;
@@ -282,6 +340,12 @@ impl fmt::Display for TypeRule {
         }
         if !self.targets.is_empty() {
             write!(formatter, "({})", self.targets.join(" | "))?;
+        }
+        if !self.target_profiles.is_empty() {
+            write!(formatter, " to {}", self.target_profiles.join(" or "))?;
+        }
+        if !self.aggregation.is_empty() {
+            write!(formatter, " {:?}", self.aggregation)?;
         }
         Ok(())
     }

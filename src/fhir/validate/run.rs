@@ -4,13 +4,13 @@
 //! mistakes needs no list of them, and a hostile one must not make us write it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scope::{Entries, Found, Scope};
 use super::trail::Trail;
 use super::{CodeQuestion, Options, Report, Validator};
 use crate::fhir::outcome::{Id, Issue, Severity, has_errors};
-use crate::fhir::tree::Element;
+use crate::fhir::tree::{Document, Element, NodeId};
 
 /// More errors than this are not listed, nor more warnings. They are counted apart, so that no flood of warnings
 /// hides an error.
@@ -31,13 +31,28 @@ pub struct Run<'v, 'd> {
     /// Counts of the children of the objects on the way down, one stack for all.
     pub counts: Vec<u32>,
     pub nested: usize,
+    /// The elements on the way down from the resource, with their types; the last is the one under the walk.
+    pub holders: Vec<Holder<'v, 'd>>,
+    /// Resources that are being held against profiles further up, which a circle of references comes back to.
+    assumed: Vec<Question>,
+    answers: Arc<Mutex<HashMap<Question, bool>>>,
+}
+
+/// A resource against a profile, both by identity.
+type Question = (usize, NodeId, usize);
+
+/// An element on the way down.
+#[derive(Clone, Copy)]
+pub struct Holder<'v, 'd> {
+    pub type_name: &'v str,
+    pub element: Element<'d>,
 }
 
 impl<'v, 'd> Run<'v, 'd> {
     pub fn new(validator: &'v Validator, root: Element<'d>, options: &Options<'d>) -> Self {
         let bundles: Vec<Arc<Entries<'d>>> = options.bundle.into_iter().cloned().collect();
         let bundle = bundles.len().checked_sub(1);
-        let scope = Scope { resource: root, container: root, contained: None, bundle };
+        let scope = Scope { resource: root, container: root, contained: None, bundle, depth: 0, holder: 0 };
         let location =
             if options.location.is_empty() { root.resource_type().unwrap_or_default() } else { options.location };
         let mut run = Run {
@@ -50,6 +65,9 @@ impl<'v, 'd> Run<'v, 'd> {
             contained: Vec::new(),
             counts: Vec::with_capacity(128),
             nested: 0,
+            holders: Vec::with_capacity(16),
+            assumed: Vec::new(),
+            answers: Arc::default(),
         };
         run.enclose(root);
         run
@@ -66,6 +84,14 @@ impl<'v, 'd> Run<'v, 'd> {
     pub fn issue(&mut self, id: Id, element: Element<'d>, text: String) {
         if self.has_room(id) {
             self.add(Issue::new(id, self.trail.expression(), text).at(element.position()));
+        }
+    }
+
+    /// An issue about the element around this one.
+    pub fn issue_above(&mut self, id: Id, element: Element<'d>, text: String) {
+        if self.has_room(id) {
+            let expression = self.trail.expression_above();
+            self.add(Issue::new(id, expression, text).at(element.position()));
         }
     }
 
@@ -97,6 +123,12 @@ impl<'v, 'd> Run<'v, 'd> {
     /// Makes a Bundle the one that references are resolved in.
     pub fn enter_bundle(&mut self, bundle: Element<'d>) {
         self.bundles.push(Arc::new(Entries::new(bundle)));
+        self.scope.bundle = Some(self.bundles.len() - 1);
+    }
+
+    /// Makes Parameters the ones that references are resolved in.
+    pub fn enter_parameters(&mut self, parameters: Element<'d>) {
+        self.bundles.push(Arc::new(Entries::of_parameters(parameters)));
         self.scope.bundle = Some(self.bundles.len() - 1);
     }
 
@@ -135,6 +167,15 @@ impl<'v, 'd> Run<'v, 'd> {
             return None;
         }
         let profile = self.validator.profile(canonical)?;
+        let address = |document: &Document| std::ptr::from_ref(document) as usize;
+        let question = (address(element.document()), element.node(), Arc::as_ptr(&profile) as usize);
+        if self.assumed.contains(&question) {
+            return Some(true);
+        }
+        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answers().get(&question) {
+            return Some(*answer);
+        }
         let mut run = Run {
             validator: self.validator,
             options: self.options,
@@ -145,8 +186,13 @@ impl<'v, 'd> Run<'v, 'd> {
             contained: self.contained.clone(),
             counts: Vec::new(),
             nested: self.nested + 1,
+            holders: Vec::new(),
+            assumed: self.assumed.iter().copied().chain([question]).collect(),
+            answers: Arc::clone(&self.answers),
         };
         run.apply(&profile, element);
-        Some(!has_errors(&run.report.issues))
+        let answer = !has_errors(&run.report.issues);
+        answers().insert(question, answer);
+        Some(answer)
     }
 }

@@ -74,6 +74,9 @@ pub struct Scope<'d> {
     pub contained: Option<usize>,
     /// Index of the Bundle around it.
     pub bundle: Option<usize>,
+    /// Where the resource begins on the trail, and among the holders.
+    pub depth: usize,
+    pub holder: usize,
 }
 
 /// One entry of a Bundle.
@@ -95,12 +98,16 @@ pub struct Entries<'d> {
     by_id: HashMap<&'d str, HashMap<&'d str, Vec<usize>>>,
     /// Whether it asks a server for something, which may know more than the Bundle holds.
     pub is_request: bool,
+    is_history: bool,
+    /// Resources of Parameters, which have no fullUrls.
+    pub is_flat: bool,
 }
 
 impl<'d> Entries<'d> {
     pub fn new(bundle: Element<'d>) -> Self {
         let is_request = matches!(bundle.text_of("type"), Some("transaction" | "batch"));
-        let mut entries = Entries { is_request, ..Entries::default() };
+        let is_history = bundle.text_of("type") == Some("history");
+        let mut entries = Entries { is_request, is_history, ..Entries::default() };
         for (at, element) in bundle.all("entry").enumerate() {
             let resource = element.get("resource");
             let entry = Entry {
@@ -123,6 +130,22 @@ impl<'d> Entries<'d> {
         entries
     }
 
+    /// The resources that stand in Parameters, which may refer to each other by type and id.
+    pub fn of_parameters(parameters: Element<'d>) -> Self {
+        let mut entries = Entries { is_flat: true, ..Entries::default() };
+        let mut waiting: Vec<Element<'d>> = parameters.all("parameter").collect();
+        while let Some(element) = waiting.pop() {
+            waiting.extend(element.all("part"));
+            let Some(resource) = element.get("resource") else { continue };
+            let (kind, id) = (resource.resource_type().unwrap_or_default(), resource.text_of("id"));
+            if let Some(id) = id {
+                entries.by_id.entry(kind).or_default().entry(id).or_default().push(entries.list.len());
+            }
+            entries.list.push(Entry { element, full_url: None, resource: Some(resource), kind, id });
+        }
+        entries
+    }
+
     pub fn list(&self) -> &[Entry<'d>] {
         &self.list
     }
@@ -130,7 +153,7 @@ impl<'d> Entries<'d> {
     /// The entry that an element stands in. Nodes are numbered in the order sent.
     pub fn around(&self, element: Element<'d>) -> Option<usize> {
         let document = self.list.first()?.element.document();
-        if !std::ptr::eq(document, element.document()) {
+        if self.is_flat || !std::ptr::eq(document, element.document()) {
             return None;
         }
         self.list.partition_point(|entry| entry.element.node() <= element.node()).checked_sub(1)
@@ -144,7 +167,9 @@ impl<'d> Entries<'d> {
             Some((path, version)) => (path, Some(version)),
             None => (reference, None),
         };
-        let found = if is_absolute(path) {
+        let found = if self.is_flat {
+            self.named(path)
+        } else if is_absolute(path) {
             self.by_url.get(path)
         } else if let Some(source) = self.around(from) {
             let source = &self.list[source];
@@ -171,6 +196,15 @@ impl<'d> Entries<'d> {
                 meta.and_then(|meta| meta.text_of("versionId")) == Some(version)
             }),
         }
+    }
+
+    /// Whether a reference without a version leads to several entries, as it does in no history.
+    pub fn is_ambiguous(&self, from: Element<'d>, reference: &str) -> bool {
+        if reference.contains("/_history/") || self.is_history {
+            return false;
+        }
+        let url = self.find(from, reference).and_then(|at| self.list[at].full_url);
+        url.and_then(|url| self.by_url.get(url)).is_some_and(|found| found.len() > 1)
     }
 
     /// The entries whose resource has the type and id that a relative reference names, whatever their fullUrls.

@@ -53,6 +53,20 @@ impl<'d> Trail<'d> {
         out
     }
 
+    /// Names of the steps from a depth on, and whether each is one of a choice.
+    pub fn names(&self, from: usize) -> Vec<(&'d str, bool)> {
+        let steps = self.steps[from.min(self.steps.len())..].iter();
+        steps.map(|step| (&step.key[..step.name.min(step.key.len())], step.name < step.key.len())).collect()
+    }
+
+    /// The path of the element around this one.
+    pub fn expression_above(&mut self) -> String {
+        let last = self.steps.pop();
+        let expression = self.expression();
+        self.steps.extend(last);
+        expression
+    }
+
     /// The path of a child that the element lacks.
     pub fn expression_of(&self, child: &str) -> String {
         format!("{}.{child}", self.expression())

@@ -6,10 +6,10 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, coding, extension, invariant, literal, markup, narrative, primitive::Primitive, quantity,
-    questionnaire, reference, vital_signs,
+    binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
+    primitive::Primitive, quantity, questionnaire, reference, search_parameter, value_set, vital_signs,
 };
-use super::run::{MAX_NESTED, Run};
+use super::run::{Holder, MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, Kind, NodeId};
 
@@ -32,7 +32,13 @@ impl<'v, 'd> Run<'v, 'd> {
         if kind == "Bundle" {
             self.enter_bundle(element);
         }
+        if kind == "Parameters" {
+            self.enter_parameters(element);
+        }
+        (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
+        self.holders.push(Holder { type_name: &plan.type_name, element });
         self.object(element, plan, 0);
+        self.holders.pop();
         if kind == "Bundle" {
             bundle::check(self, element);
         }
@@ -43,10 +49,14 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.profiles(element, kind, profiles);
+        canonical::check_own(self, element, kind);
         match kind {
             "Observation" => measures::check(self, element),
+            "CodeSystem" => code_system::check(self, element),
             "Questionnaire" => questionnaire::check_definition(self, element),
             "QuestionnaireResponse" => questionnaire::check_response(self, element),
+            "SearchParameter" => search_parameter::check(self, element),
+            "ValueSet" => value_set::check(self, element),
             _ => {}
         }
     }
@@ -72,7 +82,7 @@ impl<'v, 'd> Run<'v, 'd> {
             applied.push(url);
             match validator.profile(canonical) {
                 Some(profile) if validator.registry.subtype_of(kind, &profile.type_name) => {
-                    self.apply(&profile, element);
+                    self.apply_all(&profile, element, 0);
                 }
                 Some(profile) => {
                     let text = format!("The profile is one of {}, not of this type.", profile.type_name);
@@ -291,11 +301,14 @@ impl<'v, 'd> Run<'v, 'd> {
         rule: &'v TypeRule,
     ) {
         self.trail.push(key, name, index);
+        self.holders.push(Holder { type_name: &rule.name, element });
         let fits = match rule.content {
             Content::Primitive(primitive) => {
                 let fits = self.primitive(element, primitive);
-                if fits && primitive == Primitive::String {
-                    markup::check(self, element, &*rule.name == "markdown");
+                match primitive {
+                    Primitive::String if fits => markup::check(self, element, &*rule.name == "markdown"),
+                    Primitive::Uri if fits && &*rule.name == "canonical" => canonical::check(self, element),
+                    _ => {}
                 }
                 fits
             }
@@ -314,6 +327,7 @@ impl<'v, 'd> Run<'v, 'd> {
                 self.object(element, plan, at);
                 true
             }
+            Content::Resource if key == "contained" && self.options.skip_contained => false,
             Content::Resource => {
                 self.inner(element, key == "contained");
                 true
@@ -323,6 +337,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if fits {
             self.standing(element, node, rule);
         }
+        self.holders.pop();
         self.trail.pop();
     }
 

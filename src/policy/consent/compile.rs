@@ -22,6 +22,7 @@ use super::reference::Reference;
 use super::rule::{Conditions, Rule};
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::Element;
+use crate::fhir::tree::time::Moment;
 
 /// `Consent.status`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +62,9 @@ pub struct Compiled {
     is_privacy: bool,
     patient: Option<Reference>,
     in_force: Span,
+    /// When it was given, at the earliest.
+    given_ms: Option<i64>,
+    is_verified: bool,
     pub(super) body: Body,
     /// Sorted instants at which a decision of this Consent can change.
     bounds: Vec<i64>,
@@ -117,6 +121,16 @@ impl Compiled {
         self.in_force.contains(now_ms)
     }
 
+    /// When the person gave it, at the earliest (`dateTime`).
+    pub fn given_ms(&self) -> Option<i64> {
+        self.given_ms
+    }
+
+    /// Whether it may permit anything, or only refuse.
+    pub(super) fn is_verified(&self) -> bool {
+        self.is_verified
+    }
+
     /// The first instant after `now` at which its decision can change.
     pub(super) fn next_bound(&self, now_ms: i64) -> Option<i64> {
         self.bounds.get(self.bounds.partition_point(|bound| *bound <= now_ms)).copied()
@@ -129,6 +143,9 @@ impl fmt::Display for Compiled {
         let scope = if self.is_privacy { "" } else { ", not about privacy" };
         writeln!(formatter, "Consent {} version {}, {}{scope}", self.id, self.version, self.status.code())?;
         writeln!(formatter, "in force: {}", self.in_force)?;
+        if !self.is_verified {
+            writeln!(formatter, "permits nothing: it was not verified with the person")?;
+        }
         match &self.body {
             Body::Rules(root) => root.print(formatter, 0),
             Body::Indeterminate { first, others } => {
@@ -178,6 +195,8 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     if patient.is_none() {
         lint.invalid(consent, "Consent.patient", "The person is not named by a reference that can be compared.");
     }
+    let given_ms = consent.get("dateTime").and_then(read_ms);
+    let is_verified = read_verified(consent, &mut lint);
     let provision = single(consent, "provision", "Consent", &mut lint);
     let in_force = read_in_force(provision, &mut lint);
     let root = read_root(consent, provision, &mut lint);
@@ -198,7 +217,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     bounds.sort_unstable();
     bounds.dedup();
     let id = consent.get("id").and_then(|id| id.string()).unwrap_or_default().into();
-    (Compiled { id, version, status, is_privacy, patient, in_force, body, bounds }, issues)
+    (Compiled { id, version, status, is_privacy, patient, in_force, given_ms, is_verified, body, bounds }, issues)
 }
 
 /// The element of a name that may stand once.
@@ -209,6 +228,28 @@ fn single<'d>(holder: Element<'d>, name: &str, path: &str, lint: &mut Lint) -> O
         lint.invalid(second, &format!("{path}.{name}"), "The element may stand only once.");
     }
     first
+}
+
+/// Whether it may permit: one that says of itself that nobody verified it with the person only refuses. A later
+/// verification settles an earlier doubt.
+fn read_verified(consent: Element<'_>, lint: &mut Lint) -> bool {
+    let verified = |verification: &Element<'_>| verification.get("verified").and_then(|verified| verified.boolean());
+    let date = |verification: &Element<'_>| verification.get("verificationDate").and_then(read_ms);
+    for doubt in consent.all("verification").filter(|verification| verified(verification) == Some(false)) {
+        let settled = consent.all("verification").any(|later| {
+            verified(&later) == Some(true)
+                && date(&doubt).is_some_and(|then| date(&later).is_some_and(|now| now > then))
+        });
+        if !settled {
+            lint.unclear(doubt, "Consent.verification", "What was not verified with the person permits nothing.");
+            return false;
+        }
+    }
+    true
+}
+
+fn read_ms(element: Element<'_>) -> Option<i64> {
+    element.string().and_then(Moment::parse).map(|moment| moment.interval_ms().0)
 }
 
 fn read_status(consent: Element<'_>, lint: &mut Lint) -> Status {

@@ -167,6 +167,7 @@ fn hear<'c>(consent: &'c Compiled, concerns: Match, asked: &Asking<'_>) -> (Voic
         Body::Rules(root) if concerns == Match::Unknown => (Voice::Unclear, &root.path),
         Body::Rules(root) => match root.decide(asked) {
             Some(rule) if rule.is_default => (Voice::Silent, &rule.path),
+            Some(rule) if rule.effect == Effect::Permit && !consent.is_verified() => (Voice::Silent, &rule.path),
             Some(rule) if rule.effect == Effect::Permit => (Voice::Permits, &rule.path),
             Some(rule) => (Voice::Refuses, &rule.path),
             None => (Voice::Silent, &root.path),

@@ -29,8 +29,7 @@ impl Lint {
     }
 
     pub fn unclear(&mut self, at: Element<'_>, path: &str, text: &str) {
-        let issue = Issue::new(Id::ConsentUnclear, path, text).at(at.position());
-        self.issues.push(Issue { severity: Severity::Warning, ..issue });
+        self.issues.push(Issue::new(Id::ConsentElement, path, text).at(at.position()));
     }
 
     /// Refuses what may change the meaning of the element without our knowing: properties that R4 does not

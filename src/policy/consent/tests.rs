@@ -408,3 +408,40 @@ fn goldens() {
     let orphans: Vec<_> = stems[1].difference(&stems[0]).collect();
     assert!(orphans.is_empty(), "prints without a Consent: {orphans:?}");
 }
+
+#[test]
+fn what_nobody_verified_permits_nothing_and_refuses_all_the_same() {
+    let day = |doubt: &str, settled: &str| {
+        json!([
+            {"verified": false, "verificationDate": doubt},
+            {"verified": true, "verificationDate": settled},
+        ])
+    };
+    let cases: Vec<(&str, &str, Value, bool)> = vec![
+        ("no word of it", "verification", Value::Null, true),
+        ("verified", "verification", json!([{"verified": true}]), true),
+        ("not verified", "verification", json!([{"verified": false}]), false),
+        ("verified later", "verification", day("2026-01-01", "2026-02-01"), true),
+        ("doubted later", "verification", day("2026-02-01", "2026-01-01"), false),
+        ("without dates", "verification", json!([{"verified": true}, {"verified": false}]), false),
+    ];
+    for (name, member, value, permits) in cases {
+        for (effect, policy) in [("permit", None), ("deny", None)] {
+            let mut consent = consent("1", policy, &json!({"type": effect}));
+            consent[member] = value.clone();
+            if value.is_null() {
+                consent.as_object_mut().unwrap().remove(member);
+            }
+            let compiled = compiled(&consent);
+            let decision = decide_at(&[compiled], ms(NOW));
+            match (&decision, effect) {
+                (Decision::Permit(_), "permit") => assert!(permits, "{name}"),
+                (Decision::Deny(denial), "permit") => {
+                    assert!(!permits && denial.reason == Reason::NotCovered, "{name}: {denial:?}");
+                }
+                (Decision::Deny(denial), _) => assert_eq!(denial.reason, Reason::Denied, "{name}"),
+                (Decision::Permit(_), _) => panic!("{name}: a refusal permits"),
+            }
+        }
+    }
+}

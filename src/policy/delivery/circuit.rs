@@ -36,6 +36,15 @@ pub enum Admission {
     Open(i64),
 }
 
+/// What a recorded result changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turned {
+    /// Nothing is sent until then.
+    Opened { until_ms: i64 },
+    /// The peer is back.
+    Closed,
+}
+
 #[derive(Clone, Debug)]
 pub struct Circuit {
     limits: Limits,
@@ -60,8 +69,9 @@ impl Circuit {
         }
     }
 
-    /// Records whether the peer proved alive.
-    pub fn record(&mut self, alive: bool, now_ms: i64, random: u64) {
+    /// Records whether the peer proved alive; answers how the circuit turned, if it did.
+    pub fn record(&mut self, alive: bool, now_ms: i64, random: u64) -> Option<Turned> {
+        let was = self.state;
         self.state = match (self.state, alive) {
             (State::Closed { .. } | State::HalfOpen { .. }, true) => State::Closed { failures: 0 },
             (State::Closed { failures }, false) if failures + 1 < self.limits.failures => {
@@ -71,6 +81,13 @@ impl Circuit {
             (State::HalfOpen { pauses, .. }, false) => self.open(pauses.saturating_add(1), now_ms, random),
             (open @ State::Open { .. }, _) => open,
         };
+        match (was, self.state) {
+            (State::Closed { .. } | State::HalfOpen { .. }, State::Open { until_ms, .. }) => {
+                Some(Turned::Opened { until_ms })
+            }
+            (State::HalfOpen { .. }, State::Closed { .. }) => Some(Turned::Closed),
+            _ => None,
+        }
     }
 
     /// Gives a probe back that was not used, because there was nothing to send: the next caller may have it at once.

@@ -9,7 +9,7 @@
 mod circuit;
 mod schedule;
 
-pub use circuit::{Admission, Circuit, Limits};
+pub use circuit::{Admission, Circuit, Limits, Turned};
 pub use schedule::{Next, Schedule};
 
 /// What a peer's answer, or its silence, means.

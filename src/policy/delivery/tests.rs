@@ -37,18 +37,19 @@ fn circuit_opens_probes_and_closes() {
     let mut circuit = Circuit::new(LIMITS);
     for now in 0..3 {
         assert_eq!(circuit.poll(now), Admission::Closed);
-        circuit.record(false, now, u64::MAX);
+        let turned = circuit.record(false, now, u64::MAX);
+        assert_eq!(turned, (now == 2).then_some(Turned::Opened { until_ms: 5002 }));
     }
     assert_eq!(circuit.poll(10), Admission::Open(2 + 5000));
-    circuit.record(true, 11, 0);
+    assert_eq!(circuit.record(true, 11, 0), None);
     assert_eq!(circuit.poll(12), Admission::Open(5002), "a late success of an earlier attempt decides nothing");
     assert_eq!(circuit.poll(5002), Admission::Probe);
     assert_eq!(circuit.poll(5003), Admission::Open(15_002), "one probe at a time");
     assert_eq!(circuit.poll(15_002), Admission::Probe, "a lost probe is replaced");
-    circuit.record(false, 16_000, u64::MAX);
+    assert_eq!(circuit.record(false, 16_000, u64::MAX), Some(Turned::Opened { until_ms: 26_000 }));
     assert_eq!(circuit.poll(16_000), Admission::Open(26_000), "the pause doubles");
     assert_eq!(circuit.poll(26_000), Admission::Probe);
-    circuit.record(true, 26_001, 0);
+    assert_eq!(circuit.record(true, 26_001, 0), Some(Turned::Closed));
     assert!(circuit.is_closed());
     for alive in [false, false, true, false, false] {
         circuit.record(alive, 27_000, 0);

@@ -3,7 +3,7 @@
 use hyper::header::{ETAG, LAST_MODIFIED, LOCATION};
 
 use super::Request;
-use crate::exchange::push::Kept;
+use crate::exchange::push::{Kept, etag};
 use crate::exchange::{Caller, Refusal};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Reading};
@@ -89,6 +89,11 @@ pub(super) fn kept(request: &Request<'_>, kept: Kept) -> Reply {
 
 pub(super) fn described(reply: Reply, version: u32, updated_ms: i64) -> Reply {
     reply.with(ETAG, &format!("W/\"{version}\"")).with(LAST_MODIFIED, &http_date(updated_ms))
+}
+
+/// Whether a list of entity tags (RFC 9110 §13.1.2) names a version.
+pub(super) fn names(tags: &str, version: u32) -> bool {
+    tags.split(',').any(|tag| tag.trim() == "*" || etag(tag) == Some(version))
 }
 
 /// IMF-fixdate (RFC 9110 §5.6.7).

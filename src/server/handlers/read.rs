@@ -1,4 +1,6 @@
-//! `GET [base]/[type]/[id]`, and one version of it.
+//! `GET [base]/[type]/[id]`, and one version of it. HEAD is the same; the server leaves the body away.
+//!
+//! That a version is still the current one is an answer about a person, too: a 304 is asked of consent and audited.
 
 use super::{Request, body};
 use crate::exchange::Refusal;
@@ -11,5 +13,8 @@ pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
         text => Some(text.parse().map_err(|_| Refusal::not_found())?),
     };
     let stored = request.gateway.read(&caller, request.matched.kind, request.matched.id, version).await?;
+    if request.header("if-none-match").is_some_and(|tags| body::names(tags, stored.version)) {
+        return Ok(body::described(Reply::new(304, Body::Empty), stored.version, stored.updated_ms));
+    }
     Ok(body::described(Reply::new(200, Body::Resource(stored.payload)), stored.version, stored.updated_ms))
 }

@@ -2,17 +2,15 @@
 
 use super::{Request, body};
 use crate::exchange::Refusal;
-use crate::exchange::push::etag;
+use crate::exchange::push::When;
 use crate::fhir::outcome::Id;
 use crate::server::reply::Reply;
 
 pub(super) async fn update(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let if_match = request
-        .header("if-match")
-        .map(|tag| etag(tag).ok_or_else(|| Refusal::one(Id::VersionConflict, "", "If-Match is not W/\"version\".")))
-        .transpose()?;
+    let when = When::read(request.header("if-match"), request.header("if-none-match"))
+        .map_err(|header| Refusal::one(Id::VersionConflict, "", format!("{header} is not W/\"version\".")))?;
     let document = body::recorded(request, &caller).await?;
-    let kept = request.gateway.update(&caller, request.matched.kind, request.matched.id, document, if_match).await;
+    let kept = request.gateway.update(&caller, request.matched.kind, request.matched.id, document, when).await;
     kept.map(|kept| body::kept(request, kept))
 }

@@ -9,12 +9,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use mhealth_gateway::fhir::definitions::{Registry, package};
+use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::fhir::tree::{Document, Element};
-use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::fhir::validate::{Options, References, Validator};
 use serde_json::Value;
 
-use super::{errors, issues, keep, known, line, only, packages, read, share, spread, suite};
+use super::{errors, issues, keep, known, line, only, package, packages, read, share, spread, suite};
 
 /// One check: a case in one of its modes.
 struct Check {
@@ -120,13 +120,14 @@ fn table(outcomes: &[Outcome]) -> String {
     table
 }
 
-/// Packages and validators that several checks share.
+/// Validators that several checks share.
 #[derive(Default)]
 struct Shelf {
-    core: OnceLock<Arc<Validator>>,
-    packages: Mutex<HashMap<PathBuf, Arc<Vec<Document>>>>,
-    validators: Mutex<HashMap<Vec<PathBuf>, Arc<Validator>>>,
+    validators: Mutex<HashMap<Vec<PathBuf>, Arc<OnceLock<(Arc<Validator>, String)>>>>,
 }
+
+/// What the Java validator loads besides the core for whatever it validates.
+const ALWAYS: [&str; 2] = ["hl7.terminology.r4#7.0.1", "hl7.fhir.uv.extensions.r4#5.3.0-ballot-tc1"];
 
 impl Shelf {
     fn run(&self, check: &Check) -> Outcome {
@@ -134,8 +135,8 @@ impl Shelf {
         let folder = suite("validator-r4").join("cases");
         let bytes = fs::read(folder.join(case["file"].as_str().unwrap())).unwrap();
         let mut notes = String::new();
-        let (mut sources, mut archives) = (Vec::new(), Vec::new());
-        for name in ["supporting", "profiles"] {
+        let (mut sources, mut archives) = (Vec::new(), ALWAYS.map(str::to_owned).to_vec());
+        for name in ["supporting", "profiles", "supporting5"] {
             sources.extend(strings(&case[name]));
         }
         archives.extend(strings(&case["packages"]));
@@ -149,19 +150,13 @@ impl Shelf {
                 profiles.push(source.to_owned());
             } else {
                 sources.push(source.to_owned());
-                match fs::read(folder.join(source))
-                    .map_err(|error| error.to_string())
-                    .and_then(|bytes| read(&bytes).map_err(|issue| issue.text))
-                {
+                match fs::read(folder.join(source)).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
                     Ok(document) => {
                         profiles.push(Element::root(&document).text_of("url").unwrap_or_default().to_owned());
                     }
                     Err(error) => writeln!(notes, "  ! {source}: {error}").unwrap(),
                 }
             }
-        }
-        if case["needs"]["extensionsPackage"].is_array() {
-            archives.push("hl7.fhir.uv.extensions.r4#5.3.0-ballot-tc1".to_owned());
         }
         let sources: Vec<PathBuf> = sources.iter().map(|name| folder.join(name)).collect();
         let archives: Vec<PathBuf> = archives.iter().filter_map(|name| archive(&folder, name, &mut notes)).collect();
@@ -170,63 +165,69 @@ impl Shelf {
         let is_set = |name: &str| matches!(&case["settings"][name], Value::Bool(true));
         let forbids_markup = is_set("security-checks") || is_set("noHtmlInMarkdown");
         let lenient_displays = case["settings"]["wrong-displays"] == "warning";
+        let domain: Vec<&str> = case["settings"]["allowed-extension-domain"].as_str().into_iter().collect();
         let found = issues(
             &validator,
             &bytes,
-            &Options { profiles: &names, forbids_markup, lenient_displays, ..Options::default() },
+            &Options { extension_domains: &domain, forbids_markup, lenient_displays, ..options(case, &names) },
         );
         outcome(check, &found, &notes)
     }
 
     fn validator(&self, archives: &[PathBuf], sources: &[PathBuf], notes: &mut String) -> Arc<Validator> {
-        if archives.is_empty() && sources.is_empty() {
-            return Arc::clone(self.core.get_or_init(|| Arc::new(Validator::new(Registry::core()))));
-        }
         let key: Vec<PathBuf> = archives.iter().chain(sources).cloned().collect();
-        if let Some(made) = self.validators.lock().unwrap().get(&key) {
-            return Arc::clone(made);
-        }
-        let mut documents = Vec::new();
-        for path in archives {
-            documents.extend(self.package(path).iter().cloned());
-        }
-        for path in sources {
-            match fs::read(path)
-                .map_err(|error| error.to_string())
-                .and_then(|bytes| read(&bytes).map_err(|issue| issue.text))
-            {
-                Ok(document) => documents.push(document),
-                Err(error) => writeln!(notes, "  ! {}: {error}", path.display()).unwrap(),
-            }
-        }
-        let has_rules = |document: &Document| {
-            let root = Element::root(document);
-            root.resource_type() != Some("StructureDefinition") || root.get("snapshot").is_some()
-        };
-        let before = documents.len();
-        documents.retain(has_rules);
-        if documents.len() < before {
-            writeln!(notes, "  ! {} definitions without a snapshot", before - documents.len()).unwrap();
-        }
-        let registry = match Registry::with(documents) {
-            Ok(registry) => registry,
-            Err(defect) => {
-                writeln!(notes, "  ! {defect}").unwrap();
-                Registry::core()
-            }
-        };
-        let made = Arc::new(Validator::new(registry));
-        self.validators.lock().unwrap().insert(key, Arc::clone(&made));
-        made
+        let slot = Arc::clone(self.validators.lock().unwrap().entry(key).or_default());
+        let (validator, said) = slot.get_or_init(|| make(archives, sources));
+        notes.push_str(said);
+        Arc::clone(validator)
     }
+}
 
-    fn package(&self, path: &Path) -> Arc<Vec<Document>> {
-        if let Some(read) = self.packages.lock().unwrap().get(path) {
-            return Arc::clone(read);
+fn make(archives: &[PathBuf], sources: &[PathBuf]) -> (Arc<Validator>, String) {
+    let (mut notes, mut documents) = (String::new(), Vec::new());
+    for path in sources {
+        match fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| read(&bytes)) {
+            Ok(document) => documents.push(document),
+            Err(error) => writeln!(notes, "  ! {}: {error}", path.display()).unwrap(),
         }
-        let documents = Arc::new(package::resources(fs::File::open(path).unwrap()).unwrap());
-        self.packages.lock().unwrap().insert(path.to_owned(), Arc::clone(&documents));
-        documents
+    }
+    let mut packages: Vec<Arc<Package>> = archives.iter().map(|path| package(path)).collect();
+    // One that is no definition keeps the others from nothing.
+    let usable = documents.iter().filter(|document| match Package::loose("one", [*document]) {
+        Ok(_) => true,
+        Err(defect) => {
+            writeln!(notes, "  ! {defect}").unwrap();
+            false
+        }
+    });
+    let usable: Vec<&Document> = usable.collect();
+    packages.push(Arc::new(Package::loose("loose", usable).unwrap()));
+    let registry = Registry::with_packages(packages);
+    for document in &documents {
+        let root = Element::root(document);
+        let url = root.text_of("url").unwrap_or_default();
+        if root.resource_type() == Some("StructureDefinition") && registry.structure(url).is_none() {
+            writeln!(notes, "  ! {url} cannot be used").unwrap();
+        }
+    }
+    (Arc::new(Validator::new(registry)), notes)
+}
+
+/// What the case sets differently, in our words.
+fn options<'a>(case: &'a Value, profiles: &'a [&'a str]) -> Options<'a> {
+    let settings = &case["settings"];
+    let is = |name: &str, value: &str| settings[name].as_str() == Some(value);
+    Options {
+        profiles,
+        known_extensions: true,
+        references: if is("validateReference", "CHECK_EXISTS_AND_TYPE") {
+            References::Present
+        } else {
+            References::Fitting
+        },
+        skip_contained: is("validateContains", "IGNORE"),
+        loose_aggregation: settings["enforceAggregationOutsideBundles"].as_bool() == Some(false),
+        ..Options::default()
     }
 }
 
@@ -246,6 +247,20 @@ fn archive(cases: &Path, name: &str, notes: &mut String) -> Option<PathBuf> {
     found
 }
 
+/// A path without the remarks that the Java validator puts into it, and without what both sides leave out now and then.
+fn plain(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, after)) = rest.split_once("/*") {
+        out.push_str(before);
+        rest = after.split_once("*/").map_or("", |(_, after)| after);
+    }
+    out.push_str(rest);
+    let cut = out.find("[url=").unwrap_or(out.len());
+    out.truncate(cut);
+    out.trim_end_matches('.').to_owned()
+}
+
 fn outcome(check: &Check, found: &[mhealth_gateway::fhir::outcome::Issue], notes: &str) -> Outcome {
     let case = &*check.case;
     let tier = case["tier"].as_str().unwrap_or("A").chars().next().unwrap_or('A');
@@ -254,14 +269,16 @@ fn outcome(check: &Check, found: &[mhealth_gateway::fhir::outcome::Issue], notes
     let sides = &case["expect"][&check.mode];
     let listed = sides["java"]["issues"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_error = |issue: &&Value| matches!(issue["sev"].as_str(), Some("error" | "fatal"));
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for issue in found.iter().filter(|issue| issue.is_error()) {
-        *places.entry(issue.expression.as_str()).or_default() += 1;
+        *places.entry(plain(&issue.expression)).or_default() += 1;
     }
     let is_ours = |issue: &&Value| is_error(issue) && (tier == 'A' || issue["tx"].as_bool() != Some(true));
     let mut placed = 0;
     for issue in listed.iter().filter(is_ours) {
-        if let Some(count) = places.get_mut(issue["path"].as_str().unwrap_or_default()).filter(|count| **count > 0) {
+        if let Some(count) =
+            places.get_mut(plain(issue["path"].as_str().unwrap_or_default()).as_str()).filter(|count| **count > 0)
+        {
             *count -= 1;
             placed += 1;
         }

@@ -157,17 +157,13 @@ impl<'s> Builder<'s> {
                     return self.object(item, key);
                 }
                 let text = self.items[item].value.take().filter(|_| half == Half::Value);
-                match text {
-                    Some(text) => {
-                        let child = self.text(&text, literal(kind, &text), key);
-                        self.nodes[child].offset = offset as u32;
-                        child
-                    }
-                    None => {
-                        let null = self.made(|out| out.push_str("null"));
-                        self.push(Kind::Null, key, null, offset)
-                    }
-                }
+                let Some(text) = text else {
+                    let null = self.made(|out| out.push_str("null"));
+                    return self.push(Kind::Null, key, null, offset);
+                };
+                let child = self.text(&text, literal(kind, &text), key);
+                self.nodes[child].offset = offset as u32;
+                child
             }
         }
     }

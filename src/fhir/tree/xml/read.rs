@@ -144,8 +144,10 @@ impl<'s, S: Shapes> Reader<'s, '_, S> {
                     self.forget();
                 }
                 Token::Text => {
+                    let said = &self.source[self.scanner.start..self.scanner.end()];
+                    let offset = self.scanner.start + said.len() - said.trim_ascii_start().len();
                     let text = "Text stands where FHIR has none; values are attributes.";
-                    self.note(Id::XmlText, self.scanner.start, text);
+                    self.note(Id::XmlText, offset, text);
                 }
                 Token::Instruction => {
                     self.note(Id::XmlInstruction, self.scanner.start, "A resource holds no processing instructions.");
@@ -205,26 +207,26 @@ impl<'s, S: Shapes> Reader<'s, '_, S> {
         let (prefix, name) = split(tag.name);
         let space = self.spaces.iter().rev().find(|(_, known, _)| *known == prefix).map(|(_, _, space)| *space);
         match self.open.last() {
-            None => self.root(tag, name, space, start),
+            None => self.root(&tag, name, space, start),
             Some(parent) => {
                 let parent_kind = self.items[parent.item].kind;
                 match parent_kind {
                     ItemKind::Unknown => self.skip(),
-                    ItemKind::Holder => self.held(tag, name, space, start),
-                    _ => self.child(tag, name, space, start),
+                    ItemKind::Holder => self.held(&tag, name, space, start),
+                    _ => self.child(&tag, name, space, start),
                 }
             }
         }
     }
 
-    fn root(&mut self, tag: Tag<'s>, name: &'s str, space: Option<&str>, start: usize) -> Result<(), Issue> {
+    fn root(&mut self, tag: &Tag<'s>, name: &'s str, space: Option<&str>, start: usize) -> Result<(), Issue> {
         if !is_resource(name) {
             return Err(self.scanner.refuse(start, "the outermost element is not a resource"));
         }
         if space != Some(FHIR) {
             return Err(self.scanner.refuse(start, "the outermost element is not in the namespace of FHIR"));
         }
-        self.resource(&tag, name, start, 1);
+        self.resource(tag, name, start, 1);
         Ok(())
     }
 
@@ -239,7 +241,7 @@ impl<'s, S: Shapes> Reader<'s, '_, S> {
         item
     }
 
-    fn held(&mut self, tag: Tag<'s>, name: &'s str, space: Option<&str>, start: usize) -> Result<(), Issue> {
+    fn held(&mut self, tag: &Tag<'s>, name: &'s str, space: Option<&str>, start: usize) -> Result<(), Issue> {
         let Some((holder, depth)) = self.open.last().map(|open| (open.item, open.depth)) else { return Ok(()) };
         if !is_resource(name) || !self.items[holder].groups.is_empty() {
             self.note(Id::XmlText, start, "Exactly one resource stands in this element.");
@@ -248,12 +250,12 @@ impl<'s, S: Shapes> Reader<'s, '_, S> {
         if space != Some(FHIR) {
             self.note(Id::XmlNamespace, start, "A resource is in the namespace of FHIR.");
         }
-        let item = self.resource(&tag, name, start, depth);
+        let item = self.resource(tag, name, start, depth);
         self.items[holder].groups.push(Group { name, first: item, last: item, count: 1 });
         Ok(())
     }
 
-    fn child(&mut self, tag: Tag<'s>, name: &'s str, space: Option<&str>, start: usize) -> Result<(), Issue> {
+    fn child(&mut self, tag: &Tag<'s>, name: &'s str, space: Option<&str>, start: usize) -> Result<(), Issue> {
         let Some(parent) = self.open.last() else { return Ok(()) };
         let (holder, outer) = (parent.item, parent.depth);
         // An undefined resource type has no defined children, and only the type is wrong.
@@ -287,9 +289,9 @@ impl<'s, S: Shapes> Reader<'s, '_, S> {
         let parent = self.open.len() - 2;
         self.open[parent].place = shape.place;
         if kind == ItemKind::Narrative {
-            return self.narrative(item, &tag, start);
+            return self.narrative(item, tag, start);
         }
-        self.attributes(item, &tag, inside, shape);
+        self.attributes(item, tag, inside, shape);
         Ok(())
     }
 

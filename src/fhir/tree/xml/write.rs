@@ -110,13 +110,11 @@ impl<S: Shapes> Writer<'_, S> {
             None if child.shadow_node().is_none() => return Err(refuse(child, "null stands where a value must be")),
             None => {}
         }
-        match child.shadow_node() {
-            Some(_) => self.content(child, key, self.shapes.primitive(), false),
-            None => {
-                self.out.push_str("/>");
-                Ok(())
-            }
+        if child.shadow_node().is_some() {
+            return self.content(child, key, self.shapes.primitive(), false);
         }
+        self.out.push_str("/>");
+        Ok(())
     }
 
     /// Line ends are written as references, since every reader of XML would turn them into spaces (XML 1.0 §3.3.3).

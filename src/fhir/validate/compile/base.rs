@@ -44,7 +44,7 @@ impl Compiler<'_> {
                 _ => Box::default(),
             };
         }
-        Profile { url: structure.url.clone(), type_name: structure.type_name.clone(), nodes }
+        Profile { url: structure.url.clone(), type_name: structure.type_name.clone(), nodes, ..Profile::default() }
     }
 
     fn full_types(
@@ -73,6 +73,8 @@ impl Compiler<'_> {
                     .map(|canonical| canonical.as_str().into())
                     .collect(),
                 targets: self.targets(&reference.targets),
+                target_profiles: self.target_profiles(&reference.targets),
+                aggregation: reference.aggregation.clone(),
             }
         };
         element.types.iter().map(rule).collect()
@@ -92,7 +94,14 @@ impl Compiler<'_> {
 
 /// A type rule that restricts nothing.
 pub(super) fn any_type() -> TypeRule {
-    TypeRule { name: "".into(), content: Content::Elsewhere, profiles: Vec::new(), targets: Vec::new() }
+    TypeRule {
+        name: "".into(),
+        content: Content::Elsewhere,
+        profiles: Vec::new(),
+        targets: Vec::new(),
+        target_profiles: Vec::new(),
+        aggregation: Vec::new(),
+    }
 }
 
 fn keys(nodes: &[Node], parent: NodeIndex) -> Vec<Key> {

@@ -7,12 +7,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use regex::Regex;
+
 use super::Compiler;
 use super::base::{any_type, capitalised};
 use super::invariants::Invariant;
-use crate::fhir::definitions::SlicingRules;
-use crate::fhir::definitions::{ElementDefinition, Strength, Structure, TypeReference};
-use crate::fhir::validate::profile::{Node, NodeIndex, Profile, Slice, Slices, TypeRule, UNBOUNDED};
+use crate::fhir::definitions::{
+    ContextKind, ElementDefinition, ExtensionContext, SlicingRules, Strength, Structure, TypeReference,
+};
+use crate::fhir::fhirpath::compile;
+use crate::fhir::validate::profile::{
+    Context, ExtensionRules, Node, NodeIndex, Profile, Slice, Slices, TypeRule, UNBOUNDED,
+};
 
 /// An element of a base type: where a path of the profile stands in the hierarchy of types.
 #[derive(Clone)]
@@ -41,7 +47,13 @@ impl Compiler<'_> {
         let branches = self.branches(structure);
         let mut nodes = Vec::new();
         self.node(&branches, 0, false, &mut nodes);
-        Profile { url: structure.url.clone(), type_name: structure.type_name.clone(), nodes }
+        Profile {
+            url: structure.url.clone(),
+            type_name: structure.type_name.clone(),
+            extension: (structure.type_name == "Extension").then(|| extension_rules(structure)),
+            imposed: structure.imposes.clone(),
+            nodes,
+        }
     }
 
     fn branches<'s>(&self, structure: &'s Structure) -> Vec<Branch<'s>> {
@@ -142,6 +154,10 @@ impl Compiler<'_> {
         if base.max_length == element.max_length {
             node.max_length = None;
         }
+        let (base_regex, regex) = (regex_of(base), regex_of(element));
+        if base_regex != regex {
+            node.regex = regex.and_then(|regex| Regex::new(&format!("^(?:{regex})$")).ok());
+        }
         node.types = self.sparse_types(element, base, is_root);
         let known = self.known_keys(element, base);
         node.invariants = element
@@ -172,10 +188,15 @@ impl Compiler<'_> {
             name: each.code.as_str().into(),
             profiles: each.profiles.iter().map(|canonical| canonical.as_str().into()).collect(),
             targets: self.targets(&each.targets),
+            target_profiles: self.target_profiles(&each.targets),
+            aggregation: each.aggregation.clone(),
             ..any_type()
         };
         let same = |one: &TypeReference, other: &TypeReference| {
-            one.code == other.code && one.profiles == other.profiles && one.targets == other.targets
+            one.code == other.code
+                && one.profiles == other.profiles
+                && one.targets == other.targets
+                && one.aggregation == other.aggregation
         };
         let is_same = element.types.len() == base.types.len()
             && element.types.iter().all(|each| base.types.iter().any(|other| same(each, other)));
@@ -215,6 +236,41 @@ impl Compiler<'_> {
             !slices.is_empty() || definition.rules == SlicingRules::Closed && !branch.slices.is_empty();
         says_something.then_some(Slices { rules: definition.rules, ordered: definition.ordered, slices })
     }
+}
+
+/// Where an extension may stand, by its definition, and the parts that it names.
+fn extension_rules(structure: &Structure) -> ExtensionRules {
+    let context = |context: &ExtensionContext| match context.kind {
+        ContextKind::Extension => Context::Extension(context.expression.as_str().into()),
+        ContextKind::FhirPath => compile(&context.expression).map_or(Context::Undecided, Context::Selected),
+        ContextKind::Element => {
+            // A profile before a hash narrows the place; the path behind it names it.
+            let path = context.expression.rsplit('#').next().unwrap_or_default();
+            let mut parts = path.split('.').map(Box::from);
+            Context::Element(parts.next().unwrap_or_default(), parts.collect())
+        }
+    };
+    let anywhere = structure
+        .contexts
+        .iter()
+        .any(|each| each.kind == ContextKind::Element && matches!(each.expression.as_str(), "Element" | "Any"));
+    let contexts = if anywhere { Vec::new() } else { structure.contexts.iter().map(context).collect() };
+    let parts = structure.elements.iter().filter(|element| element.path == "Extension.extension.url");
+    ExtensionRules {
+        is_modifier: structure.elements.first().is_some_and(|root| root.is_modifier),
+        contexts,
+        invariants: structure
+            .context_invariants
+            .iter()
+            .map(|text| (text.as_str().into(), compile(text).ok()))
+            .collect(),
+        parts: parts.filter_map(|element| Some(element.fixed.as_ref()?.element().text()?.into())).collect(),
+    }
+}
+
+/// The expression that the text of an element must match, said of the element or of its type.
+fn regex_of(element: &ElementDefinition) -> Option<&String> {
+    element.regex.as_ref().or_else(|| element.types.iter().find_map(|each| each.regex.as_ref()))
 }
 
 /// The type of an element as expressions see it: its path where it is part of a type.

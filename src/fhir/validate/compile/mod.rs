@@ -13,13 +13,13 @@ use std::collections::HashMap;
 use super::profile::{Bound, Node, UNBOUNDED};
 use crate::fhir::definitions::{ElementDefinition, Registry, Strength};
 
+const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
+
 /// What compiling needs to know: the definitions, and where the plans of data types will stand.
 pub struct Compiler<'r> {
     pub registry: &'r Registry,
     pub type_index: &'r HashMap<String, usize>,
 }
-
-const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
 
 impl Compiler<'_> {
     /// The rules of an element that concern its own value, types and invariants left out.
@@ -37,6 +37,9 @@ impl Compiler<'_> {
             min_value: element.min_value.clone(),
             max_value: element.max_value.clone(),
             max_length: element.max_length,
+            min_length: element.min_length,
+            must_have_value: element.must_have_value,
+            value_alternatives: element.value_alternatives.iter().map(|each| each.as_str().into()).collect(),
             binding: self.binding(element),
             ..Node::default()
         }
@@ -53,6 +56,14 @@ impl Compiler<'_> {
             canonical: binding.value_set.as_str().into(),
             set: self.registry.value_set(&binding.value_set).cloned(),
         })
+    }
+
+    /// The canonicals of targets where one of them is a profile; a type is looked for by its name.
+    fn target_profiles(&self, canonicals: &[String]) -> Vec<Box<str>> {
+        if canonicals.iter().any(|each| self.registry.is_profile(each)) {
+            return canonicals.iter().map(|each| each.as_str().into()).collect();
+        }
+        Vec::new()
     }
 
     /// Names of the resource types that the target profiles constrain; none where any resource will do.

@@ -59,6 +59,19 @@ pub(super) fn style_sheet<'d>(entries: &Entries<'d>, link: Element<'d>) -> Optio
     Some(entries.find(from, url).or_else(|| entries.named(url).and_then(|found| found.first().copied())))
 }
 
+/// Relative references continue the base of a fullUrl, and here is none.
+fn based_on_nothing<'d>(run: &mut Run<'_, 'd>, entry: &Entry<'d>, resource: Element<'d>) {
+    let references = linkage::relative_references(resource);
+    if !references.is_empty() {
+        let text = "The entry has relative references, which need a fullUrl to stand under.";
+        run.issue(Id::FullUrlMissing, entry.element, text.to_owned());
+    }
+    for (at, reference) in references.into_iter().enumerate() {
+        let text = format!("Relative reference {}: the entry has no fullUrl that it could continue.", at + 1);
+        run.issue(Id::BundleReference, reference, text);
+    }
+}
+
 /// An entry's fullUrl is there and absolute, and if it is an address it is that of the entry's own resource.
 fn full_url<'d>(run: &mut Run<'_, 'd>, entry: &Entry<'d>, needs_url: bool) {
     let Some(url) = entry.full_url else {
@@ -67,6 +80,9 @@ fn full_url<'d>(run: &mut Run<'_, 'd>, entry: &Entry<'d>, needs_url: bool) {
         if needs_url && !is_outcome {
             let text = "Each entry must have a fullUrl, except where the Bundle asks a server for something.";
             run.issue(Id::FullUrlMissing, entry.element, text.to_owned());
+            if let Some(resource) = entry.resource {
+                based_on_nothing(run, entry, resource);
+            }
         }
         return;
     };

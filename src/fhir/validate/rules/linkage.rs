@@ -130,6 +130,26 @@ fn reach<'d>(run: &mut Run<'_, 'd>, bundle: Element<'d>, entries: &Arc<Entries<'
     }
 }
 
+/// The relative references of a resource, wherever they stand in it.
+pub(super) fn relative_references(resource: Element<'_>) -> Vec<Element<'_>> {
+    let (document, mut found, mut waiting) = (resource.document(), Vec::new(), vec![resource.node()]);
+    while let Some(node) = waiting.pop() {
+        for member in document.children(node) {
+            match document.kind(member) {
+                Kind::Object | Kind::Array => waiting.push(member),
+                Kind::String if document.key(member) == "reference" => {
+                    let text = document.value(member);
+                    if !text.starts_with('#') && !is_absolute(text) {
+                        found.push(Element::at(document, member));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
 /// What an entry's texts may refer to, each once.
 #[derive(Default)]
 struct Links<'d> {

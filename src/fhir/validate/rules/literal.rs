@@ -31,6 +31,26 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, node: &Node, element: Element<'d>) {
     {
         run.issue(Id::ValueRange, element, format!("The value must be at most {}.", shown(most)));
     }
+    if let Some(length) = node.min_length
+        && element.string().is_some_and(|text| text.chars().count() < length)
+    {
+        run.issue(Id::MinLength, element, format!("The value must have at least {length} characters."));
+    }
+    if let Some(regex) = &node.regex
+        && element.text().is_some_and(|text| !regex.is_match(text))
+    {
+        run.issue(Id::PrimitiveFormat, element, format!("The value must match {regex}."));
+    }
+    if node.must_have_value && element.kind().is_none() {
+        run.issue(Id::ValueMissing, element, "A value must be sent; extensions alone do not do.".to_owned());
+    }
+    if !node.value_alternatives.is_empty() && element.kind().is_none() {
+        let stands_in = |url: &str| node.value_alternatives.iter().any(|each| **each == *url);
+        if !element.all("extension").any(|each| each.text_of("url").is_some_and(stands_in)) {
+            let text = format!("A value must be sent, or the extension {}.", node.value_alternatives.join(" or "));
+            run.issue(Id::ValueMissing, element, text);
+        }
+    }
     if let Some(length) = node.max_length
         && element.string().is_some_and(|text| text.chars().count() > length)
     {

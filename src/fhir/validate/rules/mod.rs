@@ -2,6 +2,8 @@
 
 pub mod binding;
 pub mod bundle;
+pub mod canonical;
+pub mod code_system;
 pub mod coding;
 pub mod extension;
 pub mod invariant;
@@ -13,6 +15,8 @@ pub mod primitive;
 pub mod quantity;
 pub mod questionnaire;
 pub mod reference;
+pub mod search_parameter;
 pub mod search_set;
 pub mod slicing;
+pub mod value_set;
 pub mod vital_signs;

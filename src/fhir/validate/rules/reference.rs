@@ -1,8 +1,10 @@
 //! References: their form, the type they point to, and what must be resolvable within the message (R4 §2.3).
 
+use super::super::References;
 use super::super::profile::TypeRule;
 use super::super::run::Run;
-use crate::fhir::definitions::Registry;
+use super::super::scope::is_absolute;
+use crate::fhir::definitions::{Aggregation, Registry};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
 
@@ -64,37 +66,106 @@ fn is_id(id: &str) -> bool {
 /// Form and resolution; done once for every Reference.
 pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
     let Some(text) = element.text_of("reference") else { return };
+    let entries = run.entries().cloned();
+    let source = entries.as_ref().and_then(|entries| Some(&entries.list()[entries.around(element)?]));
+    let is_relative = !text.starts_with('#') && !is_absolute(text);
+    // Whatever continues the base of a fullUrl has a type and an id, and maybe a version.
+    if is_relative
+        && source.is_some_and(|source| source.full_url.is_some())
+        && !matches!(text.split('/').count(), 2 | 4)
+        && !entries.as_ref().is_some_and(|entries| entries.is_request && text.contains('?'))
+    {
+        let text = "A relative reference is Type/id, with or without /_history/version.";
+        run.issue(Id::ReferenceFormat, element, text.to_owned());
+        return;
+    }
     match shape(&run.validator.registry, text) {
         Shape::Malformed => {
-            let text = "The reference must be Type/id, an absolute URL, urn:uuid:… or #id of a contained resource.";
-            run.issue(Id::ReferenceFormat, element, text.to_owned());
+            let text = "The reference should be Type/id, an absolute URL, urn:uuid:… or #id of a contained resource.";
+            run.issue(Id::ReferenceSuspicious, element, text.to_owned());
         }
         Shape::Contained(id) if !id.is_empty() && run.contained(id).is_none() => {
-            run.issue(
-                Id::ContainedUnresolved,
-                element,
-                "No contained resource has the id that is referred to.".to_owned(),
-            );
+            let text = "No contained resource has the id that is referred to.";
+            run.issue(Id::ContainedUnresolved, element, text.to_owned());
+            return;
         }
-        Shape::Urn => {
-            let Some(entries) = run.entries().filter(|entries| entries.get(element, text).is_none()) else { return };
+        Shape::Urn
+            if entries.as_ref().is_some_and(|entries| !entries.is_flat && entries.get(element, text).is_none()) =>
+        {
             // A server that is asked to store it could never make it point to anything.
-            let id = if entries.is_request { Id::ReferenceUnresolved } else { Id::ReferenceElsewhere };
+            let is_request = entries.as_ref().is_some_and(|entries| entries.is_request);
+            let id = if is_request { Id::ReferenceUnresolved } else { Id::ReferenceElsewhere };
             run.issue(id, element, "No entry of the Bundle has the fullUrl that is referred to.".to_owned());
         }
         _ => {}
     }
+    if entries.as_ref().is_some_and(|entries| entries.is_ambiguous(element, text)) {
+        let text =
+            "Several entries of the Bundle have the fullUrl that is referred to; the reference must name a version.";
+        run.issue(Id::BundleReference, element, text.to_owned());
+    }
+    let target = run.resolve(element, text);
+    if target.is_none() && run.options.references == References::Present && is_relative && entries.is_some() {
+        let text = "What is referred to must be in the message.";
+        run.issue(Id::ReferenceUnresolved, element, text.to_owned());
+    }
+    let stated = stated(element);
+    if let (Some(stated), Some(actual)) = (stated, target.and_then(|target| target.resource_type()))
+        && stated != actual
+    {
+        run.issue(Id::ReferenceTarget, element, format!("The type must be {actual}, that of the target."));
+    }
 }
 
-/// Whether the target's type is among the allowed ones; what cannot be told passes.
+/// The type that a reference states, without the address of the standard's definitions.
+fn stated<'d>(element: Element<'d>) -> Option<&'d str> {
+    let text = element.text_of("type")?;
+    Some(text.strip_prefix("http://hl7.org/fhir/StructureDefinition/").unwrap_or(text))
+}
+
+/// Whether the target is of an allowed type and profile, and where the profile wants it; what cannot be told passes.
 pub fn target<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, rule: &TypeRule) {
-    if rule.targets.is_empty() || !matches!(&*rule.name, "Reference") {
+    if &*rule.name != "Reference" {
         return;
     }
-    let Some(kind) = kind(run, element) else { return };
-    if !rule.targets.iter().any(|target| run.validator.registry.subtype_of(kind, target)) {
+    let allows = |run: &Run<'_, 'd>, kind: &str| {
+        rule.targets.is_empty() || rule.targets.iter().any(|target| run.validator.registry.subtype_of(kind, target))
+    };
+    if stated(element).is_some_and(|kind| !allows(run, kind)) {
+        let text = format!("The type must be {}.", rule.targets.join(" or "));
+        run.issue(Id::ReferenceTarget, element, text);
+    }
+    if kind(run, element).is_some_and(|kind| !allows(run, kind)) {
         let text = format!("The reference must point to {}.", rule.targets.join(" or "));
         run.issue(Id::ReferenceTarget, element, text);
+        return;
+    }
+    let Some(text) = element.text_of("reference") else { return };
+    let found = run.resolve(element, text);
+    if !rule.aggregation.is_empty() && !run.options.loose_aggregation {
+        let is_there = |mode: &Aggregation| match mode {
+            Aggregation::Contained => text.starts_with('#'),
+            Aggregation::Bundled => !text.starts_with('#') && found.is_some(),
+            Aggregation::Referenced => !text.starts_with('#'),
+        };
+        if !rule.aggregation.iter().any(is_there) {
+            let modes: Vec<String> = rule.aggregation.iter().map(|mode| format!("{mode:?}").to_lowercase()).collect();
+            run.issue(Id::ReferencePlace, element, format!("The target must be {}.", modes.join(" or ")));
+        }
+    }
+    let Some(found) = found.filter(|_| !rule.target_profiles.is_empty()) else { return };
+    let fits = |canonical: &Box<str>| {
+        let registry = &run.validator.registry;
+        if registry.is_profile(canonical) {
+            // A profile that is not known leaves it open.
+            return run.conforms(found, canonical) != Some(false);
+        }
+        let kind = found.resource_type().unwrap_or_default();
+        registry.type_of(canonical).is_none_or(|name| registry.subtype_of(kind, name))
+    };
+    if !rule.target_profiles.iter().any(fits) {
+        let text = format!("The target must satisfy one of {}.", rule.target_profiles.join(", "));
+        run.issue(Id::ReferenceProfile, element, text);
     }
 }
 

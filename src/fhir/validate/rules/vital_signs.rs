@@ -1,4 +1,4 @@
-//! Vital signs by code: an Observation that says it is one must satisfy the profile of its code.
+//! Vital signs by code: an Observation must satisfy the profile of its code, whatever its category says.
 //!
 //! R4 demands the profile wherever the code is used (§10.1.5), claimed or not, as the reference validator
 //! does. A series of samples is left out: the profiles ask for a single Quantity.
@@ -6,18 +6,36 @@
 use crate::fhir::tree::Element;
 
 const LOINC: &str = "http://loinc.org";
-const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
+const SNOMED: &str = "http://snomed.info/sct";
 
 /// Canonical of the vital-signs profile that an Observation must satisfy.
 pub fn profile(observation: Element<'_>) -> Option<&'static str> {
-    let mut categories = observation.all("category").flat_map(|category| category.all("coding"));
-    let is_vital = categories
-        .any(|coding| coding.text_of("code") == Some("vital-signs") && coding.text_of("system") == Some(CATEGORY));
-    if !is_vital || observation.get("valueSampledData").is_some() {
+    if observation.get("valueSampledData").is_some() {
         return None;
     }
     let codings = observation.get("code")?.all("coding");
-    codings.filter(|coding| coding.text_of("system") == Some(LOINC)).find_map(|coding| named(coding.text_of("code")?))
+    let profile = |coding: Element<'_>| match (coding.text_of("system")?, coding.text_of("code")?) {
+        (LOINC, code) => named(code),
+        (SNOMED, code) => concept(code),
+        _ => None,
+    };
+    codings.clone().find_map(profile)
+}
+
+/// The same observations as SNOMED CT names them; the profiles then ask for the LOINC code beside it.
+fn concept(snomed: &str) -> Option<&'static str> {
+    named(match snomed {
+        "86290005" => "9279-1",
+        "364075005" => "8867-4",
+        "431314004" => "2708-6",
+        "386725007" | "276885007" => "8310-5",
+        "50373000" => "8302-2",
+        "363812007" => "9843-4",
+        "27113001" => "29463-7",
+        "60621009" => "39156-5",
+        "75367002" => "85354-9",
+        _ => return None,
+    })
 }
 
 /// The table of R4 §10.1.5.

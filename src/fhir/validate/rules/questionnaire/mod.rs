@@ -29,6 +29,7 @@ use crate::fhir::tree::Element;
 
 pub use definition::check as check_definition;
 use form::Form;
+pub use form::{extension, extensions};
 
 const UCUM: &str = ucum::SYSTEM;
 
