@@ -62,6 +62,8 @@ pub struct Options<'a> {
     pub extension_domains: &'a [&'a str],
     /// A display that is none of the concept's names warns and is no error.
     pub lenient_displays: bool,
+    /// What time it is, in milliseconds since 1970: measurements do not lie in the future. Absent, nothing does.
+    pub now_ms: Option<i64>,
     pub references: References,
     /// Contained resources are left alone.
     pub skip_contained: bool,
