@@ -178,7 +178,8 @@ impl Gateway {
         if let Intent::Update { id, .. } = &intent {
             prepare::same_id(resource, id, &location)?;
         }
-        let options = Options { location: &location, bundle: Some(around), ..Options::default() };
+        let now_ms = Some(self.now_ms());
+        let options = Options { location: &location, bundle: Some(around), now_ms, ..Options::default() };
         let checked = self.validator.examine(document.clone(), resource.node(), &options);
         Ok(Examined { checked, rule, intent, location })
     }

@@ -418,9 +418,9 @@ impl Registry {
         search
     }
 
-    /// What cannot be used of the definitions on top of core.
+    /// The definitions of which no snapshot can be made.
     pub fn defects(&self) -> impl Iterator<Item = Defect> {
-        let own = self.all(Kind::StructureDefinition).filter(|id| id.package > 0);
+        let own = self.all(Kind::StructureDefinition).filter(|id| !self.head(*id).has_snapshot);
         own.filter_map(|id| {
             let what = self.made(id, &mut Vec::new()).err()?;
             Some(Defect { url: self.head(id).url.to_string(), what })
