@@ -56,12 +56,12 @@ pub struct Config {
     pub page_entries_max: usize,
     /// Stored resources that one search may look at before it is refused as too costly.
     pub search_budget: usize,
+    /// Which ids a client may give to what it creates by PUT.
+    pub chosen_ids: ChosenIds,
     /// What becomes of a code that must be of a value set when nobody could tell: `refuse`, `warn` or `pass`.
     pub unanswered_required: Reaction,
     /// The same where it should be.
     pub unanswered_extensible: Reaction,
-    /// Which ids a client may give to what it creates by PUT.
-    pub chosen_ids: ChosenIds,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -108,9 +108,9 @@ impl Default for Config {
             page_entries: 50,
             page_entries_max: 1000,
             search_budget: 50_000,
+            chosen_ids: ChosenIds::Own,
             unanswered_required: required,
             unanswered_extensible: extensible,
-            chosen_ids: ChosenIds::Own,
             bundle_entries: 1000,
         }
     }

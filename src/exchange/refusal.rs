@@ -106,6 +106,8 @@ pub fn status_of(id: Id) -> u16 {
         | Id::PatientMissing
         | Id::SearchParameterUnknown
         | Id::SearchValue
+        | Id::OperationParameter
+        | Id::PatchInvalid
         | Id::SearchModifier
         | Id::ConditionUnsupported
         | Id::ResourceTypeMissing

@@ -83,6 +83,7 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    ElementIdRepeated "element-id-repeated" Error "value" "Give each element of a resource an id of its own.";
     MinLength "min-length" Error "value" "Lengthen the value.";
     ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
@@ -91,6 +92,7 @@ catalogue! {
     SliceMin "slice-min" Error "required" "Add the missing slice.";
     SliceMax "slice-max" Error "structure" "Remove the surplus elements of this slice.";
     SliceUnmatched "slice-unmatched" Error "structure" "Remove the element or make it match one of the slices; the slicing is closed.";
+    SliceAmbiguous "slice-ambiguous" Error "structure" "Make the element match one slice only, or ask the author of the profile to tell the slices apart.";
     SliceOrder "slice-order" Error "structure" "Put the slices in the order that the profile lists them.";
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
@@ -190,6 +192,8 @@ catalogue! {
     CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
     ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
     ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    StructureRule "structure-rule" Error "invalid" "Correct the definition as the message says: it would mislead, or could not be used (FHIR R4 §5.1, §5.3).";
+    StructureAdvice "structure-advice" Warning "business-rule" "Check the definition, or load what it refers to; the rest of it was checked.";
     SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
     SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
 
@@ -229,6 +233,9 @@ catalogue! {
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    PatchInvalid "patch-invalid" Error "invalid" "Send a FHIRPath Patch (Parameters), a JSON Patch (RFC 6902) or an XML Patch (RFC 5261) of at most 500 operations.";
+    PatchFailed "patch-failed" Error "processing" "Read the resource as it stands now and make the patch fit it; nothing was changed.";
+    OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";

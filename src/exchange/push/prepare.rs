@@ -78,16 +78,39 @@ pub(super) fn conclude(
     finish(gateway, caller, validated, rule, intent, location, rewrites)
 }
 
+/// What `$validate` asks of a resource beside its own rules.
+#[derive(Clone, Copy, Default)]
+pub struct Trial<'a> {
+    pub profiles: &'a [&'a str],
+    /// Whether resources of that type are taken in at all.
+    pub writes: bool,
+    /// The id that it must have.
+    pub id: Option<&'a str>,
+}
+
 /// `$validate` and the reading half of a push share this.
-pub(super) async fn check(gateway: &Gateway, kind: &str, document: &Arc<Document>, profiles: &[&str]) -> Vec<Issue> {
-    let root = Element::root(document);
+pub(super) async fn check(
+    gateway: &Gateway,
+    kind: &str,
+    document: &Document,
+    node: NodeId,
+    trial: &Trial<'_>,
+) -> Vec<Issue> {
+    let root = Element::at(document, node);
     if let Err(refusal) = right_type(root, kind) {
         return refusal.issues;
     }
-    let options = Options { profiles, location: kind, now_ms: Some(gateway.now_ms()), ..Options::default() };
+    let now_ms = Some(gateway.now_ms());
+    let options = Options { profiles: trial.profiles, location: kind, now_ms, ..Options::default() };
     let report = gateway.validator.check(root, &options);
     let told = gateway.told(&report.open).await;
     let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
+    if trial.writes {
+        issues.extend(writable(kind).err().into_iter().flat_map(|refusal| refusal.issues));
+    }
+    if let Some(id) = trial.id {
+        issues.extend(same_id(root, id, kind).err().into_iter().flat_map(|refusal| refusal.issues));
+    }
     if kind == "Consent" {
         issues.extend(consents::linted(root, 1, gateway.now_ms()));
     }

@@ -80,6 +80,7 @@ pub(super) fn package(name: &str, version: &str, bytes: &'static [u8]) -> Option
             type_name: type_name.into(),
             structure: StructureKind::parse(structure),
             is_profile: derivation == "constraint",
+            has_snapshot: true,
             base: base.into(),
             at: definition_at..definition_at + length,
         });
@@ -142,7 +143,9 @@ pub fn condense(documents: &[Document]) -> Vec<Condensed> {
             Kind::SearchParameter => parameter(&value),
             Kind::ValueSet => value_set(&value),
             Kind::CodeSystem => code_system(&value),
-            Kind::ConceptMap | Kind::NamingSystem | Kind::Questionnaire | Kind::Measure => continue,
+            Kind::ConceptMap | Kind::NamingSystem | Kind::Questionnaire | Kind::Measure | Kind::ImplementationGuide => {
+                continue;
+            }
         };
         let names = match kind {
             Kind::StructureDefinition => ["url", "version", "type", "kind", "derivation", "baseDefinition"],

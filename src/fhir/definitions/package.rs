@@ -39,10 +39,11 @@ pub enum Kind {
     NamingSystem,
     Questionnaire,
     Measure,
+    ImplementationGuide,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::StructureDefinition,
         Kind::ValueSet,
         Kind::CodeSystem,
@@ -51,6 +52,7 @@ impl Kind {
         Kind::NamingSystem,
         Kind::Questionnaire,
         Kind::Measure,
+        Kind::ImplementationGuide,
     ];
 
     /// The resource type.
@@ -64,6 +66,7 @@ impl Kind {
             Kind::NamingSystem => "NamingSystem",
             Kind::Questionnaire => "Questionnaire",
             Kind::Measure => "Measure",
+            Kind::ImplementationGuide => "ImplementationGuide",
         }
     }
 
@@ -84,6 +87,8 @@ pub struct Head {
     pub structure: Option<StructureKind>,
     /// Of a structure: whether it constrains a type rather than defines one.
     pub is_profile: bool,
+    /// Of a structure: whether it is published with its snapshot.
+    pub has_snapshot: bool,
     /// Of a structure, its base; of a supplement, the code system that it adds to.
     pub base: Box<str>,
     pub(super) at: Range<usize>,
@@ -324,6 +329,7 @@ impl Gathered {
             type_name: if is_structure { text("type").into() } else { Box::default() },
             structure: is_structure.then(|| StructureKind::parse(&text("kind"))).flatten(),
             is_profile: is_structure && text("derivation") == "constraint",
+            has_snapshot,
             base: text(if is_structure { "baseDefinition" } else { "supplements" }).into(),
             at: start..self.text.len(),
         });

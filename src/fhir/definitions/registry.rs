@@ -399,7 +399,10 @@ impl Registry {
 
     fn read_search_parameters(&self) -> HashMap<String, Vec<SearchParameter>> {
         let found = self.index.get(&Kind::SearchParameter).into_iter().flatten();
-        let documents = found.filter_map(|(_, places)| self.document(places.best));
+        let mut found: Vec<DefinitionId> = found.map(|(_, places)| places.best).collect();
+        // In the order in which they stand, since those that stand together are read together.
+        found.sort_unstable();
+        let documents = found.into_iter().filter_map(|id| self.document(id));
         let parameters: Vec<SearchParameter> =
             documents.filter_map(|document| SearchParameter::read(Element::root(&document))).collect();
         let mut search = HashMap::new();
@@ -415,9 +418,9 @@ impl Registry {
         search
     }
 
-    /// What cannot be used of the definitions on top of core.
+    /// The definitions of which no snapshot can be made.
     pub fn defects(&self) -> impl Iterator<Item = Defect> {
-        let own = self.all(Kind::StructureDefinition).filter(|id| id.package > 0);
+        let own = self.all(Kind::StructureDefinition).filter(|id| !self.head(*id).has_snapshot);
         own.filter_map(|id| {
             let what = self.made(id, &mut Vec::new()).err()?;
             Some(Defect { url: self.head(id).url.to_string(), what })

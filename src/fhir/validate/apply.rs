@@ -34,11 +34,16 @@ impl<'d> Run<'_, 'd> {
             self,
             &node.invariants,
             element,
-            if type_name.is_empty() { &node.type_name } else { type_name },
+            element.resource_type().unwrap_or(if type_name.is_empty() { &node.type_name } else { type_name }),
         );
+        let outer = self.scope;
+        if at > 0 && element.resource_type().is_some() {
+            self.step_into(element);
+        }
         for child in &node.children {
             self.apply_child(profile, *child, element);
         }
+        self.scope = outer;
     }
 
     fn apply_child(&mut self, profile: &Profile, at: NodeIndex, parent: Element<'d>) {
@@ -86,11 +91,7 @@ impl<'d> Run<'_, 'd> {
         if let [canonical] = profiles {
             match validator.profile(canonical) {
                 Some(profile) => self.apply(&profile, element),
-                None if element.resource_type().is_some() && validator.registry.type_of(canonical).is_none() => {
-                    let text = format!("The profile {canonical} is asked for, and it is not loaded here.");
-                    self.issue(Id::ProfileMissing, element, text);
-                }
-                None => {}
+                None => self.no_profile(canonical, element),
             }
             return;
         }
@@ -98,6 +99,25 @@ impl<'d> Run<'_, 'd> {
         if profiles.iter().all(|canonical| self.conforms(element, canonical) == Some(false)) {
             let text = format!("It must satisfy one of the profiles {}.", profiles.join(", "));
             self.issue(Id::TypeMismatch, element, text);
+            for profile in profiles.iter().filter_map(|canonical| validator.profile(canonical)) {
+                self.apply(&profile, element);
+            }
+        }
+    }
+
+    /// What is asked for as a profile may be a type, or not be loaded.
+    fn no_profile(&mut self, canonical: &str, element: Element<'d>) {
+        let validator = self.validator;
+        match (validator.registry.type_of(canonical), element.resource_type()) {
+            (Some(name), Some(actual)) if !validator.registry.subtype_of(actual, name) => {
+                self.issue(Id::TypeMismatch, element, format!("It must be of type {name}."));
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let text = format!("The profile {canonical} is asked for, and it is not loaded here.");
+                let id = if self.options.known_extensions { Id::ProfileMissing } else { Id::ProfileUnknown };
+                self.issue(id, element, text);
+            }
         }
     }
 }

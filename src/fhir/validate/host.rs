@@ -1,5 +1,7 @@
 //! What FHIRPath asks of its host, answered from compiled plans and from the check under way.
 
+use std::sync::atomic::Ordering;
+
 use super::profile::{Content, Node, Profile};
 use super::run::Run;
 use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
@@ -41,7 +43,11 @@ impl Host for Run<'_, '_> {
     }
 
     fn resolve<'a>(&'a self, from: Focus<'a>, reference: &str) -> Option<Focus<'a>> {
-        Run::resolve(self, from.element, reference).map(Focus::resource)
+        let found = Run::resolve(self, from.element, reference).map(Focus::resource);
+        if found.is_none() {
+            self.unresolved.store(true, Ordering::Relaxed);
+        }
+        found
     }
 
     fn member_of(&self, value_set: &str, codes: &[Code<'_>]) -> Option<bool> {
@@ -58,12 +64,12 @@ impl Host for Run<'_, '_> {
     }
 
     fn conforms_to(&self, node: Focus<'_>, profile: &str) -> Option<bool> {
-        let url = profile.split('|').next().unwrap_or(profile);
-        if !self.validator.registry.is_profile(url) {
-            let name = self.validator.registry.type_of(url)?;
-            let own = node.fhir_type()?;
-            return Some(self.validator.registry.subtype_of(own, name));
+        if node.element.resource_type().is_some() {
+            return self.conforms_fully(node.element, profile);
         }
-        self.conforms(node.element, profile)
+        match self.validator.registry.type_of(profile).filter(|_| !self.validator.registry.is_profile(profile)) {
+            Some(name) => Some(self.validator.registry.subtype_of(node.fhir_type()?, name)),
+            None => self.conforms(node.element, profile),
+        }
     }
 }

@@ -34,7 +34,7 @@ pub fn generate(
     let mut generator = Generator { document, lookup, base: root.clone(), specializes: !structure.is_profile };
     if generator.specializes {
         let name = if root_name.is_empty() { name } else { &root_name };
-        root.element.path = name.to_owned();
+        name.clone_into(&mut root.element.path);
         root.element.types = Vec::new();
     }
     generator.apply(&mut root, &change, 0, false)?;
@@ -257,7 +257,8 @@ impl Generator<'_, '_> {
         }
         let mut in_slice = in_slice;
         if node.children.is_empty() || self.lacks(node, change) {
-            self.unfold(node);
+            let wanted: Vec<&str> = change.parts.iter().map(|part| part.name.as_str()).collect();
+            self.unfold(node, &wanted);
             in_slice = false;
         }
         let mut originals: Vec<(String, ElementDefinition)> = Vec::new();
@@ -373,14 +374,14 @@ impl Generator<'_, '_> {
     }
 
     /// Copies the elements of a node's type below it.
-    fn unfold(&mut self, node: &mut Node) {
+    fn unfold(&mut self, node: &mut Node, wanted: &[&str]) {
         if let Some(reference) = node.element.content_reference.take() {
             let mut place = Some(&mut self.base);
             for (name, slice) in segments(&reference).skip(1) {
                 place = place.and_then(|node| node.find(name, slice));
             }
             if let Some(target) = place {
-                node.children = target.children.clone();
+                node.children.clone_from(&target.children);
                 node.element.types.clone_from(&target.element.types);
             }
             return;
@@ -391,9 +392,15 @@ impl Generator<'_, '_> {
                 _ => (self.lookup)(&only.code),
             },
             [] => None,
-            [first, rest @ ..] if rest.iter().all(|each| each.code == first.code) => (self.lookup)(&first.code),
-            // What any type has.
-            _ => (self.lookup)("Element"),
+            // What any type has, or else the first of several types that has what is named.
+            several => {
+                let mut names = std::iter::once("Element").chain(several.iter().map(|each| each.code.as_str()));
+                names.find_map(|name| {
+                    let structure = (self.lookup)(name)?;
+                    let has = |name: &&str| structure.elements.iter().any(|element| element.name() == *name);
+                    wanted.iter().all(has).then_some(structure)
+                })
+            }
         };
         if let Some(unfolded) = source.and_then(|source| Node::tree(&source.elements)) {
             let known = std::mem::take(&mut node.children);
@@ -417,14 +424,13 @@ impl Generator<'_, '_> {
         if !change.parts.is_empty() {
             let silent = Change { name: change.name.clone(), slice: None, said: None, parts: Vec::new() };
             self.apply(&mut node, &silent, depth + 1, false)?;
-            self.unfold(&mut node);
+            self.unfold(&mut node, &[]);
             for part in &change.parts {
-                match node.children.iter().position(|child| child.name() == part.name) {
-                    Some(at) => self.apply(&mut node.children[at], part, depth + 1, false)?,
-                    None => {
-                        let added = self.added(part, depth + 1)?;
-                        node.children.push(added);
-                    }
+                if let Some(at) = node.children.iter().position(|child| child.name() == part.name) {
+                    self.apply(&mut node.children[at], part, depth + 1, false)?;
+                } else {
+                    let added = self.added(part, depth + 1)?;
+                    node.children.push(added);
                 }
             }
         }

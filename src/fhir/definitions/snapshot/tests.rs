@@ -120,7 +120,8 @@ fn snapshots_are_what_packages_publish() {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        name.ends_with(".tgz") && !WITHOUT_STRUCTURES.iter().any(|each| name.starts_with(each))
+        file.extension().is_some_and(|ending| ending == "tgz")
+            && !WITHOUT_STRUCTURES.iter().any(|each| name.starts_with(each))
     });
     files.sort();
     let read = |file: &PathBuf| Arc::new(Package::read(&std::fs::read(file).unwrap()).unwrap());
@@ -182,9 +183,11 @@ fn made(
     expected: &Structure,
     document: &Document,
 ) -> Result<Vec<ElementDefinition>, &'static str> {
-    let mut lookup = |canonical: &str| match registry.is_type(canonical) {
-        true => registry.structure(canonical),
-        false => registry.structure_at(registry.find_from(from, Kind::StructureDefinition, canonical)?),
+    let mut lookup = |canonical: &str| {
+        if registry.is_type(canonical) {
+            return registry.structure(canonical);
+        }
+        registry.structure_at(registry.find_from(from, Kind::StructureDefinition, canonical)?)
     };
     let bare = Structure { elements: Vec::new(), ..expected.clone() };
     let base = match lookup(&expected.base) {
