@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::exchange;
-use crate::peers::fhir_rest;
+use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent;
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
@@ -38,6 +38,8 @@ pub struct Config {
     pub limits: Limits,
     pub exchange: exchange::Config,
     pub validation: Validation,
+    /// Who is asked about codes that the definitions leave open.
+    pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
 }
 
@@ -181,6 +183,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
     let validation: Validation = section("validation", table.remove("validation"), mistakes);
+    let terminology = table.remove("terminology").and_then(|value| terminology_server(value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -239,6 +242,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         limits,
         exchange,
         validation,
+        terminology,
         destinations,
     }
 }
@@ -338,6 +342,30 @@ fn endpoint(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<fhi
     let wrong: Vec<String> = read.value.mistakes().into_iter().filter(|mistake| !of_stand_in(mistake)).collect();
     whole &= wrong.is_empty();
     mistakes.extend(wrong.into_iter().map(|mistake| join(place, &mistake)));
+    whole.then_some(read.value)
+}
+
+/// The server that is asked about codes.
+fn terminology_server(value: Value, mistakes: &mut Vec<String>) -> Option<terminology::Config> {
+    const PLACE: &str = "terminology";
+    let Value::Table(mut table) = value else {
+        mistakes.push(format!("{PLACE}: a section is expected"));
+        return None;
+    };
+    let proof = table.remove("auth").map(|value| auth(&join(PLACE, "auth"), value, mistakes));
+    let url = [("url", "https://tx.example/fhir")];
+    let mut read = Strict::<terminology::Config>::read(PLACE, Value::Table(table), &url, mistakes)?;
+    let mut whole = read.whole;
+    if let Some(proof) = proof {
+        let proof = proof?;
+        whole &= proof.whole;
+        read.stand_ins.extend(proof.stand_ins.iter().map(|key| format!("auth.{key}")));
+        read.value.auth = proof.value;
+    }
+    let of_stand_in = |mistake: &String| read.stand_ins.iter().any(|key| mistake.starts_with(&format!("{key}:")));
+    let wrong: Vec<String> = read.value.mistakes().into_iter().filter(|mistake| !of_stand_in(mistake)).collect();
+    whole &= wrong.is_empty();
+    mistakes.extend(wrong.into_iter().map(|mistake| join(PLACE, &mistake)));
     whole.then_some(read.value)
 }
 
@@ -600,6 +628,19 @@ mod tests {
         let (config, mistakes) = Config::draft(Some(file), &BTreeMap::new());
         assert_eq!((mistakes.len(), config.data.as_path()), (1, std::path::Path::new("elsewhere")));
         assert!(config.tls.is_some());
+    }
+
+    #[test]
+    fn every_mistake_of_the_terminology_server_is_reported() {
+        let file = "[terminology]\ndeadline_ms = 0\ncach = 1\n[exchange]\nunanswered_required = \"ask\"";
+        let mistakes = read(file, &[]).unwrap_err();
+        for expected in
+            ["terminology.url: missing", "terminology.deadline_ms:", "terminology.cach", "exchange.unanswered"]
+        {
+            assert!(mistakes.iter().any(|mistake| mistake.starts_with(expected)), "{expected}: {mistakes:#?}");
+        }
+        let config = read("[terminology]\nurl = \"https://tx.example/r4\"", &[]).unwrap();
+        assert_eq!(config.terminology.map(|server| server.deadline_ms), Some(2_000));
     }
 
     #[test]

@@ -11,8 +11,11 @@ use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
-use crate::fhir::definitions::Registry;
+use crate::fhir::definitions::{Package, Registry};
+use crate::fhir::tree::{Document, json};
+use crate::guide;
 use crate::peers::fhir_rest::FhirRest;
+use crate::peers::terminology::Terminology;
 use crate::policy::delivery::Circuit;
 use crate::policy::routing::Table;
 use crate::store::Store;
@@ -63,24 +66,41 @@ pub(super) fn print(mistakes: &[String]) {
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
     let (registry, _) = registry(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
-    let gateway = Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
+    let mut gateway =
+        Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
+    gateway.terminology = terminology(config)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
 }
 
+/// Opens the terminology server, so that a wrong key or certificate shows at start.
+pub(super) fn terminology(config: &Config) -> anyhow::Result<Option<Terminology>> {
+    let open = |configured| Terminology::open(configured, Arc::new(jiff::Timestamp::now));
+    config.terminology.as_ref().map(open).transpose().context("opening the terminology server")
+}
+
 /// The definitions that resources are held against, and what is missing of the packages that the configuration names.
 /// The error is every package that cannot be had.
 pub(super) fn registry(config: &Config) -> Result<(Arc<Registry>, Vec<String>), Vec<String>> {
+    let own = own_definitions();
     if config.validation.packages.is_empty() {
-        return Ok((Registry::core(), Vec::new()));
+        return Ok((Registry::with_packages(vec![own]), Vec::new()));
     }
     let cache = Place::at(config.validation.package_cache.clone()).cache();
     let mistaken = |mistake: String| format!("validation.packages: {mistake}");
     let loaded = cache.load(&config.validation.packages);
-    let Loaded { packages, warnings } =
+    let Loaded { mut packages, warnings } =
         loaded.map_err(|mistakes| mistakes.into_iter().map(mistaken).collect::<Vec<_>>())?;
+    packages.push(own);
     Ok((Registry::with_packages(packages), warnings))
+}
+
+/// What the guide publishes holds here: consents name measures by the gateway's own codes.
+fn own_definitions() -> Arc<Package> {
+    let documents: Vec<Document> =
+        guide::code_systems().iter().filter_map(|text| json::parse(text.as_str()).ok()).collect();
+    Arc::new(Package::loose("mhealth-gateway", &documents).expect("the guide's code systems have urls"))
 }
 
 /// The store of a gateway that has served or was given clients. Whoever only looks makes none: a slip in the directory

@@ -77,6 +77,7 @@ fn mistaken(config: &Config) -> Vec<String> {
             mistakes.push(format!("{error:#}"));
         }
     }
+    mistakes.extend(assemble::terminology(config).err().map(|error| format!("terminology: {error:#}")));
     mistakes.extend(assemble::registry(config).err().unwrap_or_default());
     mistakes
 }

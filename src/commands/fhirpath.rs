@@ -123,8 +123,8 @@ mod tests {
 
     #[test]
     fn marks_the_place() {
-        let syntax = fhirpath::compile("name.where(\n  use = 'official' and and)").unwrap_err();
-        let text = shown("name.where(\n  use = 'official' and and)", &syntax);
+        let syntax = fhirpath::compile("name.where(\n  use = 'official' and )").unwrap_err();
+        let text = shown("name.where(\n  use = 'official' and )", &syntax);
         assert!(text.contains(", at 2:24\n") && text.ends_with("\n  |                        ^"), "{text}");
     }
 }

@@ -11,6 +11,8 @@ mod facts;
 
 mod consents;
 
+mod terms;
+
 mod trail;
 
 pub mod strangers;
@@ -28,7 +30,8 @@ use std::sync::{Arc, Mutex};
 use serde::Deserialize;
 
 use crate::fhir::definitions::Registry;
-use crate::fhir::validate::Validator;
+use crate::fhir::validate::{Reaction, Unanswered, Validator};
+use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
 use crate::store::{self, Health, PatientKey, ResId, Store};
@@ -55,6 +58,10 @@ pub struct Config {
     pub search_budget: usize,
     /// Which ids a client may give to what it creates by PUT.
     pub chosen_ids: ChosenIds,
+    /// What becomes of a code that must be of a value set when nobody could tell: `refuse`, `warn` or `pass`.
+    pub unanswered_required: Reaction,
+    /// The same where it should be.
+    pub unanswered_extensible: Reaction,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -96,11 +103,14 @@ fn is_random_uuid(id: &str) -> bool {
 
 impl Default for Config {
     fn default() -> Self {
+        let Unanswered { required, extensible } = Unanswered::default();
         Config {
             page_entries: 50,
             page_entries_max: 1000,
             search_budget: 50_000,
             chosen_ids: ChosenIds::Own,
+            unanswered_required: required,
+            unanswered_extensible: extensible,
             bundle_entries: 1000,
         }
     }
@@ -112,6 +122,8 @@ pub struct Gateway {
     pub store: Store,
     pub registry: Arc<Registry>,
     pub validator: Validator,
+    /// Answers what the definitions leave open, where the operator names one.
+    pub terminology: Option<Terminology>,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -142,6 +154,7 @@ impl Gateway {
             strangers,
             validator: Validator::new(registry.clone()),
             registry,
+            terminology: None,
             book: Book::default(),
             store,
             clock,
@@ -152,6 +165,10 @@ impl Gateway {
             page_secret,
             token_secret,
         })
+    }
+
+    fn unanswered(&self) -> Unanswered {
+        Unanswered { required: self.config.unanswered_required, extensible: self.config.unanswered_extensible }
     }
 
     pub fn now_ms(&self) -> i64 {

@@ -106,6 +106,7 @@ pub fn status_of(id: Id) -> u16 {
         | Id::PatientMissing
         | Id::SearchParameterUnknown
         | Id::SearchValue
+        | Id::OperationParameter
         | Id::SearchModifier
         | Id::ConditionUnsupported
         | Id::ResourceTypeMissing

@@ -95,6 +95,7 @@ catalogue! {
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
     BindingUnknown "binding-unknown" Warning "not-supported" "The value set cannot be decided here; the code was not checked.";
+    BindingUndecided "binding-undecided" Error "not-supported" "Use a code that can be decided, or ask the operator for a terminology server: the element must have a code of the value set, and nobody here could tell.";
     CodeMeaningless "code-meaningless" Error "not-found" "Use a code that the value set has; the element names no system, so only its value set gives the code a meaning.";
     CodeUnknown "code-unknown" Error "code-invalid" "Use a code that the code system has; mind its spelling and case.";
     CodeUnlisted "code-unlisted" Warning "code-invalid" "Check the code: the part of the code system that is known here does not have it.";
@@ -185,6 +186,8 @@ catalogue! {
     CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
     ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
     ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    StructureRule "structure-rule" Error "invalid" "Correct the definition as the message says: it would mislead, or could not be used (FHIR R4 §5.1, §5.3).";
+    StructureAdvice "structure-advice" Warning "business-rule" "Check the definition, or load what it refers to; the rest of it was checked.";
     SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
     SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
 
@@ -224,6 +227,7 @@ catalogue! {
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";

@@ -31,6 +31,11 @@ pub fn files(capability: Option<&Value>) -> Vec<File> {
     files
 }
 
+/// The code systems that are the gateway's own, as resources: what they define holds here as well.
+pub fn code_systems() -> Vec<String> {
+    [issues::code_system(), measures::code_system()].iter().map(Value::to_string).collect()
+}
+
 fn pretty(value: &Value) -> String {
     let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
     text.push('\n');

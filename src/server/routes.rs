@@ -59,6 +59,8 @@ pub const ROUTES: &[Row] = &[
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("POST", "/fhir", Action::Bundle, Door::Token),
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
+    row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
+    row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
@@ -156,6 +158,7 @@ mod tests {
         check("POST", "/fhir", "Bundle");
         check("POST", "/fhir/Observation/_search", "SearchForm Observation");
         check("POST", "/fhir/Observation/$validate", "Validate Observation");
+        check("GET", "/fhir/Observation/a/$validate", "Validate Observation a");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");

@@ -190,7 +190,7 @@ async fn entries_of_a_batch_stand_alone() {
     assert_eq!(body["entry"][2]["resource"]["id"], json!(kept));
     assert_eq!(body["entry"][3]["resource"]["type"], "searchset");
     assert_eq!(body["entry"][6]["resource"]["id"], json!(kept));
-    assert_eq!(issues(&body["entry"][1]["response"]["outcome"]), ["binding-required"]);
+    assert_eq!(issues(&body["entry"][1]["response"]["outcome"]), ["binding-required", "code-meaningless"]);
     assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.0, Some(3));
 }
 

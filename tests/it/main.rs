@@ -29,3 +29,5 @@ mod process;
 mod pull;
 mod push;
 mod suites;
+mod terminology;
+mod validate;

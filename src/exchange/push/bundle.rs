@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::commit::{self, Atomicity};
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Examined, Prepared};
 use super::{Condition, Idempotency, Intent, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
@@ -66,7 +66,7 @@ impl Gateway {
         {
             return Err(self.refused(caller, refusal).await);
         }
-        let prepared = self.prepare_entries(caller, &document, &entries, asked.as_slice(), mode);
+        let prepared = self.prepare_entries(caller, &document, &entries, asked.as_slice(), mode).await;
         let atomicity = if mode == Mode::Transaction { Atomicity::Whole } else { Atomicity::EachAlone };
         let mut outcomes = if prepared.is_empty() {
             Vec::new()
@@ -107,7 +107,7 @@ impl Gateway {
     }
 
     /// Prepares every entry that writes, Patients first: what refers to them takes its partition from them.
-    fn prepare_entries(
+    async fn prepare_entries(
         &self,
         caller: &Caller<'_>,
         document: &Arc<Document>,
@@ -117,26 +117,28 @@ impl Gateway {
     ) -> Vec<Result<Prepared, Refusal>> {
         // One index for all entries, or a Bundle would cost the square of its length.
         let around = Arc::new(Entries::new(Element::root(document)));
+        let mut examined: Vec<Option<Result<Examined, Refusal>>> = Vec::with_capacity(entries.len());
+        for (index, asked) in asked.iter().enumerate() {
+            examined.push(match asked {
+                Ok(Asked::Read(_)) => None,
+                Err(refusal) => Some(Err(refusal.clone())),
+                Ok(Asked::Push { kind, intent }) => {
+                    Some(self.examine_entry(caller, document, &around, entries[index], index, kind, intent.clone()))
+                }
+            });
+        }
+        drop(around);
+        let open = examined.iter().flatten().flatten().flat_map(|entry| entry.checked.questions());
+        let told = self.told(open).await;
         let is_patient = |asked: &Result<Asked, Refusal>| matches!(asked, Ok(Asked::Push { kind, .. }) if kinds::kind(kind).is_some_and(|rule| rule.subject == Subject::Itself));
         let mut prepared: Vec<Option<Result<Prepared, Refusal>>> = (0..entries.len()).map(|_| None).collect();
         let mut rewrites: Vec<(String, String)> = Vec::new();
         for patients in [true, false] {
             let known = Arc::new(rewrites.clone());
-            for (index, asked) in asked.iter().enumerate().filter(|(_, asked)| is_patient(asked) == patients) {
-                let one = match asked {
-                    Ok(Asked::Read(_)) => continue,
-                    Err(refusal) => Err(refusal.clone()),
-                    Ok(Asked::Push { kind, intent }) => self.prepare_entry(
-                        caller,
-                        document,
-                        &around,
-                        entries[index],
-                        index,
-                        kind,
-                        intent.clone(),
-                        known.clone(),
-                    ),
-                };
+            for (index, _) in asked.iter().enumerate().filter(|(_, asked)| is_patient(asked) == patients) {
+                let Some(entry) = examined[index].take() else { continue };
+                let one =
+                    entry.and_then(|examined| prepare::conclude(self, caller, examined, &told, Arc::clone(&known)));
                 // Entries of a batch are independent and may not refer to each other (R4 §3.1.0.11.1).
                 if mode == Mode::Transaction
                     && let Ok(prepared) = &one
@@ -156,7 +158,7 @@ impl Gateway {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one entry is described by all of them")]
-    fn prepare_entry(
+    fn examine_entry(
         &self,
         caller: &Caller<'_>,
         document: &Arc<Document>,
@@ -165,8 +167,7 @@ impl Gateway {
         index: usize,
         kind: &str,
         intent: Intent,
-        rewrites: Arc<Vec<(String, String)>>,
-    ) -> Result<Prepared, Refusal> {
+    ) -> Result<Examined, Refusal> {
         let location = format!("Bundle.entry[{index}].resource");
         let Some(resource) = entry.get("resource").filter(Element::is_object) else {
             return Err(Refusal::one(Id::BodyMissing, location, "The entry has no resource."));
@@ -178,8 +179,8 @@ impl Gateway {
             prepare::same_id(resource, id, &location)?;
         }
         let options = Options { location: &location, bundle: Some(around), ..Options::default() };
-        let validated = self.validator.validate(document.clone(), resource.node(), &options)?;
-        prepare::finish(self, caller, validated, rule, intent, location, rewrites)
+        let checked = self.validator.examine(document.clone(), resource.node(), &options);
+        Ok(Examined { checked, rule, intent, location })
     }
 }
 

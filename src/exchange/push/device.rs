@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::commit::Atomicity;
-use super::prepare::{self, Prepared};
+use super::prepare::{self, Examined, Prepared};
 use super::{Entry, Idempotency, Intent, Outcome};
 use crate::devices::{self, Format, Record};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
@@ -31,27 +31,35 @@ impl Gateway {
         }
         let subject = format!("Patient/{patient}");
         let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
-        let mut prepared: Vec<Result<Prepared, Refusal>> = Vec::with_capacity(records.len());
+        let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());
         for Record { observation, issues, .. } in records {
-            prepared.push(match observation {
-                Some(observation) => self.prepare_record(caller, observation),
+            examined.push(match observation {
+                Some(observation) => self.examine_record(caller, observation),
                 None => Err(issues.clone().into()),
             });
             lost.push(issues);
         }
+        let told = self.told(examined.iter().flatten().flat_map(|record| record.checked.questions())).await;
+        let conclude =
+            |record: Examined| prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places);
+        let prepared: Vec<Result<Prepared, Refusal>> =
+            examined.into_iter().map(|record| record.and_then(conclude)).collect();
         let outcomes = self.commit(caller, prepared, Atomicity::EachAlone, idempotency).await?;
         Ok(outcomes.into_iter().zip(lost).map(|(outcome, lost)| Entry::Pushed(with(outcome, lost))).collect())
     }
 
-    /// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.
-    fn prepare_record(&self, caller: &Caller<'_>, observation: String) -> Result<Prepared, Refusal> {
+    fn examine_record(&self, caller: &Caller<'_>, observation: String) -> Result<Examined, Refusal> {
         let document = Arc::new(json::parse(observation)?);
-        prepare::one(self, caller, KIND, &document, Intent::Create { condition: None }).map_err(|mut refusal| {
-            without_positions(&mut refusal.issues);
-            refusal
-        })
+        let intent = Intent::Create { condition: None };
+        prepare::one(self, caller, KIND, &document, intent).map_err(without_places)
     }
+}
+
+/// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.
+fn without_places(mut refusal: Refusal) -> Refusal {
+    without_positions(&mut refusal.issues);
+    refusal
 }
 
 /// An outcome with what was lost on the way to FHIR.

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use super::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::Document;
+use crate::fhir::tree::{Document, NodeId};
 
 pub use bundle::{Entry, Mode, etag, mode};
+pub use prepare::Trial;
 
 /// A condition under which a create is none: `identifier=system|value`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -152,6 +153,13 @@ impl Gateway {
     ) -> Result<Kept, Refusal> {
         let document = Arc::new(document);
         let prepared = match prepare::one(self, caller, kind, &document, intent) {
+            Ok(examined) => {
+                let told = self.told(examined.checked.questions()).await;
+                prepare::conclude(self, caller, examined, &told, Arc::default())
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
@@ -164,7 +172,7 @@ impl Gateway {
     }
 
     /// `POST [base]/[type]/$validate`: the same report that a push would meet, and nothing stored.
-    pub fn check(&self, kind: &str, document: Document, profiles: &[&str]) -> Vec<Issue> {
-        prepare::check(self, kind, &Arc::new(document), profiles)
+    pub async fn check(&self, kind: &str, document: &Document, node: NodeId, trial: &Trial<'_>) -> Vec<Issue> {
+        prepare::check(self, kind, document, node, trial).await
     }
 }

@@ -6,10 +6,11 @@ use super::{Condition, Intent};
 use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
+use crate::exchange::terms::Told;
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
-use crate::fhir::validate::{Options, Validated};
+use crate::fhir::validate::{Checked, Options, Validated};
 use crate::policy::access::Interaction;
 use crate::store::{PatientKey, ResId, Token};
 
@@ -36,6 +37,14 @@ pub(super) struct Prepared {
     pub rewrites: Arc<Vec<(String, String)>>,
 }
 
+/// A resource that was checked; what is left open in it may still be answered.
+pub(super) struct Examined {
+    pub checked: Checked,
+    pub rule: &'static KindRule,
+    pub intent: Intent,
+    pub location: String,
+}
+
 /// One resource as the whole body of a request.
 pub(super) fn one(
     gateway: &Gateway,
@@ -43,7 +52,7 @@ pub(super) fn one(
     kind: &str,
     document: &Arc<Document>,
     intent: Intent,
-) -> Result<Prepared, Refusal> {
+) -> Result<Examined, Refusal> {
     let element = Element::root(document);
     right_type(element, kind)?;
     let rule = writable(kind)?;
@@ -52,18 +61,55 @@ pub(super) fn one(
         same_id(element, id, kind)?;
     }
     let options = Options { location: kind, ..Options::default() };
-    let validated = gateway.validator.validate(document.clone(), document.root(), &options)?;
-    finish(gateway, caller, validated, rule, intent, kind.to_owned(), Arc::default())
+    let checked = gateway.validator.examine(document.clone(), document.root(), &options);
+    Ok(Examined { checked, rule, intent, location: kind.to_owned() })
+}
+
+/// From a checked resource to a prepared one, with what was said of its open questions.
+pub(super) fn conclude(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    examined: Examined,
+    told: &Told,
+    rewrites: Arc<Vec<(String, String)>>,
+) -> Result<Prepared, Refusal> {
+    let Examined { checked, rule, intent, location } = examined;
+    let validated = checked.conclude(&|question| told.of(question), gateway.unanswered())?;
+    finish(gateway, caller, validated, rule, intent, location, rewrites)
+}
+
+/// What `$validate` asks of a resource beside its own rules.
+#[derive(Clone, Copy, Default)]
+pub struct Trial<'a> {
+    pub profiles: &'a [&'a str],
+    /// Whether resources of that type are taken in at all.
+    pub writes: bool,
+    /// The id that it must have.
+    pub id: Option<&'a str>,
 }
 
 /// `$validate` and the reading half of a push share this.
-pub(super) fn check(gateway: &Gateway, kind: &str, document: &Arc<Document>, profiles: &[&str]) -> Vec<Issue> {
-    let root = Element::root(document);
+pub(super) async fn check(
+    gateway: &Gateway,
+    kind: &str,
+    document: &Document,
+    node: NodeId,
+    trial: &Trial<'_>,
+) -> Vec<Issue> {
+    let root = Element::at(document, node);
     if let Err(refusal) = right_type(root, kind) {
         return refusal.issues;
     }
-    let options = Options { profiles, location: kind, ..Options::default() };
-    let mut issues = gateway.validator.check(root, &options).issues;
+    let options = Options { profiles: trial.profiles, location: kind, ..Options::default() };
+    let report = gateway.validator.check(root, &options);
+    let told = gateway.told(&report.open).await;
+    let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
+    if trial.writes {
+        issues.extend(writable(kind).err().into_iter().flat_map(|refusal| refusal.issues));
+    }
+    if let Some(id) = trial.id {
+        issues.extend(same_id(root, id, kind).err().into_iter().flat_map(|refusal| refusal.issues));
+    }
     if !has_errors(&issues) {
         issues.extend(in_the_future(gateway, root, kind));
     }
@@ -126,7 +172,7 @@ pub(super) fn same_id(element: Element<'_>, id: &str, location: &str) -> Result<
 }
 
 /// From a valid resource to a prepared one.
-pub(super) fn finish(
+fn finish(
     gateway: &Gateway,
     caller: &Caller<'_>,
     validated: Validated,

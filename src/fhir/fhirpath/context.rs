@@ -23,6 +23,8 @@ pub struct Context<'d> {
     /// `as` filters a collection instead of asking for one item, as the specification has it: search parameters and
     /// invariants of R4 (dom-3) are written so.
     pub as_filters: bool,
+    /// `valueQuantity` selects what `value` does, where it is of that type.
+    pub loose_choices: bool,
     pub steps: u64,
 }
 
@@ -30,7 +32,16 @@ impl<'d> Context<'d> {
     /// A context for expressions about one resource that contains itself.
     pub fn new(host: &'d dyn Host, resource: Node<'d>) -> Context<'d> {
         let steps = DEFAULT_STEPS;
-        Context { host, resource, root: resource, now: None, strict: false, as_filters: true, steps }
+        Context {
+            host,
+            resource,
+            root: resource,
+            now: None,
+            strict: false,
+            as_filters: true,
+            loose_choices: false,
+            steps,
+        }
     }
 }
 

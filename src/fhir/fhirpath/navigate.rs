@@ -85,8 +85,11 @@ fn find<'d>(machine: &Machine<'d>, node: &Node<'d>, name: &str) -> Result<Option
             let Some(suffix) = key.strip_prefix(name) else { continue };
             if suffix.is_empty() {
                 return match model(key) {
-                    // A choice is selected by its element name; `valueQuantity` is a mistake that would pass for it.
-                    Some(child) if child.name != name => Err(Failure::Undefined(name.to_owned())),
+                    // A choice is selected by its element name. `valueQuantity` is a mistake, which published
+                    // invariants make all the same, and which the reference validator then understands.
+                    Some(child) if child.name != name && !machine.context.loose_choices => {
+                        Err(Failure::Undefined(name.to_owned()))
+                    }
                     Some(child) => Ok(Some((key, Some(child.type_name)))),
                     None if key == "resourceType" => Ok(None),
                     None => Ok(Some((key, well_known(key)))),

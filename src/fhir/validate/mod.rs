@@ -7,6 +7,7 @@
 
 mod apply;
 mod compile;
+mod conclude;
 mod evaluate;
 mod host;
 pub mod measures;
@@ -22,13 +23,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use compile::Compiler;
+pub use conclude::{Answers, Checked, Reaction, Unanswered, nobody};
 use profile::Profile;
 use run::Run;
 pub use scope::Entries;
 pub use text::Format;
 
 use super::definitions::{DefinitionId, Registry, Strength};
-use super::outcome::{Issue, Position, has_errors};
+use super::outcome::{Issue, Position};
 use super::tree::{Document, Element, NodeId};
 
 /// Checks resources against compiled definitions. Shared by every thread; compiles a profile when it is first met.
@@ -105,7 +107,7 @@ pub enum Subject {
     ValueSet(String),
 }
 
-/// Proof that a resource passed. Made by [`Validator::validate`] and nowhere else; never serialised.
+/// Proof that a resource passed. Made by [`Checked::conclude`] and nowhere else; never serialised.
 #[derive(Clone, Debug)]
 pub struct Validated {
     document: Arc<Document>,
@@ -157,19 +159,23 @@ impl Validator {
         run.report
     }
 
-    /// Checks a resource and gives the proof, or everything that was found.
+    /// Checks a resource; what is left open can be answered before the proof is given.
+    pub fn examine(&self, document: Arc<Document>, node: NodeId, options: &Options<'_>) -> Checked {
+        let (report, kind) = {
+            let element = Element::at(&document, node);
+            (self.check(element, options), element.resource_type().unwrap_or_default().to_owned())
+        };
+        Checked { document, node, kind, report }
+    }
+
+    /// Checks a resource and gives the proof, or everything that was found; nobody is asked what is left open.
     pub fn validate(
         &self,
         document: Arc<Document>,
         node: NodeId,
         options: &Options<'_>,
     ) -> Result<Validated, Vec<Issue>> {
-        let (issues, kind) = {
-            let element = Element::at(&document, node);
-            let report = self.check(element, options);
-            (report.issues, element.resource_type().unwrap_or_default().to_owned())
-        };
-        if has_errors(&issues) { Err(issues) } else { Ok(Validated { document, node, kind, warnings: issues }) }
+        self.examine(document, node, options).conclude(&nobody, Unanswered::default())
     }
 
     fn compiler(&self) -> Compiler<'_> {

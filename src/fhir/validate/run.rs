@@ -45,6 +45,8 @@ type Question = (usize, NodeId, usize);
 #[derive(Clone, Copy)]
 pub struct Holder<'v, 'd> {
     pub type_name: &'v str,
+    /// Where its definition stands in that of its resource, if it is a part of it.
+    pub path: &'v str,
     pub element: Element<'d>,
 }
 

@@ -226,8 +226,11 @@ pub fn is_absolute(reference: &str) -> bool {
     })
 }
 
-/// The base of a RESTful address, its last slash included: what stands before the type and the id.
+/// The base of a RESTful address, its last slash included: what stands before the type and the id. An address on a
+/// server has one even where its id is not the resource's, which is a mistake of its own.
 fn restful_base<'u>(url: &'u str, kind: &str, id: &str) -> Option<&'u str> {
-    let base = url.strip_suffix(id)?.strip_suffix('/')?.strip_suffix(kind)?;
+    let address = || url.strip_prefix("http").and_then(|_| url.rsplit_once('/')).map(|(base, _)| base);
+    let base = url.strip_suffix(id).and_then(|url| url.strip_suffix('/')).or_else(address)?;
+    let base = base.strip_suffix(kind)?;
     (base.is_empty() || base.ends_with('/')).then_some(base)
 }

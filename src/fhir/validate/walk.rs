@@ -7,7 +7,8 @@ use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
     binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
-    primitive::Primitive, quantity, questionnaire, reference, search_parameter, value_set, vital_signs,
+    primitive::Primitive, quantity, questionnaire, reference, search_parameter, structure_definition, value_set,
+    vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Run};
 use crate::fhir::outcome::Id;
@@ -36,7 +37,7 @@ impl<'v, 'd> Run<'v, 'd> {
             self.enter_parameters(element);
         }
         (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
-        self.holders.push(Holder { type_name: &plan.type_name, element });
+        self.holders.push(Holder { type_name: &plan.type_name, path: "", element });
         self.object(element, plan, 0);
         self.holders.pop();
         if kind == "Bundle" {
@@ -56,6 +57,7 @@ impl<'v, 'd> Run<'v, 'd> {
             "Questionnaire" => questionnaire::check_definition(self, element),
             "QuestionnaireResponse" => questionnaire::check_response(self, element),
             "SearchParameter" => search_parameter::check(self, element),
+            "StructureDefinition" => structure_definition::check(self, element),
             "ValueSet" => value_set::check(self, element),
             _ => {}
         }
@@ -301,7 +303,11 @@ impl<'v, 'd> Run<'v, 'd> {
         rule: &'v TypeRule,
     ) {
         self.trail.push(key, name, index);
-        self.holders.push(Holder { type_name: &rule.name, element });
+        let path = match rule.content {
+            Content::Inline(at) => &*plan.nodes[at].path,
+            _ => "",
+        };
+        self.holders.push(Holder { type_name: &rule.name, path, element });
         let fits = match rule.content {
             Content::Primitive(primitive) => {
                 let fits = self.primitive(element, primitive);
@@ -394,6 +400,7 @@ impl<'v, 'd> Run<'v, 'd> {
         let text = document.value(element.node());
         if text.is_empty() {
             self.issue(Id::ElementEmpty, element, "The text is empty.".to_owned());
+            self.issue(Id::Invariant, element, "ele-1: All FHIR elements must have a @value or children".to_owned());
             return false;
         }
         if let Some(expected) = primitive.expects(text) {

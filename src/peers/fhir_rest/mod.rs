@@ -5,6 +5,7 @@
 //! resource with the same content. Redirects are never followed, since a destination is an agreed address and a
 //! token must not travel to another one. Every exchange is bounded as a whole in time and in size.
 
+mod channel;
 mod classify;
 mod config;
 mod send;
@@ -16,6 +17,7 @@ mod translate;
 use std::future::Future;
 use std::pin::Pin;
 
+pub(super) use channel::Channel;
 pub use config::{Auth, Config};
 pub use send::OpenError;
 

@@ -65,7 +65,7 @@ impl fmt::Display for Failure {
 }
 
 /// A complete answer.
-pub(super) struct Answer {
+pub(in crate::peers) struct Answer {
     pub status: u16,
     pub retry_after: Option<String>,
     pub body: Vec<u8>,
@@ -120,6 +120,24 @@ impl Sender {
         if let Ok(request_id) = reqwest::header::HeaderValue::from_str(request_id) {
             builder = builder.header("X-Request-Id", request_id);
         }
+        if let Some(bearer) = bearer {
+            builder = builder.bearer_auth(bearer.reveal());
+        }
+        self.exchange(builder).await
+    }
+
+    pub(super) async fn post(
+        &self,
+        url: &reqwest::Url,
+        body: Vec<u8>,
+        bearer: Option<&Bearer>,
+    ) -> Result<Answer, Failure> {
+        let mut builder = self
+            .client
+            .post(url.clone())
+            .header("Content-Type", "application/fhir+json")
+            .header("Accept", "application/fhir+json")
+            .body(body);
         if let Some(bearer) = bearer {
             builder = builder.bearer_auth(bearer.reveal());
         }

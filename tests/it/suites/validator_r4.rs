@@ -162,15 +162,8 @@ impl Shelf {
         let archives: Vec<PathBuf> = archives.iter().filter_map(|name| archive(&folder, name, &mut notes)).collect();
         let validator = self.validator(&archives, &sources, &mut notes);
         let names: Vec<&str> = profiles.iter().map(String::as_str).collect();
-        let is_set = |name: &str| matches!(&case["settings"][name], Value::Bool(true));
-        let forbids_markup = is_set("security-checks") || is_set("noHtmlInMarkdown");
-        let lenient_displays = case["settings"]["wrong-displays"] == "warning";
         let domain: Vec<&str> = case["settings"]["allowed-extension-domain"].as_str().into_iter().collect();
-        let found = issues(
-            &validator,
-            &bytes,
-            &Options { extension_domains: &domain, forbids_markup, lenient_displays, ..options(case, &names) },
-        );
+        let found = issues(&validator, &bytes, &Options { extension_domains: &domain, ..options(case, &names) });
         outcome(check, &found, &notes)
     }
 
@@ -210,7 +203,14 @@ fn make(archives: &[PathBuf], sources: &[PathBuf]) -> (Arc<Validator>, String) {
             writeln!(notes, "  ! {url} cannot be used").unwrap();
         }
     }
+    for defect in registry.defects().filter(|defect| documents.iter().any(|each| is_of(each, &defect.url))) {
+        writeln!(notes, "  ! {defect}").unwrap();
+    }
     (Arc::new(Validator::new(registry)), notes)
+}
+
+fn is_of(document: &Document, url: &str) -> bool {
+    Element::root(document).text_of("url") == Some(url)
 }
 
 /// What the case sets differently, in our words.
@@ -225,6 +225,8 @@ fn options<'a>(case: &'a Value, profiles: &'a [&'a str]) -> Options<'a> {
         } else {
             References::Fitting
         },
+        forbids_markup: settings["security-checks"] == true || settings["noHtmlInMarkdown"] == true,
+        lenient_displays: is("wrong-displays", "warning"),
         skip_contained: is("validateContains", "IGNORE"),
         loose_aggregation: settings["enforceAggregationOutsideBundles"].as_bool() == Some(false),
         ..Options::default()

@@ -36,12 +36,12 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
 /// A code without a system: the value set implies it (R4 §4.1.5).
 fn plain<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>, code: &str) {
     let answer = ask(bound, None, code);
+    judge(run, bound, element, answer, &[(None, code)]);
     if answer == Membership::Out && bound.strength == Strength::Required {
         // Said apart, as it is by the HL7 validator: the code has no meaning at all, for no system can be told for it.
         let text = format!("No system of the value set {} has that code, so it means nothing.", bound.canonical);
         run.issue(Id::CodeMeaningless, element, text);
     }
-    judge(run, bound, element, answer, &[(None, code)]);
 }
 
 /// One coding of the value set is enough; a required binding wants one (R4 §4.1.5.1).

@@ -110,7 +110,11 @@ fn is_at(run: &Run<'_, '_>, context: &Context, container: Holder<'_, '_>) -> boo
         Context::Extension(url) => container.type_name == "Extension" && container.element.text_of("url") == Some(url),
         Context::Selected(expression) => {
             let resource = Node::resource(run.scope.resource);
-            let evaluation = Evaluation { root: Node::resource(run.scope.container), ..Evaluation::new(run, resource) };
+            let evaluation = Evaluation {
+                root: Node::resource(run.scope.container),
+                loose_choices: true,
+                ..Evaluation::new(run, resource)
+            };
             expression.evaluate(&evaluation, resource).map_or(true, |found| {
                 found
                     .iter()
@@ -128,20 +132,26 @@ fn is_element(run: &Run<'_, '_>, head: &str, path: &[Box<str>]) -> bool {
         return run.scope.resource.get("url").is_some();
     }
     let own = &run.holders[run.scope.holder..run.holders.len() - 1];
-    let Some(start) = own.len().checked_sub(path.len() + 1) else { return false };
-    if !run.validator.registry.subtype_of(own[start].type_name, head) {
-        return false;
-    }
     let steps = run.trail.names(run.scope.depth);
-    let steps = &steps[start..own.len() - 1];
-    steps.iter().zip(path).all(|((name, is_choice), wanted)| {
-        **wanted == **name || (*is_choice && wanted.strip_suffix("[x]") == Some(name))
-    })
+    // The place may be told from any element on the way down: from the resource, a part of it, or a data type.
+    (0..own.len()).any(|start| {
+        let holder = own[start];
+        let mut told = if holder.path.is_empty() { holder.type_name } else { holder.path }.split('.');
+        let kind = told.next().unwrap_or_default();
+        let below = steps[start..own.len() - 1].iter().copied();
+        let told = told.map(|name| (name, false)).chain(below);
+        path.len() == told.clone().count()
+            && told.zip(path).all(|((name, is_choice), wanted)| {
+                **wanted == *name || (is_choice && wanted.strip_suffix("[x]") == Some(name))
+            })
+            && run.validator.registry.subtype_of(kind, head)
+    }) || path.is_empty() && own.last().is_some_and(|last| run.validator.registry.subtype_of(last.type_name, head))
 }
 
 fn holds(run: &Run<'_, '_>, expression: &Expression, container: Holder<'_, '_>) -> Option<bool> {
     let resource = Node::resource(run.scope.resource);
-    let evaluation = Evaluation { root: Node::resource(run.scope.container), ..Evaluation::new(run, resource) };
+    let evaluation =
+        Evaluation { root: Node::resource(run.scope.container), loose_choices: true, ..Evaluation::new(run, resource) };
     let type_name = (container.type_name != "BackboneElement").then_some(container.type_name);
     expression.holds(&evaluation, Node { element: container.element, type_name }).ok()
 }

@@ -45,7 +45,7 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, invariants: &[Invariant], element: Eleme
 fn evaluate<'d>(run: &Run<'_, 'd>, expression: &Expression, element: Element<'d>, type_name: &str) -> Option<bool> {
     let resource = Node::resource(run.scope.resource);
     let root = Node::resource(run.scope.container);
-    let context = Context { root, ..Context::new(run, resource) };
+    let context = Context { root, loose_choices: true, ..Context::new(run, resource) };
     let type_name = (!type_name.is_empty()).then_some(type_name);
     expression.holds(&context, Node { element, type_name }).ok()
 }

@@ -18,5 +18,6 @@ pub mod reference;
 pub mod search_parameter;
 pub mod search_set;
 pub mod slicing;
+pub mod structure_definition;
 pub mod value_set;
 pub mod vital_signs;
