@@ -167,6 +167,10 @@ impl Gateway {
         })
     }
 
+    fn asks_terminology(&self) -> bool {
+        self.terminology.is_some()
+    }
+
     fn unanswered(&self) -> Unanswered {
         Unanswered { required: self.config.unanswered_required, extensible: self.config.unanswered_extensible }
     }

@@ -67,7 +67,8 @@ pub(super) fn one(
 
 /// What the gateway asks of whatever is pushed to it.
 pub(super) fn rules<'a>(gateway: &Gateway, location: &'a str) -> Options<'a> {
-    Options { location, formed_references: true, now_ms: Some(gateway.now_ms()), ..Options::default() }
+    let (asks_systems, now_ms) = (gateway.asks_terminology(), Some(gateway.now_ms()));
+    Options { location, formed_references: true, asks_systems, now_ms, ..Options::default() }
 }
 
 /// From a checked resource to a prepared one, with what was said of its open questions.

@@ -44,6 +44,8 @@ pub(super) struct Node {
     pub kind: Kind,
     pub key_unescaped: bool,
     pub value_unescaped: bool,
+    /// Of an object: whether some member's key begins with `_`.
+    pub shadows: bool,
 }
 
 /// A parsed text. Immutable; cheap to share behind an `Arc`.
@@ -93,6 +95,11 @@ impl Document {
 
     pub fn children(&self, node: NodeId) -> Nodes<'_> {
         Nodes { document: self, next: self.node(node).first }
+    }
+
+    /// Whether an object has members that stand beside primitives, such as `_birthDate`.
+    pub fn has_shadows(&self, node: NodeId) -> bool {
+        self.node(node).shadows
     }
 
     /// The member of an object with that key.

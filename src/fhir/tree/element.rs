@@ -92,8 +92,7 @@ impl<'d> Element<'d> {
         let holder = self.value.filter(is_object).or_else(|| self.shadow.filter(is_object));
         let next = holder.and_then(|node| document.children(node).next());
         // Most objects hold no shadows at all, and then no member needs to look for its own.
-        let paired =
-            holder.is_some_and(|node| document.children(node).any(|member| document.key(member).starts_with('_')));
+        let paired = holder.is_some_and(|node| document.has_shadows(node));
         Children { element: *self, next, paired, run: None }
     }
 
@@ -120,11 +119,15 @@ impl<'d> Element<'d> {
             if self.document.kind(holder) != Kind::Object {
                 continue;
             }
+            let paired = self.document.has_shadows(holder);
             for member in self.document.children(holder) {
                 let key = self.document.key_bytes(member);
                 if key == name.as_bytes() {
                     found.0 = Some(member);
-                } else if key.strip_prefix(b"_") == Some(name.as_bytes()) {
+                    if !paired {
+                        break;
+                    }
+                } else if paired && key.strip_prefix(b"_") == Some(name.as_bytes()) {
                     found.1 = Some(member);
                 }
             }

@@ -312,6 +312,7 @@ impl<'s> Reader<'s> {
             kind: Kind::Null,
             key_unescaped: name.unescaped,
             value_unescaped: false,
+            shadows: false,
         };
         let mut opens = None;
         match self.bytes.get(self.at) {
@@ -341,6 +342,9 @@ impl<'s> Reader<'s> {
     fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Vec<Open>, orphan: bool) -> Result<(), Issue> {
         let index = self.nodes.len() as u32;
         if let Some(parent) = open.last_mut() {
+            if self.slice(node.key, node.key_unescaped).first() == Some(&b'_') {
+                self.nodes[parent.node as usize].shadows = true;
+            }
             if orphan {
             } else if parent.members == 0 {
                 self.nodes[parent.node as usize].first = index;

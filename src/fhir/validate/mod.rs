@@ -64,6 +64,8 @@ pub struct Options<'a> {
     pub lenient_displays: bool,
     /// What time it is, in milliseconds since 1970: measurements do not lie in the future. Absent, nothing does.
     pub now_ms: Option<i64>,
+    /// Somebody will be asked whether code systems that are not loaded have the codes that are said to be of them.
+    pub asks_systems: bool,
     pub references: References,
     /// A reference that has none of FHIR's forms is refused, where the reference validator warns: whoever hands it on
     /// must be able to follow it.

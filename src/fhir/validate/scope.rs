@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::profile::type_of_suffix;
 use crate::fhir::tree::{Element, Kind};
 
@@ -26,10 +28,13 @@ impl<'d> Found<'d> {
     }
 }
 
+/// Mostly one or two, and found for every element that a profile names: they stay off the heap.
+pub type FoundList<'d> = SmallVec<[Found<'d>; 4]>;
+
 /// The repetitions of a child. `choice` says whether the name is that of a choice; `None`: it may be.
-pub fn named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>) -> Vec<Found<'d>> {
+pub fn named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>) -> FoundList<'d> {
     let document = parent.document();
-    let mut found = Vec::new();
+    let mut found = FoundList::new();
     for holder in [parent.value_node(), parent.shadow_node()].into_iter().flatten() {
         if document.kind(holder) != Kind::Object {
             continue;

@@ -144,7 +144,7 @@ impl<'v, 'd> Run<'v, 'd> {
         let Some(holder) = holder.or(element.shadow_node()) else { return };
         let base = self.counts.len();
         self.counts.resize(base + node.children.len(), 0);
-        let has_shadows = document.children(holder).any(|member| document.key(member).starts_with('_'));
+        let has_shadows = document.has_shadows(holder);
         let mut hint = 0;
         let mut is_empty = true;
         for member in document.children(holder) {

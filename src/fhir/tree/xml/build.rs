@@ -52,11 +52,15 @@ impl<'s> Builder<'s> {
             kind,
             key_unescaped: key.unescaped,
             value_unescaped: value.unescaped,
+            shadows: false,
         });
         self.nodes.len() - 1
     }
 
     fn link(&mut self, parent: usize, last: &mut usize, child: usize) {
+        let Node { key, key_unescaped, .. } = self.nodes[child];
+        let text = if key_unescaped { &self.unescaped } else { self.source };
+        self.nodes[parent].shadows |= text.as_bytes().get(key.start as usize) == Some(&b'_') && key.len > 0;
         if *last == 0 {
             self.nodes[parent].first = child as u32;
         } else {

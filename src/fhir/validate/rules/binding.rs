@@ -4,6 +4,8 @@
 //! is an error. What the set cannot decide becomes an open question for whoever can ask a terminology server; for a
 //! required binding the report says so as well.
 
+use smallvec::SmallVec;
+
 use super::super::profile::Bound;
 use super::super::run::Run;
 use super::super::{CodeQuestion, Subject};
@@ -46,7 +48,7 @@ fn plain<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>, code: &
 
 /// One coding of the value set is enough; a required binding wants one (R4 §4.1.5.1).
 fn concept<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
-    let codings: Vec<(Option<&str>, &str)> =
+    let codings: SmallVec<[(Option<&str>, &str); 4]> =
         element.all("coding").filter_map(|coding| Some((coding.text_of("system"), coding.text_of("code")?))).collect();
     let mut best = Membership::Out;
     for (system, code) in &codings {

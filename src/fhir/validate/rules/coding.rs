@@ -118,6 +118,9 @@ fn same_name(one: &str, other: &str) -> bool {
 }
 
 fn question(run: &mut Run<'_, '_>, coding: Element<'_>, system: &str, code: &str) {
+    if !run.options.asks_systems {
+        return;
+    }
     run.ask(CodeQuestion {
         about: Subject::CodeSystem,
         system: Some(system.to_owned()),

@@ -130,7 +130,9 @@ pub fn target<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, rule: &TypeRule) 
         return;
     }
     let allows = |run: &Run<'_, 'd>, kind: &str| {
-        rule.targets.is_empty() || rule.targets.iter().any(|target| run.validator.registry.subtype_of(kind, target))
+        rule.targets.is_empty()
+            || rule.targets.iter().any(|target| **target == *kind)
+            || rule.targets.iter().any(|target| run.validator.registry.subtype_of(kind, target))
     };
     if stated(element).is_some_and(|kind| !allows(run, kind)) {
         let text = format!("The type must be {}.", rule.targets.join(" or "));

@@ -2,9 +2,11 @@
 //!
 //! An element belongs to the first slice all of whose tests it passes (R4 §5.1.0.9).
 
+use smallvec::SmallVec;
+
 use super::super::profile::{Node, Profile, Slices, Step, Test, TestKind, UNBOUNDED};
 use super::super::run::Run;
-use super::super::scope::{Found, named};
+use super::super::scope::{Found, FoundList, named};
 use super::literal;
 use crate::fhir::definitions::SlicingRules;
 use crate::fhir::outcome::Id;
@@ -20,7 +22,7 @@ pub fn check<'d>(
     found: &[Found<'d>],
     parent: Element<'d>,
 ) {
-    let mut counts = vec![0_u32; slicing.slices.len()];
+    let mut counts: SmallVec<[u32; 8]> = SmallVec::from_elem(0, slicing.slices.len());
     let mut last = 0;
     let mut unmatched_before = false;
     let mut is_undecided = false;
@@ -91,7 +93,7 @@ fn hint(tests: &[Test]) -> String {
 }
 
 fn passes<'d>(run: &Run<'_, 'd>, test: &Test, found: &Found<'d>) -> bool {
-    let mut ends = Vec::new();
+    let mut ends = FoundList::new();
     select(run, *found, &test.path, &mut ends);
     match &test.check {
         TestKind::Exists(wanted) => ends.is_empty() != *wanted,
@@ -116,7 +118,7 @@ fn passes<'d>(run: &Run<'_, 'd>, test: &Test, found: &Found<'d>) -> bool {
 /// Whether a test asks about a resource that is not in the message.
 fn leads_away<'d>(run: &Run<'_, 'd>, test: &Test, found: &Found<'d>) -> bool {
     let Some(at) = test.path.iter().position(|step| *step == Step::Resolve) else { return false };
-    let mut ends = Vec::new();
+    let mut ends = FoundList::new();
     select(run, *found, &test.path[..at], &mut ends);
     ends.iter().any(|end| {
         let reference = end.element.string().or_else(|| end.element.text_of("reference"));
@@ -138,7 +140,7 @@ fn is_member(set: &crate::fhir::definitions::ValueSet, element: Element<'_>) -> 
 }
 
 /// The elements at the end of a discriminator's path.
-fn select<'d>(run: &Run<'_, 'd>, from: Found<'d>, path: &[Step], ends: &mut Vec<Found<'d>>) {
+fn select<'d>(run: &Run<'_, 'd>, from: Found<'d>, path: &[Step], ends: &mut FoundList<'d>) {
     let Some((step, rest)) = path.split_first() else {
         ends.push(from);
         return;

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::super::super::run::Run;
-use super::super::super::scope::{Found, named};
+use super::super::super::scope::{FoundList, named};
 use super::form::{Form, Item, ItemIndex, Kind};
 use super::{answer, enable};
 use crate::fhir::outcome::Id;
@@ -17,7 +17,7 @@ use crate::fhir::tree::{Element, NodeId};
 /// An answer with where it stands.
 pub struct Answers<'d> {
     node: NodeId,
-    pub values: Vec<Found<'d>>,
+    pub values: FoundList<'d>,
 }
 
 /// What is answered, by linkId in the order of the response, and where each item ends.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::super::{Options, Validator};
 use crate::fhir::definitions::Registry;
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 
 const CORE: &str = "http://hl7.org/fhir/StructureDefinition/";
