@@ -83,6 +83,7 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    AttachmentSize "attachment-size" Error "value" "State the size of the data in bytes, or leave it out.";
     ElementIdRepeated "element-id-repeated" Error "value" "Give each element of a resource an id of its own.";
     MinLength "min-length" Error "value" "Lengthen the value.";
     ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
