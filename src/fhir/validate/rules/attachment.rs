@@ -1,33 +1,63 @@
-//! Attachments: what they say of their content agrees with the content that they carry (R4 §2.24.0.9).
+//! Attachments: what is said of the data agrees with the data.
 
 use super::super::run::Run;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
 
-/// Checks the stated size against the data, where both are there.
-pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
-    let stated = element.text_of("size").and_then(|text| text.parse::<usize>().ok());
-    let (Some(stated), Some(data)) = (stated, element.text_of("data")) else { return };
-    if stated != decoded_length(data) {
-        let text = "The size must be the number of bytes that the data holds before it is written in base64.";
-        run.issue(Id::AttachmentSize, element, text.to_owned());
+/// Checks an Attachment.
+pub fn check<'d>(run: &mut Run<'_, 'd>, attachment: Element<'d>) {
+    let data = attachment.get("data").and_then(|data| data.string());
+    let size = attachment.text_of("size").and_then(|text| text.parse::<usize>().ok());
+    if let (Some(data), Some(size)) = (data, size) {
+        let length = decoded_length(data);
+        if length != size {
+            let text = format!("The size must be that of the data, which has {length} bytes.");
+            run.issue(Id::AttachmentSize, attachment, text);
+        }
+    }
+    if ["data", "url", "contentType", "language"].iter().all(|name| attachment.get(name).is_none()) {
+        let text = "An attachment has data or a url, or should at least say its contentType or language.";
+        run.issue(Id::AttachmentEmpty, attachment, text.to_owned());
     }
 }
 
-/// Length of what a base64 text stands for.
-fn decoded_length(data: &str) -> usize {
+/// Bytes that a Base64 text stands for.
+pub fn decoded_length(data: &str) -> usize {
     let digits = data.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').count();
     digits * 3 / 4
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::{Options, Validator};
     use super::*;
+    use crate::fhir::definitions::Registry;
+    use crate::fhir::tree::json;
 
     #[test]
-    fn lengths_of_base64() {
-        for (data, expected) in [("", 0), ("TQ==", 1), ("TWE=", 2), ("TWFu", 3), ("TWFu TWE=", 5)] {
+    fn base64_has_a_length() {
+        for (data, expected) in [("", 0), ("YQ==", 1), ("YWI=", 2), ("YWJj", 3), ("YWJj\n YWI=", 5)] {
             assert_eq!(decoded_length(data), expected, "{data}");
+        }
+    }
+
+    #[test]
+    fn sizes_agree_with_data() {
+        let validator = Validator::new(Registry::core());
+        for (attachment, expected) in [
+            (r#"{"contentType":"text/plain","data":"YWJj","size":3}"#, None),
+            (r#"{"contentType":"text/plain","data":"YWJj","size":4}"#, Some(Id::AttachmentSize)),
+            (r#"{"contentType":"text/plain","size":4}"#, None),
+            (r#"{"title":"x"}"#, Some(Id::AttachmentEmpty)),
+        ] {
+            let text = format!(
+                r#"{{"resourceType":"Media","status":"completed","subject":{{"display":"x"}},"content":{attachment}}}"#
+            );
+            let document = json::parse(text).unwrap();
+            let report = validator.check(Element::root(&document), &Options::default());
+            let own = |id| matches!(id, Id::AttachmentSize | Id::AttachmentEmpty);
+            let found = report.issues.iter().find(|issue| own(issue.id));
+            assert_eq!(found.map(|issue| issue.id), expected, "{attachment}");
         }
     }
 }

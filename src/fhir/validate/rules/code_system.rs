@@ -108,7 +108,7 @@ fn content<'d>(run: &mut Run<'_, 'd>, system: Element<'d>, count: usize) {
     }
     let Some(total) = system.text_of("count").and_then(|text| text.parse::<usize>().ok()) else { return };
     let is_wrong = match stated {
-        Some("complete" | "supplement") => count != total,
+        Some("complete") => count != total,
         Some("example" | "fragment") => {
             if count >= total {
                 run.trail.push("count", "count".len(), None);
