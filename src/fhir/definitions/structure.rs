@@ -221,6 +221,7 @@ pub struct Slicing {
 }
 
 const BEST_PRACTICE: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-bestpractice";
+const PROFILE_ELEMENT: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-profile-element";
 const FHIR_TYPE: &str = "http://hl7.org/fhir/StructureDefinition/structuredefinition-fhir-type";
 const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
 const MUST_HAVE_VALUE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue";
@@ -469,8 +470,13 @@ impl TypeReference {
             "bundled" => Some(Aggregation::Bundled),
             _ => None,
         });
+        // A profile's rules for one of its elements, told by the element's id.
+        let profile = |each: Element<'_>| {
+            let part = extensions(each, PROFILE_ELEMENT).find_map(|part| part.text_of("valueString"));
+            each.text().map(|canonical| part.map_or(canonical.to_owned(), |part| format!("{canonical}#{part}")))
+        };
         Some(TypeReference {
-            profiles: listed("profile"),
+            profiles: element.all("profile").filter_map(profile).collect(),
             targets: listed("targetProfile"),
             aggregation: aggregation.collect(),
             versioning: match element.text_of("versioning") {

@@ -117,8 +117,8 @@ impl<'t> Lexer<'t> {
                 };
                 if name.is_empty() { self.error("a name must follow %") } else { Ok(Token::External(name)) }
             }
-            // R4 definitions also write double quotes around delimited names.
-            '"' => Ok(Token::Delimited(self.quoted('"')?)),
+            // No token of the language, and yet written in published invariants; the reference validator reads a text.
+            '"' => Ok(Token::Text(self.quoted('"')?)),
             _ => match SYMBOLS.into_iter().find(|symbol| self.rest().starts_with(symbol)) {
                 Some(symbol) => {
                     self.at += symbol.len();

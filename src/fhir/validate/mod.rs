@@ -42,6 +42,8 @@ pub struct Validator {
     element: usize,
     resources: HashMap<String, OnceLock<Option<Profile>>>,
     profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
+    /// Plans of single elements of profiles, by the ids of these elements.
+    parts: RwLock<HashMap<(DefinitionId, String), Arc<Profile>>>,
     forms: rules::questionnaire::Forms,
     /// Canonicals of the profiles that the guides among the definitions want of every resource of a type.
     global: HashMap<String, Vec<String>>,
@@ -147,6 +149,7 @@ impl Validator {
             element,
             resources,
             profiles: RwLock::default(),
+            parts: RwLock::default(),
             global,
             forms: rules::questionnaire::Forms::default(),
         }
@@ -214,6 +217,9 @@ impl Validator {
 
     /// The sparse plan of a profile; `None` where it is not loaded.
     pub fn profile(&self, canonical: &str) -> Option<Arc<Profile>> {
+        if let Some((canonical, part)) = canonical.split_once('#') {
+            return self.part(canonical, part);
+        }
         // Kept by what the registry has and not by the claim, so that made-up versions do not fill the memory.
         let id = self.registry.structure_id(canonical).filter(|id| self.registry.head(*id).is_profile)?;
         if let Some(profile) = self.profiles.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
@@ -223,6 +229,21 @@ impl Validator {
         let profile = Arc::new(self.compiler().sparse(&structure));
         let mut profiles = self.profiles.write().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(profiles.entry(id).or_insert(profile)))
+    }
+}
+
+impl Validator {
+    /// The plan of one element of a profile.
+    fn part(&self, canonical: &str, part: &str) -> Option<Arc<Profile>> {
+        let id = self.registry.structure_id(canonical)?;
+        let key = (id, part.to_owned());
+        if let Some(profile) = self.parts.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Some(Arc::clone(profile));
+        }
+        let structure = self.registry.structure_at(id)?;
+        let profile = Arc::new(self.compiler().part(&structure, part)?);
+        let mut parts = self.parts.write().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(parts.entry(key).or_insert(profile)))
     }
 }
 

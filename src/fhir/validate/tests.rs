@@ -353,6 +353,13 @@ const PLACES: &[(&str, &str, &str, Id, &str)] = &[
 
 const PLACES_OF_ELEMENTS: &[(&str, &str, &str, Id, &str)] = &[
     (
+        PATIENT,
+        "\"gender\"",
+        "\"photo\":[{\"contentType\":\"image/png\",\"data\":\"TWFu\",\"size\":4}],\"gender\"",
+        Id::AttachmentSize,
+        "Patient.photo[0]",
+    ),
+    (
         HEARTRATE,
         "\"status\"",
         "\"meta\":{\"profile\":[\"urn:test:overlap\"]},\"identifier\":[{\"system\":\"urn:a\"}],\"status\"",

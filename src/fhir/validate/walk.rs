@@ -417,8 +417,8 @@ impl<'v, 'd> Run<'v, 'd> {
             "Extension" => extension::check(self, element, key == "modifierExtension"),
             "Coding" => coding::check(self, element),
             "Identifier" => coding::check_identifier(self, element),
-            "Reference" => reference::check(self, element),
             "Attachment" => attachment::check(self, element),
+            "Reference" => reference::check(self, element),
             "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}

@@ -39,6 +39,7 @@ struct Configuration {
     profiles: HashMap<String, Supported>,
     /// Code systems and value sets that the reference validator leaves alone.
     ignored: BTreeSet<String>,
+    units_warn: bool,
 }
 
 impl Configuration {
@@ -77,6 +78,7 @@ impl Configuration {
                 None => trimmed.split_once(':').unwrap(),
             };
             match (path.as_slice(), key) {
+                ([], "ucumValidationSeverityLevel") => configuration.units_warn = plain(value) == "WARNING",
                 (["dependencyLists", name], "validFrom" | "validTill") => {
                     let set = configuration.sets.entry((*name).to_owned()).or_default();
                     *(if key == "validFrom" { &mut set.from } else { &mut set.till }) = plain(value);
@@ -190,6 +192,8 @@ impl Shelf {
         // Where a package is not at hand, its extensions cannot be known.
         let options = Options { known_extensions: missing.is_empty(), ..Options::default() };
         let mut found = issues(&validator, &bytes, &options);
+        // The configuration takes units that are none of UCUM's with a warning.
+        found.retain(|issue| issue.id != Id::UnitUnknown || !configuration.units_warn);
         found.retain(|issue| !configuration.ignored.iter().any(|ignored| issue.text.contains(ignored.as_str())));
         (notes, found)
     }

@@ -208,14 +208,7 @@ fn make(archives: &[PathBuf], sources: &[PathBuf]) -> (Arc<Validator>, String) {
             writeln!(notes, "  ! {url} cannot be used").unwrap();
         }
     }
-    for defect in registry.defects().filter(|defect| documents.iter().any(|each| is_of(each, &defect.url))) {
-        writeln!(notes, "  ! {defect}").unwrap();
-    }
     (Arc::new(Validator::new(registry)), notes)
-}
-
-fn is_of(document: &Document, url: &str) -> bool {
-    Element::root(document).text_of("url") == Some(url)
 }
 
 /// What the case sets differently, in our words.

@@ -56,7 +56,21 @@ impl Compiler<'_> {
         }
     }
 
-    fn branches<'s>(&self, structure: &'s Structure) -> Vec<Branch<'s>> {
+    /// Compiles what a profile says of one of its elements, told by the element's id.
+    pub fn part(&self, structure: &Structure, id: &str) -> Option<Profile> {
+        let branches = self.branches(structure);
+        let at = branches.iter().position(|branch| branch.element.id == id)?;
+        let mut nodes = Vec::new();
+        self.node(&branches, at, true, &mut nodes);
+        Some(Profile {
+            url: structure.url.clone(),
+            type_name: structure.type_name.clone(),
+            nodes,
+            ..Profile::default()
+        })
+    }
+
+    pub(super) fn branches<'s>(&self, structure: &'s Structure) -> Vec<Branch<'s>> {
         let mut branches: Vec<Branch<'s>> = Vec::with_capacity(structure.elements.len());
         let mut at: HashMap<&str, usize> = HashMap::new();
         for element in &structure.elements {

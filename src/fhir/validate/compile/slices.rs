@@ -72,6 +72,21 @@ impl Compiler<'_> {
                 break;
             }
         }
+        // What another profile says of its element tells the slice apart as well.
+        let elsewhere = branches[slice].element.types.iter().flat_map(|each| &each.profiles);
+        for (canonical, part) in elsewhere.filter_map(|canonical| canonical.split_once('#')) {
+            let Some(structure) = self.registry.structure(canonical) else { continue };
+            let others = self.branches(&structure);
+            // One step and no further, or definitions could send each other round.
+            let says_itself = |branch: &&Branch<'_>| {
+                branch.element.id == part
+                    && !branch.element.types.iter().any(|each| each.profiles.iter().any(|p| p.contains('#')))
+            };
+            let at = others.iter().position(|branch| says_itself(&branch));
+            if let Some(test) = at.and_then(|at| self.value_test(&others, at, whole.clone())) {
+                return Some(test);
+            }
+        }
         // Without a value, that there is any tells the slice apart.
         let must_exist = !whole.is_empty() && at_end.is_some_and(|element| element.min > 0);
         must_exist.then_some(Test { path: whole, check: TestKind::Exists(true) })
