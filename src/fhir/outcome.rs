@@ -145,6 +145,10 @@ catalogue! {
     MeasureUnit "measure-unit" Error "value" "Send the value in one of the units that the measure is defined for.";
     MeasureImplausible "measure-implausible" Error "value" "Check the sensor and the unit: the value lies outside what is physically possible for this measure.";
     MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
+    MeasureRelation "measure-relation" Error "value" "Check which value is which: together they cannot be right.";
+    MeasureSamples "measure-samples" Error "value" "Write the points as decimals, E, U or L with spaces between, as many as the dimensions ask (FHIR R4 §2.24.0.12).";
+    MeasureTooOld "measure-too-old" Error "value" "Correct the device's clock: no measurement lies that far back.";
+    MeasureClockUnset "measure-clock-unset" Warning "value" "Check the device's clock: the time looks like that of a clock that was never set.";
     MeasureFuture "measure-future" Error "value" "Correct the device's clock: a measurement cannot lie in the future.";
     MeasureNoOffset "measure-no-offset" Error "value" "Send the time with seconds and a UTC offset; a local time is never taken for UTC.";
     PatientMissing "patient-missing" Error "required" "Name the one person whose records these are as patient=id in the address.";
@@ -157,6 +161,8 @@ catalogue! {
     NarrativeLink "narrative-link" Error "invalid" "Let links lead to http(s), mailto or tel addresses or to an id inside the resource, and embed images or load them from http(s).";
     NarrativeAdvice "narrative-advice" Warning "business-rule" "Consider writing the narrative as the message says; it was accepted.";
     NarrativeControl "narrative-control" Error "business-rule" "Write the narrative in the languages, and mark its sources, as the profile asks.";
+    AttachmentSize "attachment-size" Error "structure" "Correct the size, or send the data whole.";
+    AttachmentEmpty "attachment-empty" Warning "invalid" "Send the data or its url, or leave the attachment out.";
     MarkupAdvice "markup-advice" Warning "invalid" "Check that the text is meant to be shown with its angle brackets; it was accepted.";
     MarkupForbidden "markup-forbidden" Error "invalid" "Remove what looks like HTML tags from the text.";
 
