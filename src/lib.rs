@@ -20,21 +20,21 @@
 //! };
 //! let observation = br#"{
 //!   "resourceType": "Observation",
-//!   "status": "finished",
+//!   "status": "final",
 //!   "category": [{"coding": [{
 //!     "system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}],
 //!   "code": {"coding": [{"system": "http://loinc.org", "code": "8867-4"}]},
 //!   "subject": {"reference": "Patient/example"},
-//!   "effectiveDateTime": "2026-01-15T08:30:00+01:00",
+//!   "effectiveDateTime": "2026-02-30",
 //!   "valueQuantity": {"value": 72, "unit": "/min", "system": "http://unitsofmeasure.org", "code": "/min"}
 //! }"#;
 //!
 //! let report = validator.check_text(observation, &options);
 //! let errors: Vec<_> = report.issues.iter().filter(|issue| issue.is_error()).collect();
 //! assert_eq!(errors.len(), 1);
-//! assert_eq!(errors[0].id.code(), "binding-required");
-//! assert_eq!(errors[0].expression, "Observation.status");
-//! assert_eq!((errors[0].position.line, errors[0].position.column), (3, 13));
+//! assert_eq!(errors[0].id.code(), "primitive-format");
+//! assert_eq!(errors[0].expression, "Observation.effective.ofType(dateTime)");
+//! assert_eq!((errors[0].position.line, errors[0].position.column), (8, 24));
 //! ```
 //!
 //! - More definitions: [`fhir::definitions::Registry::with_packages`] takes FHIR packages,

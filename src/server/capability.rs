@@ -25,7 +25,7 @@ pub fn statement(gateway: &Gateway) -> Value {
                 interactions.push(json!({"code": "search-type"}));
             }
             if rule.writable {
-                interactions.extend([json!({"code": "create"}), json!({"code": "update"})]);
+                interactions.extend(["create", "update", "patch"].map(|code| json!({"code": code})));
             }
             json!({
                 "type": rule.name,
@@ -55,6 +55,9 @@ pub fn statement(gateway: &Gateway) -> Value {
         "implementation": {"description": "mHealth gateway: validated, consent-checked intake and routing", "url": gateway.base},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": [
+            "application/fhir+json", "application/fhir+xml", "application/json-patch+json", "application/xml-patch+xml"
+        ],
         "rest": [{
             "mode": "server",
             "documentation": format!(

@@ -18,6 +18,7 @@ pub enum Action {
     Read,
     VersionRead,
     Update,
+    Patch,
     Validate,
     Device,
 }
@@ -67,6 +68,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("HEAD", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("PUT", "/fhir/{kind}/{id}", Action::Update, Door::Token),
+    row("PATCH", "/fhir/{kind}/{id}", Action::Patch, Door::Token),
     row("GET", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
     row("HEAD", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
 ];
@@ -165,7 +167,8 @@ mod tests {
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
         check("POST", "/devices", "404");
-        check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT");
+        check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
+        check("PATCH", "/fhir/Observation/a", "Patch Observation a");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");
         check("GET", "/fhir/Observation/a/b", "404");

@@ -300,7 +300,7 @@ async fn what_is_no_valid_resource_is_refused() {
         ),
         at(bent("PUT to an escaped id", (400, "id-invalid"), |_| {}), "PUT", "/Observation/XMARKERX%2e%2e"),
         at(bent("DELETE", (405, "method-not-allowed"), |_| {}), "DELETE", "/Observation/XMARKERX"),
-        at(bent("PATCH", (405, "method-not-allowed"), |_| {}), "PATCH", "/Observation/XMARKERX"),
+        at(bent("PATCH of nothing", (404, "not-found"), |_| {}), "PATCH", "/Observation/XMARKERX"),
         at(bent("PUT on a type", (405, "method-not-allowed"), |_| {}), "PUT", "/Observation"),
         at(bent("XMARKERX", (405, "method-not-allowed"), |_| {}), "XMARKERX", "/Observation"),
         at(bent("no such address", (404, "route-unknown"), |_| {}), "POST", "/Observation/a/b/XMARKERX"),

@@ -25,6 +25,7 @@ mod kill;
 mod negotiation;
 mod packages;
 mod pages;
+mod patch;
 mod process;
 mod pull;
 mod push;

@@ -8,6 +8,7 @@ mod bundle;
 mod commit;
 mod device;
 mod judge;
+mod patch;
 mod prepare;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, NodeId};
 
 pub use bundle::{Entry, Mode, etag, mode};
+pub use patch::Patch;
 pub use prepare::Trial;
 
 /// A condition under which a create is none: `identifier=system|value`.

@@ -5,6 +5,7 @@ mod bundle;
 mod create;
 mod device;
 mod open;
+mod patch;
 mod read;
 mod search;
 mod token;
@@ -64,6 +65,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Token => Ok(token::grant(request).await),
         Action::Create => create::create(request).await,
         Action::Update => update::update(request).await,
+        Action::Patch => patch::patch(request).await,
         Action::Read | Action::VersionRead => read::read(request).await,
         Action::Search | Action::SearchForm => search::search(request).await,
         Action::Bundle => bundle::bundle(request).await,

@@ -9,6 +9,7 @@
 mod examples;
 mod gematik;
 mod patch;
+mod round_trip;
 mod validator_r4;
 
 use std::collections::{BTreeSet, HashMap};

@@ -1,0 +1,41 @@
+//! `PATCH [base]/[type]/[id]` (R4 §3.1.0.8): the resource as it stands, changed, goes the way of a PUT.
+
+use super::{Request, body};
+use crate::exchange::Refusal;
+use crate::exchange::push::{Patch, When};
+use crate::fhir::outcome::Id;
+use crate::fhir::validate;
+use crate::server::negotiate::{self, Format};
+use crate::server::reply::Reply;
+
+pub(super) async fn patch(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let (kind, id) = (request.matched.kind, request.matched.id);
+    let mut when = When::read(request.header("if-match"), request.header("if-none-match"))
+        .map_err(|header| Refusal::one(Id::VersionConflict, "", format!("{header} is not W/\"version\".")))?;
+    let form = form(request)?;
+    if request.body.is_empty() {
+        return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
+    }
+    // Who may not see a resource may not feel for its content with patches either.
+    let stored = request.gateway.read(&caller, kind, id, None).await?;
+    let document = request.gateway.patched(&stored.payload, form, &request.body)?;
+    // What was patched is what is replaced, and nothing that came in between.
+    when.version = when.version.or(Some(stored.version));
+    let kept = request.gateway.update(&caller, kind, id, document, when).await?;
+    Ok(body::kept(request, kept))
+}
+
+fn form(request: &Request<'_>) -> Result<Patch, Refusal> {
+    let media = request.header("content-type").and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case("application/json-patch+json") {
+        return Ok(Patch::Json);
+    }
+    if media.eq_ignore_ascii_case("application/xml-patch+xml") {
+        return Ok(Patch::Xml);
+    }
+    Ok(Patch::FhirPath(match negotiate::of_body(request.headers)? {
+        Format::Json => validate::Format::Json,
+        Format::Xml => validate::Format::Xml,
+    }))
+}
