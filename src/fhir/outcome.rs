@@ -161,6 +161,8 @@ catalogue! {
     NarrativeLink "narrative-link" Error "invalid" "Let links lead to http(s), mailto or tel addresses or to an id inside the resource, and embed images or load them from http(s).";
     NarrativeAdvice "narrative-advice" Warning "business-rule" "Consider writing the narrative as the message says; it was accepted.";
     NarrativeControl "narrative-control" Error "business-rule" "Write the narrative in the languages, and mark its sources, as the profile asks.";
+    AttachmentSize "attachment-size" Error "structure" "Correct the size, or send the data whole.";
+    AttachmentEmpty "attachment-empty" Warning "invalid" "Send the data or its url, or leave the attachment out.";
     MarkupAdvice "markup-advice" Warning "invalid" "Check that the text is meant to be shown with its angle brackets; it was accepted.";
     MarkupForbidden "markup-forbidden" Error "invalid" "Remove what looks like HTML tags from the text.";
 

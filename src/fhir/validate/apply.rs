@@ -1,7 +1,7 @@
 //! Applying a profile: the sparse rules, visited only where the profile says something.
 
 use super::profile::{Node, NodeIndex, Profile, UNBOUNDED};
-use super::rules::{binding, invariant, literal, reference, slicing};
+use super::rules::{binding, invariant, literal, narrative, reference, slicing};
 use super::run::{MAX_NESTED, Run};
 use super::scope::named;
 use crate::fhir::outcome::Id;
@@ -27,6 +27,9 @@ impl<'d> Run<'_, 'd> {
         let node = &profile.nodes[at];
         self.types(node, element, type_name);
         literal::check(self, node, element);
+        if !node.narrative.is_idle() {
+            narrative::control(self, &node.narrative, element);
+        }
         if let Some(bound) = &node.binding {
             binding::check(self, bound, element);
         }

@@ -6,7 +6,7 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
+    attachment, binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
     primitive::Primitive, quantity, questionnaire, reference, search_parameter, structure_definition, value_set,
     vital_signs,
 };
@@ -418,6 +418,7 @@ impl<'v, 'd> Run<'v, 'd> {
             "Coding" => coding::check(self, element),
             "Identifier" => coding::check_identifier(self, element),
             "Reference" => reference::check(self, element),
+            "Attachment" => attachment::check(self, element),
             "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}

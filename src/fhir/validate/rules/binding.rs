@@ -194,12 +194,8 @@ mod tests {
         let document = json::parse(text).unwrap();
         let options = Options { profiles: &["urn:iso:p"], ..Options::default() };
         let report = validator(binding).check(Element::root(&document), &options);
-        let mut found: Vec<Id> = report
-            .issues
-            .iter()
-            .filter(|issue| issue.severity <= Severity::Warning)
-            .map(|issue| issue.id)
-            .collect();
+        let mut found: Vec<Id> =
+            report.issues.iter().filter(|issue| issue.severity <= Severity::Warning).map(|issue| issue.id).collect();
         found.retain(|id| *id != Id::BindingUnknown);
         assert_eq!(found, expected, "{binding} {code}: {:#?}", report.issues);
     }

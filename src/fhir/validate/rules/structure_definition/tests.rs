@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::super::{Options, Validator};
 use crate::fhir::definitions::Registry;
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 
 const CORE: &str = "http://hl7.org/fhir/StructureDefinition/";
@@ -11,7 +12,7 @@ const CORE: &str = "http://hl7.org/fhir/StructureDefinition/";
 fn found(validator: &Validator, resource: &Value) -> Vec<String> {
     let document = json::parse(resource.to_string()).unwrap();
     let report = validator.check(Element::root(&document), &Options::default());
-    let own = report.issues.into_iter().filter(|issue| issue.id.code().starts_with("structure-"));
+    let own = report.issues.into_iter().filter(|issue| matches!(issue.id, Id::StructureRule | Id::StructureAdvice));
     own.map(|issue| {
         let place = issue.expression.replace("StructureDefinition", "").replace(".differential.element", "");
         format!("{}{place}", issue.id.code().trim_start_matches("structure-"))
