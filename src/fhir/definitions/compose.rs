@@ -84,17 +84,24 @@ fn listed(expansion: Element<'_>, set: &mut ValueSet) {
         let at = known.unwrap_or(set.groups.len());
         if known.is_none() {
             let codes = Codes::Listed { codes: HashSet::new(), case_sensitive: true };
-            set.groups.push(Group { system: system.to_owned(), codes });
+            set.groups.push(Group { system: system.to_owned(), codes, names: Vec::new() });
         }
         if let Codes::Listed { codes, .. } = &mut set.groups[at].codes {
             codes.insert(code.into());
         }
+        set.groups[at].names.extend(names(contains, code));
     }
     // A page of an expansion is not the whole of it.
     let total = expansion.text_of("total").and_then(|total| total.parse::<usize>().ok());
     if total.is_some_and(|total| total > set.codes().count()) {
         set.leave_open(Open::anything());
     }
+}
+
+/// The names that a value set gives to a code.
+fn names<'d>(element: Element<'d>, code: &'d str) -> impl Iterator<Item = (Box<str>, Box<str>)> + 'd {
+    let designations = element.all("designation").filter_map(|each| each.text_of("value"));
+    element.text_of("display").into_iter().chain(designations).map(move |name| (code.into(), name.into()))
 }
 
 /// What one include or exclude says: its system's codes that are in all of its value sets.
@@ -123,6 +130,11 @@ fn system_part(system: &str, include: Element<'_>, active_only: bool, library: &
     let mut concepts = include.all("concept").filter_map(|concept| concept.text_of("code")).peekable();
     if concepts.peek().is_some() {
         part.add(system, Codes::listed(concepts, case_sensitive));
+        if let Some(group) = part.groups.last_mut() {
+            for concept in include.all("concept") {
+                group.names.extend(names(concept, concept.text_of("code").unwrap_or_default()));
+            }
+        }
         return part;
     }
     let filters: Vec<Filter> = include

@@ -63,6 +63,8 @@ pub(super) struct Ready {
     structure: OnceLock<Option<Arc<Structure>>>,
     pub value_set: OnceLock<Option<Arc<ValueSet>>>,
     pub code_system: OnceLock<Option<Arc<CodeSystem>>>,
+    /// Value sets that the definition contains, by their id.
+    pub contained: OnceLock<Vec<(Box<str>, Arc<ValueSet>)>>,
 }
 
 struct Places {
@@ -270,7 +272,10 @@ impl Registry {
         }
         let published = loaded.package.structure(id.at as usize).ok_or("its text cannot be read")?;
         let complete = !published.elements.is_empty();
-        if complete && !self.ambiguous {
+        let is_local = |element: &ElementDefinition| {
+            element.binding.as_ref().is_some_and(|binding| binding.value_set.starts_with('#'))
+        };
+        if complete && !self.ambiguous && !published.elements.iter().any(is_local) {
             return Ok(Arc::clone(published));
         }
         let mut structure = Structure::clone(published);
@@ -283,9 +288,15 @@ impl Registry {
             under_way.pop();
             structure.elements = snapshot?;
         }
-        if self.ambiguous {
-            structure.each_reference(|kind, reference| self.pin(id, kind, reference));
-        }
+        // What is contained in the definition is named by it.
+        let url = structure.url.clone();
+        structure.each_reference(|kind, reference| {
+            if reference.starts_with('#') {
+                reference.insert_str(0, &url);
+            } else if self.ambiguous {
+                self.pin(id, kind, reference);
+            }
+        });
         Ok(Arc::new(structure))
     }
 

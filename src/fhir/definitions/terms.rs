@@ -21,10 +21,26 @@ const HL7_TERMINOLOGY: &str = "http://terminology.hl7.org/";
 impl Registry {
     /// A value set, expanded as far as its definitions allow.
     pub fn value_set(&self, canonical: &str) -> Option<&Arc<ValueSet>> {
+        if let Some((url, id)) = canonical.split_once('#').filter(|(url, _)| !url.is_empty()) {
+            return self.contained(url, id);
+        }
         let id = self.find(Kind::ValueSet, canonical)?;
         let mut expansion = Expansion { registry: self, under_way: Vec::new(), circular: false };
         expansion.expand(id);
         self.ready(id).value_set.get()?.as_ref()
+    }
+
+    /// A value set that a structure contains.
+    fn contained(&self, structure: &str, id: &str) -> Option<&Arc<ValueSet>> {
+        let structure = self.find(Kind::StructureDefinition, structure)?;
+        let read = || {
+            let Some(document) = self.document(structure) else { return Vec::new() };
+            let contained = Element::root(&document).all("contained");
+            let sets = contained.filter(|each| each.resource_type() == Some("ValueSet"));
+            sets.filter_map(|each| Some((each.text_of("id")?.into(), Arc::new(self.expand(each))))).collect()
+        };
+        let sets = self.ready(structure).contained.get_or_init(read);
+        sets.iter().find(|(own, _)| **own == *id).map(|(_, set)| set)
     }
 
     /// Expands a ValueSet that is no definition of its own, such as a contained one.

@@ -15,6 +15,8 @@ use super::compose::Filter;
 pub struct Group {
     pub system: String,
     pub codes: Codes,
+    /// Names that the set gives to some of its codes, besides those of the code system: code and name.
+    pub names: Vec<(Box<str>, Box<str>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -132,9 +134,17 @@ impl ValueSet {
         self.groups.iter().flat_map(|group| group.codes.each().map(|code| (group.system.as_str(), code)))
     }
 
+    /// The names that the set itself gives to a code.
+    pub fn names<'s>(&'s self, system: &'s str, code: &'s str) -> impl Iterator<Item = &'s str> {
+        let groups = self.groups.iter().filter(move |group| group.system == system);
+        groups.flat_map(move |group| {
+            group.names.iter().filter(move |(named, _)| **named == *code).map(|(_, name)| &**name)
+        })
+    }
+
     pub(super) fn add(&mut self, system: &str, codes: Codes) {
         if !codes.is_empty() {
-            self.groups.push(Group { system: system.to_owned(), codes });
+            self.groups.push(Group { system: system.to_owned(), codes, names: Vec::new() });
         }
     }
 

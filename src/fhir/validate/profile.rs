@@ -143,6 +143,10 @@ pub struct Bound {
     pub strength: Strength,
     pub canonical: Box<str>,
     pub set: Option<Arc<ValueSet>>,
+    /// The set beyond which even an extensible or preferred binding must not go; a required binding by itself.
+    pub most: Option<Box<Bound>>,
+    /// Further bindings that hold beside this one.
+    pub further: Vec<Bound>,
 }
 
 /// The slicing of an element.
@@ -319,6 +323,12 @@ impl Node {
         if let Some(binding) = &self.binding {
             let known = if binding.set.is_some() { "" } else { " (not loaded)" };
             writeln!(formatter, "{indent}{:?} binding {}{known}", binding.strength, binding.canonical)?;
+            if let Some(most) = &binding.most {
+                writeln!(formatter, "{indent}at most {}", most.canonical)?;
+            }
+            for further in &binding.further {
+                writeln!(formatter, "{indent}besides {:?} binding {}", further.strength, further.canonical)?;
+            }
         }
         for invariant in &self.invariants {
             writeln!(formatter, "{indent}{invariant}")?;

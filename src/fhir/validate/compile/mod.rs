@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use super::profile::{Bound, Node, UNBOUNDED};
 use super::rules::narrative::Control;
-use crate::fhir::definitions::{ElementDefinition, Registry, Strength};
+use crate::fhir::definitions::{AdditionalBinding, ElementDefinition, Registry, Strength};
 
 const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
 
@@ -48,16 +48,34 @@ impl Compiler<'_> {
     }
 
     fn binding(&self, element: &ElementDefinition) -> Option<Bound> {
-        let binding = element.binding.as_ref().filter(|binding| binding.strength >= Strength::Extensible)?;
+        let binding = element.binding.as_ref()?;
         // R4's vital signs bind the values of components to units whatever their type is; R5 mended it, and the HL7
         // validator reads R4 so as well.
         let is_vital_component = element.path == "Observation.component.value[x]"
             && binding.value_set.split('|').next() == Some(VITAL_SIGNS_UNITS);
-        Some(Bound {
-            strength: if is_vital_component { Strength::Extensible } else { binding.strength },
-            canonical: binding.value_set.as_str().into(),
-            set: self.registry.value_set(&binding.value_set).cloned(),
-        })
+        let strength = if is_vital_component { Strength::Extensible } else { binding.strength };
+        let most = binding.max.as_deref().filter(|_| strength < Strength::Required);
+        let further: Vec<Bound> = binding.additional.iter().filter_map(|each| self.further(each)).collect();
+        if strength < Strength::Extensible && most.is_none() && further.is_empty() {
+            return None;
+        }
+        let most = most.map(|canonical| Box::new(self.bound(Strength::Required, canonical)));
+        Some(Bound { most, further, ..self.bound(strength, &binding.value_set) })
+    }
+
+    /// An additional binding that holds whatever the context is; what it asks of some repetition only is left alone.
+    fn further(&self, binding: &AdditionalBinding) -> Option<Bound> {
+        let strength = match binding.purpose.as_str() {
+            "required" | "maximum" => Strength::Required,
+            "extensible" => Strength::Extensible,
+            _ => return None,
+        };
+        (!binding.conditional && !binding.any).then(|| self.bound(strength, &binding.value_set))
+    }
+
+    fn bound(&self, strength: Strength, canonical: &str) -> Bound {
+        let set = self.registry.value_set(canonical).cloned();
+        Bound { strength, canonical: canonical.into(), set, most: None, further: Vec::new() }
     }
 
     /// The canonicals of targets where one of them is a profile; a type is looked for by its name.

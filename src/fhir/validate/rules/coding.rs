@@ -113,7 +113,8 @@ fn concept_used<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>, concept: &Concep
 /// More names than this are not listed in an issue.
 const MAX_NAMES: usize = 8;
 
-fn same_name(one: &str, other: &str) -> bool {
+/// Whether two names are one: case counts for nothing.
+pub fn same_name(one: &str, other: &str) -> bool {
     one == other || one.chars().flat_map(char::to_lowercase).eq(other.chars().flat_map(char::to_lowercase))
 }
 
