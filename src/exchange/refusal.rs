@@ -107,6 +107,7 @@ pub fn status_of(id: Id) -> u16 {
         | Id::SearchParameterUnknown
         | Id::SearchValue
         | Id::OperationParameter
+        | Id::PatchInvalid
         | Id::SearchModifier
         | Id::ConditionUnsupported
         | Id::ResourceTypeMissing

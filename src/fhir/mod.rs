@@ -1,7 +1,7 @@
 //! What the standard says: pure, synchronous, reusable alone as a library (`default-features = false`).
 //!
 //! Reading order is also the order of dependence: outcome < tree < definitions < terminology < fhirpath <
-//! validate, with search beside validate. Nothing here knows HTTP, the time of day, tenants, consent or
+//! patch < validate, with search beside validate. Nothing here knows HTTP, the time of day, tenants, consent or
 //! which country exists.
 
 pub mod outcome;
@@ -13,6 +13,8 @@ pub mod definitions;
 pub mod terminology;
 
 pub mod fhirpath;
+
+pub mod patch;
 
 pub mod validate;
 

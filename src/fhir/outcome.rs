@@ -83,6 +83,7 @@ catalogue! {
     TypeMismatch "type-mismatch" Error "value" "Use one of the types that the profile allows here.";
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
+    ElementIdRepeated "element-id-repeated" Error "value" "Give each element of a resource an id of its own.";
     MinLength "min-length" Error "value" "Lengthen the value.";
     ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
@@ -91,6 +92,7 @@ catalogue! {
     SliceMin "slice-min" Error "required" "Add the missing slice.";
     SliceMax "slice-max" Error "structure" "Remove the surplus elements of this slice.";
     SliceUnmatched "slice-unmatched" Error "structure" "Remove the element or make it match one of the slices; the slicing is closed.";
+    SliceAmbiguous "slice-ambiguous" Error "structure" "Make the element match one slice only, or ask the author of the profile to tell the slices apart.";
     SliceOrder "slice-order" Error "structure" "Put the slices in the order that the profile lists them.";
     BindingRequired "binding-required" Error "code-invalid" "Use a code of the value set that the element is bound to.";
     BindingExtensible "binding-extensible" Warning "code-invalid" "Prefer a code of the value set; use another only where none of its codes fits.";
@@ -143,6 +145,10 @@ catalogue! {
     MeasureUnit "measure-unit" Error "value" "Send the value in one of the units that the measure is defined for.";
     MeasureImplausible "measure-implausible" Error "value" "Check the sensor and the unit: the value lies outside what is physically possible for this measure.";
     MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
+    MeasureRelation "measure-relation" Error "value" "Check which value is which: together they cannot be right.";
+    MeasureSamples "measure-samples" Error "value" "Write the points as decimals, E, U or L with spaces between, as many as the dimensions ask (FHIR R4 §2.24.0.12).";
+    MeasureTooOld "measure-too-old" Error "value" "Correct the device's clock: no measurement lies that far back.";
+    MeasureClockUnset "measure-clock-unset" Warning "value" "Check the device's clock: the time looks like that of a clock that was never set.";
     MeasureFuture "measure-future" Error "value" "Correct the device's clock: a measurement cannot lie in the future.";
     MeasureNoOffset "measure-no-offset" Error "value" "Send the time with seconds and a UTC offset; a local time is never taken for UTC.";
     PatientMissing "patient-missing" Error "required" "Name the one person whose records these are as patient=id in the address.";
@@ -155,6 +161,8 @@ catalogue! {
     NarrativeLink "narrative-link" Error "invalid" "Let links lead to http(s), mailto or tel addresses or to an id inside the resource, and embed images or load them from http(s).";
     NarrativeAdvice "narrative-advice" Warning "business-rule" "Consider writing the narrative as the message says; it was accepted.";
     NarrativeControl "narrative-control" Error "business-rule" "Write the narrative in the languages, and mark its sources, as the profile asks.";
+    AttachmentSize "attachment-size" Error "structure" "Correct the size, or send the data whole.";
+    AttachmentEmpty "attachment-empty" Warning "invalid" "Send the data or its url, or leave the attachment out.";
     MarkupAdvice "markup-advice" Warning "invalid" "Check that the text is meant to be shown with its angle brackets; it was accepted.";
     MarkupForbidden "markup-forbidden" Error "invalid" "Remove what looks like HTML tags from the text.";
 
@@ -227,6 +235,8 @@ catalogue! {
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
+    PatchInvalid "patch-invalid" Error "invalid" "Send a FHIRPath Patch (Parameters), a JSON Patch (RFC 6902) or an XML Patch (RFC 5261) of at most 500 operations.";
+    PatchFailed "patch-failed" Error "processing" "Read the resource as it stands now and make the patch fit it; nothing was changed.";
     OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";

@@ -35,6 +35,7 @@ pub fn statement(gateway: &Gateway) -> Value {
                 "readHistory": false,
                 "updateCreate": rule.writable,
                 "conditionalCreate": rule.writable,
+                "conditionalRead": if rule.writable { "not-match" } else { "not-supported" },
                 "searchParam": parameters(gateway, rule.name),
                 "operation": if rule.writable {
                     json!([{"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}])

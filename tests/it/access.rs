@@ -288,6 +288,7 @@ async fn granular_scopes_hide_and_refuse_the_rest() {
     let patient = app.consenting_person().await;
     let vital = app.post("/Observation", &heart_rate(&patient, "1", 70)).await.id();
     let mut plain = heart_rate(&patient, "2", 70);
+    plain["code"]["coding"][0]["code"] = json!("40443-4");
     plain.as_object_mut().unwrap().remove("category");
     let other = app.post("/Observation", &plain).await.id();
     for scope in [

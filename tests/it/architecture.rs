@@ -23,7 +23,18 @@ const FLOORS: &[&[&str]] = &[
 
 /// The order inside a folder, in the same way. A folder that is not named in its list knows all of them.
 const INSIDE: &[(&str, &[&[&str]])] = &[
-    ("fhir", &[&["outcome"], &["tree"], &["definitions"], &["terminology"], &["fhirpath"], &["validate", "search"]]),
+    (
+        "fhir",
+        &[
+            &["outcome"],
+            &["tree"],
+            &["definitions"],
+            &["terminology"],
+            &["fhirpath"],
+            &["patch"],
+            &["validate", "search"],
+        ],
+    ),
     // Delivery and audit stand beside the decisions: they know none of them, and none of them knows these.
     ("policy", &[&["access", "delivery", "audit"], &["consent"], &["routing"]]),
     ("exchange", &[&["push", "pull", "deliver"]]),

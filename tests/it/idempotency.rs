@@ -1,5 +1,7 @@
 //! Creating and updating: what sending again, conditions, versions and preferences mean.
 
+use std::io::{Read, Write};
+
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
@@ -323,6 +325,25 @@ async fn what_the_client_has_is_not_sent_again() {
         for header in ["etag", "last-modified", "content-type", "content-length"] {
             assert_eq!(head.header(header), get.header(header), "{path}: {header}");
         }
+    }
+    let statement = app.get("/metadata").await.json();
+    let kinds = statement["rest"][0]["resource"].as_array().unwrap();
+    let reading_kind = kinds.iter().find(|kind| kind["type"] == "Observation").unwrap();
+    assert_eq!(reading_kind["conditionalRead"], "not-match");
+    // Over HTTP/1.1 as well, and the connection goes on.
+    let mut stream = gateway.connection();
+    for method in ["HEAD", "HEAD", "GET"] {
+        write!(stream, "{method} /fhir/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.flush().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        assert!(head.starts_with("HTTP/1.1 200") && length.is_some_and(|length| length != "0"), "{method}: {head}");
     }
     // Neither tells more than a read would.
     let stranger = gateway.client("stranger", crate::fixture::APP_SCOPES).await;

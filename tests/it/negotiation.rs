@@ -62,7 +62,8 @@ fn observation_xml(patient: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- from a scale -->\n<Observation xmlns=\"http://hl7.org/fhir\">\
          <identifier><system value=\"urn:test:readings\"/><value value=\"x &amp; y\"/></identifier><status value=\"final\"/>\
-         <code><coding><system value=\"http://loinc.org\"/><code value=\"8867-4\"/></coding></code>\
+         <category><coding><system value=\"http://terminology.hl7.org/CodeSystem/observation-category\"/>\
+         <code value=\"vital-signs\"/></coding></category><code><coding><system value=\"http://loinc.org\"/><code value=\"8867-4\"/></coding></code>\
          <subject><reference value=\"Patient/{patient}\"/></subject>\
          <effectiveDateTime value=\"2026-01-15T08:30:00+01:00\"/>\
          <valueQuantity><value value=\"72.50\"/><unit value=\"/min\"/><system value=\"http://unitsofmeasure.org\"/>\

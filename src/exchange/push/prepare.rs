@@ -8,7 +8,7 @@ use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
 use crate::exchange::terms::Told;
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
-use crate::fhir::outcome::{Id, Issue, has_errors};
+use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
 use crate::fhir::validate::{Checked, Options, Validated};
 use crate::policy::access::Interaction;
@@ -60,9 +60,14 @@ pub(super) fn one(
     if let Intent::Update { id, .. } = &intent {
         same_id(element, id, kind)?;
     }
-    let options = Options { location: kind, ..Options::default() };
+    let options = rules(gateway, kind);
     let checked = gateway.validator.examine(document.clone(), document.root(), &options);
     Ok(Examined { checked, rule, intent, location: kind.to_owned() })
+}
+
+/// What the gateway asks of whatever is pushed to it.
+pub(super) fn rules<'a>(gateway: &Gateway, location: &'a str) -> Options<'a> {
+    Options { location, formed_references: true, now_ms: Some(gateway.now_ms()), ..Options::default() }
 }
 
 /// From a checked resource to a prepared one, with what was said of its open questions.
@@ -100,7 +105,7 @@ pub(super) async fn check(
     if let Err(refusal) = right_type(root, kind) {
         return refusal.issues;
     }
-    let options = Options { profiles: trial.profiles, location: kind, ..Options::default() };
+    let options = Options { profiles: trial.profiles, ..rules(gateway, kind) };
     let report = gateway.validator.check(root, &options);
     let told = gateway.told(&report.open).await;
     let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
@@ -109,9 +114,6 @@ pub(super) async fn check(
     }
     if let Some(id) = trial.id {
         issues.extend(same_id(root, id, kind).err().into_iter().flat_map(|refusal| refusal.issues));
-    }
-    if !has_errors(&issues) {
-        issues.extend(in_the_future(gateway, root, kind));
     }
     if kind == "Consent" {
         issues.extend(consents::linted(root, 1, gateway.now_ms()));
@@ -182,9 +184,6 @@ fn finish(
     rewrites: Arc<Vec<(String, String)>>,
 ) -> Result<Prepared, Refusal> {
     let element = validated.element();
-    if let Some(issue) = in_the_future(gateway, element, &location).pop() {
-        return Err(issue.into());
-    }
     let facts = Facts::of(Arc::from(rule.name), element);
     granular(caller, rule, &intent, &facts, &location)?;
     let date_ms = facts.date_ms.map(|(start, _)| start);
@@ -252,31 +251,6 @@ fn granular(
         location,
         "The access token covers other categories or codes of this type only.",
     ))
-}
-
-/// A clock that runs ahead by more than this is wrong.
-const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
-
-fn in_the_future(gateway: &Gateway, element: Element<'_>, location: &str) -> Vec<Issue> {
-    let latest = gateway.now_ms() + CLOCK_TOLERANCE_MS;
-    let mut issues = Vec::new();
-    // Of a period the start is judged: the total of a day is sent before that day has ended.
-    let period = element.get("effectivePeriod").and_then(|period| period.get("start"));
-    for (time, shown) in [
-        (element.get("effectiveDateTime"), "effective.ofType(dateTime)"),
-        (element.get("effectiveInstant"), "effective.ofType(instant)"),
-        (period, "effective.ofType(Period).start"),
-    ] {
-        if let Some(time) = time
-            && let Some(moment) = time.text().and_then(time::Moment::parse)
-            && moment.interval_ms().0 > latest
-        {
-            let issue =
-                Issue::new(Id::MeasureFuture, format!("{location}.{shown}"), "The measurement lies in the future.");
-            issues.push(issue.at(time.position()));
-        }
-    }
-    issues
 }
 
 fn patient_of(

@@ -145,7 +145,9 @@ pub fn condense(documents: &[Document]) -> Vec<Condensed> {
             Kind::SearchParameter => parameter(&value),
             Kind::ValueSet => value_set(&value),
             Kind::CodeSystem => code_system(&value),
-            Kind::ConceptMap | Kind::NamingSystem | Kind::Questionnaire | Kind::Measure => continue,
+            Kind::ConceptMap | Kind::NamingSystem | Kind::Questionnaire | Kind::Measure | Kind::ImplementationGuide => {
+                continue;
+            }
         };
         let names = match kind {
             Kind::StructureDefinition => ["url", "version", "type", "kind", "derivation", "baseDefinition", ""],

@@ -39,10 +39,11 @@ pub enum Kind {
     NamingSystem,
     Questionnaire,
     Measure,
+    ImplementationGuide,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::StructureDefinition,
         Kind::ValueSet,
         Kind::CodeSystem,
@@ -51,6 +52,7 @@ impl Kind {
         Kind::NamingSystem,
         Kind::Questionnaire,
         Kind::Measure,
+        Kind::ImplementationGuide,
     ];
 
     /// The resource type.
@@ -64,6 +66,7 @@ impl Kind {
             Kind::NamingSystem => "NamingSystem",
             Kind::Questionnaire => "Questionnaire",
             Kind::Measure => "Measure",
+            Kind::ImplementationGuide => "ImplementationGuide",
         }
     }
 

@@ -104,6 +104,9 @@ pub struct ElementDefinition {
     pub must_have_value: bool,
     /// Urls of extensions of which one must stand in for an absent value.
     pub value_alternatives: Vec<String>,
+    /// Of a narrative: what is asked of its sections by language, and whether its content must say its source.
+    pub narrative_languages: Vec<String>,
+    pub narrative_sources: bool,
 }
 
 /// A type that an element may have.
@@ -223,6 +226,8 @@ const REGEX: &str = "http://hl7.org/fhir/StructureDefinition/regex";
 const MUST_HAVE_VALUE: &str = "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.mustHaveValue";
 const VALUE_ALTERNATIVES: &str =
     "http://hl7.org/fhir/5.0/StructureDefinition/extension-ElementDefinition.valueAlternatives";
+const NARRATIVE_LANGUAGES: &str = "http://hl7.org/fhir/StructureDefinition/narrative-language-control";
+const NARRATIVE_SOURCES: &str = "http://hl7.org/fhir/StructureDefinition/narrative-source-control";
 const MIN_LENGTH: &str = "http://hl7.org/fhir/StructureDefinition/minLength";
 const MAX_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-maxValueSet";
 const MIN_VALUE_SET: &str = "http://hl7.org/fhir/StructureDefinition/elementdefinition-minValueSet";
@@ -351,6 +356,8 @@ impl ElementDefinition {
             must_support: false,
             must_have_value: false,
             value_alternatives: Vec::new(),
+            narrative_languages: Vec::new(),
+            narrative_sources: false,
         }
     }
 
@@ -408,6 +415,12 @@ impl ElementDefinition {
         if let Some(text) = extensions(said, MUST_HAVE_VALUE).find_map(|each| each.text_of("valueBoolean")) {
             self.must_have_value = text == "true";
         }
+        for code in extensions(said, NARRATIVE_LANGUAGES).filter_map(|each| each.text_of("valueCode")) {
+            if !self.narrative_languages.iter().any(|known| known == code) {
+                self.narrative_languages.push(code.to_owned());
+            }
+        }
+        self.narrative_sources |= extensions(said, NARRATIVE_SOURCES).next().is_some();
         let alternatives = extensions(said, VALUE_ALTERNATIVES).filter_map(canonical_of);
         for alternative in alternatives {
             if !self.value_alternatives.contains(&alternative) {

@@ -1,7 +1,7 @@
 //! Applying a profile: the sparse rules, visited only where the profile says something.
 
 use super::profile::{Node, NodeIndex, Profile, UNBOUNDED};
-use super::rules::{binding, invariant, literal, reference, slicing};
+use super::rules::{binding, invariant, literal, narrative, reference, slicing};
 use super::run::{MAX_NESTED, Run};
 use super::scope::named;
 use crate::fhir::outcome::Id;
@@ -27,6 +27,9 @@ impl<'d> Run<'_, 'd> {
         let node = &profile.nodes[at];
         self.types(node, element, type_name);
         literal::check(self, node, element);
+        if !node.narrative.is_idle() {
+            narrative::control(self, &node.narrative, element);
+        }
         if let Some(bound) = &node.binding {
             binding::check(self, bound, element);
         }
@@ -34,11 +37,16 @@ impl<'d> Run<'_, 'd> {
             self,
             &node.invariants,
             element,
-            if type_name.is_empty() { &node.type_name } else { type_name },
+            element.resource_type().unwrap_or(if type_name.is_empty() { &node.type_name } else { type_name }),
         );
+        let outer = self.scope;
+        if at > 0 && element.resource_type().is_some() {
+            self.step_into(element);
+        }
         for child in &node.children {
             self.apply_child(profile, *child, element);
         }
+        self.scope = outer;
     }
 
     fn apply_child(&mut self, profile: &Profile, at: NodeIndex, parent: Element<'d>) {
@@ -86,11 +94,7 @@ impl<'d> Run<'_, 'd> {
         if let [canonical] = profiles {
             match validator.profile(canonical) {
                 Some(profile) => self.apply(&profile, element),
-                None if element.resource_type().is_some() && validator.registry.type_of(canonical).is_none() => {
-                    let text = format!("The profile {canonical} is asked for, and it is not loaded here.");
-                    self.issue(Id::ProfileMissing, element, text);
-                }
-                None => {}
+                None => self.no_profile(canonical, element),
             }
             return;
         }
@@ -98,6 +102,25 @@ impl<'d> Run<'_, 'd> {
         if profiles.iter().all(|canonical| self.conforms(element, canonical) == Some(false)) {
             let text = format!("It must satisfy one of the profiles {}.", profiles.join(", "));
             self.issue(Id::TypeMismatch, element, text);
+            for profile in profiles.iter().filter_map(|canonical| validator.profile(canonical)) {
+                self.apply(&profile, element);
+            }
+        }
+    }
+
+    /// What is asked for as a profile may be a type, or not be loaded.
+    fn no_profile(&mut self, canonical: &str, element: Element<'d>) {
+        let validator = self.validator;
+        match (validator.registry.type_of(canonical), element.resource_type()) {
+            (Some(name), Some(actual)) if !validator.registry.subtype_of(actual, name) => {
+                self.issue(Id::TypeMismatch, element, format!("It must be of type {name}."));
+            }
+            (Some(_), _) => {}
+            (None, _) => {
+                let text = format!("The profile {canonical} is asked for, and it is not loaded here.");
+                let id = if self.options.known_extensions { Id::ProfileMissing } else { Id::ProfileUnknown };
+                self.issue(id, element, text);
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! What FHIRPath asks of its host, answered from compiled plans and from the check under way.
 
+use std::sync::atomic::Ordering;
+
 use super::profile::{Content, Node, Profile};
 use super::run::Run;
 use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
-use crate::fhir::terminology::{Membership, membership};
+use crate::fhir::terminology::{Membership, membership, subsumes};
 
 impl Run<'_, '_> {
     /// The node of a type, or of a part of one: `Quantity`, `Observation.component`.
@@ -41,7 +43,11 @@ impl Host for Run<'_, '_> {
     }
 
     fn resolve<'a>(&'a self, from: Focus<'a>, reference: &str) -> Option<Focus<'a>> {
-        Run::resolve(self, from.element, reference).map(Focus::resource)
+        let found = Run::resolve(self, from.element, reference).map(Focus::resource);
+        if found.is_none() {
+            self.unresolved.store(true, Ordering::Relaxed);
+        }
+        found
     }
 
     fn member_of(&self, value_set: &str, codes: &[Code<'_>]) -> Option<bool> {
@@ -57,13 +63,22 @@ impl Host for Run<'_, '_> {
         decided.then_some(false)
     }
 
-    fn conforms_to(&self, node: Focus<'_>, profile: &str) -> Option<bool> {
-        let url = profile.split('|').next().unwrap_or(profile);
-        if !self.validator.registry.is_profile(url) {
-            let name = self.validator.registry.type_of(url)?;
-            let own = node.fhir_type()?;
-            return Some(self.validator.registry.subtype_of(own, name));
+    fn subsumes(&self, general: &Code<'_>, specific: &Code<'_>) -> Option<bool> {
+        let system = general.system.filter(|system| specific.system == Some(*system))?;
+        if general.code == specific.code {
+            return Some(true);
         }
-        self.conforms(node.element, profile)
+        let known = self.validator.registry.code_system(system)?;
+        subsumes(known, general.code, specific.code)
+    }
+
+    fn conforms_to(&self, node: Focus<'_>, profile: &str) -> Option<bool> {
+        if node.element.resource_type().is_some() {
+            return self.conforms_fully(node.element, profile);
+        }
+        match self.validator.registry.type_of(profile).filter(|_| !self.validator.registry.is_profile(profile)) {
+            Some(name) => Some(self.validator.registry.subtype_of(node.fhir_type()?, name)),
+            None => self.conforms(node.element, profile),
+        }
     }
 }

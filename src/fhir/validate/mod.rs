@@ -29,7 +29,7 @@ use run::Run;
 pub use scope::Entries;
 pub use text::Format;
 
-use super::definitions::{DefinitionId, Registry, Strength};
+use super::definitions::{DefinitionId, Kind, Registry, Strength};
 use super::outcome::{Issue, Position};
 use super::tree::{Document, Element, NodeId};
 
@@ -43,6 +43,8 @@ pub struct Validator {
     resources: HashMap<String, OnceLock<Option<Profile>>>,
     profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
     forms: rules::questionnaire::Forms,
+    /// Canonicals of the profiles that the guides among the definitions want of every resource of a type.
+    global: HashMap<String, Vec<String>>,
 }
 
 /// What a check is told besides the resource.
@@ -60,7 +62,12 @@ pub struct Options<'a> {
     pub extension_domains: &'a [&'a str],
     /// A display that is none of the concept's names warns and is no error.
     pub lenient_displays: bool,
+    /// What time it is, in milliseconds since 1970: measurements do not lie in the future. Absent, nothing does.
+    pub now_ms: Option<i64>,
     pub references: References,
+    /// A reference that has none of FHIR's forms is refused, where the reference validator warns: whoever hands it on
+    /// must be able to follow it.
+    pub formed_references: bool,
     /// Contained resources are left alone.
     pub skip_contained: bool,
     /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.
@@ -130,6 +137,7 @@ impl Validator {
         let types = structures.iter().map(|structure| compiler.full(structure)).collect();
         let resources = registry.resource_types().map(|name| (name.to_owned(), OnceLock::new())).collect();
         let element = type_index.get("Element").copied().expect("the core definitions define Element");
+        let global = global_profiles(&registry);
         Validator {
             registry,
             types,
@@ -137,6 +145,7 @@ impl Validator {
             element,
             resources,
             profiles: RwLock::default(),
+            global,
             forms: rules::questionnaire::Forms::default(),
         }
     }
@@ -213,6 +222,18 @@ impl Validator {
         let mut profiles = self.profiles.write().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(profiles.entry(id).or_insert(profile)))
     }
+}
+
+fn global_profiles(registry: &Registry) -> HashMap<String, Vec<String>> {
+    let mut global: HashMap<String, Vec<String>> = HashMap::new();
+    for guide in registry.all(Kind::ImplementationGuide).filter_map(|id| registry.document(id)) {
+        for each in Element::root(&guide).all("global") {
+            if let (Some(kind), Some(profile)) = (each.text_of("type"), each.text_of("profile")) {
+                global.entry(kind.to_owned()).or_default().push(profile.to_owned());
+            }
+        }
+    }
+    global
 }
 
 impl Validated {

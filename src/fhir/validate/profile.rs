@@ -11,6 +11,7 @@ use std::sync::Arc;
 use regex::Regex;
 
 use super::compile::invariants::Invariant;
+use super::rules::narrative::Control;
 use super::rules::primitive::Primitive;
 use crate::fhir::definitions::{Aggregation, Literal, SlicingRules, Strength, ValueSet};
 use crate::fhir::fhirpath::Expression;
@@ -85,6 +86,8 @@ pub struct Node {
     pub must_have_value: bool,
     /// Urls of the extensions of which one must stand in for an absent value.
     pub value_alternatives: Vec<Box<str>>,
+    /// What is asked of a narrative.
+    pub narrative: Control,
     pub binding: Option<Bound>,
     pub invariants: Vec<Invariant>,
     pub slicing: Option<Slices>,
@@ -209,6 +212,7 @@ impl Node {
             && self.regex.is_none()
             && !self.must_have_value
             && self.value_alternatives.is_empty()
+            && self.narrative.is_idle()
             && self.binding.is_none()
             && self.invariants.is_empty()
             && self.slicing.is_none()
@@ -308,6 +312,9 @@ impl Node {
         }
         if !self.value_alternatives.is_empty() {
             writeln!(formatter, "{indent}has a value or {}", self.value_alternatives.join(" or "))?;
+        }
+        if !self.narrative.is_idle() {
+            writeln!(formatter, "{indent}{:?}", self.narrative)?;
         }
         if let Some(binding) = &self.binding {
             let known = if binding.set.is_some() { "" } else { " (not loaded)" };

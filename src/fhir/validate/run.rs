@@ -3,7 +3,8 @@
 //! The rules speak to this and to nothing above it. Issues are bounded, since the sender of a thousand
 //! mistakes needs no list of them, and a hostile one must not make us write it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::scope::{Entries, Found, Scope};
@@ -36,6 +37,21 @@ pub struct Run<'v, 'd> {
     /// Resources that are being held against profiles further up, which a circle of references comes back to.
     assumed: Vec<Question>,
     answers: Arc<Mutex<HashMap<Question, bool>>>,
+    /// Ids of elements, with the resource that they stand in.
+    pub ids: HashSet<(NodeId, &'d str)>,
+    /// What the base type found missing or too many, which each profile on top asks for again.
+    pub missing: Vec<Missing<'d>>,
+    /// Whether an expression asked for a resource that is not in the message.
+    pub unresolved: AtomicBool,
+}
+
+/// A count that the type of a resource forbids.
+pub struct Missing<'d> {
+    pub id: Id,
+    pub resource: NodeId,
+    pub parent: Element<'d>,
+    pub expression: String,
+    pub path: String,
 }
 
 /// A resource against a profile, both by identity.
@@ -70,6 +86,9 @@ impl<'v, 'd> Run<'v, 'd> {
             holders: Vec::with_capacity(16),
             assumed: Vec::new(),
             answers: Arc::default(),
+            ids: HashSet::new(),
+            missing: Vec::new(),
+            unresolved: AtomicBool::new(false),
         };
         run.enclose(root);
         run
@@ -86,6 +105,13 @@ impl<'v, 'd> Run<'v, 'd> {
     pub fn issue(&mut self, id: Id, element: Element<'d>, text: String) {
         if self.has_room(id) {
             self.add(Issue::new(id, self.trail.expression(), text).at(element.position()));
+        }
+    }
+
+    /// An issue whose place is known already.
+    pub fn found(&mut self, id: Id, element: Element<'d>, expression: String, text: String) {
+        if self.has_room(id) {
+            self.add(Issue::new(id, expression, text).at(element.position()));
         }
     }
 
@@ -145,6 +171,18 @@ impl<'v, 'd> Run<'v, 'd> {
         });
     }
 
+    /// Makes a resource inside the one under the check the one that expressions are about.
+    pub fn step_into(&mut self, resource: Element<'d>) {
+        let is_contained = self.scope.contained.is_some_and(|at| {
+            let id = resource.text_of("id").unwrap_or_default();
+            self.contained[at].get(id).is_some_and(|found| found.node() == resource.node())
+        });
+        self.scope.resource = resource;
+        if !is_contained {
+            self.enclose(resource);
+        }
+    }
+
     pub fn contained(&self, id: &str) -> Option<Element<'d>> {
         self.contained[self.scope.contained?].get(id).copied()
     }
@@ -163,12 +201,48 @@ impl<'v, 'd> Run<'v, 'd> {
         }
     }
 
+    /// Whether a resource satisfies a profile and its type; `None` where the profile is not known.
+    pub fn conforms_fully(&self, element: Element<'d>, canonical: &str) -> Option<bool> {
+        let conforms = self.conforms(element, canonical)?;
+        let plan = self.validator.resource_plan(element.resource_type()?);
+        let (Some(plan), true) = (plan, conforms && self.nested < MAX_NESTED) else { return Some(conforms) };
+        let mut run = self.branch();
+        run.step_into(element);
+        run.holders.push(Holder { type_name: &plan.type_name, path: "", element });
+        run.object(element, plan, 0);
+        Some(!has_errors(&run.report.issues))
+    }
+
+    /// A check beside this one, whose issues are its own.
+    fn branch(&self) -> Run<'v, 'd> {
+        Run {
+            validator: self.validator,
+            options: self.options,
+            trail: Trail::new(""),
+            scope: Scope { depth: 0, holder: 0, ..self.scope },
+            report: Report::default(),
+            bundles: self.bundles.clone(),
+            contained: self.contained.clone(),
+            counts: Vec::new(),
+            nested: self.nested + 1,
+            holders: Vec::new(),
+            assumed: self.assumed.clone(),
+            answers: Arc::clone(&self.answers),
+            ids: HashSet::new(),
+            missing: Vec::new(),
+            unresolved: AtomicBool::new(false),
+        }
+    }
+
     /// Whether an element satisfies a profile; `None` where the profile is not known.
     pub fn conforms(&self, element: Element<'d>, canonical: &str) -> Option<bool> {
         if self.nested >= MAX_NESTED {
             return None;
         }
-        let profile = self.validator.profile(canonical)?;
+        let Some(profile) = self.validator.profile(canonical) else {
+            let name = self.validator.registry.type_of(canonical)?;
+            return Some(self.validator.registry.subtype_of(element.resource_type()?, name));
+        };
         let address = |document: &Document| std::ptr::from_ref(document) as usize;
         let question = (address(element.document()), element.node(), Arc::as_ptr(&profile) as usize);
         if self.assumed.contains(&question) {
@@ -178,20 +252,11 @@ impl<'v, 'd> Run<'v, 'd> {
         if let Some(answer) = answers().get(&question) {
             return Some(*answer);
         }
-        let mut run = Run {
-            validator: self.validator,
-            options: self.options,
-            trail: Trail::new(""),
-            scope: self.scope,
-            report: Report::default(),
-            bundles: self.bundles.clone(),
-            contained: self.contained.clone(),
-            counts: Vec::new(),
-            nested: self.nested + 1,
-            holders: Vec::new(),
-            assumed: self.assumed.iter().copied().chain([question]).collect(),
-            answers: Arc::clone(&self.answers),
-        };
+        let mut run = self.branch();
+        run.assumed.push(question);
+        if element.resource_type().is_some() && element.node() != self.scope.resource.node() {
+            run.step_into(element);
+        }
         run.apply(&profile, element);
         let answer = !has_errors(&run.report.issues);
         answers().insert(question, answer);

@@ -6,11 +6,11 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
+    attachment, binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
     primitive::Primitive, quantity, questionnaire, reference, search_parameter, structure_definition, value_set,
     vital_signs,
 };
-use super::run::{Holder, MAX_NESTED, Run};
+use super::run::{Holder, MAX_NESTED, Missing, Run};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, Kind, NodeId};
 
@@ -66,14 +66,17 @@ impl<'v, 'd> Run<'v, 'd> {
     fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
         let validator = self.validator;
         let by_code = (kind == "Observation").then(|| vital_signs::profile(element)).flatten();
+        let global = validator.global.get(kind).into_iter().flatten().map(String::as_str);
         let claimed: Vec<Element<'d>> =
             element.get("meta").map(|meta| meta.all("profile").collect()).unwrap_or_default();
         let claims = claimed.iter().enumerate().filter_map(|(at, each)| Some((each.string()?, Some((at, *each)))));
-        let others = given.iter().copied().chain(by_code).map(|canonical| (canonical, None));
+        let others = given.iter().copied().chain(by_code).chain(global).map(|canonical| (canonical, None));
+        // The first that is asked for stands in for the type and does not repeat what the type asks.
+        let stand_in = given.first().copied();
         let mut applied: Vec<&str> = Vec::new();
         for (canonical, claim) in claims.chain(others) {
             let url = canonical.split('|').next().unwrap_or(canonical);
-            if applied.contains(&url) {
+            if applied.contains(&canonical) {
                 continue;
             }
             if applied.len() >= MAX_PROFILES {
@@ -81,9 +84,12 @@ impl<'v, 'd> Run<'v, 'd> {
                 self.issue(Id::CardinalityMax, element, text);
                 return;
             }
-            applied.push(url);
+            applied.push(canonical);
             match validator.profile(canonical) {
                 Some(profile) if validator.registry.subtype_of(kind, &profile.type_name) => {
+                    if Some(canonical) != stand_in {
+                        self.again(&profile, element);
+                    }
                     self.apply_all(&profile, element, 0);
                 }
                 Some(profile) => {
@@ -160,15 +166,53 @@ impl<'v, 'd> Run<'v, 'd> {
             if count < child.min {
                 let name = &child.name;
                 let text = format!("{}.{name} is missing; at least {} must be sent.", node.path, child.min);
-                self.missing(Id::CardinalityMin, element, name, text);
+                self.miscounted(Id::CardinalityMin, element, child, text);
             }
             if count > child.max {
                 let text = format!("{}.{} may stand at most {} times.", node.path, child.name, child.max);
-                self.missing(Id::CardinalityMax, element, &child.name, text);
+                self.miscounted(Id::CardinalityMax, element, child, text);
             }
         }
         self.counts.truncate(base);
         invariant::check(self, &node.invariants, element, &node.path);
+    }
+
+    fn miscounted(&mut self, id: Id, parent: Element<'d>, child: &Node, text: String) {
+        self.missing(id, parent, &child.name, text);
+        let is_own = child.path.split('.').next() == self.scope.resource.resource_type();
+        if is_own && self.missing.len() < MAX_PROFILES {
+            self.missing.push(Missing {
+                id,
+                resource: self.scope.resource.node(),
+                parent,
+                expression: self.trail.expression_of(&child.name),
+                path: child.path.to_string(),
+            });
+        }
+    }
+
+    /// A profile asks again for what its base type asks for, and says so.
+    fn again(&mut self, profile: &Profile, resource: Element<'d>) {
+        let missing = std::mem::take(&mut self.missing);
+        for each in missing.iter().filter(|each| each.resource == resource.node()) {
+            let text = format!("{} does not stand as often as {} asks.", each.path, profile.url);
+            self.found(each.id, each.parent, each.expression.clone(), text);
+        }
+        self.missing = missing;
+    }
+
+    /// An element's id is the only one of its kind in the resource.
+    fn element_id(&mut self, id: Element<'d>) {
+        let Some(text) = id.string() else { return };
+        // Those of element definitions name what they define, once in the differential and once in the snapshot.
+        let parent = self.holders.len().checked_sub(2).map(|at| self.holders[at].type_name);
+        if parent == Some("ElementDefinition") {
+            return;
+        }
+        if !self.ids.insert((self.scope.resource.node(), text)) {
+            let text = "Another element of the resource has the same id.";
+            self.issue_above(Id::ElementIdRepeated, id, text.to_owned());
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one inner loop; a struct for it would be built per property")]
@@ -310,6 +354,9 @@ impl<'v, 'd> Run<'v, 'd> {
         self.holders.push(Holder { type_name: &rule.name, path, element });
         let fits = match rule.content {
             Content::Primitive(primitive) => {
+                if key == "id" && self.holders.len() > self.scope.holder + 2 {
+                    self.element_id(element);
+                }
                 let fits = self.primitive(element, primitive);
                 match primitive {
                     Primitive::String if fits => markup::check(self, element, &*rule.name == "markdown"),
@@ -371,6 +418,7 @@ impl<'v, 'd> Run<'v, 'd> {
             "Coding" => coding::check(self, element),
             "Identifier" => coding::check_identifier(self, element),
             "Reference" => reference::check(self, element),
+            "Attachment" => attachment::check(self, element),
             "Narrative" => narrative::check(self, element),
             "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
             _ => {}

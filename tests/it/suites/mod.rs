@@ -8,6 +8,7 @@
 
 mod examples;
 mod gematik;
+mod patch;
 mod validator_r4;
 
 use std::collections::{BTreeSet, HashMap};

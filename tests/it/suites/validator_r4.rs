@@ -164,6 +164,11 @@ impl Shelf {
         let names: Vec<&str> = profiles.iter().map(String::as_str).collect();
         let domain: Vec<&str> = case["settings"]["allowed-extension-domain"].as_str().into_iter().collect();
         let found = issues(&validator, &bytes, &Options { extension_domains: &domain, ..options(case, &names) });
+        if only().is_some() {
+            for profile in names.iter().filter_map(|name| validator.profile(name)) {
+                writeln!(notes, "{profile}").unwrap();
+            }
+        }
         outcome(check, &found, &notes)
     }
 

@@ -6,6 +6,7 @@
 //! Encodings other than UTF-8 are refused.
 
 mod build;
+mod markup;
 mod narrative;
 mod read;
 mod scan;
@@ -14,6 +15,7 @@ mod write;
 
 use crate::fhir::outcome::{Id, Issue};
 
+pub use markup::{Markup, Tag};
 pub use read::read;
 pub use shape::{Form, Shape, Shapes};
 pub use write::write;

@@ -44,7 +44,7 @@ pub(super) fn freed(source: &str) -> Result<String, Issue> {
                 let name = source[start..end].trim_start_matches("</").trim_end_matches('>').trim();
                 out.extend(["</", split(name).1, ">"]);
             }
-            Token::Text | Token::Instruction => out.push_str(&source[start..end]),
+            Token::Text | Token::Comment | Token::Instruction => out.push_str(&source[start..end]),
         }
         copied = end;
     }

@@ -149,6 +149,7 @@ impl<'s, S: Shapes> Reader<'s, '_, S> {
                     let text = "Text stands where FHIR has none; values are attributes.";
                     self.note(Id::XmlText, offset, text);
                 }
+                Token::Comment => {}
                 Token::Instruction => {
                     self.note(Id::XmlInstruction, self.scanner.start, "A resource holds no processing instructions.");
                 }

@@ -21,6 +21,8 @@ pub(super) enum Token<'s> {
     Close,
     /// Text between tags, references unread; also what a CDATA section holds.
     Text,
+    /// Told to those who ask for comments.
+    Comment,
     Instruction,
 }
 
@@ -47,6 +49,7 @@ pub(super) struct Scanner<'s> {
     /// The start tag read last was an empty element's, whose end is still to be told.
     closes: bool,
     ended: bool,
+    comments: bool,
 }
 
 /// Whether XML 1.0 allows the character (§2.2).
@@ -56,7 +59,8 @@ pub(super) fn is_character(character: char) -> bool {
 
 impl<'s> Scanner<'s> {
     pub fn new(source: &'s str) -> Result<Self, Issue> {
-        let mut scanner = Scanner { source, at: 0, start: 0, stack: Vec::new(), closes: false, ended: false };
+        let mut scanner =
+            Scanner { source, at: 0, start: 0, stack: Vec::new(), closes: false, ended: false, comments: false };
         if let Some(offset) = source.char_indices().find(|(_, c)| !is_character(*c)).map(|(at, _)| at) {
             return Err(scanner.refuse(offset, "a character is not allowed in XML"));
         }
@@ -64,6 +68,11 @@ impl<'s> Scanner<'s> {
             scanner.declaration()?;
         }
         Ok(scanner)
+    }
+
+    /// One that tells comments as well.
+    pub fn with_comments(source: &'s str) -> Result<Self, Issue> {
+        Scanner::new(source).map(|scanner| Scanner { comments: true, ..scanner })
     }
 
     /// The byte after the token read last.
@@ -99,6 +108,9 @@ impl<'s> Scanner<'s> {
             }
             if rest.starts_with("<!--") {
                 self.skip("<!--", "-->")?;
+                if self.comments && !self.stack.is_empty() {
+                    return Ok(Some(Token::Comment));
+                }
             } else if rest.starts_with("<![CDATA[") && !self.stack.is_empty() {
                 self.skip("<![CDATA[", "]]>")?;
                 return Ok(Some(Token::Text));

@@ -11,6 +11,7 @@ pub mod slices;
 use std::collections::HashMap;
 
 use super::profile::{Bound, Node, UNBOUNDED};
+use super::rules::narrative::Control;
 use crate::fhir::definitions::{ElementDefinition, Registry, Strength};
 
 const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
@@ -40,6 +41,7 @@ impl Compiler<'_> {
             min_length: element.min_length,
             must_have_value: element.must_have_value,
             value_alternatives: element.value_alternatives.iter().map(|each| each.as_str().into()).collect(),
+            narrative: Control::new(&element.narrative_languages, element.narrative_sources),
             binding: self.binding(element),
             ..Node::default()
         }

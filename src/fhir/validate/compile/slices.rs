@@ -23,7 +23,15 @@ impl Compiler<'_> {
         let check = match discriminator.kind {
             DiscriminatorKind::Type => {
                 let found = branches[descend(branches, slice, &steps)?].element;
-                TestKind::Types(found.types.iter().map(|each| each.code.as_str().into()).collect())
+                if steps.last() == Some(&Step::Resolve) {
+                    let targets = found.types.iter().flat_map(|each| &each.targets);
+                    let names: Vec<Box<str>> =
+                        targets.filter_map(|target| self.registry.type_of(target)).map(Box::from).collect();
+                    // A slice that holds no references is told apart by something else.
+                    TestKind::Types(Some(names).filter(|names| !names.is_empty())?)
+                } else {
+                    TestKind::Types(found.types.iter().map(|each| each.code.as_str().into()).collect())
+                }
             }
             DiscriminatorKind::Profile => {
                 let found = branches[descend(branches, slice, &steps)?].element;
@@ -42,6 +50,12 @@ impl Compiler<'_> {
     }
 
     fn value_test(&self, branches: &[Branch<'_>], slice: usize, mut steps: Vec<Step>) -> Option<Test> {
+        let whole = steps.clone();
+        // What may not be there tells a slice apart by its absence, whatever else the base says about it.
+        let at_end = descend(branches, slice, &whole).map(|end| branches[end].element);
+        if !whole.is_empty() && at_end.is_some_and(|element| element.max == Some(0)) {
+            return Some(Test { path: whole, check: TestKind::Exists(false) });
+        }
         if steps.as_slice() == [Step::Child("url".into())] {
             let profile = branches[slice].element.types.iter().flat_map(|each| &each.profiles).next();
             if let Some(url) = profile {
@@ -54,8 +68,13 @@ impl Compiler<'_> {
             if let Some(check) = self.said(branches, slice, &steps) {
                 return Some(Test { path: steps, check });
             }
-            steps.pop()?;
+            if steps.pop().is_none() {
+                break;
+            }
         }
+        // Without a value, that there is any tells the slice apart.
+        let must_exist = !whole.is_empty() && at_end.is_some_and(|element| element.min > 0);
+        must_exist.then_some(Test { path: whole, check: TestKind::Exists(true) })
     }
 
     fn said(&self, branches: &[Branch<'_>], slice: usize, steps: &[Step]) -> Option<TestKind> {

@@ -107,7 +107,13 @@ fn place<'d>(run: &mut Run<'_, 'd>, profile: &Profile, rules: &ExtensionRules, e
 fn is_at(run: &Run<'_, '_>, context: &Context, container: Holder<'_, '_>) -> bool {
     match context {
         Context::Element(head, path) => is_element(run, head, path),
-        Context::Extension(url) => container.type_name == "Extension" && container.element.text_of("url") == Some(url),
+        Context::Extension(url) => {
+            // The extension itself, or its value.
+            let around = run.holders.len().checked_sub(3).map(|at| run.holders[at]);
+            let is_that =
+                |holder: &Holder<'_, '_>| holder.type_name == "Extension" && holder.element.text_of("url") == Some(url);
+            is_that(&container) || around.as_ref().is_some_and(is_that)
+        }
         Context::Selected(expression) => {
             let resource = Node::resource(run.scope.resource);
             let evaluation = Evaluation {

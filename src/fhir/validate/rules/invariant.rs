@@ -4,6 +4,7 @@
 //! gets its own words. They decide as the expression would, or more kindly where partial dates leave it open.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use super::super::compile::invariants::{Check, Invariant};
 use super::super::run::Run;
@@ -47,7 +48,10 @@ fn evaluate<'d>(run: &Run<'_, 'd>, expression: &Expression, element: Element<'d>
     let root = Node::resource(run.scope.container);
     let context = Context { root, loose_choices: true, ..Context::new(run, resource) };
     let type_name = (!type_name.is_empty()).then_some(type_name);
-    expression.holds(&context, Node { element, type_name }).ok()
+    run.unresolved.store(false, Ordering::Relaxed);
+    let holds = expression.holds(&context, Node { element, type_name }).ok()?;
+    // What is referred to may be elsewhere, and might have made it hold.
+    (holds || !run.unresolved.load(Ordering::Relaxed)).then_some(holds)
 }
 
 /// The native form of an expression.

@@ -6,6 +6,7 @@ use super::super::profile::{Node, shown};
 use super::super::run::Run;
 use crate::fhir::definitions::Literal;
 use crate::fhir::outcome::Id;
+use crate::fhir::terminology::ucum;
 use crate::fhir::tree::time::Moment;
 use crate::fhir::tree::{Document, Element, Kind, NodeId};
 
@@ -102,8 +103,19 @@ fn same_value(kind: Kind, one: &str, other: &str) -> bool {
             && matches!((one.parse::<Decimal>(), other.parse::<Decimal>()), (Ok(a), Ok(b)) if a == b))
 }
 
-/// Numbers and moments; anything else, and what precision leaves undecided, has no order.
+/// Numbers, moments, and quantities of units that can be converted; anything else, and what precision leaves
+/// undecided, has no order.
 fn compare(element: Element<'_>, bound: &Literal) -> Option<std::cmp::Ordering> {
+    if bound.type_name == "Quantity" {
+        let amount = |element: Element<'_>| element.text_of("value")?.parse::<Decimal>().ok();
+        let unit =
+            |element: Element<'_>| element.get("code").or_else(|| element.get("unit"))?.text().map(str::to_owned);
+        let (own, bound) = (element, bound.element());
+        return match (unit(own), unit(bound)) {
+            (None, None) => Some(amount(own)?.cmp(&amount(bound)?)),
+            (one, other) => ucum::compare(amount(own)?, &one?, amount(bound)?, &other?),
+        };
+    }
     let (own, bound) = (element.text()?, bound.element().text()?);
     if element.kind() == Some(Kind::Number) {
         return Some(own.parse::<Decimal>().ok()?.cmp(&bound.parse().ok()?));

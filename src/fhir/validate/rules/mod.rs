@@ -1,5 +1,6 @@
 //! The rules, one file each: what an element must satisfy, and the words that say so.
 
+pub mod attachment;
 pub mod binding;
 pub mod bundle;
 pub mod canonical;

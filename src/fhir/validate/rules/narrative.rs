@@ -383,6 +383,104 @@ impl<'t> Pass<'_, '_, '_, 't> {
     }
 }
 
+/// What a profile asks of a narrative.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Control {
+    languages: Vec<Languages>,
+    /// All content says by its class where it comes from.
+    sources: bool,
+}
+
+/// What is asked of sections by language.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Languages {
+    None,
+    Some,
+    /// One in the language of the resource.
+    OfResource,
+    Named(Box<str>),
+}
+
+/// Classes that tell where content comes from.
+const SOURCES: [&str; 3] = ["boilerplate", "generated", "original"];
+
+impl Control {
+    pub fn new(languages: &[String], sources: bool) -> Control {
+        let languages = languages.iter().map(|code| match code.as_str() {
+            "_no" => Languages::None,
+            "_yes" => Languages::Some,
+            "_resource" => Languages::OfResource,
+            other => Languages::Named(other.into()),
+        });
+        Control { languages: languages.collect(), sources }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.languages.is_empty() && !self.sources
+    }
+}
+
+/// Checks a Narrative against what its profile asks. The trail stands on it.
+pub fn control<'d>(run: &mut Run<'_, 'd>, control: &Control, narrative: Element<'d>) {
+    let Some(text) = narrative.get("div").and_then(|div| div.string()) else { return };
+    let (sections, sourceless) = gather(text);
+    for wanted in &control.languages {
+        let has = |language: &str| sections.contains(&language);
+        let text = match wanted {
+            Languages::None if !sections.is_empty() => {
+                "The profile allows no sections by language in the narrative.".to_owned()
+            }
+            Languages::Some if sections.is_empty() => {
+                "The profile asks for sections by language in the narrative.".to_owned()
+            }
+            Languages::OfResource if run.scope.resource.text_of("language").is_some_and(|own| !has(own)) => {
+                "The profile asks for a section of the narrative in the language of the resource.".to_owned()
+            }
+            Languages::Named(language) if !has(language) => {
+                format!("The profile asks for a section of the narrative in the language {language}.")
+            }
+            _ => continue,
+        };
+        run.issue(Id::NarrativeControl, narrative, text);
+    }
+    for number in 1..=sourceless.min(if control.sources { usize::MAX } else { 0 }) {
+        let text = format!(
+            "The profile asks that all content of the narrative says its source by one of the classes {}; passage {number} of those that do not.",
+            SOURCES.join(", ")
+        );
+        run.issue(Id::NarrativeControl, narrative, text);
+    }
+}
+
+/// The languages of sections, and how many passages stand in no element that says its source.
+fn gather(text: &str) -> (Vec<&str>, usize) {
+    let (mut sections, mut sourceless) = (Vec::new(), 0);
+    // For each open element, whether it or one around it says its source.
+    let mut open: Vec<bool> = Vec::new();
+    for token in Scanner::new(text.trim()).map_while(Result::ok) {
+        match token {
+            Token::Open(tag) => {
+                if open.len() == 1 && tag.name == "div" {
+                    sections.extend(tag.attribute("xml:lang"));
+                }
+                let class = tag.attribute("class").unwrap_or_default();
+                let says = class.split_whitespace().any(|each| SOURCES.contains(&each));
+                let is_told = says || open.last() == Some(&true);
+                sourceless += usize::from(tag.name == "img" && !is_told);
+                if !tag.closed {
+                    open.push(is_told);
+                }
+            }
+            Token::Close(_) => {
+                open.pop();
+            }
+            Token::Text(words) => sourceless += usize::from(!words.trim().is_empty() && open.last() == Some(&false)),
+            Token::Comment | Token::Odd(_) => {}
+        }
+    }
+    (sections, sourceless)
+}
+
 /// The scheme of an absolute address, as a browser reads it: blanks and control characters do not hide it. Where a
 /// character reference could spell one, what stands there is no scheme that anybody allows.
 fn scheme(address: &str) -> Option<String> {
@@ -501,6 +599,43 @@ mod tests {
         check("<p id='a'>x</p><p id='a'>y</p>", &[(Id::NarrativeAdvice, 1)]);
         check("<p style='background: url(http://x/y)'>y</p>", &[(Id::NarrativeAdvice, 1)]);
         check("<div xml:lang='de'>x</div>y", &[(Id::NarrativeAdvice, 1)]);
+    }
+
+    #[test]
+    fn profiles_control_languages_and_sources() {
+        let two =
+            "<div xmlns='http://www.w3.org/1999/xhtml'><div xml:lang='de'>x</div><div xml:lang='en'>y</div></div>";
+        let none = "<div xmlns='http://www.w3.org/1999/xhtml'>x<p class='generated'>y</p><p>z</p></div>";
+        for (code, div, expected) in [
+            ("_no", two, 1),
+            ("_no", none, 0),
+            ("_yes", two, 0),
+            ("_yes", none, 1),
+            ("_resource", two, 1),
+            ("fr", two, 1),
+            ("de", two, 0),
+            ("", none, 2),
+        ] {
+            let extension = if code.is_empty() {
+                serde_json::json!({"url": "http://hl7.org/fhir/StructureDefinition/narrative-source-control", "valueCode": "error"})
+            } else {
+                serde_json::json!({"url": "http://hl7.org/fhir/StructureDefinition/narrative-language-control", "valueCode": code})
+            };
+            let profile = serde_json::json!({"resourceType": "StructureDefinition", "url": "urn:p", "name": "P",
+                "status": "draft", "kind": "resource", "abstract": false, "type": "Basic", "derivation": "constraint",
+                "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Basic", "differential": {"element": [
+                    {"id": "Basic.text", "path": "Basic.text", "extension": [extension]}]}});
+            let document = json::parse(profile.to_string()).unwrap();
+            let validator = Validator::new(Registry::with(vec![document]).unwrap());
+            let resource = serde_json::json!({"resourceType": "Basic", "language": "nl", "code": {"text": "x"},
+                "text": {"status": "generated", "div": div}});
+            let document = json::parse(resource.to_string()).unwrap();
+            let options = Options { profiles: &["urn:p"], ..Options::default() };
+            let issues = validator.check(Element::root(&document), &options).issues;
+            let own =
+                issues.iter().filter(|issue| issue.id == Id::NarrativeControl && issue.expression == "Basic.text");
+            assert_eq!(own.count(), expected, "{code} {div}");
+        }
     }
 
     #[test]

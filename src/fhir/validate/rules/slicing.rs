@@ -23,13 +23,20 @@ pub fn check<'d>(
     let mut counts = vec![0_u32; slicing.slices.len()];
     let mut last = 0;
     let mut unmatched_before = false;
+    let mut is_undecided = false;
     for each in found {
         let belongs = |slice: &super::super::profile::Slice| {
             !slice.tests.is_empty() && slice.tests.iter().all(|test| passes(run, test, each))
         };
-        let Some(at) = slicing.slices.iter().position(belongs) else {
+        let mut matching = slicing.slices.iter().enumerate().filter(|(_, slice)| belongs(slice)).map(|(at, _)| at);
+        let first = matching.next();
+        let is_ambiguous = matching.next().is_some();
+        let Some(at) = first else {
             unmatched_before = true;
-            let decided = slicing.slices.iter().all(|slice| !slice.tests.is_empty());
+            let leads_away =
+                slicing.slices.iter().flat_map(|slice| &slice.tests).any(|test| leads_away(run, test, each));
+            is_undecided |= leads_away;
+            let decided = !leads_away && slicing.slices.iter().all(|slice| !slice.tests.is_empty());
             if slicing.rules == SlicingRules::Closed && decided {
                 run.enter(each);
                 run.issue(Id::SliceUnmatched, each.element, format!("It is none of {}.", names(slicing)));
@@ -44,7 +51,11 @@ pub fn check<'d>(
             run.issue(Id::SliceOrder, each.element, text);
         }
         last = at;
-        run.apply_node(profile, slicing.slices[at].node, each.element, each.type_name);
+        if is_ambiguous {
+            run.issue(Id::SliceAmbiguous, each.element, format!("It is more than one of {}.", names(slicing)));
+        } else {
+            run.apply_node(profile, slicing.slices[at].node, each.element, each.type_name);
+        }
         run.leave();
     }
     for (slice, count) in slicing.slices.iter().zip(counts) {
@@ -57,7 +68,7 @@ pub fn check<'d>(
             }
             continue;
         }
-        if count < rules.min {
+        if count < rules.min && !is_undecided {
             let text =
                 format!("{} needs at least {} of slice '{}'{}.", node.path, rules.min, slice.name, hint(&slice.tests));
             run.missing(Id::SliceMin, parent, &node.name, text);
@@ -90,11 +101,27 @@ fn passes<'d>(run: &Run<'_, 'd>, test: &Test, found: &Found<'d>) -> bool {
             ends.iter().any(|end| end.element.string().is_some_and(|text| text.split('|').next() == Some(url)))
         }
         TestKind::Member(set) => ends.iter().any(|end| is_member(set, end.element)),
-        TestKind::Types(types) => ends.iter().any(|end| types.iter().any(|name| **name == *end.actual_type())),
+        TestKind::Types(types) => ends.iter().any(|end| {
+            let registry = &run.validator.registry;
+            types.iter().any(|name| registry.subtype_of(end.actual_type(), name))
+        }),
+        // Whatever is there satisfies a slice that names no profile.
+        TestKind::Profile(profiles) if profiles.is_empty() => true,
         TestKind::Profile(profiles) => {
             ends.iter().any(|end| profiles.iter().any(|canonical| run.conforms(end.element, canonical) == Some(true)))
         }
     }
+}
+
+/// Whether a test asks about a resource that is not in the message.
+fn leads_away<'d>(run: &Run<'_, 'd>, test: &Test, found: &Found<'d>) -> bool {
+    let Some(at) = test.path.iter().position(|step| *step == Step::Resolve) else { return false };
+    let mut ends = Vec::new();
+    select(run, *found, &test.path[..at], &mut ends);
+    ends.iter().any(|end| {
+        let reference = end.element.string().or_else(|| end.element.text_of("reference"));
+        reference.is_some_and(|text| run.resolve(end.element, text).is_none())
+    })
 }
 
 fn is_member(set: &crate::fhir::definitions::ValueSet, element: Element<'_>) -> bool {

@@ -3,6 +3,9 @@
 use super::profile::{Content, NodeIndex, Profile};
 use super::rules::primitive::Primitive;
 use super::{Options, Report, Validator};
+use crate::fhir::fhirpath::{Expression, Value};
+use crate::fhir::outcome::Issue;
+use crate::fhir::patch;
 use crate::fhir::tree::xml::{Form, Shape, Shapes};
 use crate::fhir::tree::{Document, Element, Reading, json, xml};
 
@@ -38,8 +41,20 @@ impl Validator {
     }
 
     /// A resource as XML.
-    pub fn to_xml(&self, document: &Document) -> Result<Vec<u8>, crate::fhir::outcome::Issue> {
+    pub fn to_xml(&self, document: &Document) -> Result<Vec<u8>, Issue> {
         xml::write(document, document.root(), &Plans(self))
+    }
+
+    /// The document with a FHIRPath Patch done.
+    pub fn patched(&self, document: &Document, parameters: &Document) -> Result<Document, Issue> {
+        let select = |document: &Document, expression: &Expression| {
+            let node = |value: &Value<'_>| match value {
+                Value::Node(node) => Some((node.element.value_node(), node.element.shadow_node())),
+                _ => None,
+            };
+            self.evaluate(Element::root(document), expression, None, |found| Ok(found?.iter().map(node).collect()))
+        };
+        patch::fhirpath::apply(document, parameters, &Plans(self), &select)
     }
 
     /// Reads and checks a resource: everything that is wrong with the text and with what it says.

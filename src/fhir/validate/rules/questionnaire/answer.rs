@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 
 use super::super::super::run::Run;
 use super::super::super::scope::{Found, named};
+use super::super::attachment::decoded_length;
 use super::form::{Amount, Coding, Form, Item, Kind, Limits};
 use super::options;
 use crate::fhir::outcome::Id;
@@ -141,20 +142,29 @@ fn attachment<'d>(run: &mut Run<'_, 'd>, limits: &Limits, value: &Found<'d>, ans
     }
 }
 
-/// Bytes that a Base64 text stands for.
-fn decoded_length(data: &str) -> usize {
-    let digits = data.bytes().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').count();
-    digits * 3 / 4
-}
-
 fn reference<'d>(run: &mut Run<'_, 'd>, limits: &Limits, value: &Found<'d>) {
     if limits.targets.is_empty() {
+        if value.element.text_of("reference").is_some_and(|text| is_of_unknown_type(run, text)) {
+            let text = "A reference of the form [base]/[type]/[id] must name a type of resources.";
+            limit(run, value.element, text.to_owned());
+        }
         return;
     }
     let Some(kind) = super::super::reference::kind(run, value.element) else { return };
     if !limits.targets.iter().any(|target| run.validator.registry.subtype_of(kind, target)) {
         limit(run, value.element, format!("The reference must point to {}.", limits.targets.join(" or ")));
     }
+}
+
+/// Whether an address has the form of a resource's on a server, but for a type that there is none of.
+fn is_of_unknown_type(run: &Run<'_, '_>, address: &str) -> bool {
+    let Some((_, path)) = address.split_once("://") else { return false };
+    let path = path.split("/_history/").next().unwrap_or(path);
+    let mut parts = path.rsplit('/');
+    let (Some(_), Some(kind), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    let looks_like_one = kind.starts_with(|first: char| first.is_ascii_uppercase())
+        && kind.bytes().all(|byte| byte.is_ascii_alphabetic());
+    looks_like_one && !run.validator.registry.is_resource(kind)
 }
 
 fn quantity<'d>(run: &mut Run<'_, 'd>, limits: &Limits, value: &Found<'d>) {
@@ -221,16 +231,4 @@ fn order(own: &Amount, bound: &Amount) -> Option<std::cmp::Ordering> {
 fn shown(amount: &Amount) -> String {
     let value = amount.value.map(|value| value.to_string()).unwrap_or_default();
     format!("{value} {}", amount.code.as_deref().unwrap_or_default()).trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_has_a_length() {
-        for (data, expected) in [("", 0), ("YQ==", 1), ("YWI=", 2), ("YWJj", 3), ("YWJj\n YWI=", 5)] {
-            assert_eq!(decoded_length(data), expected, "{data}");
-        }
-    }
 }

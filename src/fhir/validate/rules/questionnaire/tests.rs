@@ -48,6 +48,7 @@ fn form() -> Value {
             limit("mimeType", "valueCode", json!("image/")), limit("maxSize", "valueDecimal", json!(3))]},
         {"linkId": "doctor", "type": "reference",
             "extension": [limit("questionnaire-referenceResource", "valueCode", json!("Practitioner"))]},
+        {"linkId": "any", "type": "reference"},
         {"linkId": "day", "type": "date", "extension": [limit("maxValue", "valueDate", json!("2026-05"))]},
         {"linkId": "hour", "type": "time", "extension": [limit("minValue", "valueTime", json!("08:00:00"))]},
         {"linkId": "note", "type": "display", "text": "Thanks"},

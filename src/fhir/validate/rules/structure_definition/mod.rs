@@ -147,7 +147,11 @@ fn contexts<'d>(run: &mut Run<'_, 'd>, registry: &Registry, definition: Element<
         run.trail.push("contextInvariant", "contextInvariant".len(), Some(index as u32));
         if !is_extension {
             wrong(run, invariant, "Only the definition of an extension has context invariants.");
-        } else if invariant.text().is_some_and(|text| fhirpath::compile(text).is_err()) {
+        } else if invariant
+            .text()
+            .is_some_and(|text| fhirpath::compile(&text.replace("%extension", "%context")).is_err())
+        {
+            // The extension itself is at hand here, which FHIRPath knows nothing of.
             wrong(run, invariant, "A context invariant must be a FHIRPath expression.");
         }
         run.trail.pop();

@@ -2,7 +2,12 @@
 //!
 //! `profiles/measures.csv` lists, per LOINC code, a key, the category that consent speaks of, and per unit
 //! the range outside which a value is impossible (refused) or rare (accepted with a warning). A code without
-//! a unit there is a panel or not a number; it has a category and no range.
+//! a unit there is a panel or not a number; it has a category and no range. Beside it stand what several values must be
+//! to each other (`relations`), the points of a series (`samples`) and the time of the measurement (`clock`).
+
+mod clock;
+pub mod relations;
+mod samples;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,7 +15,7 @@ use std::sync::LazyLock;
 use rust_decimal::Decimal;
 
 use super::run::Run;
-use super::scope::{Found, named};
+use super::scope::named;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
@@ -25,6 +30,8 @@ pub struct Measure {
     pub key: &'static str,
     /// What a person permits or denies: `heart-rate`, `sleep`.
     pub category: &'static str,
+    /// Who measures so: guides, platforms and surveys.
+    pub source: &'static str,
     /// Allowed units; the first is the usual one.
     pub units: Vec<Unit>,
 }
@@ -42,7 +49,7 @@ pub struct Unit {
 
 static TABLE: LazyLock<HashMap<&'static str, Measure>> = LazyLock::new(|| {
     let mut table: HashMap<&'static str, Measure> = HashMap::new();
-    for line in include_str!("../../../profiles/measures.csv").lines().skip(1) {
+    for line in include_str!("../../../../profiles/measures.csv").lines().skip(1) {
         let (measure, unit) = read(line).expect("profiles/measures.csv is part of the program, and a test reads it");
         table.entry(measure.code).or_insert(measure).units.extend(unit);
     }
@@ -50,9 +57,10 @@ static TABLE: LazyLock<HashMap<&'static str, Measure>> = LazyLock::new(|| {
 });
 
 fn read(line: &'static str) -> Option<(Measure, Option<Unit>)> {
-    let mut fields = line.split(',');
+    let (rest, source) = line.rsplit_once(',')?;
+    let mut fields = rest.split(',');
     let mut next = || fields.next();
-    let measure = Measure { code: next()?, key: next()?, category: next()?, units: Vec::new() };
+    let measure = Measure { code: next()?, key: next()?, category: next()?, source, units: Vec::new() };
     let code = next()?;
     if code.is_empty() {
         return Some((measure, None));
@@ -76,12 +84,14 @@ pub fn all() -> Vec<&'static Measure> {
 
 /// Checks the value of an Observation and of its components against their measures.
 pub(super) fn check<'d>(run: &mut Run<'_, 'd>, observation: Element<'d>) {
+    clock::check(run, observation);
     check_value(run, observation);
     for component in named(observation, "component", Some(false)) {
         run.enter(&component);
         check_value(run, component.element);
         run.leave();
     }
+    relations::check(run, observation);
 }
 
 fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
@@ -94,14 +104,16 @@ fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
         run.enter(&value);
         match value.type_name {
             "Quantity" => check_quantity(run, measure, value.element),
-            "SampledData" => {
-                if let Some(origin) = value.element.get("origin") {
-                    let found = Found { element: origin, key: "origin", name: 6, index: None, type_name: "" };
-                    run.enter(&found);
-                    unit(run, measure, origin);
-                    run.leave();
+            "Range" => {
+                for (key, bound) in ["low", "high"].map(|key| (key, value.element.get(key))) {
+                    if let Some(bound) = bound {
+                        run.trail.push(key, key.len(), None);
+                        check_quantity(run, measure, bound);
+                        run.trail.pop();
+                    }
                 }
             }
+            "SampledData" => samples::check(run, measure, value.element),
             _ => {}
         }
         run.leave();
