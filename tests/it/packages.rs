@@ -45,9 +45,15 @@ async fn what_a_package_defines_is_held_against_pushes() {
         ("2", "urn:test:plain", true, 422),
         ("3", "urn:test:plain|1.2.0", true, 422),
         ("4", "urn:test:plain|1.2", true, 422),
+        // A version that is not loaded is not checked, and that is said.
+        ("5", "urn:test:plain|9.0.0", true, 201),
     ] {
         let answer = app.post("/Observation", &reading(identifier, profile, note)).await;
         assert_eq!(answer.status, status, "{profile} {note}: {}", answer.text());
+    }
+    for (profile, is_known) in [("urn:test:plain|1.2", true), ("urn:test:plain|9.0.0", false)] {
+        let answer = app.post("/Observation/$validate", &reading("6", profile, false)).await;
+        assert_eq!(answer.text().contains("profile-unknown"), !is_known, "{profile}: {}", answer.text());
     }
 }
 

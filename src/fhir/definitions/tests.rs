@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::fhir::tree::json;
 
@@ -248,4 +250,47 @@ fn a_code_system_is_more_than_its_name() {
     let registry = Registry::with_packages(packages.into());
     let found = registry.find(Kind::CodeSystem, "urn:s").unwrap();
     assert_eq!(&*registry.head(found).version, "2.0.0");
+}
+
+/// Definitions with slices, extensions, choices, a content reference and a composed value set.
+const SAMPLES: [&str; 3] = [
+    r##"{"resourceType":"StructureDefinition","url":"urn:p","version":"1.0","type":"Observation","kind":"resource",
+    "derivation":"constraint","baseDefinition":"http://hl7.org/fhir/StructureDefinition/vitalsigns","differential":{
+    "element":[{"id":"Observation.component","path":"Observation.component","slicing":{"discriminator":[{"type":"value",
+    "path":"code"}],"rules":"open"}},{"id":"Observation.component:a","path":"Observation.component","sliceName":"a",
+    "min":1},{"path":"Observation.component.valueQuantity","min":1},{"path":"Observation.component.code.coding.system",
+    "fixedUri":"urn:s"},{"id":"Observation.component:a.referenceRange.low.value","min":1,"path":
+    "Observation.component.referenceRange.low.value"},{"path":"Observation.extension","sliceName":"e","type":[{"code":
+    "Extension","profile":["urn:p|1.0"]}]},{"path":"Observation.extension","sliceName":"e/f","max":"1"}]}}"##,
+    r##"{"resourceType":"StructureDefinition","url":"urn:m","type":"urn:m","kind":"logical","derivation":"specialization",
+    "baseDefinition":"http://hl7.org/fhir/StructureDefinition/Base","differential":{"element":[{"path":"m"},{"path":"m.a",
+    "type":[{"code":"BackboneElement"}],"max":"*"},{"path":"m.a.b","contentReference":"#m.a"},{"path":"m.c[x]","type":[
+    {"code":"string"},{"code":"Quantity"}],"binding":{"strength":"required","valueSet":"urn:v"}}]}}"##,
+    r##"{"resourceType":"ValueSet","url":"urn:v","compose":{"include":[{"valueSet":["urn:v"]},{"system":"urn:s","filter":
+    [{"property":"concept","op":"is-a","value":"a"}]}],"exclude":[{"system":"urn:s","concept":[{"code":"a"}]}]}}"##,
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is done to a text, it is read, or left out, or told as a defect.
+    #[test]
+    fn broken_definitions_break_nothing(
+        sample in 0..SAMPLES.len(),
+        cuts in prop::collection::vec((0.0..1.0_f64, 0_usize..40, "[a-z.:/\\[\\]\"{},]{0,12}"), 1..4),
+    ) {
+        let mut text = SAMPLES[sample].to_owned();
+        for (place, length, put) in cuts {
+            let start = (place * text.len() as f64) as usize;
+            let end = (start + length).min(text.len());
+            text.replace_range(start..end, &put);
+        }
+        let whole = SAMPLES.iter().enumerate().filter(|(at, _)| *at != sample).map(|(_, text)| (*text).to_owned());
+        let resources: Vec<String> = whole.chain([text]).collect();
+        let registry = Registry::with_packages(vec![package("p", "1.0.0", "", &resources)]);
+        let _ = registry.defects().count();
+        for canonical in ["urn:p", "urn:m", "urn:v"] {
+            let _ = (registry.structure(canonical), registry.value_set(canonical));
+        }
+    }
 }

@@ -75,7 +75,6 @@ impl<'v, 'd> Run<'v, 'd> {
         let stand_in = given.first().copied();
         let mut applied: Vec<&str> = Vec::new();
         for (canonical, claim) in claims.chain(others) {
-            let url = canonical.split('|').next().unwrap_or(canonical);
             if applied.contains(&canonical) {
                 continue;
             }
@@ -96,10 +95,11 @@ impl<'v, 'd> Run<'v, 'd> {
                     let text = format!("The profile is one of {}, not of this type.", profile.type_name);
                     self.about_claim(Id::TypeMismatch, element, claim, text);
                 }
-                None if validator
-                    .registry
-                    .type_of(url)
-                    .is_some_and(|name| validator.registry.subtype_of(kind, name)) => {}
+                // A type that is claimed as a profile says nothing beyond itself; an unknown version of a profile does.
+                None if validator.registry.structure_id(canonical).is_some_and(|id| {
+                    let head = validator.registry.head(id);
+                    !head.is_profile && validator.registry.subtype_of(kind, &head.type_name)
+                }) => {}
                 None => {
                     let text = "The profile is not loaded here; the resource was not checked against it.";
                     self.about_claim(Id::ProfileUnknown, element, claim, text.to_owned());
