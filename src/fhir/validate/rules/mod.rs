@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod code_system;
 pub mod coding;
+pub mod concept_map;
 pub mod extension;
 pub mod invariant;
 pub mod linkage;
