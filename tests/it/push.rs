@@ -65,12 +65,13 @@ async fn what_is_kept_is_delivered_and_what_is_withdrawn_is_not() {
         assert_eq!(app.post("/Observation", &heart_rate(&patient, &format!("b{index}"), 70)).await.status, 201);
     }
     assert_eq!(app.withdraw(&consent).await.status, 200);
-    platform.fault("ok", None).await;
     crate::fixture::eventually("an empty queue", async || {
         let backlog = gateway.store().backlog("platform").await.unwrap();
         (backlog.behind == 0 && backlog.retries == 0).then_some(())
     })
     .await;
+    // Not before: what was judged before the withdrawal may be under way, and the platform would take it.
+    platform.fault("ok", None).await;
     let account = platform.account().await;
     assert_eq!((&account["resources"], &account["violationCount"]), (&5.into(), &0.into()), "{account}");
 }

@@ -53,9 +53,10 @@ async fn a_type_is_asked_with_a_resource() {
     bad["status"] = json!("finished");
     let path = "/Observation/$validate";
     check(&app, "POST", path, &good.to_string(), (200, &[])).await;
-    check(&app, "POST", path, &bad.to_string(), (200, &["binding-required"])).await;
+    check(&app, "POST", path, &bad.to_string(), (200, &["binding-required", "code-meaningless"])).await;
     check(&app, "POST", &format!("{path}?mode=create"), &good.to_string(), (200, &[])).await;
-    check(&app, "POST", path, &call(&[("resource", bad.clone())]), (200, &["binding-required"])).await;
+    check(&app, "POST", path, &call(&[("resource", bad.clone())]), (200, &["binding-required", "code-meaningless"]))
+        .await;
     check(&app, "POST", path, &call(&[("mode", json!("create")), ("resource", good.clone())]), (200, &[])).await;
     check(
         &app,
@@ -121,9 +122,14 @@ async fn mistakes_of_the_text_hide_nothing_and_have_their_place() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     let text = "{\"resourceType\":\"Patient\", // who\n\"name\":[{\"given\":[\"a\",]}],\n\"gender\":\"x\"}";
-    let outcome =
-        check(&app, "POST", "/Patient/$validate", text, (200, &["json-comment", "json-comma", "binding-required"]))
-            .await;
+    let outcome = check(
+        &app,
+        "POST",
+        "/Patient/$validate",
+        text,
+        (200, &["json-comment", "json-comma", "binding-required", "code-meaningless"]),
+    )
+    .await;
     let place = |outcome: &Value, at: usize| {
         let extensions = outcome["issue"][at]["extension"].clone();
         let of = |name: &str| {

@@ -178,8 +178,7 @@ impl Gateway {
         if let Intent::Update { id, .. } = &intent {
             prepare::same_id(resource, id, &location)?;
         }
-        let now_ms = Some(self.now_ms());
-        let options = Options { location: &location, bundle: Some(around), now_ms, ..Options::default() };
+        let options = Options { bundle: Some(around), ..prepare::rules(self, &location) };
         let checked = self.validator.examine(document.clone(), resource.node(), &options);
         Ok(Examined { checked, rule, intent, location })
     }

@@ -60,9 +60,14 @@ pub(super) fn one(
     if let Intent::Update { id, .. } = &intent {
         same_id(element, id, kind)?;
     }
-    let options = Options { location: kind, now_ms: Some(gateway.now_ms()), ..Options::default() };
+    let options = rules(gateway, kind);
     let checked = gateway.validator.examine(document.clone(), document.root(), &options);
     Ok(Examined { checked, rule, intent, location: kind.to_owned() })
+}
+
+/// What the gateway asks of whatever is pushed to it.
+pub(super) fn rules<'a>(gateway: &Gateway, location: &'a str) -> Options<'a> {
+    Options { location, formed_references: true, now_ms: Some(gateway.now_ms()), ..Options::default() }
 }
 
 /// From a checked resource to a prepared one, with what was said of its open questions.
@@ -100,8 +105,7 @@ pub(super) async fn check(
     if let Err(refusal) = right_type(root, kind) {
         return refusal.issues;
     }
-    let options =
-        Options { profiles: trial.profiles, location: kind, now_ms: Some(gateway.now_ms()), ..Options::default() };
+    let options = Options { profiles: trial.profiles, ..rules(gateway, kind) };
     let report = gateway.validator.check(root, &options);
     let told = gateway.told(&report.open).await;
     let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::package::{Head, Kind, Package};
+use super::package::{Head, Kind, Package, content_rank};
 use super::structure::StructureKind;
 use crate::fhir::tree::Document;
 
@@ -20,8 +20,8 @@ const BLOCK: usize = 192 << 10;
 
 /// One definition, condensed.
 pub struct Condensed {
-    /// Kind, url, version, type, kind of structure, derivation, base: what stands in the index.
-    heads: [String; 7],
+    /// Kind, url, version, type, kind of structure, derivation, base, content: what stands in the index.
+    heads: [String; 8],
     json: String,
 }
 
@@ -71,7 +71,8 @@ pub(super) fn package(name: &str, version: &str, bytes: &'static [u8]) -> Option
             (text_at, bytes_at) = (text_at + length, bytes_at + packed);
             continue;
         }
-        let (url, version, type_name, structure, derivation, base) = (next(), next(), next(), next(), next(), next());
+        let (url, version, type_name, structure) = (next(), next(), next(), next());
+        let (derivation, base, content) = (next(), next(), next());
         let length = next().parse::<usize>().ok()?;
         heads.push(Head {
             kind: Kind::named(kind)?,
@@ -81,6 +82,7 @@ pub(super) fn package(name: &str, version: &str, bytes: &'static [u8]) -> Option
             structure: StructureKind::parse(structure),
             is_profile: derivation == "constraint",
             has_snapshot: true,
+            content: content_rank(content),
             base: base.into(),
             at: definition_at..definition_at + length,
         });
@@ -148,12 +150,12 @@ pub fn condense(documents: &[Document]) -> Vec<Condensed> {
             }
         };
         let names = match kind {
-            Kind::StructureDefinition => ["url", "version", "type", "kind", "derivation", "baseDefinition"],
-            _ => ["url", "version", "", "", "", "supplements"],
+            Kind::StructureDefinition => ["url", "version", "type", "kind", "derivation", "baseDefinition", ""],
+            _ => ["url", "version", "", "", "", "supplements", "content"],
         };
-        let [url, version, type_name, structure_kind, derivation, base] =
+        let [url, version, type_name, structure_kind, derivation, base, content] =
             names.map(|name| string(&value, name).to_owned());
-        let heads = [kind.name().to_owned(), url, version, type_name, structure_kind, derivation, base];
+        let heads = [kind.name().to_owned(), url, version, type_name, structure_kind, derivation, base, content];
         condensed.push(Condensed { heads, json: kept.to_string() });
     }
     // Types first and profiles last, so that the types, which everybody asks for, share their blocks.
@@ -164,7 +166,7 @@ pub fn condense(documents: &[Document]) -> Vec<Condensed> {
 
 impl Condensed {
     fn order(&self) -> (Option<Kind>, &str, &str, &str, &str) {
-        let [kind, url, version, _, structure, derivation, _] = &self.heads;
+        let [kind, url, version, _, structure, derivation, ..] = &self.heads;
         (Kind::named(kind), derivation_rank(derivation), structure, url, version)
     }
 }

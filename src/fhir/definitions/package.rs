@@ -89,6 +89,8 @@ pub struct Head {
     pub is_profile: bool,
     /// Of a structure: whether it is published with its snapshot.
     pub has_snapshot: bool,
+    /// Of a code system: how much of it is there, as a rank; 0 is nothing but its name.
+    pub content: u8,
     /// Of a structure, its base; of a supplement, the code system that it adds to.
     pub base: Box<str>,
     pub(super) at: Range<usize>,
@@ -275,6 +277,16 @@ impl fmt::Debug for Package {
     }
 }
 
+/// The more of a code system is there, the higher.
+pub(super) fn content_rank(content: &str) -> u8 {
+    match content {
+        "complete" => 3,
+        "fragment" => 2,
+        "example" => 1,
+        _ => 0,
+    }
+}
+
 /// Members of a definition that no rule asks for.
 const PROSE: [&str; 9] =
     ["text", "contact", "description", "purpose", "copyright", "useContext", "jurisdiction", "mapping", "publisher"];
@@ -330,6 +342,7 @@ impl Gathered {
             structure: is_structure.then(|| StructureKind::parse(&text("kind"))).flatten(),
             is_profile: is_structure && text("derivation") == "constraint",
             has_snapshot,
+            content: content_rank(&text("content")),
             base: text(if is_structure { "baseDefinition" } else { "supplements" }).into(),
             at: start..self.text.len(),
         });

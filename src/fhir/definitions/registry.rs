@@ -161,8 +161,10 @@ impl Registry {
                 _ => 0,
             }
         };
-        rank(one)
-            .cmp(&rank(other))
+        // A code system that is only named elsewhere is no better for being named later.
+        let content = self.head(one).content.cmp(&self.head(other).content);
+        content
+            .then_with(|| rank(one).cmp(&rank(other)))
             .then_with(|| canonical::order(&self.head(one).version, &self.head(other).version))
             .then_with(|| one.cmp(&other))
     }
@@ -236,10 +238,11 @@ impl Registry {
 
     /// Handle of a structure by url, `url|version` or bare type name.
     pub fn structure_id(&self, canonical: &str) -> Option<DefinitionId> {
-        if let Some(id) = self.types.get(canonical) {
-            return Some(*id);
+        match self.types.get(canonical) {
+            // A logical model is named by its url, of which there may be several versions.
+            Some(id) if !canonical.contains(':') => Some(*id),
+            _ => self.find(Kind::StructureDefinition, canonical),
         }
-        self.find(Kind::StructureDefinition, canonical)
     }
 
     /// A structure by url, `url|version` or bare type name.
@@ -295,8 +298,8 @@ impl Registry {
         let document = self.document(id).ok_or("its text cannot be read")?;
         let mut lookup = |canonical: &str| {
             let found = match self.types.get(canonical) {
-                Some(id) => *id,
-                None => self.find_from(id, Kind::StructureDefinition, canonical)?,
+                Some(id) if !canonical.contains(':') => *id,
+                _ => self.find_from(id, Kind::StructureDefinition, canonical)?,
             };
             self.made(found, under_way).ok()
         };

@@ -176,3 +176,76 @@ fn declared_versions_are_served() {
         assert_eq!(package::serves(declared, version), expected, "{declared} {version}");
     }
 }
+
+fn differential(url: &str, base: &str, elements: &str) -> String {
+    format!(
+        r#"{{"resourceType":"StructureDefinition","url":"{url}","type":"Patient","kind":"resource",
+        "derivation":"constraint","baseDefinition":"{base}","differential":{{"element":[{elements}]}}}}"#
+    )
+}
+
+#[test]
+fn differentials_that_mean_nothing_are_defects() {
+    const PATIENT: &str = "http://hl7.org/fhir/StructureDefinition/Patient";
+    let nested: String = (0..60).map(|_| ".extension").collect();
+    // Each slice is a copy of all that its base has, so that slices of slices double with every profile.
+    let mut multiplying = String::new();
+    for round in 0..20 {
+        let (path, id) = ("Patient.contact.name".to_owned(), format!("Patient.contact.name:s{round}"));
+        multiplying.push_str(&format!(r#"{{"id":"{id}","path":"{path}","sliceName":"s{round}"}},"#));
+    }
+    multiplying.push_str(r#"{"id":"Patient.contact.name","path":"Patient.contact.name"}"#);
+    for (elements, base, what) in [
+        (r#"{"id":"Patient.absent","path":"Patient.absent"}"#.to_owned(), PATIENT, "does not have"),
+        (r#"{"id":"Patient.name"}"#.to_owned(), PATIENT, "no path"),
+        (r#"{"id":"Patient","path":"Patient"}"#.to_owned(), "urn:absent", "is not loaded"),
+        (r#"{"id":"Patient","path":"Patient"}"#.to_owned(), "urn:p", "is not loaded"),
+        (format!(r#"{{"path":"Patient{nested}"}}"#), PATIENT, "too deeply"),
+    ] {
+        let resource = differential("urn:p", base, &elements);
+        let registry = Registry::with_packages(vec![package("p", "1.0.0", "", &[resource])]);
+        let defects: Vec<Defect> = registry.defects().collect();
+        assert!(matches!(defects.as_slice(), [only] if only.what.contains(what)), "{what}: {defects:?}");
+        assert!(registry.structure("urn:p").is_none());
+    }
+    let resource = differential("urn:p", PATIENT, &multiplying);
+    let registry = Registry::with_packages(vec![package("p", "1.0.0", "", &[resource])]);
+    assert_eq!(registry.defects().count(), 0);
+}
+
+#[test]
+fn snapshots_do_not_grow_without_end() {
+    let mut base = "http://hl7.org/fhir/StructureDefinition/Patient".to_owned();
+    let mut resources = Vec::new();
+    for round in 0..4 {
+        let url = format!("urn:p{round}");
+        let slice =
+            |name: &str| format!(r#"{{"id":"Patient.contact:{name}","path":"Patient.contact","sliceName":"{name}"}}"#);
+        // Slices within slices: what was sliced before is copied into each new one.
+        let inner = format!(
+            r#"{{"id":"Patient.contact.telecom:t{round}","path":"Patient.contact.telecom","sliceName":"t{round}"}},
+            {{"id":"Patient.contact.telecom:t{round}.period.extension.extension","path":"Patient.contact.telecom.period.extension.extension"}}"#
+        );
+        let slices: Vec<String> = (0..400).map(|at| slice(&format!("s{round}-{at}"))).collect();
+        resources.push(differential(&url, &base, &format!("{inner},{}", slices.join(","))));
+        base = url;
+    }
+    let registry = Registry::with_packages(vec![package("p", "1.0.0", "", &resources)]);
+    let defects: Vec<Defect> = registry.defects().collect();
+    assert!(defects.iter().any(|defect| defect.what.contains("larger")), "{defects:?}");
+}
+
+#[test]
+fn a_code_system_is_more_than_its_name() {
+    let code_system = |version: &str, content: &str| {
+        format!(r#"{{"resourceType":"CodeSystem","url":"urn:s","version":"{version}","content":"{content}"}}"#)
+    };
+    let packages = [
+        package("hl7.terminology", "1.0.0", "", &[code_system("9.0.0", "not-present")]),
+        package("p", "1.0.0", "", &[code_system("1.0.0", "fragment")]),
+        package("q", "1.0.0", "", &[code_system("2.0.0", "fragment")]),
+    ];
+    let registry = Registry::with_packages(packages.into());
+    let found = registry.find(Kind::CodeSystem, "urn:s").unwrap();
+    assert_eq!(&*registry.head(found).version, "2.0.0");
+}

@@ -41,6 +41,9 @@ pub trait Host: Sync {
     /// Whether any of the codes is in the value set. `None`: undecidable.
     fn member_of(&self, value_set: &str, codes: &[Code<'_>]) -> Option<bool>;
 
+    /// Whether the first code is the second or stands above it in their code system. `None`: undecidable.
+    fn subsumes(&self, general: &Code<'_>, specific: &Code<'_>) -> Option<bool>;
+
     /// Whether the node conforms to the profile. `None`: the profile is unknown.
     fn conforms_to(&self, node: Node<'_>, profile: &str) -> Option<bool>;
 }
@@ -82,6 +85,10 @@ impl Host for ShapesOnly {
 
     fn member_of(&self, _value_set: &str, _codes: &[Code<'_>]) -> Option<bool> {
         None
+    }
+
+    fn subsumes(&self, general: &Code<'_>, specific: &Code<'_>) -> Option<bool> {
+        (general.system.is_some() && (general.system, general.code) == (specific.system, specific.code)).then_some(true)
     }
 
     fn conforms_to(&self, _node: Node<'_>, _profile: &str) -> Option<bool> {

@@ -80,6 +80,11 @@ fn find<'d>(machine: &Machine<'d>, node: &Node<'d>, name: &str) -> Result<Option
             continue;
         }
         for member in document.children(holder) {
+            // Most members are others: bytes tell that faster than text.
+            let key = document.key_bytes(member);
+            if !key.strip_prefix(b"_").unwrap_or(key).starts_with(name.as_bytes()) {
+                continue;
+            }
             let key = document.key(member);
             let key = key.strip_prefix('_').unwrap_or(key);
             let Some(suffix) = key.strip_prefix(name) else { continue };

@@ -4,7 +4,9 @@
 //! grammar decides. No remote server is known here; whoever holds the question may ask one.
 
 mod grammar;
+mod subsume;
 pub mod ucum;
 mod value_set;
 
+pub use subsume::subsumes;
 pub use value_set::{Membership, defines, membership};

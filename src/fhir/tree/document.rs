@@ -78,6 +78,13 @@ impl Document {
         self.text(node.key, node.key_unescaped)
     }
 
+    /// The key as bytes, which needs no look at where characters begin.
+    pub(in crate::fhir) fn key_bytes(&self, node: NodeId) -> &[u8] {
+        let node = self.node(node);
+        let from = if node.key_unescaped { &self.unescaped } else { &self.source };
+        &from.as_bytes()[node.key.start as usize..(node.key.start + node.key.len) as usize]
+    }
+
     /// Unescaped text of a string, the digits of a number, `true`, `false` or `null`; empty for objects and arrays.
     pub fn value(&self, node: NodeId) -> &str {
         let node = self.node(node);
@@ -93,7 +100,7 @@ impl Document {
         if self.kind(node) != Kind::Object {
             return None;
         }
-        self.children(node).find(|child| self.key(*child) == key)
+        self.children(node).find(|child| self.key_bytes(*child) == key.as_bytes())
     }
 
     /// Line and column of a value, counted in characters from 1.

@@ -121,10 +121,10 @@ impl<'d> Element<'d> {
                 continue;
             }
             for member in self.document.children(holder) {
-                let key = self.document.key(member);
-                if key == name {
+                let key = self.document.key_bytes(member);
+                if key == name.as_bytes() {
                     found.0 = Some(member);
-                } else if key.strip_prefix('_') == Some(name) {
+                } else if key.strip_prefix(b"_") == Some(name.as_bytes()) {
                     found.1 = Some(member);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::profile::{Content, Node, Profile};
 use super::run::Run;
 use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
-use crate::fhir::terminology::{Membership, membership};
+use crate::fhir::terminology::{Membership, membership, subsumes};
 
 impl Run<'_, '_> {
     /// The node of a type, or of a part of one: `Quantity`, `Observation.component`.
@@ -61,6 +61,15 @@ impl Host for Run<'_, '_> {
             }
         }
         decided.then_some(false)
+    }
+
+    fn subsumes(&self, general: &Code<'_>, specific: &Code<'_>) -> Option<bool> {
+        let system = general.system.filter(|system| specific.system == Some(*system))?;
+        if general.code == specific.code {
+            return Some(true);
+        }
+        let known = self.validator.registry.code_system(system)?;
+        subsumes(known, general.code, specific.code)
     }
 
     fn conforms_to(&self, node: Focus<'_>, profile: &str) -> Option<bool> {

@@ -65,6 +65,9 @@ pub struct Options<'a> {
     /// What time it is, in milliseconds since 1970: measurements do not lie in the future. Absent, nothing does.
     pub now_ms: Option<i64>,
     pub references: References,
+    /// A reference that has none of FHIR's forms is refused, where the reference validator warns: whoever hands it on
+    /// must be able to follow it.
+    pub formed_references: bool,
     /// Contained resources are left alone.
     pub skip_contained: bool,
     /// Whether text that looks like HTML is refused, where it would otherwise be accepted with advice or silently.

@@ -31,7 +31,9 @@ pub fn generate(
         change.place(&steps, said);
     }
     let root_name = change.name.clone();
-    let mut generator = Generator { document, lookup, base: root.clone(), specializes: !structure.is_profile };
+    let count = base.elements.len();
+    let base = root.clone();
+    let mut generator = Generator { document, lookup, base, specializes: !structure.is_profile, left: MAX_COPIES };
     if generator.specializes {
         let name = if root_name.is_empty() { name } else { &root_name };
         name.clone_into(&mut root.element.path);
@@ -39,7 +41,7 @@ pub fn generate(
     }
     generator.apply(&mut root, &change, 0, false)?;
     root.count();
-    let mut elements = Vec::with_capacity(base.elements.len() * 2);
+    let mut elements = Vec::with_capacity(count * 2);
     let path = root.element.path.clone();
     root.flatten(&path.clone(), &path, &mut elements);
     Ok(elements)
@@ -83,6 +85,9 @@ impl Node {
             segments.next();
             let wanted: Vec<(&str, Option<&str>)> = segments.collect();
             let (last, parents) = wanted.split_last()?;
+            if parents.len() > MAX_DEPTH {
+                return None;
+            }
             for (name, slice) in parents {
                 if place.find(name, *slice).is_none() {
                     break;
@@ -107,7 +112,8 @@ impl Node {
     }
 
     fn child(&mut self, name: &str) -> Option<&mut Node> {
-        self.children.iter_mut().find(|child| child.element.name() == name)
+        // From the end: what is looked for while a tree is made was mostly added last.
+        self.children.iter_mut().rfind(|child| child.element.name() == name)
     }
 
     /// The child of that name, or its slice.
@@ -121,7 +127,7 @@ impl Node {
 
     /// The slice of that name, also where it slices a slice: `a/b`.
     fn slice(&mut self, name: &str) -> Option<&mut Node> {
-        let at = self.slices.iter().position(|slice| {
+        let at = self.slices.iter().rposition(|slice| {
             let own = slice.element.slice_name.as_deref().unwrap_or_default();
             own == name || name.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'))
         })?;
@@ -131,7 +137,7 @@ impl Node {
 
     /// The node under which a slice of that name belongs: a slice that it slices again, or this one.
     fn holder(&mut self, name: &str) -> &mut Node {
-        let at = self.slices.iter().position(|slice| {
+        let at = self.slices.iter().rposition(|slice| {
             let own = slice.element.slice_name.as_deref().unwrap_or_default();
             name.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'))
         });
@@ -139,6 +145,11 @@ impl Node {
             Some(at) => self.slices[at].holder(name),
             None => self,
         }
+    }
+
+    /// How many elements it is made of.
+    fn size(&self) -> usize {
+        1 + self.children.iter().chain(&self.slices).map(Node::size).sum::<usize>()
     }
 
     /// What repeats is needed as often as its slices are together.
@@ -231,10 +242,15 @@ struct Generator<'g, 'l> {
     /// The base as it was, for content references and for what is sliced.
     base: Node,
     specializes: bool,
+    /// How many elements may still be copied.
+    left: usize,
 }
 
 /// Differentials go no deeper; a definition that refers to itself does.
 const MAX_DEPTH: usize = 48;
+
+/// The largest published snapshot has a tenth of that many elements; profiles on profiles can multiply without end.
+const MAX_COPIES: usize = 50_000;
 
 impl Generator<'_, '_> {
     /// Lays a change upon an element and what stands below it. `in_slice` says that the element stands in a slice
@@ -259,6 +275,7 @@ impl Generator<'_, '_> {
         if node.children.is_empty() || self.lacks(node, change) {
             let wanted: Vec<&str> = change.parts.iter().map(|part| part.name.as_str()).collect();
             self.unfold(node, &wanted);
+            self.spend(node.size())?;
             in_slice = false;
         }
         let mut originals: Vec<(String, ElementDefinition)> = Vec::new();
@@ -317,6 +334,7 @@ impl Generator<'_, '_> {
     ) -> Result<(), &'static str> {
         if child.slice(name).is_none() {
             let holder = child.holder(name);
+            self.spend(holder.size())?;
             let is_again = holder.element.slice_name.is_some();
             let mut made = holder.clone();
             match original {
@@ -344,6 +362,11 @@ impl Generator<'_, '_> {
             }
             None => Err("a slice of its differential has no place"),
         }
+    }
+
+    fn spend(&mut self, copies: usize) -> Result<(), &'static str> {
+        self.left = self.left.checked_sub(copies).ok_or("its snapshot would be larger than any that is published")?;
+        Ok(())
     }
 
     /// Takes over what the differential says of one element.
@@ -425,6 +448,7 @@ impl Generator<'_, '_> {
             let silent = Change { name: change.name.clone(), slice: None, said: None, parts: Vec::new() };
             self.apply(&mut node, &silent, depth + 1, false)?;
             self.unfold(&mut node, &[]);
+            self.spend(node.size())?;
             for part in &change.parts {
                 if let Some(at) = node.children.iter().position(|child| child.name() == part.name) {
                     self.apply(&mut node.children[at], part, depth + 1, false)?;

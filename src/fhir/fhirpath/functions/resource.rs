@@ -4,18 +4,20 @@ use std::borrow::Cow;
 
 use super::{Function, function};
 use crate::fhir::fhirpath::context::Failure;
-use crate::fhir::fhirpath::evaluate::{Call, Outcome};
+use crate::fhir::fhirpath::evaluate::{Call, Outcome, single};
 use crate::fhir::fhirpath::host::Code;
 use crate::fhir::fhirpath::value::{Collection, Node, Value};
 use crate::fhir::tree::Element;
 
-pub(super) static FUNCTIONS: [Function; 7] = [
+pub(super) static FUNCTIONS: [Function; 9] = [
     function("extension", 1..=1, extension),
     function("hasExtension", 1..=1, has_extension),
     function("hasValue", 0..=0, has_value),
     function("getValue", 0..=0, get_value),
     function("resolve", 0..=0, resolve),
     function("memberOf", 1..=1, member_of),
+    function("subsumes", 1..=1, |call| subsumption(call, "subsumes")),
+    function("subsumedBy", 1..=1, |call| subsumption(call, "subsumedBy")),
     function("conformsTo", 1..=1, conforms_to),
 ];
 
@@ -107,6 +109,25 @@ fn member_of<'d>(mut call: Call<'_, 'd>) -> Outcome<'d> {
         Some(member) => Ok(Collection::boolean(member)),
         None => Err(Failure::Undecidable("memberOf", value_set.into_owned())),
     }
+}
+
+/// Whether any code of one side is any of the other, or stands above it.
+fn subsumption<'d>(mut call: Call<'_, 'd>, name: &'static str) -> Outcome<'d> {
+    let given = single(call.argument(0)?, "an argument")?;
+    let (Some(source), Some(given)) = (call.single()?, given) else { return Ok(Collection::Empty) };
+    let (Value::Node(source), Value::Node(given)) = (source, given) else { return Err(Failure::WrongType(name)) };
+    let (source, given) = (codes(source.element), codes(given.element));
+    call.machine.spend(source.len() * given.len())?;
+    let mut decided = true;
+    for (own, other) in source.iter().flat_map(|own| given.iter().map(move |other| (own, other))) {
+        let (general, specific) = if name == "subsumes" { (own, other) } else { (other, own) };
+        match call.machine.context.host.subsumes(general, specific) {
+            Some(true) => return Ok(Collection::boolean(true)),
+            Some(false) => {}
+            None => decided = false,
+        }
+    }
+    if decided { Ok(Collection::boolean(false)) } else { Err(Failure::Undecidable(name, "these codes".to_owned())) }
 }
 
 /// The codes of a code, Coding, CodeableConcept, or Quantity.

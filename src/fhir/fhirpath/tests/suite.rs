@@ -56,6 +56,10 @@ impl Host for Facts {
         None
     }
 
+    fn subsumes(&self, general: &Code<'_>, specific: &Code<'_>) -> Option<bool> {
+        ShapesOnly.subsumes(general, specific)
+    }
+
     fn conforms_to(&self, node: Node<'_>, profile: &str) -> Option<bool> {
         let name = profile.strip_prefix("http://hl7.org/fhir/StructureDefinition/")?;
         Some(node.element.resource_type() == Some(name))

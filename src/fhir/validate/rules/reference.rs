@@ -82,7 +82,8 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
     match shape(&run.validator.registry, text) {
         Shape::Malformed => {
             let text = "The reference should be Type/id, an absolute URL, urn:uuid:… or #id of a contained resource.";
-            run.issue(Id::ReferenceSuspicious, element, text.to_owned());
+            let id = if run.options.formed_references { Id::ReferenceFormat } else { Id::ReferenceSuspicious };
+            run.issue(id, element, text.to_owned());
         }
         Shape::Contained(id) if !id.is_empty() && run.contained(id).is_none() => {
             let text = "No contained resource has the id that is referred to.";
