@@ -80,7 +80,7 @@ fn code<'d>(run: &mut Run<'_, 'd>, holder: Element<'d>, side: &Side<'d>) {
         }
         _ => match (&side.set, side.system) {
             (Some(set), Some(system)) if membership(set, Some(system), code) == Membership::Out => {
-                (Id::ConceptMapRule, "The code must be one of the map's value set.")
+                (Id::ConceptMapAdvice, "The code should be one of the map's value set.")
             }
             _ => return,
         },
@@ -124,7 +124,7 @@ mod tests {
             (
                 "urn:v",
                 json!({"source": "urn:s", "target": "urn:t", "element": [{"code": "b"}]}),
-                Some("concept-map-rule ConceptMap.group[0].element[0].code"),
+                Some("concept-map-advice ConceptMap.group[0].element[0].code"),
             ),
             (
                 "urn:v",
