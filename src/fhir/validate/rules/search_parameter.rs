@@ -61,7 +61,10 @@ mod tests {
     fn found(validator: &Validator, resource: &Value) -> Vec<String> {
         let document = json::parse(resource.to_string()).unwrap();
         let report = validator.check(Element::root(&document), &Options::default());
-        let own = report.issues.into_iter().filter(|issue| issue.id.code().starts_with("search-parameter"));
+        let own = report
+            .issues
+            .into_iter()
+            .filter(|issue| matches!(issue.id, Id::SearchParameterRule | Id::SearchParameterAdvice));
         own.map(|issue| format!("{} {}", issue.id.code().trim_start_matches("search-parameter-"), issue.expression))
             .collect()
     }

@@ -11,7 +11,7 @@ const CORE: &str = "http://hl7.org/fhir/StructureDefinition/";
 fn found(validator: &Validator, resource: &Value) -> Vec<String> {
     let document = json::parse(resource.to_string()).unwrap();
     let report = validator.check(Element::root(&document), &Options::default());
-    let own = report.issues.into_iter().filter(|issue| issue.id.code().starts_with("structure-"));
+    let own = report.issues.into_iter().filter(|issue| matches!(issue.id, Id::StructureRule | Id::StructureAdvice));
     own.map(|issue| {
         let place = issue.expression.replace("StructureDefinition", "").replace(".differential.element", "");
         format!("{}{place}", issue.id.code().trim_start_matches("structure-"))
