@@ -4,6 +4,7 @@ pub mod attachment;
 pub mod binding;
 pub mod bundle;
 pub mod canonical;
+pub mod capability_statement;
 pub mod code_system;
 pub mod coding;
 pub mod concept_map;
