@@ -194,8 +194,11 @@ catalogue! {
     CodeSystemAdvice "code-system-advice" Warning "business-rule" "Consider declaring what the message says; others cannot tell what is meant.";
     ValueSetRule "value-set-rule" Error "invalid" "Let the value set include code systems, codes and properties that exist, written as the message says (FHIR R4 §4.9).";
     ValueSetAdvice "value-set-advice" Warning "invalid" "Check the include that the message is about; it may mean less or more than it seems to.";
+    ConceptMapRule "concept-map-rule" Error "business-rule" "Map codes that the named code systems and value sets have.";
+    ConceptMapAdvice "concept-map-advice" Warning "business-rule" "Check the mapping that the message is about; it was accepted.";
     StructureRule "structure-rule" Error "invalid" "Correct the definition as the message says: it would mislead, or could not be used (FHIR R4 §5.1, §5.3).";
     StructureAdvice "structure-advice" Warning "business-rule" "Check the definition, or load what it refers to; the rest of it was checked.";
+    SearchParameterType "search-parameter-type" Error "business-rule" "Give the search parameter the type that its definition has.";
     SearchParameterRule "search-parameter-rule" Error "business-rule" "Let the search parameter be one that can be evaluated and that fits what it is derived from.";
     SearchParameterAdvice "search-parameter-advice" Warning "business-rule" "Check that the search parameter means what the one it is derived from means.";
 

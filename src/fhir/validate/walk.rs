@@ -6,9 +6,9 @@
 use super::measures;
 use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
-    attachment, binding, bundle, canonical, code_system, coding, extension, invariant, literal, markup, narrative,
-    primitive::Primitive, quantity, questionnaire, reference, search_parameter, structure_definition, value_set,
-    vital_signs,
+    attachment, binding, bundle, canonical, capability_statement, code_system, coding, concept_map, extension,
+    invariant, literal, markup, narrative, primitive::Primitive, quantity, questionnaire, reference, search_parameter,
+    structure_definition, value_set, vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Missing, Run};
 use crate::fhir::outcome::Id;
@@ -53,7 +53,9 @@ impl<'v, 'd> Run<'v, 'd> {
         canonical::check_own(self, element, kind);
         match kind {
             "Observation" => measures::check(self, element),
+            "CapabilityStatement" => capability_statement::check(self, element),
             "CodeSystem" => code_system::check(self, element),
+            "ConceptMap" => concept_map::check(self, element),
             "Questionnaire" => questionnaire::check_definition(self, element),
             "QuestionnaireResponse" => questionnaire::check_response(self, element),
             "SearchParameter" => search_parameter::check(self, element),

@@ -37,7 +37,7 @@ pub enum Check {
 const ELSEWHERE: [&str; 5] = ["ele-1", "ref-1", "txt-1", "txt-2", "dom-6"];
 
 /// Expressions that R4 published wrong, and what they were meant to say; the reference validator mends the same.
-const ERRATA: [(&str, &str); 4] = [
+const ERRATA: [(&str, &str); 7] = [
     ("fullUrl.contains('/_history/').not()", "fullUrl.exists() implies fullUrl.contains('/_history/').not()"),
     (
         "probability is decimal implies (probability as decimal) <= 100",
@@ -48,6 +48,16 @@ const ERRATA: [(&str, &str); 4] = [
         "enableWhen.count() > 2 implies enableBehavior.exists()",
         "enableWhen.count() >= 2 implies enableBehavior.exists()",
     ),
+    // Names and paths are meant as a whole.
+    (
+        r##"path.matches('[^\\s\\.,:;\\\'"\\/|?!@#$%&*()\\[\\]{}]{1,64}(\\.[^\\s\\.,:;\\\'"\\/|?!@#$%&*()\\[\\]{}]{1,64}(\\[x\\])?(\\:[^\\s\\.]+)?)*')"##,
+        r##"path.matches('^[^\\s\\.,:;\\\'"\\/|?!@#$%&*()\\[\\]{}]{1,64}(\\.[^\\s\\.,:;\\\'"\\/|?!@#$%&*()\\[\\]{}]{1,64}(\\[x\\])?(\\:[^\\s\\.]+)?)*$')"##,
+    ),
+    (
+        r##"path.matches('[A-Za-z][A-Za-z0-9]*(\\.[a-z][A-Za-z0-9]*(\\[x])?)*')"##,
+        r##"path.matches('^[A-Za-z][A-Za-z0-9]*(\\.[a-z][A-Za-z0-9]*(\\[x])?)*$')"##,
+    ),
+    (r##"name.matches('[A-Z]([A-Za-z0-9_]){0,254}')"##, r##"name.matches('^[A-Z]([A-Za-z0-9_]){0,254}$')"##),
 ];
 
 impl Invariant {

@@ -16,19 +16,15 @@ const PARAMETER: &str = "http://hl7.org/fhir/tools/StructureDefinition/valueset-
 const EXPRESSION: &str = "http://hl7.org/fhir/StructureDefinition/cqf-expression";
 
 /// Properties by which any code system can be filtered: name and type.
-const PROPERTIES: [(&str, &str); 15] = [
-    ("child", "code"),
+const PROPERTIES: [(&str, &str); 11] = [
     ("code", "code"),
     ("comment", "string"),
     ("concept", "code"),
     ("deprecationDate", "dateTime"),
-    ("display", "string"),
     ("effectiveDate", "dateTime"),
     ("inactive", "boolean"),
     ("itemWeight", "decimal"),
     ("notSelectable", "boolean"),
-    ("parent", "code"),
-    ("partOf", "code"),
     ("retirementDate", "dateTime"),
     ("status", "string"),
     ("synonym", "code"),

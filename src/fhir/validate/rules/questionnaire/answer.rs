@@ -12,6 +12,22 @@ use crate::fhir::terminology::{Membership, membership, ucum};
 use crate::fhir::tree::Element;
 use crate::fhir::tree::time::Moment;
 
+/// The types of `QuestionnaireResponse.item.answer.value[x]`.
+const ANSWER_TYPES: [&str; 12] = [
+    "Attachment",
+    "Coding",
+    "Quantity",
+    "Reference",
+    "boolean",
+    "date",
+    "dateTime",
+    "decimal",
+    "integer",
+    "string",
+    "time",
+    "uri",
+];
+
 /// Checks an answer of an item that has so many. The trail stands on the answer.
 pub fn check<'d>(run: &mut Run<'_, 'd>, form: &Form, item: &Item, answer: Element<'d>, count: usize) {
     let Some(kind) = item.kind else { return };
@@ -20,6 +36,10 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, form: &Form, item: &Item, answer: Elemen
         return;
     }
     let Some(value) = named(answer, "value", Some(true)).into_iter().next() else { return };
+    // What no answer may be has been said of the element itself.
+    if !ANSWER_TYPES.contains(&value.type_name) {
+        return;
+    }
     if !types.contains(&value.type_name) {
         run.enter(&value);
         let text = format!("The answer to {} must be of type {}.", form.name(item), types.join(" or "));

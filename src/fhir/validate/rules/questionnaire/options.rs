@@ -43,8 +43,12 @@ pub fn check_choice<'d>(
 /// A plain answer against options, if the form gives some. The trail stands on the value.
 pub fn check_plain<'d>(run: &mut Run<'_, 'd>, item: &Item, value: &Found<'d>) {
     let Some(text) = value.element.text() else { return };
-    // The options of a dateTime are dates: there is no option of that type.
-    let type_name = if value.type_name == "dateTime" { "date" } else { value.type_name };
+    // There are no options of these types; the nearest serve.
+    let type_name = match value.type_name {
+        "dateTime" => "date",
+        "decimal" => "integer",
+        other => other,
+    };
     if !item.options.is_empty() && !is_offered(item, type_name, text) {
         run.issue(Id::FormAnswerOption, value.element, NOT_OFFERED.to_owned());
     }
@@ -86,6 +90,10 @@ fn coding<'d>(run: &mut Run<'_, 'd>, form: &Form, item: &Item, value: Element<'d
     let Some(set) = offer.set.as_deref() else { return set_unknown(run, answer) };
     let (system, code) = (own.0.unwrap_or_default(), own.1.unwrap_or_default());
     match membership(set, Some(system), code) {
+        Membership::In if !is_named_so(run, value) => {
+            let text = format!("The answer to {} must have a display that the option has.", form.name(item));
+            run.issue(Id::FormAnswerOption, answer, text);
+        }
         Membership::In => {}
         Membership::Out => {
             let text = format!("The answer to {} must be a code of {}.", form.name(item), shown(offer, form));
@@ -105,6 +113,17 @@ fn coding<'d>(run: &mut Run<'_, 'd>, form: &Form, item: &Item, value: Element<'d
             run.issue(Id::BindingUnknown, answer, text);
         }
     }
+}
+
+/// Whether a coding's display is one of the concept's names, as far as they are known.
+fn is_named_so(run: &Run<'_, '_>, coding: Element<'_>) -> bool {
+    let Some(display) = coding.text_of("display").filter(|_| !run.options.lenient_displays) else { return true };
+    let system = coding.text_of("system").and_then(|system| run.validator.registry.code_system(system));
+    let concept = system.zip(coding.text_of("code")).and_then(|(system, code)| system.concept(code));
+    concept.is_none_or(|concept| {
+        let mut names = concept.names().peekable();
+        names.peek().is_none() || names.any(|name| name.to_lowercase() == display.to_lowercase())
+    })
 }
 
 fn shown<'o>(offer: &'o Offer, form: &Form) -> &'o str {

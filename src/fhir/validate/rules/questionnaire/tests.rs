@@ -37,6 +37,7 @@ fn form() -> Value {
         {"linkId": "open", "type": "open-choice", "answerOption": [
             {"valueCoding": {"system": "urn:a", "code": "tea", "display": "Tea"}}]},
         {"linkId": "listed", "type": "choice", "answerValueSet": "#few"},
+        {"linkId": "kinds", "type": "choice", "answerValueSet": "http://hl7.org/fhir/ValueSet/item-type"},
         {"linkId": "lost", "type": "choice", "answerValueSet": "urn:nowhere"},
         {"linkId": "weight", "type": "quantity", "extension": [
             limit("maxDecimalPlaces", "valueInteger", json!(1)),
@@ -192,6 +193,13 @@ fn answers_keep_to_what_the_form_asks() {
     one("open", "valueString", json!("tea"), advice, "");
     one("open", "valueCoding", json!({"system": "urn:a", "code": "x"}), option, "");
     one("listed", "valueCoding", json!({"system": "urn:c", "code": "c"}), option, "");
+    one(
+        "kinds",
+        "valueCoding",
+        json!({"system": "http://hl7.org/fhir/item-type", "code": "string", "display": "Text"}),
+        option,
+        "",
+    );
     one("lost", "valueCoding", json!({"system": "urn:c", "code": "c"}), "binding-unknown", "");
     one("photo", "valueAttachment", json!({"contentType": "text/plain"}), limit, "");
     one("photo", "valueAttachment", json!({"contentType": "image/png", "data": "YWJjZA=="}), limit, "");

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::super::run::Run;
 use super::questionnaire::extension;
-use crate::fhir::definitions::{Kind, Registry, Structure, StructureKind};
+use crate::fhir::definitions::{ElementDefinition, Kind, Registry, Structure, StructureKind};
 use crate::fhir::fhirpath;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
@@ -42,6 +42,7 @@ fn advise<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, text: &str) {
 pub fn check<'d>(run: &mut Run<'_, 'd>, definition: Element<'d>) {
     let registry = Arc::clone(&run.validator.registry);
     contexts(run, &registry, definition);
+    type_name(run, &registry, definition);
     let Some(canonical) = definition.text_of("baseDefinition") else { return };
     // Whoever is derived from itself has no base either.
     let is_circle = definition.text_of("url") == Some(canonical);
@@ -60,7 +61,36 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, definition: Element<'d>) {
         run.trail.pop();
     }
     obligations(run, &registry, definition);
+    if flag(definition, &OBLIGATION_PROFILE) {
+        obligations_only(run, definition, &base);
+    }
     extension_url(run, definition);
+}
+
+/// Types of the standard have plain names, which nobody else can define; logical models have URLs.
+fn type_name<'d>(run: &mut Run<'_, 'd>, registry: &Registry, definition: Element<'d>) {
+    let Some(stated) = definition.get("type") else { return };
+    let (Some(name), url) = (stated.text(), definition.text_of("url").unwrap_or_default()) else { return };
+    run.trail.push("type", "type".len(), None);
+    if name.contains(':') {
+        let folder = |address: &str| address.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+        let (own, expected) = (folder(name), folder(url));
+        if own != expected && own != expected.replace("/StructureDefinition", "") {
+            advise(run, stated, "The type of a logical model should be in the namespace of its url.");
+        }
+        if definition.text_of("kind") != Some("logical") {
+            wrong(run, stated, "Only the type of a logical model is a URL.");
+        }
+    } else {
+        let is_core = url.strip_prefix("http://hl7.org/fhir/StructureDefinition/") == Some(name);
+        let is_new = definition.text_of("derivation") == Some("specialization");
+        if registry.is_type(name) && is_new && !is_core {
+            wrong(run, stated, "A type of the standard is not defined anew; a definition of it is a constraint.");
+        } else if !registry.is_type(name) && !is_core {
+            wrong(run, stated, "The type must be one of the standard, or a URL.");
+        }
+    }
+    run.trail.pop();
 }
 
 /// Kind and type agree with those of the base.
@@ -195,6 +225,45 @@ fn obligations<'d>(run: &mut Run<'_, 'd>, registry: &Registry, definition: Eleme
             wrong(run, each, "Obligations are inherited from a profile of the same base.");
         }
         run.trail.pop();
+    }
+}
+
+/// A profile of obligations adds these, must-support and further bindings to elements of its base, and nothing else.
+fn obligations_only<'d>(run: &mut Run<'_, 'd>, definition: Element<'d>, base: &Structure) {
+    if definition.text_of("derivation") != Some("constraint") {
+        return wrong(run, definition, "A profile of obligations is a constraint.");
+    }
+    let Some(differential) = definition.get("differential") else { return };
+    run.trail.push("differential", "differential".len(), None);
+    for (index, element) in differential.all("element").enumerate() {
+        run.trail.push("element", "element".len(), Some(index as u32));
+        let id = element.text_of("id").or(element.text_of("path")).unwrap_or_default();
+        match base.elements.iter().find(|each| each.id == id) {
+            None => wrong(run, element, "A profile of obligations speaks of elements of its base only."),
+            Some(own) => obligation_element(run, element, own),
+        }
+        run.trail.pop();
+    }
+    run.trail.pop();
+}
+
+fn obligation_element<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, base: &ElementDefinition) {
+    for (name, child) in element.children() {
+        let is_allowed = match name {
+            "id" | "min" | "max" | "mustSupport" => true,
+            "path" => child.text() == Some(&base.path),
+            "extension" => child.text_of("url").is_some_and(|url| url.ends_with("/StructureDefinition/obligation")),
+            "binding" => base.binding.is_some() && child.get("valueSet").is_none(),
+            _ => false,
+        };
+        if !is_allowed {
+            wrong(
+                run,
+                element,
+                "An element of a profile of obligations says these, mustSupport and further bindings only.",
+            );
+            return;
+        }
     }
 }
 

@@ -49,7 +49,14 @@ fn definitions_fit_their_base() {
         (json!({"baseDefinition": "urn:p"}), vec!["advice"]),
         (json!({"kind": "complex-type"}), vec!["rule"]),
         (json!({"type": "Patient"}), vec!["rule", "rule[0]"]),
-        (json!({"derivation": "specialization"}), vec!["rule"]),
+        (json!({"derivation": "specialization"}), vec!["rule.type", "rule"]),
+        (json!({"type": "Boo", "baseDefinition": "urn:gone"}), vec!["rule.type", "advice"]),
+        (json!({"type": "urn:x/Boo", "baseDefinition": "urn:gone"}), vec!["advice.type", "rule.type", "advice"]),
+        (
+            json!({"type": "urn:x/Boo", "url": "urn:x/Boo", "kind": "logical", "derivation": "specialization",
+            "baseDefinition": "urn:gone"}),
+            vec!["advice"],
+        ),
         (json!({"context": [{"type": "element", "expression": "Patient"}]}), vec!["rule.context[0]"]),
         (json!({"contextInvariant": ["true"]}), vec!["rule.contextInvariant[0]"]),
     ] {
@@ -239,5 +246,20 @@ fn snapshots_are_whole() {
         ),
     ] {
         assert_eq!(found(&validator, &snapshot(element.clone())), expected, "{element}");
+    }
+}
+
+#[test]
+fn profiles_of_obligations_hold_nothing_else() {
+    let validator = Validator::new(Registry::core());
+    let marked = json!({"extension": [{"url": super::OBLIGATION_PROFILE[0], "valueBoolean": true}]});
+    let obligation = "http://hl7.org/fhir/StructureDefinition/obligation";
+    for (path, more, expected) in [
+        ("Observation.code", json!({"mustSupport": true, "extension": [{"url": obligation}]}), vec![]),
+        ("Observation.code", json!({"short": "x"}), vec!["rule[0]"]),
+        ("Observation.code", json!({"extension": [{"url": "urn:other"}]}), vec!["rule[0]"]),
+        ("Observation.valueQuantity", json!({}), vec!["rule[0]"]),
+    ] {
+        assert_eq!(found(&validator, &profile(marked.clone(), element(path, more.clone()))), expected, "{path} {more}");
     }
 }
