@@ -123,7 +123,9 @@ fn words(text: &str) -> Vec<String> {
             (Some(open), letter) if letter == open => quote = None,
             (Some(_), letter) => word.push(letter),
             (None, '"' | '\'') => (quote, begun) = (Some(letter), true),
-            (None, ')' | '|' | ';' | '>' | '#' | '&') => break,
+            (None, ')' | '|' | ';' | '>' | '&') => break,
+            // In the middle of a word it is no comment.
+            (None, '#') if word.is_empty() => break,
             (None, ' ') => {
                 if begun || !word.is_empty() {
                     words.push(std::mem::take(&mut word));
