@@ -271,7 +271,7 @@ impl CodeSystem {
     }
 }
 
-fn designations<'d>(concept: Element<'d>) -> impl Iterator<Item = (Box<str>, Box<str>)> + 'd {
+fn designations(concept: Element<'_>) -> impl Iterator<Item = (Box<str>, Box<str>)> + '_ {
     concept
         .all("designation")
         .filter_map(|each| Some((each.text_of("language").unwrap_or_default().into(), each.text_of("value")?.into())))

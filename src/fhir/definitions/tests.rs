@@ -254,20 +254,20 @@ fn a_code_system_is_more_than_its_name() {
 
 /// Definitions with slices, extensions, choices, a content reference and a composed value set.
 const SAMPLES: [&str; 3] = [
-    r##"{"resourceType":"StructureDefinition","url":"urn:p","version":"1.0","type":"Observation","kind":"resource",
+    r#"{"resourceType":"StructureDefinition","url":"urn:p","version":"1.0","type":"Observation","kind":"resource",
     "derivation":"constraint","baseDefinition":"http://hl7.org/fhir/StructureDefinition/vitalsigns","differential":{
     "element":[{"id":"Observation.component","path":"Observation.component","slicing":{"discriminator":[{"type":"value",
     "path":"code"}],"rules":"open"}},{"id":"Observation.component:a","path":"Observation.component","sliceName":"a",
     "min":1},{"path":"Observation.component.valueQuantity","min":1},{"path":"Observation.component.code.coding.system",
     "fixedUri":"urn:s"},{"id":"Observation.component:a.referenceRange.low.value","min":1,"path":
     "Observation.component.referenceRange.low.value"},{"path":"Observation.extension","sliceName":"e","type":[{"code":
-    "Extension","profile":["urn:p|1.0"]}]},{"path":"Observation.extension","sliceName":"e/f","max":"1"}]}}"##,
+    "Extension","profile":["urn:p|1.0"]}]},{"path":"Observation.extension","sliceName":"e/f","max":"1"}]}}"#,
     r##"{"resourceType":"StructureDefinition","url":"urn:m","type":"urn:m","kind":"logical","derivation":"specialization",
     "baseDefinition":"http://hl7.org/fhir/StructureDefinition/Base","differential":{"element":[{"path":"m"},{"path":"m.a",
     "type":[{"code":"BackboneElement"}],"max":"*"},{"path":"m.a.b","contentReference":"#m.a"},{"path":"m.c[x]","type":[
     {"code":"string"},{"code":"Quantity"}],"binding":{"strength":"required","valueSet":"urn:v"}}]}}"##,
-    r##"{"resourceType":"ValueSet","url":"urn:v","compose":{"include":[{"valueSet":["urn:v"]},{"system":"urn:s","filter":
-    [{"property":"concept","op":"is-a","value":"a"}]}],"exclude":[{"system":"urn:s","concept":[{"code":"a"}]}]}}"##,
+    r#"{"resourceType":"ValueSet","url":"urn:v","compose":{"include":[{"valueSet":["urn:v"]},{"system":"urn:s","filter":
+    [{"property":"concept","op":"is-a","value":"a"}]}],"exclude":[{"system":"urn:s","concept":[{"code":"a"}]}]}}"#,
 ];
 
 proptest! {

@@ -178,12 +178,11 @@ impl<S: Shapes> Work<'_, S> {
         let Some(found) = self.single(path)? else { return Ok(()) };
         let place = self.place(found)?.ok_or_else(|| self.fail("the resource itself cannot be deleted by a patch"))?;
         let members = self.members(&place.holder)?;
-        match place.index {
-            Some(index) => drop(take(members, &place.key, index)),
-            None => {
-                members.shift_remove(&place.key);
-                members.shift_remove(&format!("_{}", place.key));
-            }
+        if let Some(index) = place.index {
+            drop(take(members, &place.key, index))
+        } else {
+            members.shift_remove(&place.key);
+            members.shift_remove(&format!("_{}", place.key));
         }
         self.prune(place.holder);
         Ok(())

@@ -122,7 +122,7 @@ mod tests {
             ("urn:expansion", Some("urn:b"), "x", Membership::Out),
         ] {
             let set = registry.value_set(set).unwrap();
-            assert_eq!(membership(&set, system, code), expected, "{} {system:?} {code}", set.url);
+            assert_eq!(membership(set, system, code), expected, "{} {system:?} {code}", set.url);
         }
     }
 }

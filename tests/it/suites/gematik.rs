@@ -130,7 +130,7 @@ fn agrees_with_the_national_validator() {
         }
         if accepted != case.is_valid || only.is_some() {
             writeln!(full, "{} {}\n{notes}", case.path, case.profile).unwrap();
-            for issue in issues.iter() {
+            for issue in issues {
                 writeln!(full, "  {}", line(issue)).unwrap();
             }
         }

@@ -97,14 +97,13 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, narrative: Element<'d>) {
     let Some(text) = div.string() else { return };
     run.trail.push("div", 3, None);
     let mut pass = Pass { run, div, open: Vec::new(), seen: Seen::default(), begun: false };
-    let seen = match pass.all(text.trim()) {
-        Ok(()) => pass.seen,
-        Err(Malformed) => {
-            let text = "The narrative must be one well-formed XHTML div element.";
-            pass.run.issue(Id::NarrativeInvalid, div, text.to_owned());
-            pass.run.trail.pop();
-            return;
-        }
+    let seen = if let Ok(()) = pass.all(text.trim()) {
+        pass.seen
+    } else {
+        let text = "The narrative must be one well-formed XHTML div element.";
+        pass.run.issue(Id::NarrativeInvalid, div, text.to_owned());
+        pass.run.trail.pop();
+        return;
     };
     whole(run, div, &seen);
     run.trail.pop();

@@ -119,7 +119,7 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
 }
 
 /// The type that a reference states, without the address of the standard's definitions.
-fn stated<'d>(element: Element<'d>) -> Option<&'d str> {
+fn stated(element: Element<'_>) -> Option<&str> {
     let text = element.text_of("type")?;
     Some(text.strip_prefix("http://hl7.org/fhir/StructureDefinition/").unwrap_or(text))
 }

@@ -147,7 +147,7 @@ fn obstacle<'d>(run: &mut Run<'_, 'd>, registry: &Registry, definition: Element<
 }
 
 /// What slices are told apart by.
-fn by<'d>(slicing: Element<'d>) -> Vec<(Option<&'d str>, Option<&'d str>)> {
+fn by(slicing: Element<'_>) -> Vec<(Option<&str>, Option<&str>)> {
     slicing.all("discriminator").map(|each| (each.text_of("type"), each.text_of("path"))).collect()
 }
 
