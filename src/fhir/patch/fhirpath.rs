@@ -179,7 +179,7 @@ impl<S: Shapes> Work<'_, S> {
         let place = self.place(found)?.ok_or_else(|| self.fail("the resource itself cannot be deleted by a patch"))?;
         let members = self.members(&place.holder)?;
         if let Some(index) = place.index {
-            drop(take(members, &place.key, index))
+            drop(take(members, &place.key, index));
         } else {
             members.shift_remove(&place.key);
             members.shift_remove(&format!("_{}", place.key));

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::fhir::fhirpath::{Context, Node, ShapesOnly, Value as FhirPath, compile};
@@ -16,7 +16,7 @@ use mhealth_gateway::fhir::tree::{Document, Element};
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use serde_json::Value;
 
-use super::{core, files, issues, keep, known, line, only, package, read, share, spread, suite};
+use super::{Memo, core, files, issues, keep, known, line, only, package, read, share, spread, suite};
 
 /// Packages that are checked with together, and the days for which they count.
 #[derive(Default, Debug)]
@@ -152,7 +152,7 @@ fn agrees_with_the_national_validator() {
 #[derive(Default)]
 struct Shelf {
     configurations: OnceLock<HashMap<String, Configuration>>,
-    validators: Mutex<HashMap<Vec<String>, Arc<OnceLock<Arc<Validator>>>>>,
+    validators: Memo<Vec<String>, Arc<Validator>>,
 }
 
 impl Shelf {
@@ -160,10 +160,7 @@ impl Shelf {
         let folder = suite("gematik-refv");
         let mut notes = String::new();
         let bytes = fs::read(folder.join(&case.path)).unwrap();
-        let document = match read(&bytes) {
-            Ok(document) => document,
-            Err(_) => return (notes, issues(&core(), &bytes, &Options::default())),
-        };
+        let Ok(document) = read(&bytes) else { return (notes, issues(&core(), &bytes, &Options::default())) };
         let root = Element::root(&document);
         let configuration = &self.configurations()[&case.module];
         // The reference validator goes by what the document claims.

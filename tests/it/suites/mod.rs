@@ -22,6 +22,9 @@ use mhealth_gateway::fhir::outcome::{Issue, Severity};
 use mhealth_gateway::fhir::tree::Document;
 use mhealth_gateway::fhir::validate::{Format, Options, Validator};
 
+/// What is made once for each key, whoever asks first.
+type Memo<K, V> = Mutex<HashMap<K, Arc<OnceLock<V>>>>;
+
 #[expect(clippy::disallowed_methods, reason = "what the test machine is asked to do is its own matter")]
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
@@ -45,7 +48,7 @@ fn packages() -> PathBuf {
 
 /// A package, read once.
 fn package(path: &Path) -> Arc<Package> {
-    static READ: LazyLock<Mutex<HashMap<PathBuf, Arc<OnceLock<Arc<Package>>>>>> = LazyLock::new(Mutex::default);
+    static READ: LazyLock<Memo<PathBuf, Arc<Package>>> = LazyLock::new(Mutex::default);
     let slot = Arc::clone(READ.lock().unwrap().entry(path.to_owned()).or_default());
     let made = slot.get_or_init(|| {
         let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

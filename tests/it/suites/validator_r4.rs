@@ -3,18 +3,18 @@
 //! A case is one check on its own and another against each profile that it names. Verdict: both say valid, or both
 //! say invalid. Errors that only a terminology server could tell are left out of what is expected (tiers B and C).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::fhir::tree::{Document, Element};
 use mhealth_gateway::fhir::validate::{Options, References, Validator};
 use serde_json::Value;
 
-use super::{errors, issues, keep, known, line, only, package, packages, read, share, spread, suite};
+use super::{Memo, errors, issues, keep, known, line, only, package, packages, read, share, spread, suite};
 
 /// One check: a case in one of its modes.
 struct Check {
@@ -123,7 +123,7 @@ fn table(outcomes: &[Outcome]) -> String {
 /// Validators that several checks share.
 #[derive(Default)]
 struct Shelf {
-    validators: Mutex<HashMap<Vec<PathBuf>, Arc<OnceLock<(Arc<Validator>, String)>>>>,
+    validators: Memo<Vec<PathBuf>, (Arc<Validator>, String)>,
 }
 
 /// What the Java validator loads besides the core for whatever it validates.

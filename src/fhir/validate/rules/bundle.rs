@@ -41,7 +41,7 @@ fn links<'d>(run: &mut Run<'_, 'd>, bundle: Element<'d>, entries: &Entries<'d>, 
                 seen.push(relation);
             }
         }
-        if relation == "stylesheet" && kind == "document" && style_sheet(entries, link) == Some(None) {
+        if relation == "stylesheet" && kind == "document" && style_sheet(entries, link) == Sheet::Missing {
             run.trail.push("url", 3, None);
             let text = "The style sheet of a document must be one of its entries, or have an absolute address.";
             run.issue(Id::BundleReference, link, text.to_owned());
@@ -51,12 +51,22 @@ fn links<'d>(run: &mut Run<'_, 'd>, bundle: Element<'d>, entries: &Entries<'d>, 
     }
 }
 
-/// The entry that a style sheet's link leads to, if it is one that should lead to an entry.
-pub(super) fn style_sheet<'d>(entries: &Entries<'d>, link: Element<'d>) -> Option<Option<usize>> {
-    let url = link.text_of("url").filter(|url| !is_absolute(url))?;
+/// Where a style sheet's link leads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sheet {
+    /// Out of the Bundle, or nowhere that can be told.
+    Elsewhere,
+    Entry(usize),
+    /// To an entry that is not there.
+    Missing,
+}
+
+pub(super) fn style_sheet<'d>(entries: &Entries<'d>, link: Element<'d>) -> Sheet {
+    let relative = link.text_of("url").filter(|url| !is_absolute(url));
     // A link stands outside of all entries; it continues the address of the document's first entry.
-    let from = entries.list().first()?.element;
-    Some(entries.find(from, url).or_else(|| entries.named(url).and_then(|found| found.first().copied())))
+    let (Some(url), Some(first)) = (relative, entries.list().first()) else { return Sheet::Elsewhere };
+    let found = entries.find(first.element, url);
+    found.or_else(|| entries.named(url).and_then(|found| found.first().copied())).map_or(Sheet::Missing, Sheet::Entry)
 }
 
 /// Relative references continue the base of a fullUrl, and here is none.

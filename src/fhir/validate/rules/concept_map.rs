@@ -22,8 +22,8 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, map: Element<'d>) {
     let scopes = [scope(run, map, "source"), scope(run, map, "target")];
     for (index, group) in map.all("group").enumerate() {
         run.trail.push("group", "group".len(), Some(index as u32));
-        let source = side(run, group, "source", &scopes[0]);
-        let target = side(run, group, "target", &scopes[1]);
+        let source = side(run, group, "source", scopes[0].as_ref());
+        let target = side(run, group, "target", scopes[1].as_ref());
         for (index, element) in group.all("element").enumerate() {
             run.trail.push("element", "element".len(), Some(index as u32));
             code(run, element, &source);
@@ -51,8 +51,8 @@ fn scope<'d>(run: &mut Run<'_, 'd>, map: Element<'d>, name: &'static str) -> Opt
     registry.value_set(canonical).cloned()
 }
 
-fn side<'d>(run: &mut Run<'_, 'd>, group: Element<'d>, name: &'static str, set: &Option<Arc<ValueSet>>) -> Side<'d> {
-    let set = set.clone();
+fn side<'d>(run: &mut Run<'_, 'd>, group: Element<'d>, name: &'static str, set: Option<&Arc<ValueSet>>) -> Side<'d> {
+    let set = set.cloned();
     let Some(stated) = group.text_of(name) else {
         let text = format!("A group should say the code system of its {name} codes.");
         run.issue(Id::ConceptMapAdvice, group, text);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::run::Run;
 use super::super::scope::{Entries, is_absolute};
-use super::bundle::style_sheet;
+use super::bundle::{Sheet, style_sheet};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, Kind, NodeId};
 
@@ -113,7 +113,10 @@ fn reach<'d>(run: &mut Run<'_, 'd>, bundle: Element<'d>, entries: &Arc<Entries<'
     }
     let mut waiting = vec![0];
     let sheets = bundle.all("link").filter(|link| link.text_of("relation") == Some("stylesheet"));
-    waiting.extend(sheets.filter_map(|link| style_sheet(entries, link).flatten()));
+    waiting.extend(sheets.filter_map(|link| match style_sheet(entries, link) {
+        Sheet::Entry(at) => Some(at),
+        Sheet::Elsewhere | Sheet::Missing => None,
+    }));
     let mut reached = vec![false; count];
     // Whoever refers to something reached belongs to it as well, and so does what that refers to.
     while let Some(at) = waiting.pop() {

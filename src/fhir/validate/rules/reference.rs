@@ -157,7 +157,7 @@ pub fn target<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, rule: &TypeRule) 
         }
     }
     let Some(found) = found.filter(|_| !rule.target_profiles.is_empty()) else { return };
-    let fits = |canonical: &Box<str>| {
+    let fits = |canonical: &str| {
         let registry = &run.validator.registry;
         if registry.is_profile(canonical) {
             // A profile that is not known leaves it open.
@@ -166,7 +166,7 @@ pub fn target<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, rule: &TypeRule) 
         let kind = found.resource_type().unwrap_or_default();
         registry.type_of(canonical).is_none_or(|name| registry.subtype_of(kind, name))
     };
-    if !rule.target_profiles.iter().any(fits) {
+    if !rule.target_profiles.iter().any(|canonical| fits(canonical)) {
         let text = format!("The target must satisfy one of {}.", rule.target_profiles.join(", "));
         run.issue(Id::ReferenceProfile, element, text);
     }

@@ -269,7 +269,7 @@ impl<'r, 'd> Elements<'r, 'd> {
         {
             wrong(run, element, &format!("The base allows at most {most}; a constraint cannot allow more."));
         }
-        self.same_value(run, element, base);
+        same_value(run, element, base);
         if base.types.is_empty() || path == self.type_name {
             return;
         }
@@ -280,19 +280,6 @@ impl<'r, 'd> Elements<'r, 'd> {
                 run.trail.push("type", "type".len(), Some(index as u32));
                 wrong(run, stated, "The base does not allow that type; a constraint chooses among the base's types.");
                 run.trail.pop();
-            }
-        }
-    }
-
-    /// What the base fixes stays as it is.
-    fn same_value(&self, run: &mut Run<'_, 'd>, element: Element<'d>, base: &ElementDefinition) {
-        let Some(fixed) = &base.fixed else { return };
-        for value in named(element, "fixed", Some(true)) {
-            let is_same = value.type_name == fixed.type_name && super::super::literal::is_fixed(fixed, value.element);
-            if !is_same {
-                run.enter(&value);
-                wrong(run, value.element, "The value must be the one that the base fixes.");
-                run.leave();
             }
         }
     }
@@ -327,6 +314,19 @@ impl<'r, 'd> Elements<'r, 'd> {
                     wrong(run, constraint, "The expression of a constraint must be FHIRPath.");
                 }
             }
+        }
+    }
+}
+
+/// What the base fixes stays as it is.
+fn same_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, base: &ElementDefinition) {
+    let Some(fixed) = &base.fixed else { return };
+    for value in named(element, "fixed", Some(true)) {
+        let is_same = value.type_name == fixed.type_name && super::super::literal::is_fixed(fixed, value.element);
+        if !is_same {
+            run.enter(&value);
+            wrong(run, value.element, "The value must be the one that the base fixes.");
+            run.leave();
         }
     }
 }

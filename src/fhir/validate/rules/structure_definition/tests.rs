@@ -20,6 +20,7 @@ fn found(validator: &Validator, resource: &Value) -> Vec<String> {
     .collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cases are written in place")]
 fn profile(more: Value, elements: Value) -> Value {
     let mut profile = json!({"resourceType": "StructureDefinition", "url": "urn:p", "name": "P", "status": "draft",
         "kind": "resource", "abstract": false, "type": "Observation", "derivation": "constraint",
