@@ -183,7 +183,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
     let validation: Validation = section("validation", table.remove("validation"), mistakes);
-    let terminology = table.remove("terminology").and_then(|value| terminology_server(value, mistakes));
+    let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -258,7 +258,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
     let fhir = if let Some(value) = table.remove("fhir") {
-        endpoint(&format!("{place}.fhir"), value, mistakes)
+        called(&format!("{place}.fhir"), value, mistakes)
     } else {
         mistakes.push(format!("{place}.fhir: missing; it says where and how to deliver"));
         None
@@ -322,50 +322,57 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     (rule, destination)
 }
 
-/// Where and how to deliver.
-fn endpoint(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<fhir_rest::Config> {
+/// What is said of a system that we call, destination or terminology server.
+trait Called: DeserializeOwned {
+    /// A good address, which stands in for one that is missing.
+    const EXAMPLE: &str;
+    fn mistakes(&self) -> Vec<String>;
+    fn prove_with(&mut self, auth: fhir_rest::Auth);
+}
+
+impl Called for fhir_rest::Config {
+    const EXAMPLE: &str = "https://platform.example/fhir";
+
+    fn mistakes(&self) -> Vec<String> {
+        self.mistakes()
+    }
+
+    fn prove_with(&mut self, auth: fhir_rest::Auth) {
+        self.auth = auth;
+    }
+}
+
+impl Called for terminology::Config {
+    const EXAMPLE: &str = "https://tx.example/fhir";
+
+    fn mistakes(&self) -> Vec<String> {
+        self.mistakes()
+    }
+
+    fn prove_with(&mut self, auth: fhir_rest::Auth) {
+        self.auth = auth;
+    }
+}
+
+/// Where a system is and how we sign in there.
+fn called<C: Called>(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<C> {
     let Value::Table(mut table) = value else {
         mistakes.push(format!("{place}: a section is expected"));
         return None;
     };
     let proof = table.remove("auth").map(|value| auth(&join(place, "auth"), value, mistakes));
-    let url = [("url", "https://platform.example/fhir")];
-    let mut read = Strict::<fhir_rest::Config>::read(place, Value::Table(table), &url, mistakes)?;
+    let mut read = Strict::<C>::read(place, Value::Table(table), &[("url", C::EXAMPLE)], mistakes)?;
     let mut whole = read.whole;
     if let Some(proof) = proof {
         let proof = proof?;
         whole &= proof.whole;
         read.stand_ins.extend(proof.stand_ins.iter().map(|key| format!("auth.{key}")));
-        read.value.auth = proof.value;
+        read.value.prove_with(proof.value);
     }
     let of_stand_in = |mistake: &String| read.stand_ins.iter().any(|key| mistake.starts_with(&format!("{key}:")));
     let wrong: Vec<String> = read.value.mistakes().into_iter().filter(|mistake| !of_stand_in(mistake)).collect();
     whole &= wrong.is_empty();
     mistakes.extend(wrong.into_iter().map(|mistake| join(place, &mistake)));
-    whole.then_some(read.value)
-}
-
-/// The server that is asked about codes.
-fn terminology_server(value: Value, mistakes: &mut Vec<String>) -> Option<terminology::Config> {
-    const PLACE: &str = "terminology";
-    let Value::Table(mut table) = value else {
-        mistakes.push(format!("{PLACE}: a section is expected"));
-        return None;
-    };
-    let proof = table.remove("auth").map(|value| auth(&join(PLACE, "auth"), value, mistakes));
-    let url = [("url", "https://tx.example/fhir")];
-    let mut read = Strict::<terminology::Config>::read(PLACE, Value::Table(table), &url, mistakes)?;
-    let mut whole = read.whole;
-    if let Some(proof) = proof {
-        let proof = proof?;
-        whole &= proof.whole;
-        read.stand_ins.extend(proof.stand_ins.iter().map(|key| format!("auth.{key}")));
-        read.value.auth = proof.value;
-    }
-    let of_stand_in = |mistake: &String| read.stand_ins.iter().any(|key| mistake.starts_with(&format!("{key}:")));
-    let wrong: Vec<String> = read.value.mistakes().into_iter().filter(|mistake| !of_stand_in(mistake)).collect();
-    whole &= wrong.is_empty();
-    mistakes.extend(wrong.into_iter().map(|mistake| join(PLACE, &mistake)));
     whole.then_some(read.value)
 }
 

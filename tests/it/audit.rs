@@ -8,7 +8,7 @@ use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{APP_SCOPES, Gateway, eventually, heart_rate};
+use crate::fixture::{APP_SCOPES, Gateway, eventually, head, heart_rate};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -306,13 +306,7 @@ async fn what_is_no_http_is_answered_and_on_record() {
 
 /// Status, head and body of an answer on a connection.
 fn answered(stream: &mut crate::fixture::Connection) -> (u16, String, Value) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).unwrap();
+    let head = head(stream);
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().trim().parse().unwrap();
     let mut body = vec![0; length];
     stream.read_exact(&mut body).unwrap();

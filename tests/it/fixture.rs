@@ -1,5 +1,6 @@
 //! A gateway on a free port with its own directory, clients that talk to it, and a platform to deliver to.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -450,6 +451,17 @@ pub fn connection(port: u16, data: &Path) -> Connection {
     let name = ServerName::try_from("localhost").unwrap();
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     rustls::StreamOwned::new(session, std::net::TcpStream::connect(("127.0.0.1", port)).unwrap())
+}
+
+/// The head of the next answer on a connection; its body is left where it is.
+pub fn head(stream: &mut Connection) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
 }
 
 /// The program itself, as its users start it.

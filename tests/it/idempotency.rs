@@ -1,12 +1,12 @@
 //! Creating and updating: what sending again, conditions, versions and preferences mean.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{ANY_ID, Answer, Client, Gateway, heart_rate};
+use crate::fixture::{ANY_ID, Answer, Client, Gateway, head, heart_rate};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -335,13 +335,7 @@ async fn what_the_client_has_is_not_sent_again() {
     for method in ["HEAD", "HEAD", "GET"] {
         write!(stream, "{method} /fhir/metadata HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         stream.flush().unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8(head).unwrap();
+        let head = head(&mut stream);
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         assert!(head.starts_with("HTTP/1.1 200") && length.is_some_and(|length| length != "0"), "{method}: {head}");
     }
