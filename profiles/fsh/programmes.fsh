@@ -2,9 +2,9 @@
 // programme sees whether it helps. The wording of questionnaires that others own is not repeated: the items carry LOINC
 // codes, and the app shows the wording that it is entitled to.
 
-RuleSet: Published(id, title, type)
+RuleSet: Published(id, name, title, type)
 * insert Addressed({type}, {id})
-* name = "{id}"
+* name = "{name}"
 * title = "{title}"
 * status = #draft
 * experimental = false
@@ -37,7 +37,7 @@ Instance: phq-2
 InstanceOf: Questionnaire
 Title: "Two questions on mood"
 Usage: #definition
-* insert Published(phq-2, Two questions on mood, Questionnaire)
+* insert Published(phq-2, Phq2, Two questions on mood, Questionnaire)
 * description = "The two leading items of the PHQ-9; the app shows their wording."
 * subjectType = #Patient
 * code = $loinc#55757-9
@@ -48,7 +48,7 @@ Instance: phq-9
 InstanceOf: Questionnaire
 Title: "Nine questions on mood"
 Usage: #definition
-* insert Published(phq-9, Nine questions on mood, Questionnaire)
+* insert Published(phq-9, Phq9, Nine questions on mood, Questionnaire)
 * description = "The PHQ-9 by its LOINC codes; the app shows the wording."
 * subjectType = #Patient
 * code = $loinc#44249-1
@@ -66,7 +66,7 @@ Instance: gad-7
 InstanceOf: Questionnaire
 Title: "Seven questions on worry"
 Usage: #definition
-* insert Published(gad-7, Seven questions on worry, Questionnaire)
+* insert Published(gad-7, Gad7, Seven questions on worry, Questionnaire)
 * description = "The GAD-7 by its LOINC codes; the app shows the wording."
 * subjectType = #Patient
 * code = $loinc#69737-5
@@ -82,7 +82,7 @@ Instance: breathing-day
 InstanceOf: Questionnaire
 Title: "Breathing today"
 Usage: #definition
-* insert Published(breathing-day, Breathing today, Questionnaire)
+* insert Published(breathing-day, BreathingDay, Breathing today, Questionnaire)
 * description = "A short diary for people with asthma or COPD."
 * subjectType = #Patient
 * insert Asked(woken, boolean, Did trouble with breathing wake you last night?)
@@ -95,7 +95,7 @@ Instance: pressure-reading
 InstanceOf: Questionnaire
 Title: "Before measuring blood pressure"
 Usage: #definition
-* insert Published(pressure-reading, Before measuring blood pressure, Questionnaire)
+* insert Published(pressure-reading, PressureReading, Before measuring blood pressure, Questionnaire)
 * description = "What should be so before a reading counts."
 * subjectType = #Patient
 * insert Asked(rested, boolean, Have you been sitting still for five minutes?)
@@ -106,7 +106,7 @@ Instance: sugar-day
 InstanceOf: Questionnaire
 Title: "Diabetes today"
 Usage: #definition
-* insert Published(sugar-day, Diabetes today, Questionnaire)
+* insert Published(sugar-day, SugarDay, Diabetes today, Questionnaire)
 * description = "A short diary beside the glucose values."
 * subjectType = #Patient
 * insert Asked(low, boolean, Did you feel a low today?)
@@ -118,7 +118,7 @@ Instance: tobacco-alcohol
 InstanceOf: Questionnaire
 Title: "Tobacco and alcohol"
 Usage: #definition
-* insert Published(tobacco-alcohol, Tobacco and alcohol, Questionnaire)
+* insert Published(tobacco-alcohol, TobaccoAlcohol, Tobacco and alcohol, Questionnaire)
 * description = "What was smoked and drunk in the last week."
 * subjectType = #Patient
 * insert Asked(smoked, boolean, Did you smoke or use other tobacco in the last seven days?)
@@ -133,7 +133,7 @@ Instance: movement-week
 InstanceOf: Questionnaire
 Title: "Movement of the week"
 Usage: #definition
-* insert Published(movement-week, Movement of the week, Questionnaire)
+* insert Published(movement-week, MovementWeek, Movement of the week, Questionnaire)
 * description = "What devices do not see."
 * subjectType = #Patient
 * insert Asked(minutes, integer, On how many minutes of the last week did you move so that you breathed faster?)
@@ -142,8 +142,8 @@ Usage: #definition
 * insert Upto(7)
 * insert Asked(pain, boolean, Did pain keep you from moving?)
 
-RuleSet: Programme(id, title, topic)
-* insert Published({id}, {title}, PlanDefinition)
+RuleSet: Programme(id, name, title, topic)
+* insert Published({id}, {name}, {title}, PlanDefinition)
 * type = http://terminology.hl7.org/CodeSystem/plan-definition-type#clinical-protocol
 * topic = $sct#{topic}
 
@@ -173,8 +173,8 @@ RuleSet: Below(value, unit)
 RuleSet: Above(value, unit)
 * goal[=].target.detailRange.low = {value} '{unit}'
 
-RuleSet: Indicator(id, title, base, success)
-* insert Published({id}, {title}, Measure)
+RuleSet: Indicator(id, name, title, base, success)
+* insert Published({id}, {name}, {title}, Measure)
 * subjectCodeableConcept = http://hl7.org/fhir/resource-types#Patient
 * scoring = http://terminology.hl7.org/CodeSystem/measure-scoring#proportion
 * improvementNotation = http://terminology.hl7.org/CodeSystem/measure-improvement-notation#increase
@@ -189,7 +189,7 @@ Instance: programme-hypertension
 InstanceOf: PlanDefinition
 Title: "Self-measured blood pressure"
 Usage: #definition
-* insert Programme(programme-hypertension, Self-measured blood pressure, 38341003)
+* insert Programme(programme-hypertension, ProgrammeHypertension, Self-measured blood pressure, 38341003)
 * description = "Two readings in the morning and two in the evening for a week before each review; each pair and its average are kept."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #blood-pressure
@@ -209,7 +209,7 @@ Instance: programme-diabetes
 InstanceOf: PlanDefinition
 Title: "Diabetes"
 Usage: #definition
-* insert Programme(programme-diabetes, Diabetes, 73211009)
+* insert Programme(programme-diabetes, ProgrammeDiabetes, Diabetes, 73211009)
 * description = "Glucose by meter around meals or by a continuous sensor, with the time in range of two weeks."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #glucose
@@ -231,7 +231,7 @@ Instance: programme-breathing
 InstanceOf: PlanDefinition
 Title: "Asthma and COPD"
 Usage: #definition
-* insert Programme(programme-breathing, Asthma and COPD, 13645005)
+* insert Programme(programme-breathing, ProgrammeBreathing, Asthma and COPD, 13645005)
 * description = "Peak flow twice a day, oxygen saturation where a device is there, and a short diary."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #lung-function
@@ -253,7 +253,7 @@ Instance: programme-activity
 InstanceOf: PlanDefinition
 Title: "Movement"
 Usage: #definition
-* insert Programme(programme-activity, Movement, 48761009)
+* insert Programme(programme-activity, ProgrammeActivity, Movement, 48761009)
 * description = "Steps and minutes of moderate movement, against what the WHO advises for a week."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #activity
@@ -270,7 +270,7 @@ Instance: programme-weight
 InstanceOf: PlanDefinition
 Title: "Weight"
 Usage: #definition
-* insert Programme(programme-weight, Weight, 414916001)
+* insert Programme(programme-weight, ProgrammeWeight, Weight, 414916001)
 * description = "Weight, waist and what is eaten."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #weight
@@ -291,7 +291,7 @@ Instance: programme-tobacco-alcohol
 InstanceOf: PlanDefinition
 Title: "Tobacco and alcohol"
 Usage: #definition
-* insert Programme(programme-tobacco-alcohol, Tobacco and alcohol, 365981007)
+* insert Programme(programme-tobacco-alcohol, ProgrammeTobaccoAlcohol, Tobacco and alcohol, 365981007)
 * description = "What is smoked and drunk, asked weekly and without judgement."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #lifestyle
@@ -307,7 +307,7 @@ Instance: programme-mental-health
 InstanceOf: PlanDefinition
 Title: "Mental health"
 Usage: #definition
-* insert Programme(programme-mental-health, Mental health, 413307004)
+* insert Programme(programme-mental-health, ProgrammeMentalHealth, Mental health, 413307004)
 * description = "Mood and worry by short questionnaires, with sleep and movement beside them. Not an emergency service: an answer that tells of harm is for the app to react to at once."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #mental-health
@@ -328,48 +328,48 @@ Instance: indicator-pressure
 InstanceOf: Measure
 Title: "Blood pressure under control"
 Usage: #definition
-* insert Indicator(indicator-pressure, Blood pressure under control, [[entry.resource.ofType(Observation).where(code.coding.code = '85354-9').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '85354-9').last().select(component.where(code.coding.code = '8480-6').value.value < 135 and component.where(code.coding.code = '8462-4').value.value < 85).allTrue()]])
+* insert Indicator(indicator-pressure, IndicatorPressure, Blood pressure under control, [[entry.resource.ofType(Observation).where(code.coding.code = '85354-9').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '85354-9').last().select(component.where(code.coding.code = '8480-6').value.value < 135 and component.where(code.coding.code = '8462-4').value.value < 85).allTrue()]])
 * description = "Share of people who measure their blood pressure and whose last average lies below 135 over 85 mmHg."
 
 Instance: indicator-time-in-range
 InstanceOf: Measure
 Title: "Glucose in range"
 Usage: #definition
-* insert Indicator(indicator-time-in-range, Glucose in range, [[entry.resource.ofType(Observation).where(code.coding.code = '97510-2').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '97510-2').last().value.value >= 70]])
+* insert Indicator(indicator-time-in-range, IndicatorTimeInRange, Glucose in range, [[entry.resource.ofType(Observation).where(code.coding.code = '97510-2').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '97510-2').last().value.value >= 70]])
 * description = "Share of people with a sensor who spend 70 percent of the time or more in range."
 
 Instance: indicator-breathing
 InstanceOf: Measure
 Title: "Peak flow kept"
 Usage: #definition
-* insert Indicator(indicator-breathing, Peak flow kept, [[entry.resource.ofType(Observation).where(code.coding.code = '83368-1').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '19935-6').last().value.value >= 0.8 * entry.resource.ofType(Observation).where(code.coding.code = '83368-1').last().value.value]])
+* insert Indicator(indicator-breathing, IndicatorBreathing, Peak flow kept, [[entry.resource.ofType(Observation).where(code.coding.code = '83368-1').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '19935-6').last().value.value >= 0.8 * entry.resource.ofType(Observation).where(code.coding.code = '83368-1').last().value.value]])
 * description = "Share of people with a personal best whose last peak flow is at least 80 percent of it."
 
 Instance: indicator-movement
 InstanceOf: Measure
 Title: "Enough movement"
 Usage: #definition
-* insert Indicator(indicator-movement, Enough movement, [[entry.resource.ofType(Observation).where(code.coding.code = '82290-8').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '82290-8').last().value.value >= 150]])
+* insert Indicator(indicator-movement, IndicatorMovement, Enough movement, [[entry.resource.ofType(Observation).where(code.coding.code = '82290-8').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '82290-8').last().value.value >= 150]])
 * description = "Share of people who reach 150 minutes of moderate to vigorous movement in the last week."
 
 Instance: indicator-weight
 InstanceOf: Measure
 Title: "Weight lost"
 Usage: #definition
-* insert Indicator(indicator-weight, Weight lost, [[entry.resource.ofType(Observation).where(code.coding.code = '29463-7').count() > 1]], [[entry.resource.ofType(Observation).where(code.coding.code = '29463-7').last().value.value <= 0.95 * entry.resource.ofType(Observation).where(code.coding.code = '29463-7').first().value.value]])
+* insert Indicator(indicator-weight, IndicatorWeight, Weight lost, [[entry.resource.ofType(Observation).where(code.coding.code = '29463-7').count() > 1]], [[entry.resource.ofType(Observation).where(code.coding.code = '29463-7').last().value.value <= 0.95 * entry.resource.ofType(Observation).where(code.coding.code = '29463-7').first().value.value]])
 * description = "Share of people whose last weight is at least 5 percent below the first."
 
 Instance: indicator-smoke-free
 InstanceOf: Measure
 Title: "Smoke-free"
 Usage: #definition
-* insert Indicator(indicator-smoke-free, Smoke-free, [[entry.resource.ofType(Observation).where(code.coding.code = '64218-1').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '64218-1').last().value.value = 0]])
+* insert Indicator(indicator-smoke-free, IndicatorSmokeFree, Smoke-free, [[entry.resource.ofType(Observation).where(code.coding.code = '64218-1').exists()]], [[entry.resource.ofType(Observation).where(code.coding.code = '64218-1').last().value.value = 0]])
 * description = "Share of people who reported cigarettes and whose last report is none."
 
 Instance: indicator-mood
 InstanceOf: Measure
 Title: "Mood improved"
 Usage: #definition
-* insert Indicator(indicator-mood, Mood improved, [[entry.resource.ofType(Observation).where(code.coding.code = '44261-6').count() > 1]], [[entry.resource.ofType(Observation).where(code.coding.code = '44261-6').first().value.value - entry.resource.ofType(Observation).where(code.coding.code = '44261-6').last().value.value >= 5]])
+* insert Indicator(indicator-mood, IndicatorMood, Mood improved, [[entry.resource.ofType(Observation).where(code.coding.code = '44261-6').count() > 1]], [[entry.resource.ofType(Observation).where(code.coding.code = '44261-6').first().value.value - entry.resource.ofType(Observation).where(code.coding.code = '44261-6').last().value.value >= 5]])
 * description = "Share of people whose score of mood has fallen by 5 or more."
 
