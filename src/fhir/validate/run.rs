@@ -5,9 +5,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use smallvec::SmallVec;
 
 use super::scope::{Entries, Found, Scope};
+use super::stack::Stack;
 use super::trail::Trail;
 use super::{CodeQuestion, Options, Report, Validator};
 use crate::fhir::outcome::{Id, Issue, Severity, has_errors};
@@ -30,15 +33,15 @@ pub struct Run<'v, 'd> {
     bundles: Vec<Arc<Entries<'d>>>,
     contained: Vec<Arc<HashMap<&'d str, Element<'d>>>>,
     /// Counts of the children of the objects on the way down, one stack for all.
-    pub counts: Vec<u32>,
+    pub counts: SmallVec<[u32; 128]>,
     pub nested: usize,
     /// The elements on the way down from the resource, with their types; the last is the one under the walk.
-    pub holders: Vec<Holder<'v, 'd>>,
+    pub holders: Stack<Holder<'v, 'd>, 16>,
     /// Resources that are being held against profiles further up, which a circle of references comes back to.
     assumed: Vec<Question>,
-    answers: Arc<Mutex<HashMap<Question, bool>>>,
+    answers: OnceLock<Arc<Mutex<HashMap<Question, bool>>>>,
     /// Ids of elements, with the resource that they stand in.
-    pub ids: HashSet<(NodeId, &'d str)>,
+    pub ids: Option<HashSet<(NodeId, &'d str)>>,
     /// What the base type found missing or too many, which each profile on top asks for again.
     pub missing: Vec<Missing<'d>>,
     /// Whether an expression asked for a resource that is not in the message.
@@ -81,12 +84,12 @@ impl<'v, 'd> Run<'v, 'd> {
             report: Report::default(),
             bundles,
             contained: Vec::new(),
-            counts: Vec::with_capacity(128),
+            counts: SmallVec::new(),
             nested: 0,
-            holders: Vec::with_capacity(16),
+            holders: Stack::new(),
             assumed: Vec::new(),
-            answers: Arc::default(),
-            ids: HashSet::new(),
+            answers: OnceLock::new(),
+            ids: None,
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
         };
@@ -142,9 +145,13 @@ impl<'v, 'd> Run<'v, 'd> {
         }
     }
 
-    pub fn ask(&mut self, question: CodeQuestion) {
-        if self.report.open.len() < MAX_ISSUES && !self.report.open.contains(&question) {
-            self.report.open.push(question);
+    /// A question is made only where there is room for it: to tell its place is to read the text up to it.
+    pub fn ask(&mut self, question: impl FnOnce(&Self) -> CodeQuestion) {
+        if self.report.open.len() < MAX_ISSUES {
+            let question = question(self);
+            if !self.report.open.contains(&question) {
+                self.report.open.push(question);
+            }
         }
     }
 
@@ -223,12 +230,12 @@ impl<'v, 'd> Run<'v, 'd> {
             report: Report::default(),
             bundles: self.bundles.clone(),
             contained: self.contained.clone(),
-            counts: Vec::new(),
+            counts: SmallVec::new(),
             nested: self.nested + 1,
-            holders: Vec::new(),
+            holders: Stack::new(),
             assumed: self.assumed.clone(),
-            answers: Arc::clone(&self.answers),
-            ids: HashSet::new(),
+            answers: OnceLock::from(Arc::clone(self.answers.get_or_init(Arc::default))),
+            ids: None,
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
         }
@@ -248,7 +255,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if self.assumed.contains(&question) {
             return Some(true);
         }
-        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = || self.answers.get_or_init(Arc::default).lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = answers().get(&question) {
             return Some(*answer);
         }

@@ -9,13 +9,13 @@ mod clock;
 pub mod relations;
 mod samples;
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
 use super::run::Run;
 use super::scope::named;
+use crate::fhir::definitions::names::NameMap;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
@@ -47,8 +47,8 @@ pub struct Unit {
     pub soft: (Decimal, Decimal),
 }
 
-static TABLE: LazyLock<HashMap<&'static str, Measure>> = LazyLock::new(|| {
-    let mut table: HashMap<&'static str, Measure> = HashMap::new();
+static TABLE: LazyLock<NameMap<&'static str, Measure>> = LazyLock::new(|| {
+    let mut table: NameMap<&'static str, Measure> = NameMap::default();
     for line in include_str!("../../../../profiles/measures.csv").lines().skip(1) {
         let (measure, unit) = read(line).expect("profiles/measures.csv is part of the program, and a test reads it");
         table.entry(measure.code).or_insert(measure).units.extend(unit);
