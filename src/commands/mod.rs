@@ -73,7 +73,7 @@ enum Command {
     Platform(platform::Options),
     /// Add, list and remove packages of FHIR definitions.
     Packages(packages::Options),
-    /// Condense the FHIR R4 core package into the embedded definitions.
+    /// Condense a FHIR package into the form that is compiled into the program.
     Definitions(definitions::Options),
 }
 
@@ -92,7 +92,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Publish(options) => publish::run(&options),
         Command::Platform(options) => platform::run(&options),
         Command::Packages(options) => packages::run(&options),
-        Command::Definitions(options) => definitions::run(&options.package, &options.out).map(|()| ExitCode::SUCCESS),
+        Command::Definitions(options) => definitions::run(&options).map(|()| ExitCode::SUCCESS),
     }
 }
 

@@ -6,8 +6,11 @@
 
 mod issues;
 mod measures;
+mod package;
 
 use serde_json::Value;
+
+pub use package::{packages, registry};
 
 /// A file of the guide.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,17 +26,11 @@ pub fn files(capability: Option<&Value>) -> Vec<File> {
         File { path: "issues.md".to_owned(), content: issues::page() },
         File { path: "measures.md".to_owned(), content: measures::page() },
         File { path: "CodeSystem-issue.json".to_owned(), content: pretty(&issues::code_system()) },
-        File { path: "CodeSystem-measure-category.json".to_owned(), content: pretty(&measures::code_system()) },
     ];
     if let Some(capability) = capability {
         files.push(File { path: "CapabilityStatement-gateway.json".to_owned(), content: pretty(capability) });
     }
     files
-}
-
-/// The code systems that are the gateway's own, as resources: what they define holds here as well.
-pub fn code_systems() -> Vec<String> {
-    [issues::code_system(), measures::code_system()].iter().map(Value::to_string).collect()
 }
 
 fn pretty(value: &Value) -> String {

@@ -26,6 +26,7 @@ const INSIDE: &[(&str, &[&[&str]])] = &[
     (
         "fhir",
         &[
+            &["ours"],
             &["outcome"],
             &["tree"],
             &["definitions"],

@@ -20,7 +20,7 @@ mod structure;
 mod terms;
 mod value_set;
 
-pub use blob::{Condensed, compress, condense};
+pub use blob::{Condensed, Scope, compress, condense};
 pub use code_system::{CodeSystem, Concept, Content};
 pub use compose::Filter;
 pub use package::{Defect, Kind, Package, Unreadable};

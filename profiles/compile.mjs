@@ -1,0 +1,66 @@
+// Runs SUSHI on an assembled guide and stages what comes of it. Usage: node compile.mjs SUSHI WORK-FOLDER
+//
+// WORK/ig is the project. Out come WORK/out/compiled (definitions without snapshots, as they are reviewed),
+// WORK/out/package (the same with snapshots, as they are enforced and published) and WORK/out/examples. An error or a
+// warning of SUSHI ends it.
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+
+const [, , sushi, work] = process.argv;
+const version = JSON.parse(readFileSync(new URL('../package.json', `file://${sushi}`), 'utf8')).version;
+const EMPTY = '0.0.0';
+const automatic = ['hl7.fhir.uv.tools.r4', 'hl7.terminology.r4', 'hl7.fhir.uv.extensions.r4'];
+
+const write = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
+const fresh = (path) => {
+  rmSync(path, { recursive: true, force: true });
+  mkdirSync(path, { recursive: true });
+  return path;
+};
+
+for (const name of automatic) {
+  const folder = fresh(`${work}/home/.fhir/packages/${name}#${EMPTY}/package`);
+  write(`${folder}/package.json`, { name, version: EMPTY, fhirVersions: ['4.0.1'], dependencies: {} });
+}
+
+// What SUSHI asks a registry about itself and its automatic packages.
+const registry = createServer((request, response) => {
+  const name = decodeURIComponent(request.url.slice(1).split('?')[0]);
+  const latest = name === 'fsh-sushi' ? version : automatic.includes(name) ? EMPTY : undefined;
+  response.statusCode = latest ? 200 : 404;
+  response.setHeader('content-type', 'application/json');
+  // A connection that is kept would be closed while SUSHI reads the standard, and its next question would fail.
+  response.setHeader('connection', 'close');
+  response.end(JSON.stringify(latest ? { name, version: latest, 'dist-tags': { latest }, versions: { [latest]: { name, version: latest } } } : {}));
+});
+await new Promise((ready) => registry.listen(0, '127.0.0.1', ready));
+const address = `http://127.0.0.1:${registry.address().port}`;
+
+const env = { ...process.env, HOME: `${work}/home`, FPL_REGISTRY: address, npm_config_registry: address, npm_config_fetch_retries: '0' };
+const log = [];
+const run = spawn(process.execPath, [sushi, 'build', '-s', `${work}/ig`], { env });
+for (const stream of [run.stdout, run.stderr]) stream.on('data', (chunk) => log.push(chunk));
+const status = await new Promise((done) => run.on('close', done));
+registry.close();
+const said = Buffer.concat(log).toString();
+if (status !== 0 || !/0 Errors\s+0 Warnings/.test(said)) {
+  console.error(said.split('\n').filter((line) => !line.startsWith('info')).join('\n'));
+  process.exit(1);
+}
+
+const out = fresh(`${work}/out`);
+const [compiled, full, valid, invalid] = ['compiled', 'package', 'examples/valid', 'examples/invalid'].map((path) => fresh(`${out}/${path}`));
+const folder = `${work}/ig/fsh-generated/resources`;
+const resources = readdirSync(folder).sort().map((file) => [file, JSON.parse(readFileSync(`${folder}/${file}`, 'utf8'))]);
+const guide = resources.find(([file]) => file.startsWith('ImplementationGuide-'))[1];
+const isExample = new Set(guide.definition.resource.filter((each) => each.exampleBoolean || each.exampleCanonical).map((each) => each.reference.reference));
+for (const [file, resource] of resources) {
+  if (isExample.has(`${resource.resourceType}/${resource.id}`)) {
+    write(`${valid}/${resource.id}.json`, resource);
+    continue;
+  }
+  const { snapshot, ...reviewed } = resource;
+  write(`${compiled}/${file}`, reviewed);
+  write(`${full}/${file}`, resource);
+}
