@@ -78,7 +78,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["server", "conformance/platform"]),
     ("serde", &[""]),
     ("serde_json", &[""]),
-    ("smallvec", &["fhir/validate"]),
+    ("smallvec", &["fhir/tree", "fhir/validate"]),
     ("tar", &["fhir/definitions"]),
     ("tokio", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tokio_rustls", &["server", "conformance/platform"]),

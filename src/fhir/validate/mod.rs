@@ -8,6 +8,7 @@
 mod apply;
 mod compile;
 mod conclude;
+mod crew;
 mod evaluate;
 mod host;
 pub mod measures;
@@ -80,6 +81,8 @@ pub struct Options<'a> {
     pub forbids_markup: bool,
     /// Where the target of a reference must be is not checked.
     pub loose_aggregation: bool,
+    /// How many threads share the entries of a long Bundle; the caller's alone below two. What is found is the same.
+    pub threads: usize,
 }
 
 /// What is asked of a reference besides its form.

@@ -4,6 +4,7 @@
 //! `SmallVec` would do, but it fixes the lifetime of what it holds, and a check must pass for one of a shorter lifetime
 //! where an expression asks it something.
 
+#[derive(Clone)]
 pub struct Stack<T, const N: usize> {
     few: [Option<T>; N],
     more: Vec<T>,

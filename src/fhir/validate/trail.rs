@@ -5,6 +5,7 @@
 use super::profile::type_of_suffix;
 use super::stack::Stack;
 
+#[derive(Clone)]
 /// The path from the checked resource to the element under the walk.
 pub struct Trail<'d> {
     prefix: &'d str,

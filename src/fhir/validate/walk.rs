@@ -5,6 +5,7 @@
 
 use smallvec::SmallVec;
 
+use super::crew;
 use super::measures;
 use super::profile::{Asks, Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
@@ -40,6 +41,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if kind == "Parameters" {
             self.enter_parameters(element);
         }
+        let missing = self.missing.len();
         (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
         self.holders.push(Holder { type_name: &plan.type_name, path: "", element });
         self.object(element, plan, 0);
@@ -67,6 +69,8 @@ impl<'v, 'd> Run<'v, 'd> {
             "ValueSet" => value_set::check(self, element),
             _ => {}
         }
+        // Nobody asks for those of this resource again.
+        self.missing.truncate(missing);
     }
 
     fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
@@ -270,9 +274,16 @@ impl<'v, 'd> Run<'v, 'd> {
                 self.trail.pop();
             }
         } else if is_array {
-            for (index, item) in document.children(member).enumerate() {
-                count += 1;
-                self.item(Element::at(document, item), key, name, Some(index as u32), plan, child, rule);
+            let is_shared = self.options.threads > 1 && &*child.path == "Bundle.entry";
+            let shared = if is_shared { self.entries_together(member, plan, child, rule) } else { None };
+            match shared {
+                Some(entries) => count = entries,
+                None => {
+                    for (index, item) in document.children(member).enumerate() {
+                        count += 1;
+                        self.item(Element::at(document, item), key, name, Some(index as u32), plan, child, rule);
+                    }
+                }
             }
         } else {
             count = 1;
@@ -284,6 +295,23 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.counts[base + found.child] += count;
+    }
+
+    /// The entries of a Bundle by several threads, where they were asked for; how many entries there are.
+    fn entries_together(&mut self, list: NodeId, plan: &'v Profile, node: &'v Node, rule: &'v TypeRule) -> Option<u32> {
+        let document = self.scope.resource.document();
+        let entries: Vec<NodeId> = document.children(list).collect();
+        let check = |part: &mut Run<'v, 'd>, at: usize| {
+            part.item(Element::at(document, entries[at]), "entry", "entry".len(), Some(at as u32), plan, node, rule);
+        };
+        let Some(reports) = crew::each(self, entries.len(), &check) else {
+            self.forget_answers();
+            return None;
+        };
+        for report in reports {
+            self.take_over(report);
+        }
+        Some(entries.len() as u32)
     }
 
     /// A property that is no child: a primitive's shadow, or unknown.
