@@ -80,7 +80,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["server", "conformance/platform"]),
     ("serde", &[""]),
     ("serde_json", &[""]),
-    ("smallvec", &["fhir/validate"]),
+    ("smallvec", &["fhir/tree", "fhir/validate"]),
     ("tar", &["fhir/definitions", "guide"]),
     ("tokio", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tokio_rustls", &["server", "conformance/platform"]),

@@ -10,6 +10,7 @@ pub mod canonical;
 mod code_system;
 mod compose;
 mod core;
+pub mod names;
 pub mod package;
 mod registry;
 mod search_parameter;
