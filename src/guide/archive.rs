@@ -13,7 +13,7 @@ pub(super) fn package(edition: &Edition) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut index = Vec::new();
     let mut files = vec![("package/package.json".to_owned(), pretty(&manifest(edition)))];
-    for resource in edition.resources.iter().filter(|each| edition.refused_with(each).is_empty()) {
+    for resource in edition.resources.iter().filter(|each| edition.refused_with(each).is_none()) {
         let text = |name: &str| resource[name].as_str().unwrap_or_default();
         let name = format!("{}-{}.json", text("resourceType"), text("id"));
         let folder = if edition.is_example(resource) { "package/example" } else { "package" };

@@ -1,7 +1,7 @@
 //! One edition of the guide: its resources as they were authored, the examples among them, and what each example must
 //! come to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use serde_json::Value;
@@ -18,13 +18,16 @@ static PUBLISHED: &[u8] = include_bytes!("../../profiles/guide.tgz");
 pub struct Edition {
     /// Definitions first, then examples, each by type and id.
     pub(super) resources: Vec<Value>,
-    /// For each example, by `Type/id`, the issues that it must raise; none where it is right.
-    outcomes: HashMap<String, BTreeSet<String>>,
+    /// For each example, by `Type/id`, the issue that it must raise; none where it is right.
+    outcomes: HashMap<String, Option<String>>,
     /// Names and descriptions that the guide has for its parts, by `Type/id`.
     names: HashMap<String, (String, String)>,
     /// Where the ImplementationGuide stands among the resources.
     guide: usize,
 }
+
+/// What each example comes to.
+const EXPECTED: &str = "package/other/expected.csv";
 
 /// `Type/id`.
 fn address(resource: &Value) -> String {
@@ -43,10 +46,15 @@ impl Edition {
     }
 
     /// Reads a package: definitions in `package`, right examples in `package/example`, wrong ones in
-    /// `package/example/refused`, each with the issues that it raises in a tag of its `meta`.
+    /// `package/other/refused`, and what each comes to in `package/other/expected.csv`.
     pub fn read(package: &[u8], registry: &Registry) -> Result<Edition, Unreadable> {
         let (mut definitions, mut examples) = (Vec::new(), Vec::new());
+        let mut expected = String::new();
         each_file(package, |path, bytes| {
+            if path == EXPECTED {
+                expected = String::from_utf8_lossy(&bytes).into_owned();
+                return Ok(());
+            }
             let Ok(resource) = serde_json::from_slice::<Value>(&bytes) else { return Ok(()) };
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             if resource["resourceType"].is_string() {
@@ -63,7 +71,7 @@ impl Edition {
         definitions.push(super::issues::code_system());
         let guide = definitions.iter().position(|each| each["resourceType"] == "ImplementationGuide");
         let guide = guide.ok_or(Unreadable::Manifest)?;
-        let outcomes = examples.iter().map(|each| (address(each), raised(each))).collect();
+        let outcomes = examples.iter().map(|each| (address(each), raised(&expected, each))).collect();
         let names = named(&definitions[guide]);
         definitions.append(&mut examples);
         Ok(Edition { resources: definitions, outcomes, names, guide })
@@ -93,9 +101,9 @@ impl Edition {
         self.outcomes.contains_key(&address(resource))
     }
 
-    /// The issues that an example must raise; none where it is right or no example.
-    pub(super) fn refused_with(&self, resource: &Value) -> Vec<&str> {
-        self.outcomes.get(&address(resource)).into_iter().flatten().map(String::as_str).collect()
+    /// The issue that an example must raise; none where it is right or no example.
+    pub(super) fn refused_with(&self, resource: &Value) -> Option<&str> {
+        self.outcomes.get(&address(resource))?.as_deref()
     }
 
     /// What the guide calls a resource.
@@ -113,11 +121,11 @@ impl Edition {
     }
 }
 
-/// The issues that an example names in the tags of its `meta`.
-fn raised(example: &Value) -> BTreeSet<String> {
-    let tags = example["meta"]["tag"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let issues = tags.iter().filter(|tag| tag["system"] == crate::fhir::outcome::ISSUE_SYSTEM);
-    issues.filter_map(|tag| tag["code"].as_str()).map(str::to_owned).collect()
+/// The issue that an example must raise, as the table of examples says: `kind,id,profile,issue`.
+fn raised(expected: &str, example: &Value) -> Option<String> {
+    let id = example["id"].as_str()?;
+    let line = expected.lines().find(|line| line.split(',').nth(1) == Some(id))?;
+    line.rsplit(',').next().filter(|issue| !issue.is_empty()).map(str::to_owned)
 }
 
 fn named(guide: &Value) -> HashMap<String, (String, String)> {

@@ -157,22 +157,19 @@ fn category(word: &str) -> Option<Subject> {
 fn resource(resource: &Value, edition: &Edition) -> Subject {
     let text = |name: &str| resource[name].as_str().unwrap_or_default();
     let kind = text("resourceType");
+    let refusal = edition.refused_with(resource).map(|issue| format!("This example is refused with {issue}."));
     let subject = Subject::new(format!("{kind} {}", edition.title_of(resource)))
         .fact("Canonical", text("url"))
         .fact("Based on", text("baseDefinition"))
         .fact("Rule", edition.description_of(resource))
-        .fact(
-            "Fix",
-            match edition.refused_with(resource).join(", ") {
-                issues if issues.is_empty() => String::new(),
-                issues => format!("This example is refused with {issues}."),
-            },
-        );
-    let rows =
-        resource["differential"]["element"].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(|element| {
-            let text = |name: &str| element[name].as_str().unwrap_or_default().to_owned();
-            vec![text("id"), text("short")]
-        });
-    let rows: Vec<Vec<String>> = rows.collect();
-    if kind == "StructureDefinition" { subject.table("What it adds", &["Element", "Rule"], rows) } else { subject }
+        .fact("Outcome", refusal.unwrap_or_default());
+    if kind != "StructureDefinition" {
+        return subject;
+    }
+    let elements = resource["differential"]["element"].as_array().into_iter().flatten();
+    let rows = elements.map(|element| {
+        let text = |name: &str| element[name].as_str().unwrap_or_default().to_owned();
+        vec![text("id"), text("short")]
+    });
+    subject.table("What it adds", &["Element", "Rule"], rows.collect())
 }

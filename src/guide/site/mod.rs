@@ -173,7 +173,7 @@ impl<'e> Site<'e> {
             resources.sort_by_key(|each| title(each).to_lowercase());
             let entries = resources.iter().map(|each| {
                 let refused = self.edition.refused_with(each);
-                let (tag, tag_text) = match (self.edition.is_example(each), refused.is_empty()) {
+                let (tag, tag_text) = match (self.edition.is_example(each), refused.is_none()) {
                     (false, _) => ("", ""),
                     (true, true) => ("valid", "accepted"),
                     (true, false) => ("invalid", "refused"),
@@ -262,7 +262,7 @@ impl<'e> Site<'e> {
 
     fn issues(&self) -> File {
         let issues = CATALOGUE.iter().map(|entry| {
-            let examples = self.edition.examples().filter(|each| self.edition.refused_with(each).contains(&entry.code));
+            let examples = self.edition.examples().filter(|each| self.edition.refused_with(each) == Some(entry.code));
             let examples = examples
                 .map(|each| json!({"href": format!("{}.html", name(each)), "text": self.edition.title_of(each)}));
             let cause = super::issues::cause(entry.id);
@@ -369,10 +369,9 @@ impl<'e> Site<'e> {
             |example: &&Value| text(definition, "type") == "Extension" && example.to_string().contains(canonical);
         let rows = self.edition.examples().filter(|each| claims(each) || uses(each)).map(|example| {
             let refused = self.edition.refused_with(example);
-            let outcome = if refused.is_empty() {
-                Piece::tag("accepted", "valid")
-            } else {
-                Piece::tag(&refused.join(", "), "invalid")
+            let outcome = match refused {
+                None => Piece::tag("accepted", "valid"),
+                Some(issue) => Piece::tag(issue, "invalid"),
             };
             let link = Piece::link(self.edition.title_of(example), Some(format!("{}.html", name(example))));
             vec![link, outcome, Piece::text(self.edition.description_of(example))]
