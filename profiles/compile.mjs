@@ -65,7 +65,7 @@ for (const [file, resource] of resources) {
   }
   const { snapshot, ...reviewed } = resource;
   write(`${compiled}/${file}`, reviewed);
-  write(`${full}/${file}`, resource);
+  writeFileSync(`${full}/${file}`, JSON.stringify(resource));
 }
 
 // The invalid examples are valid ones with little changed. `set` gives a member another value, null takes it away;

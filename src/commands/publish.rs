@@ -12,6 +12,9 @@ pub(super) struct Options {
     /// Directory to write to.
     #[arg(long, default_value = "docs/guide")]
     out: PathBuf,
+    /// File to write the guide to as a FHIR package (.tgz), for SUSHI and validators.
+    #[arg(long, value_name = "FILE")]
+    package: Option<PathBuf>,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -20,6 +23,9 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for file in &files {
         let path = options.out.join(&file.path);
         std::fs::write(&path, &file.content).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &options.package {
+        std::fs::write(path, guide::archive()?).with_context(|| format!("writing {}", path.display()))?;
     }
     println!("{} file(s) in {}", files.len(), options.out.display());
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ mod package;
 
 use serde_json::Value;
 
-pub use package::{packages, registry};
+pub use package::{archive, packages, registry, sources};
 
 /// A file of the guide.
 #[derive(Clone, PartialEq, Eq, Debug)]
