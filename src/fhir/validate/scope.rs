@@ -47,6 +47,19 @@ pub fn each_named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>, the
             continue;
         }
         let has_shadows = document.has_shadows(holder);
+        if choice == Some(false) && !has_shadows && parent.shadow_node().is_none() {
+            let Some(member) = document.tagged(holder, tag, name) else { continue };
+            let found =
+                |element, index| Found { element, key: document.key(member), name: name.len(), index, type_name: "" };
+            if document.kind(member) == Kind::Array {
+                for (index, item) in document.children(member).enumerate() {
+                    then(found(Element::at(document, item), Some(index as u32)));
+                }
+            } else {
+                then(found(Element::at(document, member), None));
+            }
+            continue;
+        }
         for member in document.children(holder) {
             if !has_shadows && !tag.may_begin(document.tag(member)) {
                 continue;
