@@ -11,6 +11,7 @@ const measures = rows('measures.csv');
 const codes = rows('measure-codes.csv');
 const alias = { loinc: '$loinc', snomed: '$sct', mdc: '$mdc', pghd: '$pghd', own: 'MeasureCode' };
 const title = { loinc: 'LOINC', snomed: 'SNOMED CT', mdc: 'ISO/IEEE 11073', pghd: 'the personal health record guide' };
+const canonical = readFileSync(`${folder}/sushi-config.yaml`, 'utf8').match(/^canonical: (.*)$/m)[1];
 const unique = (list) => [...new Set(list)];
 const camel = (name) => name.split('-').map((part) => part[0].toUpperCase() + part.slice(1)).join('');
 const profiles = unique(measures.flatMap((row) => row.profiles.split(' '))).sort();
@@ -51,7 +52,7 @@ for (const to of ['snomed', 'mdc', 'pghd']) {
   const lines = [`Instance: loinc-to-${to}`, 'InstanceOf: ConceptMap', 'Usage: #definition',
     `* name = "LoincTo${camel(to)}"`, `* title = "LOINC to ${title[to]}"`,
     `* description = "The measures that ${title[to]} names too. A code that covers several measures is wider."`,
-    `* url = "${readFileSync(`${folder}/sushi-config.yaml`, 'utf8').match(/^canonical: (.*)$/m)[1]}/ConceptMap/loinc-to-${to}"`,
+    `* insert Addressed(ConceptMap, loinc-to-${to})`,
     '* status = #draft', '* experimental = false', `* group.source = "${uri.loinc}"`, `* group.target = "${uri[to]}"`];
   [...from].sort().forEach(([code, targets], at) => {
     lines.push(`* group.element[${at}].code = #${code}`);
@@ -63,4 +64,6 @@ for (const to of ['snomed', 'mdc', 'pghd']) {
   });
   say(...lines);
 }
+// The address of the guide comes from its configuration alone.
+say('RuleSet: Addressed(type, id)', `* url = "${canonical}/{type}/{id}"`);
 writeFileSync(out, text.join('\n'));

@@ -51,12 +51,20 @@ Description: "The period has a start and an end, and does not end before it star
 Severity: #error
 Expression: "effective.start.exists() and effective.end.exists() and effective.start <= effective.end"
 
+RuleSet: Beside(name, system, code)
+* code.coding contains {name} 0..1
+* code.coding[{name}].system 1..1
+* code.coding[{name}].system = {system}
+* code.coding[{name}].code 1..1
+* code.coding[{name}].code = #{code}
+
 Profile: HeartRate
 Parent: http://hl7.org/fhir/StructureDefinition/heartrate
 Id: mh-heart-rate
 Title: "Heart rate"
 Description: "One reading of the heart rate, by a wearable or by hand."
 * insert Measured
+* insert Beside(device, $mdc, 147842)
 
 Profile: RespiratoryRate
 Parent: http://hl7.org/fhir/StructureDefinition/resprate
@@ -71,6 +79,8 @@ Id: mh-oxygen-saturation
 Title: "Oxygen saturation"
 Description: "Oxygen saturation by pulse oximetry, in percent and not as a fraction."
 * insert Measured
+* insert Beside(PulseOx, $loinc, 59408-5)
+* insert Beside(device, $mdc, 150456)
 
 Profile: BodyTemperature
 Parent: http://hl7.org/fhir/StructureDefinition/bodytemp
@@ -78,6 +88,8 @@ Id: mh-body-temperature
 Title: "Body temperature"
 Description: "Temperature of the body; basal temperature is said by a second code beside LOINC's."
 * insert Measured
+* insert Beside(device, $mdc, 150364)
+* insert Beside(basal, $sct, 300076005)
 
 Profile: BodyWeight
 Parent: http://hl7.org/fhir/StructureDefinition/bodyweight
@@ -113,6 +125,24 @@ Id: mh-blood-pressure
 Title: "Blood pressure"
 Description: "One reading of a blood pressure monitor. Two readings a minute or two apart are two Observations."
 * insert Measured
+* component contains MeanBP 0..1
+* component[MeanBP] ^short = "Mean pressure, where the device gives it"
+* component[MeanBP].code.coding ^slicing.discriminator[0].type = #value
+* component[MeanBP].code.coding ^slicing.discriminator[0].path = "code"
+* component[MeanBP].code.coding ^slicing.discriminator[1].type = #value
+* component[MeanBP].code.coding ^slicing.discriminator[1].path = "system"
+* component[MeanBP].code.coding ^slicing.rules = #open
+* component[MeanBP].code.coding contains MBPCode 1..1
+* component[MeanBP].code.coding[MBPCode].system 1..1
+* component[MeanBP].code.coding[MBPCode].system = $loinc
+* component[MeanBP].code.coding[MBPCode].code 1..1
+* component[MeanBP].code.coding[MBPCode].code = #8478-0
+* component[MeanBP].value[x] only Quantity
+* component[MeanBP].valueQuantity.value 1..1
+* component[MeanBP].valueQuantity.system 1..1
+* component[MeanBP].valueQuantity.system = $ucum
+* component[MeanBP].valueQuantity.code 1..1
+* component[MeanBP].valueQuantity.code = #mm[Hg]
 
 Profile: BloodPressureAverage
 Parent: BloodPressure

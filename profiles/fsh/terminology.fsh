@@ -10,7 +10,7 @@ RuleSet: OwnSystem
 RuleSet: Category(code, display, confidentiality)
 * #{code} {display}
   * ^property[+].code = #confidentiality
-  * ^property[=].valueCode = #{confidentiality}
+  * ^property[=].valueCoding = $confidentiality#{confidentiality}
 
 CodeSystem: MeasureCategory
 Id: measure-category
@@ -20,7 +20,7 @@ Description: "The kinds of data that a person switches on or off. One list serve
 * ^property[+].code = #confidentiality
 * ^property[=].uri = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 * ^property[=].description = "Code of v3-Confidentiality that holds for measurements which carry none."
-* ^property[=].type = #code
+* ^property[=].type = #Coding
 * insert Category(activity, "Activity and movement", N)
 * insert Category(blood-pressure, "Blood pressure", N)
 * insert Category(coagulation, "Blood coagulation", N)

@@ -6,11 +6,14 @@ use crate::fhir::ours::STRUCTURES;
 use crate::fhir::tree::Element;
 use crate::fhir::tree::time::Moment;
 use crate::fhir::validate::measures;
+use crate::fhir::validate::measures::category::{CONFIDENTIALITY, category};
 use crate::policy::consent;
 
 pub use crate::fhir::ours::CATEGORY_SYSTEM;
 
 const LOINC: &str = "http://loinc.org";
+
+const RESTRICTED: (&str, &str) = (CONFIDENTIALITY, "R");
 
 /// A system and a code.
 type Coding<'d> = (&'d str, &'d str);
@@ -65,7 +68,9 @@ impl<'d> Facts<'d> {
             claims.push(claim);
         }
         codings.extend(hidden.codings);
-        let labels = element.get("meta").into_iter().flat_map(|meta| meta.all("security")).map(coding).collect();
+        let mut labels: Vec<Coding<'d>> =
+            element.get("meta").into_iter().flat_map(|meta| meta.all("security")).map(coding).collect();
+        labels.extend(default_confidentiality(&labels, &claims));
         let authors = ["performer", "author", "source"]
             .iter()
             .flat_map(|name| element.all(name))
@@ -234,6 +239,15 @@ fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item
         codings.extend(category.map(|category| (CATEGORY_SYSTEM, category)));
         Claim { kind: kind.clone(), codings }
     })
+}
+
+/// What is about mood, cycle or alcohol is restricted unless the resource says how confidential it is.
+fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> Option<Coding<'d>> {
+    let is_restricted = |(system, code): &Coding<'_>| {
+        *system == CATEGORY_SYSTEM && category(code).is_some_and(|category| category.confidentiality == RESTRICTED.1)
+    };
+    let said = labels.iter().any(|(system, _)| *system == CONFIDENTIALITY);
+    (!said && claims.iter().flat_map(|claim| &claim.codings).any(is_restricted)).then_some(RESTRICTED)
 }
 
 /// References anywhere in a resource; the tree's depth is bounded where it was read.

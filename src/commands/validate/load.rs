@@ -41,9 +41,10 @@ impl Known {
         if !definitions.is_empty() {
             packages.push(Arc::new(Package::loose("resources", &definitions)?));
         }
-        let registry = match packages.is_empty() {
-            true => guide::registry(),
-            false => Registry::with_packages([guide::packages(), packages].concat()),
+        let registry = if packages.is_empty() {
+            guide::registry()
+        } else {
+            Registry::with_packages([guide::packages(), packages].concat())
         };
         for defect in registry.defects() {
             eprintln!("warning: {defect}");

@@ -29,7 +29,7 @@ pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
     AdditionalBinding, Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind,
     ElementDefinition, ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind,
-    TypeReference, Versioning,
+    TypeReference, Versioning, is_primitive,
 };
 pub use value_set::{Codes, Group, Open, ValueSet};
 

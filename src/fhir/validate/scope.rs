@@ -131,6 +131,8 @@ pub struct Entries<'d> {
     /// Whether it asks a server for something, which may know more than the Bundle holds.
     pub is_request: bool,
     is_history: bool,
+    /// Some fullUrl stands more than once.
+    is_repeated: bool,
     /// Resources of Parameters, which have no fullUrls.
     pub is_flat: bool,
 }
@@ -151,7 +153,9 @@ impl<'d> Entries<'d> {
             };
             if resource.is_some() {
                 if let Some(url) = entry.full_url {
-                    entries.by_url.entry(url).or_default().push(at);
+                    let places = entries.by_url.entry(url).or_default();
+                    places.push(at);
+                    entries.is_repeated |= places.len() > 1;
                 }
                 if let Some(id) = entry.id {
                     entries.by_id.entry(entry.kind).or_default().entry(id).or_default().push(at);
@@ -229,7 +233,7 @@ impl<'d> Entries<'d> {
 
     /// Whether a reference without a version leads to several entries, as it does in no history.
     pub fn is_ambiguous(&self, from: Element<'d>, reference: &str) -> bool {
-        if self.is_history || unversioned(reference).1.is_some() {
+        if !self.is_repeated || self.is_history || unversioned(reference).1.is_some() {
             return false;
         }
         let url = self.find(from, reference).and_then(|at| self.list[at].full_url);

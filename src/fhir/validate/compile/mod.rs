@@ -13,6 +13,9 @@ use super::rules::narrative::Control;
 use crate::fhir::definitions::names::NameMap;
 use crate::fhir::definitions::{AdditionalBinding, ElementDefinition, Registry, Strength};
 
+const MEDIA_TYPES_RFC: &str = "http://www.rfc-editor.org/bcp/bcp13.txt";
+const MEDIA_TYPES: &str = "http://hl7.org/fhir/ValueSet/mimetypes";
+
 const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
 
 /// What compiling needs to know: the definitions, and where the plans of data types will stand.
@@ -73,7 +76,9 @@ impl Compiler<'_> {
     }
 
     fn bound(&self, strength: Strength, canonical: &str) -> Bound {
-        let set = self.registry.value_set(canonical).cloned();
+        // R4 names the RFC itself where it means the media types.
+        let meant = if canonical == MEDIA_TYPES_RFC { MEDIA_TYPES } else { canonical };
+        let set = self.registry.value_set(meant).cloned();
         Bound { strength, canonical: canonical.into(), set, most: None, further: Vec::new() }
     }
 

@@ -8,6 +8,7 @@
 //! Beside the tables stand what several values must be to each other (`relations`), the points of a series (`samples`)
 //! and the time of the measurement (`clock`).
 
+pub mod category;
 mod clock;
 pub mod relations;
 mod samples;
