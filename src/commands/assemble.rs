@@ -11,8 +11,7 @@ use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
-use crate::fhir::definitions::{Package, Registry};
-use crate::fhir::tree::{Document, json};
+use crate::fhir::definitions::Registry;
 use crate::guide;
 use crate::peers::fhir_rest::FhirRest;
 use crate::peers::terminology::Terminology;
@@ -83,24 +82,15 @@ pub(super) fn terminology(config: &Config) -> anyhow::Result<Option<Terminology>
 /// The definitions that resources are held against, and what is missing of the packages that the configuration names.
 /// The error is every package that cannot be had.
 pub(super) fn registry(config: &Config) -> Result<(Arc<Registry>, Vec<String>), Vec<String>> {
-    let own = own_definitions();
     if config.validation.packages.is_empty() {
-        return Ok((Registry::with_packages(vec![own]), Vec::new()));
+        return Ok((guide::registry(), Vec::new()));
     }
     let cache = Place::at(config.validation.package_cache.clone()).cache();
     let mistaken = |mistake: String| format!("validation.packages: {mistake}");
     let loaded = cache.load(&config.validation.packages);
-    let Loaded { mut packages, warnings } =
+    let Loaded { packages, warnings } =
         loaded.map_err(|mistakes| mistakes.into_iter().map(mistaken).collect::<Vec<_>>())?;
-    packages.push(own);
-    Ok((Registry::with_packages(packages), warnings))
-}
-
-/// What the guide publishes holds here: consents name measures by the gateway's own codes.
-fn own_definitions() -> Arc<Package> {
-    let documents: Vec<Document> =
-        guide::code_systems().iter().filter_map(|text| json::parse(text.as_str()).ok()).collect();
-    Arc::new(Package::loose("mhealth-gateway", &documents).expect("the guide's code systems have urls"))
+    Ok((Registry::with_packages([guide::packages(), packages].concat()), warnings))
 }
 
 /// The store of a gateway that has served or was given clients. Whoever only looks makes none: a slip in the directory

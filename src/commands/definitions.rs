@@ -1,12 +1,12 @@
 //! `definitions`: condenses a FHIR package into the text that is compiled into the binary.
 //!
-//! Run when a new core package is adopted; the same package always gives the same bytes.
+//! Run when a new core package is adopted or the guide was compiled anew; the same package always gives the same bytes.
 
 use std::path::Path;
 
 use anyhow::Context;
 
-use crate::fhir::definitions::{compress, condense, package};
+use crate::fhir::definitions::{Scope, compress, condense, package};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -14,20 +14,22 @@ pub struct Options {
     pub package: std::path::PathBuf,
     /// File to write.
     pub out: std::path::PathBuf,
+    /// Keep forms, maps and measures as well.
+    #[arg(long)]
+    pub everything: bool,
 }
 
 /// Reads a package (.tgz) and writes its condensed definitions.
-pub fn run(package: &Path, out: &Path) -> anyhow::Result<()> {
-    let bytes = compile(package)?;
-    std::fs::write(out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
-    Ok(())
+pub(super) fn run(Options { package, out, everything }: &Options) -> anyhow::Result<()> {
+    let bytes = compile(package, if *everything { Scope::Everything } else { Scope::Rules })?;
+    std::fs::write(out, &bytes).with_context(|| format!("cannot write {}", out.display()))
 }
 
 /// The bytes that [`run`] writes.
-pub fn compile(package: &Path) -> anyhow::Result<Vec<u8>> {
+fn compile(package: &Path, scope: Scope) -> anyhow::Result<Vec<u8>> {
     let file = std::fs::File::open(package).with_context(|| format!("cannot open {}", package.display()))?;
     let documents = package::resources(file).with_context(|| format!("cannot read {}", package.display()))?;
-    Ok(compress(&condense(&documents)))
+    Ok(compress(&condense(&documents, scope)))
 }
 
 #[cfg(test)]
@@ -43,10 +45,21 @@ mod tests {
             .map_or_else(|_| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/packages"), PathBuf::from);
         let package = folder.join("hl7.fhir.r4.core-4.0.1.tgz");
         assert!(package.exists(), "{} is missing; set MHEALTH_PACKAGES", package.display());
-        let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/r4-core.bin");
+        check(&package, "profiles/r4-core.bin", Scope::Rules);
+    }
+
+    #[test]
+    fn the_embedded_guide_can_be_made_again() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        check(&root.join("profiles/guide.tgz"), "profiles/guide.bin", Scope::Everything);
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "whoever runs the test says whether to make them anew")]
+    fn check(package: &Path, name: &str, scope: Scope) {
+        let out = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
         if std::env::var("MHEALTH_BLESS").is_ok() {
-            run(&package, &out).unwrap();
+            std::fs::write(&out, compile(package, scope).unwrap()).unwrap();
         }
-        assert!(compile(&package).unwrap() == std::fs::read(&out).unwrap(), "profiles/r4-core.bin is out of date");
+        assert!(compile(package, scope).unwrap() == std::fs::read(&out).unwrap(), "{name} is out of date");
     }
 }

@@ -11,7 +11,7 @@ use super::facts::{CATEGORY_SYSTEM, Facts};
 use super::{Caller, Gateway};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
-use crate::fhir::validate::measures;
+use crate::fhir::validate::measures::category::category;
 use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Permitted, Reason};
 use crate::store::{self, PatientKey, Stored};
 
@@ -96,7 +96,7 @@ pub(super) fn linted(consent: Element<'_>, version: u32, now_ms: i64) -> Vec<Iss
 
 /// Categories of measures are the gateway's own, so that one that it does not know can only be a slip.
 fn unknown_categories(provision: Element<'_>, path: &str, issues: &mut Vec<Issue>) {
-    let known = |code: &str| measures::all().iter().any(|measure| measure.category == code);
+    let known = |code: &str| category(code).is_some();
     for (index, concept) in provision.all("code").enumerate() {
         for coding in concept.all("coding").filter(|coding| coding.text_of("system") == Some(CATEGORY_SYSTEM)) {
             if !coding.text_of("code").is_some_and(known) {

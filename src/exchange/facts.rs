@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use crate::fhir::ours::STRUCTURES;
 use crate::fhir::tree::Element;
 use crate::fhir::tree::time::Moment;
 use crate::fhir::validate::measures;
+use crate::fhir::validate::measures::category::{CONFIDENTIALITY, category};
 use crate::policy::consent;
 
-/// Canonical of the code system by which consents, scopes and audit speak of kinds of measurement.
-pub const CATEGORY_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/measure-category";
+pub use crate::fhir::ours::CATEGORY_SYSTEM;
 
 const LOINC: &str = "http://loinc.org";
+
+const RESTRICTED: (&str, &str) = (CONFIDENTIALITY, "R");
 
 /// A system and a code.
 type Coding<'d> = (&'d str, &'d str);
@@ -65,7 +68,9 @@ impl<'d> Facts<'d> {
             claims.push(claim);
         }
         codings.extend(hidden.codings);
-        let labels = element.get("meta").into_iter().flat_map(|meta| meta.all("security")).map(coding).collect();
+        let mut labels: Vec<Coding<'d>> =
+            element.get("meta").into_iter().flat_map(|meta| meta.all("security")).map(coding).collect();
+        labels.extend(default_confidentiality(&labels, &claims));
         let authors = ["performer", "author", "source"]
             .iter()
             .flat_map(|name| element.all(name))
@@ -126,8 +131,8 @@ struct Hidden<'d> {
     unclassified: bool,
 }
 
-/// Extensions that the standard defines say nothing but what their definition says.
-const DEFINED: &str = "http://hl7.org/fhir/StructureDefinition/";
+/// Extensions that the standard or the guide defines say nothing but what their definition says.
+const DEFINED: [&str; 2] = ["http://hl7.org/fhir/StructureDefinition/", STRUCTURES];
 
 /// Values that may be a measurement.
 const AMOUNTS: &[&str] = &[
@@ -156,7 +161,8 @@ impl<'d> Hidden<'d> {
     fn walk(&mut self, element: Element<'d>) {
         for (name, child) in element.children() {
             if name == "extension" || name == "modifierExtension" {
-                let defined = child.text_of("url").is_some_and(|url| url.starts_with(DEFINED));
+                let defined =
+                    child.text_of("url").is_some_and(|url| DEFINED.iter().any(|known| url.starts_with(known)));
                 self.extension(child, defined);
             } else if name != "contained" {
                 self.walk(child);
@@ -183,7 +189,7 @@ impl<'d> Hidden<'d> {
         let measures =
             |(system, code): &&Coding<'d>| *system == LOINC && !code.starts_with("LA") && !code.starts_with("LP");
         let named = self.codings.iter().filter(measures).map(|coding| {
-            let category = measures::measure(coding.1).map(|measure| (CATEGORY_SYSTEM, measure.category));
+            let category = measures::measure(coding.0, coding.1).map(|measure| (CATEGORY_SYSTEM, measure.category));
             Claim { kind: kind.clone(), codings: [*coding].into_iter().chain(category).collect() }
         });
         let unnamed = self.unclassified.then(|| Claim { kind: kind.clone(), codings: Vec::new() });
@@ -212,16 +218,14 @@ fn claims<'d>(kind: &Arc<str>, element: Element<'d>) -> Vec<Claim<'d>> {
 }
 
 /// Codes of LOINC say what is measured, and those of one category say the same. Codings of other systems beside them
-/// are translations, which nobody here can check: they can be denied, but permit nothing. Alone, each counts.
+/// are translations, which nobody here can check: they can be denied, but permit nothing. Alone, each counts, and the
+/// table of measures knows the category of those that devices use.
 fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item = Claim<'d>> {
     let codings = concept(code);
     let any_loinc = codings.iter().any(|(system, _)| *system == LOINC);
     let mut groups: Vec<(Option<&'static str>, Vec<Coding<'d>>)> = Vec::new();
     for coding in codings.into_iter().filter(|(system, _)| !any_loinc || *system == LOINC) {
-        let category = Some(coding)
-            .filter(|_| any_loinc)
-            .and_then(|(_, code)| measures::measure(code))
-            .map(|measure| measure.category);
+        let category = measures::measure(coding.0, coding.1).map(|measure| measure.category);
         match groups.iter_mut().find(|(known, _)| known.is_some() && *known == category) {
             Some((_, group)) => group.push(coding),
             None => groups.push((category, vec![coding])),
@@ -235,6 +239,15 @@ fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item
         codings.extend(category.map(|category| (CATEGORY_SYSTEM, category)));
         Claim { kind: kind.clone(), codings }
     })
+}
+
+/// What is about mood, cycle or alcohol is restricted unless the resource says how confidential it is.
+fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> Option<Coding<'d>> {
+    let is_restricted = |(system, code): &Coding<'_>| {
+        *system == CATEGORY_SYSTEM && category(code).is_some_and(|category| category.confidentiality == RESTRICTED.1)
+    };
+    let said = labels.iter().any(|(system, _)| *system == CONFIDENTIALITY);
+    (!said && claims.iter().flat_map(|claim| &claim.codings).any(is_restricted)).then_some(RESTRICTED)
 }
 
 /// References anywhere in a resource; the tree's depth is bounded where it was read.

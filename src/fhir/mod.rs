@@ -4,6 +4,8 @@
 //! patch < validate, with search beside validate. Nothing here knows HTTP, the time of day, tenants, consent or
 //! which country exists.
 
+pub mod ours;
+
 pub mod outcome;
 
 pub mod tree;

@@ -339,7 +339,7 @@ pub fn has_errors(issues: &[Issue]) -> bool {
 }
 
 /// Canonical of the code system that the ids belong to.
-pub const ISSUE_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/issue";
+pub use super::ours::ISSUE_SYSTEM;
 
 /// The OperationOutcome that carries the issues. An empty list says "all ok", as `$validate` must.
 pub fn operation_outcome(issues: &[Issue]) -> serde_json::Value {

@@ -1,47 +1,48 @@
 //! The measures: units and ranges as they are enforced, and the categories that consents name.
 
-use std::collections::BTreeSet;
-
-use serde_json::{Value, json};
-
-use crate::fhir::validate::measures;
+use crate::fhir::ours::{CATEGORY_SYSTEM, STRUCTURES};
 use crate::fhir::validate::measures::relations::{self, Relation};
-
-/// Canonical of the code system by which consents, scopes and audit speak of kinds of measurement.
-pub const CATEGORY_SYSTEM: &str = "https://mhealth-gateway.org/fhir/CodeSystem/measure-category";
+use crate::fhir::validate::measures::{self, Measure, Unit};
 
 pub(super) fn page() -> String {
-    let mut page = String::from(
+    let mut page = format!(
         "# Measures\n\n\
-         An Observation with one of these LOINC codes is held to the units (UCUM) and ranges below: another unit is\n\
+         An Observation with one of these codes is held to the units (UCUM) and ranges below: another unit is\n\
          refused as `measure-unit`, a value outside *possible* as `measure-implausible`; a value outside *usual* is\n\
          accepted with the warning `measure-unusual`. That holds for a Quantity, for both ends of a Range and for every\n\
          point of a SampledData, in the Observation and in its components. Units are compared by what they mean, not by\n\
-         how they are spelt. The category is what a person permits or withholds\n\
-         (`https://mhealth-gateway.org/fhir/CodeSystem/measure-category`); the last column says who measures so.\n\n\
-         | LOINC | measure | category | unit | possible | usual | source |\n|---|---|---|---|---|---|---|\n",
+         how they are spelt. The category is what a person permits or withholds (`{CATEGORY_SYSTEM}`); the\n\
+         profiles are those of the guide (`{STRUCTURES}mh-…`); the last column says who measures so.\n\n\
+         Where a code stands for several measures, such as the 160184 of meters that show either unit, the value may be\n\
+         what any of them may be; beside a narrower code, the narrower one counts.\n\n\
+         | measure | category | profiles | unit | possible | usual | source |\n|---|---|---|---|---|---|---|\n"
     );
     for measure in measures::all() {
+        let Measure { key, category, source, .. } = measure;
+        let profiles = measure.profiles.join(", ");
         if measure.units.is_empty() {
+            page.push_str(&format!("| {key} | {category} | {profiles} | | | | {source} |\n"));
+        }
+        for Unit { code, hard, soft } in &measure.units {
             page.push_str(&format!(
-                "| {} | {} | {} | | | | {} |\n",
-                measure.code, measure.key, measure.category, measure.source
+                "| {key} | {category} | {profiles} | `{code}` | {} to {} | {} to {} | {source} |\n",
+                hard.0, hard.1, soft.0, soft.1
             ));
         }
-        for unit in &measure.units {
-            page.push_str(&format!(
-                "| {} | {} | {} | `{}` | {} to {} | {} to {} | {} |\n",
-                measure.code,
-                measure.key,
-                measure.category,
-                unit.code,
-                unit.hard.0,
-                unit.hard.1,
-                unit.soft.0,
-                unit.soft.1,
-                measure.source
-            ));
+    }
+    page.push_str(
+        "\n## Codes\n\n\
+         LOINC where it has a code, the codes of others beside it or in its place. *PGHD* is the code system of HL7's\n\
+         personal health record guide, *own* that of this guide, for what nobody else names.\n\n\
+         | measure | LOINC | SNOMED CT | ISO/IEEE 11073 | PGHD | own |\n|---|---|---|---|---|---|\n",
+    );
+    for measure in measures::all() {
+        page.push_str(&format!("| {} |", measure.key));
+        for system in measures::systems() {
+            let codes = measure.codes.iter().filter(|code| code.system == system).map(|code| code.code);
+            page.push_str(&format!(" {} |", codes.collect::<Vec<_>>().join(", ")));
         }
+        page.push('\n');
     }
     page.push_str(
         "\n## Relations\n\n\
@@ -60,22 +61,4 @@ pub(super) fn page() -> String {
          judged.\n",
     );
     page
-}
-
-pub(super) fn code_system() -> Value {
-    let categories: BTreeSet<&str> = measures::all().iter().map(|measure| measure.category).collect();
-    let concepts: Vec<Value> = categories.iter().map(|code| json!({"code": code})).collect();
-    json!({
-        "resourceType": "CodeSystem",
-        "id": "measure-category",
-        "url": CATEGORY_SYSTEM,
-        "version": env!("CARGO_PKG_VERSION"),
-        "name": "MhealthGatewayMeasureCategory",
-        "title": "Categories of measurements",
-        "status": "draft",
-        "caseSensitive": true,
-        "content": "complete",
-        "count": concepts.len(),
-        "concept": concepts,
-    })
 }

@@ -126,13 +126,18 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
     let headers = parts.headers.clone();
     let id = request_id.clone();
     let query = parts.uri.query().unwrap_or_default().to_owned();
-    let gateway = Arc::clone(&shared.gateway);
+    let worker = Arc::clone(&shared);
     let worked = tokio::spawn(async move {
-        let reply = work(&parts, body, &shared, &id).await;
-        finish(reply, &shared.gateway, &parts.headers, &query)
+        let reply = work(&parts, body, &worker, &id).await;
+        finish(reply, &worker.gateway, &parts.headers, &query)
     });
-    // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
-    let (reply, encoded) = worked.await.unwrap_or_else(|_| finish(problem::internal(), &gateway, &headers, ""));
+    let (reply, encoded) = if let Ok(answer) = worked.await {
+        answer
+    } else {
+        // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
+        let reply = on_record(problem::internal(), Who::Unasked, &headers, &shared, &request_id).await;
+        finish(reply, &shared.gateway, &headers, "")
+    };
     let status = reply.status;
     let duration_ms = started.elapsed().as_millis() as u64;
     let client = reply.client.as_deref().unwrap_or("-");
@@ -148,15 +153,20 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
 /// From the head of a request to its reply, with every refusal on record.
 async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, request_id: &str) -> Reply {
     let mut who = Who::Unasked;
-    let mut reply = serve_within(parts, body, shared, request_id, &mut who).await;
+    let reply = serve_within(parts, body, shared, request_id, &mut who).await;
+    on_record(reply, who, &parts.headers, shared, request_id).await
+}
+
+/// The reply, once a refusal that nobody has recorded yet is on record.
+async fn on_record(mut reply: Reply, mut who: Who, headers: &HeaderMap, shared: &Shared, request_id: &str) -> Reply {
     if !reply.issues.is_empty() && !reply.on_record {
         if matches!(who, Who::Unasked) {
-            who = asking(shared, parts).await;
+            who = asking(shared, headers).await;
         }
         match &who {
             Who::Client(principal) => {
                 // A purpose that it may not state is no purpose of the refusal.
-                let purpose = principal.purpose(handlers::stated_purpose(&parts.headers)).unwrap_or_default();
+                let purpose = principal.purpose(handlers::stated_purpose(headers)).unwrap_or_default();
                 let caller = Caller { principal, request_id, purpose };
                 if let Err(fault) = shared.gateway.refused_for(&caller, &reply.issues).await {
                     reply = problem::reply(&fault);
@@ -178,8 +188,8 @@ enum Who {
     Client(Box<Principal>),
 }
 
-async fn asking(shared: &Shared, parts: &hyper::http::request::Parts) -> Who {
-    match shared.gateway.authenticate(bearer(&parts.headers)).await {
+async fn asking(shared: &Shared, headers: &HeaderMap) -> Who {
+    match shared.gateway.authenticate(bearer(headers)).await {
         Ok(principal) => Who::Client(Box::new(principal)),
         Err(refusal) => Who::Stranger(refusal),
     }
@@ -204,7 +214,7 @@ async fn serve_within(
     };
     // Who it is comes before what it sends: a stranger's body is not even read.
     if matched.door == Door::Token {
-        *who = asking(shared, parts).await;
+        *who = asking(shared, &parts.headers).await;
     }
     let principal = match who {
         Who::Client(principal) => Some(&**principal),
@@ -274,6 +284,7 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
     let (reply, bytes, content_type) = match (body, wanted) {
         (Body::Empty, _) => (reply, Vec::new(), None),
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
+        (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
         (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(gateway, &bytes) {
             Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
@@ -296,7 +307,7 @@ fn asked_format(query: Option<&str>) -> Option<String> {
 
 fn plain(mut reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
     let bytes = match std::mem::replace(&mut reply.body, Body::Empty) {
-        Body::Resource(bytes) | Body::Json(bytes) => bytes,
+        Body::Resource(bytes) | Body::Json(bytes) | Body::File { bytes, .. } => bytes,
         Body::Empty => Vec::new(),
     };
     (reply, bytes, Some(Format::Json.content_type()))

@@ -19,6 +19,7 @@ mod deploy;
 mod devices;
 mod docs;
 mod faults;
+mod guide;
 mod health;
 mod idempotency;
 mod kill;

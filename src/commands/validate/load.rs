@@ -9,6 +9,7 @@ use crate::commands::packages::Place;
 use crate::fhir::definitions::{Package, Registry};
 use crate::fhir::tree::{Document, Element, json, write};
 use crate::fhir::validate::{Format, Validator};
+use crate::guide;
 
 /// Which definitions hold besides the standard's.
 #[derive(Debug, clap::Args)]
@@ -40,7 +41,11 @@ impl Known {
         if !definitions.is_empty() {
             packages.push(Arc::new(Package::loose("resources", &definitions)?));
         }
-        let registry = if packages.is_empty() { Registry::core() } else { Registry::with_packages(packages) };
+        let registry = if packages.is_empty() {
+            guide::registry()
+        } else {
+            Registry::with_packages([guide::packages(), packages].concat())
+        };
         for defect in registry.defects() {
             eprintln!("warning: {defect}");
         }

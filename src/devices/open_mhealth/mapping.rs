@@ -195,7 +195,7 @@ impl Compiler {
             if !ucum::valid(code) {
                 self.wrong(place, &format!("{code} is no UCUM code"));
             }
-            if let Some(measure) = measures::measure(loinc)
+            if let Some(measure) = measures::measure(measures::LOINC, loinc)
                 && !measure.units.iter().any(|unit| unit.code == code)
             {
                 self.wrong(place, &format!("{} is not measured in {code}", measure.key));

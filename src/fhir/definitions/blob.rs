@@ -132,8 +132,17 @@ pub fn compress(definitions: &[Condensed]) -> Vec<u8> {
     bytes
 }
 
+/// What is kept of a package.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// What rules ask of the standard: structures, terminology, search parameters.
+    Rules,
+    /// Forms, maps and measures as well.
+    Everything,
+}
+
 /// Condenses the resources of a package.
-pub fn condense(documents: &[Document]) -> Vec<Condensed> {
+pub fn condense(documents: &[Document], scope: Scope) -> Vec<Condensed> {
     let mut condensed = Vec::with_capacity(documents.len());
     for document in documents {
         // The tree has read it as one JSON object, so serde_json does too.
@@ -146,7 +155,10 @@ pub fn condense(documents: &[Document]) -> Vec<Condensed> {
             Kind::ValueSet => value_set(&value),
             Kind::CodeSystem => code_system(&value),
             Kind::ConceptMap | Kind::NamingSystem | Kind::Questionnaire | Kind::Measure | Kind::ImplementationGuide => {
-                continue;
+                if scope == Scope::Rules {
+                    continue;
+                }
+                whole(&value)
             }
         };
         let names = match kind {
@@ -268,6 +280,12 @@ fn constraint(value: &Value, root: bool) -> Option<Value> {
         return None;
     }
     Some(Value::Object(keep(value, &["key", "severity", "human", "expression", "extension"])))
+}
+
+/// What is asked and answered may be anywhere in it.
+fn whole(value: &Value) -> Value {
+    let members = value.as_object().into_iter().flatten().filter(|(name, _)| *name != "text");
+    Value::Object(members.map(|(name, member)| (name.clone(), member.clone())).collect())
 }
 
 fn parameter(value: &Value) -> Value {

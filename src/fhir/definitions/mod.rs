@@ -10,6 +10,7 @@ pub mod canonical;
 mod code_system;
 mod compose;
 mod core;
+pub mod names;
 pub mod package;
 mod registry;
 mod search_parameter;
@@ -19,7 +20,7 @@ mod structure;
 mod terms;
 mod value_set;
 
-pub use blob::{Condensed, compress, condense};
+pub use blob::{Condensed, Scope, compress, condense};
 pub use code_system::{CodeSystem, Concept, Content};
 pub use compose::Filter;
 pub use package::{Defect, Kind, Package, Unreadable};
@@ -28,7 +29,7 @@ pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
     AdditionalBinding, Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind,
     ElementDefinition, ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind,
-    TypeReference, Versioning,
+    TypeReference, Versioning, is_primitive,
 };
 pub use value_set::{Codes, Group, Open, ValueSet};
 

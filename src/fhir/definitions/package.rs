@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
-use super::blob::Blocks;
+use super::blob::{self, Blocks};
 use super::canonical::{self, Fit};
 use super::skim;
 use super::structure::{Structure, StructureKind};
@@ -227,6 +227,11 @@ impl Package {
             gathered.add(&write::compact(document, NodeId::ROOT));
         }
         Ok(gathered.package(name.to_owned(), String::new(), Vec::new()))
+    }
+
+    /// A package that was condensed and compressed into the program; `None` for bytes that were not.
+    pub fn embedded(name: &str, version: &str, bytes: &'static [u8]) -> Option<Package> {
+        blob::package(name, version, bytes)
     }
 
     pub(super) fn compiled(name: &str, version: &str, heads: Vec<Head>, blocks: Blocks) -> Package {

@@ -53,7 +53,9 @@ impl Compiler<'_> {
             extension: (structure.type_name == "Extension").then(|| extension_rules(structure)),
             imposed: structure.imposes.clone(),
             nodes,
+            ..Profile::default()
         }
+        .made_ready()
     }
 
     /// Compiles what a profile says of one of its elements, told by the element's id.
@@ -62,12 +64,8 @@ impl Compiler<'_> {
         let at = branches.iter().position(|branch| branch.element.id == id)?;
         let mut nodes = Vec::new();
         self.node(&branches, at, true, &mut nodes);
-        Some(Profile {
-            url: structure.url.clone(),
-            type_name: structure.type_name.clone(),
-            nodes,
-            ..Profile::default()
-        })
+        let (url, type_name) = (structure.url.clone(), structure.type_name.clone());
+        Some(Profile { url, type_name, nodes, ..Profile::default() }.made_ready())
     }
 
     pub(super) fn branches<'s>(&self, structure: &'s Structure) -> Vec<Branch<'s>> {

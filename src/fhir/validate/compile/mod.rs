@@ -8,10 +8,9 @@ pub mod derived;
 pub mod invariants;
 pub mod slices;
 
-use std::collections::HashMap;
-
 use super::profile::{Bound, Node, UNBOUNDED};
 use super::rules::narrative::Control;
+use crate::fhir::definitions::names::NameMap;
 use crate::fhir::definitions::{AdditionalBinding, ElementDefinition, Registry, Strength};
 
 const MEDIA_TYPES_RFC: &str = "http://www.rfc-editor.org/bcp/bcp13.txt";
@@ -22,7 +21,7 @@ const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common
 /// What compiling needs to know: the definitions, and where the plans of data types will stand.
 pub struct Compiler<'r> {
     pub registry: &'r Registry,
-    pub type_index: &'r HashMap<String, usize>,
+    pub type_index: &'r NameMap<String, usize>,
 }
 
 impl Compiler<'_> {
@@ -93,10 +92,14 @@ impl Compiler<'_> {
 
     /// Names of the resource types that the target profiles constrain; none where any resource will do.
     fn targets(&self, canonicals: &[String]) -> Vec<Box<str>> {
-        let names: Vec<Box<str>> =
-            canonicals.iter().filter_map(|each| self.registry.type_of(each)).map(Box::from).collect();
-        if names.len() < canonicals.len() || names.iter().any(|name| &**name == "Resource") {
-            return Vec::new();
+        let mut names: Vec<Box<str>> = Vec::with_capacity(canonicals.len());
+        for canonical in canonicals {
+            match self.registry.type_of(canonical) {
+                None | Some("Resource") => return Vec::new(),
+                // Two profiles of a type are one type.
+                Some(name) if names.iter().any(|each| **each == *name) => {}
+                Some(name) => names.push(name.into()),
+            }
         }
         names
     }

@@ -1,43 +1,62 @@
 //! Measures: what a wearable's number may be, beyond what the standard says.
 //!
-//! `profiles/measures.csv` lists, per LOINC code, a key, the category that consent speaks of, and per unit
-//! the range outside which a value is impossible (refused) or rare (accepted with a warning). A code without
-//! a unit there is a panel or not a number; it has a category and no range. Beside it stand what several values must be
-//! to each other (`relations`), the points of a series (`samples`) and the time of the measurement (`clock`).
+//! `profiles/measures.csv` lists, per measure, the category that consent speaks of, the guide's profiles that carry it,
+//! and per unit the range outside which a value is impossible (refused) or rare (accepted with a warning). A measure
+//! without a unit there is a panel or not a number; it has a category and no range. `profiles/measure-codes.csv` lists
+//! by which codes of LOINC, SNOMED CT, ISO/IEEE 11073 and others a measure is known: a device that says 150456 is held to
+//! the same as an app that says 59408-5. A code that several measures share stands for any of them.
+//! Beside the tables stand what several values must be to each other (`relations`), the points of a series (`samples`)
+//! and the time of the measurement (`clock`).
 
+pub mod category;
 mod clock;
 pub mod relations;
 mod samples;
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
 use super::run::Run;
 use super::scope::named;
+use crate::fhir::definitions::names::NameMap;
+use crate::fhir::ours::MEASURE_SYSTEM;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
 
-const LOINC: &str = "http://loinc.org";
+/// The system of LOINC codes.
+pub const LOINC: &str = "http://loinc.org";
 
-/// One kind of measurement.
-#[derive(Debug)]
+/// The systems of codes, by the names that the table gives them.
+const SYSTEMS: [(&str, &str); 5] = [
+    ("loinc", LOINC),
+    ("snomed", "http://snomed.info/sct"),
+    ("mdc", "urn:iso:std:iso:11073:10101"),
+    ("pghd", "http://hl7.org/fhir/uv/phr/CodeSystem/observation-pghd-codes"),
+    ("own", MEASURE_SYSTEM),
+];
+
+/// One kind of measurement, or several that share a code.
+#[derive(Clone, Debug)]
 pub struct Measure {
-    /// LOINC code.
-    pub code: &'static str,
-    pub key: &'static str,
+    pub key: String,
     /// What a person permits or denies: `heart-rate`, `sleep`.
     pub category: &'static str,
+    /// The guide's profiles that carry it, without what all their names begin with.
+    pub profiles: Vec<&'static str>,
     /// Who measures so: guides, platforms and surveys.
     pub source: &'static str,
     /// Allowed units; the first is the usual one.
     pub units: Vec<Unit>,
+    /// By what it is known, the preferred one first.
+    pub codes: Vec<Code>,
+    /// How many kinds of measurement it stands for.
+    breadth: usize,
 }
 
 /// A unit with the ranges of values in it, bounds included.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Unit {
     /// UCUM code.
     pub code: &'static str,
@@ -47,20 +66,83 @@ pub struct Unit {
     pub soft: (Decimal, Decimal),
 }
 
-static TABLE: LazyLock<HashMap<&'static str, Measure>> = LazyLock::new(|| {
-    let mut table: HashMap<&'static str, Measure> = HashMap::new();
+/// A code by which a measure is known.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Code {
+    pub system: &'static str,
+    pub code: &'static str,
+}
+
+struct Table {
+    measures: Vec<Measure>,
+    /// For each system, in their order.
+    by_code: [NameMap<&'static str, Measure>; SYSTEMS.len()],
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut measures: Vec<Measure> = Vec::new();
     for line in include_str!("../../../../profiles/measures.csv").lines().skip(1) {
         let (measure, unit) = read(line).expect("profiles/measures.csv is part of the program, and a test reads it");
-        table.entry(measure.code).or_insert(measure).units.extend(unit);
+        match measures.iter_mut().find(|known| known.key == measure.key) {
+            Some(known) => known.units.extend(unit),
+            None => measures.push(Measure { units: unit.into_iter().collect(), ..measure }),
+        }
     }
-    table
+    for line in include_str!("../../../../profiles/measure-codes.csv").lines().skip(1) {
+        let (key, code) =
+            read_code(line).expect("profiles/measure-codes.csv is part of the program, and a test reads it");
+        let known = measures.iter_mut().find(|measure| measure.key == key);
+        known.expect("a code belongs to a measure, and a test reads them").codes.push(code);
+    }
+    measures.sort_by(|one, other| one.key.cmp(&other.key));
+    let by_code = SYSTEMS.map(|(_, system)| {
+        let mut of_system: NameMap<&'static str, Measure> = NameMap::default();
+        for measure in &measures {
+            for code in measure.codes.iter().filter(|code| code.system == system) {
+                let known = of_system.entry(code.code);
+                known.and_modify(|known| known.join(measure)).or_insert_with(|| measure.clone());
+            }
+        }
+        of_system
+    });
+    Table { measures, by_code }
 });
+
+impl Measure {
+    /// Takes in another measure of the same code: what either may be, it may be.
+    fn join(&mut self, other: &Measure) {
+        // What is not bounded in one is bounded in none.
+        if self.units.is_empty() || other.units.is_empty() {
+            self.units.clear();
+        } else {
+            self.take_units(other);
+        }
+        self.key = format!("{} or {}", self.key, other.key);
+        self.breadth += other.breadth;
+    }
+
+    fn take_units(&mut self, other: &Measure) {
+        let wider = |one: &mut (Decimal, Decimal), other: (Decimal, Decimal)| {
+            *one = (one.0.min(other.0), one.1.max(other.1));
+        };
+        for unit in &other.units {
+            match self.units.iter_mut().find(|known| known.code == unit.code) {
+                Some(known) => {
+                    wider(&mut known.hard, unit.hard);
+                    wider(&mut known.soft, unit.soft);
+                }
+                None => self.units.push(unit.clone()),
+            }
+        }
+    }
+}
 
 fn read(line: &'static str) -> Option<(Measure, Option<Unit>)> {
     let (rest, source) = line.rsplit_once(',')?;
     let mut fields = rest.split(',');
     let mut next = || fields.next();
-    let measure = Measure { code: next()?, key: next()?, category: next()?, source, units: Vec::new() };
+    let (key, category, profiles) = (next()?.to_owned(), next()?, next()?.split(' ').collect());
+    let measure = Measure { key, category, profiles, source, units: Vec::new(), codes: Vec::new(), breadth: 1 };
     let code = next()?;
     if code.is_empty() {
         return Some((measure, None));
@@ -70,16 +152,27 @@ fn read(line: &'static str) -> Option<(Measure, Option<Unit>)> {
     Some((measure, Some(unit)))
 }
 
-/// The measure of a LOINC code.
-pub fn measure(code: &str) -> Option<&'static Measure> {
-    TABLE.get(code)
+fn read_code(line: &'static str) -> Option<(&'static str, Code)> {
+    let mut fields = line.split(',');
+    let (key, name, code) = (fields.next()?, fields.next()?, fields.next()?);
+    let (_, system) = SYSTEMS.iter().find(|(known, _)| *known == name)?;
+    Some((key, Code { system, code }))
 }
 
-/// Every measure, sorted by key and code.
-pub fn all() -> Vec<&'static Measure> {
-    let mut measures: Vec<&Measure> = TABLE.values().collect();
-    measures.sort_by_key(|measure| (measure.key, measure.code));
-    measures
+/// The measure that a code of a system stands for.
+pub fn measure(system: &str, code: &str) -> Option<&'static Measure> {
+    let at = SYSTEMS.iter().position(|(_, known)| *known == system)?;
+    TABLE.by_code[at].get(code)
+}
+
+/// The systems of codes, in the order of the table.
+pub fn systems() -> impl Iterator<Item = &'static str> {
+    SYSTEMS.iter().map(|(_, system)| *system)
+}
+
+/// Every kind of measurement, sorted by key.
+pub fn all() -> &'static [Measure] {
+    &TABLE.measures
 }
 
 /// Checks the value of an Observation and of its components against their measures.
@@ -96,9 +189,10 @@ pub(super) fn check<'d>(run: &mut Run<'_, 'd>, observation: Element<'d>) {
 
 fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
     let codings = element.get("code").into_iter().flat_map(|code| code.all("coding"));
+    // The code that says most: beside a general one, such as blood glucose, a narrower one counts.
     let measure = codings
-        .filter(|coding| coding.text_of("system") == Some(LOINC))
-        .find_map(|coding| measure(coding.text_of("code")?));
+        .filter_map(|coding| measure(coding.text_of("system")?, coding.text_of("code")?))
+        .min_by_key(|measure| measure.breadth);
     let Some(measure) = measure.filter(|measure| !measure.units.is_empty()) else { return };
     for value in named(element, "value", Some(true)) {
         run.enter(&value);
@@ -140,7 +234,9 @@ fn check_quantity<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity
 fn unit<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity: Element<'d>) -> Option<&'static Unit> {
     let code = quantity.text_of("code")?;
     let known = quantity.text_of("system") == Some(ucum::SYSTEM);
-    let unit = measure.units.iter().find(|unit| known && same(unit.code, code));
+    let units = || measure.units.iter().filter(|_| known);
+    // Almost always one is written as it stands here, which is told before any unit is taken apart.
+    let unit = units().find(|unit| unit.code == code).or_else(|| units().find(|unit| same(unit.code, code)));
     if unit.is_none() {
         let allowed: Vec<&str> = measure.units.iter().map(|unit| unit.code).collect();
         let text = format!("{} is measured in {} (UCUM).", measure.key, allowed.join(" or "));
@@ -161,21 +257,75 @@ fn decimal(text: &str) -> Option<Decimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::definitions::Registry;
+    use crate::fhir::tree::json;
+    use crate::fhir::validate::{Options, Validator};
 
     #[test]
     fn the_table_can_be_read_and_makes_sense() {
         let measures = all();
-        assert!(measures.len() > 80, "{}", measures.len());
+        assert!(measures.len() > 110, "{}", measures.len());
         for measure in measures {
+            assert!(!measure.codes.is_empty(), "{}", measure.key);
             for unit in &measure.units {
                 assert!(ucum::valid(unit.code), "{} {}", measure.key, unit.code);
                 assert!(unit.hard.0 <= unit.soft.0 && unit.soft.1 <= unit.hard.1, "{} {}", measure.key, unit.code);
                 assert!(unit.soft.0 < unit.soft.1, "{} {}", measure.key, unit.code);
             }
         }
-        assert_eq!(measure("8867-4").unwrap().category, "heart-rate");
-        assert_eq!(measure("85354-9").unwrap().category, "blood-pressure");
-        assert!(measure("0000-0").is_none());
+        assert_eq!(measure(LOINC, "8867-4").unwrap().category, "heart-rate");
+        assert_eq!(measure(LOINC, "85354-9").unwrap().category, "blood-pressure");
+        assert!(measure(LOINC, "0000-0").is_none());
+        assert!(measure("urn:other", "8867-4").is_none());
+    }
+
+    #[test]
+    fn measures_that_share_a_code_are_of_one_category() {
+        for measure in all() {
+            for code in &measure.codes {
+                let shared = super::measure(code.system, code.code).unwrap();
+                assert_eq!(shared.category, measure.category, "{} {}", code.system, code.code);
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_of_any_system_finds_its_measure() {
+        let validator = Validator::new(Registry::core());
+        let (mdc, snomed) = ("urn:iso:std:iso:11073:10101", "http://snomed.info/sct");
+        for (codings, value, unit, expected) in [
+            (&[(mdc, "150456")][..], "97", "%", None),
+            (&[(mdc, "150456")], "0.97", "1", Some(Id::MeasureUnit)),
+            (&[(mdc, "150456")], "12", "%", Some(Id::MeasureImplausible)),
+            (&[(mdc, "149530")], "400", "/min", Some(Id::MeasureImplausible)),
+            (&[(snomed, "276361009")], "15", "cm", Some(Id::MeasureImplausible)),
+            // Mass and amount of substance share a code.
+            (&[(mdc, "160184")], "100", "mg/dL", None),
+            (&[(mdc, "160184")], "5.5", "mmol/L", None),
+            (&[(mdc, "160184")], "5.5", "g/L", Some(Id::MeasureUnit)),
+            (&[(mdc, "160184")], "100", "mmol/L", Some(Id::MeasureImplausible)),
+            // The narrower code beside it counts.
+            (&[(snomed, "434912009"), (LOINC, "14743-9")], "100", "mg/dL", Some(Id::MeasureUnit)),
+            // Steps and metres share a code, too.
+            (&[(mdc, "8454247")], "8000", "{steps}", None),
+            (&[(mdc, "8454247")], "8000", "m", None),
+            (&[(mdc, "8454247")], "8000", "kg", Some(Id::MeasureUnit)),
+            (&[(MEASURE_SYSTEM, "hrv-rmssd")], "42", "ms", None),
+            (&[(MEASURE_SYSTEM, "hrv-rmssd")], "42", "/min", Some(Id::MeasureUnit)),
+        ] {
+            let codings: Vec<String> =
+                codings.iter().map(|(system, code)| format!(r#"{{"system":"{system}","code":"{code}"}}"#)).collect();
+            let text = format!(
+                r#"{{"resourceType":"Observation","status":"final","code":{{"coding":[{}]}},"valueQuantity":
+                {{"value":{value},"unit":"x","system":"http://unitsofmeasure.org","code":"{unit}"}}}}"#,
+                codings.join(",")
+            );
+            let document = json::parse(text).unwrap();
+            let issues = validator.check(Element::root(&document), &Options::default()).issues;
+            let ours = [Id::MeasureUnit, Id::MeasureImplausible];
+            let found: Vec<Id> = issues.iter().map(|issue| issue.id).filter(|id| ours.contains(id)).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{codings:?} {value} {unit}");
+        }
     }
 
     #[test]

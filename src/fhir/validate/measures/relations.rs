@@ -150,9 +150,9 @@ mod tests {
     fn the_table_can_be_read_and_makes_sense() {
         assert!(all().len() > 5);
         for relation in all() {
-            let left = measure(relation.left).unwrap_or_else(|| panic!("{}", relation.id));
+            let left = measure(LOINC, relation.left).unwrap_or_else(|| panic!("{}", relation.id));
             for code in &relation.right {
-                let right = measure(code).unwrap_or_else(|| panic!("{}", relation.id));
+                let right = measure(LOINC, code).unwrap_or_else(|| panic!("{}", relation.id));
                 assert!(ucum::comparable(left.units[0].code, right.units[0].code), "{}", relation.id);
             }
             assert!(relation.right.len() == 1 || relation.order == Order::AtLeastSum, "{}", relation.id);
