@@ -5,20 +5,21 @@
 
 #[path = "../clock.rs"]
 mod clock;
+mod hostile;
 mod samples;
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{anyhow, ensure};
-use mhealth_gateway::fhir::definitions::Registry;
+use mhealth_gateway::fhir::definitions::{Kind, Registry};
 use mhealth_gateway::fhir::fhirpath::{self, Context, Node, ShapesOnly};
 use mhealth_gateway::fhir::outcome::has_errors;
 use mhealth_gateway::fhir::tree::{Document, Element, json};
 use mhealth_gateway::fhir::validate::{Options, Report, Validator};
 use serde_json::Value;
 
-use clock::{micros, peak_memory_mb};
+use clock::{micros, number, peak_memory_mb};
 
 const PROFILE: &str = "http://hl7.org/fhir/StructureDefinition/heartrate";
 
@@ -47,6 +48,15 @@ fn main() -> anyhow::Result<()> {
     }
     if wanted("curve") {
         curve(&validator)?;
+    }
+    if wanted("hostile") {
+        hostile()?;
+    }
+    if wanted("threads") {
+        threads(&validator)?;
+    }
+    if wanted("memory") {
+        memory()?;
     }
     Ok(())
 }
@@ -138,5 +148,69 @@ fn curve(validator: &Validator) -> anyhow::Result<()> {
         let rules = each(micros(|| drop(black_box(check(validator, &document, &[]))))?);
         println!("  {entries:7} {read:8.2} {rules:8.2}");
     }
+    Ok(())
+}
+
+/// Time for one of what a hostile sender would repeat: flat where nothing is slower than linear.
+fn hostile() -> anyhow::Result<()> {
+    let sliced = read(&hostile::sliced_profile())?;
+    let registry = Registry::with(vec![sliced]).map_err(|defect| anyhow!("{defect}"))?;
+    let validator = Validator::new(registry);
+    ensure!(validator.profile(hostile::SLICED).is_some(), "the sliced profile is not there");
+    println!();
+    println!("Hostile shapes: µs each, read and checked, one thread");
+    println!("  {:30}{:>9}{:>9}{:>9}", "", 100, 1_000, 10_000);
+    for shape in hostile::SHAPES {
+        print!("  {:30}", shape.name);
+        for count in [100, 1_000, 10_000] {
+            let text = shape.of(count);
+            read(&text)?;
+            let both = micros(|| {
+                let document = json::parse(text.as_str()).ok();
+                drop(black_box(document.map(|document| check(&validator, &document, &[]))));
+            })?;
+            print!("{:9.2}", both / count as f64);
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// A Bundle of a thousand entries, its rules shared by threads.
+fn threads(validator: &Validator) -> anyhow::Result<()> {
+    const ENTRIES: usize = 1_000;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let text = samples::bundle(ENTRIES);
+    let document = read(&text)?;
+    println!();
+    println!("A Bundle of {ENTRIES} entries: ms of wall time for its rules, {cores} cores");
+    for threads in [1, 2, 4, 8, 16].into_iter().filter(|threads| *threads <= cores.max(2)) {
+        let options = Options { threads, ..Options::default() };
+        let once = || {
+            let began = Instant::now();
+            drop(black_box(validator.check(Element::root(&document), &options)));
+            began.elapsed().as_secs_f64() * 1e3
+        };
+        let best = (0..20).map(|_| once()).fold(f64::MAX, f64::min);
+        println!("  {threads:2} threads              {best:8.2}");
+    }
+    Ok(())
+}
+
+/// What the definitions take once every type and profile of the standard is compiled.
+fn memory() -> anyhow::Result<()> {
+    let registry = Registry::core();
+    let validator = Validator::new(registry);
+    let began = Instant::now();
+    let names: Vec<String> = validator.registry.resource_types().map(str::to_owned).collect();
+    let all = validator.registry.all(Kind::StructureDefinition);
+    let profiles: Vec<String> = all.map(|id| validator.registry.head(id).url.to_string()).collect();
+    let every: Vec<&str> = names.iter().chain(&profiles).map(String::as_str).collect();
+    validator.warm(&every);
+    println!();
+    println!("everything of the standard compiled");
+    println!("  in                      {:8.1} ms wall", began.elapsed().as_secs_f64() * 1e3);
+    let now_mb = number("/proc/self/status", "VmRSS:")? as f64 / 1024.0;
+    println!("  memory then             {now_mb:8.1} MB, at most {:.1} MB", peak_memory_mb()?);
     Ok(())
 }

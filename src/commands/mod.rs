@@ -7,6 +7,8 @@ mod client;
 mod dead_letters;
 pub mod definitions;
 mod demo;
+mod ethics;
+mod explain;
 mod fhirpath;
 mod health;
 pub mod keys;
@@ -67,8 +69,13 @@ enum Command {
     FhirPath(fhirpath::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
-    /// Write the guide: issues, measures and their code systems.
+    /// Write the guide: its site into a directory, or without one issues and measures as Markdown.
     Publish(publish::Options),
+    /// Say what a code, an issue, a profile or a platform means: rule, source, fix, and which countries take it.
+    Explain(explain::Options),
+    /// The code of ethics, and whether a configuration keeps it.
+    #[command(subcommand)]
+    Ethics(ethics::Options),
     /// Play a national platform that checks what it receives.
     Platform(platform::Options),
     /// Add, list and remove packages of FHIR definitions.
@@ -90,6 +97,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),
+        Command::Explain(options) => explain::run(&options),
+        Command::Ethics(options) => ethics::run(&options),
         Command::Platform(options) => platform::run(&options),
         Command::Packages(options) => packages::run(&options),
         Command::Definitions(options) => definitions::run(&options).map(|()| ExitCode::SUCCESS),

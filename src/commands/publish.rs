@@ -1,33 +1,32 @@
-//! `publish`: writes the guide's files.
+//! `publish`: writes the guide: its site, or the pages that this repository holds of it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::guide;
+use crate::guide::{self, Edition};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Directory to write to.
-    #[arg(long, default_value = "docs/guide")]
+    /// Directory to write the site to: pages, resources and the FHIR package.
+    directory: Option<PathBuf>,
+    /// Directory to write issues and measures to as Markdown.
+    #[arg(long, default_value = "docs/guide", conflicts_with = "directory")]
     out: PathBuf,
-    /// File to write the guide to as a FHIR package (.tgz), for SUSHI and validators.
-    #[arg(long, value_name = "FILE")]
-    package: Option<PathBuf>,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    std::fs::create_dir_all(&options.out)?;
-    let files = guide::files(None);
+    let (directory, files) = match &options.directory {
+        Some(directory) => (directory, guide::all(Edition::current())),
+        None => (&options.out, guide::files(None)),
+    };
+    std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     for file in &files {
-        let path = options.out.join(&file.path);
+        let path = directory.join(&file.path);
         std::fs::write(&path, &file.content).with_context(|| format!("writing {}", path.display()))?;
     }
-    if let Some(path) = &options.package {
-        std::fs::write(path, guide::archive()?).with_context(|| format!("writing {}", path.display()))?;
-    }
-    println!("{} file(s) in {}", files.len(), options.out.display());
+    println!("{} file(s) in {}", files.len(), directory.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -40,7 +39,7 @@ mod tests {
     fn the_committed_guide_is_up_to_date() {
         let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide");
         for file in guide::files(None) {
-            let committed = std::fs::read_to_string(directory.join(&file.path)).unwrap_or_default();
+            let committed = std::fs::read(directory.join(&file.path)).unwrap_or_default();
             assert!(committed == file.content, "{} is out of date: run `cargo run -- publish`", file.path);
         }
     }

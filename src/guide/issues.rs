@@ -2,7 +2,16 @@
 
 use serde_json::{Value, json};
 
-use crate::fhir::outcome::{CATALOGUE, ISSUE_SYSTEM};
+use crate::fhir::outcome::{CATALOGUE, ISSUE_SYSTEM, Id};
+
+/// Why issues come up, one line each: `code: cause`.
+const CAUSES: &str = include_str!("causes.txt");
+
+/// Why an issue comes up.
+pub(super) fn cause(id: Id) -> &'static str {
+    let of = |line: &'static str| line.split_once(": ").filter(|(code, _)| *code == id.code());
+    CAUSES.lines().find_map(of).map_or("", |(_, cause)| cause)
+}
 
 pub(super) fn page() -> String {
     let mut page = String::from(
@@ -41,4 +50,17 @@ pub(super) fn code_system() -> Value {
         "count": concepts.len(),
         "concept": concepts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_issue_has_its_cause_and_no_other_has() {
+        for entry in CATALOGUE {
+            assert!(!cause(entry.id).is_empty(), "causes.txt has no line for {}", entry.code);
+        }
+        assert_eq!(CAUSES.lines().count(), CATALOGUE.len());
+    }
 }

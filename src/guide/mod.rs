@@ -4,31 +4,48 @@
 //! only the server knows its routes. Pages are Markdown, so that they read well in a repository and in any site
 //! generator. Not known here: the server, the store, the network, the file system.
 
+pub mod acceptance;
+mod archive;
+mod content;
+pub mod ethics;
+mod explain;
 mod issues;
 mod measures;
 mod package;
+mod published;
+mod site;
+mod snapshot;
 
 use serde_json::Value;
 
-pub use package::{archive, packages, registry, sources};
+pub use content::Edition;
+pub use explain::{Subject, Table, explain};
+pub use package::{packages, registry};
+pub use published::{Packed, Published, all};
 
 /// A file of the guide.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct File {
     /// Relative path, with forward slashes.
     pub path: String,
-    pub content: String,
+    pub content: Vec<u8>,
+}
+
+impl File {
+    fn text(path: &str, content: impl Into<String>) -> File {
+        File { path: path.to_owned(), content: content.into().into_bytes() }
+    }
 }
 
 /// Every file. `capability` is the running server's statement, where there is one.
 pub fn files(capability: Option<&Value>) -> Vec<File> {
     let mut files = vec![
-        File { path: "issues.md".to_owned(), content: issues::page() },
-        File { path: "measures.md".to_owned(), content: measures::page() },
-        File { path: "CodeSystem-issue.json".to_owned(), content: pretty(&issues::code_system()) },
+        File::text("issues.md", issues::page()),
+        File::text("measures.md", measures::page()),
+        File::text("CodeSystem-issue.json", pretty(&issues::code_system())),
     ];
     if let Some(capability) = capability {
-        files.push(File { path: "CapabilityStatement-gateway.json".to_owned(), content: pretty(capability) });
+        files.push(File::text("CapabilityStatement-gateway.json", pretty(capability)));
     }
     files
 }
@@ -47,20 +64,24 @@ mod tests {
     use crate::fhir::tree::{Element, json};
     use crate::fhir::validate::{Options, Validator};
 
+    fn text(file: &File) -> &str {
+        std::str::from_utf8(&file.content).unwrap()
+    }
+
     #[test]
     fn every_issue_and_every_measure_is_on_its_page() {
         let files = files(None);
         for entry in CATALOGUE {
-            assert!(files[0].content.contains(&format!("`{}`", entry.code)), "{}", entry.code);
+            assert!(text(&files[0]).contains(&format!("`{}`", entry.code)), "{}", entry.code);
         }
-        assert!(files[1].content.contains("8867-4"));
+        assert!(text(&files[1]).contains("8867-4"));
     }
 
     #[test]
     fn what_is_published_is_valid() {
         let validator = Validator::new(Registry::core());
-        for file in files(None).iter().filter(|file| file.content.starts_with('{')) {
-            let document = json::parse(file.content.as_bytes()).unwrap();
+        for file in files(None).iter().filter(|file| file.content.starts_with(b"{")) {
+            let document = json::parse(file.content.as_slice()).unwrap();
             let issues = validator.check(Element::root(&document), &Options::default()).issues;
             assert!(!has_errors(&issues), "{}: {issues:#?}", file.path);
         }

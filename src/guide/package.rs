@@ -3,25 +3,14 @@
 //! `profiles/guide.bin` is the compiled guide, condensed like the standard's own definitions. The code system of issues is
 //! added from the catalogue, its one source.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use serde_json::Value;
-
 use super::issues;
-use crate::fhir::definitions::archive::{self, Description};
-use crate::fhir::definitions::package::{Unreadable, each_file};
 use crate::fhir::definitions::{Package, Registry};
 use crate::fhir::ours;
 use crate::fhir::tree::json;
 
 static COMPILED: &[u8] = include_bytes!("../../profiles/guide.bin");
-
-/// The compiled guide in full, with its snapshots and examples.
-static SOURCES: &[u8] = include_bytes!("../../profiles/guide.tgz");
-
-/// Names and versions of the packages that the guide builds on.
-const DEPENDENCIES: &[(&str, &str)] = &[("hl7.fhir.r4.core", "4.0.1")];
 
 static PACKAGES: LazyLock<[Arc<Package>; 2]> = LazyLock::new(|| {
     let guide = Package::embedded(ours::PACKAGE, ours::VERSION, COMPILED);
@@ -40,43 +29,6 @@ pub fn packages() -> Vec<Arc<Package>> {
 pub fn registry() -> Arc<Registry> {
     static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| Registry::with_packages(packages()));
     Arc::clone(&REGISTRY)
-}
-
-/// Every file of the compiled guide: definitions under `package`, examples and the table of what each must raise under
-/// `examples`.
-pub fn sources() -> Result<BTreeMap<String, Vec<u8>>, Unreadable> {
-    let mut files = BTreeMap::new();
-    each_file(SOURCES, |path, bytes| {
-        files.insert(path.to_owned(), bytes);
-        Ok(())
-    })?;
-    Ok(files)
-}
-
-/// The guide as a FHIR package (.tgz) that SUSHI and validators load.
-pub fn archive() -> Result<Vec<u8>, Unreadable> {
-    let sources = sources()?;
-    let under = |folder: &str| -> Vec<(String, Value)> {
-        let files = sources.iter().filter_map(|(path, bytes)| Some((path.strip_prefix(folder)?, bytes)));
-        files.filter_map(|(name, bytes)| Some((name.to_owned(), serde_json::from_slice(bytes).ok()?))).collect()
-    };
-    let mut resources = under("package/");
-    let guide = resources.iter().find(|(_, resource)| resource["url"] == ours::GUIDE_URL).cloned();
-    let guide = guide.map(|(_, resource)| resource).ok_or(Unreadable::Manifest)?;
-    resources.push(("CodeSystem-issue.json".to_owned(), issues::code_system()));
-    resources.sort_by(|one, other| one.0.cmp(&other.0));
-    let examples = under("examples/valid/");
-    let text = |name: &str| guide[name].as_str().unwrap_or_default();
-    let description = Description {
-        name: ours::PACKAGE,
-        version: ours::VERSION,
-        canonical: ours::BASE,
-        title: text("title"),
-        description: text("description"),
-        license: text("license"),
-        dependencies: DEPENDENCIES,
-    };
-    Ok(archive::pack(&description, &resources, &examples))
 }
 
 #[cfg(test)]
@@ -150,16 +102,6 @@ mod tests {
             }
         }
         assert!(raised > 80, "{raised}");
-    }
-
-    #[test]
-    fn the_package_that_is_published_holds_the_guide() {
-        let package = Package::read(&archive().unwrap()).unwrap();
-        assert_eq!((package.name.as_str(), package.version.as_str()), (ours::PACKAGE, ours::VERSION));
-        let urls: BTreeSet<&str> = package.heads().iter().map(|head| &*head.url).collect();
-        let enforced: BTreeSet<&str> =
-            PACKAGES.iter().flat_map(|package| package.heads()).map(|head| &*head.url).collect();
-        assert_eq!(urls, enforced);
     }
 
     /// What is reviewed is what is packed, but for the snapshots.

@@ -131,13 +131,12 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
         let reply = work(&parts, body, &worker, &id).await;
         finish(reply, &worker.gateway, &parts.headers, &query)
     });
-    let (reply, encoded) = match worked.await {
-        Ok(answer) => answer,
+    let (reply, encoded) = if let Ok(answer) = worked.await {
+        answer
+    } else {
         // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
-        Err(_) => {
-            let reply = on_record(problem::internal(), Who::Unasked, &headers, &shared, &request_id).await;
-            finish(reply, &shared.gateway, &headers, "")
-        }
+        let reply = on_record(problem::internal(), Who::Unasked, &headers, &shared, &request_id).await;
+        finish(reply, &shared.gateway, &headers, "")
     };
     let status = reply.status;
     let duration_ms = started.elapsed().as_millis() as u64;
@@ -285,6 +284,7 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
     let (reply, bytes, content_type) = match (body, wanted) {
         (Body::Empty, _) => (reply, Vec::new(), None),
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
+        (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
         (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(gateway, &bytes) {
             Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
@@ -307,7 +307,7 @@ fn asked_format(query: Option<&str>) -> Option<String> {
 
 fn plain(mut reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
     let bytes = match std::mem::replace(&mut reply.body, Body::Empty) {
-        Body::Resource(bytes) | Body::Json(bytes) => bytes,
+        Body::Resource(bytes) | Body::Json(bytes) | Body::File { bytes, .. } => bytes,
         Body::Empty => Vec::new(),
     };
     (reply, bytes, Some(Format::Json.content_type()))

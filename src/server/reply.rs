@@ -28,6 +28,11 @@ pub enum Body {
     Resource(Vec<u8>),
     /// Plain JSON that is no FHIR resource.
     Json(Vec<u8>),
+    /// A page or another file of the guide, as it was published.
+    File {
+        media_type: &'static str,
+        bytes: Vec<u8>,
+    },
 }
 
 impl std::fmt::Debug for Body {
@@ -37,6 +42,7 @@ impl std::fmt::Debug for Body {
             Body::Empty => "Empty",
             Body::Resource(_) => "Resource",
             Body::Json(_) => "Json",
+            Body::File { .. } => "File",
         })
     }
 }

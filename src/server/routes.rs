@@ -8,6 +8,8 @@
 pub enum Action {
     Metadata,
     SmartConfiguration,
+    Guide,
+    Explain,
     Live,
     Ready,
     Token,
@@ -38,7 +40,7 @@ pub enum Door {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub method: &'static str,
-    /// Segments; `{kind}`, `{id}`, `{version}` and `{format}` take one each.
+    /// Segments; `{kind}`, `{id}`, `{version}`, `{format}` and `{file}` take one each.
     pub pattern: &'static str,
     pub action: Action,
     pub door: Door,
@@ -54,6 +56,11 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/health/ready", Action::Ready, Door::Open),
     row("GET", "/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
     row("GET", "/fhir/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
+    row("GET", "/guide", Action::Guide, Door::Open),
+    row("HEAD", "/guide", Action::Guide, Door::Open),
+    row("GET", "/guide/explain", Action::Explain, Door::Open),
+    row("GET", "/guide/{file}", Action::Guide, Door::Open),
+    row("HEAD", "/guide/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
@@ -82,6 +89,7 @@ pub struct Matched<'p> {
     pub id: &'p str,
     pub version: &'p str,
     pub format: &'p str,
+    pub file: &'p str,
 }
 
 /// What an address and method lead to.
@@ -113,7 +121,8 @@ pub fn find<'p>(method: &str, path: &'p str) -> Lookup<'p> {
 }
 
 fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
-    let mut matched = Matched { action: row.action, door: row.door, kind: "", id: "", version: "", format: "" };
+    let mut matched =
+        Matched { action: row.action, door: row.door, kind: "", id: "", version: "", format: "", file: "" };
     let mut segments = path.split('/');
     for pattern in row.pattern.split('/') {
         let segment = segments.next()?;
@@ -122,6 +131,7 @@ fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
             "{id}" if !segment.is_empty() && !segment.starts_with(['_', '$']) => matched.id = segment,
             "{version}" if !segment.is_empty() => matched.version = segment,
             "{format}" if !segment.is_empty() => matched.format = segment,
+            "{file}" if !segment.is_empty() => matched.file = segment,
             fixed if fixed == segment => {}
             _ => return None,
         }
@@ -142,7 +152,7 @@ mod tests {
     fn check(method: &str, path: &str, expected: &str) {
         let shown = match find(method, path) {
             Lookup::Found(found) => {
-                let segments = [found.kind, found.id, found.version, found.format].join(" ");
+                let segments = [found.kind, found.id, found.version, found.format, found.file].join(" ");
                 format!("{:?} {segments}", found.action).trim_end().to_owned()
             }
             Lookup::Method { allowed } => format!("405 {allowed}"),
@@ -169,6 +179,11 @@ mod tests {
         check("POST", "/devices", "404");
         check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");
+        check("GET", "/guide", "Guide");
+        check("GET", "/guide/", "Guide");
+        check("GET", "/guide/issues", "Guide     issues");
+        check("GET", "/guide/explain", "Explain");
+        check("GET", "/guide/a/b", "404");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");
         check("GET", "/fhir/Observation/a/b", "404");
@@ -187,6 +202,11 @@ mod tests {
                 "/health/ready",
                 "/.well-known/smart-configuration",
                 "/fhir/.well-known/smart-configuration",
+                "/guide",
+                "/guide",
+                "/guide/explain",
+                "/guide/{file}",
+                "/guide/{file}",
                 "/fhir/metadata",
                 "/fhir/metadata"
             ]

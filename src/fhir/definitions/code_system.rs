@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::compose::Filter;
+use super::names::NameMap;
 use crate::fhir::tree::Element;
 
 /// How much of a code system is here (R4 CodeSystem.content).
@@ -47,7 +48,7 @@ pub struct CodeSystem {
     /// Declared properties: code and type.
     pub properties: Vec<(Box<str>, Box<str>)>,
     /// Position by code; by its lower-case form where case counts for nothing.
-    by_code: HashMap<Box<str>, u32>,
+    by_code: NameMap<Box<str>, u32>,
 }
 
 impl CodeSystem {
@@ -162,7 +163,7 @@ impl CodeSystem {
         if self.case_sensitive {
             return self.by_code.get(code).copied();
         }
-        self.by_code.get(code).or_else(|| self.by_code.get(code.to_lowercase().as_str())).copied()
+        self.by_code.get(code).copied().or_else(|| folded(code, |code| self.by_code.get(code).copied()))
     }
 
     pub fn concept(&self, code: &str) -> Option<&Concept> {
@@ -269,6 +270,21 @@ impl CodeSystem {
         let concepts = self.concepts.iter().enumerate();
         concepts.filter(|(_, concept)| concept.parents.contains(&parent)).map(|(at, _)| at as u32).collect()
     }
+}
+
+/// A code in lower case; most are short and ASCII, and need no memory for it.
+pub(super) fn folded<T>(code: &str, then: impl FnOnce(&str) -> T) -> T {
+    let mut short = [0; 48];
+    if code.is_ascii()
+        && let Some(room) = short.get_mut(..code.len())
+    {
+        room.copy_from_slice(code.as_bytes());
+        room.make_ascii_lowercase();
+        if let Ok(code) = std::str::from_utf8(room) {
+            return then(code);
+        }
+    }
+    then(&code.to_lowercase())
 }
 
 fn designations(concept: Element<'_>) -> impl Iterator<Item = (Box<str>, Box<str>)> + '_ {

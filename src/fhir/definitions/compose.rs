@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use regex::Regex;
 
 use super::code_system::{CodeSystem, Content};
+use super::names::NameSet;
 use super::value_set::{Codes, Group, Open, ValueSet};
 use crate::fhir::tree::Element;
 
@@ -83,7 +84,7 @@ fn listed(expansion: Element<'_>, set: &mut ValueSet) {
         let known = set.groups.iter().position(|group| group.system == system);
         let at = known.unwrap_or(set.groups.len());
         if known.is_none() {
-            let codes = Codes::Listed { codes: HashSet::new(), case_sensitive: true };
+            let codes = Codes::Listed { codes: NameSet::default(), case_sensitive: true };
             set.groups.push(Group { system: system.to_owned(), codes, names: Vec::new() });
         }
         if let Codes::Listed { codes, .. } = &mut set.groups[at].codes {
@@ -221,7 +222,7 @@ fn intersection(own: &ValueSet, other: &ValueSet) -> ValueSet {
 fn subtract(set: &mut ValueSet, part: &ValueSet) {
     for group in &mut set.groups {
         if part.open.iter().any(|open| open.covers(&group.system) && open.whole && open.filters.is_empty()) {
-            group.codes = Codes::Listed { codes: HashSet::new(), case_sensitive: true };
+            group.codes = Codes::Listed { codes: NameSet::default(), case_sensitive: true };
         }
         let excluded: Vec<&Group> = part.groups.iter().filter(|each| each.system == group.system).collect();
         if !excluded.is_empty() {

@@ -5,12 +5,12 @@
 //! and [`Registry::with`], several versions side by side. Only heads are indexed at once; a definition is read
 //! when somebody asks for it. Nothing here knows what a rule does with a definition, nor where packages lie.
 
-pub mod archive;
 mod blob;
 pub mod canonical;
 mod code_system;
 mod compose;
 mod core;
+pub mod names;
 pub mod package;
 mod registry;
 mod search_parameter;
@@ -29,7 +29,7 @@ pub use search_parameter::{SearchKind, SearchParameter};
 pub use structure::{
     AdditionalBinding, Aggregation, Binding, Constraint, ContextKind, Discriminator, DiscriminatorKind,
     ElementDefinition, ExtensionContext, Literal, Slicing, SlicingRules, Strength, Structure, StructureKind,
-    TypeReference, Versioning,
+    TypeReference, Versioning, is_primitive,
 };
 pub use value_set::{Codes, Group, Open, ValueSet};
 

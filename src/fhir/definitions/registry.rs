@@ -7,13 +7,14 @@
 //! up needs to know where a canonical came from.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::canonical::{self, Fit};
 use super::code_system::CodeSystem;
 use super::core;
+use super::names::{NameMap, NameSet};
 use super::package::{self, Defect, Head, Kind, Package};
 use super::search_parameter::SearchParameter;
 use super::snapshot;
@@ -30,17 +31,19 @@ const TERMINOLOGY: &str = "hl7.terminology";
 /// Definitions by canonical.
 pub struct Registry {
     packages: Vec<Loaded>,
-    /// Of each kind, where the definitions of a url stand, the best one first.
-    index: HashMap<Kind, HashMap<Arc<str>, Places>>,
+    /// Of each kind, in the order of [`Kind::ALL`], where the definitions of a url stand, the best one first.
+    index: [NameMap<Arc<str>, Places>; Kind::ALL.len()],
     /// Types by their bare name.
-    types: HashMap<Box<str>, DefinitionId>,
+    types: NameMap<Box<str>, DefinitionId>,
     /// Code systems that add to the one of that url.
-    supplements: HashMap<Box<str>, Vec<DefinitionId>>,
+    supplements: NameMap<Box<str>, Vec<DefinitionId>>,
     /// Whether some canonical has several definitions, so that references may need a version.
     ambiguous: bool,
     /// Search parameters by resource type, inherited ones included, sorted by code.
     search: OnceLock<HashMap<String, Vec<SearchParameter>>>,
-    resource_types: BTreeSet<String>,
+    /// Sorted.
+    resource_types: Vec<String>,
+    is_resource: NameSet<Box<str>>,
 }
 
 /// Where a definition stands: handle of a definition that is known to be there.
@@ -101,12 +104,13 @@ impl Registry {
         let own = packages.into_iter().filter(|package| package.name != core::NAME);
         let packages: Vec<Arc<Package>> = std::iter::once(core::package()).chain(own).collect();
         let mut registry = Registry {
-            index: HashMap::with_capacity(Kind::ALL.len()),
-            types: HashMap::with_capacity(300),
-            supplements: HashMap::new(),
+            index: std::array::from_fn(|_| NameMap::default()),
+            types: NameMap::default(),
+            supplements: NameMap::default(),
             ambiguous: false,
             search: OnceLock::new(),
-            resource_types: BTreeSet::new(),
+            resource_types: Vec::new(),
+            is_resource: NameSet::default(),
             packages: Vec::with_capacity(packages.len()),
         };
         for (package, scope) in packages.iter().zip(scopes(&packages)) {
@@ -118,6 +122,8 @@ impl Registry {
                 registry.insert(DefinitionId { package: number as u32, at: at as u32 }, head);
             }
         }
+        registry.resource_types = registry.is_resource.iter().map(ToString::to_string).collect();
+        registry.resource_types.sort_unstable();
         Arc::new(registry)
     }
 
@@ -126,7 +132,7 @@ impl Registry {
             match head.structure {
                 None => return,
                 Some(StructureKind::Resource) if !head.is_profile && id.package == 0 => {
-                    self.resource_types.insert(head.type_name.to_string());
+                    self.is_resource.insert(head.type_name.clone());
                 }
                 Some(_) => {}
             }
@@ -139,7 +145,7 @@ impl Registry {
             let (url, _) = canonical::split(&head.base);
             self.supplements.entry(url.into()).or_default().push(id);
         }
-        let of_kind = self.index.entry(head.kind).or_insert_with(|| HashMap::with_capacity(1500));
+        let of_kind = &mut self.index[head.kind as usize];
         let Some(mut places) = of_kind.remove(&head.url) else {
             of_kind.insert(Arc::clone(&head.url), Places { best: id, others: Vec::new() });
             return;
@@ -149,7 +155,7 @@ impl Registry {
         all.sort_by(|one, other| self.preference(*other, *one));
         places.best = all.remove(0);
         places.others = all;
-        self.index.entry(head.kind).or_default().insert(Arc::clone(&head.url), places);
+        self.index[head.kind as usize].insert(Arc::clone(&head.url), places);
     }
 
     /// Which of two definitions of a canonical counts where no version is asked for.
@@ -178,7 +184,7 @@ impl Registry {
     /// The definition of that kind that a canonical means.
     pub fn find(&self, kind: Kind, canonical: &str) -> Option<DefinitionId> {
         let (url, version) = canonical::split(canonical);
-        let places = self.index.get(&kind)?.get(url)?;
+        let places = self.index[kind as usize].get(url)?;
         match version {
             None => Some(places.best),
             Some(version) => self.best_fit(places.iter(), version),
@@ -188,7 +194,7 @@ impl Registry {
     /// The definition that a canonical means where it stands in another definition.
     pub fn find_from(&self, from: DefinitionId, kind: Kind, canonical: &str) -> Option<DefinitionId> {
         let (url, version) = canonical::split(canonical);
-        let places = self.index.get(&kind)?.get(url)?;
+        let places = self.index[kind as usize].get(url)?;
         if places.others.is_empty() {
             return self.find(kind, canonical);
         }
@@ -340,7 +346,7 @@ impl Registry {
     }
 
     pub fn is_resource(&self, name: &str) -> bool {
-        self.resource_types.contains(name)
+        self.is_resource.contains(name)
     }
 
     /// Whether a name is that of a type: primitive, complex or resource.
@@ -412,8 +418,8 @@ impl Registry {
     }
 
     fn read_search_parameters(&self) -> HashMap<String, Vec<SearchParameter>> {
-        let found = self.index.get(&Kind::SearchParameter).into_iter().flatten();
-        let mut found: Vec<DefinitionId> = found.map(|(_, places)| places.best).collect();
+        let found = self.index[Kind::SearchParameter as usize].values();
+        let mut found: Vec<DefinitionId> = found.map(|places| places.best).collect();
         // In the order in which they stand, since those that stand together are read together.
         found.sort_unstable();
         let documents = found.into_iter().filter_map(|id| self.document(id));

@@ -4,11 +4,12 @@
 //! ISO lists, a value set that is not loaded) leaves its system open. Whether a code is a member is answered one floor
 //! up, in `terminology`.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::code_system::CodeSystem;
+use super::code_system::folded;
 use super::compose::Filter;
+use super::names::NameSet;
 
 /// The codes of one system that belong to the set.
 #[derive(Clone, Debug)]
@@ -24,7 +25,7 @@ pub enum Codes {
     /// All that the code system has.
     All(Arc<CodeSystem>),
     /// These; in lower case where case counts for nothing.
-    Listed { codes: HashSet<Box<str>>, case_sensitive: bool },
+    Listed { codes: NameSet<Box<str>>, case_sensitive: bool },
 }
 
 /// Codes that belong to the set and are not enumerated here.
@@ -59,7 +60,7 @@ impl Codes {
             Codes::All(system) => system.contains(code),
             Codes::Listed { codes, case_sensitive: true } => codes.contains(code),
             Codes::Listed { codes, case_sensitive: false } => {
-                codes.contains(code) || codes.contains(code.to_lowercase().as_str())
+                codes.contains(code) || folded(code, |code| codes.contains(code))
             }
         }
     }

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use super::context::{Context, Failure};
+use super::functions::Says;
 use super::plan::{Namespace, Operator, Plan, Sign, TypeName, TypeOperator};
 use super::value::{Collection, Node, Value};
 use super::{arithmetic, compare, host, navigate};
@@ -36,6 +37,22 @@ pub(super) fn run<'d>(plan: &'d Plan, context: &Context<'d>, focus: Node<'d>) ->
     let machine = Machine { context: *context, focus, left: Cell::new(context.steps) };
     let this = Value::Node(focus);
     machine.evaluate(plan, &Scope { this: &this, index: None, total: None })
+}
+
+/// The answer of an expression that is a yes or a no by its form; `None` where it may be anything.
+pub(super) fn decide<'d>(
+    plan: &'d Plan,
+    context: &Context<'d>,
+    focus: Node<'d>,
+) -> Option<Result<Option<bool>, Failure>> {
+    let decides = match plan {
+        Plan::Binary(Operator::And | Operator::Or | Operator::Xor | Operator::Implies, ..) => true,
+        Plan::Call(_, function, arguments) => function.says.is_some() && arguments.is_empty(),
+        _ => false,
+    };
+    let machine = Machine { context: *context, focus, left: Cell::new(context.steps) };
+    let this = Value::Node(focus);
+    decides.then(|| machine.boolean(plan, &Scope { this: &this, index: None, total: None }))
 }
 
 impl<'d> Machine<'d> {
@@ -86,17 +103,17 @@ impl<'d> Machine<'d> {
             Plan::RootResource => Ok(Value::Node(self.context.root).into()),
             Plan::Context => Ok(Value::Node(self.focus).into()),
             Plan::Root(name) => {
-                if self.names_type(scope.this, &name.0) {
+                if self.names_type(scope.this, &name.text) {
                     return Ok(scope.this.clone().into());
                 }
                 let mut found = Collection::Empty;
-                navigate::named(self, scope.this, &name.0, &mut found)?;
+                navigate::named(self, scope.this, name, &mut found)?;
                 Ok(found)
             }
             Plan::Child(of, name) => {
                 let mut found = Collection::Empty;
                 for value in &self.evaluate(of, scope)? {
-                    navigate::named(self, value, &name.0, &mut found)?;
+                    navigate::named(self, value, name, &mut found)?;
                 }
                 Ok(found)
             }
@@ -119,7 +136,40 @@ impl<'d> Machine<'d> {
 
     /// A criterion: empty, or one boolean; one item of another type counts as true (FHIRPath §4.5).
     pub fn boolean(&self, plan: &'d Plan, scope: &Scope<'_, 'd>) -> Result<Option<bool>, Failure> {
-        truth(&self.evaluate(plan, scope)?)
+        match plan {
+            Plan::Binary(
+                operator @ (Operator::And | Operator::Or | Operator::Xor | Operator::Implies),
+                left,
+                right,
+            ) => {
+                self.spend(1)?;
+                self.logic(*operator, left, right, scope)
+            }
+            Plan::Call(of, function, arguments) if arguments.is_empty() => match function.says {
+                Some(Says::IsThere) => Ok(Some(self.is_there(of, scope)?)),
+                Some(Says::IsAbsent) => Ok(Some(!self.is_there(of, scope)?)),
+                Some(Says::IsFalse) => Ok(self.boolean(of, scope)?.map(|answer| !answer)),
+                None => truth(&self.evaluate(plan, scope)?),
+            },
+            _ => truth(&self.evaluate(plan, scope)?),
+        }
+    }
+
+    /// Whether a plan selects anything; what it selects is made only where that cannot be told without.
+    fn is_there(&self, plan: &'d Plan, scope: &Scope<'_, 'd>) -> Result<bool, Failure> {
+        self.spend(1)?;
+        match plan {
+            Plan::Root(name) => Ok(self.names_type(scope.this, &name.text) || navigate::any(self, scope.this, name)?),
+            Plan::Child(of, name) => {
+                // All are asked, since a name that is not defined is a failure wherever it is met.
+                let mut found = false;
+                for value in &self.evaluate(of, scope)? {
+                    found |= navigate::any(self, value, name)?;
+                }
+                Ok(found)
+            }
+            _ => Ok(!self.evaluate(plan, scope)?.is_empty()),
+        }
     }
 
     /// Whether a name at the start of a path is the type of the focus rather than a child.
@@ -183,7 +233,7 @@ impl<'d> Machine<'d> {
 
     fn binary(&self, operator: Operator, left: &'d Plan, right: &'d Plan, scope: &Scope<'_, 'd>) -> Outcome<'d> {
         if let Operator::And | Operator::Or | Operator::Xor | Operator::Implies = operator {
-            return self.logic(operator, left, right, scope);
+            return self.logic(operator, left, right, scope).map(answer);
         }
         let left = self.evaluate(left, scope)?;
         let right = self.evaluate(right, scope)?;
@@ -225,15 +275,21 @@ impl<'d> Machine<'d> {
     }
 
     /// Three-valued logic (FHIRPath §6.5); the right side is left alone where the left one decides.
-    fn logic(&self, operator: Operator, left: &'d Plan, right: &'d Plan, scope: &Scope<'_, 'd>) -> Outcome<'d> {
+    fn logic(
+        &self,
+        operator: Operator,
+        left: &'d Plan,
+        right: &'d Plan,
+        scope: &Scope<'_, 'd>,
+    ) -> Result<Option<bool>, Failure> {
         let left = self.boolean(left, scope)?;
         match (operator, left) {
-            (Operator::And, Some(false)) => return Ok(Collection::boolean(false)),
-            (Operator::Or, Some(true)) | (Operator::Implies, Some(false)) => return Ok(Collection::boolean(true)),
+            (Operator::And, Some(false)) => return Ok(Some(false)),
+            (Operator::Or, Some(true)) | (Operator::Implies, Some(false)) => return Ok(Some(true)),
             _ => {}
         }
         let right = self.boolean(right, scope)?;
-        Ok(answer(match (operator, left, right) {
+        Ok(match (operator, left, right) {
             (Operator::And, _, Some(false)) => Some(false),
             (Operator::Or | Operator::Implies, _, Some(true)) => Some(true),
             (_, None, _) | (_, _, None) => None,
@@ -241,7 +297,7 @@ impl<'d> Machine<'d> {
             (Operator::Or, Some(left), Some(right)) => Some(left || right),
             (Operator::Xor, Some(left), Some(right)) => Some(left != right),
             (_, Some(left), Some(right)) => Some(!left || right),
-        }))
+        })
     }
 }
 
@@ -305,7 +361,8 @@ impl<'d> Call<'_, 'd> {
 
     /// A criterion evaluated with an item as `$this`.
     pub fn criterion(&self, this: &Value<'d>, index: usize) -> Result<Option<bool>, Failure> {
-        truth(&self.with(0, this, index)?)
+        let scope = Scope { this, index: Some(index), total: self.scope.total };
+        self.machine.boolean(&self.arguments[0], &scope)
     }
 }
 

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::context::Failure;
 use super::evaluate::Machine;
 use super::host::choice_type;
+use super::plan::Name;
 use super::value::{Collection, Node, Value};
 use crate::fhir::tree::{Element, Kind};
 
@@ -15,13 +16,13 @@ use crate::fhir::tree::{Element, Kind};
 pub(super) fn named<'d>(
     machine: &Machine<'d>,
     value: &Value<'d>,
-    name: &str,
+    name: &Name,
     into: &mut Collection<'d>,
 ) -> Result<(), Failure> {
     let node = match value {
         Value::Node(node) => node,
         Value::Type { namespace, name: type_name } => {
-            match name {
+            match &*name.text {
                 "namespace" => into.push(Value::text(*namespace)),
                 "name" => into.push(Value::Text(type_name.clone())),
                 _ => {}
@@ -29,7 +30,7 @@ pub(super) fn named<'d>(
             return Ok(());
         }
         Value::Quantity(quantity) => {
-            match name {
+            match &*name.text {
                 "value" => into.push(Value::Decimal(quantity.value)),
                 "unit" | "code" => into.push(Value::Text(quantity.unit.clone())),
                 _ => {}
@@ -38,7 +39,7 @@ pub(super) fn named<'d>(
         }
         _ => return Ok(()),
     };
-    if name == "value" && !node.element.is_object() && node.element.kind().is_some() {
+    if is_own_value(node, name) {
         into.extend(node.system().into());
         return Ok(());
     }
@@ -50,6 +51,31 @@ pub(super) fn named<'d>(
         }
     }
     Ok(())
+}
+
+/// Whether there are children of that name.
+pub(super) fn any<'d>(machine: &Machine<'d>, value: &Value<'d>, name: &Name) -> Result<bool, Failure> {
+    let Value::Node(node) = value else {
+        let mut found = Collection::Empty;
+        named(machine, value, name, &mut found)?;
+        return Ok(!found.is_empty());
+    };
+    if is_own_value(node, name) {
+        return Ok(node.system().is_some());
+    }
+    let Some((key, _)) = find(machine, node, name)? else { return undefined(machine, node, name).map(|()| false) };
+    for element in node.element.all(key) {
+        machine.spend(1)?;
+        if is_present(element) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A primitive is asked for its `value`.
+fn is_own_value(node: &Node<'_>, name: &Name) -> bool {
+    &*name.text == "value" && !node.element.is_object() && node.element.kind().is_some()
 }
 
 /// Adds all children.
@@ -72,28 +98,32 @@ fn is_present(element: Element<'_>) -> bool {
 }
 
 /// The JSON key under which the children of that name stand, and their type.
-fn find<'d>(machine: &Machine<'d>, node: &Node<'d>, name: &str) -> Result<Option<(&'d str, Option<&'d str>)>, Failure> {
+fn find<'d>(
+    machine: &Machine<'d>,
+    node: &Node<'d>,
+    name: &Name,
+) -> Result<Option<(&'d str, Option<&'d str>)>, Failure> {
     let document = node.element.document();
     let model = |key| node.type_name.and_then(|parent| machine.context.host.child(parent, key));
     for holder in [node.element.value_node(), node.element.shadow_node()].into_iter().flatten() {
         if document.kind(holder) != Kind::Object {
             continue;
         }
+        let has_shadows = document.has_shadows(holder);
         for member in document.children(holder) {
-            // Most members are others: bytes tell that faster than text.
-            let key = document.key_bytes(member);
-            if !key.strip_prefix(b"_").unwrap_or(key).starts_with(name.as_bytes()) {
+            // Most members are others, and a word tells that.
+            if !has_shadows && !name.tag.may_begin(document.tag(member)) {
                 continue;
             }
             let key = document.key(member);
             let key = key.strip_prefix('_').unwrap_or(key);
-            let Some(suffix) = key.strip_prefix(name) else { continue };
+            let Some(suffix) = key.strip_prefix(&*name.text) else { continue };
             if suffix.is_empty() {
                 return match model(key) {
                     // A choice is selected by its element name. `valueQuantity` is a mistake, which published
                     // invariants make all the same, and which the reference validator then understands.
-                    Some(child) if child.name != name && !machine.context.loose_choices => {
-                        Err(Failure::Undefined(name.to_owned()))
+                    Some(child) if *child.name != *name.text && !machine.context.loose_choices => {
+                        Err(Failure::Undefined(name.text.to_string()))
                     }
                     Some(child) => Ok(Some((key, Some(child.type_name)))),
                     None if key == "resourceType" => Ok(None),
@@ -104,7 +134,7 @@ fn find<'d>(machine: &Machine<'d>, node: &Node<'d>, name: &str) -> Result<Option
                 continue;
             }
             let type_name = match model(key) {
-                Some(child) => (child.name == name).then_some(child.type_name),
+                Some(child) => (*child.name == *name.text).then_some(child.type_name),
                 None => choice_type(suffix),
             };
             if type_name.is_some() {
@@ -138,13 +168,15 @@ fn resource_type<'d>(element: Element<'d>, type_name: Option<&'d str>) -> Option
     }
 }
 
-fn undefined(machine: &Machine<'_>, node: &Node<'_>, name: &str) -> Result<(), Failure> {
+fn undefined(machine: &Machine<'_>, node: &Node<'_>, name: &Name) -> Result<(), Failure> {
     if !machine.context.strict {
         return Ok(());
     }
-    match node.type_name.and_then(|parent| machine.context.host.defines(parent, name).map(|defined| (parent, defined)))
+    match node
+        .type_name
+        .and_then(|parent| machine.context.host.defines(parent, &name.text).map(|defined| (parent, defined)))
     {
-        Some((parent, false)) => Err(Failure::Undefined(format!("{parent}.{name}"))),
+        Some((parent, false)) => Err(Failure::Undefined(format!("{parent}.{}", name.text))),
         _ => Ok(()),
     }
 }

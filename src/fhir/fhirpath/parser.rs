@@ -204,7 +204,7 @@ impl Parser {
             Token::Identifier(name) if *self.peek() == Token::Symbol("(") => {
                 self.call(Built { plan: Plan::This, height: 1 }, &name)
             }
-            Token::Identifier(name) | Token::Delimited(name) => leaf(Plan::Root(Name(name.into()))),
+            Token::Identifier(name) | Token::Delimited(name) => leaf(Plan::Root(Name::new(&name))),
             Token::End => self.error("the expression ends too early"),
             Token::Symbol(symbol) => self.error_before(format!("{symbol:?} cannot stand here")),
         }
@@ -230,7 +230,7 @@ impl Parser {
         match self.next() {
             Token::Identifier(name) if *self.peek() == Token::Symbol("(") => self.call(of, &name),
             Token::Identifier(name) | Token::Delimited(name) => {
-                self.built(Plan::Child(Box::new(of.plan), Name(name.into())), of.height)
+                self.built(Plan::Child(Box::new(of.plan), Name::new(&name)), of.height)
             }
             Token::Variable(name) if name == "this" => Ok(of),
             Token::End => self.error("the expression ends too early"),

@@ -9,6 +9,7 @@ use regex::Regex;
 
 use super::functions::Function;
 use super::value::Value;
+use crate::fhir::tree::Tag;
 
 #[derive(Debug)]
 pub(super) enum Plan {
@@ -36,7 +37,16 @@ pub(super) enum Plan {
 }
 
 #[derive(Debug)]
-pub(super) struct Name(pub Box<str>);
+pub(super) struct Name {
+    pub tag: Tag,
+    pub text: Box<str>,
+}
+
+impl Name {
+    pub fn new(text: &str) -> Name {
+        Name { tag: Tag::of(text), text: text.into() }
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TypeOperator {
@@ -139,8 +149,8 @@ impl fmt::Display for Plan {
             Plan::Resource => formatter.write_str("%resource"),
             Plan::RootResource => formatter.write_str("%rootResource"),
             Plan::Context => formatter.write_str("%context"),
-            Plan::Root(name) => write!(formatter, "{}", name.0),
-            Plan::Child(of, name) => write!(formatter, "{of}.{}", name.0),
+            Plan::Root(name) => write!(formatter, "{}", name.text),
+            Plan::Child(of, name) => write!(formatter, "{of}.{}", name.text),
             Plan::Call(of, function, arguments) => {
                 write!(formatter, "{of}.{}(", function.name)?;
                 for (index, argument) in arguments.iter().enumerate() {

@@ -2,6 +2,7 @@
 //!
 //! Nodes are stored in document order; a node's children follow it, linked by `next`. Node 0 is the root.
 
+use super::tag::Tag;
 use crate::fhir::outcome::Position;
 
 /// What a node is in JSON.
@@ -33,6 +34,8 @@ pub(super) struct Span {
 
 #[derive(Clone, Debug)]
 pub(super) struct Node {
+    /// Of the key.
+    pub tag: Tag,
     pub key: Span,
     pub value: Span,
     /// Byte offset of the value in the source, for positions.
@@ -103,11 +106,36 @@ impl Document {
     }
 
     /// The member of an object with that key.
+    #[inline]
     pub fn member(&self, node: NodeId, key: &str) -> Option<NodeId> {
-        if self.kind(node) != Kind::Object {
+        self.tagged(node, Tag::of(key), key)
+    }
+
+    /// The member of an object with that key, whose tag is known.
+    pub(in crate::fhir) fn tagged(&self, node: NodeId, tag: Tag, key: &str) -> Option<NodeId> {
+        let node = self.node(node);
+        if node.kind != Kind::Object {
             return None;
         }
-        self.children(node).find(|child| self.key_bytes(*child) == key.as_bytes())
+        let mut next = node.first;
+        while next != 0 {
+            let member = &self.nodes[next as usize];
+            if member.tag == tag && (tag.is_whole() || self.key_bytes(NodeId(next)) == key.as_bytes()) {
+                return Some(NodeId(next));
+            }
+            next = member.next;
+        }
+        None
+    }
+
+    /// The tag of a node's key.
+    pub(in crate::fhir) fn tag(&self, node: NodeId) -> Tag {
+        self.node(node).tag
+    }
+
+    /// Whether a node's key is that one, whose tag is known.
+    pub(in crate::fhir) fn has_key(&self, node: NodeId, tag: Tag, key: &str) -> bool {
+        self.node(node).tag == tag && (tag.is_whole() || self.key_bytes(node) == key.as_bytes())
     }
 
     /// Line and column of a value, counted in characters from 1.

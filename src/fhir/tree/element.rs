@@ -5,6 +5,7 @@
 //! and its children are elements again, repetitions listed one by one.
 
 use super::document::{Document, Kind, NodeId};
+use super::tag::Tag;
 use crate::fhir::outcome::Position;
 
 /// One element. At least one of `value` and `shadow` is present.
@@ -97,39 +98,56 @@ impl<'d> Element<'d> {
     }
 
     /// The first child of that name.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<Element<'d>> {
-        self.all(name).next()
+        self.first(Tag::of(name), name)
+    }
+
+    fn first(&self, tag: Tag, name: &str) -> Option<Element<'d>> {
+        let document = self.document;
+        match (self.value, self.shadow) {
+            (Some(holder), None) if !document.has_shadows(holder) => {
+                let member = document.tagged(holder, tag, name)?;
+                let node = document.node(member);
+                match node.kind {
+                    Kind::Array if node.first == 0 => None,
+                    Kind::Array => Some(Element::at(document, NodeId(node.first))),
+                    _ => Some(Element::at(document, member)),
+                }
+            }
+            _ => self.all(name).next(),
+        }
     }
 
     /// Every child of that name.
+    #[inline]
     pub fn all(&self, name: &str) -> Repetitions<'d> {
-        let (value, shadow) = self.members(name);
+        self.repetitions(Tag::of(name), name)
+    }
+
+    fn repetitions(&self, tag: Tag, name: &str) -> Repetitions<'d> {
+        let (value, shadow) = self.members(tag, name);
         Repetitions::new(self.document, value, shadow)
     }
 
     /// Text of the first child of that name.
+    #[inline]
     pub fn text_of(&self, name: &str) -> Option<&'d str> {
         self.get(name).and_then(|element| element.text())
     }
 
     /// Value and shadow member of that name. Ids and extensions of a primitive stand inside its shadow.
-    fn members(&self, name: &str) -> (Option<NodeId>, Option<NodeId>) {
+    fn members(&self, tag: Tag, name: &str) -> (Option<NodeId>, Option<NodeId>) {
+        let document = self.document;
         let mut found = (None, None);
         for holder in [self.value, self.shadow].into_iter().flatten() {
-            if self.document.kind(holder) != Kind::Object {
-                continue;
+            if let Some(member) = document.tagged(holder, tag, name) {
+                found.0 = Some(member);
             }
-            let paired = self.document.has_shadows(holder);
-            for member in self.document.children(holder) {
-                let key = self.document.key_bytes(member);
-                if key == name.as_bytes() {
-                    found.0 = Some(member);
-                    if !paired {
-                        break;
-                    }
-                } else if paired && key.strip_prefix(b"_") == Some(name.as_bytes()) {
-                    found.1 = Some(member);
-                }
+            if document.has_shadows(holder) && document.kind(holder) == Kind::Object {
+                let is_shadow =
+                    |member: &NodeId| document.key_bytes(*member).strip_prefix(b"_") == Some(name.as_bytes());
+                found.1 = document.children(holder).find(is_shadow).or(found.1);
             }
         }
         found
@@ -236,7 +254,7 @@ impl<'d> Iterator for Children<'d> {
                 Some(name) => (name, true),
                 None => (key, false),
             };
-            let (value, shadow) = self.element.members(name);
+            let (value, shadow) = self.element.members(Tag::of(name), name);
             // The pair is listed once: where its value stands, or its shadow if there is no value.
             if shadowed && value.is_some() {
                 continue;

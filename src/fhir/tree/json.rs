@@ -8,10 +8,14 @@
 //! commas too many or too few, missing quotes, a property that stands twice), so that they do not hide the others;
 //! after any other mistake the rest is guesswork.
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
+use smallvec::SmallVec;
+
 use super::document::{Document, Kind, Node, NodeId, Span, position_at};
+use super::tag::Tag;
 use super::{MAX_DEPTH, MAX_MEMBERS, Reading};
 use crate::fhir::outcome::{Id, Issue};
 
@@ -77,7 +81,8 @@ struct Reader<'s> {
     at: usize,
     nodes: Vec<Node>,
     unescaped: String,
-    hasher: RandomState,
+    /// Made when an object turns out to be wide.
+    hasher: OnceCell<RandomState>,
     /// Mistakes that leave no doubt are noted and passed over.
     lenient: bool,
     issues: Vec<Issue>,
@@ -90,12 +95,16 @@ struct Open {
     members: u32,
     object: bool,
     /// Hashes of the keys so far, once there are too many to compare one by one.
-    seen: Option<HashSet<u64>>,
+    seen: Option<Box<HashSet<u64>>>,
 }
+
+/// The containers around the cursor; resources seldom nest deeper than this keeps off the heap.
+type Opened = SmallVec<[Open; 16]>;
 
 /// The name of a member; empty for the items of an array.
 #[derive(Clone, Copy, Default)]
 struct Name {
+    tag: Tag,
     span: Span,
     unescaped: bool,
     /// Another member has it already.
@@ -130,7 +139,7 @@ impl<'s> Reader<'s> {
             at: 0,
             nodes: Vec::with_capacity(source.len() / 20 + 8),
             unescaped: String::new(),
-            hasher: RandomState::new(),
+            hasher: OnceCell::new(),
             lenient,
             issues: Vec::new(),
         }
@@ -152,7 +161,7 @@ impl<'s> Reader<'s> {
 
     /// The loop over values: `open` holds the containers around the cursor.
     fn values(&mut self) -> Result<(), Issue> {
-        let mut open: Vec<Open> = Vec::with_capacity(16);
+        let mut open = Opened::new();
         self.value(Name::default(), &mut open)?;
         while let Some(top) = open.last() {
             let (object, first) = (top.object, top.members == 0);
@@ -203,18 +212,27 @@ impl<'s> Reader<'s> {
             Some(byte) if is_bare(*byte) || *byte == b'\'' => self.unquoted(open)?,
             _ => return Err(self.fail("a property name in double quotes is expected")),
         };
-        let twice = self.stands_twice(open, span, unescaped, start)?;
+        let text = if unescaped { self.unescaped.as_bytes() } else { self.bytes };
+        let tag = Tag::within(text, span.start as usize, span.len as usize);
+        let twice = self.stands_twice(open, tag, span, unescaped, start)?;
         self.gap(open)?;
         if self.bytes.get(self.at) != Some(&b':') {
             return Err(self.fail("':' is expected after the property name"));
         }
         self.at += 1;
         self.gap(open)?;
-        Ok(Name { span, unescaped, twice })
+        Ok(Name { tag, span, unescaped, twice })
     }
 
     /// Two members with one name: one of them would be silently lost, so neither is trusted.
-    fn stands_twice(&mut self, open: &mut [Open], key: Span, unescaped: bool, start: usize) -> Result<bool, Issue> {
+    fn stands_twice(
+        &mut self,
+        open: &mut [Open],
+        tag: Tag,
+        key: Span,
+        unescaped: bool,
+        start: usize,
+    ) -> Result<bool, Issue> {
         let Some(parent) = open.last_mut() else { return Ok(false) };
         if parent.members >= MAX_MEMBERS {
             return Err(Issue::new(Id::JsonTooWide, "", format!("An object has more than {MAX_MEMBERS} properties."))
@@ -222,16 +240,18 @@ impl<'s> Reader<'s> {
         }
         let new = self.slice(key, unescaped);
         if parent.members >= COMPARED_KEYS {
+            let hasher = self.hasher.get_or_init(RandomState::new);
             let seen = parent.seen.get_or_insert_with(|| {
-                self.members(parent.node)
-                    .map(|node| self.hasher.hash_one(self.slice(node.key, node.key_unescaped)))
-                    .collect()
+                let keys = self.members(parent.node).map(|node| self.slice(node.key, node.key_unescaped));
+                Box::new(keys.map(|key| hasher.hash_one(key)).collect())
             });
-            if seen.insert(self.hasher.hash_one(new)) {
+            if seen.insert(hasher.hash_one(new)) {
                 return Ok(false);
             }
         }
-        if self.members(parent.node).any(|node| self.slice(node.key, node.key_unescaped) == new) {
+        let is_same =
+            |node: &Node| node.tag == tag && (tag.is_whole() || self.slice(node.key, node.key_unescaped) == new);
+        if self.members(parent.node).any(is_same) {
             self.mistake(Id::JsonDuplicateKey, start, open, "A property stands twice in the same object.")?;
             return Ok(true);
         }
@@ -301,9 +321,10 @@ impl<'s> Reader<'s> {
         &from[span.start as usize..(span.start + span.len) as usize]
     }
 
-    fn value(&mut self, name: Name, open: &mut Vec<Open>) -> Result<(), Issue> {
+    fn value(&mut self, name: Name, open: &mut Opened) -> Result<(), Issue> {
         let offset = self.at as u32;
         let mut node = Node {
+            tag: name.tag,
             key: name.span,
             value: Span::default(),
             offset,
@@ -339,7 +360,7 @@ impl<'s> Reader<'s> {
     }
 
     /// `orphan`: the node stands in the arena, so that what is in it can be read, but nothing leads to it.
-    fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Vec<Open>, orphan: bool) -> Result<(), Issue> {
+    fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Opened, orphan: bool) -> Result<(), Issue> {
         let index = self.nodes.len() as u32;
         if let Some(parent) = open.last_mut() {
             if self.slice(node.key, node.key_unescaped).first() == Some(&b'_') {
@@ -375,6 +396,7 @@ impl<'s> Reader<'s> {
         self.at += 1;
         let start = self.at;
         loop {
+            self.plain_text();
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     let span = Span { start: start as u32, len: (self.at - start) as u32 };
@@ -386,6 +408,26 @@ impl<'s> Reader<'s> {
                 Some(_) => self.at += 1,
                 None => return Err(self.fail("the text ends inside a string")),
             }
+        }
+    }
+
+    /// Passes over what needs no look, eight bytes at a time, up to a quote, an escape or a control character.
+    #[inline]
+    fn plain_text(&mut self) {
+        const ONES: u64 = u64::from_ne_bytes([1; 8]);
+        const HIGHS: u64 = ONES << 7;
+        while let Some(chunk) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+            let word = u64::from_le_bytes(*chunk);
+            // The lowest byte that is below a bound is found by the borrow that it causes; what stands above it may be
+            // found wrongly, and is not asked.
+            let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word & HIGHS;
+            let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+            let stops = is(b'"') | is(b'\\') | below(word, 0x20);
+            if stops != 0 {
+                self.at += (stops.trailing_zeros() / 8) as usize;
+                return;
+            }
+            self.at += 8;
         }
     }
 
@@ -511,6 +553,7 @@ impl<'s> Reader<'s> {
         }
     }
 
+    #[inline]
     fn space(&mut self) {
         while matches!(self.bytes.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
@@ -518,8 +561,14 @@ impl<'s> Reader<'s> {
     }
 
     /// What stands between tokens: white space, and comments, which JSON does not have.
+    #[inline]
     fn gap(&mut self, open: &[Open]) -> Result<(), Issue> {
         self.space();
+        if self.bytes.get(self.at) == Some(&b'/') { self.comments(open) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn comments(&mut self, open: &[Open]) -> Result<(), Issue> {
         while self.bytes.get(self.at) == Some(&b'/') {
             let rest = &self.source[self.at..];
             let length = if rest.starts_with("//") {

@@ -9,6 +9,7 @@ mod document;
 mod element;
 pub mod hash;
 pub mod json;
+mod tag;
 pub mod time;
 pub mod write;
 pub mod xhtml;
@@ -16,6 +17,7 @@ pub mod xml;
 
 pub use document::{Document, Kind, NodeId};
 pub use element::{Children, Element};
+pub use tag::Tag;
 
 use super::outcome::Issue;
 

@@ -1,6 +1,6 @@
 //! Applying a profile: the sparse rules, visited only where the profile says something.
 
-use super::profile::{Node, NodeIndex, Profile, UNBOUNDED};
+use super::profile::{Asks, Node, NodeIndex, Profile, UNBOUNDED};
 use super::rules::{binding, invariant, literal, narrative, reference, slicing};
 use super::run::{MAX_NESTED, Run};
 use super::scope::named;
@@ -83,7 +83,7 @@ impl<'d> Run<'_, 'd> {
             return;
         };
         reference::target(self, element, rule);
-        if !rule.profiles.is_empty() && &*rule.name != "Extension" {
+        if !rule.profiles.is_empty() && rule.asks != Asks::Extension {
             self.one_of(&rule.profiles, element);
         }
     }

@@ -6,21 +6,23 @@ use super::profile::{Content, Node, Profile};
 use super::run::Run;
 use crate::fhir::fhirpath::{Child, Code, Host, Node as Focus};
 use crate::fhir::terminology::{Membership, membership, subsumes};
+use crate::fhir::tree::Tag;
 
 impl Run<'_, '_> {
     /// The node of a type, or of a part of one: `Quantity`, `Observation.component`.
     fn node_of(&self, name: &str) -> Option<(&Profile, &Node)> {
         let head = name.split('.').next().unwrap_or(name);
         let plan = self.validator.plan(head)?;
-        let node = if head == name { Some(plan.root()) } else { plan.nodes.iter().find(|node| *node.path == *name) };
-        Some((plan, node?))
+        let node = if head == name { plan.root() } else { &plan.nodes[*plan.paths.get(name)?] };
+        Some((plan, node))
     }
 }
 
 impl Host for Run<'_, '_> {
     fn child<'a>(&'a self, parent: &str, key: &str) -> Option<Child<'a>> {
         let (plan, node) = self.node_of(parent)?;
-        let found = node.keys.iter().find(|each| *each.text == *key)?;
+        let tag = Tag::of(key);
+        let found = node.keys.iter().find(|each| each.tag == tag && *each.text == *key)?;
         let child = &plan.nodes[node.children[found.child]];
         let rule = &child.types[found.type_at];
         let type_name = match rule.content {

@@ -8,6 +8,7 @@
 mod apply;
 mod compile;
 mod conclude;
+mod crew;
 mod evaluate;
 mod host;
 pub mod measures;
@@ -15,6 +16,7 @@ pub mod profile;
 pub mod rules;
 mod run;
 mod scope;
+mod stack;
 mod text;
 mod trail;
 mod walk;
@@ -29,6 +31,7 @@ use run::Run;
 pub use scope::Entries;
 pub use text::Format;
 
+use super::definitions::names::NameMap;
 use super::definitions::{DefinitionId, Kind, Registry, Strength};
 use super::outcome::{Issue, Position};
 use super::tree::{Document, Element, NodeId};
@@ -38,15 +41,15 @@ pub struct Validator {
     pub registry: Arc<Registry>,
     /// Plans of the complex data types.
     types: Vec<Profile>,
-    type_index: HashMap<String, usize>,
+    type_index: NameMap<String, usize>,
     element: usize,
-    resources: HashMap<String, OnceLock<Option<Profile>>>,
-    profiles: RwLock<HashMap<DefinitionId, Arc<Profile>>>,
+    resources: NameMap<String, OnceLock<Option<Profile>>>,
+    profiles: RwLock<NameMap<DefinitionId, Arc<Profile>>>,
     /// Plans of single elements of profiles, by the ids of these elements.
     parts: RwLock<HashMap<(DefinitionId, String), Arc<Profile>>>,
     forms: rules::questionnaire::Forms,
     /// Canonicals of the profiles that the guides among the definitions want of every resource of a type.
-    global: HashMap<String, Vec<String>>,
+    global: NameMap<String, Vec<String>>,
 }
 
 /// What a check is told besides the resource.
@@ -78,6 +81,8 @@ pub struct Options<'a> {
     pub forbids_markup: bool,
     /// Where the target of a reference must be is not checked.
     pub loose_aggregation: bool,
+    /// How many threads share the entries of a long Bundle; the caller's alone below two. What is found is the same.
+    pub threads: usize,
 }
 
 /// What is asked of a reference besides its form.
@@ -135,7 +140,7 @@ impl Validator {
             .filter_map(|name| registry.structure(name))
             .filter(|structure| rules::primitive::Primitive::named(&structure.type_name).is_none())
             .collect();
-        let type_index: HashMap<String, usize> =
+        let type_index: NameMap<String, usize> =
             structures.iter().enumerate().map(|(at, each)| (each.type_name.clone(), at)).collect();
         let compiler = Compiler { registry: &registry, type_index: &type_index };
         let types = structures.iter().map(|structure| compiler.full(structure)).collect();
@@ -247,8 +252,8 @@ impl Validator {
     }
 }
 
-fn global_profiles(registry: &Registry) -> HashMap<String, Vec<String>> {
-    let mut global: HashMap<String, Vec<String>> = HashMap::new();
+fn global_profiles(registry: &Registry) -> NameMap<String, Vec<String>> {
+    let mut global: NameMap<String, Vec<String>> = NameMap::default();
     for guide in registry.all(Kind::ImplementationGuide).filter_map(|id| registry.document(id)) {
         for each in Element::root(&guide).all("global") {
             if let (Some(kind), Some(profile)) = (each.text_of("type"), each.text_of("profile")) {

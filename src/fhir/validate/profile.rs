@@ -13,9 +13,10 @@ use regex::Regex;
 use super::compile::invariants::Invariant;
 use super::rules::narrative::Control;
 use super::rules::primitive::Primitive;
+use crate::fhir::definitions::names::NameMap;
 use crate::fhir::definitions::{Aggregation, Literal, SlicingRules, Strength, ValueSet};
 use crate::fhir::fhirpath::Expression;
-use crate::fhir::tree::{Kind, write};
+use crate::fhir::tree::{Kind, Tag, write};
 
 /// Index of a node in its profile.
 pub type NodeIndex = usize;
@@ -31,6 +32,8 @@ pub struct Profile {
     pub imposed: Vec<String>,
     /// The first is the root.
     pub nodes: Vec<Node>,
+    /// Where the node of a path stands; full plans only.
+    pub paths: NameMap<Box<str>, NodeIndex>,
 }
 
 /// Where an extension may stand, and what a complex one is made of.
@@ -92,6 +95,10 @@ pub struct Node {
     pub invariants: Vec<Invariant>,
     pub slicing: Option<Slices>,
     pub children: Vec<NodeIndex>,
+    /// How often each child must and may stand, close together, since every object asks for all of them.
+    pub bounds: Box<[(u32, u32)]>,
+    /// Whether something is asked of the value itself: fixed, pattern, range, length, form.
+    pub has_value_rules: bool,
     /// JSON keys of the children, in the order of the definition; full plans only.
     pub keys: Vec<Key>,
 }
@@ -101,6 +108,7 @@ pub const UNBOUNDED: u32 = u32::MAX;
 /// A JSON key and what it leads to.
 #[derive(Debug)]
 pub struct Key {
+    pub tag: Tag,
     pub text: Box<str>,
     /// Position in the parent's `children`.
     pub child: usize,
@@ -112,6 +120,8 @@ pub struct Key {
 #[derive(Debug, Clone)]
 pub struct TypeRule {
     pub name: Box<str>,
+    /// The rules that its name calls for.
+    pub asks: Asks,
     pub content: Content,
     /// Canonicals of which one must be satisfied; empty where the type itself is enough.
     pub profiles: Vec<Box<str>>,
@@ -121,6 +131,39 @@ pub struct TypeRule {
     pub target_profiles: Vec<Box<str>>,
     /// Where the target must be; empty where it may be anywhere.
     pub aggregation: Vec<Aggregation>,
+}
+
+/// The types that have rules beside their plans.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Asks {
+    #[default]
+    Nothing,
+    Attachment,
+    Canonical,
+    Coding,
+    Extension,
+    Identifier,
+    Markdown,
+    Narrative,
+    Quantity,
+    Reference,
+}
+
+impl Asks {
+    fn of(name: &str) -> Asks {
+        match name {
+            "Attachment" => Asks::Attachment,
+            "canonical" => Asks::Canonical,
+            "Coding" => Asks::Coding,
+            "Extension" => Asks::Extension,
+            "Identifier" => Asks::Identifier,
+            "markdown" => Asks::Markdown,
+            "Narrative" => Asks::Narrative,
+            "Quantity" | "Age" | "Count" | "Distance" | "Duration" => Asks::Quantity,
+            "Reference" => Asks::Reference,
+            _ => Asks::Nothing,
+        }
+    }
 }
 
 /// Where the rules of a value of that type stand.
@@ -196,6 +239,21 @@ pub enum Step {
 }
 
 impl Profile {
+    /// Works out what the run would otherwise work out for every element.
+    pub fn made_ready(mut self) -> Profile {
+        for index in 0..self.nodes.len() {
+            let bounds =
+                self.nodes[index].children.iter().map(|child| (self.nodes[*child].min, self.nodes[*child].max));
+            self.nodes[index].bounds = bounds.collect();
+            let node = &mut self.nodes[index];
+            node.has_value_rules = node.asks_of_value();
+            for rule in &mut node.types {
+                rule.asks = Asks::of(&rule.name);
+            }
+        }
+        self
+    }
+
     pub fn root(&self) -> &Node {
         &self.nodes[0]
     }
@@ -207,20 +265,24 @@ impl Node {
         self.min == 0
             && self.max == UNBOUNDED
             && self.types.is_empty()
-            && self.fixed.is_none()
-            && self.pattern.is_none()
-            && self.min_value.is_none()
-            && self.max_value.is_none()
-            && self.max_length.is_none()
-            && self.min_length.is_none()
-            && self.regex.is_none()
-            && !self.must_have_value
-            && self.value_alternatives.is_empty()
+            && !self.asks_of_value()
             && self.narrative.is_idle()
             && self.binding.is_none()
             && self.invariants.is_empty()
             && self.slicing.is_none()
             && self.children.is_empty()
+    }
+
+    fn asks_of_value(&self) -> bool {
+        self.fixed.is_some()
+            || self.pattern.is_some()
+            || self.min_value.is_some()
+            || self.max_value.is_some()
+            || self.max_length.is_some()
+            || self.min_length.is_some()
+            || self.regex.is_some()
+            || self.must_have_value
+            || !self.value_alternatives.is_empty()
     }
 }
 

@@ -4,10 +4,13 @@
 //! mistakes needs no list of them, and a hostile one must not make us write it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use smallvec::SmallVec;
 
 use super::scope::{Entries, Found, Scope};
+use super::stack::Stack;
 use super::trail::Trail;
 use super::{CodeQuestion, Options, Report, Validator};
 use crate::fhir::outcome::{Id, Issue, Severity, has_errors};
@@ -30,19 +33,37 @@ pub struct Run<'v, 'd> {
     bundles: Vec<Arc<Entries<'d>>>,
     contained: Vec<Arc<HashMap<&'d str, Element<'d>>>>,
     /// Counts of the children of the objects on the way down, one stack for all.
-    pub counts: Vec<u32>,
+    pub counts: SmallVec<[u32; 128]>,
     pub nested: usize,
     /// The elements on the way down from the resource, with their types; the last is the one under the walk.
-    pub holders: Vec<Holder<'v, 'd>>,
+    pub holders: Stack<Holder<'v, 'd>, 16>,
     /// Resources that are being held against profiles further up, which a circle of references comes back to.
     assumed: Vec<Question>,
-    answers: Arc<Mutex<HashMap<Question, bool>>>,
+    answers: OnceLock<Arc<Answers>>,
     /// Ids of elements, with the resource that they stand in.
-    pub ids: HashSet<(NodeId, &'d str)>,
+    pub ids: Option<HashSet<(NodeId, &'d str)>>,
     /// What the base type found missing or too many, which each profile on top asks for again.
     pub missing: Vec<Missing<'d>>,
     /// Whether an expression asked for a resource that is not in the message.
     pub unresolved: AtomicBool,
+    /// What has been handed in already and counts against what may be listed; `None` where the run is no part.
+    handed_in: Option<Listed>,
+}
+
+/// What is known of profiles, by everybody who works at one check.
+#[derive(Default)]
+struct Answers {
+    known: Mutex<HashMap<Question, bool>>,
+    /// An answer rests on an assumption, so that it may depend on what was asked first.
+    lean: AtomicBool,
+}
+
+/// How much is listed.
+#[derive(Clone, Copy, Default)]
+struct Listed {
+    errors: usize,
+    others: usize,
+    open: usize,
 }
 
 /// A count that the type of a resource forbids.
@@ -81,14 +102,15 @@ impl<'v, 'd> Run<'v, 'd> {
             report: Report::default(),
             bundles,
             contained: Vec::new(),
-            counts: Vec::with_capacity(128),
+            counts: SmallVec::new(),
             nested: 0,
-            holders: Vec::with_capacity(16),
+            holders: Stack::new(),
             assumed: Vec::new(),
-            answers: Arc::default(),
-            ids: HashSet::new(),
+            answers: OnceLock::new(),
+            ids: None,
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
+            handed_in: None,
         };
         run.enclose(root);
         run
@@ -132,7 +154,8 @@ impl<'v, 'd> Run<'v, 'd> {
 
     fn has_room(&self, id: Id) -> bool {
         let is_error = id.entry().severity <= Severity::Error;
-        self.report.issues.iter().filter(|issue| issue.is_error() == is_error).count() < MAX_ISSUES
+        let before = self.handed_in.map_or(0, |listed| if is_error { listed.errors } else { listed.others });
+        before + self.report.issues.iter().filter(|issue| issue.is_error() == is_error).count() < MAX_ISSUES
     }
 
     /// Two profiles may say the same of an element; once is enough.
@@ -142,9 +165,14 @@ impl<'v, 'd> Run<'v, 'd> {
         }
     }
 
-    pub fn ask(&mut self, question: CodeQuestion) {
-        if self.report.open.len() < MAX_ISSUES && !self.report.open.contains(&question) {
-            self.report.open.push(question);
+    /// A question is made only where there is room for it: to tell its place is to read the text up to it.
+    pub fn ask(&mut self, question: impl FnOnce(&Self) -> CodeQuestion) {
+        let before = self.handed_in.map_or(0, |listed| listed.open);
+        if before + self.report.open.len() < MAX_ISSUES {
+            let question = question(self);
+            if !self.report.open.contains(&question) {
+                self.report.open.push(question);
+            }
         }
     }
 
@@ -223,15 +251,71 @@ impl<'v, 'd> Run<'v, 'd> {
             report: Report::default(),
             bundles: self.bundles.clone(),
             contained: self.contained.clone(),
-            counts: Vec::new(),
+            counts: SmallVec::new(),
             nested: self.nested + 1,
-            holders: Vec::new(),
+            holders: Stack::new(),
             assumed: self.assumed.clone(),
-            answers: Arc::clone(&self.answers),
-            ids: HashSet::new(),
+            answers: OnceLock::from(Arc::clone(self.answers.get_or_init(Arc::default))),
+            ids: None,
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
+            handed_in: None,
         }
+    }
+
+    /// A part of this check, which another thread does: it stands where this one stands.
+    pub fn part(&self) -> Run<'v, 'd> {
+        Run {
+            trail: self.trail.clone(),
+            scope: self.scope,
+            holders: self.holders.clone(),
+            nested: self.nested,
+            handed_in: Some(Listed::default()),
+            ..self.branch()
+        }
+    }
+
+    pub fn is_part(&self) -> bool {
+        self.handed_in.is_some()
+    }
+
+    /// What a part has found since it was asked the last time.
+    pub fn handed_in(&mut self) -> Option<Report> {
+        let report = std::mem::take(&mut self.report);
+        if report.issues.is_empty() && report.open.is_empty() {
+            return None;
+        }
+        let errors = report.issues.iter().filter(|issue| issue.is_error()).count();
+        let listed = self.handed_in.get_or_insert_default();
+        listed.errors += errors;
+        listed.others += report.issues.len() - errors;
+        listed.open += report.open.len();
+        Some(report)
+    }
+
+    /// Whether what a part found may have come out otherwise, had another part been done first.
+    pub fn depends_on_others(&mut self) -> bool {
+        // Ids are told apart within a resource; those of the entries' own resources are done with.
+        let ids = self.ids.take();
+        let shares_ids = ids.iter().flatten().any(|(resource, _)| *resource == self.scope.resource.node());
+        shares_ids || self.answers.get().is_some_and(|answers| answers.lean.load(Ordering::Relaxed))
+    }
+
+    /// Takes over what a part has found.
+    pub fn take_over(&mut self, part: Report) {
+        for issue in part.issues {
+            if self.has_room(issue.id) {
+                self.add(issue);
+            }
+        }
+        for question in part.open {
+            self.ask(|_| question);
+        }
+    }
+
+    /// Forgets what was answered on the way.
+    pub fn forget_answers(&mut self) {
+        self.answers = OnceLock::new();
     }
 
     /// Whether an element satisfies a profile; `None` where the profile is not known.
@@ -245,10 +329,12 @@ impl<'v, 'd> Run<'v, 'd> {
         };
         let address = |document: &Document| std::ptr::from_ref(document) as usize;
         let question = (address(element.document()), element.node(), Arc::as_ptr(&profile) as usize);
+        let answers = self.answers.get_or_init(Arc::default);
         if self.assumed.contains(&question) {
+            answers.lean.store(true, Ordering::Relaxed);
             return Some(true);
         }
-        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = || answers.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(answer) = answers().get(&question) {
             return Some(*answer);
         }

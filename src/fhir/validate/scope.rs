@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::profile::type_of_suffix;
-use crate::fhir::tree::{Element, Kind};
+use crate::fhir::tree::{Element, Kind, Tag};
 
 /// An element with how it was found: its key, and the type where the key or the resource tells.
 #[derive(Clone, Copy)]
@@ -33,13 +33,24 @@ pub type FoundList<'d> = SmallVec<[Found<'d>; 4]>;
 
 /// The repetitions of a child. `choice` says whether the name is that of a choice; `None`: it may be.
 pub fn named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>) -> FoundList<'d> {
-    let document = parent.document();
     let mut found = FoundList::new();
+    each_named(parent, name, choice, &mut |each| found.push(each));
+    found
+}
+
+/// As [`named`], one after the other.
+pub fn each_named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>, then: &mut dyn FnMut(Found<'d>)) {
+    let document = parent.document();
+    let tag = Tag::of(name);
     for holder in [parent.value_node(), parent.shadow_node()].into_iter().flatten() {
         if document.kind(holder) != Kind::Object {
             continue;
         }
+        let has_shadows = document.has_shadows(holder);
         for member in document.children(holder) {
+            if !has_shadows && !tag.may_begin(document.tag(member)) {
+                continue;
+            }
             let key = document.key(member);
             let (key, shadow) = match key.strip_prefix('_') {
                 Some(key) => (key, true),
@@ -57,15 +68,18 @@ pub fn named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>) -> Found
             }
             let mut add = |element, index| {
                 let type_name = type_of_suffix(suffix);
-                found.push(Found { element, key, name: name.len(), index, type_name });
+                then(Found { element, key, name: name.len(), index, type_name });
             };
             let is_array = document.kind(member) == Kind::Array;
+            if !has_shadows && !is_array && parent.shadow_node().is_none() {
+                add(Element::at(document, member), None);
+                continue;
+            }
             for (index, element) in parent.all(key).enumerate() {
                 add(element, is_array.then_some(index as u32));
             }
         }
     }
-    found
 }
 
 /// Where the walk stands among resources.
@@ -168,10 +182,7 @@ impl<'d> Entries<'d> {
     /// is a fullUrl; a relative one continues the base of the fullUrl that it stands under, and does not resolve
     /// where that is no RESTful address. From outside of all entries, type and id decide.
     pub fn find(&self, from: Element<'d>, reference: &str) -> Option<usize> {
-        let (path, version) = match reference.split_once("/_history/") {
-            Some((path, version)) => (path, Some(version)),
-            None => (reference, None),
-        };
+        let (path, version) = unversioned(reference);
         let found = if self.is_flat {
             self.named(path)
         } else if is_absolute(path) {
@@ -205,7 +216,7 @@ impl<'d> Entries<'d> {
 
     /// Whether a reference without a version leads to several entries, as it does in no history.
     pub fn is_ambiguous(&self, from: Element<'d>, reference: &str) -> bool {
-        if reference.contains("/_history/") || self.is_history {
+        if self.is_history || unversioned(reference).1.is_some() {
             return false;
         }
         let url = self.find(from, reference).and_then(|at| self.list[at].full_url);
@@ -214,13 +225,22 @@ impl<'d> Entries<'d> {
 
     /// The entries whose resource has the type and id that a relative reference names, whatever their fullUrls.
     pub fn named(&self, reference: &str) -> Option<&Vec<usize>> {
-        let path = reference.split("/_history/").next().unwrap_or(reference);
+        let (path, _) = unversioned(reference);
         let (kind, id) = path.split_once('/').filter(|(_, id)| !id.contains('/'))?;
         self.by_id.get(kind)?.get(id)
     }
 
     pub fn get(&self, from: Element<'d>, reference: &str) -> Option<Element<'d>> {
         self.list[self.find(from, reference)?].resource
+    }
+}
+
+/// A reference without its version, and the version.
+pub fn unversioned(reference: &str) -> (&str, Option<&str>) {
+    // Few have one, and to look for a character costs little.
+    match reference.contains('_').then(|| reference.split_once("/_history/")).flatten() {
+        Some((path, version)) => (path, Some(version)),
+        None => (reference, None),
     }
 }
 

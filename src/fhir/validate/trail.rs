@@ -3,11 +3,13 @@
 //! The steps borrow the document's own keys, so that going down a level copies nothing.
 
 use super::profile::type_of_suffix;
+use super::stack::Stack;
 
+#[derive(Clone)]
 /// The path from the checked resource to the element under the walk.
 pub struct Trail<'d> {
-    prefix: String,
-    steps: Vec<Step<'d>>,
+    prefix: &'d str,
+    steps: Stack<Step<'d>, 16>,
 }
 
 #[derive(Clone, Copy)]
@@ -19,8 +21,8 @@ struct Step<'d> {
 }
 
 impl<'d> Trail<'d> {
-    pub fn new(prefix: &str) -> Self {
-        Trail { prefix: prefix.to_owned(), steps: Vec::with_capacity(16) }
+    pub fn new(prefix: &'d str) -> Self {
+        Trail { prefix, steps: Stack::new() }
     }
 
     /// `name` is the element's name as the definition says it: shorter than the key for a choice.
@@ -38,8 +40,8 @@ impl<'d> Trail<'d> {
 
     /// `Observation.component[1].value.ofType(Quantity)`.
     pub fn expression(&self) -> String {
-        let mut out = self.prefix.clone();
-        for step in &self.steps {
+        let mut out = self.prefix.to_owned();
+        for step in self.steps.iter() {
             let (name, suffix) = step.key.split_at(step.name.min(step.key.len()));
             out.push('.');
             out.push_str(name);
@@ -55,7 +57,7 @@ impl<'d> Trail<'d> {
 
     /// Names of the steps from a depth on, and whether each is one of a choice.
     pub fn names(&self, from: usize) -> Vec<(&'d str, bool)> {
-        let steps = self.steps[from.min(self.steps.len())..].iter();
+        let steps = self.steps.iter().skip(from);
         steps.map(|step| (&step.key[..step.name.min(step.key.len())], step.name < step.key.len())).collect()
     }
 
@@ -63,7 +65,9 @@ impl<'d> Trail<'d> {
     pub fn expression_above(&mut self) -> String {
         let last = self.steps.pop();
         let expression = self.expression();
-        self.steps.extend(last);
+        if let Some(last) = last {
+            self.steps.push(last);
+        }
         expression
     }
 

@@ -3,8 +3,11 @@
 //! One pass finds unknown properties, wrong shapes, empties, counts and formats, and calls the rules that
 //! stand on an element. Profiles are applied after their base, by `apply`.
 
+use smallvec::SmallVec;
+
+use super::crew;
 use super::measures;
-use super::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
+use super::profile::{Asks, Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
     attachment, binding, bundle, canonical, capability_statement, code_system, coding, concept_map, extension,
     invariant, literal, markup, narrative, primitive::Primitive, quantity, questionnaire, reference, search_parameter,
@@ -12,7 +15,9 @@ use super::rules::{
 };
 use super::run::{Holder, MAX_NESTED, Missing, Run};
 use crate::fhir::outcome::Id;
-use crate::fhir::tree::{Element, Kind, NodeId};
+use crate::fhir::tree::{Element, Kind, NodeId, Tag};
+
+const RESOURCE_TYPE: Tag = Tag::of("resourceType");
 
 /// No resource means to satisfy more profiles than this.
 const MAX_PROFILES: usize = 32;
@@ -36,6 +41,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if kind == "Parameters" {
             self.enter_parameters(element);
         }
+        let missing = self.missing.len();
         (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
         self.holders.push(Holder { type_name: &plan.type_name, path: "", element });
         self.object(element, plan, 0);
@@ -63,19 +69,21 @@ impl<'v, 'd> Run<'v, 'd> {
             "ValueSet" => value_set::check(self, element),
             _ => {}
         }
+        // Nobody asks for those of this resource again.
+        self.missing.truncate(missing);
     }
 
     fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
         let validator = self.validator;
         let by_code = (kind == "Observation").then(|| vital_signs::profile(element)).flatten();
         let global = validator.global.get(kind).into_iter().flatten().map(String::as_str);
-        let claimed: Vec<Element<'d>> =
+        let claimed: SmallVec<[Element<'d>; 4]> =
             element.get("meta").map(|meta| meta.all("profile").collect()).unwrap_or_default();
         let claims = claimed.iter().enumerate().filter_map(|(at, each)| Some((each.string()?, Some((at, *each)))));
         let others = given.iter().copied().chain(by_code).chain(global).map(|canonical| (canonical, None));
         // The first that is asked for stands in for the type and does not repeat what the type asks.
         let stand_in = given.first().copied();
-        let mut applied: Vec<&str> = Vec::new();
+        let mut applied: SmallVec<[&str; 8]> = SmallVec::new();
         for (canonical, claim) in claims.chain(others) {
             if applied.contains(&canonical) {
                 continue;
@@ -151,11 +159,11 @@ impl<'v, 'd> Run<'v, 'd> {
         let mut is_empty = true;
         for member in document.children(holder) {
             is_empty = false;
-            let key = document.key(member);
-            if at == 0 && key == "resourceType" {
+            if at == 0 && document.has_key(member, RESOURCE_TYPE, "resourceType") {
                 continue;
             }
-            match find(&node.keys, key, &mut hint) {
+            let key = document.key(member);
+            match find(&node.keys, document.tag(member), key, &mut hint) {
                 Some(found) => self.member(element, member, key, plan, node, found, base, has_shadows),
                 None => self.stray(element, member, key, plan, node, base),
             }
@@ -163,8 +171,12 @@ impl<'v, 'd> Run<'v, 'd> {
         if is_empty {
             self.issue(Id::ElementEmpty, element, "The object is empty.".to_owned());
         }
-        for (child, index) in node.children.iter().enumerate() {
-            let (child, count) = (&plan.nodes[*index], self.counts[base + child]);
+        for (at, (min, max)) in node.bounds.iter().enumerate() {
+            let count = self.counts[base + at];
+            if (*min..=*max).contains(&count) {
+                continue;
+            }
+            let child = &plan.nodes[node.children[at]];
             if count < child.min {
                 let name = &child.name;
                 let text = format!("{}.{name} is missing; at least {} must be sent.", node.path, child.min);
@@ -207,11 +219,11 @@ impl<'v, 'd> Run<'v, 'd> {
     fn element_id(&mut self, id: Element<'d>) {
         let Some(text) = id.string() else { return };
         // Those of element definitions name what they define, once in the differential and once in the snapshot.
-        let parent = self.holders.len().checked_sub(2).map(|at| self.holders[at].type_name);
+        let parent = self.holders.below(1).map(|holder| holder.type_name);
         if parent == Some("ElementDefinition") {
             return;
         }
-        if !self.ids.insert((self.scope.resource.node(), text)) {
+        if !self.ids.get_or_insert_default().insert((self.scope.resource.node(), text)) {
             let text = "Another element of the resource has the same id.";
             self.issue_above(Id::ElementIdRepeated, id, text.to_owned());
         }
@@ -262,9 +274,16 @@ impl<'v, 'd> Run<'v, 'd> {
                 self.trail.pop();
             }
         } else if is_array {
-            for (index, item) in document.children(member).enumerate() {
-                count += 1;
-                self.item(Element::at(document, item), key, name, Some(index as u32), plan, child, rule);
+            let is_shared = self.options.threads > 1 && &*child.path == "Bundle.entry";
+            let shared = if is_shared { self.entries_together(member, plan, child, rule) } else { None };
+            match shared {
+                Some(entries) => count = entries,
+                None => {
+                    for (index, item) in document.children(member).enumerate() {
+                        count += 1;
+                        self.item(Element::at(document, item), key, name, Some(index as u32), plan, child, rule);
+                    }
+                }
             }
         } else {
             count = 1;
@@ -276,6 +295,23 @@ impl<'v, 'd> Run<'v, 'd> {
             self.trail.pop();
         }
         self.counts[base + found.child] += count;
+    }
+
+    /// The entries of a Bundle by several threads, where they were asked for; how many entries there are.
+    fn entries_together(&mut self, list: NodeId, plan: &'v Profile, node: &'v Node, rule: &'v TypeRule) -> Option<u32> {
+        let document = self.scope.resource.document();
+        let entries: Vec<NodeId> = document.children(list).collect();
+        let check = |part: &mut Run<'v, 'd>, at: usize| {
+            part.item(Element::at(document, entries[at]), "entry", "entry".len(), Some(at as u32), plan, node, rule);
+        };
+        let Some(reports) = crew::each(self, entries.len(), &check) else {
+            self.forget_answers();
+            return None;
+        };
+        for report in reports {
+            self.take_over(report);
+        }
+        Some(entries.len() as u32)
     }
 
     /// A property that is no child: a primitive's shadow, or unknown.
@@ -361,8 +397,8 @@ impl<'v, 'd> Run<'v, 'd> {
                 }
                 let fits = self.primitive(element, primitive);
                 match primitive {
-                    Primitive::String if fits => markup::check(self, element, &*rule.name == "markdown"),
-                    Primitive::Uri if fits && &*rule.name == "canonical" => canonical::check(self, element),
+                    Primitive::String if fits => markup::check(self, element, rule.asks == Asks::Markdown),
+                    Primitive::Uri if fits && rule.asks == Asks::Canonical => canonical::check(self, element),
                     _ => {}
                 }
                 fits
@@ -408,22 +444,22 @@ impl<'v, 'd> Run<'v, 'd> {
             invariant::check(self, &node.invariants, element, type_name);
         }
         reference::target(self, element, rule);
-        if !rule.profiles.is_empty() && &*rule.name != "Extension" {
+        if !rule.profiles.is_empty() && rule.asks != Asks::Extension {
             self.one_of(&rule.profiles, element);
         }
     }
 
     /// What a data type asks beyond its own plan.
     fn typed(&mut self, element: Element<'d>, key: &str, rule: &TypeRule) {
-        match &*rule.name {
-            "Extension" => extension::check(self, element, key == "modifierExtension"),
-            "Coding" => coding::check(self, element),
-            "Identifier" => coding::check_identifier(self, element),
-            "Attachment" => attachment::check(self, element),
-            "Reference" => reference::check(self, element),
-            "Narrative" => narrative::check(self, element),
-            "Quantity" | "Age" | "Count" | "Distance" | "Duration" => quantity::check(self, element),
-            _ => {}
+        match rule.asks {
+            Asks::Extension => extension::check(self, element, key == "modifierExtension"),
+            Asks::Coding => coding::check(self, element),
+            Asks::Identifier => coding::check_identifier(self, element),
+            Asks::Attachment => attachment::check(self, element),
+            Asks::Reference => reference::check(self, element),
+            Asks::Narrative => narrative::check(self, element),
+            Asks::Quantity => quantity::check(self, element),
+            Asks::Nothing | Asks::Canonical | Asks::Markdown => {}
         }
     }
 
@@ -470,7 +506,7 @@ fn places(parent: Element<'_>, member: NodeId, key: &str) -> u32 {
     lengths.max().unwrap_or(0) as u32
 }
 
-/// The key of a property. Properties mostly come in the definition's order, so the search goes on from the last.
+/// Whether a key could be that of an element.
 fn looks_like_element(key: &str) -> bool {
     let name = key.strip_prefix('_').unwrap_or(key);
     name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -478,11 +514,13 @@ fn looks_like_element(key: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn find<'p>(keys: &'p [Key], key: &str, hint: &mut usize) -> Option<&'p Key> {
+/// The key of a property. Properties mostly come in the definition's order, so the search goes on from the last.
+fn find<'p>(keys: &'p [Key], tag: Tag, key: &str, hint: &mut usize) -> Option<&'p Key> {
+    let is_it = |each: &&Key| each.tag == tag && (tag.is_whole() || *each.text == *key);
     let (before, after) = keys.split_at(*hint);
-    if let Some(at) = after.iter().position(|each| *each.text == *key) {
+    if let Some(at) = after.iter().position(|each| is_it(&each)) {
         *hint += at + 1;
         return Some(&after[at]);
     }
-    before.iter().find(|each| *each.text == *key)
+    before.iter().find(is_it)
 }

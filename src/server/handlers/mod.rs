@@ -4,6 +4,7 @@ mod body;
 mod bundle;
 mod create;
 mod device;
+mod guide;
 mod open;
 mod patch;
 mod read;
@@ -62,6 +63,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Ready => Ok(open::ready(request)),
         Action::Metadata => Ok(open::metadata(request)),
         Action::SmartConfiguration => Ok(open::smart_configuration(request)),
+        Action::Guide => Ok(guide::file(request).await),
+        Action::Explain => Ok(guide::explain(request).await),
         Action::Token => Ok(token::grant(request).await),
         Action::Create => create::create(request).await,
         Action::Update => update::update(request).await,

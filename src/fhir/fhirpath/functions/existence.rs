@@ -1,14 +1,14 @@
 //! Existence (FHIRPath §5.1).
 
-use super::{Function, function};
+use super::{Function, Says, function, saying};
 use crate::fhir::fhirpath::compare;
 use crate::fhir::fhirpath::context::Failure;
 use crate::fhir::fhirpath::evaluate::{Call, Outcome, truth};
 use crate::fhir::fhirpath::value::{Collection, Value};
 
 pub(super) static FUNCTIONS: [Function; 13] = [
-    function("empty", 0..=0, empty),
-    function("exists", 0..=1, exists),
+    saying(Says::IsAbsent, "empty", 0..=0, empty),
+    saying(Says::IsThere, "exists", 0..=1, exists),
     function("all", 1..=1, all),
     function("allTrue", 0..=0, all_true),
     function("anyTrue", 0..=0, any_true),
@@ -19,7 +19,7 @@ pub(super) static FUNCTIONS: [Function; 13] = [
     function("count", 0..=0, count),
     function("distinct", 0..=0, distinct),
     function("isDistinct", 0..=0, is_distinct),
-    function("not", 0..=0, not),
+    saying(Says::IsFalse, "not", 0..=0, not),
 ];
 
 fn empty<'d>(call: Call<'_, 'd>) -> Outcome<'d> {

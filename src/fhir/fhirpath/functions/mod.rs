@@ -35,6 +35,8 @@ pub(super) struct Function {
     pub arguments: RangeInclusive<usize>,
     /// Its first argument is a regular expression.
     pub takes_pattern: bool,
+    /// What it says of its input, where it says nothing but that.
+    pub says: Option<Says>,
     pub run: for<'s, 'd> fn(Call<'s, 'd>) -> Outcome<'d>,
 }
 
@@ -43,7 +45,24 @@ const fn function(
     arguments: RangeInclusive<usize>,
     run: for<'s, 'd> fn(Call<'s, 'd>) -> Outcome<'d>,
 ) -> Function {
-    Function { name, arguments, takes_pattern: false, run }
+    Function { name, arguments, takes_pattern: false, says: None, run }
+}
+
+/// What a function without arguments can be answered by alone: no collection has to be made for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Says {
+    IsThere,
+    IsAbsent,
+    IsFalse,
+}
+
+const fn saying(
+    says: Says,
+    name: &'static str,
+    arguments: RangeInclusive<usize>,
+    run: for<'s, 'd> fn(Call<'s, 'd>) -> Outcome<'d>,
+) -> Function {
+    Function { says: Some(says), ..function(name, arguments, run) }
 }
 
 static TABLES: [&[Function]; 13] = [

@@ -183,5 +183,6 @@ fn the_r4_suite_passes_but_for_the_known_failures() {
         }
     }
     assert_eq!(count, 935, "cases of the suite");
+    assert!(passed.len() >= 931, "{} pass", passed.len());
     assert!(complaints.is_empty(), "{} complaints\n{}", complaints.len(), complaints.join("\n"));
 }

@@ -7,6 +7,7 @@
 use super::read::{Group, Item, ItemId, ItemKind, Text};
 use super::scan::unescape;
 use crate::fhir::tree::document::{Document, Kind, Node, Span};
+use crate::fhir::tree::tag::Tag;
 
 pub(super) struct Builder<'s> {
     source: &'s str,
@@ -43,7 +44,10 @@ impl<'s> Builder<'s> {
 
     /// A node without children so far; its parent links it.
     fn push(&mut self, kind: Kind, key: Piece, value: Piece, offset: usize) -> usize {
+        let text = if key.unescaped { self.unescaped.as_bytes() } else { self.source.as_bytes() };
+        let tag = Tag::within(text, key.span.start as usize, key.span.len as usize);
         self.nodes.push(Node {
+            tag,
             key: key.span,
             value: value.span,
             offset: offset as u32,

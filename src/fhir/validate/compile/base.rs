@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::Compiler;
 use super::invariants::Invariant;
 use crate::fhir::definitions::{ElementDefinition, Structure, TypeReference};
-use crate::fhir::validate::profile::{Content, Key, Node, NodeIndex, Profile, TypeRule};
+use crate::fhir::tree::Tag;
+use crate::fhir::validate::profile::{Asks, Content, Key, Node, NodeIndex, Profile, TypeRule};
 use crate::fhir::validate::rules::primitive::Primitive;
 
 impl Compiler<'_> {
@@ -44,7 +45,9 @@ impl Compiler<'_> {
                 _ => Box::default(),
             };
         }
-        Profile { url: structure.url.clone(), type_name: structure.type_name.clone(), nodes, ..Profile::default() }
+        let paths = nodes.iter().enumerate().map(|(index, node)| (node.path.clone(), index)).collect();
+        let (url, type_name) = (structure.url.clone(), structure.type_name.clone());
+        Profile { url, type_name, nodes, paths, ..Profile::default() }.made_ready()
     }
 
     fn full_types(
@@ -75,6 +78,7 @@ impl Compiler<'_> {
                 targets: self.targets(&reference.targets),
                 target_profiles: self.target_profiles(&reference.targets),
                 aggregation: reference.aggregation.clone(),
+                ..any_type()
             }
         };
         element.types.iter().map(rule).collect()
@@ -96,6 +100,7 @@ impl Compiler<'_> {
 pub(super) fn any_type() -> TypeRule {
     TypeRule {
         name: "".into(),
+        asks: Asks::Nothing,
         content: Content::Elsewhere,
         profiles: Vec::new(),
         targets: Vec::new(),
@@ -111,7 +116,7 @@ fn keys(nodes: &[Node], parent: NodeIndex) -> Vec<Key> {
         for (type_at, rule) in node.types.iter().enumerate() {
             let text =
                 if node.choice { format!("{}{}", node.name, capitalised(&rule.name)) } else { node.name.to_string() };
-            keys.push(Key { text: text.into(), child, type_at });
+            keys.push(Key { tag: Tag::of(&text), text: text.into(), child, type_at });
         }
     }
     keys

@@ -53,7 +53,9 @@ impl Compiler<'_> {
             extension: (structure.type_name == "Extension").then(|| extension_rules(structure)),
             imposed: structure.imposes.clone(),
             nodes,
+            ..Profile::default()
         }
+        .made_ready()
     }
 
     /// Compiles what a profile says of one of its elements, told by the element's id.
@@ -62,12 +64,8 @@ impl Compiler<'_> {
         let at = branches.iter().position(|branch| branch.element.id == id)?;
         let mut nodes = Vec::new();
         self.node(&branches, at, true, &mut nodes);
-        Some(Profile {
-            url: structure.url.clone(),
-            type_name: structure.type_name.clone(),
-            nodes,
-            ..Profile::default()
-        })
+        let (url, type_name) = (structure.url.clone(), structure.type_name.clone());
+        Some(Profile { url, type_name, nodes, ..Profile::default() }.made_ready())
     }
 
     pub(super) fn branches<'s>(&self, structure: &'s Structure) -> Vec<Branch<'s>> {
@@ -264,11 +262,16 @@ fn extension_rules(structure: &Structure) -> ExtensionRules {
             Context::Element(parts.next().unwrap_or_default(), parts.collect())
         }
     };
-    let anywhere = structure
-        .contexts
-        .iter()
-        .any(|each| each.kind == ContextKind::Element && matches!(each.expression.as_str(), "Element" | "Any"));
-    let contexts = if anywhere { Vec::new() } else { structure.contexts.iter().map(context).collect() };
+    let anywhere = is_used_anywhere(&structure.url)
+        || structure
+            .contexts
+            .iter()
+            .any(|each| each.kind == ContextKind::Element && matches!(each.expression.as_str(), "Element" | "Any"));
+    let mut contexts: Vec<Context> =
+        if anywhere { Vec::new() } else { structure.contexts.iter().map(context).collect() };
+    if !anywhere && describes_types(&structure.url) {
+        contexts.push(Context::Element("ElementDefinition".into(), vec!["type".into()]));
+    }
     let parts = structure.elements.iter().filter(|element| element.path == "Extension.extension.url");
     ExtensionRules {
         is_modifier: structure.elements.first().is_some_and(|root| root.is_modifier),
@@ -280,6 +283,22 @@ fn extension_rules(structure: &Structure) -> ExtensionRules {
             .collect(),
         parts: parts.filter_map(|element| Some(element.fixed.as_ref()?.element().text()?.into())).collect(),
     }
+}
+
+/// Extensions whose definitions in R4 name fewer places than those where R4 itself puts them; so the later versions of
+/// the definitions say.
+fn is_used_anywhere(url: &str) -> bool {
+    let name = url.strip_prefix("http://hl7.org/fhir/StructureDefinition/").unwrap_or_default();
+    matches!(
+        name,
+        "structuredefinition-normative-version" | "capabilitystatement-expectation" | "capabilitystatement-prohibited"
+    )
+}
+
+/// The same, of extensions that R4 puts on the types of elements.
+fn describes_types(url: &str) -> bool {
+    let name = url.strip_prefix("http://hl7.org/fhir/StructureDefinition/").unwrap_or_default();
+    matches!(name, "structuredefinition-fhir-type" | "regex")
 }
 
 /// The expression that the text of an element must match, said of the element or of its type.

@@ -8,10 +8,9 @@ pub mod derived;
 pub mod invariants;
 pub mod slices;
 
-use std::collections::HashMap;
-
 use super::profile::{Bound, Node, UNBOUNDED};
 use super::rules::narrative::Control;
+use crate::fhir::definitions::names::NameMap;
 use crate::fhir::definitions::{AdditionalBinding, ElementDefinition, Registry, Strength};
 
 const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
@@ -19,7 +18,7 @@ const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common
 /// What compiling needs to know: the definitions, and where the plans of data types will stand.
 pub struct Compiler<'r> {
     pub registry: &'r Registry,
-    pub type_index: &'r HashMap<String, usize>,
+    pub type_index: &'r NameMap<String, usize>,
 }
 
 impl Compiler<'_> {

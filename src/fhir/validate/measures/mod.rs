@@ -13,13 +13,13 @@ mod clock;
 pub mod relations;
 mod samples;
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
 use super::run::Run;
 use super::scope::named;
+use crate::fhir::definitions::names::NameMap;
 use crate::fhir::ours::MEASURE_SYSTEM;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
@@ -76,7 +76,7 @@ pub struct Code {
 struct Table {
     measures: Vec<Measure>,
     /// For each system, in their order.
-    by_code: [HashMap<&'static str, Measure>; SYSTEMS.len()],
+    by_code: [NameMap<&'static str, Measure>; SYSTEMS.len()],
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -96,7 +96,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     }
     measures.sort_by(|one, other| one.key.cmp(&other.key));
     let by_code = SYSTEMS.map(|(_, system)| {
-        let mut of_system: HashMap<&'static str, Measure> = HashMap::new();
+        let mut of_system: NameMap<&'static str, Measure> = NameMap::default();
         for measure in &measures {
             for code in measure.codes.iter().filter(|code| code.system == system) {
                 let known = of_system.entry(code.code);
@@ -234,7 +234,9 @@ fn check_quantity<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity
 fn unit<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity: Element<'d>) -> Option<&'static Unit> {
     let code = quantity.text_of("code")?;
     let known = quantity.text_of("system") == Some(ucum::SYSTEM);
-    let unit = measure.units.iter().find(|unit| known && same(unit.code, code));
+    let units = || measure.units.iter().filter(|_| known);
+    // Almost always one is written as it stands here, which is told before any unit is taken apart.
+    let unit = units().find(|unit| unit.code == code).or_else(|| units().find(|unit| same(unit.code, code)));
     if unit.is_none() {
         let allowed: Vec<&str> = measure.units.iter().map(|unit| unit.code).collect();
         let text = format!("{} is measured in {} (UCUM).", measure.key, allowed.join(" or "));

@@ -113,7 +113,7 @@ fn judge<'d>(
         }
         Membership::Unknown => {
             for (system, code) in codes {
-                run.ask(CodeQuestion {
+                run.ask(|run| CodeQuestion {
                     about: Subject::ValueSet(bound.canonical.to_string()),
                     system: system.map(str::to_owned),
                     code: (*code).to_owned(),

@@ -1,4 +1,6 @@
 //! CapabilityStatements: search parameters are of the type that their definitions give them.
+//!
+//! Those of a resource, that is. What is said for all resources at once is other than a definition for one of them.
 
 use super::super::run::Run;
 use crate::fhir::definitions::Kind;
@@ -9,7 +11,6 @@ use crate::fhir::tree::Element;
 pub fn check<'d>(run: &mut Run<'_, 'd>, statement: Element<'d>) {
     for (index, rest) in statement.all("rest").enumerate() {
         run.trail.push("rest", "rest".len(), Some(index as u32));
-        parameters(run, rest);
         for (index, resource) in rest.all("resource").enumerate() {
             run.trail.push("resource", "resource".len(), Some(index as u32));
             parameters(run, resource);

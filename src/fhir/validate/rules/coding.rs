@@ -122,7 +122,7 @@ fn question(run: &mut Run<'_, '_>, coding: Element<'_>, system: &str, code: &str
     if !run.options.asks_systems {
         return;
     }
-    run.ask(CodeQuestion {
+    run.ask(|run| CodeQuestion {
         about: Subject::CodeSystem,
         system: Some(system.to_owned()),
         code: code.to_owned(),

@@ -4,6 +4,8 @@
 //! extension may turn the meaning of everything around it, so it stops the resource. A known one must stand where
 //! its definition says.
 
+use smallvec::SmallVec;
+
 use super::super::profile::{Context, ExtensionRules, Profile};
 use super::super::run::{Holder, Run};
 use crate::fhir::fhirpath::{Context as Evaluation, Expression, Node, Value};
@@ -71,7 +73,7 @@ fn is_free(url: &str) -> bool {
 
 /// A relative url names a part of the complex extension around it.
 fn part<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, url: &str) {
-    let around = run.holders.len().checked_sub(2).map(|at| run.holders[at]);
+    let around = run.holders.below(1);
     let Some(around) = around.filter(|around| around.type_name == "Extension") else {
         run.issue(Id::ExtensionUrl, element, "The url of an extension is absolute.".to_owned());
         return;
@@ -86,7 +88,7 @@ fn part<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, url: &str) {
 
 /// Whether the extension may stand where it does. The issue lies on what it extends.
 fn place<'d>(run: &mut Run<'_, 'd>, profile: &Profile, rules: &ExtensionRules, extension: Element<'d>) {
-    let Some(container) = run.holders.len().checked_sub(2).map(|at| run.holders[at]) else { return };
+    let Some(container) = run.holders.below(1) else { return };
     let fits = rules.contexts.is_empty() || rules.contexts.iter().any(|context| is_at(run, context, container));
     let told: Option<&str> = if fits {
         let fails = |(_, expression): &&(Box<str>, Option<Expression>)| {
@@ -109,7 +111,7 @@ fn is_at(run: &Run<'_, '_>, context: &Context, container: Holder<'_, '_>) -> boo
         Context::Element(head, path) => is_element(run, head, path),
         Context::Extension(url) => {
             // The extension itself, or its value.
-            let around = run.holders.len().checked_sub(3).map(|at| run.holders[at]);
+            let around = run.holders.below(2);
             let is_that =
                 |holder: &Holder<'_, '_>| holder.type_name == "Extension" && holder.element.text_of("url") == Some(url);
             is_that(&container) || around.as_ref().is_some_and(is_that)
@@ -137,7 +139,8 @@ fn is_element(run: &Run<'_, '_>, head: &str, path: &[Box<str>]) -> bool {
     if path.is_empty() && matches!(head, "CanonicalResource" | "MetadataResource") {
         return run.scope.resource.get("url").is_some();
     }
-    let own = &run.holders[run.scope.holder..run.holders.len() - 1];
+    let around = run.holders.len().saturating_sub(1);
+    let own: SmallVec<[Holder<'_, '_>; 16]> = run.holders.iter().take(around).skip(run.scope.holder).collect();
     let steps = run.trail.names(run.scope.depth);
     // The place may be told from any element on the way down: from the resource, a part of it, or a data type.
     (0..own.len()).any(|start| {

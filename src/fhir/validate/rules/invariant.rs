@@ -10,7 +10,7 @@ use super::super::compile::invariants::{Check, Invariant};
 use super::super::run::Run;
 use crate::fhir::fhirpath::{Context, Expression, Node};
 use crate::fhir::outcome::Id;
-use crate::fhir::tree::{Document, Element, Kind, NodeId};
+use crate::fhir::tree::{Document, Element, Kind, NodeId, Tag};
 
 /// Whether an element satisfies a rule, decided without FHIRPath.
 pub type Native = fn(Element<'_>) -> bool;
@@ -110,14 +110,20 @@ const DOM_3: &str = "contained.where((('#'+id in (%resource.descendants().refere
     descendants().where(reference = '#').exists() or descendants().where(as(canonical) = '#').exists() or \
     descendants().where(as(canonical) = '#').exists()).not()).trace('unmatched', id).empty()";
 
+const VALUE: Tag = Tag::of("value");
+
 /// Any variant of `value[x]`.
 fn has_value(element: Element<'_>) -> bool {
     let Some(node) = element.value_node() else { return false };
     let document = element.document();
+    let has_shadows = document.has_shadows(node);
     document.children(node).any(|member| {
-        let key = document.key(member);
-        let key = key.strip_prefix('_').unwrap_or(key);
-        key.strip_prefix("value").is_some_and(|suffix| suffix.starts_with(|first: char| first.is_ascii_uppercase()))
+        if !has_shadows && !VALUE.may_begin(document.tag(member)) {
+            return false;
+        }
+        let key = document.key_bytes(member);
+        let key = key.strip_prefix(b"_").unwrap_or(key);
+        key.strip_prefix(b"value").is_some_and(|suffix| suffix.first().is_some_and(u8::is_ascii_uppercase))
     })
 }
 

@@ -12,6 +12,12 @@ use crate::fhir::tree::{Document, Element, Kind, NodeId};
 
 /// Checks `fixed[x]`, `pattern[x]`, `minValue[x]`, `maxValue[x]` and `maxLength`.
 pub fn check<'d>(run: &mut Run<'_, 'd>, node: &Node, element: Element<'d>) {
+    if node.has_value_rules {
+        judge(run, node, element);
+    }
+}
+
+fn judge<'d>(run: &mut Run<'_, 'd>, node: &Node, element: Element<'d>) {
     if let Some(fixed) = &node.fixed
         && !is_fixed(fixed, element)
     {
@@ -74,7 +80,9 @@ fn equal(one: &Document, a: NodeId, other: &Document, b: NodeId) -> bool {
         (Kind::Object, Kind::Object) => {
             one.children(a).count() == other.children(b).count()
                 && one.children(a).all(|member| {
-                    other.member(b, one.key(member)).is_some_and(|found| equal(one, member, other, found))
+                    other
+                        .tagged(b, one.tag(member), one.key(member))
+                        .is_some_and(|found| equal(one, member, other, found))
                 })
         }
         (Kind::Array, Kind::Array) => {
@@ -88,7 +96,9 @@ fn equal(one: &Document, a: NodeId, other: &Document, b: NodeId) -> bool {
 fn includes(pattern: &Document, a: NodeId, other: &Document, b: NodeId) -> bool {
     match (pattern.kind(a), other.kind(b)) {
         (Kind::Object, Kind::Object) => pattern.children(a).all(|member| {
-            other.member(b, pattern.key(member)).is_some_and(|found| includes(pattern, member, other, found))
+            other
+                .tagged(b, pattern.tag(member), pattern.key(member))
+                .is_some_and(|found| includes(pattern, member, other, found))
         }),
         (Kind::Array, Kind::Array) => {
             pattern.children(a).all(|item| other.children(b).any(|found| includes(pattern, item, other, found)))

@@ -1,9 +1,9 @@
 //! References: their form, the type they point to, and what must be resolvable within the message (R4 §2.3).
 
 use super::super::References;
-use super::super::profile::TypeRule;
+use super::super::profile::{Asks, TypeRule};
 use super::super::run::Run;
-use super::super::scope::is_absolute;
+use super::super::scope::{is_absolute, unversioned};
 use crate::fhir::definitions::{Aggregation, Registry};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
@@ -23,6 +23,11 @@ pub enum Shape<'d> {
 }
 
 pub fn shape<'d>(registry: &Registry, text: &'d str) -> Shape<'d> {
+    if let Some(kind) = plain(text)
+        && registry.is_resource(kind)
+    {
+        return Shape::Typed(kind);
+    }
     if let Some(id) = text.strip_prefix('#') {
         return Shape::Contained(id);
     }
@@ -37,10 +42,11 @@ pub fn shape<'d>(registry: &Registry, text: &'d str) -> Shape<'d> {
     {
         return Shape::Typed(kind);
     }
-    let path = text.split("/_history/").next().unwrap_or(text);
+    let (path, _) = unversioned(text);
     let mut parts = path.rsplit('/');
     let (id, kind) = (parts.next().unwrap_or_default(), parts.next());
-    let is_absolute = text.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+    let address = text.match_indices(':').find(|(at, _)| text[*at..].starts_with("://"));
+    let is_absolute = address.is_some_and(|(at, _)| at > 0 && text.len() > at + "://".len());
     match kind {
         Some(kind) if registry.is_resource(kind) && (is_absolute || parts.next().is_none()) && is_id(id) => {
             Shape::Typed(kind)
@@ -50,10 +56,24 @@ pub fn shape<'d>(registry: &Registry, text: &'d str) -> Shape<'d> {
     }
 }
 
+/// The type in front of an id and nothing else, which most references are.
+fn plain(text: &str) -> Option<&str> {
+    let mut slash = None;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' => {}
+            b'/' if slash.is_none() => slash = Some(at),
+            _ => return None,
+        }
+    }
+    let (kind, id) = text.split_at(slash?);
+    (2..=65).contains(&id.len()).then_some(kind)
+}
+
 /// Type and id of the resource that an absolute RESTful address names; an address without them names none.
 pub fn address<'d>(registry: &Registry, url: &'d str) -> Option<(&'d str, &'d str)> {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"))?;
-    let path = rest.split("/_history/").next().unwrap_or(rest);
+    let (path, _) = unversioned(rest);
     let mut parts = path.rsplit('/');
     let (id, kind) = (parts.next()?, parts.next()?);
     (registry.is_resource(kind) && is_id(id) && parts.next().is_some()).then_some((kind, id))
@@ -126,7 +146,7 @@ fn stated(element: Element<'_>) -> Option<&str> {
 
 /// Whether the target is of an allowed type and profile, and where the profile wants it; what cannot be told passes.
 pub fn target<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, rule: &TypeRule) {
-    if &*rule.name != "Reference" {
+    if rule.asks != Asks::Reference {
         return;
     }
     let allows = |run: &Run<'_, 'd>, kind: &str| {

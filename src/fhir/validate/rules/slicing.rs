@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::super::profile::{Node, Profile, Slices, Step, Test, TestKind, UNBOUNDED};
 use super::super::run::Run;
-use super::super::scope::{Found, FoundList, named};
+use super::super::scope::{Found, FoundList, each_named};
 use super::literal;
 use crate::fhir::definitions::SlicingRules;
 use crate::fhir::outcome::Id;
@@ -147,16 +147,14 @@ fn select<'d>(run: &Run<'_, 'd>, from: Found<'d>, path: &[Step], ends: &mut Foun
     };
     match step {
         Step::Child(name) => {
-            for found in named(from.element, name, None) {
-                select(run, found, rest, ends);
-            }
+            each_named(from.element, name, None, &mut |found| select(run, found, rest, ends));
         }
         Step::Extension(url) => {
-            for found in named(from.element, "extension", Some(false)) {
+            each_named(from.element, "extension", Some(false), &mut |found| {
                 if found.element.text_of("url") == Some(url) {
                     select(run, found, rest, ends);
                 }
-            }
+            });
         }
         Step::OfType(name) => {
             if from.actual_type() == &**name {

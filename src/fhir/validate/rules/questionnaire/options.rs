@@ -100,7 +100,7 @@ fn coding<'d>(run: &mut Run<'_, 'd>, form: &Form, item: &Item, value: Element<'d
             run.issue(Id::FormAnswerOption, answer, text);
         }
         Membership::Unknown => {
-            run.ask(CodeQuestion {
+            run.ask(|run| CodeQuestion {
                 about: Subject::ValueSet(offer.canonical.to_string()),
                 system: own.0.map(str::to_owned),
                 code: code.to_owned(),

@@ -229,7 +229,9 @@ impl<'r, 'd> Elements<'r, 'd> {
             (false, false) => &["sliceName", "fixed", "pattern", "minValue", "maxValue"],
             (true, false) => &[],
         };
-        for name in prohibited {
+        // The value of a primitive has limits of its own: there is no type below that could carry them.
+        let is_value = types.iter().any(|code| code.starts_with("http://hl7.org/fhirpath/System."));
+        for name in prohibited.iter().filter(|name| !(is_value && matches!(**name, "minValue" | "maxValue"))) {
             if element.get(name).is_some() || !named(element, name, Some(true)).is_empty() {
                 wrong(run, element, &format!("An element like this one has no {name}."));
             }

@@ -1,0 +1,92 @@
+//! `explain`: what a code, an issue, a profile or a platform means in the guide.
+
+use std::process::ExitCode;
+
+use crate::guide::{self, Edition, Subject};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// A code (8867-4, or http://loinc.org|8867-4), issue id, profile, category, platform or country.
+    word: String,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// The guide does not know the word.
+const UNKNOWN: u8 = 1;
+
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let found = guide::explain(Edition::current(), &options.word);
+    match options.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
+        Format::Text if found.is_empty() => {
+            eprintln!(
+                "mhealth-gateway: nothing in the guide goes by that name; codes, issue ids, profiles and platforms do"
+            );
+        }
+        Format::Text => print!("{}", found.iter().map(text).collect::<Vec<_>>().join("\n")),
+    }
+    Ok(if found.is_empty() { ExitCode::from(UNKNOWN) } else { ExitCode::SUCCESS })
+}
+
+fn text(subject: &Subject) -> String {
+    let mut out = format!("{}\n", subject.title);
+    let facts: Vec<Vec<&str>> = subject.facts.iter().map(|(label, text)| vec![*label, text.as_str()]).collect();
+    out.push_str(&aligned(&facts));
+    for table in &subject.tables {
+        out.push_str(&format!("\n  {}\n", table.title));
+        let rows = table.rows.iter().map(|row| row.iter().map(String::as_str).collect());
+        let rows: Vec<Vec<&str>> = std::iter::once(table.head.clone()).chain(rows).collect();
+        out.push_str(&aligned(&rows));
+    }
+    out
+}
+
+/// Columns under each other; the last one as long as it is.
+fn aligned(rows: &[Vec<&str>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let mut out = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        out.push_str(&format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end().replace('\n', " "));
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(word: &str) -> String {
+        guide::explain(Edition::current(), word).iter().map(text).collect()
+    }
+
+    #[test]
+    fn what_people_ask_for_is_explained() {
+        let cases: [(&str, &[&str]); 7] = [
+            ("8867-4", &["Measure heart-rate", "/min", "Denmark", "NPU21692"]),
+            ("http://loinc.org|39156-5", &["Measure bmi", "France", "refused", "Germany", "no place for it"]),
+            ("measure-unit", &["Issue measure-unit", "Cause", "Fix", "Severity"]),
+            ("mh-heart-rate", &["StructureDefinition", "Based on"]),
+            ("FR", &["Platform Mon espace santé", "1/(24.h)"]),
+            ("france", &["Platform Mon espace santé"]),
+            ("sleep", &["Category sleep", "sleep-duration"]),
+        ];
+        for (word, parts) in cases {
+            let said = said(word);
+            for part in parts {
+                assert!(said.contains(part), "{word}: {part} is missing in\n{said}");
+            }
+        }
+        assert!(said("no such word").is_empty() && said("").is_empty());
+    }
+}

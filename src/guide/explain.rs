@@ -1,0 +1,175 @@
+//! What a word means in the guide: a code, an issue, a profile, a category or a platform, with rule, source, fix, and the
+//! countries that take it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::acceptance::{self, Acceptance};
+use super::{Edition, issues};
+use crate::fhir::outcome::CATALOGUE;
+use crate::fhir::validate::measures::{self, Measure};
+
+/// Something that goes by the word.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct Subject {
+    pub title: String,
+    /// Labels and what stands beside them; canonicals whole.
+    pub facts: Vec<(&'static str, String)>,
+    pub tables: Vec<Table>,
+}
+
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct Table {
+    pub title: &'static str,
+    pub head: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Subject {
+    fn new(title: impl Into<String>) -> Subject {
+        Subject { title: title.into(), facts: Vec::new(), tables: Vec::new() }
+    }
+
+    fn fact(mut self, label: &'static str, text: impl Into<String>) -> Subject {
+        let text = text.into();
+        if !text.is_empty() {
+            self.facts.push((label, text));
+        }
+        self
+    }
+
+    fn table(mut self, title: &'static str, head: &[&'static str], rows: Vec<Vec<String>>) -> Subject {
+        if !rows.is_empty() {
+            self.tables.push(Table { title, head: head.to_vec(), rows });
+        }
+        self
+    }
+}
+
+/// Everything that goes by the word, the nearest first; nothing for an empty one. A code may be written with its system,
+/// `http://loinc.org|8867-4`; a profile by its canonical, id or title.
+pub fn explain(edition: &Edition, word: &str) -> Vec<Subject> {
+    let word = word.trim();
+    if word.is_empty() {
+        return Vec::new();
+    }
+    let mut found: Vec<Subject> = CATALOGUE
+        .iter()
+        .filter(|entry| entry.code == word)
+        .map(|entry| {
+            Subject::new(format!("Issue {}", entry.code))
+                .fact("Severity", entry.severity.code())
+                .fact("Issue type", entry.kind)
+                .fact("Cause", issues::cause(entry.id))
+                .fact("Fix", entry.remedy)
+                .fact("Page", format!("{}/issues#{}", crate::fhir::outcome::GUIDE, entry.code))
+        })
+        .collect();
+    found.extend(measures::all().iter().filter(|measure| names(measure, word)).map(|each| measure(each, edition)));
+    found.extend(acceptance::platforms().iter().filter(|each| is_platform(each, word)).map(platform));
+    found.extend(category(word));
+    found.extend(edition.resources.iter().filter(|each| is_called(each, word)).map(|each| resource(each, edition)));
+    found
+}
+
+fn names(measure: &Measure, word: &str) -> bool {
+    let (system, code) = word.rsplit_once('|').map_or((None, word), |(system, code)| (Some(system), code));
+    let is_code =
+        measure.codes.iter().any(|each| each.code == code && system.is_none_or(|system| each.system == system));
+    measure.key == word || is_code
+}
+
+fn is_platform(platform: &acceptance::Platform, word: &str) -> bool {
+    let same = |name: &str| name.eq_ignore_ascii_case(word);
+    same(platform.id) || same(platform.country) || same(platform.country_name) || same(platform.name)
+}
+
+fn is_called(resource: &Value, word: &str) -> bool {
+    let bare = word.split('|').next().unwrap_or(word);
+    ["url", "id", "name", "title"]
+        .iter()
+        .any(|name| resource[*name].as_str().is_some_and(|text| text.eq_ignore_ascii_case(bare)))
+}
+
+fn measure(measure: &Measure, edition: &Edition) -> Subject {
+    let profiles = measure.profiles.iter().map(|name| edition.profile_url(name)).collect::<Vec<_>>().join(", ");
+    let codes = measure.codes.iter().map(|each| vec![each.system.to_owned(), each.code.to_owned()]);
+    let units = measure.units.iter().map(|unit| {
+        let range = |(low, high): (_, _)| format!("{low} to {high}");
+        vec![unit.code.to_owned(), range(unit.hard), range(unit.soft)]
+    });
+    let platforms = acceptance::platforms().iter().map(|each| {
+        let taken: Vec<&Acceptance> =
+            acceptance::all().iter().filter(|line| line.platform == each.id && line.measure == measure.key).collect();
+        let said = |text: fn(&Acceptance) -> &str| {
+            taken.iter().map(|line| text(line)).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+        };
+        let answer = match taken.first() {
+            None => "no place for it",
+            Some(line) if line.is_refused() => "refused",
+            Some(_) => "yes",
+        };
+        vec![
+            each.country_name.to_owned(),
+            each.name.to_owned(),
+            answer.to_owned(),
+            said(|line| line.code),
+            said(|line| line.unit),
+            said(|line| line.note),
+        ]
+    });
+    Subject::new(format!("Measure {}", measure.key))
+        .fact("Category", measure.category)
+        .fact("Profile", profiles)
+        .fact("Rule", "The unit is one of these, and the value lies in its range; outside the usual range it is taken with a warning.")
+        .fact("Source", measure.source)
+        .fact("Fix", "See measure-unit, measure-implausible and measure-unusual.")
+        .table("Codes", &["System", "Code"], codes.collect())
+        .table("Units and ranges", &["Unit (UCUM)", "Possible", "Usual"], units.collect())
+        .table("Who takes it", &["Country", "Platform", "Taken", "Code", "Unit", "Note"], platforms.collect())
+}
+
+fn platform(platform: &acceptance::Platform) -> Subject {
+    let rows = acceptance::all().iter().filter(|line| line.platform == platform.id).map(|line| {
+        [line.measure, line.system, line.code, line.unit, line.form, line.note].map(str::to_owned).to_vec()
+    });
+    Subject::new(format!("Platform {}", platform.name))
+        .fact("Id", platform.id)
+        .fact("Country", platform.country_name)
+        .fact("Direction", platform.direction)
+        .fact("FHIR", platform.fhir)
+        .fact("Status", platform.status)
+        .fact("Source", platform.source)
+        .table("What it takes", &["Measure", "System", "Code", "Unit", "Form", "Note"], rows.collect())
+}
+
+fn category(word: &str) -> Option<Subject> {
+    let rows: Vec<Vec<String>> = measures::all()
+        .iter()
+        .filter(|each| each.category == word)
+        .map(|each| vec![each.key.clone(), each.codes.first().map(|code| code.code.to_owned()).unwrap_or_default()])
+        .collect();
+    let subject = Subject::new(format!("Category {word}"))
+        .fact("Rule", "Consents, scopes and the audit speak of this category; a switch for it covers these measures.");
+    (!rows.is_empty()).then(|| subject.table("Measures", &["Measure", "Code"], rows))
+}
+
+fn resource(resource: &Value, edition: &Edition) -> Subject {
+    let text = |name: &str| resource[name].as_str().unwrap_or_default();
+    let kind = text("resourceType");
+    let refusal = edition.refused_with(resource).map(|issue| format!("This example is refused with {issue}."));
+    let subject = Subject::new(format!("{kind} {}", edition.title_of(resource)))
+        .fact("Canonical", text("url"))
+        .fact("Based on", text("baseDefinition"))
+        .fact("Rule", edition.description_of(resource))
+        .fact("Outcome", refusal.unwrap_or_default());
+    if kind != "StructureDefinition" {
+        return subject;
+    }
+    let elements = resource["differential"]["element"].as_array().into_iter().flatten();
+    let rows = elements.map(|element| {
+        let text = |name: &str| element[name].as_str().unwrap_or_default().to_owned();
+        vec![text("id"), text("short")]
+    });
+    subject.table("What it adds", &["Element", "Rule"], rows.collect())
+}

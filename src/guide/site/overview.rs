@@ -1,0 +1,215 @@
+//! Pages about what stands in tables: measures, countries, ethics, changes.
+
+use std::collections::BTreeSet;
+
+use minijinja::context;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::piece::Piece;
+use super::render::data;
+use super::{Page, Site, render};
+use crate::fhir::validate::measures::{self, Measure};
+use crate::guide::File;
+use crate::guide::acceptance::{self, Acceptance, Platform};
+use crate::guide::ethics::{CLAUSES, Held};
+
+pub(super) fn pages(site: &Site<'_>) -> Vec<File> {
+    vec![measure_page(site), countries(site), ethics(site), changes(site)]
+}
+
+/// Key, codes and category of each measure.
+pub(super) fn measures() -> impl Iterator<Item = (String, String, &'static str)> {
+    measures::all().iter().map(|measure| {
+        let codes = measure.codes.iter().map(|each| each.code).collect::<Vec<_>>().join(" ");
+        (measure.key.clone(), codes, measure.category)
+    })
+}
+
+fn option(value: &str, label: &str) -> Value {
+    json!({"value": value, "label": label})
+}
+
+/// A row that can be filtered.
+#[derive(Serialize)]
+struct Row {
+    id: String,
+    /// What a search for words looks at, in lower case.
+    words: String,
+    /// What the filters look at.
+    data: Value,
+    cells: Vec<Vec<Piece>>,
+}
+
+fn row(id: &str, words: &str, data: Value, cells: Vec<Vec<Piece>>) -> Row {
+    Row { id: id.to_owned(), words: words.to_lowercase(), data, cells }
+}
+
+/// What a measure is found by.
+fn words(measure: &Measure) -> String {
+    let codes: Vec<&str> = measure.codes.iter().map(|each| each.code).collect();
+    format!("{} {} {}", measure.key, measure.category, codes.join(" "))
+}
+
+fn categories() -> Vec<Value> {
+    let categories: BTreeSet<&str> = measures::all().iter().map(|each| each.category).collect();
+    categories.into_iter().map(|each| option(each, each)).collect()
+}
+
+fn measure_page(site: &Site<'_>) -> File {
+    let all = measures::all();
+    let rows = all.iter().map(|measure| {
+        let codes = measure.codes.iter().map(|each| Piece::code(each.code).labelled(each.system));
+        let profiles = measure.profiles.iter().map(|name| {
+            let (href, title) = site.links.find(&site.edition.profile_url(name));
+            Piece::link(&title, href)
+        });
+        let units = measure.units.iter().map(|unit| Piece::code(unit.code));
+        let range =
+            |(low, high): (rust_decimal::Decimal, rust_decimal::Decimal)| Piece::text(format!("{low} to {high}"));
+        let (hard, soft) =
+            (measure.units.iter().map(|unit| range(unit.hard)), measure.units.iter().map(|unit| range(unit.soft)));
+        let cells = vec![
+            vec![Piece::text(measure.key.clone())],
+            vec![Piece::text(measure.category)],
+            codes.collect(),
+            profiles.collect(),
+            units.collect(),
+            hard.collect(),
+            soft.collect(),
+            vec![Piece::text(measure.source)],
+        ];
+        row(&measure.key, &words(measure), json!({"category": measure.category}), cells)
+    });
+    let rows: Vec<Row> = rows.collect();
+    let filters = json!([{"label": "Category", "name": "category", "options": categories()}]);
+    let page = Page {
+        title: "Measures",
+        summary: "Units and ranges that every value is held to. Outside the possible range it is refused, outside the usual one taken with a warning; units are compared by what they mean.".to_owned(),
+        section: "measures.html",
+        crumb: "",
+    };
+    let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source"];
+    File::text(
+        "measures.html",
+        site.page(
+            "filtered.html",
+            &page,
+            context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => "" },
+        ),
+    )
+}
+
+fn countries(site: &Site<'_>) -> File {
+    let platforms = acceptance::platforms();
+    let of = |platform: &Platform, measure: &Measure| -> Vec<&'static Acceptance> {
+        acceptance::all().iter().filter(|line| line.platform == platform.id && line.measure == measure.key).collect()
+    };
+    let mut order: Vec<&Measure> = measures::all().iter().collect();
+    // What many take comes first.
+    order.sort_by_key(|measure| {
+        std::cmp::Reverse(platforms.iter().filter(|each| !of(each, measure).is_empty()).count())
+    });
+    let rows = order.into_iter().map(|measure| {
+        let mut takers = Vec::new();
+        let mut cells = vec![vec![Piece::link(&measure.key, Some(format!("measures.html#{}", measure.key)))]];
+        for platform in platforms {
+            let taken = of(platform, measure);
+            let cell: Vec<Piece> = taken.iter().flat_map(|line| said(line)).collect();
+            if taken.iter().any(|line| !line.is_refused()) {
+                takers.push(platform.id);
+            }
+            cells.push(if cell.is_empty() { vec![Piece::text("–")] } else { cell });
+        }
+        row(&measure.key, &words(measure), json!({"platform": takers.join(" "), "category": measure.category}), cells)
+    });
+    let rows: Vec<Row> = rows.collect();
+    let filters = json!([
+        {"label": "Taken by", "name": "platform", "options": platforms.iter().map(|each| option(each.id, &format!("{}: {}", each.country_name, each.name))).collect::<Vec<_>>()},
+        {"label": "Category", "name": "category", "options": categories()},
+    ]);
+    let mut head = vec!["Measure".to_owned()];
+    head.extend(platforms.iter().map(|each| each.country_name.to_owned()));
+    let mut sources = String::from(
+        "## Sources\n\n| Country | Platform | Who calls | FHIR | Status | Source |\n|---|---|---|---|---|---|\n",
+    );
+    for each in platforms {
+        sources.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {} |\n",
+            each.country_name, each.name, each.direction, each.fhir, each.status, each.source
+        ));
+    }
+    let page = Page {
+        title: "Countries",
+        summary: "Which national platform takes which measure, in which code and unit. A dash means that it has no place for it.".to_owned(),
+        section: "countries.html",
+        crumb: "",
+    };
+    let parts = context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => render::table(&sources) };
+    File::text("countries.html", site.page("filtered.html", &page, parts))
+}
+
+fn said(line: &Acceptance) -> Vec<Piece> {
+    if line.is_refused() {
+        return vec![Piece::tag("refused", "error"), Piece::text(line.note)];
+    }
+    let mut pieces = vec![Piece::code(line.code), Piece::code(line.unit)];
+    if line.form != "quantity" {
+        pieces.push(Piece::text(line.form));
+    }
+    pieces.push(Piece::text(line.note));
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
+}
+
+fn ethics(site: &Site<'_>) -> File {
+    let rows = CLAUSES.iter().map(|clause| {
+        let held = match clause.held {
+            Held::ByTests(tests) => tests.iter().map(|test| Piece::code(*test)).collect(),
+            Held::ByConfiguration(_) => vec![Piece::code("mhealth-gateway ethics check")],
+            Held::NotYet => vec![Piece::text("nothing yet")],
+        };
+        let tag = match clause.held {
+            Held::ByTests(_) | Held::ByConfiguration(_) => "enforced",
+            Held::NotYet => "warning",
+        };
+        let cells = vec![
+            vec![Piece::text(clause.title)],
+            vec![Piece::text(clause.text)],
+            vec![Piece::text(clause.source)],
+            vec![Piece::tag(clause.status(), tag)],
+            held,
+        ];
+        let words = format!("{} {} {}", clause.id, clause.title, clause.text);
+        row(clause.id, &words, json!({"status": clause.status()}), cells)
+    });
+    let rows: Vec<Row> = rows.collect();
+    let options: Vec<Value> = ["enforced", "checked", "planned"].iter().map(|each| option(each, each)).collect();
+    let filters = json!([{"label": "Status", "name": "status", "options": options}]);
+    let page = Page {
+        title: "Ethics",
+        summary: "What the gateway promises about the data of a person, and what holds it to that: a test that runs with every change, or a check of the configuration.".to_owned(),
+        section: "ethics.html",
+        crumb: "",
+    };
+    let head = ["Clause", "Promise", "Source", "Status", "Held by"];
+    File::text(
+        "ethics.html",
+        site.page(
+            "filtered.html",
+            &page,
+            context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => "" },
+        ),
+    )
+}
+
+fn changes(site: &Site<'_>) -> File {
+    let page = Page {
+        title: "Changes",
+        summary: "What changed from version to version of the guide.".to_owned(),
+        section: "changes.html",
+        crumb: "",
+    };
+    let text = render::markdown(include_str!("../../../profiles/CHANGES.md"));
+    File::text("changes.html", site.page("text.html", &page, context! { text }))
+}
