@@ -194,12 +194,8 @@ impl<'v, 'd> Run<'v, 'd> {
         if is_empty {
             self.issue(Id::ElementEmpty, element, "The object is empty.".to_owned());
         }
-        for (at, (min, max)) in node.bounds.iter().enumerate() {
-            let count = self.counts[base + at];
-            if (*min..=*max).contains(&count) {
-                continue;
-            }
-            let child = &plan.nodes[node.children[at]];
+        for at in &node.counted {
+            let (child, count) = (&plan.nodes[node.children[*at]], self.counts[base + at]);
             if count < child.min {
                 let name = &child.name;
                 let text = format!("{}.{name} is missing; at least {} must be sent.", node.path, child.min);
@@ -211,7 +207,9 @@ impl<'v, 'd> Run<'v, 'd> {
             }
         }
         self.counts.truncate(base);
-        invariant::check(self, &node.invariants, element, &node.path);
+        if node.has_invariants {
+            invariant::check(self, &node.invariants, element, &node.path);
+        }
     }
 
     fn miscounted(&mut self, id: Id, parent: Element<'d>, child: &Node, text: String) {
@@ -465,7 +463,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if let Some(bound) = &node.binding {
             binding::check(self, bound, element);
         }
-        if !matches!(rule.content, Content::Inline(_)) {
+        if node.has_invariants && !matches!(rule.content, Content::Inline(_)) {
             let is_resource = rule.content == Content::Resource;
             let type_name = if is_resource { element.resource_type().unwrap_or_default() } else { &rule.name };
             invariant::check(self, &node.invariants, element, type_name);
