@@ -84,8 +84,10 @@ catalogue! {
     PrimitiveFormat "primitive-format" Error "value" "Write the value as its FHIR primitive type prescribes (FHIR R4 §2.24.0.1).";
     MaxLength "max-length" Error "too-long" "Shorten the value.";
     ElementIdRepeated "element-id-repeated" Error "value" "Give each element of a resource an id of its own.";
+    LabelRepeated "label-repeated" Error "duplicate" "Keep one of the equal security labels.";
     MinLength "min-length" Error "value" "Lengthen the value.";
     ValueMissing "value-missing" Error "required" "Send the value itself, or one of the extensions that may stand in for it.";
+    TextBlank "text-blank" Warning "value" "Send something visible, or leave the element out.";
     ValueRange "value-range" Error "value" "Keep the value between the definition's minimum and maximum.";
     FixedValue "fixed-value" Error "value" "Use exactly the value that the profile fixes.";
     PatternValue "pattern-value" Error "value" "Include everything that the profile's pattern asks for.";
@@ -105,6 +107,8 @@ catalogue! {
     CodeSystemUnknown "code-system-unknown" Warning "not-found" "Nothing to do if the system is agreed; its definition is not loaded here, so its codes are not checked.";
     CodingSystemMissing "coding-system-missing" Warning "invalid" "Say in system which code system the code is of.";
     SystemRelative "system-relative" Error "code-invalid" "Write the system as an absolute URI, such as https://… or urn:oid:….";
+    SystemUnknown "system-unknown" Error "not-found" "Write the URI of the code system exactly as it is registered; R4 (4.0.1) has no other systems under its own address.";
+    IdentifierValue "identifier-value" Error "code-invalid" "Write the value as a URI, such as urn:oid:1.2.3, or name the system that issued it.";
     SystemIsValueSet "system-is-value-set" Error "invalid" "Name the code system that the code is of, not a value set that has it.";
     SystemIsSupplement "system-is-supplement" Error "invalid" "Name the code system that the supplement adds to.";
     DisplayWrong "display-wrong" Error "invalid" "Use one of the concept's own names as display, or leave the display out.";

@@ -27,7 +27,7 @@ pub struct Edition {
 }
 
 /// What each example comes to.
-const EXPECTED: &str = "package/other/expected.csv";
+const EXPECTED: &str = "examples/expected.csv";
 
 /// `Type/id`.
 fn address(resource: &Value) -> String {
@@ -45,8 +45,8 @@ impl Edition {
         &CURRENT
     }
 
-    /// Reads a package: definitions in `package`, right examples in `package/example`, wrong ones in
-    /// `package/other/refused`, and what each comes to in `package/other/expected.csv`.
+    /// Reads what `profiles/build` packs: definitions in `package`, examples below `examples`, and what each of these
+    /// comes to in `examples/expected.csv`.
     pub fn read(package: &[u8], registry: &Registry) -> Result<Edition, Unreadable> {
         let (mut definitions, mut examples) = (Vec::new(), Vec::new());
         let mut expected = String::new();
@@ -106,19 +106,28 @@ impl Edition {
         self.outcomes.get(&address(resource))?.as_deref()
     }
 
-    /// What the guide calls a resource.
-    pub(super) fn title_of<'v>(&'v self, resource: &'v Value) -> &'v str {
+    /// What the guide calls a resource; an example without a name goes by the words of its id.
+    pub(super) fn title_of(&self, resource: &Value) -> String {
         let own = ["title", "name"].iter().find_map(|name| resource[*name].as_str());
         let listed = self.names.get(&address(resource)).map(|(name, _)| name.as_str());
-        if self.is_example(resource) { listed.or(own) } else { own.or(listed) }
-            .or_else(|| resource["id"].as_str())
-            .unwrap_or_default()
+        let id = resource["id"].as_str().unwrap_or_default();
+        if !self.is_example(resource) {
+            return own.or(listed).unwrap_or(id).to_owned();
+        }
+        listed.map_or_else(|| sentence(id), str::to_owned)
     }
 
     pub(super) fn description_of<'v>(&'v self, resource: &'v Value) -> &'v str {
         let listed = || self.names.get(&address(resource)).map(|(_, description)| description.as_str());
         resource["description"].as_str().or_else(listed).unwrap_or_default()
     }
+}
+
+/// The words of an id, as a sentence begins.
+fn sentence(id: &str) -> String {
+    let words = id.replace('-', " ");
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// The issue that an example must raise, as the table of examples says: `kind,id,profile,issue`.

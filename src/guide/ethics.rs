@@ -168,7 +168,10 @@ pub const CLAUSES: &[Clause] = &[
         title: "Errors repeat nothing",
         text: "No error message, no log line and no address holds measurements, names or tokens.",
         source: "GDPR Art. 5(1)(f)",
-        held: Held::ByTests(&["bad_input::credentials_are_not_repeated", "validate::no_issue_repeats_what_was_sent"]),
+        held: Held::ByTests(&[
+            "bad_input::credentials_are_not_repeated",
+            "fhir::validate::no_issue_repeats_what_was_sent",
+        ]),
     },
     Clause {
         id: "accurate",

@@ -157,16 +157,18 @@ fn taken(inputs: &mut Inputs) -> Vec<Input> {
     batch
 }
 
-/// Checks a batch on every core, keeping its order.
+/// Checks a batch on every core, keeping its order. Cores that have no resource of their own help with long Bundles.
 fn check_all(validator: &Validator, profiles: &[&str], batch: Vec<Input>) -> Vec<Checked> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(batch.len());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores / batch.len().max(1);
+    let cores = cores.min(batch.len());
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(batch.len())));
     let work = || {
         let mut own = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(input) = batch.get(at) else { break };
-            own.push((at, check(validator, profiles, input)));
+            own.push((at, check(validator, profiles, input, threads)));
         }
         found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(own);
     };
@@ -181,12 +183,12 @@ fn check_all(validator: &Validator, profiles: &[&str], batch: Vec<Input>) -> Vec
     batch.into_iter().zip(found).map(|(input, (_, issues))| Checked { input, issues }).collect()
 }
 
-fn check(validator: &Validator, profiles: &[&str], input: &Input) -> Vec<Issue> {
+fn check(validator: &Validator, profiles: &[&str], input: &Input, threads: usize) -> Vec<Issue> {
     let text = match &input.text {
         Ok(text) => text,
         Err(error) => return vec![Issue::new(Id::InputUnreadable, "", format!("The file cannot be read: {error}."))],
     };
-    let mut issues = validator.check_text(text, &Check { profiles, ..Check::default() }).issues;
+    let mut issues = validator.check_text(text, &Check { profiles, threads, ..Check::default() }).issues;
     issues.sort_by_key(|issue| (issue.position.line, issue.position.column));
     if let Some(line) = input.line {
         // A line of a file of lines: its first line is the file's that many.

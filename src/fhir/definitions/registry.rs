@@ -183,6 +183,10 @@ impl Registry {
 
     /// The definition of that kind that a canonical means.
     pub fn find(&self, kind: Kind, canonical: &str) -> Option<DefinitionId> {
+        // Mostly it is the url and nothing else.
+        if let Some(places) = self.index[kind as usize].get(canonical) {
+            return Some(places.best);
+        }
         let (url, version) = canonical::split(canonical);
         let places = self.index[kind as usize].get(url)?;
         match version {

@@ -47,7 +47,9 @@ pub(super) fn decide<'d>(
 ) -> Option<Result<Option<bool>, Failure>> {
     let decides = match plan {
         Plan::Binary(Operator::And | Operator::Or | Operator::Xor | Operator::Implies, ..) => true,
-        Plan::Call(_, function, arguments) => function.says.is_some() && arguments.is_empty(),
+        Plan::Call(_, function, arguments) => {
+            arguments.is_empty() && function.says.is_some_and(|says| says != Says::First)
+        }
         _ => false,
     };
     let machine = Machine { context: *context, focus, left: Cell::new(context.steps) };
@@ -117,6 +119,9 @@ impl<'d> Machine<'d> {
                 }
                 Ok(found)
             }
+            Plan::Call(of, function, _) if function.says == Some(Says::First) && self.is_lenient() => {
+                Ok(self.first(of, scope)?.into())
+            }
             Plan::Call(of, function, arguments) => {
                 let input = self.evaluate(of, scope)?;
                 (function.run)(Call { machine: self, scope, input, arguments })
@@ -149,7 +154,7 @@ impl<'d> Machine<'d> {
                 Some(Says::IsThere) => Ok(Some(self.is_there(of, scope)?)),
                 Some(Says::IsAbsent) => Ok(Some(!self.is_there(of, scope)?)),
                 Some(Says::IsFalse) => Ok(self.boolean(of, scope)?.map(|answer| !answer)),
-                None => truth(&self.evaluate(plan, scope)?),
+                Some(Says::First) | None => truth(&self.evaluate(plan, scope)?),
             },
             _ => truth(&self.evaluate(plan, scope)?),
         }
@@ -170,6 +175,25 @@ impl<'d> Machine<'d> {
             }
             _ => Ok(!self.evaluate(plan, scope)?.is_empty()),
         }
+    }
+
+    /// Whether no name is a failure, so that nobody needs to ask all items for one.
+    fn is_lenient(&self) -> bool {
+        self.context.loose_choices && !self.context.strict
+    }
+
+    /// The first item: a path need not be followed further, which matters where that is asked for each of many.
+    fn first(&self, plan: &'d Plan, scope: &Scope<'_, 'd>) -> Result<Option<Value<'d>>, Failure> {
+        let Plan::Child(of, name) = plan else {
+            return Ok(self.evaluate(plan, scope)?.into_iter().next());
+        };
+        self.spend(1)?;
+        for value in &self.evaluate(of, scope)? {
+            if let Some(first) = navigate::first(self, value, name)? {
+                return Ok(Some(first));
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a name at the start of a path is the type of the focus rather than a child.

@@ -53,24 +53,31 @@ pub(super) fn named<'d>(
     Ok(())
 }
 
-/// Whether there are children of that name.
-pub(super) fn any<'d>(machine: &Machine<'d>, value: &Value<'d>, name: &Name) -> Result<bool, Failure> {
+/// The first child of that name.
+pub(super) fn first<'d>(machine: &Machine<'d>, value: &Value<'d>, name: &Name) -> Result<Option<Value<'d>>, Failure> {
     let Value::Node(node) = value else {
         let mut found = Collection::Empty;
         named(machine, value, name, &mut found)?;
-        return Ok(!found.is_empty());
+        return Ok(found.into_iter().next());
     };
     if is_own_value(node, name) {
-        return Ok(node.system().is_some());
+        return Ok(node.system());
     }
-    let Some((key, _)) = find(machine, node, name)? else { return undefined(machine, node, name).map(|()| false) };
+    let Some((key, type_name)) = find(machine, node, name)? else {
+        return undefined(machine, node, name).map(|()| None);
+    };
     for element in node.element.all(key) {
         machine.spend(1)?;
         if is_present(element) {
-            return Ok(true);
+            return Ok(Some(Value::Node(Node { element, type_name: resource_type(element, type_name) })));
         }
     }
-    Ok(false)
+    Ok(None)
+}
+
+/// Whether there are children of that name.
+pub(super) fn any<'d>(machine: &Machine<'d>, value: &Value<'d>, name: &Name) -> Result<bool, Failure> {
+    first(machine, value, name).map(|found| found.is_some())
 }
 
 /// A primitive is asked for its `value`.

@@ -22,10 +22,40 @@ use crate::fhir::outcome::{Id, Issue};
 /// Most mistakes that are noted.
 const MAX_ISSUES: usize = 100;
 
+/// What a document that is done with leaves to the next one, so that a reader of many allocates for the largest only.
+#[derive(Default)]
+pub struct Memory {
+    source: Vec<u8>,
+    unescaped: String,
+    nodes: Vec<Node>,
+}
+
+impl From<Document> for Memory {
+    fn from(document: Document) -> Memory {
+        let Document { source, mut unescaped, mut nodes } = document;
+        let mut source = source.into_bytes();
+        source.clear();
+        unescaped.clear();
+        nodes.clear();
+        Memory { source, unescaped, nodes }
+    }
+}
+
 /// Reads one JSON object. The error is one issue, ready to be sent.
 pub fn parse(bytes: impl Into<Vec<u8>>) -> Result<Document, Issue> {
-    let source = decode(bytes.into())?;
-    let mut reader = Reader::new(&source, false);
+    parse_all(bytes.into(), String::new(), Vec::new())
+}
+
+/// As [`parse`], in the memory of an earlier document.
+pub fn parse_in(memory: Memory, bytes: &[u8]) -> Result<Document, Issue> {
+    let Memory { mut source, unescaped, nodes } = memory;
+    source.extend_from_slice(bytes);
+    parse_all(source, unescaped, nodes)
+}
+
+fn parse_all(source: Vec<u8>, unescaped: String, nodes: Vec<Node>) -> Result<Document, Issue> {
+    let source = decode(source)?;
+    let mut reader = Reader { unescaped, ..Reader::new(&source, nodes, false) };
     let outcome = reader.document();
     let Reader { nodes, unescaped, .. } = reader;
     outcome?;
@@ -38,7 +68,7 @@ pub fn read(bytes: impl Into<Vec<u8>>) -> Reading {
         Ok(source) => source,
         Err(issue) => return Reading { document: None, issues: vec![issue] },
     };
-    let mut reader = Reader::new(&source, true);
+    let mut reader = Reader::new(&source, Vec::new(), true);
     let outcome = reader.document();
     let Reader { nodes, unescaped, mut issues, .. } = reader;
     match outcome {
@@ -65,7 +95,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Issue> {
 
 /// Whether a text is a JSON number and nothing else (RFC 8259 §6).
 pub fn is_number(text: &str) -> bool {
-    let mut reader = Reader::new(text, false);
+    let mut reader = Reader::of(text, Vec::new(), false);
     let starts = matches!(text.as_bytes().first(), Some(b'-' | b'0'..=b'9'));
     starts && reader.number().is_ok() && reader.at == text.len()
 }
@@ -132,12 +162,17 @@ fn plain(key: &[u8]) -> &str {
 const COMPARED_KEYS: u32 = 24;
 
 impl<'s> Reader<'s> {
-    fn new(source: &'s str, lenient: bool) -> Self {
+    fn new(source: &'s str, mut nodes: Vec<Node>, lenient: bool) -> Self {
+        nodes.reserve(source.len() / 20 + 8);
+        Reader::of(source, nodes, lenient)
+    }
+
+    fn of(source: &'s str, nodes: Vec<Node>, lenient: bool) -> Self {
         Reader {
             bytes: source.as_bytes(),
             source,
             at: 0,
-            nodes: Vec::with_capacity(source.len() / 20 + 8),
+            nodes,
             unescaped: String::new(),
             hasher: OnceCell::new(),
             lenient,
@@ -620,6 +655,22 @@ mod tests {
         let kinds: Vec<Kind> = document.children(list).map(|node| document.kind(node)).collect();
         assert_eq!(kinds, [Kind::String, Kind::True, Kind::Null, Kind::Object]);
         assert_eq!(document.value(document.children(list).next().unwrap()), "x\né😀");
+    }
+
+    #[test]
+    fn memory_of_one_document_serves_the_next() {
+        let mut memory = Memory::default();
+        for text in [r#"{"a":["x\n",{"_b":1}]}"#, r#"{"c":"\u00e9"}"#, "{}", r#"{"a":{"d":[1,2,3]}}"#] {
+            let document = parse_in(memory, text.as_bytes()).unwrap();
+            let fresh = parse(text).unwrap();
+            let shown = |document: &Document| crate::fhir::tree::write::compact(document, NodeId::ROOT);
+            assert_eq!((shown(&document), document.source()), (shown(&fresh), text));
+            memory = document.into();
+        }
+        let text = r#"{"resourceType":"Patient","name":[{"family":"\u00e9"}]}"#;
+        memory = parse_in(memory, text.as_bytes()).unwrap().into();
+        let again = allocation_counter::measure(|| assert!(parse_in(memory, text.as_bytes()).is_ok()));
+        assert_eq!(again.count_total, 0);
     }
 
     #[test]

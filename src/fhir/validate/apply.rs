@@ -33,12 +33,11 @@ impl<'d> Run<'_, 'd> {
         if let Some(bound) = &node.binding {
             binding::check(self, bound, element);
         }
-        invariant::check(
-            self,
-            &node.invariants,
-            element,
-            element.resource_type().unwrap_or(if type_name.is_empty() { &node.type_name } else { type_name }),
-        );
+        if node.has_invariants {
+            let told = || if type_name.is_empty() { &*node.type_name } else { type_name };
+            let type_name = element.resource_type().unwrap_or_else(told);
+            invariant::check(self, &node.invariants, element, type_name);
+        }
         let outer = self.scope;
         if at > 0 && element.resource_type().is_some() {
             self.step_into(element);

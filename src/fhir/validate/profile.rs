@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::compile::invariants::Invariant;
+use super::compile::invariants::{Check, Invariant};
 use super::rules::narrative::Control;
 use super::rules::primitive::Primitive;
 use crate::fhir::definitions::names::NameMap;
@@ -95,8 +95,11 @@ pub struct Node {
     pub invariants: Vec<Invariant>,
     pub slicing: Option<Slices>,
     pub children: Vec<NodeIndex>,
-    /// How often each child must and may stand, close together, since every object asks for all of them.
-    pub bounds: Box<[(u32, u32)]>,
+    /// Positions in `children` of those that may stand too seldom or too often; what neither repeats in JSON nor has
+    /// several keys cannot stand too often.
+    pub counted: Box<[usize]>,
+    /// Whether there are invariants that no other rule answers.
+    pub has_invariants: bool,
     /// Whether something is asked of the value itself: fixed, pattern, range, length, form.
     pub has_value_rules: bool,
     /// JSON keys of the children, in the order of the definition; full plans only.
@@ -242,10 +245,13 @@ impl Profile {
     /// Works out what the run would otherwise work out for every element.
     pub fn made_ready(mut self) -> Profile {
         for index in 0..self.nodes.len() {
-            let bounds =
-                self.nodes[index].children.iter().map(|child| (self.nodes[*child].min, self.nodes[*child].max));
-            self.nodes[index].bounds = bounds.collect();
+            let may_be_many = |child: &Node| child.repeats || child.choice || child.max == 0;
+            let is_counted = |child: &Node| child.min > 0 || (child.max != UNBOUNDED && may_be_many(child));
+            let children = self.nodes[index].children.iter().enumerate();
+            let counted = children.filter(|(_, child)| is_counted(&self.nodes[**child])).map(|(at, _)| at).collect();
             let node = &mut self.nodes[index];
+            node.counted = counted;
+            node.has_invariants = node.invariants.iter().any(|each| !matches!(each.check, Check::Elsewhere));
             node.has_value_rules = node.asks_of_value();
             for rule in &mut node.types {
                 rule.asks = Asks::of(&rule.name);

@@ -47,6 +47,19 @@ pub fn each_named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>, the
             continue;
         }
         let has_shadows = document.has_shadows(holder);
+        if choice == Some(false) && !has_shadows && parent.shadow_node().is_none() {
+            let Some(member) = document.tagged(holder, tag, name) else { continue };
+            let found =
+                |element, index| Found { element, key: document.key(member), name: name.len(), index, type_name: "" };
+            if document.kind(member) == Kind::Array {
+                for (index, item) in document.children(member).enumerate() {
+                    then(found(Element::at(document, item), Some(index as u32)));
+                }
+            } else {
+                then(found(Element::at(document, member), None));
+            }
+            continue;
+        }
         for member in document.children(holder) {
             if !has_shadows && !tag.may_begin(document.tag(member)) {
                 continue;
@@ -118,6 +131,8 @@ pub struct Entries<'d> {
     /// Whether it asks a server for something, which may know more than the Bundle holds.
     pub is_request: bool,
     is_history: bool,
+    /// Some fullUrl stands more than once.
+    is_repeated: bool,
     /// Resources of Parameters, which have no fullUrls.
     pub is_flat: bool,
 }
@@ -138,7 +153,9 @@ impl<'d> Entries<'d> {
             };
             if resource.is_some() {
                 if let Some(url) = entry.full_url {
-                    entries.by_url.entry(url).or_default().push(at);
+                    let places = entries.by_url.entry(url).or_default();
+                    places.push(at);
+                    entries.is_repeated |= places.len() > 1;
                 }
                 if let Some(id) = entry.id {
                     entries.by_id.entry(entry.kind).or_default().entry(id).or_default().push(at);
@@ -216,7 +233,7 @@ impl<'d> Entries<'d> {
 
     /// Whether a reference without a version leads to several entries, as it does in no history.
     pub fn is_ambiguous(&self, from: Element<'d>, reference: &str) -> bool {
-        if self.is_history || unversioned(reference).1.is_some() {
+        if !self.is_repeated || self.is_history || unversioned(reference).1.is_some() {
             return false;
         }
         let url = self.find(from, reference).and_then(|at| self.list[at].full_url);

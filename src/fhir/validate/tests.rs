@@ -78,6 +78,7 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
     (PATIENT, "gender", "sex", Id::ElementUnknown, "Patient.sex"),
     (PATIENT, "\"1980-02-29\"", "[\"1980-02-29\"]", Id::ElementShape, "Patient.birthDate"),
     (PATIENT, "\"1980-02-29\"", "19800229", Id::ElementShape, "Patient.birthDate"),
+    (PATIENT, "\"gender\"", "\"_id\":{\"id\":\"x\"},\"gender\"", Id::ElementShape, "Patient._id"),
     (PATIENT, "\"gender\"", "\"name\":[\"x\"],\"gender\"", Id::ElementShape, "Patient.name[0]"),
     (PATIENT, "\"gender\"", "\"_name\":[{\"id\":\"x\"}],\"gender\"", Id::ElementShape, "Patient._name"),
     (PATIENT, "\"gender\"", "\"name\":[],\"gender\"", Id::ElementEmpty, "Patient.name"),
@@ -92,7 +93,8 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::ElementEmpty,
         "Patient.name[0].given",
     ),
-    (PATIENT, "\"gender\"", "\"_id\":{\"id\":\"x\"},\"gender\"", Id::ElementShape, "Patient._id"),
+    (HEARTRATE, "\"subject\":{", "\"subject\":{\"_id\":{\"id\":\"x\"},", Id::ElementShape, "Observation.subject._id"),
+    (PATIENT, "\"gender\"", "\"name\":[{\"text\":\" \"}],\"gender\"", Id::TextBlank, "Patient.name[0].text"),
     (HEARTRATE, "\"code\":{\"coding\"", "\"bodySite\":{\"coding\"", Id::CardinalityMin, "Observation.code"),
     (HEARTRATE, "\"subject\":{\"reference\":\"Patient/1\"},", "", Id::CardinalityMin, "Observation.subject"),
     (
@@ -123,6 +125,7 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::TypeMismatch,
         "Observation.value.ofType(string)",
     ),
+    (PATIENT, "\"gender\":\"female\"", "\"_gender\":{\"id\":\"g\"}", Id::BindingRequired, "Patient.gender"),
     (PATIENT, "female", "woman", Id::CodeMeaningless, "Patient.gender"),
     (CODED, "\"M\"", "\"Q\"", Id::CodeUnlisted, "Patient.maritalStatus.coding[0].code"),
     (
@@ -139,6 +142,21 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::CodeUnknown,
         "Patient.maritalStatus.coding[0].code",
     ),
+    (
+        PATIENT,
+        "\"gender\"",
+        "\"identifier\":[{\"system\":\"urn:ietf:rfc:3986\",\"value\":\"1.2\"}],\"gender\"",
+        Id::IdentifierValue,
+        "Patient.identifier[0].value",
+    ),
+    (
+        PATIENT,
+        "\"gender\"",
+        "\"meta\":{\"security\":[{\"system\":\"urn:iso:s\",\"code\":\"a\"},{\"system\":\"urn:iso:s\",\"code\":\"a\"}]},\"gender\"",
+        Id::LabelRepeated,
+        "Patient.meta.security[1]",
+    ),
+    (CODED, MARITAL, "http://hl7.org/fhir/nothing", Id::SystemUnknown, "Patient.maritalStatus.coding[0].system"),
     (CODED, MARITAL, "http://a.b/c", Id::CodeSystemUnknown, "Patient.maritalStatus.coding[0].system"),
     (CODED, MARITAL, "v3-MaritalStatus", Id::SystemRelative, "Patient.maritalStatus.coding[0].system"),
     (

@@ -10,8 +10,9 @@ use super::measures;
 use super::profile::{Asks, Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
     attachment, binding, bundle, canonical, capability_statement, code_system, coding, concept_map, extension,
-    invariant, literal, markup, narrative, primitive::Primitive, quantity, questionnaire, reference, search_parameter,
-    structure_definition, value_set, vital_signs,
+    invariant, literal, markup, narrative,
+    primitive::{Primitive, is_blank},
+    quantity, questionnaire, reference, search_parameter, structure_definition, value_set, vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Missing, Run};
 use crate::fhir::outcome::Id;
@@ -21,6 +22,9 @@ const RESOURCE_TYPE: Tag = Tag::of("resourceType");
 
 /// No resource means to satisfy more profiles than this.
 const MAX_PROFILES: usize = 32;
+
+/// Security labels that are compared with each other.
+const MAX_LABELS: usize = 64;
 
 impl<'v, 'd> Run<'v, 'd> {
     /// Checks a resource against its type, the profiles that it claims and is given, and what its code asks.
@@ -55,6 +59,9 @@ impl<'v, 'd> Run<'v, 'd> {
             self.issue(Id::ImplicitRulesUnknown, rules, text.to_owned());
             self.trail.pop();
         }
+        if let Some(meta) = element.get("meta") {
+            self.labels(meta);
+        }
         self.profiles(element, kind, profiles);
         canonical::check_own(self, element, kind);
         match kind {
@@ -71,6 +78,22 @@ impl<'v, 'd> Run<'v, 'd> {
         }
         // Nobody asks for those of this resource again.
         self.missing.truncate(missing);
+    }
+
+    /// No security label stands twice.
+    fn labels(&mut self, meta: Element<'d>) {
+        let mut seen: SmallVec<[(Option<&str>, Option<&str>); 4]> = SmallVec::new();
+        for (at, label) in meta.all("security").take(MAX_LABELS).enumerate() {
+            let code = (label.text_of("system"), label.text_of("code"));
+            if seen.contains(&code) {
+                self.trail.push("meta", "meta".len(), None);
+                self.trail.push("security", "security".len(), Some(at as u32));
+                self.issue(Id::LabelRepeated, label, "The same security label stands before.".to_owned());
+                self.trail.pop();
+                self.trail.pop();
+            }
+            seen.push(code);
+        }
     }
 
     fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
@@ -171,12 +194,8 @@ impl<'v, 'd> Run<'v, 'd> {
         if is_empty {
             self.issue(Id::ElementEmpty, element, "The object is empty.".to_owned());
         }
-        for (at, (min, max)) in node.bounds.iter().enumerate() {
-            let count = self.counts[base + at];
-            if (*min..=*max).contains(&count) {
-                continue;
-            }
-            let child = &plan.nodes[node.children[at]];
+        for at in &node.counted {
+            let (child, count) = (&plan.nodes[node.children[*at]], self.counts[base + at]);
             if count < child.min {
                 let name = &child.name;
                 let text = format!("{}.{name} is missing; at least {} must be sent.", node.path, child.min);
@@ -188,7 +207,9 @@ impl<'v, 'd> Run<'v, 'd> {
             }
         }
         self.counts.truncate(base);
-        invariant::check(self, &node.invariants, element, &node.path);
+        if node.has_invariants {
+            invariant::check(self, &node.invariants, element, &node.path);
+        }
     }
 
     fn miscounted(&mut self, id: Id, parent: Element<'d>, child: &Node, text: String) {
@@ -427,6 +448,10 @@ impl<'v, 'd> Run<'v, 'd> {
         };
         if fits {
             self.standing(element, node, rule);
+        } else if element.kind().is_none()
+            && let Some(bound) = &node.binding
+        {
+            binding::check(self, bound, element);
         }
         self.holders.pop();
         self.trail.pop();
@@ -438,7 +463,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if let Some(bound) = &node.binding {
             binding::check(self, bound, element);
         }
-        if !matches!(rule.content, Content::Inline(_)) {
+        if node.has_invariants && !matches!(rule.content, Content::Inline(_)) {
             let is_resource = rule.content == Content::Resource;
             let type_name = if is_resource { element.resource_type().unwrap_or_default() } else { &rule.name };
             invariant::check(self, &node.invariants, element, type_name);
@@ -492,6 +517,9 @@ impl<'v, 'd> Run<'v, 'd> {
         if let Some(expected) = primitive.expects(text) {
             self.issue(Id::PrimitiveFormat, element, format!("It must be {expected}."));
             return false;
+        }
+        if primitive == Primitive::String && is_blank(text) {
+            self.issue(Id::TextBlank, element, "A text should have something to see.".to_owned());
         }
         true
     }

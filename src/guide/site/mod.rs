@@ -180,7 +180,7 @@ impl<'e> Site<'e> {
                 };
                 json!({
                     "href": format!("{}.html", name(each)), "title": self.edition.title_of(each), "tag": tag, "tag_text": tag_text,
-                    "text": first_sentence(self.edition.description_of(each)),
+                    "text": refused.map_or_else(|| first_sentence(self.edition.description_of(each)), |issue| format!("Raises {issue}.")),
                 })
             });
             json!({"id": group.to_lowercase().replace(' ', "-"), "title": group, "entries": entries.collect::<Vec<_>>()})
@@ -322,7 +322,7 @@ impl<'e> Site<'e> {
         };
         let heading = self.edition.title_of(resource);
         let description = self.edition.description_of(resource);
-        let page = Page { title: heading, summary: first_sentence(description), section: section.0, crumb: section.1 };
+        let page = Page { title: &heading, summary: first_sentence(description), section: section.0, crumb: section.1 };
         let code = render::raw(highlight::json(resource));
         let facts = resources::facts(resource, &self.links);
         let description = render::markdown(description);
@@ -373,7 +373,7 @@ impl<'e> Site<'e> {
                 None => Piece::tag("accepted", "valid"),
                 Some(issue) => Piece::tag(issue, "invalid"),
             };
-            let link = Piece::link(self.edition.title_of(example), Some(format!("{}.html", name(example))));
+            let link = Piece::link(&self.edition.title_of(example), Some(format!("{}.html", name(example))));
             vec![link, outcome, Piece::text(self.edition.description_of(example))]
         });
         rows.collect()
@@ -381,7 +381,7 @@ impl<'e> Site<'e> {
 
     fn index(&self) -> String {
         let resources = self.edition.resources.iter().map(|each| Entry {
-            title: self.edition.title_of(each).to_owned(),
+            title: self.edition.title_of(each),
             url: format!("{}.html", name(each)),
             kind: if self.edition.is_example(each) { "Example" } else { text(each, "resourceType") }.to_owned(),
             text: first_sentence(self.edition.description_of(each)),

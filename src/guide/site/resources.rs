@@ -43,7 +43,8 @@ pub(super) fn tables(resource: &Value, links: &Links) -> Vec<Table> {
         "ValueSet" => vec![includes(resource, links, "include"), includes(resource, links, "exclude")],
         "ConceptMap" => vec![mappings(resource)],
         "Questionnaire" => vec![questions(resource, links)],
-        "PlanDefinition" => vec![actions(resource, links)],
+        "PlanDefinition" => vec![actions(resource, links), goals(resource)],
+        "Measure" => vec![populations(resource)],
         "CapabilityStatement" => vec![interactions(resource, links), searches(resource)],
         "ImplementationGuide" => vec![contents(resource, links)],
         _ => Vec::new(),
@@ -133,7 +134,7 @@ fn questions(form: &Value, links: &Links) -> Option<Table> {
                 Piece::code(format!("{indent}{}", text(item, "linkId"))),
                 Piece::text(text(item, "text")),
                 Piece::text(text(item, "type")),
-                Piece::text(if item["required"] == true { "required" } else { "" }),
+                Piece::text(if item["required"] == true { "yes" } else { "" }),
                 answers,
             ]);
             walk(item, depth + 1, links, rows);
@@ -141,25 +142,80 @@ fn questions(form: &Value, links: &Links) -> Option<Table> {
     }
     let mut rows = Vec::new();
     walk(form, 0, links, &mut rows);
-    Table::new("Questions", &["Link id", "Text", "Type", "", "Answers"], rows)
+    Table::new("Questions", &["Link id", "Text", "Type", "Required", "Answers"], rows)
 }
 
 fn actions(plan: &Value, links: &Links) -> Option<Table> {
     let rows = items(plan, "action").map(|action| {
         let timing = &action["timingTiming"]["repeat"];
         let every = match (timing["frequency"].as_u64(), timing["period"].as_f64(), text(timing, "periodUnit")) {
-            (Some(times), Some(period), unit) => format!("{times} in {period} {unit}"),
+            (Some(times), Some(period), unit) => often(times, period, unit),
             _ => String::new(),
         };
-        let (href, name) = links.find(text(action, "definitionCanonical"));
-        vec![
-            Piece::text(text(action, "title")),
-            Piece::text(text(action, "description")),
-            Piece::text(every),
-            Piece::link(&name, href),
-        ]
+        let codes: Vec<&str> =
+            items(action, "code").flat_map(|each| items(each, "coding")).map(|each| text(each, "code")).collect();
+        let measured = match action["definitionCanonical"].as_str() {
+            Some(canonical) => {
+                let (href, name) = links.find(canonical);
+                Piece::link(&name, href)
+            }
+            None => Piece::code(codes.join(", ")),
+        };
+        vec![Piece::text(text(action, "title")), measured, Piece::text(every)]
     });
-    Table::new("Actions", &["Action", "What is done", "How often", "Defined by"], rows.collect())
+    Table::new("Actions", &["Action", "Measure or questionnaire", "How often"], rows.collect())
+}
+
+/// `twice a day`, in words for the small numbers that schedules have.
+fn often(times: u64, period: f64, unit: &str) -> String {
+    let unit = match unit {
+        "h" => "hour",
+        "d" => "day",
+        "wk" => "week",
+        "mo" => "month",
+        "a" => "year",
+        other => other,
+    };
+    let times = match times {
+        1 => "once".to_owned(),
+        2 => "twice".to_owned(),
+        more => format!("{more} times"),
+    };
+    if (period - 1.0).abs() < f64::EPSILON {
+        format!("{times} a {unit}")
+    } else {
+        format!("{times} in {period} {unit}s")
+    }
+}
+
+fn goals(plan: &Value) -> Option<Table> {
+    let rows = items(plan, "goal").map(|goal| {
+        let targets = items(goal, "target").map(|target| {
+            let bound = |name: &str| target["detailRange"][name].get("value").map(|value| value.to_string());
+            let unit = ["low", "high"]
+                .iter()
+                .map(|each| text(&target["detailRange"][*each], "code"))
+                .find(|unit| !unit.is_empty());
+            let range = match (bound("low"), bound("high")) {
+                (Some(low), Some(high)) => format!("{low} to {high}"),
+                (Some(low), None) => format!("at least {low}"),
+                (None, Some(high)) => format!("at most {high}"),
+                (None, None) => super::tree::literal(&target["detailQuantity"]),
+            };
+            format!("{}: {range} {}", super::tree::literal(&target["measure"]), unit.unwrap_or_default())
+        });
+        vec![Piece::text(text(&goal["description"], "text")), Piece::code(targets.collect::<Vec<_>>().join(", "))]
+    });
+    Table::new("Goals", &["Goal", "Target"], rows.collect())
+}
+
+fn populations(measure: &Value) -> Option<Table> {
+    let groups = items(measure, "group").flat_map(|group| items(group, "population"));
+    let rows = groups.map(|population| {
+        let code = items(&population["code"], "coding").next().map(|coding| text(coding, "code"));
+        vec![Piece::text(code.unwrap_or_default()), Piece::code(text(&population["criteria"], "expression"))]
+    });
+    Table::new("Populations", &["Population", "Criteria (FHIRPath)"], rows.collect())
 }
 
 fn interactions(statement: &Value, links: &Links) -> Option<Table> {

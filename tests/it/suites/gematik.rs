@@ -16,7 +16,7 @@ use mhealth_gateway::fhir::tree::{Document, Element};
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use serde_json::Value;
 
-use super::{Memo, core, files, issues, keep, known, line, only, package, read, share, spread, suite};
+use super::{Memo, at_least, core, files, issues, keep, known, line, only, package, read, share, spread, suite};
 
 /// Packages that are checked with together, and the days for which they count.
 #[derive(Default, Debug)]
@@ -146,6 +146,8 @@ fn agrees_with_the_national_validator() {
         share(count(false, false), count(false, true) + count(false, false)),
     );
     keep("gematik-refv.txt", &full);
+    assert_eq!(count(true, false), 0, "no valid document is rejected");
+    at_least("caught of the invalid", 97.0, count(false, false), count(false, true) + count(false, false));
     known("gematik-refv.txt", &failed);
 }
 

@@ -129,6 +129,11 @@ fn share(part: usize, whole: usize) -> String {
     format!("{part}/{whole} = {:.1} %", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
+/// Holds a share against the least that it must reach, in percent.
+fn at_least(what: &str, percent: f64, part: usize, whole: usize) {
+    assert!(100.0 * part as f64 >= percent * whole as f64, "{what}: {}, not {percent} %", share(part, whole));
+}
+
 /// Keeps a full run for whoever wants to look closer.
 fn keep(name: &str, text: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/suites");

@@ -54,6 +54,7 @@ pub(super) enum Says {
     IsThere,
     IsAbsent,
     IsFalse,
+    First,
 }
 
 const fn saying(

@@ -1,13 +1,13 @@
 //! Subsetting (FHIRPath §5.3).
 
-use super::{Function, function};
+use super::{Function, Says, function, saying};
 use crate::fhir::fhirpath::compare;
 use crate::fhir::fhirpath::evaluate::{Call, Outcome};
 use crate::fhir::fhirpath::value::Collection;
 
 pub(super) static FUNCTIONS: [Function; 8] = [
     function("single", 0..=0, only),
-    function("first", 0..=0, first),
+    saying(Says::First, "first", 0..=0, first),
     function("last", 0..=0, last),
     function("tail", 0..=0, tail),
     function("skip", 1..=1, skip),

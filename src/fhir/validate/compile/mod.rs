@@ -13,6 +13,9 @@ use super::rules::narrative::Control;
 use crate::fhir::definitions::names::NameMap;
 use crate::fhir::definitions::{AdditionalBinding, ElementDefinition, Registry, Strength};
 
+const MEDIA_TYPES_RFC: &str = "http://www.rfc-editor.org/bcp/bcp13.txt";
+const MEDIA_TYPES: &str = "http://hl7.org/fhir/ValueSet/mimetypes";
+
 const VITAL_SIGNS_UNITS: &str = "http://hl7.org/fhir/ValueSet/ucum-vitals-common";
 
 /// What compiling needs to know: the definitions, and where the plans of data types will stand.
@@ -73,7 +76,9 @@ impl Compiler<'_> {
     }
 
     fn bound(&self, strength: Strength, canonical: &str) -> Bound {
-        let set = self.registry.value_set(canonical).cloned();
+        // R4 names the RFC itself where it means the media types.
+        let meant = if canonical == MEDIA_TYPES_RFC { MEDIA_TYPES } else { canonical };
+        let set = self.registry.value_set(meant).cloned();
         Bound { strength, canonical: canonical.into(), set, most: None, further: Vec::new() }
     }
 
@@ -87,10 +92,14 @@ impl Compiler<'_> {
 
     /// Names of the resource types that the target profiles constrain; none where any resource will do.
     fn targets(&self, canonicals: &[String]) -> Vec<Box<str>> {
-        let names: Vec<Box<str>> =
-            canonicals.iter().filter_map(|each| self.registry.type_of(each)).map(Box::from).collect();
-        if names.len() < canonicals.len() || names.iter().any(|name| &**name == "Resource") {
-            return Vec::new();
+        let mut names: Vec<Box<str>> = Vec::with_capacity(canonicals.len());
+        for canonical in canonicals {
+            match self.registry.type_of(canonical) {
+                None | Some("Resource") => return Vec::new(),
+                // Two profiles of a type are one type.
+                Some(name) if names.iter().any(|each| **each == *name) => {}
+                Some(name) => names.push(name.into()),
+            }
         }
         names
     }

@@ -9,6 +9,9 @@ use super::derived::Branch;
 use crate::fhir::definitions::{Discriminator, DiscriminatorKind, Slicing, Strength};
 use crate::fhir::validate::profile::{Step, Test, TestKind};
 
+/// Profiles that a path leads through; definitions could send each other round.
+const MAX_PROFILES_ON_PATH: usize = 3;
+
 impl Compiler<'_> {
     pub(super) fn tests(&self, branches: &[Branch<'_>], slice: usize, definition: &Slicing) -> Vec<Test> {
         let mut tests: Vec<Test> = Vec::with_capacity(definition.discriminators.len());
@@ -44,12 +47,12 @@ impl Compiler<'_> {
                 let found = branches[descend(branches, slice, &steps)?].element;
                 TestKind::Exists(found.max != Some(0))
             }
-            DiscriminatorKind::Value | DiscriminatorKind::Pattern => return self.value_test(branches, slice, steps),
+            DiscriminatorKind::Value | DiscriminatorKind::Pattern => return self.value_test(branches, slice, steps, 0),
         };
         Some(Test { path: steps, check })
     }
 
-    fn value_test(&self, branches: &[Branch<'_>], slice: usize, mut steps: Vec<Step>) -> Option<Test> {
+    fn value_test(&self, branches: &[Branch<'_>], slice: usize, mut steps: Vec<Step>, depth: usize) -> Option<Test> {
         let whole = steps.clone();
         // What may not be there tells a slice apart by its absence, whatever else the base says about it.
         let at_end = descend(branches, slice, &whole).map(|end| branches[end].element);
@@ -83,13 +86,38 @@ impl Compiler<'_> {
                     && !branch.element.types.iter().any(|each| each.profiles.iter().any(|p| p.contains('#')))
             };
             let at = others.iter().position(|branch| says_itself(&branch));
-            if let Some(test) = at.and_then(|at| self.value_test(&others, at, whole.clone())) {
+            if let Some(test) = at.and_then(|at| self.value_test(&others, at, whole.clone(), depth)) {
                 return Some(test);
             }
+        }
+        if let Some(test) = self.said_by_profile(branches, slice, &whole, depth) {
+            return Some(test);
         }
         // Without a value, that there is any tells the slice apart.
         let must_exist = !whole.is_empty() && at_end.is_some_and(|element| element.min > 0);
         must_exist.then_some(Test { path: whole, check: TestKind::Exists(true) })
+    }
+
+    /// What the one profile of an element on the path, or of what it refers to, says at the rest of the path.
+    fn said_by_profile(&self, branches: &[Branch<'_>], slice: usize, path: &[Step], depth: usize) -> Option<Test> {
+        if depth >= MAX_PROFILES_ON_PATH {
+            return None;
+        }
+        (0..path.len()).find_map(|at| {
+            let (before, rest) = path.split_at(at);
+            let element = branches[descend(branches, slice, before)?].element;
+            let refers = before.last() == Some(&Step::Resolve);
+            let mut listed = element.types.iter().flat_map(|each| if refers { &each.targets } else { &each.profiles });
+            let canonical = listed.next().filter(|canonical| !canonical.contains('#'))?;
+            if listed.next().is_some() {
+                return None;
+            }
+            let structure = self.registry.structure(canonical)?;
+            let others = self.branches(&structure);
+            let Test { path, check } = self.value_test(&others, 0, rest.to_vec(), depth + 1)?;
+            // That something must be there is said of every element of the profile.
+            (!matches!(check, TestKind::Exists(true))).then(|| Test { path: [before, &path].concat(), check })
+        })
     }
 
     fn said(&self, branches: &[Branch<'_>], slice: usize, steps: &[Step]) -> Option<TestKind> {

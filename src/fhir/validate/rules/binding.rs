@@ -27,6 +27,13 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
         }
         return;
     }
+    if element.kind().is_none() {
+        // An extension says why there is no code, and a required binding takes none of it.
+        if bound.strength == Strength::Required && element.shadow_node().is_some() {
+            missed(run, bound, element);
+        }
+        return;
+    }
     if !element.is_object() {
         if let Some(code) = element.string() {
             plain(run, bound, element, code);
@@ -38,10 +45,7 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     } else if let Some(code) = element.text_of("code") {
         let system = element.text_of("system");
         judge(run, bound, element, ask(bound, Some(system.unwrap_or_default()), code), &[(system, code)]);
-    } else if bound.strength == Strength::Required
-        && element.get("value").is_none()
-        && element.get("extension").is_none()
-    {
+    } else if bound.strength == Strength::Required && element.get("value").is_none() {
         missed(run, bound, element);
     }
 }

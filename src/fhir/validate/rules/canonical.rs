@@ -51,10 +51,7 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
 
 /// Checks the url that a resource is known by. The trail stands on the resource.
 pub fn check_own<'d>(run: &mut Run<'_, 'd>, resource: Element<'d>, kind: &str) {
-    if CANONICAL_RESOURCES.binary_search(&kind).is_err() {
-        return;
-    }
-    let Some(url) = resource.get("url") else { return };
+    let Some(url) = resource.get("url").filter(|_| CANONICAL_RESOURCES.binary_search(&kind).is_ok()) else { return };
     if url.string().is_some_and(|text| !text.contains(':')) {
         run.trail.push("url", 3, None);
         run.issue(Id::CanonicalRelative, url, "The url of a definition must be absolute.".to_owned());

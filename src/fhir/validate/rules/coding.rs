@@ -8,12 +8,15 @@ use super::super::run::Run;
 use super::super::{CodeQuestion, Subject};
 use crate::fhir::definitions::{CodeSystem, Concept, Content, Strength};
 use crate::fhir::outcome::Id;
-use crate::fhir::terminology::{Membership, defines};
+use crate::fhir::terminology::{Membership, defines, ucum};
 use crate::fhir::tree::Element;
 
 /// Systems that are known to be there and whose codes no package lists.
 const WITHOUT_LIST: [&str; 3] =
     ["http://loinc.org", "http://snomed.info/sct", "http://www.nlm.nih.gov/research/umls/rxnorm"];
+
+/// The system of identifiers that are URIs by themselves.
+const URIS: &str = "urn:ietf:rfc:3986";
 
 /// Checks a Coding.
 pub fn check<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>) {
@@ -25,6 +28,12 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>) {
         }
         return;
     };
+    check_of(run, coding, system);
+}
+
+/// Checks a code, of a Coding or of a Quantity, against the system that it is said to be of.
+pub fn check_of<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>, system: &'d str) {
+    let code = coding.text_of("code");
     if !is_absolute(system) {
         let text = "The system of a code must be an absolute URI.";
         at(run, coding, "system", Id::SystemRelative, text.to_owned());
@@ -69,6 +78,10 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>) {
             question(run, coding, system, code);
             match known {
                 Some(known) if lists(known) => unlisted(run, coding),
+                None if is_of_the_standard(system) || is_misspelt(system) => {
+                    let text = "No code system has that URI.";
+                    at(run, coding, "system", Id::SystemUnknown, text.to_owned());
+                }
                 _ if known.is_some() || WITHOUT_LIST.contains(&system) || decided_elsewhere(system) => {}
                 _ => {
                     let text = "The code system is not loaded here, so the code was not checked.";
@@ -77,6 +90,24 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>) {
             }
         }
     }
+}
+
+/// Whether a URI begins as that of a system that everybody knows, and goes on.
+fn is_misspelt(system: &str) -> bool {
+    let known = WITHOUT_LIST.iter().chain([&ucum::SYSTEM]);
+    known.copied().any(|known| system.strip_prefix(known).is_some_and(|rest| !rest.is_empty()))
+}
+
+/// Whether a URI is one that only R4 itself gives, all of whose code systems are here: not one of a guide, and none of
+/// those that stand in for the systems of others.
+fn is_of_the_standard(system: &str) -> bool {
+    let address = system.strip_prefix("https://").or_else(|| system.strip_prefix("http://")).unwrap_or_default();
+    let address = address.strip_prefix("www.").unwrap_or(address);
+    address.starts_with("build.fhir.org/")
+        || address.strip_prefix("hl7.org/fhir/").is_some_and(|name| {
+            let name = name.strip_prefix("CodeSystem/").unwrap_or(name);
+            !name.contains('/')
+        })
 }
 
 fn lists(known: &CodeSystem) -> bool {
@@ -141,19 +172,28 @@ fn at<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>, name: &'static str, id: Id
     run.trail.pop();
 }
 
-/// Whether a URI says by itself what it names: it has a scheme that resolves or registers (R4 §2.24.0.1 uri).
+/// Whether a URI says by itself what it names: it has a scheme that resolves or registers (R4 §2.24.0.1 uri). Case
+/// counts, as everywhere in FHIR's URIs, and schemes are written small.
 pub fn is_absolute(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else { return false };
     !rest.is_empty()
-        && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
-/// Checks that the system of an Identifier stands by itself.
+/// Checks that the system of an Identifier stands by itself, and that a value which is said to be a URI is one.
 pub fn check_identifier<'d>(run: &mut Run<'_, 'd>, identifier: Element<'d>) {
     if identifier.text_of("system").is_some_and(|system| !system.is_empty() && !is_absolute(system)) {
         let text = "The system of an identifier must be an absolute URI.";
         at(run, identifier, "system", Id::SystemRelative, text.to_owned());
+    }
+    if identifier.text_of("system") == Some(URIS)
+        && identifier.text_of("value").is_some_and(|value| !is_absolute(value))
+    {
+        let text = "The system says that the value is a URI; it must begin with a scheme such as urn:oid: or https:.";
+        at(run, identifier, "value", Id::IdentifierValue, text.to_owned());
     }
 }
 
@@ -205,6 +245,12 @@ mod tests {
             (r#"{"system":"urn:iso:s","code":"old"}"#, &[(Id::CodeInactive, "")]),
             (r#"{"system":"urn:iso:part","code":"b"}"#, &[(Id::CodeUnlisted, ".code")]),
             (r#"{"system":"urn:iso:more","code":"a"}"#, &[(Id::SystemIsSupplement, ".system")]),
+            (r#"{"system":"http://hl7.org/fhir/nothing","code":"a"}"#, &[(Id::SystemUnknown, ".system")]),
+            (r#"{"system":"http://hl7.org/fhir/CodeSystem/nothing","code":"a"}"#, &[(Id::SystemUnknown, ".system")]),
+            (r#"{"system":"http://loinc.org/","code":"a"}"#, &[(Id::SystemUnknown, ".system")]),
+            (r#"{"system":"HTTP://loinc.org","code":"a"}"#, &[(Id::SystemRelative, ".system")]),
+            (r#"{"system":"http://hl7.org/fhir/sid/icd-10","code":"a"}"#, &[(Id::CodeSystemUnknown, ".system")]),
+            (r#"{"system":"http://hl7.org/fhir/uv/x/CodeSystem/y","code":"a"}"#, &[(Id::CodeSystemUnknown, ".system")]),
             (r#"{"system":"http://nobody.org/x","code":"a"}"#, &[(Id::CodeSystemUnknown, ".system")]),
             (
                 r#"{"system":"http://hl7.org/fhir/ValueSet/observation-status","code":"final"}"#,
@@ -235,16 +281,45 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_have_absolute_systems() {
+    fn identifiers_have_absolute_systems_and_values_that_fit_them() {
         let validator = validator();
-        for (system, expected) in [("http://a", 0), ("urn:oid:1.2.3", 0), ("a", 1), ("ssn-number", 1)] {
+        for (system, value, expected) in [
+            ("http://a", "1", None),
+            ("urn:oid:1.2.3", "1", None),
+            ("a", "1", Some(Id::SystemRelative)),
+            ("ssn-number", "1", Some(Id::SystemRelative)),
+            ("urn:ietf:rfc:3986", "urn:oid:1.2.3", None),
+            ("urn:ietf:rfc:3986", "https://a.b/c", None),
+            ("urn:ietf:rfc:3986", "1.2.3", Some(Id::IdentifierValue)),
+        ] {
             let text = format!(
-                r#"{{"resourceType":"Basic","code":{{"text":"x"}},"identifier":[{{"system":"{system}","value":"1"}}]}}"#
+                r#"{{"resourceType":"Basic","code":{{"text":"x"}},"identifier":[{{"system":"{system}","value":"{value}"}}]}}"#
             );
             let document = json::parse(text).unwrap();
             let issues = validator.check(Element::root(&document), &Options::default()).issues;
-            let found = issues.iter().filter(|issue| issue.id == Id::SystemRelative).count();
-            assert_eq!(found, expected, "{system}");
+            let found: Vec<Id> = issues.iter().filter(|issue| issue.is_error()).map(|issue| issue.id).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{system} {value}");
+        }
+    }
+
+    #[test]
+    fn codes_of_quantities_are_of_their_system() {
+        let validator = validator();
+        for (system, code, expected) in [
+            ("urn:iso:s", "a", None),
+            ("urn:iso:s", "b", Some(Id::CodeUnknown)),
+            ("s", "a", Some(Id::SystemRelative)),
+            ("http://unitsofmeasure.org", "kg", None),
+            ("http://unitsofmeasure.org", "kilo", Some(Id::UnitUnknown)),
+        ] {
+            let text = format!(
+                r#"{{"resourceType":"Basic","code":{{"text":"x"}},"extension":[{{"url":"http://example.org/q",
+                "valueQuantity":{{"value":1,"system":"{system}","code":"{code}"}}}}]}}"#
+            );
+            let document = json::parse(text).unwrap();
+            let issues = validator.check(Element::root(&document), &Options::default()).issues;
+            let found: Vec<Id> = issues.iter().filter(|issue| issue.is_error()).map(|issue| issue.id).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{system} {code}");
         }
     }
 }

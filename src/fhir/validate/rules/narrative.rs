@@ -147,6 +147,20 @@ fn element_ids<'d>(document: &'d Document, node: NodeId, ids: &mut HashSet<&'d s
     }
 }
 
+/// Whether there is nothing but white space, as such or as references to its characters.
+fn is_blank(words: &str) -> bool {
+    let mut rest = words.trim_start();
+    while let Some((reference, after)) = rest.strip_prefix("&#").and_then(|rest| rest.split_once(';')) {
+        let digits = reference.strip_prefix(['x', 'X']);
+        let character = digits.map_or_else(|| reference.parse(), |digits| u32::from_str_radix(digits, 16));
+        if !matches!(character, Ok(0x9 | 0xA | 0xD | 0x20)) {
+            return false;
+        }
+        rest = after.trim_start();
+    }
+    rest.is_empty()
+}
+
 struct Pass<'r, 'v, 'd, 't> {
     run: &'r mut Run<'v, 'd>,
     div: Element<'d>,
@@ -185,7 +199,7 @@ impl<'t> Pass<'_, '_, '_, 't> {
         if !xhtml::knows_entities(words) {
             return Err(Malformed);
         }
-        let is_blank = words.trim().is_empty();
+        let is_blank = is_blank(words);
         let depth = self.open.len();
         let Some(parent) = self.open.last_mut() else {
             return if is_blank { Ok(()) } else { Err(Malformed) };
@@ -529,6 +543,7 @@ mod tests {
             "Hello &amp; &eacute; &#233;",
             "<p>a<br/>b<b>c <i>d</i></b></p><!-- e -->",
             "<table class='x'><caption>c</caption><thead><tr><th>a</th></tr></thead><tbody><tr><td><ul><li>b</li></ul></td></tr></tbody></table>",
+            "<ol>&#10;&#x9; <li>a</li></ol>",
             "<table><tr><td>a</td></tr></table><dl><dt>a</dt><dd><p>b</p></dd></dl>",
             "<img src='data:image/png;base64,AA==' alt='x'/><img src='#own'/>",
             "<a href='https://example.org/a:b?c=d#e'>x</a><a href='mailto:a@b.c'>y</a><a href='Patient/1'>z</a>",

@@ -87,11 +87,11 @@ fn is_id(id: &str) -> bool {
 pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
     let Some(text) = element.text_of("reference") else { return };
     let entries = run.entries().cloned();
-    let source = entries.as_ref().and_then(|entries| Some(&entries.list()[entries.around(element)?]));
+    let source = || entries.as_ref().and_then(|entries| Some(&entries.list()[entries.around(element)?]));
     let is_relative = !text.starts_with('#') && !is_absolute(text);
     // Whatever continues the base of a fullUrl has a type and an id, and maybe a version.
     if is_relative
-        && source.is_some_and(|source| source.full_url.is_some())
+        && source().is_some_and(|source| source.full_url.is_some())
         && !matches!(text.split('/').count(), 2 | 4)
         && !entries.as_ref().is_some_and(|entries| entries.is_request && text.contains('?'))
     {
@@ -99,6 +99,7 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
         run.issue(Id::ReferenceFormat, element, text.to_owned());
         return;
     }
+    let target = run.resolve(element, text);
     match shape(&run.validator.registry, text) {
         Shape::Malformed => {
             let text = "The reference should be Type/id, an absolute URL, urn:uuid:… or #id of a contained resource.";
@@ -110,9 +111,7 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
             run.issue(Id::ContainedUnresolved, element, text.to_owned());
             return;
         }
-        Shape::Urn
-            if entries.as_ref().is_some_and(|entries| !entries.is_flat && entries.get(element, text).is_none()) =>
-        {
+        Shape::Urn if target.is_none() && entries.as_ref().is_some_and(|entries| !entries.is_flat) => {
             // A server that is asked to store it could never make it point to anything.
             let is_request = entries.as_ref().is_some_and(|entries| entries.is_request);
             let id = if is_request { Id::ReferenceUnresolved } else { Id::ReferenceElsewhere };
@@ -125,7 +124,6 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
             "Several entries of the Bundle have the fullUrl that is referred to; the reference must name a version.";
         run.issue(Id::BundleReference, element, text.to_owned());
     }
-    let target = run.resolve(element, text);
     if target.is_none() && run.options.references == References::Present && is_relative && entries.is_some() {
         let text = "What is referred to must be in the message.";
         run.issue(Id::ReferenceUnresolved, element, text.to_owned());
@@ -154,13 +152,16 @@ pub fn target<'d>(run: &mut Run<'_, 'd>, element: Element<'d>, rule: &TypeRule) 
             || rule.targets.iter().any(|target| **target == *kind)
             || rule.targets.iter().any(|target| run.validator.registry.subtype_of(kind, target))
     };
-    if stated(element).is_some_and(|kind| !allows(run, kind)) {
+    if !rule.targets.is_empty() && stated(element).is_some_and(|kind| !allows(run, kind)) {
         let text = format!("The type must be {}.", rule.targets.join(" or "));
         run.issue(Id::ReferenceTarget, element, text);
     }
-    if kind(run, element).is_some_and(|kind| !allows(run, kind)) {
+    if !rule.targets.is_empty() && kind(run, element).is_some_and(|kind| !allows(run, kind)) {
         let text = format!("The reference must point to {}.", rule.targets.join(" or "));
         run.issue(Id::ReferenceTarget, element, text);
+        return;
+    }
+    if rule.aggregation.is_empty() && rule.target_profiles.is_empty() {
         return;
     }
     let Some(text) = element.text_of("reference") else { return };

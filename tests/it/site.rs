@@ -1,0 +1,106 @@
+//! The guide's site as it is served: pages in a browser, files, the package, and what the headers promise.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use mhealth_gateway::fhir::definitions::{Package, Registry};
+use mhealth_gateway::guide::ethics::{CLAUSES, Held};
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::fixture::Gateway;
+
+/// `MHEALTH_SHOTS` names a folder for pictures of the pages, for whoever wants to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_find_their_way_through_the_pages() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules = home.join("target/clients/node/node_modules");
+    let tools = [modules.join("puppeteer-core/lib/puppeteer/puppeteer-core.js"), modules.join("axe-core/axe.min.js")];
+    for tool in &tools {
+        assert!(tool.exists(), "{} is missing: run tests/setup", tool.display());
+    }
+    let gateway = Gateway::start().await;
+    let mut child = Command::new("node")
+        .arg(home.join("tests/clients/guide_check.mjs"))
+        .args(&tools)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("node does not run ({error}): run tests/setup"));
+    let task = json!({
+        "guide": gateway.base.replace("/fhir", "/guide"),
+        "downloads": gateway.path(),
+        "shots": std::env::var("MHEALTH_SHOTS").ok(),
+    });
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(task.to_string().as_bytes()).await.unwrap();
+    drop(input);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_cached_and_load_nothing_from_elsewhere() {
+    let gateway = Gateway::start().await;
+    let guide = gateway.base.replace("/fhir", "/guide");
+    let get = async |path: &str, tag: Option<&str>| {
+        let request = gateway.http.get(format!("{guide}{path}"));
+        let request = tag.map_or(request.try_clone().unwrap(), |tag| request.header("if-none-match", tag));
+        request.send().await.unwrap()
+    };
+    for (path, media_type) in [
+        ("/", "text/html"),
+        ("/issues", "text/html"),
+        ("/issues.html", "text/html"),
+        ("/site.css", "text/css"),
+        ("/StructureDefinition-mh-heart-rate.json", "application/fhir+json"),
+        ("/StructureDefinition-mh-heart-rate.xml", "application/fhir+xml"),
+        ("/package.tgz", "application/gzip"),
+    ] {
+        let answer = get(path, None).await;
+        let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert!(header("content-type").starts_with(media_type), "{path}: {}", header("content-type"));
+        assert!(header("content-security-policy").starts_with("default-src 'none'"), "{path}");
+        assert_eq!(header("cache-control"), "public, max-age=600", "{path}");
+        let again = get(path, Some(&header("etag"))).await;
+        assert_eq!((again.status().as_u16(), again.content_length()), (304, Some(0)), "{path}");
+    }
+    assert_eq!(get("/no-such-page", None).await.status(), 404);
+    // Without the slash the pages' links would lead astray.
+    let moved = get("", None).await;
+    assert_eq!((moved.status().as_u16(), moved.headers()["location"].to_str().unwrap()), (308, "/guide/"));
+    let posted = gateway.http.post(format!("{guide}/issues")).send().await.unwrap();
+    assert_eq!(posted.status(), 405);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_package_is_one_that_validators_load() {
+    let gateway = Gateway::start().await;
+    let address = gateway.base.replace("/fhir", "/guide/package.tgz");
+    let bytes = gateway.http.get(address).send().await.unwrap().bytes().await.unwrap();
+    let package = Package::read(&bytes).unwrap();
+    let registry = Registry::with_packages(vec![package.into()]);
+    let heart_rate = registry.structure("https://mhealth-gateway.org/fhir/StructureDefinition/mh-heart-rate").unwrap();
+    assert!(heart_rate.elements.len() > 60, "{}", heart_rate.elements.len());
+    assert_eq!(registry.defects().count(), 0);
+}
+
+/// A clause that names a test that nobody runs is held by nothing.
+#[test]
+fn the_tests_that_hold_the_code_of_ethics_exist() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for clause in CLAUSES {
+        let Held::ByTests(tests) = clause.held else { continue };
+        for test in tests {
+            let (module, name) = test.rsplit_once("::").unwrap();
+            let places = [format!("tests/it/{module}.rs"), format!("src/{}/tests.rs", module.replace("::", "/"))];
+            let texts = places.iter().filter_map(|place| std::fs::read_to_string(home.join(place)).ok());
+            let holds = |text: &str| text.contains(&format!("fn {name}("));
+            assert!(texts.into_iter().any(|text| holds(&text)), "{}: no test {test}", clause.id);
+        }
+    }
+}
