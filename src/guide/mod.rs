@@ -14,6 +14,7 @@ mod package;
 mod published;
 mod site;
 mod snapshot;
+pub mod sources;
 
 use serde_json::Value;
 
@@ -41,6 +42,7 @@ pub fn files(capability: Option<&Value>) -> Vec<File> {
     let mut files = vec![
         File::text("issues.md", issues::page()),
         File::text("measures.md", measures::page()),
+        File::text("sources.md", sources::page()),
         File::text("CodeSystem-issue.json", pretty(&issues::code_system())),
     ];
     if let Some(capability) = capability {

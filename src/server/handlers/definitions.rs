@@ -11,12 +11,11 @@ pub(super) fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
 
 pub(super) fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
     let kind = request.matched.kind;
-    let found = match search::page(&request.query) {
-        Some(token) => request.gateway.definitions_page(kind, token)?,
-        None => {
-            let lenient = body::preference(request, "handling") == Some("lenient");
-            request.gateway.definitions(kind, &request.query, lenient)?
-        }
+    let found = if let Some(token) = search::page(&request.query) {
+        request.gateway.definitions_page(kind, token)?
+    } else {
+        let lenient = body::preference(request, "handling") == Some("lenient");
+        request.gateway.definitions(kind, &request.query, lenient)?
     };
     Ok(Reply::new(200, Body::Resource(search::searchset(&request.gateway.base, kind, &found))))
 }
