@@ -50,8 +50,7 @@ if (status !== 0 || !/0 Errors\s+0 Warnings/.test(said)) {
 }
 
 const out = fresh(`${work}/out`);
-const folders = ['compiled', 'package', 'package/example', 'package/other/refused', 'examples/valid', 'examples/invalid'];
-const [compiled, full, right, wrong, valid, invalid] = folders.map((path) => fresh(`${out}/${path}`));
+const [compiled, full, valid, invalid] = ['compiled', 'package', 'examples/valid', 'examples/invalid'].map((path) => fresh(`${out}/${path}`));
 const folder = `${work}/ig/fsh-generated/resources`;
 const resources = readdirSync(folder).sort().map((file) => [file, JSON.parse(readFileSync(`${folder}/${file}`, 'utf8'))]);
 const guide = resources.find(([file]) => file.startsWith('ImplementationGuide-'))[1];
@@ -62,14 +61,13 @@ const isExample = new Set(guide.definition.resource.filter((each) => each.exampl
 for (const [file, resource] of resources) {
   if (isExample.has(`${resource.resourceType}/${resource.id}`)) {
     write(`${valid}/${resource.id}.json`, resource);
-    write(`${right}/${resource.id}.json`, resource);
     continue;
   }
   // Whoever names a version of a definition names the guide's.
   if (resource.url) resource.version ??= guide.version;
   const { snapshot, ...reviewed } = resource;
   write(`${compiled}/${file}`, reviewed);
-  write(`${full}/${file}`, resource);
+  writeFileSync(`${full}/${file}`, JSON.stringify(resource));
 }
 
 // The invalid examples are valid ones with little changed. `set` gives a member another value, null takes it away;
@@ -98,10 +96,7 @@ for (const { id, of, issue, set = {}, remove = [], find = {}, keep = {} } of JSO
   for (const [pointer, value] of Object.entries(set)) change(place, pointer, value);
   for (const pointer of remove) change(place, pointer, null);
   write(`${invalid}/${id}.json`, example);
-  write(`${wrong}/${id}.json`, example);
   expected.push(['invalid', id, example.meta.profile[0], issue]);
 }
 const lines = [['kind', 'id', 'profile', 'issue'], ...expected.sort((one, other) => `${one}`.localeCompare(`${other}`, 'en'))];
-const table = lines.map((line) => `${line.join(',')}\n`).join('');
-writeFileSync(`${out}/examples/expected.csv`, table);
-writeFileSync(`${full}/other/expected.csv`, table);
+writeFileSync(`${out}/examples/expected.csv`, lines.map((line) => `${line.join(',')}\n`).join(''));

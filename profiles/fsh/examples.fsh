@@ -162,7 +162,7 @@ InstanceOf: RespiratoryRate
 Title: "Breathing rate of a night"
 Usage: #example
 * insert Told(rr-1, automatic)
-* insert From(2026-05-03T23:10:00+02:00, 2026-05-04T06:40:00+02:00)
+* insert At(2026-05-04T06:40:00+02:00)
 * insert Is(14, /min, breaths a minute)
 * device = Reference(watch)
 
@@ -319,7 +319,7 @@ InstanceOf: BloodPressureAverage
 Title: "Average of a week"
 Usage: #example
 * insert Told(bp-4, derived)
-* insert From(2026-05-04T00:00:00+02:00, 2026-05-11T00:00:00+02:00)
+* insert At(2026-05-10)
 * insert Pressures(134, 84)
 * derivedFrom[+] = Reference(blood-pressure-first)
 * derivedFrom[+] = Reference(blood-pressure-second)
@@ -372,8 +372,7 @@ Title: "Energy of a meal"
 Usage: #example
 * insert Told(in-2, manual)
 * insert From(2026-05-04T12:00:00+02:00, 2026-05-04T12:30:00+02:00)
-* code.coding[+] = $loinc#9052-2
-* code.coding[+] = $pghd#dietaryEnergyConsumed
+* code = $loinc#9052-2
 * insert Is(640, kcal, kcal)
 
 Instance: steps-day
@@ -396,8 +395,7 @@ Usage: #example
 * insert Told(da-2, derived)
 * extension[timeZone].valueCode = #Europe/Berlin
 * insert At(2026-05-04)
-* code.coding[+] = $loinc#40443-4
-* code.coding[+] = $pghd#restingHeartRate
+* code = $loinc#40443-4
 * insert Is(58, /min, beats a minute)
 
 RuleSet: Samples(origin, unit, period, data)

@@ -14,6 +14,9 @@ pub(super) struct Options {
     /// Directory to write issues and measures to as Markdown.
     #[arg(long, default_value = "docs/guide", conflicts_with = "directory")]
     out: PathBuf,
+    /// File to write the guide to as a FHIR package (.tgz), for SUSHI and validators.
+    #[arg(long, value_name = "FILE")]
+    package: Option<PathBuf>,
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -25,6 +28,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for file in &files {
         let path = directory.join(&file.path);
         std::fs::write(&path, &file.content).with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &options.package {
+        std::fs::write(path, guide::archive(Edition::current()))
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     println!("{} file(s) in {}", files.len(), directory.display());
     Ok(ExitCode::SUCCESS)

@@ -131,8 +131,11 @@ struct Hidden<'d> {
     unclassified: bool,
 }
 
-/// Extensions that the standard or the guide defines say nothing but what their definition says.
-const DEFINED: [&str; 2] = ["http://hl7.org/fhir/StructureDefinition/", STRUCTURES];
+/// Extensions that the standard defines say nothing but what their definition says.
+const DEFINED: &str = "http://hl7.org/fhir/StructureDefinition/";
+
+/// Extensions of the guide that hold an amount, which is one of the measurement that they stand in.
+const AMOUNTS_OF_GUIDE: [&str; 3] = ["mh-completeness", "mh-delay", "mh-original-value"];
 
 /// Values that may be a measurement.
 const AMOUNTS: &[&str] = &[
@@ -151,6 +154,10 @@ const AMOUNTS: &[&str] = &[
     "valueUnsignedInt",
 ];
 
+fn is_defined(url: &str) -> bool {
+    url.starts_with(DEFINED) || url.strip_prefix(STRUCTURES).is_some_and(|name| AMOUNTS_OF_GUIDE.contains(&name))
+}
+
 impl<'d> Hidden<'d> {
     fn of(element: Element<'d>) -> Self {
         let mut hidden = Hidden::default();
@@ -161,8 +168,7 @@ impl<'d> Hidden<'d> {
     fn walk(&mut self, element: Element<'d>) {
         for (name, child) in element.children() {
             if name == "extension" || name == "modifierExtension" {
-                let defined =
-                    child.text_of("url").is_some_and(|url| DEFINED.iter().any(|known| url.starts_with(known)));
+                let defined = child.text_of("url").is_some_and(is_defined);
                 self.extension(child, defined);
             } else if name != "contained" {
                 self.walk(child);

@@ -27,7 +27,7 @@ pub struct Edition {
 }
 
 /// What each example comes to.
-const EXPECTED: &str = "package/other/expected.csv";
+const EXPECTED: &str = "examples/expected.csv";
 
 /// `Type/id`.
 fn address(resource: &Value) -> String {
@@ -45,8 +45,8 @@ impl Edition {
         &CURRENT
     }
 
-    /// Reads a package: definitions in `package`, right examples in `package/example`, wrong ones in
-    /// `package/other/refused`, and what each comes to in `package/other/expected.csv`.
+    /// Reads what `profiles/build` packs: definitions in `package`, examples below `examples`, and what each of these
+    /// comes to in `examples/expected.csv`.
     pub fn read(package: &[u8], registry: &Registry) -> Result<Edition, Unreadable> {
         let (mut definitions, mut examples) = (Vec::new(), Vec::new());
         let mut expected = String::new();

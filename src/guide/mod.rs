@@ -5,7 +5,6 @@
 //! generator. Not known here: the server, the store, the network, the file system.
 
 pub mod acceptance;
-mod archive;
 mod content;
 pub mod ethics;
 mod explain;
@@ -20,7 +19,7 @@ use serde_json::Value;
 
 pub use content::Edition;
 pub use explain::{Subject, Table, explain};
-pub use package::{packages, registry};
+pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};
 
 /// A file of the guide.

@@ -5,12 +5,16 @@
 
 use std::sync::{Arc, LazyLock};
 
-use super::issues;
+use super::{Edition, issues};
+use crate::fhir::definitions::archive::{self, Description};
 use crate::fhir::definitions::{Package, Registry};
 use crate::fhir::ours;
 use crate::fhir::tree::json;
 
 static COMPILED: &[u8] = include_bytes!("../../profiles/guide.bin");
+
+/// Names and versions of the packages that the guide builds on.
+const DEPENDENCIES: &[(&str, &str)] = &[("hl7.fhir.r4.core", "4.0.1")];
 
 static PACKAGES: LazyLock<[Arc<Package>; 2]> = LazyLock::new(|| {
     let guide = Package::embedded(ours::PACKAGE, ours::VERSION, COMPILED);
@@ -29,6 +33,27 @@ pub fn packages() -> Vec<Arc<Package>> {
 pub fn registry() -> Arc<Registry> {
     static REGISTRY: LazyLock<Arc<Registry>> = LazyLock::new(|| Registry::with_packages(packages()));
     Arc::clone(&REGISTRY)
+}
+
+/// An edition as a FHIR package (.tgz) that SUSHI and validators load. Wrong examples are no part of it.
+pub fn archive(edition: &Edition) -> Vec<u8> {
+    let (mut resources, mut examples) = (Vec::new(), Vec::new());
+    for resource in edition.resources.iter().filter(|each| edition.refused_with(each).is_none()) {
+        let text = |name: &str| resource[name].as_str().unwrap_or_default();
+        let file = (format!("{}-{}.json", text("resourceType"), text("id")), resource.clone());
+        if edition.is_example(resource) { &mut examples } else { &mut resources }.push(file);
+    }
+    let text = |name: &str| edition.guide()[name].as_str().unwrap_or_default();
+    let description = Description {
+        name: text("packageId"),
+        version: text("version"),
+        canonical: edition.canonical(),
+        title: text("title"),
+        description: text("description"),
+        license: text("license"),
+        dependencies: DEPENDENCIES,
+    };
+    archive::pack(&description, &resources, &examples)
 }
 
 #[cfg(test)]
@@ -102,6 +127,16 @@ mod tests {
             }
         }
         assert!(raised > 80, "{raised}");
+    }
+
+    #[test]
+    fn the_package_that_is_published_holds_the_guide() {
+        let package = Package::read(&archive(Edition::current())).unwrap();
+        assert_eq!((package.name.as_str(), package.version.as_str()), (ours::PACKAGE, ours::VERSION));
+        let urls: BTreeSet<&str> = package.heads().iter().map(|head| &*head.url).collect();
+        let enforced: BTreeSet<&str> =
+            PACKAGES.iter().flat_map(|package| package.heads()).map(|head| &*head.url).collect();
+        assert_eq!(urls, enforced);
     }
 
     /// What is reviewed is what is packed, but for the snapshots.

@@ -1,14 +1,15 @@
 //! The site as it is served: every file, made once and kept compressed.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::LazyLock;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 
 use super::site::Site;
-use super::{Edition, File, archive};
+use super::{Edition, File, package};
 use crate::fhir::validate::Validator;
 
 /// All files of the site by their names.
@@ -47,7 +48,7 @@ impl Published {
 pub fn all(edition: &Edition) -> Vec<File> {
     let validator = Validator::new(super::registry());
     let mut files = Site::new(edition).files(&validator);
-    files.push(File { path: "package.tgz".to_owned(), content: archive::package(edition) });
+    files.push(File { path: "package.tgz".to_owned(), content: package::archive(edition) });
     files
 }
 
@@ -65,7 +66,7 @@ impl Packed {
             _ => "application/octet-stream",
         };
         let etag = format!("\"{}\"", &blake3::hash(&file.content).to_hex()[..16]);
-        Packed { media_type, etag, compressed: archive::gzip(&file.content, Compression::fast()) }
+        Packed { media_type, etag, compressed: gzip(&file.content) }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -74,4 +75,11 @@ impl Packed {
         let _ = GzDecoder::new(self.compressed.as_slice()).read_to_end(&mut bytes);
         bytes
     }
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    // Memory takes everything.
+    let _ = encoder.write_all(bytes);
+    encoder.finish().unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 //! and [`Registry::with`], several versions side by side. Only heads are indexed at once; a definition is read
 //! when somebody asks for it. Nothing here knows what a rule does with a definition, nor where packages lie.
 
+pub mod archive;
 mod blob;
 pub mod canonical;
 mod code_system;

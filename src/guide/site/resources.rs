@@ -134,7 +134,7 @@ fn questions(form: &Value, links: &Links) -> Option<Table> {
                 Piece::code(format!("{indent}{}", text(item, "linkId"))),
                 Piece::text(text(item, "text")),
                 Piece::text(text(item, "type")),
-                Piece::text(if item["required"] == true { "required" } else { "" }),
+                Piece::text(if item["required"] == true { "yes" } else { "" }),
                 answers,
             ]);
             walk(item, depth + 1, links, rows);
@@ -142,7 +142,7 @@ fn questions(form: &Value, links: &Links) -> Option<Table> {
     }
     let mut rows = Vec::new();
     walk(form, 0, links, &mut rows);
-    Table::new("Questions", &["Link id", "Text", "Type", "", "Answers"], rows)
+    Table::new("Questions", &["Link id", "Text", "Type", "Required", "Answers"], rows)
 }
 
 fn actions(plan: &Value, links: &Links) -> Option<Table> {

@@ -93,7 +93,7 @@ if (found && window.searchIndex) {
       .slice(0, 60);
     found.replaceChildren(...hits.map(([, entry]) => {
       const item = document.createElement("li");
-      const heading = document.createElement("h3");
+      const heading = document.createElement("h2");
       const link = document.createElement("a");
       link.href = entry.url;
       link.textContent = entry.title;

@@ -92,10 +92,14 @@ impl Compiler<'_> {
 
     /// Names of the resource types that the target profiles constrain; none where any resource will do.
     fn targets(&self, canonicals: &[String]) -> Vec<Box<str>> {
-        let names: Vec<Box<str>> =
-            canonicals.iter().filter_map(|each| self.registry.type_of(each)).map(Box::from).collect();
-        if names.len() < canonicals.len() || names.iter().any(|name| &**name == "Resource") {
-            return Vec::new();
+        let mut names: Vec<Box<str>> = Vec::with_capacity(canonicals.len());
+        for canonical in canonicals {
+            match self.registry.type_of(canonical) {
+                None | Some("Resource") => return Vec::new(),
+                // Two profiles of a type are one type.
+                Some(name) if names.iter().any(|each| **each == *name) => {}
+                Some(name) => names.push(name.into()),
+            }
         }
         names
     }

@@ -38,6 +38,11 @@ fn judge<'d>(run: &mut Run<'_, 'd>, node: &Node, element: Element<'d>) {
     {
         run.issue(Id::ValueRange, element, format!("The value must be at most {}.", shown(most)));
     }
+    if let Some(bound) = node.min_value.as_ref().or(node.max_value.as_ref())
+        && measures_something_else(element, bound)
+    {
+        run.issue(Id::ValueRange, element, format!("The unit must be one of what {} measures.", shown(bound)));
+    }
     if let Some(length) = node.min_length
         && element.string().is_some_and(|text| text.chars().count() < length)
     {
@@ -89,7 +94,8 @@ fn equal(one: &Document, a: NodeId, other: &Document, b: NodeId) -> bool {
             one.children(a).count() == other.children(b).count()
                 && one.children(a).zip(other.children(b)).all(|(x, y)| equal(one, x, other, y))
         }
-        (x, y) => x == y && same_value(x, one.value(a), other.value(b)),
+        // Digits count: 1.0 says more than 1.
+        (x, y) => x == y && one.value(a) == other.value(b),
     }
 }
 
@@ -103,14 +109,17 @@ fn includes(pattern: &Document, a: NodeId, other: &Document, b: NodeId) -> bool 
         (Kind::Array, Kind::Array) => {
             pattern.children(a).all(|item| other.children(b).any(|found| includes(pattern, item, other, found)))
         }
-        (x, y) => x == y && same_value(x, pattern.value(a), other.value(b)),
+        (x, y) => x == y && pattern.value(a) == other.value(b),
     }
 }
 
-fn same_value(kind: Kind, one: &str, other: &str) -> bool {
-    one == other
-        || (kind == Kind::Number
-            && matches!((one.parse::<Decimal>(), other.parse::<Decimal>()), (Ok(a), Ok(b)) if a == b))
+/// Whether both are quantities in UCUM, of units that cannot be converted.
+fn measures_something_else(element: Element<'_>, bound: &Literal) -> bool {
+    let unit = |element: Element<'_>| {
+        (element.text_of("system") == Some(ucum::SYSTEM)).then(|| element.text_of("code").map(str::to_owned)).flatten()
+    };
+    let (Some(own), Some(limit)) = (unit(element), unit(bound.element())) else { return false };
+    bound.type_name == "Quantity" && ucum::valid(&own) && ucum::valid(&limit) && !ucum::comparable(&own, &limit)
 }
 
 /// Numbers, moments, and quantities of units that can be converted; anything else, and what precision leaves
@@ -135,5 +144,47 @@ fn compare(element: Element<'_>, bound: &Literal) -> Option<std::cmp::Ordering> 
         () if own.1 <= bound.0 => Some(std::cmp::Ordering::Less),
         () if own.0 >= bound.1 => Some(std::cmp::Ordering::Greater),
         () => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fhir::definitions::Registry;
+    use crate::fhir::outcome::Id;
+    use crate::fhir::tree::{Element, json};
+    use crate::fhir::validate::{Options, Validator};
+
+    #[test]
+    fn quantities_are_held_against_digits_and_units() {
+        let grams = r#"{"value":10,"system":"http://unitsofmeasure.org","code":"g"}"#;
+        let quantity = |value: &str, code: &str| {
+            format!(r#"{{"value":{value},"system":"http://unitsofmeasure.org","code":"{code}"}}"#)
+        };
+        let (fixed, pattern, least) = ("fixedQuantity", "patternQuantity", "minValueQuantity");
+        for (rule, sent, expected) in [
+            (fixed, quantity("10", "g"), None),
+            (fixed, quantity("10.0", "g"), Some(Id::FixedValue)),
+            (pattern, quantity("10.0", "g"), Some(Id::PatternValue)),
+            (least, quantity("10.0", "g"), None),
+            (least, quantity("0.01", "kg"), None),
+            (least, quantity("9", "g"), Some(Id::ValueRange)),
+            (least, quantity("50", "m"), Some(Id::ValueRange)),
+        ] {
+            let profile = format!(
+                r#"{{"resourceType":"StructureDefinition","url":"urn:iso:p","type":"Observation","kind":"resource",
+                "derivation":"constraint","baseDefinition":"http://hl7.org/fhir/StructureDefinition/Observation",
+                "snapshot":{{"element":[{{"path":"Observation"}},
+                {{"path":"Observation.value[x]","min":0,"max":"1","type":[{{"code":"Quantity"}}],"{rule}":{grams}}}]}}}}"#
+            );
+            let validator = Validator::new(Registry::with(vec![json::parse(profile).unwrap()]).unwrap());
+            let text = format!(
+                r#"{{"resourceType":"Observation","status":"final","code":{{"text":"x"}},"valueQuantity":{sent}}}"#
+            );
+            let document = json::parse(text).unwrap();
+            let options = Options { profiles: &["urn:iso:p"], ..Options::default() };
+            let issues = validator.check(Element::root(&document), &options).issues;
+            let found: Vec<Id> = issues.iter().filter(|issue| issue.is_error()).map(|issue| issue.id).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{rule} {sent}");
+        }
     }
 }
