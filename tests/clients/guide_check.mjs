@@ -40,7 +40,7 @@ const focused = (page) => page.evaluate(() => {
 try {
   // Every kind of page: no violation of WCAG A and AA, nothing wider than the screen, nothing loaded from elsewhere.
   const pages = [
-    '', 'profiles', 'terminology', 'programmes', 'examples', 'measures', 'countries', 'issues', 'ethics', 'changes', 'search.html?q=heart',
+    '', 'profiles', 'terminology', 'programmes', 'examples', 'measures', 'sources', 'countries', 'issues', 'ethics', 'changes', 'search.html?q=heart',
     'explain?q=8867-4', 'StructureDefinition-mh-heart-rate.html', 'StructureDefinition-mh-blood-pressure.html', 'ValueSet-codes-heart-rate.html',
     'CodeSystem-measure-category.html', 'Questionnaire-phq-9.html', 'PlanDefinition-programme-hypertension.html',
     'Observation-heart-rate-unit.html',

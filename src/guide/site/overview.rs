@@ -15,7 +15,7 @@ use crate::guide::acceptance::{self, Acceptance, Platform};
 use crate::guide::ethics::{CLAUSES, Held};
 
 pub(super) fn pages(site: &Site<'_>) -> Vec<File> {
-    vec![measure_page(site), countries(site), ethics(site), changes(site)]
+    vec![measure_page(site), countries(site), sources(site), ethics(site), changes(site)]
 }
 
 /// Key, codes and category of each measure.
@@ -147,6 +147,20 @@ fn countries(site: &Site<'_>) -> File {
     };
     let parts = context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => render::table(&sources) };
     File::text("countries.html", site.page("filtered.html", &page, parts))
+}
+
+/// Where each type of phones and device formats goes.
+fn sources(site: &Site<'_>) -> File {
+    let page = Page {
+        title: "Types of phones and device formats",
+        summary: "Where each type of HealthKit, Health Connect and Open mHealth goes: measure, profile, or the reason why not.".to_owned(),
+        section: "measures.html",
+        crumb: "Measures",
+    };
+    // Its own heading is the page's, and what it links to is a page beside it.
+    let text = crate::guide::sources::page().replace("(measures.md)", "(measures.html)");
+    let text = text.split_once('\n').map_or("", |(_, rest)| rest);
+    File::text("sources.html", site.page("text.html", &page, context! { text => render::table(text) }))
 }
 
 fn said(line: &Acceptance) -> Vec<Piece> {

@@ -60,6 +60,15 @@ pub(super) fn markdown(text: &str) -> Value {
 /// Markdown whose tables may be wider than the page.
 pub(super) fn table(text: &str) -> Value {
     let html = markdown(text).to_string();
-    let open = "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Sources\"><table>";
-    raw(html.replace("<table>", open).replace("</table>", "</table></div>"))
+    let mut out = String::with_capacity(html.len());
+    for (index, part) in html.split("<table>").enumerate() {
+        if index > 0 {
+            // Regions are told apart by their names.
+            out.push_str(&format!(
+                "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table {index}\"><table>"
+            ));
+        }
+        out.push_str(&part.replace("</table>", "</table></div>"));
+    }
+    raw(out)
 }
