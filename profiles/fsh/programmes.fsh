@@ -247,13 +247,14 @@ Usage: #definition
 * insert Measures(impact, MeasureCode, cat-score, Impact of the disease, 1, wk)
 * insert Asks(breathing-day, Diary, 1, d)
 * insert Goal(Peak flow above 80 percent of the personal best, $loinc, 19935-6)
-* insert Above(320, L/min)
 
 Instance: programme-activity
 InstanceOf: PlanDefinition
 Title: "Movement"
 Usage: #definition
-* insert Programme(programme-activity, ProgrammeActivity, Movement, 48761009)
+* insert Published(programme-activity, ProgrammeActivity, Movement, PlanDefinition)
+* type = http://terminology.hl7.org/CodeSystem/plan-definition-type#clinical-protocol
+* topic.text = "Too little movement"
 * description = "Steps and minutes of moderate movement, against what the WHO advises for a week."
 * extension[0].url = Canonical(mh-category)
 * extension[0].valueCode = #activity

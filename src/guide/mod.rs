@@ -14,10 +14,11 @@ mod package;
 mod published;
 mod site;
 mod snapshot;
+pub mod sources;
 
 use serde_json::Value;
 
-pub use content::Edition;
+pub use content::{Definition, Edition};
 pub use explain::{Subject, Table, explain};
 pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};
@@ -41,6 +42,7 @@ pub fn files(capability: Option<&Value>) -> Vec<File> {
     let mut files = vec![
         File::text("issues.md", issues::page()),
         File::text("measures.md", measures::page()),
+        File::text("sources.md", sources::page()),
         File::text("CodeSystem-issue.json", pretty(&issues::code_system())),
     ];
     if let Some(capability) = capability {

@@ -125,6 +125,7 @@ struct Open {
     members: u32,
     object: bool,
     /// Hashes of the keys so far, once there are too many to compare one by one.
+    #[expect(clippy::box_collection, reason = "few objects have one, and many are open")]
     seen: Option<Box<HashSet<u64>>>,
 }
 
@@ -398,8 +399,8 @@ impl<'s> Reader<'s> {
     fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Opened, orphan: bool) -> Result<(), Issue> {
         let index = self.nodes.len() as u32;
         if let Some(parent) = open.last_mut() {
-            if self.slice(node.key, node.key_unescaped).first() == Some(&b'_') {
-                self.nodes[parent.node as usize].shadows = true;
+            if parent.object {
+                self.nodes[parent.node as usize].add_member(node.tag);
             }
             if orphan {
             } else if parent.members == 0 {
