@@ -259,6 +259,7 @@ catalogue! {
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
     NoIssues "no-issues" Information "informational" "Nothing to do.";
+    IssuesLeftOut "issues-left-out" Information "informational" "Correct what is listed and send again; validate a file locally to see everything.";
     Internal "internal" Fatal "exception" "Try again later; the operator has been told.";
 }
 
@@ -341,8 +342,28 @@ pub fn has_errors(issues: &[Issue]) -> bool {
 /// Canonical of the code system that the ids belong to.
 pub use super::ours::ISSUE_SYSTEM;
 
-/// The OperationOutcome that carries the issues. An empty list says "all ok", as `$validate` must.
+/// Issues of one answer: nobody reads more, and hostile content could ask for millions.
+pub const MAX_LISTED: usize = 200;
+
+/// The OperationOutcome of an answer. An empty list says "all ok", as `$validate` must; of a long one the gravest are
+/// listed, and a last issue counts the others.
 pub fn operation_outcome(issues: &[Issue]) -> serde_json::Value {
+    if issues.len() <= MAX_LISTED {
+        return full_outcome(issues);
+    }
+    let mut order: Vec<usize> = (0..issues.len()).collect();
+    order.sort_by_key(|at| issues[*at].severity);
+    let (kept, left) = order.split_at_mut(MAX_LISTED - 1);
+    kept.sort_unstable();
+    let mut listed: Vec<serde_json::Value> = kept.iter().map(|at| issue_value(&issues[*at])).collect();
+    let errors = left.iter().filter(|at| issues[**at].is_error()).count();
+    let text = format!("{} further issues are not listed; {errors} of them are errors.", left.len());
+    listed.push(issue_value(&Issue::new(Id::IssuesLeftOut, "", text)));
+    serde_json::json!({"resourceType": "OperationOutcome", "issue": listed})
+}
+
+/// The OperationOutcome that carries all issues, however many.
+pub fn full_outcome(issues: &[Issue]) -> serde_json::Value {
     let listed: Vec<serde_json::Value> = if issues.is_empty() {
         vec![issue_value(&Issue::new(Id::NoIssues, "", "No issues found."))]
     } else {
@@ -381,6 +402,25 @@ fn extension(name: &str, key: &str, value: &serde_json::Value) -> serde_json::Va
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lists_keep_the_gravest_in_their_order() {
+        let issue = |at: usize| {
+            let id = if at.is_multiple_of(2) { Id::BindingExtensible } else { Id::CardinalityMin };
+            Issue::new(id, format!("A.b[{at}]"), "x")
+        };
+        let short: Vec<Issue> = (0..MAX_LISTED).map(issue).collect();
+        assert_eq!(operation_outcome(&short)["issue"].as_array().unwrap().len(), MAX_LISTED);
+        let long: Vec<Issue> = (0..3 * MAX_LISTED).map(issue).collect();
+        let outcome = operation_outcome(&long);
+        let listed = outcome["issue"].as_array().unwrap();
+        assert_eq!(listed.len(), MAX_LISTED);
+        assert!(listed[..MAX_LISTED - 1].iter().all(|issue| issue["severity"] == "error"));
+        assert_eq!(listed[1]["expression"][0], "A.b[3]");
+        let last = &listed[MAX_LISTED - 1];
+        assert_eq!(last["details"]["coding"][0]["code"], Id::IssuesLeftOut.code());
+        assert_eq!(last["details"]["text"], "401 further issues are not listed; 101 of them are errors.");
+    }
 
     #[test]
     fn catalogue_is_indexed_by_id_and_codes_are_unique() {

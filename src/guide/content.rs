@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::snapshot;
 use crate::fhir::definitions::Registry;
 use crate::fhir::definitions::package::{Unreadable, each_file};
+use crate::fhir::tree::{Document, json};
 
 /// The compiled guide with its examples, as it is published.
 static PUBLISHED: &[u8] = include_bytes!("../../profiles/guide.tgz");
@@ -24,6 +25,49 @@ pub struct Edition {
     names: HashMap<String, (String, String)>,
     /// Where the ImplementationGuide stands among the resources.
     guide: usize,
+}
+
+/// A definition of the current edition as a resource that can be read and searched.
+#[derive(Debug)]
+pub struct Definition {
+    pub kind: String,
+    pub id: String,
+    pub document: Document,
+    pub text: String,
+    /// When it was published, in milliseconds since 1970.
+    pub updated_ms: i64,
+}
+
+impl Definition {
+    /// Types of which there are definitions.
+    pub const KINDS: [&str; 9] = [
+        "StructureDefinition",
+        "ValueSet",
+        "CodeSystem",
+        "ConceptMap",
+        "Questionnaire",
+        "PlanDefinition",
+        "Measure",
+        "CapabilityStatement",
+        "ImplementationGuide",
+    ];
+
+    /// All of them, by type and id.
+    pub fn all() -> &'static [Definition] {
+        static ALL: LazyLock<Vec<Definition>> = LazyLock::new(|| {
+            let edition = Edition::current();
+            let definitions = edition.resources.iter().filter(|each| !edition.is_example(each));
+            definitions.filter_map(Definition::of).collect()
+        });
+        &ALL
+    }
+
+    fn of(resource: &Value) -> Option<Definition> {
+        let text = resource.to_string();
+        let own = |name: &str| resource[name].as_str().map(str::to_owned);
+        let document = json::parse(text.as_str()).ok()?;
+        Some(Definition { kind: own("resourceType")?, id: own("id")?, document, text, updated_ms: 0 })
+    }
 }
 
 /// What each example comes to.

@@ -18,7 +18,7 @@ pub mod sources;
 
 use serde_json::Value;
 
-pub use content::Edition;
+pub use content::{Definition, Edition};
 pub use explain::{Subject, Table, explain};
 pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};

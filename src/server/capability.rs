@@ -7,6 +7,7 @@ use super::routes::{Action, ROUTES};
 use crate::exchange::kinds::KINDS;
 use crate::exchange::{ChosenIds, Gateway};
 use crate::fhir::search;
+use crate::guide::Definition;
 
 /// Date of the interface that the statement describes.
 const RELEASED: &str = "2026-11-21";
@@ -45,6 +46,7 @@ pub fn statement(gateway: &Gateway) -> Value {
             })
         })
         .map(without_empty_arrays)
+        .chain(Definition::KINDS.iter().map(|kind| definitional(gateway, kind)))
         .collect();
     json!({
         "resourceType": "CapabilityStatement",
@@ -61,7 +63,7 @@ pub fn statement(gateway: &Gateway) -> Value {
         "rest": [{
             "mode": "server",
             "documentation": format!(
-                "Bundles of at most {} entries. Every interaction needs an access token (SMART Backend Services); \
+                "Bundles of at most {} entries. Every interaction with data of persons needs an access token (SMART Backend Services); \
                  measurements are taken in, passed on and read only as the person's Consent permits. {}",
                 gateway.config.bundle_entries,
                 match gateway.config.chosen_ids {
@@ -84,6 +86,17 @@ pub fn statement(gateway: &Gateway) -> Value {
             "resource": resources,
             "interaction": [{"code": "transaction"}, {"code": "batch"}],
         }],
+    })
+}
+
+/// A type of the guide's definitions.
+fn definitional(gateway: &Gateway, kind: &str) -> Value {
+    json!({
+        "type": kind,
+        "profile": format!("http://hl7.org/fhir/StructureDefinition/{kind}"),
+        "documentation": "Definitions of the implementation guide; no token is needed.",
+        "interaction": [{"code": "read"}, {"code": "search-type"}],
+        "searchParam": parameters(gateway, kind),
     })
 }
 

@@ -3,6 +3,8 @@
 //! The CapabilityStatement is built from these rows and a test holds each against what the server really does, so
 //! that a route without authentication cannot slip in unseen.
 
+use crate::guide::Definition;
+
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
@@ -10,6 +12,8 @@ pub enum Action {
     SmartConfiguration,
     Guide,
     Explain,
+    Definition,
+    Definitions,
     Live,
     Ready,
     Token,
@@ -40,7 +44,7 @@ pub enum Door {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub method: &'static str,
-    /// Segments; `{kind}`, `{id}`, `{version}`, `{format}` and `{file}` take one each.
+    /// Segments; `{kind}`, `{definitions}` (a type of the guide's definitions), `{id}`, `{version}`, `{format}` and `{file}` take one each.
     pub pattern: &'static str,
     pub action: Action,
     pub door: Door,
@@ -65,6 +69,9 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
+    row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
+    row("GET", "/fhir/{definitions}/{id}", Action::Definition, Door::Open),
+    row("HEAD", "/fhir/{definitions}/{id}", Action::Definition, Door::Open),
     row("POST", "/fhir", Action::Bundle, Door::Token),
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
@@ -128,6 +135,7 @@ fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
         let segment = segments.next()?;
         match pattern {
             "{kind}" if is_kind(segment) => matched.kind = segment,
+            "{definitions}" if Definition::KINDS.contains(&segment) => matched.kind = segment,
             "{id}" if !segment.is_empty() && !segment.starts_with(['_', '$']) => matched.id = segment,
             "{version}" if !segment.is_empty() => matched.version = segment,
             "{format}" if !segment.is_empty() => matched.format = segment,
@@ -179,6 +187,9 @@ mod tests {
         check("POST", "/devices", "404");
         check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");
+        check("GET", "/fhir/ValueSet", "Definitions ValueSet");
+        check("GET", "/fhir/ValueSet/a", "Definition ValueSet a");
+        check("POST", "/fhir/ValueSet/$validate", "Validate ValueSet");
         check("GET", "/guide", "Guide");
         check("GET", "/guide/", "Guide");
         check("GET", "/guide/issues", "Guide     issues");
@@ -208,7 +219,10 @@ mod tests {
                 "/guide/{file}",
                 "/guide/{file}",
                 "/fhir/metadata",
-                "/fhir/metadata"
+                "/fhir/metadata",
+                "/fhir/{definitions}",
+                "/fhir/{definitions}/{id}",
+                "/fhir/{definitions}/{id}"
             ]
         );
     }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::guide::ethics::{CLAUSES, Held};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -103,4 +103,55 @@ fn the_tests_that_hold_the_code_of_ethics_exist() {
             assert!(texts.into_iter().any(|text| holds(&text)), "{}: no test {test}", clause.id);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_are_read_and_searched_without_a_token() {
+    let gateway = Gateway::start().await;
+    let get = async |path: &str| {
+        let answer = gateway.http.get(format!("{}{path}", gateway.base)).send().await.unwrap();
+        (answer.status().as_u16(), serde_json::from_slice::<Value>(&answer.bytes().await.unwrap()).unwrap())
+    };
+    let ids = |bundle: &Value| -> Vec<String> {
+        let entries = bundle["entry"].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        entries.map(|entry| entry["resource"]["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let (status, profile) = get("/StructureDefinition/mh-heart-rate").await;
+    assert_eq!(status, 200);
+    assert!(profile["snapshot"]["element"].as_array().unwrap().len() > 60);
+    let url = profile["url"].as_str().unwrap();
+    for (path, expected) in [
+        (format!("/StructureDefinition?url={url}"), "mh-heart-rate"),
+        ("/StructureDefinition?base=http://hl7.org/fhir/StructureDefinition/heartrate".to_owned(), "mh-heart-rate"),
+        ("/Questionnaire?title=PHQ-9".to_owned(), "phq-9"),
+        ("/CodeSystem?name=MhealthGatewayIssue".to_owned(), "issue"),
+    ] {
+        let (status, found) = get(&path).await;
+        assert_eq!((status, ids(&found)), (200, vec![expected.to_owned()]), "{path}: {found}");
+    }
+    // Pages hold as many as asked for, and together everything once.
+    let (mut all, mut path, mut pages) = (Vec::new(), "/ValueSet?_count=30&status=draft".to_owned(), 0);
+    loop {
+        let (_, page) = get(&path).await;
+        pages += 1;
+        all.extend(ids(&page));
+        assert!(ids(&page).len() <= 30);
+        let next = page["link"].as_array().unwrap().iter().find(|link| link["relation"] == "next");
+        let Some(next) = next else {
+            assert_eq!(page["total"], all.len());
+            break;
+        };
+        path = next["url"].as_str().unwrap().replace(&gateway.base, "");
+    }
+    all.sort();
+    let count = all.len();
+    all.dedup();
+    assert_eq!(all.len(), count);
+    assert!(pages > 2 && count > 60, "{pages} {count}");
+    assert_eq!(get("/StructureDefinition/no-such").await.0, 404);
+    assert_eq!(get("/StructureDefinition?no-such=1").await.0, 400);
+    assert_eq!(get("/StructureDefinition?_page=x").await.0, 400);
+    assert_eq!(get("/Observation").await.0, 401);
+    let posted = gateway.http.post(format!("{}/StructureDefinition", gateway.base)).body("{}").send().await.unwrap();
+    assert_eq!(posted.status(), 401);
 }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
 
-use crate::fhir::outcome::{Id, Issue, has_errors, operation_outcome};
+use crate::fhir::outcome::{Id, Issue, full_outcome, has_errors};
 use crate::fhir::validate::{Options as Check, Validator};
 use inputs::{Input, Inputs};
 pub(super) use load::Known;
@@ -250,7 +250,7 @@ fn json(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
     let mut line = serde_json::json!({
         "file": checked.input.name,
         "valid": checked.is_valid(),
-        "outcome": operation_outcome(&checked.issues),
+        "outcome": full_outcome(&checked.issues),
     });
     if let Some(number) = checked.input.line {
         line["line"] = number.into();

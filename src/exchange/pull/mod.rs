@@ -3,6 +3,7 @@
 //! A search can only get smaller: hits that the consent withholds are left out before paging and counting, so that
 //! what is withheld and what is absent look the same. The audit event is on disk before the first byte leaves.
 
+mod definitions;
 mod page;
 mod read;
 mod search;

@@ -117,6 +117,9 @@ fn find<'d>(
             continue;
         }
         let has_shadows = document.has_shadows(holder);
+        if !has_shadows && !document.may_begin(holder, name.tag) {
+            continue;
+        }
         for member in document.children(holder) {
             // Most members are others, and a word tells that.
             if !has_shadows && !name.tag.may_begin(document.tag(member)) {

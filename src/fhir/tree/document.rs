@@ -2,7 +2,7 @@
 //!
 //! Nodes are stored in document order; a node's children follow it, linked by `next`. Node 0 is the root.
 
-use super::tag::Tag;
+use super::tag::{Names, Tag};
 use crate::fhir::outcome::Position;
 
 /// What a node is in JSON.
@@ -37,6 +37,7 @@ pub(super) struct Node {
     /// Of the key.
     pub tag: Tag,
     pub key: Span,
+    /// Of a primitive: its text. An object has none, and keeps here what its members may be called.
     pub value: Span,
     /// Byte offset of the value in the source, for positions.
     pub offset: u32,
@@ -49,6 +50,21 @@ pub(super) struct Node {
     pub value_unescaped: bool,
     /// Of an object: whether some member's key begins with `_`.
     pub shadows: bool,
+}
+
+impl Node {
+    /// Notes a member.
+    #[inline]
+    pub fn add_member(&mut self, tag: Tag) {
+        let mut names = self.names();
+        names.add(tag);
+        self.value = Span { start: names.by_tag, len: names.by_initial };
+        self.shadows |= tag.is_shadow();
+    }
+
+    fn names(&self) -> Names {
+        Names { by_tag: self.value.start, by_initial: self.value.len }
+    }
 }
 
 /// A parsed text. Immutable; cheap to share behind an `Arc`.
@@ -93,6 +109,9 @@ impl Document {
     /// Unescaped text of a string, the digits of a number, `true`, `false` or `null`; empty for objects and arrays.
     pub fn value(&self, node: NodeId) -> &str {
         let node = self.node(node);
+        if node.kind == Kind::Object {
+            return "";
+        }
         self.text(node.value, node.value_unescaped)
     }
 
@@ -114,7 +133,7 @@ impl Document {
     /// The member of an object with that key, whose tag is known.
     pub(in crate::fhir) fn tagged(&self, node: NodeId, tag: Tag, key: &str) -> Option<NodeId> {
         let node = self.node(node);
-        if node.kind != Kind::Object {
+        if node.kind != Kind::Object || !node.names().may_have(tag) {
             return None;
         }
         let mut next = node.first;
@@ -126,6 +145,11 @@ impl Document {
             next = member.next;
         }
         None
+    }
+
+    /// Whether a member of an object may have a name that begins so.
+    pub(in crate::fhir) fn may_begin(&self, node: NodeId, tag: Tag) -> bool {
+        self.node(node).names().may_begin(tag)
     }
 
     /// The tag of a node's key.

@@ -398,8 +398,8 @@ impl<'s> Reader<'s> {
     fn append(&mut self, node: Node, opens: Option<bool>, open: &mut Opened, orphan: bool) -> Result<(), Issue> {
         let index = self.nodes.len() as u32;
         if let Some(parent) = open.last_mut() {
-            if self.slice(node.key, node.key_unescaped).first() == Some(&b'_') {
-                self.nodes[parent.node as usize].shadows = true;
+            if parent.object {
+                self.nodes[parent.node as usize].add_member(node.tag);
             }
             if orphan {
             } else if parent.members == 0 {

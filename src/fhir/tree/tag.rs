@@ -50,9 +50,52 @@ impl Tag {
         (self.0 ^ other.0) & mask(self.len()) == 0 && other.len() >= self.len()
     }
 
+    /// Whether the name begins with an underscore.
+    #[inline]
+    pub(super) fn is_shadow(self) -> bool {
+        self.0 & 0xFF == u64::from(b'_')
+    }
+
     #[inline]
     fn len(self) -> usize {
         (self.0 >> (8 * HELD)) as usize
+    }
+}
+
+/// Which names an object may have members of: it never misses one, and now and then takes in another.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Names {
+    pub by_tag: u32,
+    pub by_initial: u32,
+}
+
+impl Names {
+    #[inline]
+    pub fn add(&mut self, tag: Tag) {
+        self.by_tag |= Self::tag_bit(tag);
+        self.by_initial |= Self::initial_bit(tag);
+    }
+
+    /// Whether a member may have a name of that tag.
+    #[inline]
+    pub fn may_have(self, tag: Tag) -> bool {
+        self.by_tag & Self::tag_bit(tag) != 0 && self.may_begin(tag)
+    }
+
+    /// Whether a member's name may begin as that tag does.
+    #[inline]
+    pub fn may_begin(self, tag: Tag) -> bool {
+        self.by_initial & Self::initial_bit(tag) != 0
+    }
+
+    #[inline]
+    fn tag_bit(tag: Tag) -> u32 {
+        1 << (tag.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 59)
+    }
+
+    #[inline]
+    fn initial_bit(tag: Tag) -> u32 {
+        1 << (tag.0 & 31)
     }
 }
 
@@ -71,6 +114,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_miss_none() {
+        let mut names = Names::default();
+        assert!(!names.may_have(Tag::of("code")) && !names.may_begin(Tag::of("value")));
+        for name in ["code", "valueQuantity", "é", ""] {
+            names.add(Tag::of(name));
+            assert!(names.may_have(Tag::of(name)), "{name}");
+        }
+        assert!(names.may_begin(Tag::of("value")) && !names.may_have(Tag::of("subject")));
+    }
+
+    #[test]
     fn tags_tell_names_apart() {
         let long = format!("valueQu{}", "x".repeat(300));
         let names =
@@ -86,6 +140,7 @@ mod tests {
                 assert!(begins || one.len() > HELD || !Tag::of(one).may_begin(Tag::of(other)), "{one} {other}");
             }
         }
+        assert!(Tag::of("_a").is_shadow() && !Tag::of("a_").is_shadow() && !Tag::of("").is_shadow());
         assert_eq!(Tag::of("valueQuantity"), Tag::of("valueQuestion"));
         assert!(Tag::of("display").is_whole() && !Tag::of("displays").is_whole());
     }

@@ -93,7 +93,7 @@ mod tests {
         for (count, extra) in [(10, ""), (300, ""), (3000, ""), (300, r#","id":"same""#)] {
             let document = json::parse(bundle(count, extra)).unwrap();
             let check = |threads: usize, now_ms: Option<i64>| {
-                validator.check(Element::root(&document), &Options { threads, now_ms, ..Options::default() })
+                validator.check(Element::root(&document), &Options { now_ms, threads, ..Options::default() })
             };
             let alone = check(0, None);
             assert!(alone.issues.len() > count.min(1000) / 35, "{count} {extra}");

@@ -60,6 +60,9 @@ pub fn each_named<'d>(parent: Element<'d>, name: &str, choice: Option<bool>, the
             }
             continue;
         }
+        if !has_shadows && !document.may_begin(holder, tag) {
+            continue;
+        }
         for member in document.children(holder) {
             if !has_shadows && !tag.may_begin(document.tag(member)) {
                 continue;

@@ -191,7 +191,7 @@ fn often(times: u64, period: f64, unit: &str) -> String {
 fn goals(plan: &Value) -> Option<Table> {
     let rows = items(plan, "goal").map(|goal| {
         let targets = items(goal, "target").map(|target| {
-            let bound = |name: &str| target["detailRange"][name].get("value").map(|value| value.to_string());
+            let bound = |name: &str| target["detailRange"][name].get("value").map(Value::to_string);
             let unit = ["low", "high"]
                 .iter()
                 .map(|each| text(&target["detailRange"][*each], "code"))

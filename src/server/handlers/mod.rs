@@ -3,6 +3,7 @@
 mod body;
 mod bundle;
 mod create;
+mod definitions;
 mod device;
 mod guide;
 mod open;
@@ -65,6 +66,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::SmartConfiguration => Ok(open::smart_configuration(request)),
         Action::Guide => Ok(guide::file(request).await),
         Action::Explain => Ok(guide::explain(request).await),
+        Action::Definition => definitions::read(request),
+        Action::Definitions => definitions::search(request),
         Action::Token => Ok(token::grant(request).await),
         Action::Create => create::create(request).await,
         Action::Update => update::update(request).await,

@@ -62,9 +62,10 @@ impl<'s> Builder<'s> {
     }
 
     fn link(&mut self, parent: usize, last: &mut usize, child: usize) {
-        let Node { key, key_unescaped, .. } = self.nodes[child];
-        let text = if key_unescaped { &self.unescaped } else { self.source };
-        self.nodes[parent].shadows |= text.as_bytes().get(key.start as usize) == Some(&b'_') && key.len > 0;
+        let tag = self.nodes[child].tag;
+        if self.nodes[parent].kind == Kind::Object {
+            self.nodes[parent].add_member(tag);
+        }
         if *last == 0 {
             self.nodes[parent].first = child as u32;
         } else {

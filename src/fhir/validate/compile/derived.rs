@@ -156,7 +156,7 @@ impl Compiler<'_> {
         }
         if element.binding.as_ref().is_none_or(|own| {
             base.binding.as_ref().is_some_and(|binding| {
-                binding.value_set.split('|').next() == own.value_set.split('|').next()
+                is_same_set(&binding.value_set, &own.value_set)
                     && binding.strength >= own.strength
                     && own.strength >= Strength::Extensible
             })
@@ -250,6 +250,15 @@ impl Compiler<'_> {
     }
 }
 
+/// Whether two canonicals name one value set: a version that one of them leaves open is that of the other.
+fn is_same_set(one: &str, other: &str) -> bool {
+    let parts = |canonical: &str| canonical.split_once('|').map(|(url, version)| (url.to_owned(), version.to_owned()));
+    match (parts(one), parts(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.split('|').next() == other.split('|').next(),
+    }
+}
+
 /// Where an extension may stand, by its definition, and the parts that it names.
 fn extension_rules(structure: &Structure) -> ExtensionRules {
     let context = |context: &ExtensionContext| match context.kind {
@@ -338,4 +347,22 @@ fn child_of(structure: &Structure, parent: &str, name: &str) -> Option<usize> {
                 .and_then(|stem| name.strip_prefix(stem))
                 .is_some_and(|suffix| element.types.iter().any(|each| capitalised(&each.code) == suffix))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_one_unless_both_say_another_version() {
+        for (one, other, expected) in [
+            ("urn:s", "urn:s", true),
+            ("urn:s|1", "urn:s", true),
+            ("urn:s|1", "urn:s|1", true),
+            ("urn:s|1", "urn:s|2", false),
+            ("urn:s", "urn:t", false),
+        ] {
+            assert_eq!(is_same_set(one, other), expected, "{one} {other}");
+        }
+    }
 }

@@ -194,6 +194,41 @@ fn steps(path: &str) -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::definitions::Registry;
+    use crate::fhir::outcome::Id;
+    use crate::fhir::tree::{Element, json};
+    use crate::fhir::validate::{Options, Validator};
+
+    #[test]
+    fn the_profile_of_a_slice_tells_it_apart() {
+        let official = r#"{"resourceType":"StructureDefinition","url":"urn:iso:official","type":"Identifier",
+            "kind":"complex-type","derivation":"constraint",
+            "baseDefinition":"http://hl7.org/fhir/StructureDefinition/Identifier","snapshot":{"element":[
+            {"path":"Identifier"},
+            {"path":"Identifier.use","min":0,"max":"1","type":[{"code":"code"}],"patternCode":"official"},
+            {"path":"Identifier.value","min":1,"max":"1","type":[{"code":"string"}]}]}}"#;
+        let patient = r#"{"resourceType":"StructureDefinition","url":"urn:iso:p","type":"Patient","kind":"resource",
+            "derivation":"constraint","baseDefinition":"http://hl7.org/fhir/StructureDefinition/Patient",
+            "snapshot":{"element":[{"id":"Patient","path":"Patient"},
+            {"id":"Patient.identifier","path":"Patient.identifier","min":0,"max":"*","type":[{"code":"Identifier"}],
+                "slicing":{"discriminator":[{"type":"value","path":"use"}],"rules":"open"}},
+            {"id":"Patient.identifier:o","path":"Patient.identifier","sliceName":"o","min":0,"max":"1",
+                "type":[{"code":"Identifier","profile":["urn:iso:official"]}]}]}}"#;
+        let documents = [official, patient].map(|text| json::parse(text).unwrap());
+        let validator = Validator::new(Registry::with(documents.into()).unwrap());
+        for (identifiers, expected) in [
+            (r#"{"use":"official","value":"1"},{"use":"usual","system":"urn:iso:s"}"#, None),
+            (r#"{"use":"official","system":"urn:iso:s"}"#, Some(Id::CardinalityMin)),
+            (r#"{"use":"official","value":"1"},{"use":"official","value":"2"}"#, Some(Id::SliceMax)),
+        ] {
+            let text = format!(r#"{{"resourceType":"Patient","identifier":[{identifiers}]}}"#);
+            let document = json::parse(text).unwrap();
+            let options = Options { profiles: &["urn:iso:p"], ..Options::default() };
+            let issues = validator.check(Element::root(&document), &options).issues;
+            let found: Vec<Id> = issues.iter().filter(|issue| issue.is_error()).map(|issue| issue.id).collect();
+            assert_eq!(found, expected.into_iter().collect::<Vec<_>>(), "{identifiers}");
+        }
+    }
 
     #[test]
     fn paths_become_steps() {

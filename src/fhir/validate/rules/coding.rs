@@ -175,12 +175,15 @@ fn at<'d>(run: &mut Run<'_, 'd>, coding: Element<'d>, name: &'static str, id: Id
 /// Whether a URI says by itself what it names: it has a scheme that resolves or registers (R4 §2.24.0.1 uri). Case
 /// counts, as everywhere in FHIR's URIs, and schemes are written small.
 pub fn is_absolute(uri: &str) -> bool {
+    has_scheme(uri) && uri.bytes().take_while(|byte| *byte != b':').all(|byte| !byte.is_ascii_uppercase())
+}
+
+/// Whether a URI is absolute by its grammar (RFC 3986 §3.1).
+fn has_scheme(uri: &str) -> bool {
     let Some((scheme, rest)) = uri.split_once(':') else { return false };
     !rest.is_empty()
-        && scheme.starts_with(|first: char| first.is_ascii_lowercase())
-        && scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.'))
+        && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
 
 /// Checks that the system of an Identifier stands by itself, and that a value which is said to be a URI is one.
@@ -189,8 +192,7 @@ pub fn check_identifier<'d>(run: &mut Run<'_, 'd>, identifier: Element<'d>) {
         let text = "The system of an identifier must be an absolute URI.";
         at(run, identifier, "system", Id::SystemRelative, text.to_owned());
     }
-    if identifier.text_of("system") == Some(URIS)
-        && identifier.text_of("value").is_some_and(|value| !is_absolute(value))
+    if identifier.text_of("system") == Some(URIS) && identifier.text_of("value").is_some_and(|value| !has_scheme(value))
     {
         let text = "The system says that the value is a URI; it must begin with a scheme such as urn:oid: or https:.";
         at(run, identifier, "value", Id::IdentifierValue, text.to_owned());
@@ -290,6 +292,7 @@ mod tests {
             ("ssn-number", "1", Some(Id::SystemRelative)),
             ("urn:ietf:rfc:3986", "urn:oid:1.2.3", None),
             ("urn:ietf:rfc:3986", "https://a.b/c", None),
+            ("urn:ietf:rfc:3986", "URN:OID:1.2.3", None),
             ("urn:ietf:rfc:3986", "1.2.3", Some(Id::IdentifierValue)),
         ] {
             let text = format!(

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::super::run::Run;
+use super::primitive::Primitive;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::xhtml::{self, Malformed, NAMESPACE, Odd, Scanner, Tag, Token};
 use crate::fhir::tree::{Document, Element, Kind, NodeId};
@@ -383,7 +384,13 @@ impl<'t> Pass<'_, '_, '_, 't> {
 
     fn image(&mut self, source: Option<&'t str>) {
         let Some(source) = source else { return };
-        let is_image = |data: &str| data.trim_start().to_ascii_lowercase().starts_with("data:image/");
+        let is_image = |data: &str| {
+            let data = data.trim_start();
+            let content = data.split_once(";base64,").map(|(_, content)| content);
+            data.get(..11).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:image/"))
+                && content
+                    .is_none_or(|content| content.contains('%') || Primitive::Base64Binary.expects(content).is_none())
+        };
         let is_fine = match scheme(source).as_deref() {
             None => !source.trim().is_empty(),
             Some("data") => is_image(source),
@@ -606,6 +613,7 @@ mod tests {
         check("<a href='java&#115;cript:x'>y</a>", &[(Id::NarrativeLink, 1)]);
         check("<a href='#nowhere'>y</a>", &[(Id::NarrativeLink, 1)]);
         check("<img src='data:text/html,x'/>", &[(Id::NarrativeLink, 1)]);
+        check("<img src='data:image/png;base64,AA'/>", &[(Id::NarrativeLink, 1)]);
     }
 
     #[test]
