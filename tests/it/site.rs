@@ -12,6 +12,7 @@ use tokio::process::Command;
 use crate::fixture::Gateway;
 
 /// `MHEALTH_SHOTS` names a folder for pictures of the pages, for whoever wants to look.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test says whether to take pictures")]
 #[tokio::test(flavor = "multi_thread")]
 async fn people_find_their_way_through_the_pages() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
