@@ -49,6 +49,41 @@ if (status !== 0 || !/0 Errors\s+0 Warnings/.test(said)) {
   process.exit(1);
 }
 
+// SUSHI writes members as rules set them. Examples are read by people, so theirs stand in the order of the standard.
+const structures = new Map();
+const structure = (type) => {
+  if (!structures.has(type)) {
+    const file = `${work}/home/.fhir/packages/hl7.fhir.r4.core#4.0.1/package/StructureDefinition-${type}.json`;
+    structures.set(type, JSON.parse(readFileSync(file, 'utf8')).snapshot.element);
+  }
+  return structures.get(type);
+};
+const inOrder = (value, type, path = type) => {
+  if (Array.isArray(value)) return value.map((each) => inOrder(each, type, path));
+  if (!value || typeof value !== 'object') return value;
+  if (value.resourceType && value.resourceType !== type) return inOrder(value, value.resourceType);
+  const children = structure(type).filter((each) => each.path.startsWith(`${path}.`) && !each.path.slice(path.length + 1).includes('.'));
+  const place = (member) => {
+    const key = member.replace(/^_/, '');
+    const at = children.findIndex(({ path: full }) => {
+      const name = full.slice(path.length + 1);
+      return name.endsWith('[x]') ? key.startsWith(name.slice(0, -3)) && key !== name.slice(0, -3) : key === name;
+    });
+    return at < 0 ? [member === 'resourceType' ? -1 : children.length, undefined, key] : [at, children[at], key];
+  };
+  const below = (member) => {
+    const [, child, key] = place(member);
+    if (!child || member.startsWith('_')) return value[member];
+    if (child.contentReference) return inOrder(value[member], type, child.contentReference.slice(1));
+    const stem = child.path.split('.').pop().replace('[x]', '');
+    const named = child.type.map((each) => each.code).find((code) => child.type.length === 1 || key === stem + code[0].toUpperCase() + code.slice(1));
+    if (named === 'BackboneElement' || named === 'Element') return inOrder(value[member], type, child.path);
+    return named && /^[A-Z]/.test(named) ? inOrder(value[member], named) : value[member];
+  };
+  const members = Object.keys(value).sort((one, other) => place(one)[0] - place(other)[0]);
+  return Object.fromEntries(members.map((member) => [member, below(member)]));
+};
+
 const out = fresh(`${work}/out`);
 const [compiled, full, valid, invalid] = ['compiled', 'package', 'examples/valid', 'examples/invalid'].map((path) => fresh(`${out}/${path}`));
 const folder = `${work}/ig/fsh-generated/resources`;
@@ -60,7 +95,7 @@ delete guide.definition.parameter;
 const isExample = new Set(guide.definition.resource.filter((each) => each.exampleBoolean || each.exampleCanonical).map((each) => each.reference.reference));
 for (const [file, resource] of resources) {
   if (isExample.has(`${resource.resourceType}/${resource.id}`)) {
-    write(`${valid}/${resource.id}.json`, resource);
+    write(`${valid}/${resource.id}.json`, inOrder(resource, resource.resourceType));
     continue;
   }
   // Whoever names a version of a definition names the guide's.
@@ -95,7 +130,7 @@ for (const { id, of, issue, set = {}, remove = [], find = {}, keep = {} } of JSO
   for (const [pointer, name] of Object.entries(keep)) change(example, pointer, at(example, pointer).filter(named(name)));
   for (const [pointer, value] of Object.entries(set)) change(place, pointer, value);
   for (const pointer of remove) change(place, pointer, null);
-  write(`${invalid}/${id}.json`, example);
+  write(`${invalid}/${id}.json`, inOrder(example, example.resourceType));
   expected.push(['invalid', id, example.meta.profile[0], issue]);
 }
 const lines = [['kind', 'id', 'profile', 'issue'], ...expected.sort((one, other) => `${one}`.localeCompare(`${other}`, 'en'))];

@@ -1,6 +1,6 @@
 //! What the standard says: pure, synchronous, reusable alone as a library (`default-features = false`).
 //!
-//! Reading order is also the order of dependence: outcome < tree < definitions < terminology < fhirpath <
+//! Reading order is also the order of dependence: ours < outcome < tree < definitions < terminology < fhirpath <
 //! patch < validate, with search beside validate. Nothing here knows HTTP, the time of day, tenants, consent or
 //! which country exists.
 

@@ -17,6 +17,11 @@ pub const VERSION: &str = member(GUIDE, "version");
 /// What the canonicals of the guide begin with, without the slash.
 pub const BASE: &str = before(GUIDE_URL, "/ImplementationGuide/");
 
+/// Where people read the guide.
+pub const PAGES: &str = text(&joined::<{ SITE.len() + PAGE_FOLDER.len() }>(SITE, PAGE_FOLDER));
+const SITE: &str = before(BASE, "/fhir");
+const PAGE_FOLDER: &str = "/guide";
+
 /// Where the guide's structures are, with the slash.
 pub const STRUCTURES: &str = text(&joined::<{ BASE.len() + STRUCTURE_FOLDER.len() }>(BASE, STRUCTURE_FOLDER));
 const STRUCTURE_FOLDER: &str = "/StructureDefinition/";
@@ -102,5 +107,6 @@ mod tests {
         ] {
             assert_eq!(canonical, format!("{BASE}{path}"));
         }
+        assert_eq!(BASE.strip_suffix("/fhir").map(|site| format!("{site}/guide")).as_deref(), Some(PAGES));
     }
 }

@@ -279,7 +279,7 @@ impl Id {
 }
 
 /// Where the guide is published.
-pub const GUIDE: &str = "https://mhealth-gateway.org/guide";
+pub use super::ours::PAGES as GUIDE;
 
 impl fmt::Debug for Id {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -449,6 +449,6 @@ mod tests {
         assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
         assert_eq!(outcome["issue"][0]["extension"][2]["valueString"], "cardinality-min");
         let said = outcome["issue"][0]["diagnostics"].as_str().unwrap();
-        assert!(said.ends_with("https://mhealth-gateway.org/guide/issues#cardinality-min"), "{said}");
+        assert!(said.ends_with(&format!("{GUIDE}/issues#cardinality-min")), "{said}");
     }
 }

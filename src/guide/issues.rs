@@ -14,10 +14,10 @@ pub(super) fn cause(id: Id) -> &'static str {
 }
 
 pub(super) fn page() -> String {
-    let mut page = String::from(
+    let mut page = format!(
         "# Issues\n\n\
          Every `OperationOutcome.issue` of the gateway carries one of these ids in `details.coding` (system\n\
-         `https://mhealth-gateway.org/fhir/CodeSystem/issue`), says in `details.text` what is wrong, in `expression` where\n\
+         `{ISSUE_SYSTEM}`), says in `details.text` what is wrong, in `expression` where\n\
          (FHIRPath), in extensions at which line and column of what was sent, and in `diagnostics` what to do.\n\
          It never repeats what was sent.\n\n\
          | id | severity | issue type | what to do |\n|---|---|---|---|\n",

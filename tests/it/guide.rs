@@ -16,7 +16,7 @@ use mhealth_gateway::guide;
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Client, Gateway};
+use crate::fixture::{Answer, Client, Gateway, run};
 
 /// A row of the table of examples.
 struct Example {
@@ -176,6 +176,18 @@ async fn place(app: &Client, example: &Value, places: &mut BTreeMap<String, Stri
     let now = format!("{kind}/{}", answer.id());
     places.insert(own, now.clone());
     now
+}
+
+/// The command knows the guide without being told of any package.
+#[tokio::test]
+async fn the_command_knows_the_guide() {
+    let profile = format!("{}mh-heart-rate", ours::STRUCTURES);
+    for (file, code) in [("valid/heart-rate-watch", 0), ("valid/body-weight-scale", 1), ("invalid/heart-rate-unit", 1)]
+    {
+        let path = folder("examples").join(format!("{file}.json"));
+        let output = run(&["validate", "--profile", &profile, path.to_str().unwrap()]).await;
+        assert_eq!(output.status.code(), Some(code), "{file}: {}", String::from_utf8_lossy(&output.stdout));
+    }
 }
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| Validator::new(guide::registry()));

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use rust_decimal::Decimal;
 
 use super::place::Place;
+use crate::fhir::ours::BASE;
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::{Kind, json};
@@ -135,7 +136,7 @@ impl Compiler {
             }
         }
         Mapping {
-            identifier: self.text(root, "identifier"),
+            identifier: format!("{BASE}/{}", self.text(root, "identifier")),
             statistics: self.pairs(root, "statistics"),
             denominators: self.texts(root, "denominators"),
             schemas,

@@ -155,7 +155,7 @@ fn a_weight_is_carried_field_by_field() {
         observation,
         json!({
             "resourceType": "Observation",
-            "identifier": [{"system": "https://mhealth-gateway.org/fhir/sid/open-mhealth", "value": "7d6b"}],
+            "identifier": [{"system": format!("{}/sid/open-mhealth", crate::fhir::ours::BASE), "value": "7d6b"}],
             "status": "final",
             "category": [{"coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}]}],
             "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}], "text": "Body weight"},
