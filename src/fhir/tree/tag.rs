@@ -28,12 +28,11 @@ impl Tag {
     /// The tag of a piece of a text.
     #[inline]
     pub(super) fn within(text: &[u8], start: usize, len: usize) -> Tag {
-        let word = match text.get(start..).and_then(<[u8]>::first_chunk::<8>) {
-            Some(chunk) => u64::from_le_bytes(*chunk),
-            None => {
-                let piece = text.get(start..start + len).unwrap_or_default();
-                piece.iter().take(HELD).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
-            }
+        let word = if let Some(chunk) = text.get(start..).and_then(<[u8]>::first_chunk::<8>) {
+            u64::from_le_bytes(*chunk)
+        } else {
+            let piece = text.get(start..start + len).unwrap_or_default();
+            piece.iter().take(HELD).rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
         };
         Tag(word & mask(len) | length(len) << (8 * HELD))
     }
