@@ -23,7 +23,7 @@ pub(super) fn each<'v, 'd>(
     item: &(dyn Fn(&mut Run<'v, 'd>, usize) + Sync),
 ) -> Option<Vec<Report>> {
     let threads = run.options.threads.min(count / SHARE);
-    if threads < 2 || count < MANY || run.is_part() {
+    if threads < 2 || count < MANY {
         return None;
     }
     let (next, depends) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -92,13 +92,11 @@ mod tests {
         let validator = Validator::new(Registry::core());
         for (count, extra) in [(10, ""), (300, ""), (3000, ""), (300, r#","id":"same""#)] {
             let document = json::parse(bundle(count, extra)).unwrap();
-            let check = |threads: usize, now_ms: Option<i64>| {
-                validator.check(Element::root(&document), &Options { now_ms, threads, ..Options::default() })
-            };
-            let alone = check(0, None);
+            let check = |threads| validator.check(Element::root(&document), &Options { threads, ..Options::default() });
+            let alone = check(0);
             assert!(alone.issues.len() > count.min(1000) / 35, "{count} {extra}");
             for threads in [2, 3, 8] {
-                let together = check(threads, None);
+                let together = check(threads);
                 assert_eq!(together.issues, alone.issues, "{count} entries{extra}, {threads} threads");
                 assert_eq!(together.open, alone.open, "{count} entries{extra}, {threads} threads");
             }

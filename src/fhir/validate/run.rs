@@ -245,7 +245,8 @@ impl<'v, 'd> Run<'v, 'd> {
     fn branch(&self) -> Run<'v, 'd> {
         Run {
             validator: self.validator,
-            options: self.options,
+            // What is beside another check does not call for further threads.
+            options: Options { threads: 1, ..self.options },
             trail: Trail::new(""),
             scope: Scope { depth: 0, holder: 0, ..self.scope },
             report: Report::default(),
@@ -273,10 +274,6 @@ impl<'v, 'd> Run<'v, 'd> {
             handed_in: Some(Listed::default()),
             ..self.branch()
         }
-    }
-
-    pub fn is_part(&self) -> bool {
-        self.handed_in.is_some()
     }
 
     /// What a part has found since it was asked the last time.

@@ -117,7 +117,8 @@ fn has_value(element: Element<'_>) -> bool {
     let Some(node) = element.value_node() else { return false };
     let document = element.document();
     let has_shadows = document.has_shadows(node);
-    if !(has_shadows || document.kind(node) == Kind::Object && document.may_begin(node, VALUE)) {
+    let may_have = document.kind(node) == Kind::Object && document.may_begin(node, VALUE);
+    if !has_shadows && !may_have {
         return false;
     }
     document.children(node).any(|member| {
