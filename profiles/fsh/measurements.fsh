@@ -384,7 +384,7 @@ Profile: SelfReport
 Parent: Observation
 Id: mh-self-report
 Title: "Own report"
-Description: "What a person tells of herself and no device measures: smoking, bleeding, the last period."
+Description: "What a person tells and no device measures: smoking, bleeding, the last period."
 * insert Measured
 * insert Coded(SelfReport)
 * extension[recordingMethod].valueCode = #manual

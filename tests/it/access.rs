@@ -17,13 +17,17 @@ async fn only_open_doors_are_open() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     for row in ROUTES {
-        let path = row.pattern.replace("{kind}", "Observation").replace("{id}", "1").replace("{version}", "1");
+        let path = row.pattern.replace("{definitions}/{id}", "StructureDefinition/mh-heart-rate");
+        let path = path.replace("{definitions}", "StructureDefinition").replace("{file}", "index.html");
+        let path = path.replace("{kind}", "Observation").replace("{id}", "1").replace("{version}", "1");
         let address = format!("{}{path}", app.root());
         for authorization in ["", "Bearer nonsense"] {
             let headers = [JSON, ("authorization", authorization)];
             // The body is no JSON: a stranger must not even learn that.
             let answer = app.raw(row.method, &address, &headers, "{nonsense").await;
             let expected = match row.door {
+                // The guide's front page moves its readers below the slash.
+                Door::Open if path == "/guide" => 308,
                 Door::Open => 200,
                 Door::Assertion => 400,
                 Door::Token => 401,

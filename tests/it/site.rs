@@ -151,7 +151,7 @@ async fn definitions_are_read_and_searched_without_a_token() {
     assert!(pages > 2 && count > 60, "{pages} {count}");
     assert_eq!(get("/StructureDefinition/no-such").await.0, 404);
     assert_eq!(get("/StructureDefinition?no-such=1").await.0, 400);
-    assert_eq!(get("/StructureDefinition?_page=x").await.0, 400);
+    assert_eq!(get("/StructureDefinition?_page=x").await.0, 410);
     assert_eq!(get("/Observation").await.0, 401);
     let posted = gateway.http.post(format!("{}/StructureDefinition", gateway.base)).body("{}").send().await.unwrap();
     assert_eq!(posted.status(), 401);

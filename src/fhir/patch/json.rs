@@ -8,6 +8,12 @@ use super::pointer::{equal, find, find_mut, index, tokens};
 use super::{MAX_OPERATIONS, failed, invalid};
 use crate::fhir::outcome::Issue;
 
+/// Most that all copies of one patch add, in bytes: copies of copies double with each operation.
+const MAX_COPIED: usize = 1 << 20;
+
+/// Deepest place of a patched document; no resource that is read is deeper.
+const MAX_DEPTH: usize = 64;
+
 /// The document with every operation done.
 pub fn apply(document: &Value, patch: &Value) -> Result<Value, Issue> {
     let operations = patch.as_array().ok_or_else(|| invalid("it is no array of operations"))?;
@@ -15,14 +21,31 @@ pub fn apply(document: &Value, patch: &Value) -> Result<Value, Issue> {
         return Err(invalid(format_args!("it has more than {MAX_OPERATIONS} operations")));
     }
     let mut patched = document.clone();
+    let mut growth = MAX_COPIED;
     for (at, operation) in operations.iter().enumerate() {
         let operation = operation.as_object().ok_or_else(|| invalid("an operation is no object"))?;
-        one(&mut patched, at, operation)?;
+        one(&mut patched, at, operation, &mut growth)?;
     }
     Ok(patched)
 }
 
-fn one(document: &mut Value, at: usize, operation: &Map<String, Value>) -> Result<(), Issue> {
+/// How much of a value counts for a copy, and how deep it is.
+fn measured(value: &Value) -> (usize, usize) {
+    let inner = |parts: &mut dyn Iterator<Item = (usize, usize)>| {
+        parts.fold((16, 1), |(size, depth), (more, below)| (size + more, depth.max(below + 1)))
+    };
+    match value {
+        Value::String(text) => (16 + text.len(), 1),
+        Value::Array(items) => inner(&mut items.iter().map(measured)),
+        Value::Object(members) => inner(&mut members.iter().map(|(name, member)| {
+            let (size, depth) = measured(member);
+            (size + name.len(), depth)
+        })),
+        _ => (16, 1),
+    }
+}
+
+fn one(document: &mut Value, at: usize, operation: &Map<String, Value>, growth: &mut usize) -> Result<(), Issue> {
     let pointer = |name: &str| {
         let text = operation.get(name).and_then(Value::as_str);
         text.and_then(tokens).ok_or_else(|| invalid(format_args!("{name} is no JSON Pointer")))
@@ -30,11 +53,18 @@ fn one(document: &mut Value, at: usize, operation: &Map<String, Value>) -> Resul
     let value = || operation.get("value").cloned().ok_or_else(|| invalid("an operation lacks its value"));
     let absent = || failed(at, "there is nothing at the place that it names");
     let path = pointer("path")?;
+    let placed = |value: Value| {
+        let (size, depth) = measured(&value);
+        if path.len() + depth > MAX_DEPTH {
+            return Err(failed(at, format_args!("it would lead deeper than {MAX_DEPTH} levels")));
+        }
+        Ok((value, size))
+    };
     match operation.get("op").and_then(Value::as_str) {
-        Some("add") => add(document, &path, value()?).ok_or_else(absent),
+        Some("add") => add(document, &path, placed(value()?)?.0).ok_or_else(absent),
         Some("remove") => remove(document, &path).map(drop).ok_or_else(absent),
         Some("replace") => {
-            let value = value()?;
+            let (value, _) = placed(value()?)?;
             *find_mut(document, &path).ok_or_else(absent)? = value;
             Ok(())
         }
@@ -44,10 +74,16 @@ fn one(document: &mut Value, at: usize, operation: &Map<String, Value>) -> Resul
                 return Err(failed(at, "nothing can be moved into itself"));
             }
             let moved = remove(document, &from).ok_or_else(absent)?;
-            add(document, &path, moved).ok_or_else(absent)
+            add(document, &path, placed(moved)?.0).ok_or_else(absent)
         }
         Some("copy") => {
-            let copied = find(document, &pointer("from")?).cloned().ok_or_else(absent)?;
+            let from = find(document, &pointer("from")?).ok_or_else(absent)?;
+            let (size, _) = measured(from);
+            let Some(left) = growth.checked_sub(size) else {
+                return Err(failed(at, format_args!("the copies would add more than {MAX_COPIED} bytes")));
+            };
+            *growth = left;
+            let (copied, _) = placed(from.clone())?;
             add(document, &path, copied).ok_or_else(absent)
         }
         Some("test") => {

@@ -63,3 +63,19 @@ fn xml_patches_select_one_node() {
         check(document, operations, expected.as_deref().map_err(|id| *id));
     }
 }
+
+#[test]
+fn copies_of_copies_end_before_they_fill_the_memory() {
+    let document = serde_json::json!({"note": [{"text": "x".repeat(1000)}]});
+    let patch = |operation: &str| format!("[{}]", vec![operation; 100].join(","));
+    for operation in [
+        // Each doubles the array, and each doubles the depth.
+        r#"{"op":"copy","from":"/note","path":"/note/-"}"#,
+        r#"{"op":"copy","from":"/note/0","path":"/note/0/text"}"#,
+        r#"{"op":"copy","from":"/note","path":"/note/0"}"#,
+    ] {
+        let patch = serde_json::from_str(&patch(operation)).unwrap();
+        let found = super::json::apply(&document, &patch).map_err(|issue| issue.id);
+        assert_eq!(found.map(|_| ()), Err(Id::PatchFailed), "{operation}");
+    }
+}
