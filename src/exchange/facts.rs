@@ -123,7 +123,11 @@ impl<'d> Facts<'d> {
     }
 }
 
-/// What extensions say, anywhere in a resource: a sender could say there what it does not say in `code`.
+/// Elements beside `code` whose concept a sender could use to say what was measured.
+const BESIDE_CODE: &[&str] = &["interpretation", "method"];
+
+/// What extensions say, anywhere in a resource and in those inside it, and what stands beside its code: a sender could
+/// say there what it does not say in `code`.
 #[derive(Default)]
 struct Hidden<'d> {
     codings: Vec<Coding<'d>>,
@@ -137,9 +141,11 @@ const DEFINED: &str = "http://hl7.org/fhir/StructureDefinition/";
 /// Extensions of the guide that hold an amount, which is one of the measurement that they stand in.
 const AMOUNTS_OF_GUIDE: [&str; 3] = ["mh-completeness", "mh-delay", "mh-original-value"];
 
-/// Values that may be a measurement.
+/// Values that may be a measurement, or a file of them.
 const AMOUNTS: &[&str] = &[
     "valueAge",
+    "valueAttachment",
+    "valueBase64Binary",
     "valueCount",
     "valueDecimal",
     "valueDistance",
@@ -170,9 +176,15 @@ impl<'d> Hidden<'d> {
             if name == "extension" || name == "modifierExtension" {
                 let defined = child.text_of("url").is_some_and(is_defined);
                 self.extension(child, defined);
-            } else if name != "contained" {
-                self.walk(child);
+                continue;
             }
+            if BESIDE_CODE.contains(&name) {
+                self.codings.extend(concept(Some(child)));
+            } else if name == "property" {
+                // What a device says of itself, in a Device inside an Observation.
+                self.codings.extend(concept(child.get("type")));
+            }
+            self.walk(child);
         }
     }
 

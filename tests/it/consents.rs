@@ -382,6 +382,10 @@ async fn a_resource_is_about_one_person() {
     };
     let focus = |reference: Value| with(&move |body: &mut Value| body["focus"] = json!([reference.clone()]));
     let subject = |reference: &str| with(&|body: &mut Value| body["subject"]["reference"] = json!(reference));
+    let extended = |reference: &str| {
+        let extension = json!([{"url": "https://app.example/with", "valueReference": {"reference": reference}}]);
+        with(&move |body: &mut Value| body["valueQuantity"]["extension"] = extension.clone())
+    };
     let mut contained_reading = heart_rate(&other, "inside", 70);
     contained_reading["id"] = json!("c");
     contained_reading.as_object_mut().unwrap().remove("identifier");
@@ -398,6 +402,9 @@ async fn a_resource_is_about_one_person() {
         ),
         ("a person inside", inside(json!({"resourceType": "Patient", "id": "c", "active": true})), "patient-other"),
         ("another's reading inside", inside(contained_reading), "patient-other"),
+        ("another person in an extension", extended(&foreign), "patient-other"),
+        ("the subject in an extension", extended(&own), ""),
+        ("a device in an extension", extended("Device/1"), ""),
         ("the subject again", focus(json!({"reference": own})), ""),
         ("the subject's address", focus(json!({"reference": absolute})), ""),
         ("a device", focus(json!({"reference": "Device/1"})), ""),
@@ -425,6 +432,7 @@ async fn what_extensions_say_needs_a_consent_of_its_own() {
     let table = [
         ("an amount of nobody knows what", json!({"url": url, "valueQuantity": quantity}), 403),
         ("a number", json!({"url": url, "valueInteger": 5}), 403),
+        ("a file", json!({"url": url, "valueAttachment": {"contentType": "text/plain", "data": "NS41"}}), 403),
         ("an amount further inside", nested(json!({"url": "x", "valueQuantity": quantity})), 403),
         ("another measure", json!({"url": url, "valueCoding": coding("15074-8")}), 403),
         ("another concept", json!({"url": url, "valueCodeableConcept": {"coding": [coding("15074-8")]}}), 403),
@@ -450,6 +458,28 @@ async fn what_extensions_say_needs_a_consent_of_its_own() {
             }
             check(&format!("{name}, {place}"), &app.post("/Observation", &body).await, *status, "consent-denied");
         }
+    }
+    // Resources inside, and concepts beside the code, say it no less.
+    let device = |member: &str, value: Value| json!({"resourceType": "Device", "id": "d", member: value});
+    let amount = json!([{"url": url, "valueQuantity": quantity}]);
+    let concept = |code: &str| json!({"coding": [coding(code)]});
+    for (index, (member, value, status)) in [
+        ("contained", json!([device("extension", amount)]), 403),
+        ("contained", json!([device("property", json!([{"type": concept("15074-8")}]))]), 403),
+        ("contained", json!([device("property", json!([{"type": {"text": "firmware"}}]))]), 201),
+        ("interpretation", json!([concept("15074-8")]), 403),
+        ("method", concept("15074-8"), 403),
+        ("method", concept("LA26418-2"), 201),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = heart_rate(&patient, &format!("beside-{index}"), 70);
+        if member == "contained" {
+            body["device"] = json!({"reference": "#d"});
+        }
+        body[member] = value;
+        check(&format!("{member} {index}"), &app.post("/Observation", &body).await, status, "consent-denied");
     }
     // It widens nothing: a scope for heart rates is none for weights that carry the code of one.
     let narrow = gateway

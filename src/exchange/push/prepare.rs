@@ -322,7 +322,15 @@ fn one_person(
     let inside = element.all("contained").flat_map(|contained| {
         ABOUT_INSIDE.iter().flat_map(move |name| contained.all(name).map(move |reference| ("contained", reference)))
     });
-    for (name, reference) in own.chain(inside) {
+    let mut hidden = Vec::new();
+    in_extensions(element, false, &mut hidden);
+    // An extension may refer to what is no person without saying what it is; a person is told by the address.
+    let hidden = hidden.into_iter().filter(|reference| {
+        let sent = reference.text_of("reference").unwrap_or_default();
+        let target = rewrites.iter().find(|(from, _)| from == sent).map_or(sent, |(_, to)| to.as_str());
+        target.split('/').any(|part| part == "Patient")
+    });
+    for (name, reference) in own.chain(inside).chain(hidden.map(|reference| ("extension", reference))) {
         if reference.is_object() && is_other(reference) {
             let text = "The data is not, or not for certain, about the subject alone.";
             let issue = Issue::new(Id::PatientOther, format!("{location}.{name}"), text);
@@ -330,6 +338,16 @@ fn one_person(
         }
     }
     Ok(())
+}
+
+/// References in extensions, anywhere in a resource.
+fn in_extensions<'d>(element: Element<'d>, within: bool, into: &mut Vec<Element<'d>>) {
+    for (name, child) in element.children() {
+        if within && name == "valueReference" {
+            into.push(child);
+        }
+        in_extensions(child, within || name == "extension" || name == "modifierExtension", into);
+    }
 }
 
 /// The identity of a resource follows from what the client calls it, so that the same push is the same resource
