@@ -230,7 +230,7 @@ catalogue! {
     NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";
     Gone "gone" Error "deleted" "The resource was deleted.";
     MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
-    RouteUnknown "route-unknown" Error "not-found" "Use one of the addresses that /fhir/metadata lists, or /devices/open-mhealth for records of devices.";
+    RouteUnknown "route-unknown" Error "not-found" "Use one of the addresses that /fhir/metadata lists, /devices/open-mhealth for records of devices, or /guide/ for the implementation guide.";
     HttpMalformed "http-malformed" Error "structure" "Send a well-formed HTTP request (RFC 9112).";
     HeadTooLarge "head-too-large" Error "too-long" "Send fewer or shorter headers and a shorter address; a long search may be sent by POST to _search.";
     MediaTypeUnsupported "media-type-unsupported" Error "not-supported" "Send application/fhir+json (or application/json, application/fhir+xml) in UTF-8.";

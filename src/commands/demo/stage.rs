@@ -109,6 +109,7 @@ impl Stage {
         );
         let patient = self.patient.as_deref().unwrap_or_default();
         account.title("Still serving; Ctrl-C ends it. To open or to try:");
+        account.print(&format!("  {}/    (the implementation guide)", base.replace("/fhir", "/guide")));
         account.print(&format!("  {base}/metadata"));
         account.print(&format!("  {}/account    (what the platform received)", self.platform.url));
         account.print("");

@@ -166,12 +166,12 @@ pub(super) fn same_id(element: Element<'_>, id: &str, location: &str) -> Result<
     if !is_id(id) {
         return Err(Refusal::one(Id::IdInvalid, format!("{location}.id"), "The id in the URL is no FHIR id."));
     }
-    if element.text_of("id") != Some(id) {
-        let issue =
-            Issue::new(Id::IdMismatch, format!("{location}.id"), "The resource's id is not the one in the URL.");
-        return Err(issue.at(element.position()).into());
-    }
-    Ok(())
+    let text = match element.text_of("id") {
+        Some(own) if own == id => return Ok(()),
+        Some(_) => "The resource's id is not the one in the URL.",
+        None => "The resource has no id; it must be the one in the URL.",
+    };
+    Err(Issue::new(Id::IdMismatch, format!("{location}.id"), text).at(element.position()).into())
 }
 
 /// From a valid resource to a prepared one.
