@@ -12,9 +12,10 @@ use super::site::Site;
 use super::{Edition, File, package};
 use crate::fhir::validate::Validator;
 
-/// All files of the site by their names.
+/// All files of the site by their names, and what makes further pages.
 pub struct Published {
     files: HashMap<String, Packed>,
+    site: Site<'static>,
 }
 
 /// One of them.
@@ -30,6 +31,7 @@ impl Published {
     pub fn get() -> &'static Published {
         static PUBLISHED: LazyLock<Published> = LazyLock::new(|| Published {
             files: all(Edition::current()).into_iter().map(|file| (file.path.clone(), Packed::new(&file))).collect(),
+            site: Site::new(Edition::current()),
         });
         &PUBLISHED
     }
@@ -40,7 +42,7 @@ impl Published {
 
     /// The page that says what a word means.
     pub fn explained(&self, word: &str) -> String {
-        Site::new(Edition::current()).explained(word, true)
+        self.site.explained(word, true)
     }
 }
 
