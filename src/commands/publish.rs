@@ -12,7 +12,7 @@ pub(super) struct Options {
     /// Directory to write the site to: pages, resources and the FHIR package.
     directory: Option<PathBuf>,
     /// Directory to write issues and measures to as Markdown.
-    #[arg(long, default_value = "docs/guide", conflicts_with = "directory")]
+    #[arg(long, default_value = "docs/guide", conflicts_with_all = ["directory", "package"])]
     out: PathBuf,
     /// File to write the guide to as a FHIR package (.tgz), for SUSHI and validators.
     #[arg(long, value_name = "FILE")]
@@ -20,18 +20,20 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    if let Some(path) = &options.package {
+        std::fs::write(path, guide::archive(Edition::current()))
+            .with_context(|| format!("writing {}", path.display()))?;
+        println!("the package in {}", path.display());
+    }
     let (directory, files) = match &options.directory {
         Some(directory) => (directory, guide::all(Edition::current())),
+        None if options.package.is_some() => return Ok(ExitCode::SUCCESS),
         None => (&options.out, guide::files(None)),
     };
     std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     for file in &files {
         let path = directory.join(&file.path);
         std::fs::write(&path, &file.content).with_context(|| format!("writing {}", path.display()))?;
-    }
-    if let Some(path) = &options.package {
-        std::fs::write(path, guide::archive(Edition::current()))
-            .with_context(|| format!("writing {}", path.display()))?;
     }
     println!("{} file(s) in {}", files.len(), directory.display());
     Ok(ExitCode::SUCCESS)

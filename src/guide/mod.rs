@@ -1,8 +1,8 @@
 //! What we publish about ourselves, from the very tables that are enforced: definitions in, files out.
 //!
-//! Pure: a page is a value, and whoever asked for it writes it. The CapabilityStatement comes in as a value, because
-//! only the server knows its routes. Pages are Markdown, so that they read well in a repository and in any site
-//! generator. Not known here: the server, the store, the network, the file system.
+//! Pure: a file is a value, and whoever asked for it writes or serves it. The CapabilityStatement comes in as a value,
+//! because only the server knows its routes. The site is HTML (`site`); what this repository holds of it is Markdown
+//! (`files`), so that it reads well there. Not known here: the server, the store, the network, the file system.
 
 pub mod acceptance;
 mod content;

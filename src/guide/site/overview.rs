@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use minijinja::context;
+use minijinja::{Value as Context, context};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -56,6 +56,19 @@ fn categories() -> Vec<Value> {
     categories.into_iter().map(|each| option(each, each)).collect()
 }
 
+/// A page of rows that can be filtered, and what stands below them.
+fn filtered(
+    site: &Site<'_>,
+    page: &Page<'_>,
+    filters: &Value,
+    head: &[impl Serialize],
+    rows: &[Row],
+    outro: &Context,
+) -> File {
+    let parts = context! { filters => data(filters), head => data(head), rows => data(rows), outro };
+    File::text(page.section, site.page("filtered.html", page, parts))
+}
+
 fn measure_page(site: &Site<'_>) -> File {
     let all = measures::all();
     let rows = all.iter().map(|measure| {
@@ -90,14 +103,7 @@ fn measure_page(site: &Site<'_>) -> File {
         crumb: "",
     };
     let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source"];
-    File::text(
-        "measures.html",
-        site.page(
-            "filtered.html",
-            &page,
-            context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => "" },
-        ),
-    )
+    filtered(site, &page, &filters, &head, &rows, &Context::from(""))
 }
 
 fn countries(site: &Site<'_>) -> File {
@@ -145,8 +151,7 @@ fn countries(site: &Site<'_>) -> File {
         section: "countries.html",
         crumb: "",
     };
-    let parts = context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => render::table(&sources) };
-    File::text("countries.html", site.page("filtered.html", &page, parts))
+    filtered(site, &page, &filters, &head, &rows, &render::table(&sources))
 }
 
 /// Where each type of phones and device formats goes.
@@ -207,14 +212,7 @@ fn ethics(site: &Site<'_>) -> File {
         crumb: "",
     };
     let head = ["Clause", "Promise", "Source", "Status", "Held by"];
-    File::text(
-        "ethics.html",
-        site.page(
-            "filtered.html",
-            &page,
-            context! { filters => data(filters), head => data(head), rows => data(rows), intro => "", outro => "" },
-        ),
-    )
+    filtered(site, &page, &filters, &head, &rows, &Context::from(""))
 }
 
 fn changes(site: &Site<'_>) -> File {
