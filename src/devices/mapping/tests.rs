@@ -177,6 +177,7 @@ fn a_weight_is_carried_field_by_field() {
                 "coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-statistics", "code": "minimum"}],
                 "text": "minimum",
             },
+            "device": {"display": "Scale 3"},
         })
     );
 }
