@@ -325,13 +325,13 @@ impl Compiler<'_> {
         if time.is_none() {
             self.wrong("there is no time: at, start with end or duration, end with duration, or day");
         }
-        let recording = self.either(&rule.recording, &common.recording, |compiler, choice| {
+        let recording = self.either(rule.recording.as_ref(), common.recording.as_ref(), |compiler, choice| {
             compiler.choice("recording", choice, Recording::of)
         });
-        let meal = self.either(&rule.meal, &common.meal, |compiler, choice| {
+        let meal = self.either(rule.meal.as_ref(), common.meal.as_ref(), |compiler, choice| {
             compiler.choice("meal", choice, |code| Some(code.to_owned()))
         });
-        let statistic = self.either(&rule.statistic, &common.statistic, |compiler, statistic| {
+        let statistic = self.either(rule.statistic.as_ref(), common.statistic.as_ref(), |compiler, statistic| {
             let per = compiler.optional("statistic.per", statistic.per.as_ref());
             let by = compiler.expression("statistic.by", &statistic.by);
             Some((by?, compiler.words("statistic.is", &statistic.is)?, per))
@@ -339,10 +339,11 @@ impl Compiler<'_> {
         let words = |compiler: &mut Self, at: &str, own, common| {
             compiler.either(own, common, |compiler, list| Some(compiler.list(at, Some(list)))).unwrap_or_default()
         };
-        let device = words(self, "device", &rule.device, &common.device);
-        let app = words(self, "app", &rule.app, &common.app);
-        let origin = words(self, "origin", &rule.origin, &common.origin);
-        let zone = self.either(&rule.zone, &common.zone, |compiler, zone| compiler.expression("zone", zone));
+        let device = words(self, "device", rule.device.as_ref(), common.device.as_ref());
+        let app = words(self, "app", rule.app.as_ref(), common.app.as_ref());
+        let origin = words(self, "origin", rule.origin.as_ref(), common.origin.as_ref());
+        let zone =
+            self.either(rule.zone.as_ref(), common.zone.as_ref(), |compiler, zone| compiler.expression("zone", zone));
         let each = match &rule.each {
             None => Some(Each::Once),
             Some(TextOr::Text(text)) => self.expression("each", text).map(Each::Items),
@@ -400,8 +401,8 @@ impl Compiler<'_> {
     /// The rule's own word, else the common one, which is said of the record.
     fn either<F, T>(
         &mut self,
-        own: &Option<F>,
-        common: &Option<F>,
+        own: Option<&F>,
+        common: Option<&F>,
         compile: impl FnOnce(&mut Self, &F) -> Option<T>,
     ) -> Option<T> {
         match (own, common) {
