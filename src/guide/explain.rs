@@ -93,7 +93,8 @@ fn is_called(resource: &Value, word: &str) -> bool {
 
 fn measure(measure: &Measure, edition: &Edition) -> Subject {
     let profiles = measure.profiles.iter().map(|name| edition.profile_url(name)).collect::<Vec<_>>().join(", ");
-    let codes = measure.codes.iter().map(|each| vec![each.system.to_owned(), each.code.to_owned()]);
+    let codes =
+        measure.codes.iter().map(|each| vec![each.system.to_owned(), each.code.to_owned(), each.verified.to_owned()]);
     let units = measure.units.iter().map(|unit| {
         let range = |(low, high): (_, _)| format!("{low} to {high}");
         vec![unit.code.to_owned(), range(unit.hard), range(unit.soft)]
@@ -124,7 +125,7 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
         .fact("Rule", "The unit is one of these, and the value lies in its range; outside the usual range it is taken with a warning.")
         .fact("Source", measure.source)
         .fact("Fix", "See measure-unit, measure-implausible and measure-unusual.")
-        .table("Codes", &["System", "Code"], codes.collect())
+        .table("Codes", &["System", "Code", "Verified by"], codes.collect())
         .table("Units and ranges", &["Unit (UCUM)", "Possible", "Usual"], units.collect())
         .table("Who takes it", &["Country", "Platform", "Taken", "Code", "Unit", "Note"], platforms.collect())
 }

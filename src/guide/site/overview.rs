@@ -91,6 +91,7 @@ fn measure_page(site: &Site<'_>) -> File {
             hard.collect(),
             soft.collect(),
             vec![Piece::text(measure.source)],
+            crate::guide::measures::verified(measure).into_iter().map(verification).collect(),
         ];
         row(&measure.key, &words(measure), json!({"category": measure.category}), cells)
     });
@@ -102,8 +103,13 @@ fn measure_page(site: &Site<'_>) -> File {
         section: "measures.html",
         crumb: "",
     };
-    let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source"];
+    let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source", "LOINC verified by"];
     filtered(site, &page, &filters, &head, &rows, &Context::from(""))
+}
+
+/// Where a code was found besides, or that it was not.
+fn verification(text: &'static str) -> Piece {
+    if text.starts_with("not verified") { Piece::tag(text, "warning") } else { Piece::text(text) }
 }
 
 fn countries(site: &Site<'_>) -> File {
