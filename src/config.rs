@@ -38,6 +38,7 @@ pub struct Config {
     pub limits: Limits,
     pub exchange: exchange::Config,
     pub validation: Validation,
+    pub guide: Guide,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -51,6 +52,14 @@ pub struct Validation {
     pub packages: Vec<String>,
     /// Folder of unpacked packages; without one `.fhir/packages` in the home directory.
     pub package_cache: Option<PathBuf>,
+}
+
+/// Which versions of the guide are enforced and published.
+#[derive(Deserialize, Clone, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guide {
+    /// Folder of packages (.tgz) of earlier versions, besides those that the program has itself.
+    pub editions: Option<PathBuf>,
 }
 
 /// One national platform, registry or other receiver.
@@ -183,6 +192,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
     let validation: Validation = section("validation", table.remove("validation"), mistakes);
+    let guide: Guide = section("guide", table.remove("guide"), mistakes);
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
@@ -242,6 +252,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         limits,
         exchange,
         validation,
+        guide,
         terminology,
         destinations,
     }

@@ -9,6 +9,8 @@ pub mod kinds;
 
 mod facts;
 
+mod rules;
+
 mod consents;
 
 mod terms;
@@ -31,6 +33,7 @@ use serde::Deserialize;
 
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
+use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
@@ -39,6 +42,7 @@ use crate::store::{self, Health, PatientKey, ResId, Store};
 pub use consents::Book;
 pub use facts::CATEGORY_SYSTEM;
 pub use refusal::Refusal;
+pub use rules::Rules;
 
 /// Milliseconds since 1970. The composition root passes the machine's clock, a test its own.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -122,6 +126,8 @@ pub struct Gateway {
     pub store: Store,
     pub registry: Arc<Registry>,
     pub validator: Validator,
+    /// The rules of earlier versions of the guide, for whoever is registered for one or names one.
+    pub shelf: Arc<Shelf>,
     /// Answers what the definitions leave open, where the operator names one.
     pub terminology: Option<Terminology>,
     pub book: Book,
@@ -153,6 +159,7 @@ impl Gateway {
             config,
             strangers,
             validator: Validator::new(registry.clone()),
+            shelf: Arc::new(Shelf::new(Vec::new())),
             registry,
             terminology: None,
             book: Book::default(),

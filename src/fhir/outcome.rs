@@ -218,6 +218,7 @@ catalogue! {
     LoginRequired "login-required" Error "login" "Get an access token at the token endpoint (SMART Backend Services) and send it as Authorization: Bearer.";
     TokenInvalid "token-invalid" Error "login" "Get a new access token; this one is expired, revoked or not ours.";
     ScopeInsufficient "scope-insufficient" Error "forbidden" "Ask for a scope that covers this interaction, within what the client is registered for.";
+    GuideVersion "guide-version" Error "not-supported" "Ask the operator to register the client for a version of the guide that is enforced, or to add the package of that version.";
     PatientUnknown "patient-unknown" Error "not-found" "Register the Patient first and refer to it as Patient/id.";
     ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first.";
     ConsentDenied "consent-denied" Error "suppressed" "The person's consent does not cover this; ask the person, not the gateway.";

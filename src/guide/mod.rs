@@ -12,6 +12,7 @@ mod issues;
 mod measures;
 mod package;
 mod published;
+mod shelf;
 mod site;
 mod snapshot;
 pub mod sources;
@@ -22,6 +23,7 @@ pub use content::{Definition, Edition};
 pub use explain::{Subject, Table, explain};
 pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};
+pub use shelf::{NotOurs, Shelf, claimed_version, names_earlier};
 
 /// A file of the guide.
 #[derive(Clone, PartialEq, Eq, Debug)]

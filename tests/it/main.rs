@@ -18,6 +18,7 @@ mod consents;
 mod deploy;
 mod devices;
 mod docs;
+mod editions;
 mod faults;
 mod guide;
 mod health;

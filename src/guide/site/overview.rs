@@ -109,7 +109,11 @@ fn measure_page(site: &Site<'_>) -> File {
 
 /// Where a code was found besides, or that it was not.
 fn verification(text: &'static str) -> Piece {
-    if text.starts_with("not verified") { Piece::tag(text, "warning") } else { Piece::text(text) }
+    if ["not verified", "withdrawn"].iter().any(|doubt| text.starts_with(doubt)) {
+        Piece::tag(text, "warning")
+    } else {
+        Piece::text(text)
+    }
 }
 
 fn countries(site: &Site<'_>) -> File {

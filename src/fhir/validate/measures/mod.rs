@@ -110,6 +110,13 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     Table { measures, by_code }
 });
 
+impl Code {
+    /// Whether only earlier versions of the guide have it. They are enforced all the same, and consents speak of it.
+    pub fn is_withdrawn(&self) -> bool {
+        self.verified.starts_with("withdrawn")
+    }
+}
+
 impl Measure {
     /// Takes in another measure of the same code: what either may be, it may be.
     fn join(&mut self, other: &Measure) {
