@@ -22,7 +22,7 @@ enum Format {
 const UNKNOWN: u8 = 1;
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let found = guide::explain(Edition::current(), &options.word);
+    let found = guide::explain(&Edition::current(), &options.word);
     match options.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
         Format::Text if found.is_empty() => {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn said(word: &str) -> String {
-        guide::explain(Edition::current(), word).iter().map(text).collect()
+        guide::explain(&Edition::current(), word).iter().map(text).collect()
     }
 
     #[test]

@@ -125,7 +125,7 @@ pub struct Gateway {
     pub config: Config,
     pub store: Store,
     pub registry: Arc<Registry>,
-    pub validator: Validator,
+    pub validator: Arc<Validator>,
     /// The rules of earlier versions of the guide, for whoever is registered for one or names one.
     pub shelf: Arc<Shelf>,
     /// Answers what the definitions leave open, where the operator names one.
@@ -158,7 +158,7 @@ impl Gateway {
         Ok(Gateway {
             config,
             strangers,
-            validator: Validator::new(registry.clone()),
+            validator: Arc::new(Validator::new(registry.clone())),
             shelf: Arc::new(Shelf::new(Vec::new())),
             registry,
             terminology: None,

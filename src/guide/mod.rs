@@ -5,7 +5,9 @@
 //! (`files`), so that it reads well there. Not known here: the server, the store, the network, the file system.
 
 pub mod acceptance;
+mod changes;
 mod content;
+mod definition;
 pub mod ethics;
 mod explain;
 mod issues;
@@ -19,7 +21,8 @@ pub mod sources;
 
 use serde_json::Value;
 
-pub use content::{Definition, Edition};
+pub use content::Edition;
+pub use definition::Definition;
 pub use explain::{Subject, Table, explain};
 pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};

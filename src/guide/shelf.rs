@@ -14,7 +14,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-use super::{Edition, package};
+use super::changes::{self, Changes};
+use super::{Definition, Edition, Packed, Published, package};
 use crate::fhir::definitions::package::{Unreadable, each_file};
 use crate::fhir::definitions::{Package, Registry, canonical};
 use crate::fhir::ours;
@@ -32,6 +33,14 @@ pub struct Shelf {
     added: Vec<Arc<Package>>,
     /// The newest with the others beside it, for claims that name one of these.
     newest: OnceLock<Validator>,
+    reading: Reading,
+}
+
+/// A version as it is read.
+#[derive(Default)]
+struct Reading {
+    published: OnceLock<Option<Published>>,
+    definitions: OnceLock<Vec<Definition>>,
 }
 
 /// An earlier version.
@@ -39,7 +48,7 @@ pub struct Volume {
     version: String,
     archive: Cow<'static, [u8]>,
     package: OnceLock<Arc<Package>>,
-    edition: OnceLock<Option<Edition>>,
+    reading: Reading,
     validator: OnceLock<Validator>,
 }
 
@@ -70,7 +79,7 @@ impl Shelf {
     pub fn new(added: Vec<Arc<Package>>) -> Shelf {
         let volumes = EARLIER.iter().map(|archive| Volume::read(Cow::Borrowed(*archive)));
         let earlier = volumes.map(|volume| volume.expect("a test reads every package that is part of the program"));
-        let mut shelf = Shelf { earlier: Vec::new(), added, newest: OnceLock::new() };
+        let mut shelf = Shelf { earlier: Vec::new(), added, newest: OnceLock::new(), reading: Reading::default() };
         earlier.for_each(|volume| shelf.put(volume));
         shelf
     }
@@ -125,14 +134,50 @@ impl Shelf {
         Registry::preferring(all, |package| package.name == ours::PACKAGE && package.version == version)
     }
 
-    /// A version as it is read.
-    pub fn edition(&self, version: &str) -> Option<&Edition> {
+    fn reading(&self, version: &str) -> Option<&Reading> {
+        if version == ours::VERSION { Some(&self.reading) } else { Some(&self.volume(version)?.reading) }
+    }
+
+    /// An edition, read anew but for the newest.
+    fn edition(&self, version: &str) -> Option<Arc<Edition>> {
         if version == ours::VERSION {
             return Some(Edition::current());
         }
         let volume = self.volume(version)?;
-        let read = || Edition::read(&volume.archive, &Registry::with_packages(vec![volume.package()])).ok();
-        volume.edition.get_or_init(read).as_ref()
+        Edition::read(&volume.archive, Registry::with_packages(vec![volume.package()])).ok().map(Arc::new)
+    }
+
+    /// The site of a version.
+    pub fn published(&self, version: &str) -> Option<&Published> {
+        let open = || self.edition(version).map(Published::new);
+        self.reading(version)?.published.get_or_init(open).as_ref()
+    }
+
+    /// A file of a version's site.
+    pub fn file(&self, version: &str, name: &str, validator: &Validator) -> Option<Arc<Packed>> {
+        self.published(version)?.file(name, validator, || self.changes(version))
+    }
+
+    /// The definitions of a version as resources.
+    pub fn definitions(&self, version: &str) -> &[Definition] {
+        let Some(reading) = self.reading(version) else { return &[] };
+        let open = || self.published(version).map(|published| Definition::all(published.edition())).unwrap_or_default();
+        reading.definitions.get_or_init(open)
+    }
+
+    /// What changed up to a version, step by step, the last one first.
+    pub(super) fn changes(&self, version: &str) -> Vec<Changes> {
+        let mut versions = self.versions().skip_while(|known| *known != version);
+        let mut later = versions.next().and_then(|version| self.edition(version));
+        let mut all = Vec::new();
+        for version in versions {
+            let earlier = self.edition(version);
+            if let (Some(earlier), Some(later)) = (&earlier, &later) {
+                all.push(changes::between(earlier, later));
+            }
+            later = earlier;
+        }
+        all
     }
 }
 
@@ -164,8 +209,8 @@ impl Volume {
         });
         read.map_err(NotOurs::Unreadable)?;
         let version = version.filter(|version| is_version(version)).ok_or(NotOurs::OtherGuide)?;
-        let (package, edition, validator) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Ok(Volume { version, archive, package, edition, validator })
+        let (package, validator) = (OnceLock::new(), OnceLock::new());
+        Ok(Volume { version, archive, package, reading: Reading::default(), validator })
     }
 
     /// Its definitions.
@@ -253,7 +298,7 @@ mod tests {
     fn what_is_no_earlier_version_is_refused() {
         let mut shelf = Shelf::new(Vec::new());
         assert!(matches!(shelf.add(b"no package".to_vec()), Err(NotOurs::Unreadable(_))));
-        let newest = super::super::archive(Edition::current());
+        let newest = super::super::archive(&Edition::current());
         assert!(matches!(shelf.add(newest), Err(NotOurs::Newest)));
         assert!(shelf.add(EARLIER[0].to_vec()).is_ok());
         assert_eq!(shelf.versions().count(), EARLIER.len() + 1);
