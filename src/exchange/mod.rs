@@ -31,6 +31,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
+use crate::devices::Formats;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
 use crate::guide::Shelf;
@@ -130,6 +131,8 @@ pub struct Gateway {
     pub shelf: Arc<Shelf>,
     /// Answers what the definitions leave open, where the operator names one.
     pub terminology: Option<Terminology>,
+    /// What devices' records are read by.
+    pub formats: Formats,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -162,6 +165,7 @@ impl Gateway {
             shelf: Arc::new(Shelf::new(Vec::new())),
             registry,
             terminology: None,
+            formats: Formats::default(),
             book: Book::default(),
             store,
             clock,

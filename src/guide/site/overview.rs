@@ -98,7 +98,7 @@ fn measure_page(site: &Site) -> File {
             hard.collect(),
             soft.collect(),
             vec![Piece::text(measure.source)],
-            crate::guide::measures::verified(measure).into_iter().map(verification).collect(),
+            crate::guide::measures::verified(measure).into_iter().flat_map(verification).collect(),
         ];
         row(&measure.key, &words(measure), json!({"category": measure.category}), cells)
     });
@@ -115,11 +115,10 @@ fn measure_page(site: &Site) -> File {
 }
 
 /// Where a code was found besides, or that it was not.
-fn verification(text: &'static str) -> Piece {
-    if ["not verified", "withdrawn"].iter().any(|doubt| text.starts_with(doubt)) {
-        Piece::tag(text, "warning")
-    } else {
-        Piece::text(text)
+fn verification(text: &'static str) -> Vec<Piece> {
+    match text.split_once(": ") {
+        Some((doubt, reason)) => vec![Piece::tag(doubt, "warning"), Piece::text(reason)],
+        None => vec![Piece::text(text)],
     }
 }
 
