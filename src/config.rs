@@ -207,7 +207,13 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         }
         Some(_) => mistakes.push("destination: written as [[destination]], once for each".to_owned()),
     }
+    let before = mistakes.len();
     let top: Top = section("", Some(Value::Table(table)), mistakes);
+    for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
+        mistake.push_str(
+            "; or a section: [tls], [limits], [exchange], [validation], [guide], [terminology], [[destination]]",
+        );
+    }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
     if !listen.ip().is_loopback() && !has_tls {
         mistakes.push(format!("listen: {listen} is beyond loopback, so a certificate of its own is needed in [tls]"));
@@ -502,6 +508,12 @@ mod tests {
     fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Config::read(Some(file), &environment)
+    }
+
+    #[test]
+    fn whoever_misspells_a_section_is_told_of_sections() {
+        let mistakes = read("[limit]\nbody_bytes = 1\n", &[]).unwrap_err();
+        assert!(mistakes[0].starts_with("limit: unknown field") && mistakes[0].contains("[limits]"), "{mistakes:?}");
     }
 
     #[test]

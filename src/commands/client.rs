@@ -95,11 +95,15 @@ fn add(add: &Add, config: &Config) -> anyhow::Result<ExitCode> {
     if let Some((path, pem)) = &private {
         write_private(path, pem.as_bytes())?;
     }
-    runtime()?.block_on(async {
+    let others = runtime()?.block_on(async {
+        let others = same_actor(&store, &client).await;
         let registered = register(&store, &client).await;
         store.close().await;
-        registered
+        registered.and(others)
     })?;
+    for other in others {
+        eprintln!("warning: client {other} has the actor {} too: a Consent that names it speaks of both", client.actor);
+    }
     println!("{} is registered; it signs in at {}", client.id, config.base_url.replace("/fhir", "/auth/token"));
     Ok(ExitCode::SUCCESS)
 }
@@ -134,6 +138,15 @@ fn remove(id: &str, config: &Config) -> anyhow::Result<ExitCode> {
         store.close().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Ids of other clients that Consents name by the same reference.
+async fn same_actor(store: &Store, client: &Client) -> anyhow::Result<Vec<String>> {
+    let registered = store.clients().await?;
+    let others = registered
+        .into_iter()
+        .filter(|(id, body)| *id != client.id && Client::parse(body).is_ok_and(|other| other.actor == client.actor));
+    Ok(others.map(|(id, _)| id).collect())
 }
 
 /// Writes a registration to the store.
@@ -180,6 +193,10 @@ fn registration(add: &Add, keys: &Value, shelf: &Shelf) -> Result<Client, Vec<St
     let mut mistakes: Vec<String> = unknown
         .map(|code| format!("--purpose {code}: not a purpose of use of v3-ActReason such as TREAT or PUBHLTH"))
         .collect();
+    // Parse reads what was registered before; such ids cannot be part of the ids that a client gives its resources.
+    if add.id.contains([':', '/']) {
+        mistakes.push("id: expected no : or /, which cannot be part of the ids of resources".to_owned());
+    }
     if let Some(version) = add.guide.as_ref().filter(|version| !shelf.has(version)) {
         let known = shelf.versions().collect::<Vec<_>>().join(", ");
         mistakes

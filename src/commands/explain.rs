@@ -29,6 +29,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             eprintln!(
                 "mhealth-gateway: nothing in the guide goes by that name; codes, issue ids, profiles and platforms do"
             );
+            let near = guide::near(&Edition::current(), &options.word);
+            if !near.is_empty() {
+                eprintln!("Did you mean {}?", near.join(", "));
+            }
         }
         Format::Text => print!("{}", found.iter().map(text).collect::<Vec<_>>().join("\n")),
     }

@@ -138,6 +138,8 @@ pub struct Gateway {
     pub entropy: Entropy,
     /// Address of the FHIR service, without a slash at the end.
     pub base: String,
+    /// Where this gateway's own guide is, without a slash at the end.
+    pub pages: String,
     register: login::Register,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
@@ -170,6 +172,7 @@ impl Gateway {
             store,
             clock,
             entropy,
+            pages: format!("{}/guide", base.strip_suffix("/fhir").unwrap_or(&base)),
             base,
             register: login::Register::default(),
             patient_secret,

@@ -37,8 +37,8 @@ impl Refusal {
         Refusal { on_record: true, ..self }
     }
 
-    pub fn outcome(&self) -> serde_json::Value {
-        outcome::operation_outcome(&self.issues)
+    pub fn outcome(&self, reader: outcome::Reader<'_>) -> serde_json::Value {
+        outcome::operation_outcome(&self.issues, reader)
     }
 
     /// What the absent and the withheld have in common: the same bytes.

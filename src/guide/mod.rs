@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use content::Edition;
 pub use definition::Definition;
-pub use explain::{Subject, Table, explain};
+pub use explain::{Subject, Table, explain, near};
 pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};
 pub use shelf::{NotOurs, Shelf, claimed_version, names_earlier};

@@ -365,9 +365,15 @@ impl Site {
     pub fn explained(&self, query: &str, served: bool) -> String {
         let found: Vec<Value> =
             explain::explain(&self.edition, query).iter().map(|subject| self.subject(subject)).collect();
+        let near = if found.is_empty() { explain::near(&self.edition, query) } else { Vec::new() };
         let summary = "What a code, an issue, a profile or a platform means here: rule, source, fix, and which countries take it.";
         let page = Page { title: "Explain", summary: summary.to_owned(), section: "explain.html", crumb: "" };
-        self.page("explain.html", "explain.html", &page, context! { query, served, found => data(found) })
+        self.page(
+            "explain.html",
+            "explain.html",
+            &page,
+            context! { query, served, found => data(found), near => data(near) },
+        )
     }
 
     fn subject(&self, subject: &Subject) -> Value {

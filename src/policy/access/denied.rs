@@ -141,7 +141,7 @@ impl fmt::Display for Denied {
             Denied::KeyUnknown => "no registered key has this kid",
             Denied::Algorithm => "alg is not that of the registered key",
             Denied::Signature => "signature does not verify",
-            Denied::Audience => "aud or iss is not ours",
+            Denied::Audience => "aud must be the address of this token endpoint alone",
             Denied::Subject => "iss and sub must both be the client id",
             Denied::Expired => "expired",
             Denied::NotYetValid => "iat or nbf lies in the future",

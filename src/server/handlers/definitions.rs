@@ -17,5 +17,5 @@ pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
         let lenient = body::preference(request, "handling") == Some("lenient");
         request.gateway.definitions(kind, &request.query, lenient).await?
     };
-    Ok(Reply::new(200, Body::Resource(search::searchset(&request.gateway.base, kind, &found))))
+    Ok(Reply::new(200, Body::Resource(search::searchset(request, kind, &found))))
 }

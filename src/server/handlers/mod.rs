@@ -17,10 +17,11 @@ mod validate;
 use hyper::body::Bytes;
 use hyper::header::HeaderMap;
 
-use super::problem;
 use super::reply::Reply;
 use super::routes::{Action, Matched};
+use super::{negotiate, problem};
 use crate::exchange::{Caller, Gateway, Refusal};
+use crate::fhir::outcome::Reader;
 use crate::policy::access::Principal;
 
 /// A request within its limits, with whoever sent it.
@@ -45,6 +46,11 @@ impl Request<'_> {
         };
         let purpose = principal.purpose(stated_purpose(self.headers)).map_err(|denied| denied.issue())?;
         Ok(Caller { principal, request_id: self.request_id, purpose })
+    }
+
+    /// Whom the answer's issues are for.
+    fn reader(&self) -> Reader<'_> {
+        negotiate::reader(&self.gateway.pages, self.headers)
     }
 
     fn header(&self, name: &str) -> Option<&str> {

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::{Request, body};
 use crate::exchange::Refusal;
 use crate::exchange::push::Trial;
-use crate::fhir::outcome::{Id, Issue, Severity, operation_outcome};
+use crate::fhir::outcome::{Id, Issue, Severity};
 use crate::fhir::tree::{Document, Element, NodeId, json};
-use crate::server::reply::Reply;
+use crate::server::reply::{Body, Reply};
 use crate::server::routes::ROUTES;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
         asked.resource = Some((Arc::new(json::parse(stored.payload)?), NodeId::ROOT));
     }
     if asked.mode == Some(Mode::Delete) {
-        return Ok(Reply::resource(200, &operation_outcome(&deletion())));
+        return Ok(Reply::new(200, Body::Outcome(deletion())));
     }
     let Some((document, node)) = asked.resource else {
         return Err(Refusal::one(Id::BodyMissing, "", "There is no resource to validate."));
@@ -73,7 +73,7 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
     };
     let mut issues = asked.issues;
     issues.extend(request.gateway.check(validator, kind, &document, node, &trial).await);
-    Ok(Reply::resource(200, &operation_outcome(&issues)))
+    Ok(Reply::new(200, Body::Outcome(issues)))
 }
 
 /// Whether a delete would be taken.
