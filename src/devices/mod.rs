@@ -7,6 +7,7 @@
 
 pub mod apple_health;
 pub mod open_mhealth;
+pub mod series;
 
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::Document;

@@ -60,7 +60,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
-    ("blake3", &["devices/apple_health", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
+    ("blake3", &["devices", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
     ("flate2", &["fhir/definitions", "guide", "commands/definitions", "server/limits", "server/listen"]),
     ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),

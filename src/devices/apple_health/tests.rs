@@ -1,3 +1,5 @@
+//! What is told of an export, by its text.
+
 use std::path::PathBuf;
 
 use super::*;
