@@ -6,6 +6,7 @@
 //! others. Who sent a record and where it goes is not known here.
 
 pub mod apple_health;
+pub mod night;
 pub mod open_mhealth;
 pub mod series;
 

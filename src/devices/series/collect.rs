@@ -77,7 +77,9 @@ impl Collector {
             Form::Explode if is_stretch => {
                 match explode(document) {
                     Ok((frame, readings)) => {
-                        readings.iter().for_each(|reading| told(Made::Reading(text(&frame, reading))))
+                        for reading in &readings {
+                            told(Made::Reading(text(&frame, reading)));
+                        }
                     }
                     Err(why) => told(Made::Unfit(why)),
                 }
@@ -135,7 +137,9 @@ impl Collector {
         let part = *times;
         *times += 1;
         let mut left = |readings: &[Reading], why: Unfit| {
-            readings.iter().for_each(|reading| told(Made::Left { text: text(frame, reading), why }));
+            for reading in readings {
+                told(Made::Left { text: text(frame, reading), why });
+            }
         };
         match self.form {
             Form::Explode => {}

@@ -131,7 +131,7 @@ pub fn separate(document: &Document) -> Result<(Frame, Reading), Unfit> {
             return Err(Unfit::Particular);
         }
         let list = write::compact(document, list);
-        frame.extension = list[1..list.len() - 1].to_owned();
+        frame.extension.push_str(&list[1..list.len() - 1]);
     }
     meta(document, root, &mut frame)?;
     let (Some(((start, offset), (end, end_offset))), Some((digits, token))) = (time, value) else {

@@ -262,7 +262,7 @@ proptest! {
         start in 0_i64..4_000_000_000, offset in -14_i32..=14, period in 1_i64..90_000,
         picks in proptest::collection::vec((1_i64..5, 0_u32..4, "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,9})?"), 2..60)
     ) {
-        let (frame, model) = separate(&parsed(&heart_rate("x", "2026-05-04T08:00:00Z", "60"))).unwrap();
+        let (frame, _) = separate(&parsed(&heart_rate("x", "2026-05-04T08:00:00Z", "60"))).unwrap();
         let mut at = start * 1000;
         let readings: Vec<Reading> = picks.iter().enumerate().map(|(index, (step, kind, digits))| {
             at += step * period;
@@ -271,7 +271,7 @@ proptest! {
                 1 if index > 0 => (Token::Above, "220".to_owned()),
                 _ => (Token::Value, digits.clone()),
             };
-            Reading { start: at, end: at, offset: offset * 3600, digits, token, id: index.to_string(), ..model.clone() }
+            Reading { start: at, end: at, offset: offset * 3600, digits, token, id: index.to_string() }
         }).collect();
         let stretch = chunk(&frame, &readings, Span::Day, 0, i64::MAX).unwrap();
         let (again, exploded) = explode(&parsed(&stretch.text)).unwrap();
