@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::commit::Atomicity;
 use super::prepare::{self, Examined, Prepared};
 use super::{Entry, Idempotency, Intent, Outcome};
-use crate::devices::{self, Format, Record};
+use crate::devices::{self, Pack, Record, Sender};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
@@ -20,9 +22,9 @@ impl Gateway {
     pub async fn push_device(
         &self,
         caller: &Caller<'_>,
-        format: Format,
+        format: &Pack,
         document: &Document,
-        patient: &str,
+        (patient, zone): (&str, Option<TimeZone>),
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Entry>, Refusal> {
         let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
@@ -30,7 +32,8 @@ impl Gateway {
             return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
         }
         let subject = format!("Patient/{patient}");
-        let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
+        let sender = Sender { subject: &subject, zone };
+        let records = devices::convert(format, document, &sender, self.config.bundle_entries)?;
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());
         for Record { observation, issues, .. } in records {

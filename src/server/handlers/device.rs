@@ -1,7 +1,9 @@
 //! `POST /devices/{format}`: records of phones and wearables, answered as the batch that they become.
 
-use super::{Request, body, bundle, create};
-use crate::devices::Format;
+use jiff::tz::TimeZone;
+
+use super::{Request, bundle, create};
+use crate::devices;
 use crate::exchange::Refusal;
 use crate::exchange::push::Idempotency;
 use crate::fhir::outcome::Id;
@@ -10,7 +12,7 @@ use crate::server::reply::Reply;
 
 pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let Some(format) = Format::named(request.matched.format) else {
+    let Some(format) = request.gateway.formats.named(request.matched.format) else {
         return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
     };
     let mut patients = request.query.iter().filter(|(name, _)| name == "patient").map(|(_, value)| value.as_str());
@@ -18,13 +20,24 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     if patients.next().is_some() {
         return Err(Refusal::one(Id::PatientMissing, "", "The address names the person more than once."));
     }
+    let zone = zone(request)?;
     let idempotency = create::idempotency(request)?.map(|given| for_person(given, patient));
     if negotiate::of_body(request.headers)? != negotiate::Format::Json {
         return Err(Refusal::one(Id::MediaTypeUnsupported, "", "Records of devices are read as JSON."));
     }
-    let document = body::recorded(request, &caller).await?;
-    let entries = request.gateway.push_device(&caller, format, &document, patient, idempotency).await?;
+    let document = match devices::read(request.body.as_ref()) {
+        Ok(document) => document,
+        Err(issue) => return Err(request.gateway.refused(&caller, issue.into()).await),
+    };
+    let entries = request.gateway.push_device(&caller, format, &document, (patient, zone), idempotency).await?;
     Ok(bundle::response(request, "batch-response", entries).await)
+}
+
+/// Where the person was, for senders whose times are local.
+fn zone(request: &Request<'_>) -> Result<Option<TimeZone>, Refusal> {
+    let Some((_, name)) = request.query.iter().find(|(name, _)| name == "zone") else { return Ok(None) };
+    let unknown = |_| Refusal::one(Id::DeviceRecord, "", "zone is the name of a time zone in the IANA database.");
+    TimeZone::get(name).map(Some).map_err(unknown)
 }
 
 /// The same body for another person is another request.
