@@ -5,6 +5,10 @@
 //! nights of its own, since a watch and a phone that saw the same night would make it twice as long. What was told twice
 //! by one source counts once. How long each stage was is said where the stretches do not contradict each other.
 
+use super::observation::{Draft, Effective, Measured, Quantity, Recording};
+use super::series::dated;
+use crate::fhir::validate::measures::{self, Measure};
+
 /// What a stretch is of.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stage {
@@ -47,6 +51,69 @@ pub struct Night {
     pub in_bed: Option<i64>,
     /// How many stretches went in.
     pub count: usize,
+}
+
+impl Night {
+    /// The night as an Observation: how long the sleep was, and in components how long its parts.
+    pub fn observation(&self, subject: &str, identifier: &str) -> Option<String> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.source.as_bytes());
+        hasher.update(&self.start.to_le_bytes());
+        let id = format!("night-{}", &hasher.finalize().to_hex()[..32]);
+        let parts = self.stages.iter().filter_map(|(stage, length)| Some((part(*stage)?, *length)));
+        let in_bed = self.in_bed.map(|length| ("time-in-bed", length));
+        let components = parts.chain(in_bed).filter_map(|(key, length)| Some((measure(key)?, quantity(length))));
+        let draft = Draft {
+            measure: measure("sleep-duration")?,
+            identifier: (identifier, &id),
+            subject,
+            status: "final",
+            effective: Effective::Period {
+                start: dated(self.start, self.offsets.0),
+                end: dated(self.end, self.offsets.1),
+            },
+            value: Measured::Quantity(quantity(self.asleep)),
+            original: None,
+            components: components.collect(),
+            recording: Recording::Derived,
+            device: Some(self.source.clone()).filter(|source| !source.is_empty()),
+            app: None,
+            statistic: None,
+            zone: None,
+            meal: None,
+            completeness: None,
+            notes: Vec::new(),
+        };
+        let mut text = String::with_capacity(2048);
+        draft.write(&mut text);
+        Some(text)
+    }
+}
+
+/// The measure of the length of a stage.
+fn part(stage: Stage) -> Option<&'static str> {
+    match stage {
+        Stage::Awake => Some("sleep-awake"),
+        Stage::Light => Some("sleep-light"),
+        Stage::Deep => Some("sleep-deep"),
+        Stage::Rem => Some("sleep-rem"),
+        Stage::InBed | Stage::Asleep => None,
+    }
+}
+
+fn measure(key: &str) -> Option<&'static Measure> {
+    measures::all().iter().find(|measure| measure.key == key)
+}
+
+/// Minutes where they are whole, else seconds; never the number of the one with the unit of the other.
+fn quantity(ms: i64) -> Quantity {
+    if ms % 60_000 == 0 {
+        return Quantity { digits: (ms / 60_000).to_string(), ucum: "min".to_owned() };
+    }
+    let fraction = format!("{:03}", ms % 1000);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    Quantity { digits: format!("{}{point}{fraction}", ms / 1000), ucum: "s".to_owned() }
 }
 
 /// Longest time without a stretch inside one sleep: three hours.
@@ -200,6 +267,24 @@ mod tests {
         let stages = vec![(Stage::Awake, 40), (Stage::Light, 50), (Stage::Deep, 40), (Stage::Rem, 90)];
         assert_eq!(found.len(), 1);
         assert_eq!(minutes(&found[0]), (10, 230, 180, stages, Some(500)));
+    }
+
+    #[test]
+    fn a_night_is_an_observation() {
+        let found = nights(&[("watch", 0, 60, Stage::Light), ("watch", 60, 61, Stage::Awake)]);
+        let text =
+            Night { asleep: found[0].asleep - 500, ..found[0].clone() }.observation("Patient/1", "urn:x").unwrap();
+        for part in [
+            "mh-sleep\"",
+            "\"code\":\"93832-4\"",
+            "\"effectivePeriod\":{\"start\":\"1970-01-01T01:00:00+01:00\",\"end\":\"1970-01-01T02:01:00+01:00\"}",
+            "\"value\":3599.5,\"unit\":\"s\"",
+            "\"code\":\"93830-8\"",
+            "\"value\":1,\"unit\":\"min\"",
+            "\"valueCode\":\"derived\"",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
     }
 
     #[test]

@@ -62,7 +62,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
     ("blake3", &["devices", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
-    ("flate2", &["fhir/definitions", "guide", "commands/definitions", "server/limits", "server/listen"]),
+    (
+        "flate2",
+        &["fhir/definitions", "guide", "commands/convert", "commands/definitions", "server/limits", "server/listen"],
+    ),
     ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),
     ("http_body_util", &["server", "conformance/platform"]),
     ("hyper", &["server", "conformance/platform"]),
@@ -89,6 +92,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tracing_subscriber", &["commands"]),
     ("url", &["peers", "exchange", "conformance", "server", "config", "commands"]),
+    ("zip", &["commands/convert"]),
 ];
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).

@@ -13,10 +13,12 @@ mod build;
 mod date;
 mod device;
 mod scan;
+mod sleep;
 
 use crate::fhir::outcome::{Id, Issue, Position};
 use build::{Builder, Kind, Part};
 use scan::{MAX_TOKEN, Scanner, Step};
+pub use sleep::stretch;
 
 /// Where a record stands in the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -20,7 +20,7 @@ pub fn explode(document: &Document) -> Result<(Frame, Vec<Reading>), Unfit> {
     let origin = data.get("origin").ok_or(Unfit::Form)?;
     let frame = Frame::of_samples(document, origin.node())?;
     let id = root.get("identifier").and_then(|identifier| identifier.text_of("value")).ok_or(Unfit::Form)?;
-    let start = root.get("effectivePeriod").and_then(|period| period.text_of("start")).and_then(moment::read);
+    let start = root.get("effectivePeriod").and_then(|period| period.text_of("start")).and_then(moment::told);
     let (start, offset) = start.ok_or(Unfit::Form)?;
     let number = |name: &str| data.text_of(name).map(decimal);
     let period = number("period").flatten().ok_or(Unfit::Form)?;

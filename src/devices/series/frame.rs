@@ -103,7 +103,7 @@ pub fn separate(document: &Document) -> Result<(Frame, Reading), Unfit> {
         }
         let element = Element::at(document, node);
         match key {
-            "effectiveDateTime" => time = element.text().and_then(moment::read).map(|at| (at, at)),
+            "effectiveDateTime" => time = element.text().and_then(moment::told).map(|at| (at, at)),
             "effectivePeriod" => time = period(element),
             "valueQuantity" => value = Some(quantity(document, node, &mut frame)?),
             _ if key.starts_with("value") || key.starts_with("effective") => return Err(Unfit::Form),
@@ -146,7 +146,7 @@ pub fn separate(document: &Document) -> Result<(Frame, Reading), Unfit> {
 type At = (i64, i32);
 
 fn period(element: Element<'_>) -> Option<(At, At)> {
-    let bound = |name: &str| element.text_of(name).and_then(moment::read);
+    let bound = |name: &str| element.text_of(name).and_then(moment::told);
     (element.children().count() == 2).then_some(())?;
     Some((bound("start")?, bound("end")?))
 }

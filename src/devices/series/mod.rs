@@ -19,6 +19,7 @@ pub use chunk::{Stretch, chunk};
 pub use collect::{Collector, Form, Made};
 pub use explode::explode;
 pub use frame::{Frame, Reading, Token, separate};
+pub use moment::{dated, told};
 
 use std::fmt;
 

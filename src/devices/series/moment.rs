@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 use crate::fhir::tree::time::{Moment, Precision};
 
 /// Milliseconds since 1970 in UTC, and seconds east of UTC; none where it is less exact, or more.
-pub(super) fn read(text: &str) -> Option<(i64, i32)> {
+pub fn told(text: &str) -> Option<(i64, i32)> {
     let moment = Moment::parse(text)?;
     let offset = moment.offset?.seconds();
     let is_whole = moment.civil.subsec_nanosecond() % 1_000_000 == 0;
@@ -28,6 +28,13 @@ pub(super) fn write(at: i64, offset: i32, out: &mut String) {
         let minutes = offset.unsigned_abs() / 60;
         let _ = write!(out, "{sign}{:02}:{:02}", minutes / 60, minutes % 60);
     }
+}
+
+/// A dateTime.
+pub fn dated(at: i64, offset: i32) -> String {
+    let mut out = String::new();
+    write(at, offset, &mut out);
+    out
 }
 
 /// The date of a moment where it was.
@@ -53,13 +60,13 @@ mod tests {
             ("2026-05-04", None),
         ];
         for (text, expected) in cases {
-            let written = read(text).map(|(at, offset)| {
+            let written = told(text).map(|(at, offset)| {
                 let mut out = String::new();
                 write(at, offset, &mut out);
                 out
             });
             assert_eq!(written.as_deref(), expected, "{text}");
         }
-        assert_eq!(date(read("2026-05-04T00:30:00+02:00").unwrap().0, 7200), "2026-05-04");
+        assert_eq!(date(told("2026-05-04T00:30:00+02:00").unwrap().0, 7200), "2026-05-04");
     }
 }
