@@ -6,19 +6,19 @@
 //! others. Who sent a record and where it goes is not known here.
 
 pub mod apple_health;
+mod left_out;
 pub mod mapping;
 pub mod night;
 pub mod observation;
 pub mod series;
-mod types;
 
 use std::sync::{Arc, LazyLock};
 
-use jiff::tz::TimeZone;
+pub use jiff::tz::TimeZone as Zone;
 
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::{Document, json};
-pub use mapping::{Pack, Traced};
+pub use mapping::{Explained, Pack, Traced};
 
 /// The mappings that are part of the program.
 const BUILT_IN: [&str; 1] = [include_str!("../../profiles/mappings/open-mhealth.json")];
@@ -68,7 +68,7 @@ pub struct Sender<'a> {
     /// Reference to the person.
     pub subject: &'a str,
     /// Where local times without an offset were.
-    pub zone: Option<TimeZone>,
+    pub zone: Option<Zone>,
 }
 
 /// What became of one record.
@@ -112,11 +112,6 @@ pub fn convert(pack: &Pack, document: &Document, sender: &Sender<'_>, most: usiz
 }
 
 /// As [`convert`], each record with the steps that led to what became of it.
-pub fn explain(
-    pack: &Pack,
-    document: &Document,
-    sender: &Sender<'_>,
-    most: usize,
-) -> Result<Vec<(Vec<Traced>, Vec<Record>)>, Issue> {
+pub fn explain(pack: &Pack, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Explained>, Issue> {
     mapping::explain(pack, document, sender, most)
 }

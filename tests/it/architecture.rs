@@ -84,7 +84,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["server", "conformance/platform"]),
     ("serde", &[""]),
     ("serde_json", &[""]),
-    ("smallvec", &["fhir/tree", "fhir/validate"]),
+    ("smallvec", &["devices/mapping", "fhir/tree", "fhir/validate"]),
     ("tar", &["fhir/definitions", "guide"]),
     ("tokio", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tokio_rustls", &["server", "conformance/platform"]),

@@ -61,6 +61,9 @@ pub(super) struct Options {
     /// How long a stretch of samples or a statistic is.
     #[arg(long, value_enum, default_value_t = Length::Day)]
     span: Length,
+    /// A mapping to use besides those of the program, or in place of one with the same id.
+    #[arg(long, value_name = "FILE")]
+    mapping: Vec<PathBuf>,
     /// IANA name of the zone in which local times without an offset were.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
@@ -116,7 +119,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn converted(options: &Options) -> anyhow::Result<ExitCode> {
-    let formats = Formats::default();
+    let mut formats = Formats::default();
+    for path in &options.mapping {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        let added = formats.add(&text);
+        added.map_err(|mistakes| anyhow::anyhow!("{}: {}", path.display(), mistakes.join("; ")))?;
+    }
     let is_export = options.from == EXPORT;
     let Some(pack) = formats.named(if is_export { HEALTHKIT } else { &options.from }) else {
         let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();

@@ -47,7 +47,7 @@ pub(super) fn explain(
     document: &Document,
     sender: &Sender<'_>,
     most: usize,
-) -> Result<Vec<(Vec<Traced>, Vec<Record>)>, Issue> {
+) -> Result<Vec<Explained>, Issue> {
     let run = run::Run { pack, sender, document };
     let mut explained = Vec::new();
     for (input, node, pointer) in places(pack, document, most)? {
@@ -58,12 +58,16 @@ pub(super) fn explain(
     Ok(explained)
 }
 
+/// The records that one of the sender's became, with the steps that led there.
+pub type Explained = (Vec<Traced>, Vec<Record>);
+
 type Places<'p> = Vec<(&'p pack::Input, crate::fhir::tree::NodeId, String)>;
 
 fn places<'p>(pack: &'p Pack, document: &Document, most: usize) -> Result<Places<'p>, Issue> {
     let places = run::records(pack, document)?;
     if places.is_empty() {
-        let at: Vec<&str> = pack.inputs.iter().flat_map(|input| input.at.iter().map(|at| at.text())).collect();
+        let at: Vec<&str> =
+            pack.inputs.iter().flat_map(|input| input.at.iter().map(expression::Expression::text)).collect();
         let text = format!("There are no records here. They are looked for at {}.", at.join(", "));
         return Err(Issue::new(Id::DeviceRecord, "", text));
     }

@@ -134,7 +134,7 @@ impl Run<'_> {
             return;
         }
         // What is lost is said once a record.
-        if let (Some(first), Some(issue)) = (into.get_mut(before), self.unknown(input, rules, scope))
+        if let (Some(first), Some(issue)) = (into.get_mut(before), Self::unknown(input, rules, scope))
             && first.observation.is_some()
         {
             first.issues.push(issue);
@@ -176,7 +176,7 @@ impl Run<'_> {
     fn not_taken(&self, input: &Input, kind: &str, scope: Scope<'_>, place: NodeId) -> Issue {
         let listed = self.pack.types.as_ref().and_then(|(table, strip)| {
             let name = strip.iter().find_map(|prefix| kind.strip_prefix(prefix.as_str())).unwrap_or(kind);
-            crate::devices::types::why_not(table, name)
+            crate::devices::left_out::why_not(table, name)
         });
         match input.skip.get(kind).map(String::as_str).or(listed) {
             Some(why) => Issue {
@@ -239,25 +239,27 @@ impl Run<'_> {
                 None
             }
         };
-        let source_id = kept(self.identifier(rule, scope, trace), &mut issues);
+        let source_id = kept(Self::identifier(rule, scope, trace), &mut issues);
         let whereabouts = kept(self.whereabouts(rule, scope), &mut issues);
         let (place, zone) = whereabouts.unwrap_or_default();
         let span = rule.measures.iter().all(|measure| observation::needs_span(measure));
         let moment = rule.measures.iter().all(|measure| observation::needs_moment(measure));
         let effective =
-            kept(self.effective(&rule.time, scope, &place, trace), &mut issues).and_then(|effective| match effective {
-                Effective::At(_) if span => {
-                    issues.push(issue_at(
-                        scope,
-                        scope.item,
-                        "This measure covers a span of time: a start and an end are expected.",
-                    ));
-                    None
-                }
-                // The value stands when the measurement has ended.
-                Effective::Period { end, .. } if moment => Some(Effective::At(end)),
-                effective => Some(effective),
-            });
+            kept(Self::effective(&rule.time, scope, &place, trace), &mut issues).and_then(
+                |effective| match effective {
+                    Effective::At(_) if span => {
+                        issues.push(issue_at(
+                            scope,
+                            scope.item,
+                            "This measure covers a span of time: a start and an end are expected.",
+                        ));
+                        None
+                    }
+                    // The value stands when the measurement has ended.
+                    Effective::Period { end, .. } if moment => Some(Effective::At(end)),
+                    effective => Some(effective),
+                },
+            );
         let components = self.components(rule, scope, trace, &mut issues);
         let statistic = kept(statistic(rule, scope), &mut issues);
         let meal = kept(rule.meal.as_ref().map_or(Ok(None), |meal| chosen(meal, scope)), &mut issues);
@@ -327,7 +329,7 @@ impl Run<'_> {
             }
             Value::Date(clock) => {
                 let place = self.whereabouts(rule, scope)?.0;
-                match self.told(clock, scope, &place)? {
+                match Self::told(clock, scope, &place)? {
                     Some(told) => Ok(Some((first, Measured::DateTime(told.text()), None))),
                     None => Ok(None),
                 }
@@ -352,7 +354,7 @@ impl Run<'_> {
                 };
                 let digits = match digits {
                     Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-                    owned => owned,
+                    owned @ Cow::Owned(_) => owned,
                 };
                 if digits.is_empty() {
                     return Ok(None);
@@ -363,7 +365,7 @@ impl Run<'_> {
                 (digits, place)
             }
             Source::Spans(spans) => {
-                let Some(seconds) = self.spans(spans, scope)? else { return Ok(None) };
+                let Some(seconds) = Self::spans(spans, scope)? else { return Ok(None) };
                 (Cow::Owned(seconds), spans.of.place(scope))
             }
         };
@@ -415,7 +417,7 @@ impl Run<'_> {
         Err(Issue { id: Id::MeasureUnit, ..issue_at(scope, place, &text) })
     }
 
-    fn spans(&self, Spans { of, from, to }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
+    fn spans(Spans { of, from, to }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
         let nodes = of.nodes(scope)?;
         if nodes.is_empty() {
             return Ok(None);
@@ -425,7 +427,7 @@ impl Run<'_> {
         for node in nodes {
             let span = Scope { item: node, ..scope };
             // Only lengths count here, and both ends have the same zone or offset.
-            let (start, end) = (self.told(from, span, &place)?, self.told(to, span, &place)?);
+            let (start, end) = (Self::told(from, span, &place)?, Self::told(to, span, &place)?);
             let (Some(start), Some(end)) = (start, end) else {
                 return Err(issue_at(scope, node, "A span has a start and an end."));
             };
@@ -463,7 +465,7 @@ impl Run<'_> {
         components
     }
 
-    fn identifier(&self, rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<String, Issue> {
+    fn identifier(rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<String, Issue> {
         let mut id = match rule.id.as_slice() {
             [one] => one.word(scope)?.ok_or_else(|| missing(scope, one))?.into_owned(),
             several => {
@@ -510,13 +512,12 @@ impl Run<'_> {
     }
 
     fn effective(
-        &self,
         time: &Time,
         scope: Scope<'_>,
         place: &Whereabouts,
         trace: &mut Trace<'_>,
     ) -> Result<Effective, Issue> {
-        let found = self.time(time, scope, place)?;
+        let found = Self::time(time, scope, place)?;
         let effective = found.ok_or_else(|| {
             let text = format!("The time is missing or not complete: {} is expected.", time.expected());
             issue_at(scope, time.place(scope), &text)
@@ -525,7 +526,7 @@ impl Run<'_> {
         Ok(effective)
     }
 
-    fn time(&self, time: &Time, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
+    fn time(time: &Time, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
         let period = |start: Told<'_>, end: Told<'_>, at: &Clock| {
             if start.at > end.at {
                 return Err(issue_at(scope, at.time.place(scope), "The end lies before the start."));
@@ -537,29 +538,29 @@ impl Run<'_> {
         };
         let beyond = |at: &Clock| issue_at(scope, at.time.place(scope), "The duration leads out of the calendar.");
         match time {
-            Time::At(at) => Ok(self.told(at, scope, place)?.map(|told| Effective::At(told.text()))),
-            Time::StartEnd(from, to) => match (self.told(from, scope, place)?, self.told(to, scope, place)?) {
+            Time::At(at) => Ok(Self::told(at, scope, place)?.map(|told| Effective::At(told.text()))),
+            Time::StartEnd(from, to) => match (Self::told(from, scope, place)?, Self::told(to, scope, place)?) {
                 (Some(start), Some(end)) => period(start, end, to),
                 _ => Ok(None),
             },
-            Time::StartLength(from, length) => match (self.told(from, scope, place)?, self.length(length, scope)?) {
+            Time::StartLength(from, length) => match (Self::told(from, scope, place)?, Self::length(length, scope)?) {
                 (Some(start), Some(length)) => {
                     let end = start.plus(length).ok_or_else(|| beyond(from))?;
                     period(start, end, from)
                 }
                 _ => Ok(None),
             },
-            Time::EndLength(to, length) => match (self.told(to, scope, place)?, self.length(length, scope)?) {
+            Time::EndLength(to, length) => match (Self::told(to, scope, place)?, Self::length(length, scope)?) {
                 (Some(end), Some(length)) => {
                     let start = end.plus(-length).ok_or_else(|| beyond(to))?;
                     period(start, end, to)
                 }
                 _ => Ok(None),
             },
-            Time::Day(clock) => self.day(clock, scope, place),
+            Time::Day(clock) => Self::day(clock, scope, place),
             Time::Either(times) => {
                 for time in times {
-                    if let Some(found) = self.time(time, scope, place)? {
+                    if let Some(found) = Self::time(time, scope, place)? {
                         return Ok(Some(found));
                     }
                 }
@@ -569,7 +570,7 @@ impl Run<'_> {
     }
 
     /// A day from midnight to midnight where it was.
-    fn day(&self, clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
+    fn day(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
         let Some(text) = clock.time.word(scope)? else { return Ok(None) };
         let unreadable = || issue_at(scope, clock.time.place(scope), "A date is expected.");
         let date = match &clock.form {
@@ -581,7 +582,7 @@ impl Run<'_> {
         };
         let date = date.ok_or_else(unreadable)?;
         let next = date.tomorrow().map_err(|_| unreadable())?;
-        let place = self.place_of(clock, scope, place)?;
+        let place = Self::place_of(clock, scope, place)?;
         let midnight = |date: jiff::civil::Date| {
             clock::read(&Form::Text, Cow::Owned(format!("{date}T00:00:00")), &place)
                 .map_err(|untold| untold_issue(untold, scope, clock))
@@ -589,7 +590,7 @@ impl Run<'_> {
         Ok(Some(Effective::Period { start: midnight(date)?.text(), end: midnight(next)?.text() }))
     }
 
-    fn place_of(&self, clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Whereabouts, Issue> {
+    fn place_of(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Whereabouts, Issue> {
         let mut place = place.clone();
         if let Some(zone) = &clock.zone
             && let Some(name) = zone.word(scope)?
@@ -610,11 +611,11 @@ impl Run<'_> {
         Ok(place)
     }
 
-    fn told<'s>(&'s self, clock: &'s Clock, scope: Scope<'s>, place: &Whereabouts) -> Result<Option<Told<'s>>, Issue> {
+    fn told<'s>(clock: &'s Clock, scope: Scope<'s>, place: &Whereabouts) -> Result<Option<Told<'s>>, Issue> {
         let Some(text) = clock.time.word(scope)? else { return Ok(None) };
         let own;
         let place = if clock.offset.is_some() || clock.zone.is_some() {
-            own = self.place_of(clock, scope, place)?;
+            own = Self::place_of(clock, scope, place)?;
             &own
         } else {
             place
@@ -627,7 +628,7 @@ impl Run<'_> {
         moved.map(Some).ok_or_else(|| issue_at(scope, plus.place(scope), "A length of time is expected."))
     }
 
-    fn length(&self, length: &Length, scope: Scope<'_>) -> Result<Option<SignedDuration>, Issue> {
+    fn length(length: &Length, scope: Scope<'_>) -> Result<Option<SignedDuration>, Issue> {
         let wrong =
             |at: &Expression| issue_at(scope, at.place(scope), "A length of time is expected, which is not negative.");
         match length {
@@ -654,7 +655,7 @@ impl Run<'_> {
     }
 
     /// The first member of a record that no rule looks at.
-    fn unknown(&self, input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
+    fn unknown(input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
         let document = scope.document;
         let holder = match &input.fields {
             None => scope.item,

@@ -177,6 +177,7 @@ fn a_weight_is_carried_field_by_field() {
                 "coding": [{"system": "http://terminology.hl7.org/CodeSystem/observation-statistics", "code": "minimum"}],
                 "text": "minimum",
             },
+            "device": {"display": "Scale 3"},
         })
     );
 }
@@ -393,6 +394,39 @@ fn mistakes_of_a_mapping_are_named_with_their_place() {
         assert!(mistakes.iter().any(|mistake| mistake.contains(expected)), "{expected}: {mistakes:?}");
     }
     assert_eq!(Pack::compile("{").expect_err("no JSON").len(), 1);
+}
+
+/// The example of the documentation is a mapping.
+#[test]
+fn the_documented_example_does_what_it_shows() {
+    let page = include_str!("../../../docs/devices.md");
+    let example =
+        page.split("```json\n").find_map(|block| block.split("```").next().filter(|text| text.contains("\"inputs\"")));
+    let pack = Pack::compile(example.unwrap()).unwrap();
+    let sent = r#"{"records": [
+        {"type": "weight", "uuid": "a", "time": "2026-01-15T08:30:00", "zoneMinutes": 60, "value": 1001, "unit": "oz",
+         "maker": "Example", "model": "Scale", "manual": false},
+        {"type": "pressure", "uuid": "b", "time": "2026-01-15T08:30:00Z", "high": 120, "low": 80, "manual": true},
+        {"type": "pulse", "uuid": "c", "samples": [{"time": "2026-01-15T08:30:00Z", "bpm": 60}, {"time": "2026-01-15T08:31:00Z", "bpm": 61}]},
+        {"type": "route", "uuid": "d"}]}"#;
+    let sender = Sender { subject: "Patient/1", zone: None };
+    let records = convert(&pack, &tree::parse(sent).unwrap(), &sender, 10).unwrap();
+    let told: Vec<(&str, Option<&str>, Option<&str>)> =
+        records.iter().map(|record| (record.pointer.as_str(), record.source_id.as_deref(), record.measure)).collect();
+    assert_eq!(
+        told,
+        [
+            ("/records/0", Some("a"), Some("body-weight")),
+            ("/records/1", Some("b"), Some("blood-pressure")),
+            ("/records/2", Some("c/2026-01-15T08:30:00Z"), Some("heart-rate")),
+            ("/records/2", Some("c/2026-01-15T08:31:00Z"), Some("heart-rate")),
+            ("/records/3", None, None),
+        ]
+    );
+    let weight = records[0].observation.as_ref().unwrap();
+    assert!(weight.contains("\"effectiveDateTime\":\"2026-01-15T08:30:00+01:00\""), "{weight}");
+    assert!(weight.contains("\"value\":62.5625,\"unit\":\"[lb_av]\""), "{weight}");
+    assert_eq!(records[4].issues[0].id, Id::DeviceTypeLeftOut);
 }
 
 proptest::proptest! {

@@ -5,12 +5,10 @@
 
 use std::sync::Arc;
 
-use jiff::tz::TimeZone;
-
 use super::commit::Atomicity;
 use super::prepare::{self, Examined, Prepared};
 use super::{Entry, Idempotency, Intent, Outcome};
-use crate::devices::{self, Pack, Record, Sender};
+use crate::devices::{self, Pack, Record, Sender, Zone};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
@@ -24,7 +22,7 @@ impl Gateway {
         caller: &Caller<'_>,
         format: &Pack,
         document: &Document,
-        (patient, zone): (&str, Option<TimeZone>),
+        (patient, zone): (&str, Option<Zone>),
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Entry>, Refusal> {
         let patient = patient.strip_prefix("Patient/").unwrap_or(patient);

@@ -1,9 +1,7 @@
 //! `POST /devices/{format}`: records of phones and wearables, answered as the batch that they become.
 
-use jiff::tz::TimeZone;
-
 use super::{Request, bundle, create};
-use crate::devices;
+use crate::devices::{self, Zone};
 use crate::exchange::Refusal;
 use crate::exchange::push::Idempotency;
 use crate::fhir::outcome::Id;
@@ -34,10 +32,10 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
 }
 
 /// Where the person was, for senders whose times are local.
-fn zone(request: &Request<'_>) -> Result<Option<TimeZone>, Refusal> {
+fn zone(request: &Request<'_>) -> Result<Option<Zone>, Refusal> {
     let Some((_, name)) = request.query.iter().find(|(name, _)| name == "zone") else { return Ok(None) };
     let unknown = |_| Refusal::one(Id::DeviceRecord, "", "zone is the name of a time zone in the IANA database.");
-    TimeZone::get(name).map(Some).map_err(unknown)
+    Zone::get(name).map(Some).map_err(unknown)
 }
 
 /// The same body for another person is another request.
