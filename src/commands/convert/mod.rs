@@ -32,7 +32,7 @@ use crate::guide;
 use output::{Output, Shape};
 use source::Consumed;
 use summary::{Fate, Summary};
-use work::{Piece, Told, Work};
+use work::{Own, Piece, Told, Work};
 
 /// What exports of Apple Health are: their records mean what HealthKit's mean.
 const EXPORT: &str = "apple-health";
@@ -134,7 +134,8 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
     let zone = options.zone.as_deref().map(jiff::tz::TimeZone::get).transpose().context("--zone")?;
     let validator = Validator::new(guide::registry());
     let now = jiff::Timestamp::now().as_millisecond();
-    let work = Work { pack, sender: Sender { subject: &subject, zone }, validator: &validator, now };
+    let work =
+        Work { pack, sender: Sender { subject: &subject, zone }, validator: &validator, now, together: is_export };
     let out: Box<dyn Write> = match &options.out {
         Some(path) => Box::new(File::create(path).with_context(|| format!("{}", path.display()))?),
         None => Box::new(io::stdout().lock()),
@@ -163,7 +164,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
         told: 0,
         broken: false,
         batch: Batch::default(),
-        memories: Vec::new(),
+        owns: Vec::new(),
     };
     source::read(&options.file, &consumed, |reader| {
         if is_export { run.export(reader, &consumed) } else { run.records(reader, &consumed) }
@@ -192,7 +193,7 @@ struct Run<'r, W> {
     /// The file is not what it should be.
     broken: bool,
     batch: Batch,
-    memories: Vec<json::Memory>,
+    owns: Vec<Own>,
 }
 
 impl<W: Write> Run<'_, W> {
@@ -258,7 +259,7 @@ impl<W: Write> Run<'_, W> {
     /// Works off what waits.
     fn turn(&mut self, consumed: &Consumed) -> anyhow::Result<()> {
         let batch = std::mem::take(&mut self.batch);
-        for told in convert_all(self.work, &batch, &mut self.memories) {
+        for told in convert_all(self.work, &batch, &mut self.owns) {
             self.take(told)?;
         }
         self.batch = batch.emptied();
@@ -425,29 +426,33 @@ impl Batch {
 }
 
 /// Converts a batch on every core, keeping its order.
-fn convert_all(work: &Work<'_>, batch: &Batch, memories: &mut Vec<json::Memory>) -> Vec<Told> {
+fn convert_all(work: &Work<'_>, batch: &Batch, owns: &mut Vec<Own>) -> Vec<Told> {
     let shares = batch.pieces.len().div_ceil(SHARE);
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(shares.max(1));
-    memories.resize_with(cores, json::Memory::default);
+    owns.resize_with(cores, Own::default);
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(shares)));
-    let one = |memory: &mut json::Memory| {
-        let mut own = Vec::new();
+    let one = |own: &mut Own| {
+        let mut done = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(share) = batch.pieces.chunks(SHARE).nth(at) else { break };
             let mut told = Vec::with_capacity(share.len());
-            for (position, text) in share {
-                let text = text.as_ref().map(|(from, to)| &batch.text[*from..*to]);
-                work.convert(&Piece { position: *position, text }, memory, &mut told);
-            }
-            own.push((at, told));
+            let pieces: Vec<Piece<'_>> = share
+                .iter()
+                .map(|(position, text)| {
+                    let text = text.as_ref().map(|(from, to)| &batch.text[*from..*to]);
+                    Piece { position: *position, text }
+                })
+                .collect();
+            work.convert(&pieces, own, &mut told);
+            done.push((at, told));
         }
-        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(own);
+        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(done);
     };
     std::thread::scope(|scope| {
-        let (mine, others) = memories.split_at_mut(1);
-        for memory in others {
-            scope.spawn(|| one(memory));
+        let (mine, others) = owns.split_at_mut(1);
+        for own in others {
+            scope.spawn(|| one(own));
         }
         mine.iter_mut().for_each(one);
     });

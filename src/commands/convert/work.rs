@@ -20,6 +20,15 @@ pub(super) struct Work<'w> {
     pub validator: &'w Validator,
     /// What time it is, in milliseconds since 1970.
     pub now: i64,
+    /// Each piece is one record, and no list of them.
+    pub together: bool,
+}
+
+/// What a thread keeps from one share to the next.
+#[derive(Default)]
+pub(super) struct Own {
+    memory: json::Memory,
+    text: String,
 }
 
 /// A piece of the file: a record, a line, or all of it.
@@ -39,44 +48,106 @@ pub(super) struct Told {
     pub asleep: Option<(String, Stretch)>,
 }
 
+/// Under what records of an export are handed to the mapping, as apps send several.
+const LIST: &str = "records";
+
 impl Work<'_> {
-    /// Converts a piece; what came of its records is put behind the others.
-    pub fn convert(&self, piece: &Piece<'_>, memory: &mut json::Memory, told: &mut Vec<Told>) {
-        let text = match piece.text {
-            Ok(text) => text,
-            Err(issue) => return told.push(Told::refused("", std::slice::from_ref(issue))),
-        };
-        let is_object = text.trim_start().starts_with('{');
-        let read = if is_object {
-            json::parse_in(std::mem::take(memory), text.as_bytes())
-        } else {
-            devices::read(text.as_bytes())
-        };
-        let document = match read {
-            Ok(document) => document,
-            Err(issue) => return told.push(Told::refused("", &[placed(issue, piece.position)])),
-        };
-        match devices::convert(self.pack, &document, &self.sender, MAX_RECORDS) {
-            Ok(records) => self.judge(records, &document, piece.position, told),
-            Err(issue) => told.push(Told::refused(kind(&document), &[placed(issue, piece.position)])),
+    /// Converts pieces that lie side by side; what came of their records is put behind the others.
+    pub fn convert(&self, pieces: &[Piece<'_>], own: &mut Own, told: &mut Vec<Told>) {
+        if self.together {
+            self.convert_together(pieces, own, told);
+            return;
         }
-        *memory = json::Memory::from(document);
+        for piece in pieces {
+            match piece.text {
+                Ok(text) => self.convert_text(text, piece.position, own, told),
+                Err(issue) => told.push(Told::refused("", std::slice::from_ref(issue))),
+            }
+        }
     }
 
-    /// Records that one thing became share its place, and are one.
-    fn judge(&self, records: Vec<devices::Record>, document: &Document, position: Position, told: &mut Vec<Told>) {
+    /// A text that is records in the sender's own form.
+    fn convert_text(&self, text: &str, position: Position, own: &mut Own, told: &mut Vec<Told>) {
+        let is_object = text.trim_start().starts_with('{');
+        let read = if is_object { own.parse(text) } else { devices::read(text.as_bytes()) };
+        let document = match read {
+            Ok(document) => document,
+            Err(issue) => return told.push(Told::refused("", &[placed(issue, position)])),
+        };
+        let root = Element::root(&document);
+        match devices::convert(self.pack, &document, &self.sender, MAX_RECORDS) {
+            Ok(records) => self.judge(records, told, |_| (position, root)),
+            Err(issue) => told.push(Told::refused(kind(root), &[placed(issue, position)])),
+        }
+        own.memory = json::Memory::from(document);
+    }
+
+    /// Records of an export as one text, which costs less than as many texts.
+    fn convert_together(&self, pieces: &[Piece<'_>], own: &mut Own, told: &mut Vec<Told>) {
+        let mut text = std::mem::take(&mut own.text);
+        text.clear();
+        text.extend(["{\"", LIST, "\":["]);
+        let mut readable: Vec<&Piece<'_>> = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match piece.text {
+                Ok(record) => {
+                    if !readable.is_empty() {
+                        text.push(',');
+                    }
+                    text.push_str(record);
+                    readable.push(piece);
+                }
+                Err(issue) => told.push(Told::refused("", std::slice::from_ref(issue))),
+            }
+        }
+        text.push_str("]}");
+        match own.parse(&text) {
+            Ok(document) => {
+                let list = Element::root(&document);
+                let records: Vec<Element<'_>> = list.all(LIST).collect();
+                match devices::convert(self.pack, &document, &self.sender, MAX_RECORDS) {
+                    Ok(found) => self.judge(found, told, |pointer| {
+                        let index = pointer.rsplit('/').next().and_then(|index| index.parse::<usize>().ok());
+                        let index = index.filter(|index| *index < records.len()).unwrap_or_default();
+                        (readable[index].position, records[index])
+                    }),
+                    Err(_) if readable.is_empty() => {}
+                    Err(issue) => told.push(Told::refused("", &[placed(issue, readable[0].position)])),
+                }
+                own.memory = json::Memory::from(document);
+            }
+            Err(issue) => match readable.as_slice() {
+                [] => {}
+                [one] => told.push(Told::refused("", &[Issue { position: one.position, ..issue }])),
+                // Which one it is shows when each is read alone.
+                several => several.iter().for_each(|piece| {
+                    self.convert_together(&[Piece { position: piece.position, text: piece.text }], own, told);
+                }),
+            },
+        }
+        own.text = text;
+    }
+
+    /// What became of records. What one thing became shares its pointer; `at` is its place in the file, and itself.
+    fn judge<'d>(
+        &self,
+        records: Vec<devices::Record>,
+        told: &mut Vec<Told>,
+        at: impl Fn(&str) -> (Position, Element<'d>),
+    ) {
         let mut last: Option<String> = None;
         for record in records {
+            let (position, sent) = at(&record.pointer);
             if last.as_ref() != Some(&record.pointer) {
                 last = Some(record.pointer.clone());
-                let kind = if record.pointer.is_empty() { kind(document) } else { record.measure.unwrap_or("") };
-                let asleep = apple_health::stretch(document)
-                    .filter(|_| record.pointer.is_empty())
-                    .map(|(source, stretch)| (source.to_owned(), stretch));
-                told.push(Told { asleep, ..Told::new(kind, Fate::Converted) });
+                let named = Some(kind(sent)).filter(|kind| self.together || !kind.is_empty());
+                let stretch = apple_health::stretch(sent).filter(|_| self.together);
+                let asleep = stretch.map(|(source, stretch)| (source.to_owned(), stretch));
+                told.push(Told { asleep, ..Told::new(named.or(record.measure).unwrap_or(""), Fate::Converted) });
             }
             let Some(one) = told.last_mut() else { return };
-            let mut issues: Vec<Issue> = record.issues.into_iter().map(|issue| placed(issue, position)).collect();
+            let mut issues: Vec<Issue> =
+                record.issues.into_iter().map(|issue| placed(self.of_record(issue), position)).collect();
             if let Some(text) = record.observation {
                 match self.checked(text) {
                     Ok((observation, found)) => {
@@ -90,6 +161,14 @@ impl Work<'_> {
             }
             one.add(&issues);
         }
+    }
+
+    /// The path inside of the record: that it had others beside it is our doing.
+    fn of_record(&self, issue: Issue) -> Issue {
+        let rest = issue.expression.strip_prefix(LIST).and_then(|rest| rest.split_once(']')).filter(|_| self.together);
+        let Some((_, rest)) = rest else { return issue };
+        let expression = rest.trim_start_matches('.').to_owned();
+        Issue { expression, ..issue }
     }
 
     /// The Observation, held against the guide.
@@ -128,9 +207,15 @@ impl Told {
     }
 }
 
+impl Own {
+    fn parse(&mut self, text: &str) -> Result<Document, Issue> {
+        json::parse_in(std::mem::take(&mut self.memory), text.as_bytes())
+    }
+}
+
 /// What a platform calls the record.
-fn kind(document: &Document) -> &str {
-    Element::root(document).text_of("type").unwrap_or_default()
+fn kind(record: Element<'_>) -> &str {
+    record.text_of("type").unwrap_or_default()
 }
 
 /// The place of a record in the file, or of something in a line of it.

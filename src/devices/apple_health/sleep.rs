@@ -2,7 +2,7 @@
 
 use crate::devices::night::{Stage, Stretch};
 use crate::devices::series::told;
-use crate::fhir::tree::{Document, Element};
+use crate::fhir::tree::Element;
 
 /// Values as exports name them and as apps number them (`HKCategoryValueSleepAnalysis`).
 const STAGES: [(&str, &str, Stage); 7] = [
@@ -17,16 +17,15 @@ const STAGES: [(&str, &str, Stage); 7] = [
 ];
 
 /// Who saw it, and what. None where the record is another one, or not whole.
-pub fn stretch(record: &Document) -> Option<(&str, Stretch)> {
-    let root = Element::root(record);
-    if root.text_of("type")?.strip_prefix("HKCategoryTypeIdentifier")? != "SleepAnalysis" {
+pub fn stretch(record: Element<'_>) -> Option<(&str, Stretch)> {
+    if record.text_of("type")?.strip_prefix("HKCategoryTypeIdentifier")? != "SleepAnalysis" {
         return None;
     }
-    let value = root.text_of("value")?;
+    let value = record.text_of("value")?;
     let name = value.strip_prefix("HKCategoryValueSleepAnalysis").unwrap_or(value);
     let (.., stage) = STAGES.iter().find(|(known, number, _)| *known == name || *number == name)?;
-    let ((start, offset), (end, _)) = (told(root.text_of("startDate")?)?, told(root.text_of("endDate")?)?);
-    let source = root.text_of("sourceName").unwrap_or_default();
+    let ((start, offset), (end, _)) = (told(record.text_of("startDate")?)?, told(record.text_of("endDate")?)?);
+    let source = record.text_of("sourceName").unwrap_or_default();
     Some((source, Stretch { stage: *stage, start, end, offset }))
 }
 
@@ -49,7 +48,7 @@ mod tests {
                 "startDate":"2026-05-04T08:00:00+02:00","endDate":"2026-05-04T08:30:00+02:00"}}"#
             );
             let record = json::parse(text).unwrap();
-            let found = stretch(&record);
+            let found = stretch(Element::root(&record));
             assert_eq!(found.map(|(_, stretch)| stretch.stage), expected);
             assert!(found.is_none_or(|(source, stretch)| source == "W" && stretch.end - stretch.start == 1_800_000));
         }

@@ -666,6 +666,7 @@ impl Run<'_> {
         let first = document.children(holder).find(unknown)?;
         (document.kind(holder) == Kind::Object).then(|| Issue {
             id: Id::DeviceField,
+            severity: Id::DeviceField.entry().severity,
             // The name of the field is the sender's word; line and column say which it is.
             position: document.position(first),
             ..issue_at(scope, holder, "The record has fields that are not carried over, here the first of them.")
