@@ -23,7 +23,7 @@ use super::progress::Progress;
 use super::validate::short;
 use crate::devices::apple_health;
 use crate::devices::night::{Night, Nights};
-use crate::devices::series::{Collector, Form, Made, Span};
+use crate::devices::series::{Collector, Form, Made, Span, told};
 use crate::devices::{Formats, Sender};
 use crate::fhir::outcome::{Issue, Position, has_errors};
 use crate::fhir::tree::{Document, json};
@@ -176,8 +176,11 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
 #[derive(Default)]
 struct Batch {
     text: String,
-    pieces: Vec<(Position, Result<(usize, usize), Issue>)>,
+    pieces: Vec<(Position, Extent)>,
 }
+
+/// Where a piece begins and ends in the text, or why there is none.
+type Extent = Result<(usize, usize), Issue>;
 
 struct Run<'r, W> {
     work: &'r Work<'r>,
@@ -214,6 +217,9 @@ impl<W: Write> Run<'_, W> {
                 reader.end(&mut tell);
             } else {
                 reader.push(&bytes[..read], &mut tell);
+            }
+            if let (Some(collector), Some(exported)) = (&mut self.collector, reader.exported().and_then(told)) {
+                collector.seen_until(exported.0);
             }
             if read == 0 || self.batch.is_full() {
                 self.turn(consumed)?;

@@ -35,10 +35,10 @@ impl<W: Write> Output<W> {
         }
         if self.count == 0 {
             let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-            write!(
+            writeln!(
                 self.out,
                 "{{\"resourceType\":\"Bundle\",\"meta\":{{\"profile\":[\"{STRUCTURES}mh-collection\"]}},\
-                 \"type\":\"collection\",\"timestamp\":\"{now}\",\"entry\":[\n"
+                 \"type\":\"collection\",\"timestamp\":\"{now}\",\"entry\":["
             )?;
         } else {
             self.out.write_all(b",\n")?;

@@ -280,6 +280,13 @@ impl Builder {
         Ok(())
     }
 
+    /// The `value` of an element as a dateTime.
+    pub fn moment(&mut self, token: &[u8], attributes: &[Attribute]) -> Option<String> {
+        let value = attributes.iter().find(|attribute| piece(token, attribute.name) == b"value")?;
+        let mut out = String::new();
+        date::moment(read(token, value, &mut self.scratch).ok()?.1, &mut out).then_some(out)
+    }
+
     fn object(&mut self, kind: Kind, token: &[u8], attributes: &[Attribute]) -> Built {
         self.identity.iter_mut().for_each(String::clear);
         let Some(frame) = self.frames.get_mut(self.depth - 1) else { return Ok(()) };

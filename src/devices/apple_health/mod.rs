@@ -73,6 +73,7 @@ pub struct Reader {
     root: Root,
     /// Less than this many bytes were tried in vain.
     wanted: usize,
+    exported: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -123,9 +124,9 @@ impl Reader {
         self.root = Root::After;
     }
 
-    /// Records that were met so far.
-    pub fn met(&self) -> u64 {
-        self.ordinal
+    /// When the export was made, as FHIR writes it, once that was read.
+    pub fn exported(&self) -> Option<&str> {
+        self.exported.as_deref()
     }
 
     fn read(&mut self, told: &mut impl FnMut(Read<'_>)) {
@@ -197,9 +198,11 @@ impl Reader {
             }
             self.begin(kind);
         } else if self.skipped > 0 || self.stack.is_empty() {
-            // What stands beside the records (the date of the export, the person) says nothing of a measurement.
+            // What stands beside the records, such as the person, says nothing of a measurement.
             if !self.stack.is_empty() {
                 self.skipped += usize::from(!closes);
+            } else if self.scanner.name(&self.buffer) == b"ExportDate" {
+                self.exported = self.builder.moment(self.scanner.token(&self.buffer), self.scanner.attributes());
             }
             return;
         } else if let Some(part) = kind.part(inside) {

@@ -137,6 +137,13 @@ fn a_broken_record_is_refused_alone() {
 }
 
 #[test]
+fn knows_when_it_was_exported() {
+    let mut reader = Reader::new();
+    reader.push(b"<HealthData><ExportDate value=\"2019-07-19 10:36:11 -0700\"/>", &mut |_| {});
+    assert_eq!(reader.exported(), Some("2019-07-19T10:36:11-07:00"));
+}
+
+#[test]
 fn an_invalid_character_costs_its_record() {
     let text = b"<HealthData>\n<Record type='\xff'/>\n<Record type='b'/></HealthData>";
     let found: Vec<String> = told(&[text]).iter().map(|line| without_ids(line)).collect();

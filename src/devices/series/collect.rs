@@ -70,6 +70,11 @@ impl Collector {
         Collector { form, complete, open: HashMap::new(), closed: HashMap::new() }
     }
 
+    /// What follows has been seen up to that moment and no further.
+    pub fn seen_until(&mut self, moment: i64) {
+        self.complete = self.complete.min(moment);
+    }
+
     /// Takes one Observation. What it completes is told.
     pub fn take(&mut self, document: &Document, told: &mut impl FnMut(Made)) {
         let is_stretch = Element::root(document).get("valueSampledData").is_some();
