@@ -16,6 +16,7 @@ mod catalogue;
 mod clients;
 mod consents;
 mod convert;
+mod coverage;
 mod deploy;
 mod devices;
 mod docs;
