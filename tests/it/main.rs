@@ -26,6 +26,7 @@ mod guide;
 mod health;
 mod idempotency;
 mod kill;
+mod mappings;
 mod negotiation;
 mod packages;
 mod pages;
