@@ -15,6 +15,8 @@ mod bundles;
 mod catalogue;
 mod clients;
 mod consents;
+mod convert;
+mod coverage;
 mod deploy;
 mod devices;
 mod docs;

@@ -6,7 +6,6 @@
 mod inputs;
 mod junit;
 mod load;
-mod progress;
 mod sarif;
 mod text;
 
@@ -18,11 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
 
+use super::progress::Progress;
 use crate::fhir::outcome::{Id, Issue, Reader, full_outcome, has_errors};
 use crate::fhir::validate::{Options as Check, Validator};
 use inputs::{Input, Inputs};
 pub(super) use load::Known;
-use progress::Progress;
 pub(super) use text::short;
 
 #[derive(Debug, clap::Args)]
@@ -142,7 +141,8 @@ fn checked(options: &Options, tally: &mut Tally) -> anyhow::Result<()> {
             tally.add(&checked);
             progress.clear();
             report.resource(&checked)?;
-            progress.advance(&checked.input, tally.invalid);
+            progress
+                .advance(checked.input.size, || format!("{} resources, {} invalid", tally.resources, tally.invalid));
         }
     }
     progress.clear();

@@ -175,6 +175,14 @@ pub fn measure(system: &str, code: &str) -> Option<&'static Measure> {
     TABLE.by_code[at].get(code)
 }
 
+/// The measure that a CodeableConcept stands for. The code that says most counts: beside a general one, such as blood
+/// glucose, a narrower one does.
+pub fn measured(code: Element<'_>) -> Option<&'static Measure> {
+    code.all("coding")
+        .filter_map(|coding| measure(coding.text_of("system")?, coding.text_of("code")?))
+        .min_by_key(|measure| measure.breadth)
+}
+
 /// The systems of codes, in the order of the table.
 pub fn systems() -> impl Iterator<Item = &'static str> {
     SYSTEMS.iter().map(|(_, system)| *system)
@@ -198,11 +206,7 @@ pub(super) fn check<'d>(run: &mut Run<'_, 'd>, observation: Element<'d>) {
 }
 
 fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
-    let codings = element.get("code").into_iter().flat_map(|code| code.all("coding"));
-    // The code that says most: beside a general one, such as blood glucose, a narrower one counts.
-    let measure = codings
-        .filter_map(|coding| measure(coding.text_of("system")?, coding.text_of("code")?))
-        .min_by_key(|measure| measure.breadth);
+    let measure = element.get("code").and_then(measured);
     let Some(measure) = measure.filter(|measure| !measure.units.is_empty()) else { return };
     for value in named(element, "value", Some(true)) {
         run.enter(&value);
