@@ -66,7 +66,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         "flate2",
         &["fhir/definitions", "guide", "commands/convert", "commands/definitions", "server/limits", "server/listen"],
     ),
-    ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),
+    ("getrandom", &["store", "peers", "conformance/platform", "commands"]),
     ("http_body_util", &["server", "conformance/platform"]),
     ("hyper", &["server", "conformance/platform"]),
     ("hyper_util", &["server", "conformance/platform"]),

@@ -20,6 +20,7 @@ mod coverage;
 mod deploy;
 mod devices;
 mod docs;
+mod editions;
 mod faults;
 mod guide;
 mod health;

@@ -71,6 +71,8 @@ pub struct Unit {
 pub struct Code {
     pub system: &'static str,
     pub code: &'static str,
+    /// Where it is found with that meaning, besides here; empty for what is nobody's but ours, or was not looked for.
+    pub verified: &'static str,
 }
 
 struct Table {
@@ -107,6 +109,13 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     });
     Table { measures, by_code }
 });
+
+impl Code {
+    /// Whether only earlier versions of the guide have it. They are enforced all the same, and consents speak of it.
+    pub fn is_withdrawn(&self) -> bool {
+        self.verified.starts_with("withdrawn")
+    }
+}
 
 impl Measure {
     /// Takes in another measure of the same code: what either may be, it may be.
@@ -155,8 +164,9 @@ fn read(line: &'static str) -> Option<(Measure, Option<Unit>)> {
 fn read_code(line: &'static str) -> Option<(&'static str, Code)> {
     let mut fields = line.split(',');
     let (key, name, code) = (fields.next()?, fields.next()?, fields.next()?);
+    let (_display, verified) = (fields.next()?, fields.next()?);
     let (_, system) = SYSTEMS.iter().find(|(known, _)| *known == name)?;
-    Some((key, Code { system, code }))
+    Some((key, Code { system, code, verified }))
 }
 
 /// The measure that a code of a system stands for.
@@ -281,6 +291,15 @@ mod tests {
         assert_eq!(measure(LOINC, "85354-9").unwrap().category, "blood-pressure");
         assert!(measure(LOINC, "0000-0").is_none());
         assert!(measure("urn:other", "8867-4").is_none());
+    }
+
+    #[test]
+    fn every_loinc_code_says_who_else_has_it() {
+        for measure in all() {
+            for code in measure.codes.iter().filter(|code| code.system == LOINC) {
+                assert!(!code.verified.is_empty(), "{} {}", measure.key, code.code);
+            }
+        }
     }
 
     #[test]
