@@ -23,7 +23,7 @@ use super::progress::Progress;
 use super::validate::short;
 use crate::devices::apple_health;
 use crate::devices::night::{Night, Nights};
-use crate::devices::series::{Collector, Form, Made, Span, told};
+use crate::devices::series::{Collector, Facts, Form, Made, Span, told};
 use crate::devices::{Formats, Sender};
 use crate::fhir::outcome::{Issue, Position, has_errors};
 use crate::fhir::tree::{Document, json};
@@ -61,6 +61,9 @@ pub(super) struct Options {
     /// How long a stretch of samples or a statistic is.
     #[arg(long, value_enum, default_value_t = Length::Day)]
     span: Length,
+    /// Write, for each stretch or statistic, a Provenance that names the readings it was made of.
+    #[arg(long)]
+    provenance: bool,
     /// A mapping to use besides those of the program, or in place of one with the same id.
     #[arg(long, value_name = "FILE")]
     mapping: Vec<PathBuf>,
@@ -158,6 +161,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
         out: Output::new(options.to, seed, BufWriter::with_capacity(1 << 18, out)),
         collector: form.map(|form| Collector::new(form, now)),
         nights: Nights::default(),
+        provenance: options.provenance,
         summary: Summary::default(),
         listed: options.list,
         progress: Progress::new(std::slice::from_ref(&options.file)),
@@ -187,6 +191,7 @@ struct Run<'r, W> {
     out: Output<W>,
     collector: Option<Collector>,
     nights: Nights,
+    provenance: bool,
     summary: Summary,
     /// Refusals that may still be listed.
     listed: usize,
@@ -332,16 +337,25 @@ impl<W: Write> Run<'_, W> {
             }
             (Made::Stretch(stretch), _) => {
                 self.summary.series("stretches of samples");
-                self.derived(stretch.text)
+                self.derived(stretch.text)?;
+                self.tell_facts(&stretch.facts)
             }
-            (Made::Statistics(texts, _), _) => {
+            (Made::Statistics(texts, facts), _) => {
                 for text in texts {
                     self.summary.series("statistics");
                     self.derived(text)?;
                 }
-                Ok(())
+                self.tell_facts(&facts)
             }
         }
+    }
+
+    fn tell_facts(&mut self, facts: &Facts) -> anyhow::Result<()> {
+        if !self.provenance {
+            return Ok(());
+        }
+        self.summary.series("Provenances");
+        self.derived(facts.provenance(self.work.now))
     }
 
     /// Something that was not read but made is held against the guide as well.
@@ -365,7 +379,7 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn write(&mut self, text: &str) -> anyhow::Result<()> {
-        self.summary.observations += 1;
+        self.summary.resources += 1;
         self.out.resource(text).map_err(anyhow::Error::from)
     }
 
