@@ -18,7 +18,11 @@ use crate::fhir::tree::{Document, json};
 pub use mapping::{Explained, Pack, Traced};
 
 /// The mappings that are part of the program.
-const BUILT_IN: [&str; 1] = [include_str!("../../profiles/mappings/open-mhealth.json")];
+const BUILT_IN: [&str; 3] = [
+    include_str!("../../profiles/mappings/health-connect.json"),
+    include_str!("../../profiles/mappings/healthkit.json"),
+    include_str!("../../profiles/mappings/open-mhealth.json"),
+];
 
 static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
     let compiled = BUILT_IN.iter().map(|text| match Pack::compile(text) {

@@ -15,6 +15,7 @@ mod bundles;
 mod catalogue;
 mod clients;
 mod consents;
+mod coverage;
 mod deploy;
 mod devices;
 mod docs;
