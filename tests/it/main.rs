@@ -20,6 +20,7 @@ mod deploy;
 mod devices;
 mod docs;
 mod faults;
+mod formats;
 mod guide;
 mod health;
 mod idempotency;

@@ -75,23 +75,24 @@ pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'
                 nodes.extend(at.nodes(scope)?.into_iter().filter(says));
             }
         }
-        let mut last: Option<(String, usize)> = None;
+        let mut last: Option<(String, usize, NodeId)> = None;
         for node in nodes {
             // Neighbours in a list have neighbouring places, and looking for each from the top would take the square.
             let place = match last.take() {
-                Some((list, index)) if is_item(document, node) => (list, index + 1),
+                Some((list, index, before)) if is_next(document, before, node) => (list, index + 1),
                 _ => place::list_and_index(document, node),
             };
             let pointer = if place.1 == usize::MAX { place.0.clone() } else { format!("{}/{}", place.0, place.1) };
-            last = (place.1 != usize::MAX).then_some(place);
+            last = (place.1 != usize::MAX).then_some((place.0, place.1, node));
             found.push((input, node, pointer));
         }
     }
     Ok(found)
 }
 
-fn is_item(document: &Document, node: NodeId) -> bool {
-    document.key(node).is_empty()
+/// Whether a node stands in the same list as another, right behind it.
+fn is_next(document: &Document, before: NodeId, node: NodeId) -> bool {
+    document.key(node).is_empty() && document.next(before) == Some(node)
 }
 
 impl Run<'_> {
@@ -698,11 +699,18 @@ impl Run<'_> {
     /// The first member of a record that no rule looks at.
     fn unknown(input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
         let document = scope.document;
+        // The members of a record may themselves be its items.
+        if rules.iter().any(|rule| matches!(&rule.each, Each::Entries(each) if each.text() == "$this")) {
+            return None;
+        }
         let holder = match &input.fields {
             None => scope.item,
             Some(fields) => fields.nodes(scope).ok()?.first().copied()?,
         };
-        let is_known = |name: &str| rules.iter().any(|rule| rule.known.iter().any(|known| known == name));
+        let is_known = |name: &str| {
+            rules.iter().any(|rule| rule.known.iter().any(|known| known == name))
+                || input.by.iter().any(|by| by.names().any(|known| known == name))
+        };
         let unknown = |node: &NodeId| !is_known(document.key(*node)) && document.kind(*node) != Kind::Null;
         let first = document.children(holder).find(unknown)?;
         (document.kind(holder) == Kind::Object).then(|| Issue {
