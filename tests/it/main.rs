@@ -22,6 +22,7 @@ mod devices;
 mod docs;
 mod editions;
 mod faults;
+mod formats;
 mod guide;
 mod health;
 mod idempotency;
