@@ -317,7 +317,7 @@ impl<W: Write> Run<'_, W> {
         for night in nights {
             self.summary.series("nights of sleep");
             if let Some(text) = night.observation(self.work.sender.subject, &self.work.pack.identifier) {
-                self.derived(text)?;
+                self.derived(&text)?;
             }
         }
         Ok(())
@@ -338,17 +338,17 @@ impl<W: Write> Run<'_, W> {
             }
             (Made::Reading(text), _) => {
                 self.summary.series("readings out of stretches of samples");
-                self.derived(text)
+                self.derived(&text)
             }
             (Made::Stretch(stretch), _) => {
                 self.summary.series("stretches of samples");
-                self.derived(stretch.text)?;
+                self.derived(&stretch.text)?;
                 self.tell_facts(&stretch.facts)
             }
             (Made::Statistics(texts, facts), _) => {
                 for text in texts {
                     self.summary.series("statistics");
-                    self.derived(text)?;
+                    self.derived(&text)?;
                 }
                 self.tell_facts(&facts)
             }
@@ -360,12 +360,12 @@ impl<W: Write> Run<'_, W> {
             return Ok(());
         }
         self.summary.series("Provenances");
-        self.derived(facts.provenance(self.work.now))
+        self.derived(&facts.provenance(self.work.now))
     }
 
     /// Something that was not read but made is held against the guide as well.
-    fn derived(&mut self, text: String) -> anyhow::Result<()> {
-        let issues = match self.work.checked(&text, &mut self.checking) {
+    fn derived(&mut self, text: &str) -> anyhow::Result<()> {
+        let issues = match self.work.checked(text, &mut self.checking) {
             Ok(issues) => issues,
             Err(issue) => {
                 self.summary.refused += 1;
@@ -374,7 +374,7 @@ impl<W: Write> Run<'_, W> {
             }
         };
         if !has_errors(&issues) {
-            return self.write(&text);
+            return self.write(text);
         }
         self.summary.refused += 1;
         for issue in issues.iter().filter(|issue| issue.is_error()) {
