@@ -27,6 +27,7 @@ pub enum Action {
     Patch,
     Validate,
     Device,
+    DeviceExplain,
 }
 
 /// Who may come in.
@@ -70,6 +71,7 @@ pub const ROUTES: &[Row] = &[
     row("HEAD", "/guide/{version}/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
+    row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
@@ -187,6 +189,7 @@ mod tests {
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
+        check("POST", "/devices/open-mhealth/$explain", "DeviceExplain    open-mhealth");
         check("POST", "/devices", "404");
         check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");

@@ -132,7 +132,7 @@ mod tests {
             [
                 "type read converted flagged left out refused why",
                 "Audiogram 1 0 0 1 0",
-                "HeartRate 4 2 1 0 2 device-record 2, measure-unusual 1",
+                "HeartRate 4 2 1 0 2 measure-unusual 1, device-record 2",
                 "5 records, 2 resources, 2 refused",
             ]
         );

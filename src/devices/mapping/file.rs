@@ -53,6 +53,16 @@ pub(super) struct Input {
     pub rules: Vec<Rule>,
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
+    /// Why a record of which no rule makes anything is not taken.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    pub when: String,
+    pub why: String,
 }
 
 #[derive(Deserialize, Default, Debug)]
@@ -70,6 +80,7 @@ pub(super) struct Rule {
     pub date: Option<Clock>,
     pub unit: Option<UnitOf>,
     pub times: Option<String>,
+    pub shift: Option<String>,
     #[serde(default)]
     pub optional: bool,
     #[serde(default)]
@@ -107,7 +118,10 @@ pub(super) struct Entries {
 pub(super) struct Spans {
     pub of: String,
     pub from: Clock,
-    pub to: Clock,
+    pub to: Option<Clock>,
+    pub until: Option<Clock>,
+    #[serde(rename = "where")]
+    pub counts: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -118,6 +132,8 @@ pub(super) struct Coded {
     pub system: String,
     #[serde(rename = "else")]
     pub otherwise: Option<String>,
+    /// What the sender calls it.
+    pub text: Option<String>,
 }
 
 /// A fixed code, or which by what is sent.
@@ -164,6 +180,7 @@ pub(super) struct Component {
     pub spans: Option<Spans>,
     pub unit: Option<UnitOf>,
     pub times: Option<String>,
+    pub shift: Option<String>,
     #[serde(default)]
     pub optional: bool,
 }

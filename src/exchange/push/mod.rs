@@ -7,6 +7,7 @@
 mod bundle;
 mod commit;
 mod device;
+pub mod explain;
 mod judge;
 mod patch;
 mod prepare;

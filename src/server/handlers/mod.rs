@@ -82,6 +82,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Search | Action::SearchForm => search::search(request).await,
         Action::Bundle => bundle::bundle(request).await,
         Action::Device => device::device(request).await,
+        Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
     };
     // What was refused without having been judged is recorded by the server, in one place for all.
