@@ -8,6 +8,7 @@
 mod left_out;
 pub mod mapping;
 pub mod observation;
+mod open_mhealth;
 
 use std::sync::{Arc, LazyLock};
 
