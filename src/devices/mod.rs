@@ -5,10 +5,13 @@
 //! a format cannot say in FHIR it refuses or reports; nothing is guessed, and one bad record never stops the
 //! others. Who sent a record and where it goes is not known here.
 
+pub mod apple_health;
 mod left_out;
 pub mod mapping;
+pub mod night;
 pub mod observation;
 mod open_mhealth;
+pub mod series;
 
 use std::sync::{Arc, LazyLock};
 

@@ -92,6 +92,9 @@ impl Gateway {
         let proven = verified.as_ref().err().is_none_or(Denied::is_proven);
         named.client = client.filter(|_| proven);
         let assertion = verified.map_err(Refused::Denied)?;
+        if !self.enforces(&assertion.client) {
+            return Err(Refused::Denied(Denied::Guide));
+        }
         let fresh = self.store.remember_jti(&assertion.client.id, &assertion.jti, assertion.expires_ms, now_ms).await;
         if !fresh.map_err(|error| Refused::Fault(error.into()))? {
             return Err(Refused::Denied(Denied::Replayed));
@@ -119,9 +122,19 @@ impl Gateway {
         let principal = token::verify(bearer, self.realm(), &self.token_secret, |_| Standing::Active, now_ms)
             .map_err(|denied| denied.issue())?;
         match self.registered(&principal.client, STANDING_MS).await? {
-            Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => Ok(principal),
+            Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => {
+                if !self.enforces(&client) {
+                    return Err(Denied::Guide.issue().into());
+                }
+                Ok(Principal { guide: client.guide.as_deref().map(Arc::from), ..principal })
+            }
             _ => Err(Denied::Suspended.issue().into()),
         }
+    }
+
+    /// Whether the version of the guide that a client is held to is here.
+    fn enforces(&self, client: &Client) -> bool {
+        client.guide.as_deref().is_none_or(|version| self.shelf.has(version))
     }
 
     pub fn token_url(&self) -> String {
@@ -181,6 +194,7 @@ impl Gateway {
             scopes: client.scopes.clone(),
             purposes: client.purposes.clone(),
             expires_ms: 0,
+            guide: None,
         };
         let purpose = client.purposes.first().map_or("", String::as_str);
         let caller = Caller { principal: &principal, request_id, purpose };

@@ -2,7 +2,7 @@
 
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
 
-use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::outcome::{Id, Issue, Reader};
 
 /// The two wire formats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +64,12 @@ pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Is
     // Stable: of equal wishes the first named wins.
     wishes.sort_by_key(|(quality, _)| std::cmp::Reverse(*quality));
     wishes.first().map(|(_, format)| *format).ok_or_else(not_acceptable)
+}
+
+/// Whom an answer's issues are for: they lead to this gateway's own guide, in the words of the format that was sent.
+pub fn reader<'p>(pages: &'p str, headers: &HeaderMap) -> Reader<'p> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Reader { pages, is_xml: sent.split(';').next().is_some_and(|media| media.trim_end().ends_with("xml")) }
 }
 
 /// Whether the answer may be compressed.

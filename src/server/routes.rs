@@ -27,6 +27,7 @@ pub enum Action {
     Patch,
     Validate,
     Device,
+    DeviceExplain,
 }
 
 /// Who may come in.
@@ -65,8 +66,12 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/guide/explain", Action::Explain, Door::Open),
     row("GET", "/guide/{file}", Action::Guide, Door::Open),
     row("HEAD", "/guide/{file}", Action::Guide, Door::Open),
+    row("GET", "/guide/{version}/explain", Action::Explain, Door::Open),
+    row("GET", "/guide/{version}/{file}", Action::Guide, Door::Open),
+    row("HEAD", "/guide/{version}/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
+    row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
@@ -184,6 +189,7 @@ mod tests {
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
+        check("POST", "/devices/open-mhealth/$explain", "DeviceExplain    open-mhealth");
         check("POST", "/devices", "404");
         check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");
@@ -194,7 +200,9 @@ mod tests {
         check("GET", "/guide/", "Guide");
         check("GET", "/guide/issues", "Guide     issues");
         check("GET", "/guide/explain", "Explain");
-        check("GET", "/guide/a/b", "404");
+        check("GET", "/guide/0.1.0/issues", "Guide   0.1.0  issues");
+        check("GET", "/guide/0.1.0/explain", "Explain   0.1.0");
+        check("GET", "/guide/a/b/c", "404");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");
         check("GET", "/fhir/Observation/a/b", "404");
@@ -218,6 +226,9 @@ mod tests {
                 "/guide/explain",
                 "/guide/{file}",
                 "/guide/{file}",
+                "/guide/{version}/explain",
+                "/guide/{version}/{file}",
+                "/guide/{version}/{file}",
                 "/fhir/metadata",
                 "/fhir/metadata",
                 "/fhir/{definitions}",

@@ -60,7 +60,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
-    ("blake3", &["devices/mapping", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
+    ("blake3", &["devices", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
     (
         "flate2",
@@ -68,18 +68,20 @@ const OWNERS: &[(&str, &[&str])] = &[
             "fhir/definitions",
             "devices/open_mhealth",
             "guide",
+            "commands/convert",
             "commands/definitions",
             "server/limits",
             "server/listen",
         ],
     ),
-    ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),
+    ("getrandom", &["store", "peers", "conformance/platform", "commands"]),
     ("http_body_util", &["server", "conformance/platform"]),
     ("hyper", &["server", "conformance/platform"]),
     ("hyper_util", &["server", "conformance/platform"]),
     ("jiff", &["fhir", "devices", "policy", "peers", "server/handlers", "conformance/platform", "commands"]),
     ("jsonschema", &["devices/open_mhealth"]),
     ("jsonwebtoken", &["policy/access", "peers", "conformance/platform", "commands"]),
+    ("memchr", &["devices/apple_health"]),
     ("minijinja", &["guide"]),
     ("octofhir_ucum", &["fhir/terminology"]),
     ("pulldown_cmark", &["guide"]),
@@ -99,6 +101,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tracing_subscriber", &["commands"]),
     ("url", &["peers", "exchange", "conformance", "server", "config", "commands"]),
+    ("zip", &["commands/convert"]),
 ];
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).

@@ -87,6 +87,8 @@ pub(super) struct Rule {
     pub optional: bool,
     #[serde(default)]
     pub components: Vec<Component>,
+    /// What the sender calls the record, where it does.
+    pub own: Option<String>,
     pub id: Option<OneOrMany<String>>,
     pub at: Option<Clock>,
     pub start: Option<Clock>,

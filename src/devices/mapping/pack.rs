@@ -60,6 +60,8 @@ pub(super) struct Rule {
     pub value: Value,
     pub optional: bool,
     pub components: Vec<Component>,
+    /// The id where the record has one; `id` counts where it has not.
+    pub own: Option<Expression>,
     /// One expression is the id itself; several are a fingerprint.
     pub id: Vec<Expression>,
     pub time: Time,
@@ -400,6 +402,9 @@ impl Compiler<'_> {
         let mut notes: Vec<Option<Note>> = rule.notes.iter().map(|note| self.note(note)).collect();
         self.of_record(|compiler| notes.extend(common.notes.iter().map(|note| compiler.note(note))));
         let when = self.optional("when", rule.when.as_ref().or(common.when.as_ref()));
+        // A rule with an id of its own, such as those of items, is not named like the whole record.
+        let shared = common.own.as_ref().filter(|_| rule.id.is_none());
+        let own = self.optional("own", rule.own.as_ref().or(shared));
         let completeness = self.optional("completeness", rule.completeness.as_ref());
         let mut known = std::mem::take(&mut self.seen);
         known.extend(rule.ignore.iter().chain(&common.ignore).cloned());
@@ -414,6 +419,7 @@ impl Compiler<'_> {
             value: value?,
             optional: rule.optional,
             components,
+            own,
             id,
             time: time?,
             zone,

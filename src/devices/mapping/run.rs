@@ -543,9 +543,11 @@ impl Run<'_> {
     }
 
     fn identifier(rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<String, Issue> {
-        let mut id = match rule.id.as_slice() {
-            [one] => one.word(scope)?.ok_or_else(|| missing(scope, one))?.into_owned(),
-            several => {
+        let own = rule.own.as_ref().map_or(Ok(None), |own| own.word(scope))?;
+        let mut id = match (own, rule.id.as_slice()) {
+            (Some(own), _) => own.into_owned(),
+            (None, [one]) => one.word(scope)?.ok_or_else(|| missing(scope, one))?.into_owned(),
+            (None, several) => {
                 let mut hasher = blake3::Hasher::new();
                 for part in several {
                     let word = part.word(scope)?.unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::devices::{self, Pack, Record, Sender, Zone};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
+use crate::fhir::validate::Validator;
 
 const KIND: &str = "Observation";
 
@@ -32,11 +33,12 @@ impl Gateway {
         let subject = format!("Patient/{patient}");
         let sender = Sender { subject: &subject, zone };
         let records = devices::convert(format, document, &sender, self.config.bundle_entries)?;
+        let validator = self.rules(caller.principal, [], &[]).await?.of(None, &[]);
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());
         for Record { observation, issues, .. } in records {
             examined.push(match observation {
-                Some(observation) => self.examine_record(caller, observation),
+                Some(observation) => self.examine_record(validator, caller, observation),
                 None => Err(issues.clone().into()),
             });
             lost.push(issues);
@@ -50,10 +52,15 @@ impl Gateway {
         Ok(outcomes.into_iter().zip(lost).map(|(outcome, lost)| Entry::Pushed(with(outcome, lost))).collect())
     }
 
-    fn examine_record(&self, caller: &Caller<'_>, observation: String) -> Result<Examined, Refusal> {
+    fn examine_record(
+        &self,
+        validator: &Validator,
+        caller: &Caller<'_>,
+        observation: String,
+    ) -> Result<Examined, Refusal> {
         let document = Arc::new(json::parse(observation)?);
         let intent = Intent::Create { condition: None };
-        prepare::one(self, caller, KIND, &document, intent).map_err(without_places)
+        prepare::one(self, validator, caller, KIND, &document, intent).map_err(without_places)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::exchange::terms::Told;
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
-use crate::fhir::validate::{Checked, Options, Validated};
+use crate::fhir::validate::{Checked, Options, Validated, Validator};
 use crate::policy::access::Interaction;
 use crate::store::{PatientKey, ResId, Token};
 
@@ -48,6 +48,7 @@ pub(super) struct Examined {
 /// One resource as the whole body of a request.
 pub(super) fn one(
     gateway: &Gateway,
+    validator: &Validator,
     caller: &Caller<'_>,
     kind: &str,
     document: &Arc<Document>,
@@ -61,7 +62,7 @@ pub(super) fn one(
         same_id(element, id, kind)?;
     }
     let options = rules(gateway, kind);
-    let checked = gateway.validator.examine(document.clone(), document.root(), &options);
+    let checked = validator.examine(document.clone(), document.root(), &options);
     Ok(Examined { checked, rule, intent, location: kind.to_owned() })
 }
 
@@ -97,6 +98,7 @@ pub struct Trial<'a> {
 /// `$validate` and the reading half of a push share this.
 pub(super) async fn check(
     gateway: &Gateway,
+    validator: &Validator,
     kind: &str,
     document: &Document,
     node: NodeId,
@@ -107,7 +109,7 @@ pub(super) async fn check(
         return refusal.issues;
     }
     let options = Options { profiles: trial.profiles, ..rules(gateway, kind) };
-    let report = gateway.validator.check(root, &options);
+    let report = validator.check(root, &options);
     let told = gateway.told(&report.open).await;
     let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
     if trial.writes {

@@ -1,9 +1,9 @@
 //! `POST /devices/{format}`: records of phones and wearables, answered as the batch that they become.
 
 use super::{Request, bundle, create};
-use crate::devices::{self, Zone};
+use crate::devices::{self, Sender, Zone};
 use crate::exchange::Refusal;
-use crate::exchange::push::Idempotency;
+use crate::exchange::push::{self, Idempotency};
 use crate::fhir::outcome::Id;
 use crate::server::negotiate;
 use crate::server::reply::Reply;
@@ -29,6 +29,22 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     };
     let entries = request.gateway.push_device(&caller, format, &document, (patient, zone), idempotency).await?;
     Ok(bundle::response(request, "batch-response", entries).await)
+}
+
+/// `POST /devices/{format}/$explain`: what would become of the records, step by step. Nothing is kept.
+pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let Some(format) = request.gateway.formats.named(request.matched.format) else {
+        return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
+    };
+    let named = request.query.iter().find(|(name, _)| name == "patient").map_or("me", |(_, value)| value.as_str());
+    let subject = format!("Patient/{}", named.strip_prefix("Patient/").unwrap_or(named));
+    let sender = Sender { subject: &subject, zone: zone(request)? };
+    let document = devices::read(request.body.as_ref())?;
+    let rules = request.gateway.rules(caller.principal, [], &[]).await?;
+    let most = request.gateway.config.bundle_entries;
+    let explained = push::explain::explain(format, &document, &sender, rules.of(None, &[]), most)?;
+    Ok(Reply::json(200, &push::explain::as_json(format, &explained)))
 }
 
 /// Where the person was, for senders whose times are local.

@@ -17,10 +17,11 @@ mod validate;
 use hyper::body::Bytes;
 use hyper::header::HeaderMap;
 
-use super::problem;
 use super::reply::Reply;
 use super::routes::{Action, Matched};
+use super::{negotiate, problem};
 use crate::exchange::{Caller, Gateway, Refusal};
+use crate::fhir::outcome::Reader;
 use crate::policy::access::Principal;
 
 /// A request within its limits, with whoever sent it.
@@ -47,6 +48,11 @@ impl Request<'_> {
         Ok(Caller { principal, request_id: self.request_id, purpose })
     }
 
+    /// Whom the answer's issues are for.
+    fn reader(&self) -> Reader<'_> {
+        negotiate::reader(&self.gateway.pages, self.headers)
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
@@ -66,8 +72,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::SmartConfiguration => Ok(open::smart_configuration(request)),
         Action::Guide => Ok(guide::file(request).await),
         Action::Explain => Ok(guide::explain(request).await),
-        Action::Definition => definitions::read(request),
-        Action::Definitions => definitions::search(request),
+        Action::Definition => definitions::read(request).await,
+        Action::Definitions => definitions::search(request).await,
         Action::Token => Ok(token::grant(request).await),
         Action::Create => create::create(request).await,
         Action::Update => update::update(request).await,
@@ -76,6 +82,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Search | Action::SearchForm => search::search(request).await,
         Action::Bundle => bundle::bundle(request).await,
         Action::Device => device::device(request).await,
+        Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
     };
     // What was refused without having been judged is recorded by the server, in one place for all.
