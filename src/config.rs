@@ -218,6 +218,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("exchange.page_entries", exchange.page_entries),
         ("exchange.page_entries_max", exchange.page_entries_max),
         ("exchange.search_budget", exchange.search_budget),
+        ("exchange.receipt_days", exchange.receipt_days as usize),
     ] {
         if value == 0 {
             mistakes.push(format!("{key}: must be greater than 0"));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Source, assemble, keys, runtime};
 use crate::config::Config;
+use crate::exchange::receipts;
 use crate::policy::access::client::Client;
 use crate::policy::consent;
 use crate::server::tls::write_private;
@@ -30,6 +31,13 @@ enum Command {
     List,
     /// Remove a client; its tokens end within seconds.
     Remove { id: String },
+    /// Print how good the device records of a client were, as JSON: counts alone, over all and by day.
+    Scorecard {
+        id: String,
+        /// Days to look back, today included.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=400))]
+        days: u16,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +76,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Command::Add(add) => self::add(add, &config),
         Command::List => list(&config),
         Command::Remove { id } => remove(id, &config),
+        Command::Scorecard { id, days } => scorecard(id, i64::from(*days), &config),
     }
 }
 
@@ -118,6 +127,18 @@ fn remove(id: &str, config: &Config) -> anyhow::Result<ExitCode> {
         anyhow::ensure!(store.remove_client(id).await?, "there is no client {id}");
         println!("{id} is removed");
         store.close().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn scorecard(id: &str, days: i64, config: &Config) -> anyhow::Result<ExitCode> {
+    let store = assemble::existing_store(config)?;
+    runtime()?.block_on(async {
+        anyhow::ensure!(store.get_client(id).await?.is_some(), "there is no client {id}");
+        let today = jiff::Timestamp::now().as_millisecond().div_euclid(receipts::DAY_MS);
+        let tallies = store.tallies(id, today + 1 - days, today + 1).await?;
+        store.close().await;
+        println!("{}", serde_json::to_string_pretty(&receipts::scorecard(&tallies))?);
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -24,6 +24,22 @@ impl Format {
             _ => None,
         }
     }
+
+    /// Every format.
+    pub const ALL: &[Format] = &[Format::OpenMhealth];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::OpenMhealth => "open-mhealth",
+        }
+    }
+
+    /// System of the identifiers that its records get.
+    pub fn identifiers(self) -> &'static str {
+        match self {
+            Format::OpenMhealth => open_mhealth::identifiers(),
+        }
+    }
 }
 
 /// What became of one record.
@@ -31,6 +47,8 @@ impl Format {
 pub struct Record {
     /// What the sender calls it, where it could be read.
     pub source_id: Option<String>,
+    /// JSON pointer (RFC 6901) of the record in what was sent.
+    pub pointer: String,
     /// The Observation as JSON; none where the issues hold an error.
     pub observation: Option<String>,
     /// Places are those of the sent text.

@@ -15,6 +15,8 @@ mod terms;
 
 mod trail;
 
+pub mod receipts;
+
 pub mod strangers;
 
 pub mod push;
@@ -62,6 +64,8 @@ pub struct Config {
     pub unanswered_required: Reaction,
     /// The same where it should be.
     pub unanswered_extensible: Reaction,
+    /// Days for which it is kept what a client was told of records that were refused or doubtful.
+    pub receipt_days: u32,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -111,6 +115,7 @@ impl Default for Config {
             chosen_ids: ChosenIds::Own,
             unanswered_required: required,
             unanswered_extensible: extensible,
+            receipt_days: 90,
             bundle_entries: 1000,
         }
     }
@@ -133,6 +138,7 @@ pub struct Gateway {
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
+    receipt_secret: [u8; 32],
     token_secret: [u8; 32],
 }
 
@@ -147,6 +153,7 @@ impl Gateway {
     ) -> Result<Self, store::Error> {
         let patient_secret = store.secret("patient-key")?;
         let page_secret = store.secret("page-token")?;
+        let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
@@ -163,6 +170,7 @@ impl Gateway {
             register: login::Register::default(),
             patient_secret,
             page_secret,
+            receipt_secret,
             token_secret,
         })
     }

@@ -70,6 +70,11 @@ impl Author {
         }
     }
 
+    /// The moment of which it tells.
+    pub fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
+
     /// For what the gateway does by itself towards a destination.
     pub fn destination(gateway: &Gateway, name: &str, actor: &str, purpose: &str, request_id: String) -> Self {
         Author {

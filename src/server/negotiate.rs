@@ -66,6 +66,23 @@ pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Is
     wishes.first().map(|(_, format)| *format).ok_or_else(not_acceptable)
 }
 
+/// Whether plain JSON is asked for by name, before FHIR's: what is no resource can then be said in fewer words.
+pub fn wants_receipts(headers: &HeaderMap) -> bool {
+    let mut best: Option<(u32, bool)> = None;
+    for value in headers.get_all(ACCEPT) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            let (media, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let quality = parameter(parameters, "q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+            let quality = (quality * 1000.0) as u32;
+            // Of equal wishes the first named wins.
+            if best.is_none_or(|(known, _)| quality > known) {
+                best = Some((quality, media.trim().eq_ignore_ascii_case("application/json")));
+            }
+        }
+    }
+    best.is_some_and(|(quality, plain)| plain && quality > 0)
+}
+
 /// Whether the answer may be compressed.
 pub fn takes_gzip(headers: &HeaderMap) -> bool {
     headers.get_all(ACCEPT_ENCODING).iter().any(|value| {
@@ -118,6 +135,29 @@ mod tests {
             headers.insert(ACCEPT, accept.parse().unwrap());
         }
         of_answer(&headers, format).ok()
+    }
+
+    #[test]
+    fn receipts_are_asked_for_by_name() {
+        let wants = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            wants_receipts(&headers)
+        };
+        for accept in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json, */*",
+            "*/*;q=0.1, application/json",
+        ] {
+            assert!(wants(accept), "{accept}");
+        }
+        for accept in
+            ["*/*", "application/fhir+json", "application/fhir+json, application/json", "application/json;q=0", ""]
+        {
+            assert!(!wants(accept), "{accept}");
+        }
+        assert!(!wants_receipts(&HeaderMap::new()));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub enum Action {
     Patch,
     Validate,
     Device,
+    Receipts,
+    Scorecard,
 }
 
 /// Who may come in.
@@ -67,6 +69,8 @@ pub const ROUTES: &[Row] = &[
     row("HEAD", "/guide/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
+    row("GET", "/receipts", Action::Receipts, Door::Token),
+    row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
@@ -185,6 +189,8 @@ mod tests {
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
         check("POST", "/devices", "404");
+        check("GET", "/receipts", "Receipts");
+        check("GET", "/receipts/scorecard", "Scorecard");
         check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");
         check("GET", "/fhir/ValueSet", "Definitions ValueSet");

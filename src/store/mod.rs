@@ -15,6 +15,8 @@ pub mod unit;
 
 pub mod outbox;
 
+pub mod receipt;
+
 pub mod embedded;
 
 use std::path::Path;
@@ -25,6 +27,7 @@ pub use fault::{Error, Health, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use unit::{
     Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
 };
@@ -256,6 +259,20 @@ impl Store {
     pub async fn remember_jti(&self, issuer: &str, jti: &str, expires_ms: i64, now_ms: i64) -> Result<bool, Error> {
         match self {
             Self::Embedded(store) => store.remember_jti(issuer, jti, expires_ms, now_ms).await,
+        }
+    }
+
+    /// What a client was told of records that were refused or doubtful, oldest first.
+    pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
+        match self {
+            Self::Embedded(store) => store.receipts(plan).await,
+        }
+    }
+
+    /// How often what happened to a client's records, from a day up to another.
+    pub async fn tallies(&self, client: &str, from: i64, to: i64) -> Result<Vec<Tally>, Error> {
+        match self {
+            Self::Embedded(store) => store.tallies(client, from, to).await,
         }
     }
 

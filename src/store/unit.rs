@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
+use super::receipt::Filing;
 
 /// One request's writes.
 pub struct Unit {
@@ -31,6 +32,7 @@ pub struct Finished {
     pub audit: Vec<AuditRecord>,
     /// Stored under the idempotency key, if there is one, and replayed to whoever sends the key again.
     pub response: Option<Vec<u8>>,
+    pub filing: Filing,
 }
 
 /// A client's promise that requests with this key are the same request.

@@ -30,6 +30,7 @@ mod patch;
 mod process;
 mod pull;
 mod push;
+mod receipts;
 mod site;
 mod suites;
 mod terminology;

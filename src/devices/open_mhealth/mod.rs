@@ -19,6 +19,11 @@ use place::Place;
 /// Names under which several data points may come; a JSON object is what the reader takes.
 const LISTS: [&str; 2] = ["data_points", "records"];
 
+/// System of the identifiers of its records.
+pub fn identifiers() -> &'static str {
+    &MAPPING.identifier
+}
+
 /// Converts one data point or a list of them.
 pub fn convert(document: &Document, subject: &str, most: usize) -> Result<Vec<Record>, Issue> {
     let root = Place::root(document);
@@ -43,7 +48,14 @@ pub fn convert(document: &Document, subject: &str, most: usize) -> Result<Vec<Re
         count if count > most => {
             Err(list.issue(Id::BundleTooManyEntries, format!("At most {most} data points are read at once.")))
         }
-        _ => Ok(list.items().map(|item| read::data_point(&MAPPING, &item, subject)).collect()),
+        _ => {
+            let name = LISTS.iter().find(|name| root.get(name).is_some()).unwrap_or(&LISTS[0]);
+            let numbered = |(index, item)| Record {
+                pointer: format!("/{name}/{index}"),
+                ..read::data_point(&MAPPING, &item, subject)
+            };
+            Ok(list.items().enumerate().map(numbered).collect())
+        }
     }
 }
 

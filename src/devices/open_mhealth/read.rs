@@ -26,7 +26,7 @@ const MAX_DIGITS: usize = 18;
 
 /// Reads a data point.
 pub(super) fn data_point(mapping: &Mapping, point: &Place<'_>, subject: &str) -> Record {
-    let mut record = Record { source_id: None, observation: None, issues: Vec::new() };
+    let mut record = Record { source_id: None, pointer: String::new(), observation: None, issues: Vec::new() };
     let (Some(header), Some(body)) = (object(point, "header"), object(point, "body")) else {
         let text = "A data point is an object with the objects header and body.";
         record.issues.push(point.issue(Id::DeviceRecord, text));

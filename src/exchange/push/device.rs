@@ -5,18 +5,42 @@
 
 use std::sync::Arc;
 
-use super::commit::Atomicity;
+use super::commit::{Atomicity, Terms};
+use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
-use super::{Entry, Idempotency, Intent, Outcome};
+use super::{Idempotency, Intent, Outcome};
 use crate::devices::{self, Format, Record};
+use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
 
 const KIND: &str = "Observation";
 
+/// What became of one record.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What its sender calls it.
+    pub id: Option<String>,
+    /// JSON pointer of the record in what was sent.
+    pub pointer: String,
+    pub outcome: Outcome,
+}
+
+impl Answered {
+    pub fn word(&self) -> Word {
+        match &self.outcome {
+            Outcome::Refused(_) => Word::Refused,
+            // What a key stands for is told as it was told first, so what counts is what the record did then.
+            Outcome::Kept(kept) if !kept.created => Word::Duplicate,
+            Outcome::Kept(kept) if kept.warnings.is_empty() => Word::Accepted,
+            Outcome::Kept(_) => Word::Flagged,
+        }
+    }
+}
+
 impl Gateway {
-    /// `POST /devices/{format}?patient=…`. One entry a record, in the order sent; the error refuses them all.
+    /// `POST /devices/{format}?patient=…`. One answer a record, in the order sent; the error refuses them all.
     pub async fn push_device(
         &self,
         caller: &Caller<'_>,
@@ -24,29 +48,58 @@ impl Gateway {
         document: &Document,
         patient: &str,
         idempotency: Option<Idempotency>,
-    ) -> Result<Vec<Entry>, Refusal> {
-        let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
-        if !is_id(patient) {
-            return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
-        }
-        let subject = format!("Patient/{patient}");
+    ) -> Result<Vec<Answered>, Refusal> {
+        let subject = subject(patient)?;
         let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
+        self.push_records(caller, format, records, idempotency).await
+    }
+
+    /// Keeps what was converted.
+    async fn push_records(
+        &self,
+        caller: &Caller<'_>,
+        format: Format,
+        records: Vec<Record>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Answered>, Refusal> {
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
-        let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());
-        for Record { observation, issues, .. } in records {
+        let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
+        let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
+        for Record { source_id, pointer, observation, issues } in records {
             examined.push(match observation {
                 Some(observation) => self.examine_record(caller, observation),
                 None => Err(issues.clone().into()),
             });
-            lost.push(issues);
+            let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
+            sent.push(Sent { key, pointer, lost: issues, measured_ms: None });
+            ids.push(source_id);
         }
         let told = self.told(examined.iter().flatten().flat_map(|record| record.checked.questions())).await;
         let conclude =
             |record: Examined| prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places);
         let prepared: Vec<Result<Prepared, Refusal>> =
             examined.into_iter().map(|record| record.and_then(conclude)).collect();
-        let outcomes = self.commit(caller, prepared, Atomicity::EachAlone, idempotency).await?;
-        Ok(outcomes.into_iter().zip(lost).map(|(outcome, lost)| Entry::Pushed(with(outcome, lost))).collect())
+        for (sent, prepared) in sent.iter_mut().zip(&prepared) {
+            sent.measured_ms = prepared.as_ref().ok().and_then(|prepared| prepared.ended_ms);
+        }
+        let desk = Arc::new(Desk {
+            format: Arc::from(format.name()),
+            request: caller.request_id.to_owned(),
+            records: sent,
+            keep_ms: i64::from(self.config.receipt_days) * DAY_MS,
+        });
+        let terms = Terms { atomicity: Atomicity::EachAlone, idempotency, desk: Some(desk.clone()) };
+        let outcomes = self.commit(caller, prepared, terms).await?;
+        Ok(outcomes
+            .into_iter()
+            .zip(ids)
+            .zip(&desk.records)
+            .map(|((outcome, id), sent)| Answered {
+                id,
+                pointer: sent.pointer.clone(),
+                outcome: with(outcome, sent.lost.clone()),
+            })
+            .collect())
     }
 
     fn examine_record(&self, caller: &Caller<'_>, observation: String) -> Result<Examined, Refusal> {
@@ -56,18 +109,32 @@ impl Gateway {
     }
 }
 
+/// The person that an address names.
+fn subject(patient: &str) -> Result<String, Refusal> {
+    let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
+    if !is_id(patient) {
+        return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
+    }
+    Ok(format!("Patient/{patient}"))
+}
+
 /// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.
 fn without_places(mut refusal: Refusal) -> Refusal {
     without_positions(&mut refusal.issues);
     refusal
 }
 
-/// An outcome with what was lost on the way to FHIR.
+/// An outcome with what was lost on the way to FHIR; of a duplicate that was said when it was kept.
 fn with(outcome: Outcome, lost: Vec<Issue>) -> Outcome {
     match outcome {
         Outcome::Kept(mut kept) => {
             without_positions(&mut kept.warnings);
-            kept.warnings.extend(lost);
+            if kept.created {
+                kept.warnings.extend(lost);
+            } else {
+                let text = "The same record was accepted before; nothing was written.";
+                kept.warnings = vec![Issue::new(Id::Duplicate, "", text)];
+            }
             Outcome::Kept(kept)
         }
         refused @ Outcome::Refused(_) => refused,

@@ -2,10 +2,11 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each. Success is answered only when the data is on disk.
 
 mod bundle;
 mod commit;
+mod desk;
 mod device;
 mod judge;
 mod patch;
@@ -18,6 +19,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, NodeId};
 
 pub use bundle::{Entry, Mode, etag, mode};
+pub use device::Answered;
 pub use patch::Patch;
 pub use prepare::Trial;
 
@@ -165,7 +167,8 @@ impl Gateway {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
-        let mut outcomes = self.commit(caller, vec![Ok(prepared)], commit::Atomicity::Whole, idempotency).await?;
+        let terms = commit::Terms { atomicity: commit::Atomicity::Whole, idempotency, desk: None };
+        let mut outcomes = self.commit(caller, vec![Ok(prepared)], terms).await?;
         match outcomes.pop() {
             Some(Outcome::Kept(kept)) => Ok(kept),
             Some(Outcome::Refused(refusal)) => Err(refusal.recorded()),

@@ -9,6 +9,7 @@ mod guide;
 mod open;
 mod patch;
 mod read;
+mod receipts;
 mod search;
 mod token;
 mod update;
@@ -76,6 +77,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Search | Action::SearchForm => search::search(request).await,
         Action::Bundle => bundle::bundle(request).await,
         Action::Device => device::device(request).await,
+        Action::Receipts => receipts::receipts(request).await,
+        Action::Scorecard => receipts::scorecard(request).await,
         Action::Validate => validate::validate(request).await,
     };
     // What was refused without having been judged is recorded by the server, in one place for all.

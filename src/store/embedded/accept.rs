@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Embedded, audit, feed};
+use super::{Embedded, audit, feed, receipts};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
@@ -77,6 +77,7 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     let finish = unit.finish;
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     audit::store(connection, &finished.audit)?;
+    receipts::file(connection, &unit.client, &finished.filing)?;
     if let (Some(key), Some(response)) = (&unit.idempotency, finished.response) {
         remember(connection, &unit.client, key, &response, unit.now_ms)?;
     }

@@ -12,6 +12,7 @@ mod feed;
 mod pool;
 mod put;
 mod read;
+mod receipts;
 mod registry;
 mod retry;
 mod row;

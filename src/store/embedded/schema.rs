@@ -96,6 +96,18 @@ CREATE INDEX foretold_task ON foretold (destination, task);
     "
 ALTER TABLE audit ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+CREATE TABLE receipt (
+    client TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, record BLOB, outcome TEXT NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY (client, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipt_record ON receipt (client, record) WHERE record IS NOT NULL;
+CREATE INDEX receipt_at ON receipt (at);
+CREATE TABLE tally (
+    client TEXT NOT NULL, day INTEGER NOT NULL, format TEXT NOT NULL, topic TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (client, day, format, topic)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings the file to the newest schema this program knows.

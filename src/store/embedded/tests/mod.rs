@@ -3,6 +3,7 @@
 mod accept;
 mod delivery;
 mod faults;
+mod receipts;
 mod search;
 
 use std::sync::Arc;
@@ -126,6 +127,7 @@ fn unit(writes: Vec<Write>) -> Unit {
         finish: Box::new(|outcomes| Finished {
             audit: vec![audit_record()],
             response: Some(vec![outcomes.len() as u8]),
+            ..Finished::default()
         }),
     }
 }
