@@ -215,6 +215,8 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("limits.concurrent_requests", limits.concurrent_requests),
         ("limits.connections", limits.connections),
         ("limits.bundle_entries", limits.bundle_entries),
+        ("limits.stream_bytes", limits.stream_bytes as usize),
+        ("limits.device_requests", limits.device_requests),
         ("exchange.page_entries", exchange.page_entries),
         ("exchange.page_entries_max", exchange.page_entries_max),
         ("exchange.search_budget", exchange.search_budget),

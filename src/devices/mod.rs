@@ -5,6 +5,7 @@
 //! a format cannot say in FHIR it refuses or reports; nothing is guessed, and one bad record never stops the
 //! others. Who sent a record and where it goes is not known here.
 
+pub mod lines;
 pub mod open_mhealth;
 
 use crate::fhir::outcome::Issue;

@@ -118,8 +118,14 @@ impl Gateway {
         let now_ms = self.now_ms();
         let principal = token::verify(bearer, self.realm(), &self.token_secret, |_| Standing::Active, now_ms)
             .map_err(|denied| denied.issue())?;
+        self.stands(&principal).await?;
+        Ok(principal)
+    }
+
+    /// Whether a principal may still act as what it signed in as; for what goes on longer than a request usually does.
+    pub async fn stands(&self, principal: &Principal) -> Result<(), Refusal> {
         match self.registered(&principal.client, STANDING_MS).await? {
-            Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => Ok(principal),
+            Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => Ok(()),
             _ => Err(Denied::Suspended.issue().into()),
         }
     }

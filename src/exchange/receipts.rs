@@ -82,13 +82,29 @@ pub fn plain(issue: &Issue) -> Value {
     value
 }
 
+/// Where a record stood in what was sent.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub line: Option<u64>,
+    pub pointer: &'a str,
+}
+
 /// What is filed of a record: no name, no value, only rules and places.
-pub(super) fn filed(format: &str, request: &str, pointer: &str, resource: Option<&str>, issues: &[&Issue]) -> Vec<u8> {
+pub(super) fn filed(
+    format: &str,
+    request: &str,
+    place: Place<'_>,
+    resource: Option<&str>,
+    issues: &[&Issue],
+) -> Vec<u8> {
     let issues: Vec<Value> = issues
         .iter()
         .map(|issue| json!([issue.id.code(), issue.expression, issue.text, issue.position.line, issue.position.column]))
         .collect();
-    let mut value = json!({"format": format, "request": request, "pointer": pointer, "issues": issues});
+    let mut value = json!({"format": format, "request": request, "pointer": place.pointer, "issues": issues});
+    if let Some(line) = place.line {
+        value["line"] = line.into();
+    }
     if let Some(resource) = resource {
         value["resource"] = resource.into();
     }
@@ -102,6 +118,9 @@ fn told(base: &str, row: &Filed) -> Value {
     let mut value = json!({"outcome": row.outcome, "received": time::instant(row.at_ms)});
     for name in ["format", "request", "pointer"] {
         value[name] = body[name].clone();
+    }
+    if body["line"].is_u64() {
+        value["line"] = body["line"].clone();
     }
     if let Some(resource) = body["resource"].as_str() {
         value["resource"] = format!("{base}/{resource}").into();
@@ -373,10 +392,11 @@ mod tests {
     #[test]
     fn what_is_filed_is_told_again() {
         let issue = Issue::new(Id::MeasureUnit, "records[1].body.x", "Another unit is expected.");
-        let body = filed("f", "r-1", "/records/1", None, &[&issue]);
+        let body = filed("f", "r-1", Place { line: Some(7), pointer: "/records/1" }, None, &[&issue]);
         let row = Filed { number: 1, at_ms: 0, outcome: "refused".to_owned(), body };
         let value = told("https://h/fhir", &row);
         assert_eq!(value["issues"][0], plain(&issue));
+        assert_eq!(value["line"], 7);
         assert_eq!((value["pointer"].as_str(), value["request"].as_str()), (Some("/records/1"), Some("r-1")));
     }
 

@@ -34,6 +34,13 @@ pub fn of_body(headers: &HeaderMap) -> Result<Format, Issue> {
     named(media.trim()).ok_or_else(|| unsupported("The Content-Type is not one that is read here."))
 }
 
+/// Whether records come one a line.
+pub fn is_lines(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media.as_str(), "application/x-ndjson" | "application/ndjson" | "application/fhir+ndjson")
+}
+
 /// Format of the answer: `_format` wins over `Accept`, and no wish means JSON.
 pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Issue> {
     if let Some(format) = format {

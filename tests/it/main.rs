@@ -32,6 +32,7 @@ mod pull;
 mod push;
 mod receipts;
 mod site;
+mod streams;
 mod suites;
 mod terminology;
 mod validate;

@@ -23,7 +23,9 @@ pub(super) struct Desk {
 pub(super) struct Sent {
     /// The name under which its receipt is filed.
     pub key: Option<[u8; 16]>,
-    /// JSON pointer of the record in what was sent.
+    /// The line that the record stood on, where records came one a line.
+    pub line: Option<u64>,
+    /// JSON pointer of the record in what was sent, or in its line of that.
     pub pointer: String,
     /// What was lost on the way to FHIR.
     pub lost: Vec<Issue>,
@@ -85,7 +87,8 @@ impl Desk {
                 count(format!("{RULE}{rule}"));
             }
             if matches!(word, Word::Refused | Word::Flagged) {
-                let body = receipts::filed(&self.format, &self.request, &sent.pointer, resource, &issues);
+                let place = receipts::Place { line: sent.line, pointer: &sent.pointer };
+                let body = receipts::filed(&self.format, &self.request, place, resource, &issues);
                 receipts.push(Receipt { at_ms: now_ms, record: sent.key, outcome: word.code(), body });
             }
         }

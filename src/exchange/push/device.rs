@@ -9,6 +9,7 @@ use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
 use super::{Idempotency, Intent, Outcome};
+use crate::devices::lines::Line;
 use crate::devices::{self, Format, Record};
 use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
@@ -22,10 +23,15 @@ const KIND: &str = "Observation";
 pub struct Answered {
     /// What its sender calls it.
     pub id: Option<String>,
-    /// JSON pointer of the record in what was sent.
+    /// JSON pointer of the record in what was sent, or in its line of that.
     pub pointer: String,
+    /// The line that it stood on, where records came one a line.
+    pub line: Option<u64>,
     pub outcome: Outcome,
 }
+
+/// A record, and the line that it stood on.
+type Placed = (Option<u64>, Record);
 
 impl Answered {
     pub fn word(&self) -> Word {
@@ -51,6 +57,32 @@ impl Gateway {
     ) -> Result<Vec<Answered>, Refusal> {
         let subject = subject(patient)?;
         let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
+        let records = records.into_iter().map(|record| (None, record)).collect();
+        self.push_records(caller, format, records, idempotency).await
+    }
+
+    /// The same of records that came one a line. A line that cannot be read is refused among the others.
+    pub async fn push_lines(
+        &self,
+        caller: &Caller<'_>,
+        format: Format,
+        lines: &[Line],
+        patient: &str,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Vec<Answered>, Refusal> {
+        let subject = subject(patient)?;
+        let mut records: Vec<Placed> = Vec::with_capacity(lines.len());
+        for line in lines {
+            let read = match &line.text {
+                Some(text) => json::parse(text.as_slice())
+                    .and_then(|document| devices::convert(format, &document, &subject, self.config.bundle_entries)),
+                None => Err(Issue::new(Id::DeviceRecord, "", "The line is longer than a record may be.")),
+            };
+            let read = read.unwrap_or_else(|issue| {
+                vec![Record { source_id: None, pointer: String::new(), observation: None, issues: vec![issue] }]
+            });
+            records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));
+        }
         self.push_records(caller, format, records, idempotency).await
     }
 
@@ -59,19 +91,19 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         format: Format,
-        records: Vec<Record>,
+        records: Vec<Placed>,
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Answered>, Refusal> {
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
         let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
-        for Record { source_id, pointer, observation, issues } in records {
+        for (line, Record { source_id, pointer, observation, issues }) in records {
             examined.push(match observation {
                 Some(observation) => self.examine_record(caller, observation),
                 None => Err(issues.clone().into()),
             });
             let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
-            sent.push(Sent { key, pointer, lost: issues, measured_ms: None });
+            sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
             ids.push(source_id);
         }
         let told = self.told(examined.iter().flatten().flat_map(|record| record.checked.questions())).await;
@@ -97,6 +129,7 @@ impl Gateway {
             .map(|((outcome, id), sent)| Answered {
                 id,
                 pointer: sent.pointer.clone(),
+                line: sent.line,
                 outcome: with(outcome, sent.lost.clone()),
             })
             .collect())
@@ -107,6 +140,14 @@ impl Gateway {
         let intent = Intent::Create { condition: None };
         prepare::one(self, caller, KIND, &document, intent).map_err(without_places)
     }
+}
+
+/// Places of a record that is a line of its own, as places of the whole.
+fn on_line(mut record: Record, number: u64) -> Record {
+    for issue in &mut record.issues {
+        issue.position.line = u32::try_from(number).unwrap_or(u32::MAX);
+    }
+    record
 }
 
 /// The person that an address names.

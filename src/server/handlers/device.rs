@@ -3,14 +3,17 @@
 //! Whoever speaks FHIR gets the batch-response that the records became; whoever asks for `application/json` gets
 //! receipts: the sender's own id, the word, the places in its own text.
 
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{Request, body, bundle, create};
 use crate::devices::Format;
+use crate::devices::lines::{Line, Lines};
 use crate::exchange::Refusal;
 use crate::exchange::push::{Answered, Entry, Idempotency, Outcome};
 use crate::exchange::receipts::{self, Word};
 use crate::fhir::outcome::Id;
+use crate::server::limits::{Inflow, Limits};
 use crate::server::negotiate;
 use crate::server::reply::{Body, Reply};
 
@@ -25,7 +28,9 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let document = body::recorded(request, &caller).await?;
     let answers = request.gateway.push_device(&caller, format, &document, patient, idempotency).await?;
     if negotiate::wants_receipts(request.headers) {
-        return Ok(receipts(&request.gateway.base, format, &answers));
+        let mut summary = Summary::new(&request.gateway.base, format, answers.len());
+        summary.add(&answers);
+        return Ok(summary.reply());
     }
     let linked = |answered: Answered| {
         let link = answered.id.map(|id| link(&request.gateway.base, format, &id));
@@ -66,14 +71,117 @@ fn link(base: &str, format: Format, id: &str) -> String {
     format!("{}/receipts?{query}", base.trim_end_matches("/fhir"))
 }
 
-fn receipts(base: &str, format: Format, answers: &[Answered]) -> Reply {
-    let mut counts = json!({});
-    for word in Word::ALL {
-        counts[word.code()] = answers.iter().filter(|answered| answered.word() == word).count().into();
+/// Longest line that may be a record.
+const LINE_BYTES: usize = 1 << 20;
+
+/// Lines and bytes that are kept in one transaction.
+const PIECE_LINES: usize = 500;
+const PIECE_BYTES: usize = 512 << 10;
+
+/// Records one a line, kept piece by piece while they arrive. Whatever breaks the request off later, what was kept before
+/// stays kept, and the same lines sent again are duplicates.
+pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let format = format(request.matched.format)?;
+    let patient = patient(request)?;
+    let key = create::idempotency(request)?.map(|given| for_person(given, patient));
+    let mut inflow = Inflow::new(request.headers, body, limits)?;
+    let (mut lines, mut waiting) = (Lines::new(LINE_BYTES), Vec::new());
+    let mut summary = Summary::new(&request.gateway.base, format, limits.bundle_entries);
+    loop {
+        let piece = inflow.next().await?;
+        let ended = piece.is_none();
+        match piece {
+            Some(piece) => lines.push(&piece, &mut waiting),
+            None => std::mem::replace(&mut lines, Lines::new(0)).finish(&mut waiting),
+        }
+        while let Some(next) = cut(&mut waiting, ended) {
+            request.gateway.stands(caller.principal).await?;
+            let idempotency = key.as_ref().map(|key| of_piece(key, &next));
+            let answers = request.gateway.push_lines(&caller, format, &next, patient, idempotency).await?;
+            summary.add(&answers);
+        }
+        if ended {
+            break;
+        }
     }
-    let listed: Vec<Value> = answers.iter().map(|answered| receipt(base, answered)).collect();
-    let value = json!({"format": format.name(), "counts": counts, "receipts": listed});
-    Reply::new(200, Body::Json(value.to_string().into_bytes()))
+    if summary.records == 0 {
+        let refusal = Refusal::one(Id::BodyMissing, "", "The request has no records, which come one a line.");
+        return Err(request.gateway.refused(&caller, refusal).await);
+    }
+    Ok(summary.reply())
+}
+
+/// The next piece, of what was read so far; at the end, whatever is left.
+fn cut(waiting: &mut Vec<Line>, ended: bool) -> Option<Vec<Line>> {
+    let mut bytes = 0;
+    let full = waiting.iter().take(PIECE_LINES).position(|line| {
+        bytes += line.text.as_ref().map_or(0, Vec::len);
+        bytes >= PIECE_BYTES
+    });
+    let count = match full {
+        Some(at) => at + 1,
+        None if waiting.len() >= PIECE_LINES => PIECE_LINES,
+        None if ended => waiting.len(),
+        None => 0,
+    };
+    (count > 0).then(|| waiting.drain(..count).collect())
+}
+
+/// Pieces are cut the same way whenever the same lines come, so each has a key of its own.
+fn of_piece(given: &Idempotency, lines: &[Line]) -> Idempotency {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&given.hash);
+    for line in lines {
+        hasher.update(&line.number.to_le_bytes());
+        hasher.update(line.text.as_deref().unwrap_or_default());
+    }
+    let first = lines.first().map_or(0, |line| line.number);
+    let name = blake3::hash(format!("{first}\n{}", given.key).as_bytes());
+    Idempotency { key: format!("line {first} {}", name.to_hex()), hash: *hasher.finalize().as_bytes() }
+}
+
+/// What is answered of a stream: every receipt of a short one, and of a long one those that matter.
+struct Summary<'b> {
+    base: &'b str,
+    format: Format,
+    most: usize,
+    records: usize,
+    counts: [usize; Word::ALL.len()],
+    listed: Vec<Value>,
+    left_out: usize,
+}
+
+impl<'b> Summary<'b> {
+    fn new(base: &'b str, format: Format, most: usize) -> Self {
+        Summary { base, format, most, records: 0, counts: Default::default(), listed: Vec::new(), left_out: 0 }
+    }
+
+    fn add(&mut self, answers: &[Answered]) {
+        for answered in answers {
+            self.records += 1;
+            self.counts[answered.word() as usize] += 1;
+            let matters = matches!(answered.word(), Word::Refused | Word::Flagged);
+            if self.listed.len() < self.most || (matters && self.listed.len() < 2 * self.most) {
+                self.listed.push(receipt(self.base, answered));
+            } else {
+                self.left_out += 1;
+            }
+        }
+    }
+
+    fn reply(self) -> Reply {
+        let mut counts = json!({});
+        for word in Word::ALL {
+            counts[word.code()] = self.counts[word as usize].into();
+        }
+        let mut value = json!({"format": self.format.name(), "counts": counts, "receipts": self.listed});
+        if self.left_out > 0 {
+            value["left_out"] = self.left_out.into();
+            value["more"] = format!("{}/receipts", self.base.trim_end_matches("/fhir")).into();
+        }
+        Reply::new(200, Body::Json(value.to_string().into_bytes()))
+    }
 }
 
 fn receipt(base: &str, answered: &Answered) -> Value {
@@ -82,6 +190,9 @@ fn receipt(base: &str, answered: &Answered) -> Value {
         value["id"] = id.as_str().into();
     }
     value["outcome"] = answered.word().code().into();
+    if let Some(line) = answered.line {
+        value["line"] = line.into();
+    }
     value["pointer"] = answered.pointer.as_str().into();
     let issues = match &answered.outcome {
         Outcome::Kept(kept) => {

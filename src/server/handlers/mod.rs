@@ -15,9 +15,10 @@ mod token;
 mod update;
 mod validate;
 
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
+use super::limits::Limits;
 use super::problem;
 use super::reply::Reply;
 use super::routes::{Action, Matched};
@@ -56,6 +57,11 @@ impl Request<'_> {
 /// The purpose of use that a client states.
 pub fn stated_purpose(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-purpose-of-use").and_then(|value| value.to_str().ok())
+}
+
+/// Serves a request whose body is worked off while it arrives.
+pub async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Reply {
+    device::stream(request, body, limits).await.unwrap_or_else(|refusal| problem::reply(&refusal))
 }
 
 /// Serves a request.
