@@ -221,6 +221,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("exchange.page_entries_max", exchange.page_entries_max),
         ("exchange.search_budget", exchange.search_budget),
         ("exchange.receipt_days", exchange.receipt_days as usize),
+        ("exchange.upload_bytes", exchange.upload_bytes as usize),
+        ("exchange.upload_files", exchange.upload_files as usize),
+        ("exchange.upload_hours", exchange.upload_hours as usize),
     ] {
         if value == 0 {
             mistakes.push(format!("{key}: must be greater than 0"));

@@ -12,6 +12,9 @@ pub struct Line {
     pub text: Option<Vec<u8>>,
 }
 
+/// Longest line that may be a record.
+pub const LONGEST: usize = 1 << 20;
+
 /// Cuts a stream into lines.
 #[derive(Debug)]
 pub struct Lines {
@@ -63,6 +66,27 @@ impl Lines {
     }
 }
 
+/// Lines and bytes that are worked off at once.
+const PIECE_LINES: usize = 500;
+const PIECE_BYTES: usize = 512 << 10;
+
+/// The next piece to work off, out of what was read so far; at the end, whatever is left. The same lines are always cut
+/// the same way, however they arrived.
+pub fn cut(waiting: &mut Vec<Line>, ended: bool) -> Option<Vec<Line>> {
+    let mut bytes = 0;
+    let full = waiting.iter().take(PIECE_LINES).position(|line| {
+        bytes += line.text.as_ref().map_or(0, Vec::len);
+        bytes >= PIECE_BYTES
+    });
+    let count = match full {
+        Some(at) => at + 1,
+        None if waiting.len() >= PIECE_LINES => PIECE_LINES,
+        None if ended => waiting.len(),
+        None => 0,
+    };
+    (count > 0).then(|| waiting.drain(..count).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +114,23 @@ mod tests {
         check("{}\n[]\n", &[(1, Some("{}")), (2, Some("[]"))]);
         check("{}\r\n \r\n\n1", &[(1, Some("{}\r")), (4, Some("1"))]);
         check("12345678\n123456789\n1234567890123\n3", &[(1, Some("12345678")), (2, None), (3, None), (4, Some("3"))]);
+    }
+
+    #[test]
+    fn pieces_of_work_are_bounded_and_always_the_same() {
+        let line = |number: u64, bytes: usize| Line { number, text: Some(vec![b'x'; bytes]) };
+        let counts = |lines: Vec<Line>| {
+            let mut counts = Vec::new();
+            let mut waiting = Vec::new();
+            for line in lines {
+                waiting.push(line);
+                counts.extend(cut(&mut waiting, false).map(|piece| piece.len()));
+            }
+            counts.extend(cut(&mut waiting, true).map(|piece| piece.len()));
+            counts
+        };
+        assert_eq!(counts((0..1200).map(|number| line(number, 10)).collect()), [500, 500, 200]);
+        assert_eq!(counts((0..5).map(|number| line(number, 200 << 10)).collect()), [3, 2]);
+        assert_eq!(counts(Vec::new()), [0; 0]);
     }
 }

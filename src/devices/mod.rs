@@ -7,6 +7,7 @@
 
 pub mod lines;
 pub mod open_mhealth;
+pub mod unpack;
 
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::Document;

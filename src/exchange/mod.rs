@@ -21,6 +21,8 @@ pub mod strangers;
 
 pub mod push;
 
+pub mod uploads;
+
 pub mod pull;
 
 pub mod login;
@@ -66,6 +68,12 @@ pub struct Config {
     pub unanswered_extensible: Reaction,
     /// Days for which it is kept what a client was told of records that were refused or doubtful.
     pub receipt_days: u32,
+    /// Largest upload, and most bytes of uploads that one client may have lying here.
+    pub upload_bytes: u64,
+    /// Most uploads that one client may have lying here.
+    pub upload_files: u32,
+    /// Hours after which an upload is forgotten, finished or not.
+    pub upload_hours: u32,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -116,6 +124,9 @@ impl Default for Config {
             unanswered_required: required,
             unanswered_extensible: extensible,
             receipt_days: 90,
+            upload_bytes: 4 << 30,
+            upload_files: 8,
+            upload_hours: 72,
             bundle_entries: 1000,
         }
     }
@@ -135,6 +146,7 @@ pub struct Gateway {
     /// Address of the FHIR service, without a slash at the end.
     pub base: String,
     register: login::Register,
+    uploads: uploads::Uploads,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -168,6 +180,7 @@ impl Gateway {
             entropy,
             base,
             register: login::Register::default(),
+            uploads: uploads::Uploads::default(),
             patient_secret,
             page_secret,
             receipt_secret,

@@ -4,7 +4,7 @@
 //! answers 503 at the door.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hyper::body::{Body, Bytes};
 use hyper::header::{CONTENT_ENCODING, HeaderMap};
 use serde::Deserialize;
 
+use crate::devices::unpack::{Broken, Coding, PACKED_PIECE, Unpack};
 use crate::fhir::outcome::{Id, Issue};
 
 /// Caps, with their units in the names.
@@ -68,7 +69,7 @@ where
         return Err(Issue::new(Id::BodyTooSlow, "", "The body did not arrive within the time limit."));
     };
     let bytes = read?;
-    match Coding::of(headers)? {
+    match coding(headers)? {
         Coding::Plain => Ok(bytes),
         Coding::Gzip => inflate(flate2::read::MultiGzDecoder::new(bytes.as_ref()), bytes.len(), limits),
         Coding::Deflate => inflate(flate2::read::ZlibDecoder::new(bytes.as_ref()), bytes.len(), limits),
@@ -76,43 +77,22 @@ where
 }
 
 /// How a body was packed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Coding {
-    Plain,
-    Gzip,
-    Deflate,
-}
-
-impl Coding {
-    fn of(headers: &HeaderMap) -> Result<Coding, Issue> {
-        match headers.get(CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
-            None | Some(b"identity") => Ok(Coding::Plain),
-            Some(b"gzip" | b"x-gzip") => Ok(Coding::Gzip),
-            Some(b"deflate") => Ok(Coding::Deflate),
-            Some(_) => Err(Issue::new(Id::BodyEncoding, "", "The Content-Encoding is not one that is read here.")),
-        }
-    }
+fn coding(headers: &HeaderMap) -> Result<Coding, Issue> {
+    let name = headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
+    Coding::named(name)
+        .ok_or_else(|| Issue::new(Id::BodyEncoding, "", "The Content-Encoding is not one that is read here."))
 }
 
 /// A body that is worked off while it arrives. What is held of it is what one frame inflates to, a piece at a time.
 pub struct Inflow<'l, B> {
     body: B,
     limits: &'l Limits,
-    unpacking: Unpacking,
+    unpack: Unpack,
     /// Of the present frame, what was not unpacked yet.
     frame: Bytes,
     wire_bytes: u64,
     plain_bytes: u64,
 }
-
-enum Unpacking {
-    Plain,
-    Gzip(flate2::write::MultiGzDecoder<Vec<u8>>),
-    Deflate(flate2::write::ZlibDecoder<Vec<u8>>),
-}
-
-/// Packed bytes that are unpacked at once: they may grow a thousandfold.
-const PACKED_PIECE: usize = 4 << 10;
 
 impl<'l, B> Inflow<'l, B>
 where
@@ -122,12 +102,8 @@ where
         if body.size_hint().lower() > limits.stream_bytes {
             return Err(stream_too_large(limits));
         }
-        let unpacking = match Coding::of(headers)? {
-            Coding::Plain => Unpacking::Plain,
-            Coding::Gzip => Unpacking::Gzip(flate2::write::MultiGzDecoder::new(Vec::new())),
-            Coding::Deflate => Unpacking::Deflate(flate2::write::ZlibDecoder::new(Vec::new())),
-        };
-        Ok(Inflow { body, limits, unpacking, frame: Bytes::new(), wire_bytes: 0, plain_bytes: 0 })
+        let unpack = Unpack::new(coding(headers)?);
+        Ok(Inflow { body, limits, unpack, frame: Bytes::new(), wire_bytes: 0, plain_bytes: 0 })
     }
 
     /// The next piece, unpacked; none at the end. The time limit is one for each frame, not for all of them.
@@ -158,29 +134,20 @@ where
     }
 
     fn unpack(&mut self) -> Result<Bytes, Issue> {
-        let unreadable = |_| Issue::new(Id::BodyEncoding, "", "The body is not what its Content-Encoding says.");
-        let part = |frame: &mut Bytes| frame.split_to(frame.len().min(PACKED_PIECE));
-        match &mut self.unpacking {
-            Unpacking::Plain => Ok(std::mem::take(&mut self.frame)),
-            Unpacking::Gzip(decoder) => {
-                decoder.write_all(&part(&mut self.frame)).and_then(|()| decoder.flush()).map_err(unreadable)?;
-                Ok(Bytes::from(std::mem::take(decoder.get_mut())))
-            }
-            Unpacking::Deflate(decoder) => {
-                decoder.write_all(&part(&mut self.frame)).and_then(|()| decoder.flush()).map_err(unreadable)?;
-                Ok(Bytes::from(std::mem::take(decoder.get_mut())))
-            }
+        if self.unpack.is_plain() {
+            return Ok(std::mem::take(&mut self.frame));
         }
+        let part = self.frame.split_to(self.frame.len().min(PACKED_PIECE));
+        let plain = self.unpack.push(&part);
+        plain
+            .map(Bytes::from)
+            .map_err(|Broken| Issue::new(Id::BodyEncoding, "", "The body is not what its Content-Encoding says."))
     }
 
-    /// What is packed must end as such, or its last records would be missing without a word.
     fn end(&mut self) -> Result<Option<Bytes>, Issue> {
-        let whole = match &mut self.unpacking {
-            Unpacking::Plain => true,
-            Unpacking::Gzip(decoder) => self.wire_bytes == 0 || decoder.try_finish().is_ok(),
-            Unpacking::Deflate(decoder) => self.wire_bytes == 0 || decoder.try_finish().is_ok(),
-        };
-        if whole { Ok(None) } else { Err(Issue::new(Id::BodyEncoding, "", "The body broke off before its end.")) }
+        let unpack = std::mem::replace(&mut self.unpack, Unpack::new(Coding::Plain));
+        let ended = unpack.finish();
+        ended.map(|()| None).map_err(|Broken| Issue::new(Id::BodyEncoding, "", "The body broke off before its end."))
     }
 }
 
@@ -278,6 +245,8 @@ fn too_large(limits: &Limits) -> Issue {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use http_body_util::Full;
 
     use super::*;

@@ -228,7 +228,7 @@ async fn serve_within(
     {
         return problem::issue(issue);
     }
-    let _turn = if let (Action::Device, Some(principal)) = (matched.action, principal) {
+    let _turn = if let (Action::Device | Action::UploadAppend, Some(principal)) = (matched.action, principal) {
         let Some(turn) = shared.turnstile.enter(&principal.client, shared.limits.device_requests) else {
             let text = "This client has as many requests with records under way as it may have.";
             return problem::issue(Issue::new(Id::TooManyRequests, "", text)).with(RETRY_AFTER, "1");
@@ -237,8 +237,7 @@ async fn serve_within(
     } else {
         None
     };
-    let flows = matched.action == Action::Device && negotiate::is_lines(&parts.headers);
-    let (body, flowing) = if flows {
+    let (body, flowing) = if routes::flows(matched.action, negotiate::is_lines(&parts.headers)) {
         (Bytes::new(), Some(body))
     } else {
         match limits::read_body(&parts.headers, body, &shared.limits).await {

@@ -5,6 +5,11 @@
 
 use crate::guide::Definition;
 
+/// Whether the body is worked off while it arrives, and not read before.
+pub fn flows(action: Action, is_lines: bool) -> bool {
+    action == Action::UploadAppend || (action == Action::Device && is_lines)
+}
+
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
@@ -29,6 +34,12 @@ pub enum Action {
     Device,
     Receipts,
     Scorecard,
+    UploadOptions,
+    UploadCreate,
+    UploadOffset,
+    UploadAppend,
+    UploadRemove,
+    UploadStatus,
 }
 
 /// Who may come in.
@@ -69,6 +80,12 @@ pub const ROUTES: &[Row] = &[
     row("HEAD", "/guide/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
+    row("OPTIONS", "/devices/{format}/uploads", Action::UploadOptions, Door::Open),
+    row("POST", "/devices/{format}/uploads", Action::UploadCreate, Door::Token),
+    row("HEAD", "/uploads/{id}", Action::UploadOffset, Door::Token),
+    row("PATCH", "/uploads/{id}", Action::UploadAppend, Door::Token),
+    row("DELETE", "/uploads/{id}", Action::UploadRemove, Door::Token),
+    row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
     row("GET", "/receipts", Action::Receipts, Door::Token),
     row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
@@ -224,6 +241,7 @@ mod tests {
                 "/guide/explain",
                 "/guide/{file}",
                 "/guide/{file}",
+                "/devices/{format}/uploads",
                 "/fhir/metadata",
                 "/fhir/metadata",
                 "/fhir/{definitions}",

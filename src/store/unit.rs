@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
 use super::receipt::Filing;
+use super::upload::Progress;
 
 /// One request's writes.
 pub struct Unit {
@@ -15,6 +16,8 @@ pub struct Unit {
     pub client: Arc<str>,
     pub idempotency: Option<IdempotencyKey>,
     pub preconditions: Vec<Precondition>,
+    /// The step of an upload's work that it is.
+    pub progress: Option<Progress>,
     pub writes: Vec<Write>,
     /// True: one conflict rolls all writes back. False: conflicting writes are skipped and reported.
     pub atomic: bool,
@@ -33,6 +36,8 @@ pub struct Finished {
     /// Stored under the idempotency key, if there is one, and replayed to whoever sends the key again.
     pub response: Option<Vec<u8>>,
     pub filing: Filing,
+    /// What became of the records of an upload's step, counted in four words.
+    pub words: [u64; 4],
 }
 
 /// A client's promise that requests with this key are the same request.
@@ -136,7 +141,7 @@ impl WriteOutcome {
     }
 }
 
-/// What became of a unit. All but `Stale` and `KeyReused` are durable.
+/// What became of a unit. All but `Stale`, `Overtaken` and `KeyReused` are durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Accepted {
     Done {
@@ -153,6 +158,8 @@ pub enum Accepted {
     },
     /// The idempotency key was seen with another hash.
     KeyReused,
+    /// The step was taken before: nothing is stored.
+    Overtaken,
     /// A precondition failed; nothing is stored and the caller decides again.
     Stale,
 }

@@ -62,7 +62,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
     ("blake3", &["fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
-    ("flate2", &["fhir/definitions", "guide", "commands/definitions", "server/limits", "server/listen"]),
+    (
+        "flate2",
+        &["fhir/definitions", "devices/unpack", "guide", "commands/definitions", "server/limits", "server/listen"],
+    ),
     ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),
     ("http_body_util", &["server", "conformance/platform"]),
     ("hyper", &["server", "conformance/platform"]),

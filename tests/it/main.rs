@@ -35,4 +35,5 @@ mod site;
 mod streams;
 mod suites;
 mod terminology;
+mod uploads;
 mod validate;

@@ -14,7 +14,7 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{Accepted, Filing, Finish, Finished, IdempotencyKey, Stored, Unit, Write, WriteOutcome};
+use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Stored, Unit, Write, WriteOutcome};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,6 +29,8 @@ pub(super) struct Terms {
     pub idempotency: Option<Idempotency>,
     /// What is filed of the request's records, where it is one of records.
     pub desk: Option<Arc<Desk>>,
+    /// The step of an upload's work that it is.
+    pub progress: Option<Progress>,
 }
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
@@ -114,6 +116,7 @@ impl Gateway {
                     .as_ref()
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
+                progress: terms.progress,
                 finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms),
                 writes,
                 atomic,
@@ -137,6 +140,9 @@ impl Gateway {
                         "",
                         "The Idempotency-Key stood for another request.",
                     ));
+                }
+                Accepted::Overtaken => {
+                    return Err(Refusal::one(Id::UploadOffset, "", "These records were worked off before."));
                 }
                 Accepted::Stale => knowledge.patients().for_each(|patient| self.consents_stale(patient)),
             }
@@ -453,11 +459,11 @@ fn finish(
             let memory: Vec<&Remembered> = memory.iter().map(|(_, remembered)| remembered).collect();
             serde_json::to_vec(&memory).unwrap_or_default()
         });
-        let filing = match &desk {
+        let (filing, words) = match &desk {
             Some((desk, verdicts)) if !undone => desk.file(verdicts, outcomes, at_ms),
-            _ => Filing::default(),
+            _ => Default::default(),
         };
-        Finished { audit, response, filing }
+        Finished { audit, response, filing, words }
     })
 }
 

@@ -55,9 +55,9 @@ impl Verdict {
 }
 
 impl Desk {
-    /// What is filed once it is known what became of each write.
-    pub fn file(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> Filing {
-        let mut receipts = Vec::new();
+    /// What is filed once it is known what became of each write, and how many records each word was said of.
+    pub fn file(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> (Filing, [u64; 4]) {
+        let (mut receipts, mut words) = (Vec::new(), [0; 4]);
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for (sent, verdict) in self.records.iter().zip(verdicts) {
             let (word, resource, issues): (Word, Option<&str>, Vec<&Issue>) = match verdict {
@@ -75,6 +75,7 @@ impl Desk {
             };
             let mut count = |topic: String| *counts.entry(topic).or_default() += 1;
             count(word.code().to_owned());
+            words[word as usize] += 1;
             if word != Word::Duplicate
                 && let Some(measured_ms) = sent.measured_ms
             {
@@ -95,6 +96,6 @@ impl Desk {
         let day = now_ms.div_euclid(DAY_MS);
         let tally = |(topic, count)| Tally { day, format: self.format.clone(), topic, count };
         let tallies = counts.into_iter().map(tally).collect();
-        Filing { receipts, tallies, forget_before_ms: now_ms.saturating_sub(self.keep_ms) }
+        (Filing { receipts, tallies, forget_before_ms: now_ms.saturating_sub(self.keep_ms) }, words)
     }
 }

@@ -15,6 +15,7 @@ use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
+use crate::store::Progress;
 
 const KIND: &str = "Observation";
 
@@ -28,6 +29,14 @@ pub struct Answered {
     /// The line that it stood on, where records came one a line.
     pub line: Option<u64>,
     pub outcome: Outcome,
+}
+
+/// What keeps a repetition from having a second effect, beyond the identity of each record.
+#[derive(Clone, Default, Debug)]
+pub struct Repeats {
+    pub idempotency: Option<Idempotency>,
+    /// The step of an upload's work that it is.
+    pub progress: Option<Progress>,
 }
 
 /// A record, and the line that it stood on.
@@ -58,7 +67,7 @@ impl Gateway {
         let subject = subject(patient)?;
         let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
         let records = records.into_iter().map(|record| (None, record)).collect();
-        self.push_records(caller, format, records, idempotency).await
+        self.push_records(caller, format, records, Repeats { idempotency, progress: None }).await
     }
 
     /// The same of records that came one a line. A line that cannot be read is refused among the others.
@@ -68,7 +77,7 @@ impl Gateway {
         format: Format,
         lines: &[Line],
         patient: &str,
-        idempotency: Option<Idempotency>,
+        repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
         let subject = subject(patient)?;
         let mut records: Vec<Placed> = Vec::with_capacity(lines.len());
@@ -83,7 +92,7 @@ impl Gateway {
             });
             records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));
         }
-        self.push_records(caller, format, records, idempotency).await
+        self.push_records(caller, format, records, repeats).await
     }
 
     /// Keeps what was converted.
@@ -92,7 +101,7 @@ impl Gateway {
         caller: &Caller<'_>,
         format: Format,
         records: Vec<Placed>,
-        idempotency: Option<Idempotency>,
+        repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
@@ -120,7 +129,8 @@ impl Gateway {
             records: sent,
             keep_ms: i64::from(self.config.receipt_days) * DAY_MS,
         });
-        let terms = Terms { atomicity: Atomicity::EachAlone, idempotency, desk: Some(desk.clone()) };
+        let Repeats { idempotency, progress } = repeats;
+        let terms = Terms { atomicity: Atomicity::EachAlone, idempotency, desk: Some(desk.clone()), progress };
         let outcomes = self.commit(caller, prepared, terms).await?;
         Ok(outcomes
             .into_iter()

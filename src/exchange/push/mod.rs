@@ -19,7 +19,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, NodeId};
 
 pub use bundle::{Entry, Mode, etag, mode};
-pub use device::Answered;
+pub use device::{Answered, Repeats};
 pub use patch::Patch;
 pub use prepare::Trial;
 
@@ -167,7 +167,7 @@ impl Gateway {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
-        let terms = commit::Terms { atomicity: commit::Atomicity::Whole, idempotency, desk: None };
+        let terms = commit::Terms { atomicity: commit::Atomicity::Whole, idempotency, desk: None, progress: None };
         let mut outcomes = self.commit(caller, vec![Ok(prepared)], terms).await?;
         match outcomes.pop() {
             Some(Outcome::Kept(kept)) => Ok(kept),

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{Request, body, bundle, create};
 use crate::devices::Format;
-use crate::devices::lines::{Line, Lines};
+use crate::devices::lines::{self, Line, Lines};
 use crate::exchange::Refusal;
-use crate::exchange::push::{Answered, Entry, Idempotency, Outcome};
+use crate::exchange::push::{Answered, Entry, Idempotency, Outcome, Repeats};
 use crate::exchange::receipts::{self, Word};
 use crate::fhir::outcome::Id;
 use crate::server::limits::{Inflow, Limits};
@@ -71,13 +71,6 @@ fn link(base: &str, format: Format, id: &str) -> String {
     format!("{}/receipts?{query}", base.trim_end_matches("/fhir"))
 }
 
-/// Longest line that may be a record.
-const LINE_BYTES: usize = 1 << 20;
-
-/// Lines and bytes that are kept in one transaction.
-const PIECE_LINES: usize = 500;
-const PIECE_BYTES: usize = 512 << 10;
-
 /// Records one a line, kept piece by piece while they arrive. Whatever breaks the request off later, what was kept before
 /// stays kept, and the same lines sent again are duplicates.
 pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Result<Reply, Refusal> {
@@ -86,19 +79,20 @@ pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limit
     let patient = patient(request)?;
     let key = create::idempotency(request)?.map(|given| for_person(given, patient));
     let mut inflow = Inflow::new(request.headers, body, limits)?;
-    let (mut lines, mut waiting) = (Lines::new(LINE_BYTES), Vec::new());
+    let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
     let mut summary = Summary::new(&request.gateway.base, format, limits.bundle_entries);
     loop {
         let piece = inflow.next().await?;
         let ended = piece.is_none();
         match piece {
-            Some(piece) => lines.push(&piece, &mut waiting),
-            None => std::mem::replace(&mut lines, Lines::new(0)).finish(&mut waiting),
+            Some(piece) => read.push(&piece, &mut waiting),
+            None => std::mem::replace(&mut read, Lines::new(0)).finish(&mut waiting),
         }
-        while let Some(next) = cut(&mut waiting, ended) {
+        while let Some(next) = lines::cut(&mut waiting, ended) {
             request.gateway.stands(caller.principal).await?;
             let idempotency = key.as_ref().map(|key| of_piece(key, &next));
-            let answers = request.gateway.push_lines(&caller, format, &next, patient, idempotency).await?;
+            let repeats = Repeats { idempotency, progress: None };
+            let answers = request.gateway.push_lines(&caller, format, &next, patient, repeats).await?;
             summary.add(&answers);
         }
         if ended {
@@ -110,22 +104,6 @@ pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limit
         return Err(request.gateway.refused(&caller, refusal).await);
     }
     Ok(summary.reply())
-}
-
-/// The next piece, of what was read so far; at the end, whatever is left.
-fn cut(waiting: &mut Vec<Line>, ended: bool) -> Option<Vec<Line>> {
-    let mut bytes = 0;
-    let full = waiting.iter().take(PIECE_LINES).position(|line| {
-        bytes += line.text.as_ref().map_or(0, Vec::len);
-        bytes >= PIECE_BYTES
-    });
-    let count = match full {
-        Some(at) => at + 1,
-        None if waiting.len() >= PIECE_LINES => PIECE_LINES,
-        None if ended => waiting.len(),
-        None => 0,
-    };
-    (count > 0).then(|| waiting.drain(..count).collect())
 }
 
 /// Pieces are cut the same way whenever the same lines come, so each has a key of its own.

@@ -13,6 +13,7 @@ mod receipts;
 mod search;
 mod token;
 mod update;
+mod uploads;
 mod validate;
 
 use hyper::body::{Bytes, Incoming};
@@ -61,7 +62,12 @@ pub fn stated_purpose(headers: &HeaderMap) -> Option<&str> {
 
 /// Serves a request whose body is worked off while it arrives.
 pub async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Reply {
-    device::stream(request, body, limits).await.unwrap_or_else(|refusal| problem::reply(&refusal))
+    match request.matched.action {
+        Action::UploadAppend => {
+            uploads::append(request, body, limits).await.unwrap_or_else(|refusal| uploads::refused(&refusal))
+        }
+        _ => device::stream(request, body, limits).await.unwrap_or_else(|refusal| problem::reply(&refusal)),
+    }
 }
 
 /// Serves a request.
@@ -86,7 +92,18 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Receipts => receipts::receipts(request).await,
         Action::Scorecard => receipts::scorecard(request).await,
         Action::Validate => validate::validate(request).await,
+        Action::UploadOptions => Ok(uploads::options(request)),
+        Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
+        Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),
+        Action::UploadRemove => Ok(uploaded(uploads::remove(request).await)),
+        Action::UploadStatus => uploads::status(request).await,
+        // Its body flows, so it is served above.
+        Action::UploadAppend => Ok(problem::internal()),
     };
     // What was refused without having been judged is recorded by the server, in one place for all.
     outcome.unwrap_or_else(|refusal| problem::reply(&refusal))
+}
+
+fn uploaded(outcome: Result<Reply, Refusal>) -> Reply {
+    outcome.unwrap_or_else(|refusal| uploads::refused(&refusal))
 }

@@ -107,6 +107,14 @@ CREATE TABLE tally (
     client TEXT NOT NULL, day INTEGER NOT NULL, format TEXT NOT NULL, topic TEXT NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (client, day, format, topic)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE upload (
+    id BLOB PRIMARY KEY, client TEXT NOT NULL, patient BLOB NOT NULL, about BLOB NOT NULL, length INTEGER NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0,
+    flagged INTEGER NOT NULL DEFAULT 0, duplicate INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+    state INTEGER NOT NULL, failure TEXT, created INTEGER NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_client ON upload (client);
+CREATE INDEX upload_until ON upload (until);
 ",
 ];
 

@@ -121,6 +121,7 @@ fn unit(writes: Vec<Write>) -> Unit {
         client: "app".into(),
         idempotency: None,
         preconditions: Vec::new(),
+        progress: None,
         writes,
         atomic: true,
         now_ms: NOW_MS,
