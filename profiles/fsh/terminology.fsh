@@ -57,6 +57,7 @@ Description: "How a value came to be."
 * #automatic "Automatic" "A device measured and transmitted it; nobody typed it."
 * #manual "Manual" "A person typed or chose it."
 * #derived "Derived" "It was computed from other values."
+* #unknown "Unknown" "The source does not say."
 
 CodeSystem: Exercise
 Id: exercise

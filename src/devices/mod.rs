@@ -1,47 +1,73 @@
-//! What phones and wearables send, as FHIR: one folder a format, pure.
+//! What phones and wearables send, as FHIR: pure.
 //!
-//! A format reads a parsed body and writes one Observation a record, as text, which then goes the way of every
-//! pushed resource: validation, consent, storage and delivery do not know that it was not FHIR when it came. What
+//! A format is a mapping, which is data: it reads a parsed body and writes Observations as text, which then go the way of
+//! every pushed resource: validation, consent, storage and delivery do not know that they were not FHIR when they came. What
 //! a format cannot say in FHIR it refuses or reports; nothing is guessed, and one bad record never stops the
 //! others. Who sent a record and where it goes is not known here.
 
+mod left_out;
 pub mod lines;
-pub mod open_mhealth;
+pub mod mapping;
+pub mod observation;
 pub mod unpack;
 
-use crate::fhir::outcome::Issue;
-use crate::fhir::tree::Document;
+use std::sync::{Arc, LazyLock};
 
-/// A format that is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Format {
-    OpenMhealth,
+pub use jiff::tz::TimeZone as Zone;
+
+use crate::fhir::outcome::Issue;
+use crate::fhir::tree::{Document, json};
+pub use mapping::{Explained, Pack, Traced};
+
+/// The mappings that are part of the program.
+const BUILT_IN: [&str; 1] = [include_str!("../../profiles/mappings/open-mhealth.json")];
+
+static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
+    let compiled = BUILT_IN.iter().map(|text| match Pack::compile(text) {
+        Ok(pack) => Arc::new(pack),
+        Err(mistakes) => {
+            panic!("a mapping that is part of the program, and a test compiles it: {}", mistakes.join("; "))
+        }
+    });
+    compiled.collect()
+});
+
+/// The formats that are read.
+#[derive(Clone, Debug)]
+pub struct Formats(Vec<Arc<Pack>>);
+
+impl Default for Formats {
+    fn default() -> Self {
+        Formats(PACKS.clone())
+    }
 }
 
-impl Format {
+impl Formats {
+    /// Adds a mapping, in place of one with the same id. The error says everything that is wrong with it.
+    pub fn add(&mut self, text: &str) -> Result<Arc<Pack>, Vec<String>> {
+        let pack = Arc::new(Pack::compile(text)?);
+        self.0.retain(|known| known.id != pack.id);
+        self.0.push(Arc::clone(&pack));
+        Ok(pack)
+    }
+
     /// The format of that name in an address.
-    pub fn named(name: &str) -> Option<Format> {
-        match name {
-            "open-mhealth" => Some(Format::OpenMhealth),
-            _ => None,
-        }
+    pub fn named(&self, name: &str) -> Option<&Arc<Pack>> {
+        self.0.iter().find(|pack| pack.id == name)
     }
 
-    /// Every format.
-    pub const ALL: &[Format] = &[Format::OpenMhealth];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Format::OpenMhealth => "open-mhealth",
-        }
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Pack>> {
+        self.0.iter()
     }
+}
 
-    /// System of the identifiers that its records get.
-    pub fn identifiers(self) -> &'static str {
-        match self {
-            Format::OpenMhealth => open_mhealth::identifiers(),
-        }
-    }
+/// Whose records they are, and what the sender says of all of them.
+#[derive(Clone, Debug)]
+pub struct Sender<'a> {
+    /// Reference to the person.
+    pub subject: &'a str,
+    /// Where local times without an offset were.
+    pub zone: Option<Zone>,
 }
 
 /// What became of one record.
@@ -49,17 +75,47 @@ impl Format {
 pub struct Record {
     /// What the sender calls it, where it could be read.
     pub source_id: Option<String>,
-    /// JSON pointer (RFC 6901) of the record in what was sent.
+    /// JSON Pointer (RFC 6901) of the record in what was sent.
     pub pointer: String,
+    /// Key of the measure in the guide's table.
+    pub measure: Option<&'static str>,
+    /// The device or app that the value came from, as the sender names it.
+    pub origin: Option<String>,
     /// The Observation as JSON; none where the issues hold an error.
     pub observation: Option<String>,
     /// Places are those of the sent text.
     pub issues: Vec<Issue>,
 }
 
-/// Converts a body of at most `most` records, in the order sent. The error says why none of it can be read.
-pub fn convert(format: Format, document: &Document, subject: &str, most: usize) -> Result<Vec<Record>, Issue> {
-    match format {
-        Format::OpenMhealth => open_mhealth::convert(document, subject, most),
+impl Record {
+    /// One that could not be read at all.
+    pub fn unread(issue: Issue) -> Record {
+        Record { issues: vec![issue], ..Record::at("") }
     }
+
+    fn at(pointer: &str) -> Record {
+        Record {
+            source_id: None,
+            pointer: pointer.to_owned(),
+            measure: None,
+            origin: None,
+            observation: None,
+            issues: Vec::new(),
+        }
+    }
+}
+
+/// Reads a body of records, which may be a list.
+pub fn read(bytes: impl Into<Vec<u8>>) -> Result<Document, Issue> {
+    json::parse_list(bytes)
+}
+
+/// Converts a body of at most `most` records, in the order sent. The error says why none of it can be read.
+pub fn convert(pack: &Pack, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Record>, Issue> {
+    mapping::convert(pack, document, sender, most)
+}
+
+/// As [`convert`], each record with the steps that led to what became of it.
+pub fn explain(pack: &Pack, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Explained>, Issue> {
+    mapping::explain(pack, document, sender, most)
 }

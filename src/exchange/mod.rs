@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
+use crate::devices::Formats;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
 use crate::peers::terminology::Terminology;
@@ -140,6 +141,8 @@ pub struct Gateway {
     pub validator: Validator,
     /// Answers what the definitions leave open, where the operator names one.
     pub terminology: Option<Terminology>,
+    /// What devices' records are read by.
+    pub formats: Formats,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -174,6 +177,7 @@ impl Gateway {
             validator: Validator::new(registry.clone()),
             registry,
             terminology: None,
+            formats: Formats::default(),
             book: Book::default(),
             store,
             clock,

@@ -5,6 +5,8 @@
 //! looked up under its name, so that what is absent and what is another's are the same. What consent would not let be
 //! sent again is not told of either.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::consents::{self, Subject};
@@ -12,7 +14,7 @@ use super::facts::Facts;
 use super::refusal::Refusal;
 use super::trail::{Act, Author};
 use super::{Caller, Gateway};
-use crate::devices::Format;
+use crate::devices::Pack;
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::fhir::tree::{Element, json as reader, time};
 use crate::policy::access::Interaction;
@@ -160,7 +162,7 @@ impl Gateway {
     }
 
     /// `GET /receipts?id=…`: everything that this client was told of one of its records.
-    pub async fn receipts_of(&self, caller: &Caller<'_>, formats: &[Format], id: &str) -> Result<Value, Refusal> {
+    pub async fn receipts_of(&self, caller: &Caller<'_>, formats: &[Arc<Pack>], id: &str) -> Result<Value, Refusal> {
         may_ask(caller)?;
         let mut receipts: Vec<(i64, Value)> = Vec::new();
         for format in formats {
@@ -168,7 +170,7 @@ impl Gateway {
                 b"identifier",
                 caller.principal.client.as_bytes(),
                 KIND.as_bytes(),
-                format.identifiers().as_bytes(),
+                format.identifier.as_bytes(),
                 id.as_bytes(),
             ];
             let found = self.store.read_derived(KIND, ResId::derived(None, 0, &parts)).await?;
@@ -182,13 +184,13 @@ impl Gateway {
                 let value = json!({
                     "outcome": Word::Accepted.code(),
                     "received": time::instant(stored.updated_ms),
-                    "format": format.name(),
+                    "format": format.id,
                     "resource": format!("{}/{resource}", self.base),
                 });
                 receipts.push((stored.updated_ms, value));
             }
         }
-        let keys = formats.iter().map(|format| self.record_key(format.name(), id)).collect();
+        let keys = formats.iter().map(|format| self.record_key(&format.id, id)).collect();
         let plan = ReceiptPlan {
             client: caller.principal.client.clone(),
             records: Some(keys),

@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::push::Repeats;
+use super::push::{Addressed, Repeats};
 use super::receipts::Word;
 use super::{Caller, Gateway, Refusal, is_id};
-use crate::devices::Format;
 use crate::devices::lines::{self, Line, Lines};
 use crate::devices::unpack::{Coding, PACKED_PIECE, Unpack};
+use crate::devices::{Pack, Zone};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::time;
 use crate::policy::access::scope::Scopes;
@@ -33,8 +33,9 @@ const LOOK: Duration = Duration::from_mins(1);
 /// What is to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Announced<'a> {
-    pub format: Format,
+    pub format: &'a Pack,
     pub patient: &'a str,
+    pub zone: Option<&'a str>,
     pub length: u64,
     pub coding: Coding,
 }
@@ -58,8 +59,9 @@ impl Gateway {
         let mut id: UploadId = [0; 16];
         (self.entropy)(&mut id);
         let about = json!({
-            "format": announced.format.name(),
+            "format": announced.format.id,
             "patient": patient,
+            "zone": announced.zone,
             "gzip": announced.coding == Coding::Gzip,
             "actor": &*caller.principal.actor,
             "scopes": caller.principal.scopes.to_string(),
@@ -187,7 +189,7 @@ impl Gateway {
 
     /// Whether it came to the end; a stop leaves it where it is.
     async fn work_off_one(&self, upload: &Upload, stop: &watch::Receiver<bool>) -> Result<bool, Refusal> {
-        let about: About = About::read(upload)?;
+        let about = self.about(upload)?;
         let request = printed(upload.id);
         let caller = Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose };
         let (mut at, mut unpack) = (0, Unpack::new(about.coding));
@@ -240,7 +242,8 @@ impl Gateway {
         self.stands(caller.principal).await?;
         let progress = Progress { upload, from: *done, to: *done + lines.len() as u64 };
         let repeats = Repeats { idempotency: None, progress: Some(progress) };
-        self.push_lines(caller, about.format, &lines, &about.patient, repeats).await?;
+        let addressed = Addressed { patient: &about.patient, zone: about.zone.clone() };
+        self.push_lines(caller, &about.format, &lines, addressed, repeats).await?;
         *done = progress.to;
         Ok(())
     }
@@ -331,23 +334,28 @@ impl Appending<'_> {
 
 /// What its owner said of a file.
 struct About {
-    format: Format,
+    format: Arc<Pack>,
     patient: String,
+    zone: Option<Zone>,
     coding: Coding,
     principal: Principal,
     purpose: String,
 }
 
-impl About {
-    fn read(upload: &Upload) -> Result<About, Refusal> {
+impl Gateway {
+    fn about(&self, upload: &Upload) -> Result<About, Refusal> {
         let unreadable = || Refusal::one(Id::Internal, "", "What was said of the upload cannot be read.");
         let value: Value = serde_json::from_slice(&upload.about).map_err(|_| unreadable())?;
         let text = |name: &str| value[name].as_str().ok_or_else(unreadable);
         let purpose = text("purpose")?.to_owned();
         Ok(About {
-            format: Format::named(text("format")?)
+            format: self
+                .formats
+                .named(text("format")?)
+                .cloned()
                 .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))?,
             patient: text("patient")?.to_owned(),
+            zone: value["zone"].as_str().map(Zone::get).transpose().map_err(|_| unreadable())?,
             coding: if value["gzip"] == true { Coding::Gzip } else { Coding::Plain },
             principal: Principal {
                 client: upload.client.clone(),

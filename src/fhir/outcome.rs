@@ -158,6 +158,7 @@ catalogue! {
     PatientMissing "patient-missing" Error "required" "Name the one person whose records these are as patient=id in the address.";
     DeviceSchemaUnknown "device-schema-unknown" Error "not-supported" "Send a schema and version that the mapping of the device format lists, or send the Observation itself.";
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
+    DeviceTypeLeftOut "device-type-left-out" Error "not-supported" "Leave records of this type out; the message says why they are not taken.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
     /// Text that people read.

@@ -60,7 +60,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
-    ("blake3", &["fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
+    ("blake3", &["devices/mapping", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
     (
         "flate2",
@@ -83,7 +83,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustls", &["server", "conformance/platform"]),
     ("serde", &[""]),
     ("serde_json", &[""]),
-    ("smallvec", &["fhir/tree", "fhir/validate"]),
+    ("smallvec", &["devices/mapping", "fhir/tree", "fhir/validate"]),
     ("tar", &["fhir/definitions", "guide"]),
     ("tokio", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tokio_rustls", &["server", "conformance/platform"]),

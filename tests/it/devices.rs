@@ -79,7 +79,7 @@ async fn records_are_kept_once_and_each_stands_alone() {
         entries(&answer),
         [
             "201",
-            "422 device-schema-unknown",
+            "422 device-type-left-out",
             "422 measure-no-offset",
             "403 consent-denied",
             "201 device-field",

@@ -10,7 +10,7 @@ use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
 use super::{Idempotency, Intent, Outcome};
 use crate::devices::lines::Line;
-use crate::devices::{self, Format, Record};
+use crate::devices::{self, Pack, Record, Sender, Zone};
 use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
@@ -29,6 +29,25 @@ pub struct Answered {
     /// The line that it stood on, where records came one a line.
     pub line: Option<u64>,
     pub outcome: Outcome,
+}
+
+/// Whose records they are, as the request says.
+#[derive(Clone, Debug)]
+pub struct Addressed<'a> {
+    pub patient: &'a str,
+    /// Where the person was, for senders whose times are local.
+    pub zone: Option<Zone>,
+}
+
+impl Addressed<'_> {
+    /// The reference to the person.
+    pub fn subject(&self) -> Result<String, Refusal> {
+        let patient = self.patient.strip_prefix("Patient/").unwrap_or(self.patient);
+        if !is_id(patient) {
+            return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
+        }
+        Ok(format!("Patient/{patient}"))
+    }
 }
 
 /// What keeps a repetition from having a second effect, beyond the identity of each record.
@@ -59,13 +78,14 @@ impl Gateway {
     pub async fn push_device(
         &self,
         caller: &Caller<'_>,
-        format: Format,
+        format: &Pack,
         document: &Document,
-        patient: &str,
+        addressed: Addressed<'_>,
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Answered>, Refusal> {
-        let subject = subject(patient)?;
-        let records = devices::convert(format, document, &subject, self.config.bundle_entries)?;
+        let subject = addressed.subject()?;
+        let sender = Sender { subject: &subject, zone: addressed.zone };
+        let records = devices::convert(format, document, &sender, self.config.bundle_entries)?;
         let records = records.into_iter().map(|record| (None, record)).collect();
         self.push_records(caller, format, records, Repeats { idempotency, progress: None }).await
     }
@@ -74,22 +94,21 @@ impl Gateway {
     pub async fn push_lines(
         &self,
         caller: &Caller<'_>,
-        format: Format,
+        format: &Pack,
         lines: &[Line],
-        patient: &str,
+        addressed: Addressed<'_>,
         repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
-        let subject = subject(patient)?;
+        let subject = addressed.subject()?;
+        let sender = Sender { subject: &subject, zone: addressed.zone };
         let mut records: Vec<Placed> = Vec::with_capacity(lines.len());
         for line in lines {
             let read = match &line.text {
-                Some(text) => json::parse(text.as_slice())
-                    .and_then(|document| devices::convert(format, &document, &subject, self.config.bundle_entries)),
+                Some(text) => devices::read(text.as_slice())
+                    .and_then(|document| devices::convert(format, &document, &sender, self.config.bundle_entries)),
                 None => Err(Issue::new(Id::DeviceRecord, "", "The line is longer than a record may be.")),
             };
-            let read = read.unwrap_or_else(|issue| {
-                vec![Record { source_id: None, pointer: String::new(), observation: None, issues: vec![issue] }]
-            });
+            let read = read.unwrap_or_else(|issue| vec![Record::unread(issue)]);
             records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));
         }
         self.push_records(caller, format, records, repeats).await
@@ -99,19 +118,19 @@ impl Gateway {
     async fn push_records(
         &self,
         caller: &Caller<'_>,
-        format: Format,
+        format: &Pack,
         records: Vec<Placed>,
         repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
         let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
-        for (line, Record { source_id, pointer, observation, issues }) in records {
+        for (line, Record { source_id, pointer, observation, issues, .. }) in records {
             examined.push(match observation {
                 Some(observation) => self.examine_record(caller, observation),
                 None => Err(issues.clone().into()),
             });
-            let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
+            let key = source_id.as_deref().map(|id| self.record_key(&format.id, id));
             sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
             ids.push(source_id);
         }
@@ -124,7 +143,7 @@ impl Gateway {
             sent.measured_ms = prepared.as_ref().ok().and_then(|prepared| prepared.ended_ms);
         }
         let desk = Arc::new(Desk {
-            format: Arc::from(format.name()),
+            format: Arc::from(format.id.as_str()),
             request: caller.request_id.to_owned(),
             records: sent,
             keep_ms: i64::from(self.config.receipt_days) * DAY_MS,
@@ -158,15 +177,6 @@ fn on_line(mut record: Record, number: u64) -> Record {
         issue.position.line = u32::try_from(number).unwrap_or(u32::MAX);
     }
     record
-}
-
-/// The person that an address names.
-fn subject(patient: &str) -> Result<String, Refusal> {
-    let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
-    if !is_id(patient) {
-        return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
-    }
-    Ok(format!("Patient/{patient}"))
 }
 
 /// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.

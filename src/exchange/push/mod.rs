@@ -19,7 +19,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, NodeId};
 
 pub use bundle::{Entry, Mode, etag, mode};
-pub use device::{Answered, Repeats};
+pub use device::{Addressed, Answered, Repeats};
 pub use patch::Patch;
 pub use prepare::Trial;
 

@@ -43,19 +43,24 @@ impl From<Document> for Memory {
 
 /// Reads one JSON object. The error is one issue, ready to be sent.
 pub fn parse(bytes: impl Into<Vec<u8>>) -> Result<Document, Issue> {
-    parse_all(bytes.into(), String::new(), Vec::new())
+    parse_all(bytes.into(), String::new(), Vec::new(), false)
+}
+
+/// As [`parse`], of an object or an array: not every sender of JSON speaks FHIR.
+pub fn parse_list(bytes: impl Into<Vec<u8>>) -> Result<Document, Issue> {
+    parse_all(bytes.into(), String::new(), Vec::new(), true)
 }
 
 /// As [`parse`], in the memory of an earlier document.
 pub fn parse_in(memory: Memory, bytes: &[u8]) -> Result<Document, Issue> {
     let Memory { mut source, unescaped, nodes } = memory;
     source.extend_from_slice(bytes);
-    parse_all(source, unescaped, nodes)
+    parse_all(source, unescaped, nodes, false)
 }
 
-fn parse_all(source: Vec<u8>, unescaped: String, nodes: Vec<Node>) -> Result<Document, Issue> {
+fn parse_all(source: Vec<u8>, unescaped: String, nodes: Vec<Node>, lists: bool) -> Result<Document, Issue> {
     let source = decode(source)?;
-    let mut reader = Reader { unescaped, ..Reader::new(&source, nodes, false) };
+    let mut reader = Reader { unescaped, lists, ..Reader::new(&source, nodes, false) };
     let outcome = reader.document();
     let Reader { nodes, unescaped, .. } = reader;
     outcome?;
@@ -115,6 +120,8 @@ struct Reader<'s> {
     hasher: OnceCell<RandomState>,
     /// Mistakes that leave no doubt are noted and passed over.
     lenient: bool,
+    /// The text may be an array as a whole.
+    lists: bool,
     issues: Vec<Issue>,
 }
 
@@ -177,6 +184,7 @@ impl<'s> Reader<'s> {
             unescaped: String::new(),
             hasher: OnceCell::new(),
             lenient,
+            lists: false,
             issues: Vec::new(),
         }
     }
@@ -184,8 +192,10 @@ impl<'s> Reader<'s> {
     fn document(&mut self) -> Result<(), Issue> {
         self.at = if self.source.starts_with('\u{feff}') { 3 } else { 0 };
         self.gap(&[])?;
-        if self.bytes.get(self.at) != Some(&b'{') {
-            return Err(self.fail("an object '{' is expected"));
+        match self.bytes.get(self.at) {
+            Some(b'{') => {}
+            Some(b'[') if self.lists => {}
+            _ => return Err(self.fail("an object '{' is expected")),
         }
         self.values()?;
         self.gap(&[])?;

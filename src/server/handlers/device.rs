@@ -3,14 +3,16 @@
 //! Whoever speaks FHIR gets the batch-response that the records became; whoever asks for `application/json` gets
 //! receipts: the sender's own id, the word, the places in its own text.
 
+use std::sync::Arc;
+
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::{Request, body, bundle, create};
-use crate::devices::Format;
+use super::{Request, bundle, create};
 use crate::devices::lines::{self, Line, Lines};
+use crate::devices::{self, Pack, Zone};
 use crate::exchange::Refusal;
-use crate::exchange::push::{Answered, Entry, Idempotency, Outcome, Repeats};
+use crate::exchange::push::{Addressed, Answered, Entry, Idempotency, Outcome, Repeats};
 use crate::exchange::receipts::{self, Word};
 use crate::fhir::outcome::Id;
 use crate::server::limits::{Inflow, Limits};
@@ -19,14 +21,21 @@ use crate::server::reply::{Body, Reply};
 
 pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let format = format(request.matched.format)?;
+    let format = format(request, request.matched.format)?;
     let patient = patient(request)?;
     let idempotency = create::idempotency(request)?.map(|given| for_person(given, patient));
     if negotiate::of_body(request.headers)? != negotiate::Format::Json {
         return Err(Refusal::one(Id::MediaTypeUnsupported, "", "Records of devices are read as JSON."));
     }
-    let document = body::recorded(request, &caller).await?;
-    let answers = request.gateway.push_device(&caller, format, &document, patient, idempotency).await?;
+    if request.body.is_empty() {
+        return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
+    }
+    let document = match devices::read(request.body.as_ref()) {
+        Ok(document) => document,
+        Err(issue) => return Err(request.gateway.refused(&caller, issue.into()).await),
+    };
+    let addressed = Addressed { patient, zone: zone(request)? };
+    let answers = request.gateway.push_device(&caller, format, &document, addressed, idempotency).await?;
     if negotiate::wants_receipts(request.headers) {
         let mut summary = Summary::new(&request.gateway.base, format, answers.len());
         summary.add(&answers);
@@ -39,9 +48,13 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     Ok(bundle::response(request, "batch-response", answers.into_iter().map(linked)).await)
 }
 
-/// The format that an address names.
-pub(super) fn format(name: &str) -> Result<Format, Refusal> {
-    Format::named(name).ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))
+/// The format of that name.
+pub(super) fn format<'r>(request: &Request<'r>, name: &str) -> Result<&'r Arc<Pack>, Refusal> {
+    request
+        .gateway
+        .formats
+        .named(name)
+        .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))
 }
 
 /// The person that the address names.
@@ -54,6 +67,18 @@ pub(super) fn patient<'r>(request: &'r Request<'_>) -> Result<&'r str, Refusal> 
     Ok(patient)
 }
 
+/// Name of the time zone where the person was, for senders whose times are local.
+pub(super) fn zone_name<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>, Refusal> {
+    zone(request)?;
+    Ok(request.query.iter().find(|(name, _)| name == "zone").map(|(_, name)| name.as_str()))
+}
+
+fn zone(request: &Request<'_>) -> Result<Option<Zone>, Refusal> {
+    let Some((_, name)) = request.query.iter().find(|(name, _)| name == "zone") else { return Ok(None) };
+    let unknown = |_| Refusal::one(Id::DeviceRecord, "", "zone is the name of a time zone in the IANA database.");
+    Zone::get(name).map(Some).map_err(unknown)
+}
+
 /// The same body for another person is another request.
 fn for_person(given: Idempotency, patient: &str) -> Idempotency {
     let mut hasher = blake3::Hasher::new();
@@ -63,9 +88,9 @@ fn for_person(given: Idempotency, patient: &str) -> Idempotency {
 }
 
 /// Where it is told again what became of a record.
-fn link(base: &str, format: Format, id: &str) -> String {
+fn link(base: &str, format: &Pack, id: &str) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("format", format.name())
+        .append_pair("format", &format.id)
         .append_pair("id", id)
         .finish();
     format!("{}/receipts?{query}", base.trim_end_matches("/fhir"))
@@ -75,8 +100,9 @@ fn link(base: &str, format: Format, id: &str) -> String {
 /// stays kept, and the same lines sent again are duplicates.
 pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let format = format(request.matched.format)?;
+    let format = format(request, request.matched.format)?;
     let patient = patient(request)?;
+    let addressed = Addressed { patient, zone: zone(request)? };
     let key = create::idempotency(request)?.map(|given| for_person(given, patient));
     let mut inflow = Inflow::new(request.headers, body, limits)?;
     let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
@@ -92,7 +118,7 @@ pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limit
             request.gateway.stands(caller.principal).await?;
             let idempotency = key.as_ref().map(|key| of_piece(key, &next));
             let repeats = Repeats { idempotency, progress: None };
-            let answers = request.gateway.push_lines(&caller, format, &next, patient, repeats).await?;
+            let answers = request.gateway.push_lines(&caller, format, &next, addressed.clone(), repeats).await?;
             summary.add(&answers);
         }
         if ended {
@@ -122,7 +148,7 @@ fn of_piece(given: &Idempotency, lines: &[Line]) -> Idempotency {
 /// What is answered of a stream: every receipt of a short one, and of a long one those that matter.
 struct Summary<'b> {
     base: &'b str,
-    format: Format,
+    format: &'b str,
     most: usize,
     records: usize,
     counts: [usize; Word::ALL.len()],
@@ -131,8 +157,16 @@ struct Summary<'b> {
 }
 
 impl<'b> Summary<'b> {
-    fn new(base: &'b str, format: Format, most: usize) -> Self {
-        Summary { base, format, most, records: 0, counts: Default::default(), listed: Vec::new(), left_out: 0 }
+    fn new(base: &'b str, format: &'b Pack, most: usize) -> Self {
+        Summary {
+            base,
+            format: &format.id,
+            most,
+            records: 0,
+            counts: Default::default(),
+            listed: Vec::new(),
+            left_out: 0,
+        }
     }
 
     fn add(&mut self, answers: &[Answered]) {
@@ -153,7 +187,7 @@ impl<'b> Summary<'b> {
         for word in Word::ALL {
             counts[word.code()] = self.counts[word as usize].into();
         }
-        let mut value = json!({"format": self.format.name(), "counts": counts, "receipts": self.listed});
+        let mut value = json!({"format": self.format, "counts": counts, "receipts": self.listed});
         if self.left_out > 0 {
             value["left_out"] = self.left_out.into();
             value["more"] = format!("{}/receipts", self.base.trim_end_matches("/fhir")).into();

@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{Request, device};
-use crate::devices::Format;
 use crate::exchange::Refusal;
 use crate::exchange::receipts::{Listed, Word};
 use crate::fhir::outcome::Id;
@@ -17,8 +16,8 @@ pub(super) async fn receipts(request: &Request<'_>) -> Result<Reply, Refusal> {
     let wanted = |name: &str| asked.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     if let Some(id) = wanted("id") {
         let formats = match wanted("format") {
-            Some(name) => vec![device::format(name)?],
-            None => Format::ALL.to_vec(),
+            Some(name) => vec![device::format(request, name)?.clone()],
+            None => request.gateway.formats.iter().cloned().collect(),
         };
         let value = request.gateway.receipts_of(&caller, &formats, id).await?;
         return Ok(Reply::json(200, &value));

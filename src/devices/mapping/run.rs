@@ -1,0 +1,894 @@
+//! One record along a mapping: from what was sent to an Observation.
+//!
+//! Everything that is wrong with a record is found in one go, one bad record never stops the others, and nothing is
+//! guessed: a unit that the mapping does not list, a word that it does not know, a time without a place refuse the record.
+//! Numbers are copied digit by digit; where a unit has to be converted, that is exact and the original stays beside it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
+use rust_decimal::Decimal;
+
+use super::clock::{self, Form, Told, Untold, Whereabouts};
+use super::expression::{Expression, Found, Nodes, Scope, issue_at};
+use super::pack::{
+    Choice, Clock, Component, Each, Input, Length, Number, Pack, Rule, Source, Spans, Time, Unit, UnitOf, Value,
+};
+use super::place;
+use crate::devices::observation::{self, Coding, Draft, Effective, Measured, Quantity};
+use crate::devices::{Record, Sender};
+use crate::fhir::outcome::{Id, Issue, has_errors};
+use crate::fhir::terminology::ucum;
+use crate::fhir::tree::json::is_number;
+use crate::fhir::tree::{Document, Kind, NodeId};
+use crate::fhir::validate::measures::Measure;
+
+/// Most digits that are multiplied: FHIR's own limit, and far from the end of [`Decimal`].
+const MAX_DIGITS: usize = 18;
+
+/// What a step of a record led to, for whoever asks how.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Traced {
+    pub what: &'static str,
+    /// The words of the mapping.
+    pub by: String,
+    pub result: String,
+}
+
+pub(super) type Trace<'t> = Option<&'t mut Vec<Traced>>;
+
+/// A measure with its value, and with the value before it was converted.
+type Valued = (&'static Measure, Measured, Option<Quantity>);
+type Counted = (&'static Measure, Quantity, Option<Quantity>);
+
+/// A conversion under way.
+pub(super) struct Run<'r> {
+    pub pack: &'r Pack,
+    pub sender: &'r Sender<'r>,
+    pub document: &'r Document,
+}
+
+/// Places of records in what was sent, with the input that they are of.
+pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'p Input, NodeId, String)>, Issue> {
+    let root = document.root();
+    let scope = Scope { document, record: root, item: root, key: "" };
+    let mut found = Vec::new();
+    for input in &pack.inputs {
+        if let Some(when) = &input.when
+            && !when.holds(scope)?
+        {
+            continue;
+        }
+        let mut nodes = Nodes::new();
+        for at in &input.at {
+            if at.text() != "$this" {
+                nodes.extend(at.nodes(scope)?);
+            } else if nodes.is_empty() {
+                // The whole is a record only if it says of which kind.
+                let says = |node: &NodeId| {
+                    let scope = Scope { item: *node, record: *node, ..scope };
+                    *node != root || input.by.iter().all(|by| matches!(by.word(scope), Ok(Some(_))))
+                };
+                nodes.extend(at.nodes(scope)?.into_iter().filter(says));
+            }
+        }
+        let mut last: Option<(String, usize)> = None;
+        for node in nodes {
+            // Neighbours in a list have neighbouring places, and looking for each from the top would take the square.
+            let place = match last.take() {
+                Some((list, index)) if is_item(document, node) => (list, index + 1),
+                _ => place::list_and_index(document, node),
+            };
+            let pointer = if place.1 == usize::MAX { place.0.clone() } else { format!("{}/{}", place.0, place.1) };
+            last = (place.1 != usize::MAX).then_some(place);
+            found.push((input, node, pointer));
+        }
+    }
+    Ok(found)
+}
+
+fn is_item(document: &Document, node: NodeId) -> bool {
+    document.key(node).is_empty()
+}
+
+impl Run<'_> {
+    /// The Observations of one record, or the one answer why there are none.
+    pub fn record(&self, input: &Input, node: NodeId, pointer: &str, trace: &mut Trace<'_>, into: &mut Vec<Record>) {
+        let scope = Scope { document: self.document, record: node, item: node, key: "" };
+        let before = into.len();
+        let refused = |issue: Issue| Record { issues: vec![issue], ..Record::at(pointer) };
+        let rules = match self.rules(input, scope, trace) {
+            Ok(rules) => rules,
+            Err(issue) => {
+                into.push(refused(issue));
+                return;
+            }
+        };
+        let mut known_version = rules.is_empty();
+        for rule in rules {
+            match version_fits(input, rule, scope) {
+                Ok(true) => known_version = true,
+                Ok(false) => continue,
+                Err(issue) => {
+                    into.push(refused(issue));
+                    return;
+                }
+            }
+            match Self::applies(rule, scope, trace) {
+                Ok(false) => {}
+                Ok(true) => self.rule(rule, scope, pointer, trace, into),
+                Err(issue) => into.push(refused(issue)),
+            }
+        }
+        if !known_version {
+            let place = input.version.as_ref().map_or(node, |version| version.place(scope));
+            let text = "There is no rule for this version of the schema.";
+            into.push(refused(Issue { id: Id::DeviceSchemaUnknown, ..issue_at(scope, place, text) }));
+            return;
+        }
+        if into.len() == before {
+            let text = "No rule of the mapping takes a record that says what this one says, or says as little.";
+            into.push(refused(issue_at(scope, node, text)));
+            return;
+        }
+        // What is lost is said once a record.
+        if let (Some(first), Some(issue)) = (into.get_mut(before), Self::unknown(input, rules, scope))
+            && first.observation.is_some()
+        {
+            first.issues.push(issue);
+        }
+    }
+
+    fn rules<'p>(&self, input: &'p Input, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<&'p [Rule], Issue> {
+        if input.by.is_empty() {
+            return Ok(&input.rules);
+        }
+        if self.document.kind(scope.item) != Kind::Object {
+            return Err(issue_at(scope, scope.item, "A record is an object."));
+        }
+        let first = match input.by.as_slice() {
+            [one] => one.word(scope)?,
+            several => {
+                let mut words = Vec::with_capacity(several.len());
+                for by in several {
+                    words.push(by.word(scope)?.ok_or_else(|| missing(scope, by))?);
+                }
+                Some(Cow::Owned(words.join(":")))
+            }
+        };
+        let kind = first.ok_or_else(|| missing(scope, &input.by[0]))?;
+        note(
+            trace,
+            "kind",
+            || input.by.iter().map(Expression::text).collect::<Vec<_>>().join(", "),
+            || kind.to_string(),
+        );
+        if let Some(rules) = input.kinds.get(kind.as_ref()) {
+            return Ok(rules);
+        }
+        let place = input.by.last().map_or(scope.item, |by| by.place(scope));
+        Err(self.not_taken(input, &kind, scope, place))
+    }
+
+    /// Why a kind is not taken, where somebody wrote that down.
+    fn not_taken(&self, input: &Input, kind: &str, scope: Scope<'_>, place: NodeId) -> Issue {
+        let listed = self.pack.types.as_ref().and_then(|(table, strip)| {
+            let name = strip.iter().find_map(|prefix| kind.strip_prefix(prefix.as_str())).unwrap_or(kind);
+            crate::devices::left_out::why_not(table, name)
+        });
+        match input.skip.get(kind).map(String::as_str).or(listed) {
+            Some(why) => Issue {
+                id: Id::DeviceTypeLeftOut,
+                ..issue_at(scope, place, &format!("This kind of record is not taken: {why}."))
+            },
+            None => Issue {
+                id: Id::DeviceSchemaUnknown,
+                ..issue_at(scope, place, "There is no rule for this kind of record.")
+            },
+        }
+    }
+
+    fn applies(rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<bool, Issue> {
+        let Some(when) = &rule.when else { return Ok(true) };
+        let holds = when.holds(scope)?;
+        note(trace, "when", || when.text().to_owned(), || holds.to_string());
+        Ok(holds)
+    }
+
+    fn rule(&self, rule: &Rule, scope: Scope<'_>, pointer: &str, trace: &mut Trace<'_>, into: &mut Vec<Record>) {
+        let document = scope.document;
+        match &rule.each {
+            Each::Once => into.extend(self.item(rule, scope, pointer, trace)),
+            Each::Items(each) => match each.nodes(scope) {
+                Ok(nodes) => {
+                    for node in nodes {
+                        into.extend(self.item(rule, Scope { item: node, ..scope }, pointer, trace));
+                    }
+                }
+                Err(issue) => into.push(Record { issues: vec![issue], ..Record::at(pointer) }),
+            },
+            Each::Entries(each) => match each.nodes(scope) {
+                Ok(nodes) => {
+                    for node in nodes.iter().flat_map(|holder| document.children(*holder)) {
+                        let scope = Scope { item: node, key: document.key(node), ..scope };
+                        into.extend(self.item(rule, scope, pointer, trace));
+                    }
+                }
+                Err(issue) => into.push(Record { issues: vec![issue], ..Record::at(pointer) }),
+            },
+        }
+    }
+
+    /// One item by one rule; nothing where the rule is optional and its value absent.
+    fn item(&self, rule: &Rule, scope: Scope<'_>, pointer: &str, trace: &mut Trace<'_>) -> Option<Record> {
+        let mut issues = Vec::new();
+        let value = match self.value(rule, scope, trace) {
+            Ok(Some(value)) => Some(value),
+            Ok(None) if rule.optional => return None,
+            Ok(None) => {
+                issues.push(rule.value.expression().map_or_else(
+                    || issue_at(scope, scope.item, "The value is missing."),
+                    |value| missing(scope, value),
+                ));
+                None
+            }
+            Err(issue) => {
+                issues.push(issue);
+                None
+            }
+        };
+        let source_id = kept(Self::identifier(rule, scope, trace), &mut issues);
+        let whereabouts = kept(self.whereabouts(rule, scope), &mut issues);
+        let (place, zone) = whereabouts.unwrap_or_default();
+        let span = rule.measures.iter().all(|measure| observation::needs_span(measure));
+        let moment = rule.measures.iter().all(|measure| observation::needs_moment(measure));
+        let effective =
+            kept(Self::effective(&rule.time, scope, &place, trace), &mut issues).and_then(
+                |effective| match effective {
+                    Effective::At(_) if span => {
+                        issues.push(issue_at(
+                            scope,
+                            scope.item,
+                            "This measure covers a span of time: a start and an end are expected.",
+                        ));
+                        None
+                    }
+                    // The value stands when the measurement has ended.
+                    Effective::Period { end, .. } if moment => Some(Effective::At(end)),
+                    effective => Some(effective),
+                },
+            );
+        let components = self.components(rule, scope, trace, &mut issues);
+        let statistic = kept(statistic(rule, scope), &mut issues);
+        let meal = kept(rule.meal.as_ref().map_or(Ok(None), |meal| chosen(meal, scope)), &mut issues);
+        let recording = kept(chosen(&rule.recording, scope), &mut issues);
+        let notes = kept(notes(rule, scope), &mut issues);
+        let completeness = kept(rule.completeness.as_ref().map_or(Ok(None), |share| share.word(scope)), &mut issues);
+        let device = kept(words(&rule.device, scope), &mut issues);
+        let app = kept(words(&rule.app, scope), &mut issues);
+        let origin = kept(words(&rule.origin, scope), &mut issues).flatten();
+        let mut record = Record { source_id, issues, ..Record::at(pointer) };
+        if has_errors(&record.issues) {
+            return Some(record);
+        }
+        let (measure, value, original) = value?;
+        let draft = Draft {
+            measure,
+            identifier: (&self.pack.identifier, record.source_id.as_deref()?),
+            subject: self.sender.subject,
+            status: "final",
+            effective: effective?,
+            value,
+            original,
+            components,
+            recording: recording?.copied().unwrap_or(observation::Recording::Unknown),
+            device: device?,
+            app: app?,
+            statistic: statistic?,
+            zone,
+            meal: meal?.cloned(),
+            completeness: completeness?.map(Cow::into_owned),
+            notes: notes?,
+        };
+        let mut text = String::with_capacity(1024);
+        draft.write(&mut text);
+        note(trace, "observation", || measure.key.clone(), || text.clone());
+        record.measure = Some(&measure.key);
+        record.origin = origin.or_else(|| draft.device.clone()).or_else(|| draft.app.clone());
+        record.observation = Some(text);
+        Some(record)
+    }
+
+    fn value(&self, rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<Option<Valued>, Issue> {
+        let first = rule.measures[0];
+        match &rule.value {
+            Value::Panel => Ok(Some((first, Measured::Nothing, None))),
+            Value::Number(number) => {
+                let Some((measure, quantity, original)) = self.number(number, &rule.measures, scope, trace)? else {
+                    return Ok(None);
+                };
+                Ok(Some((measure, Measured::Quantity(quantity), original)))
+            }
+            Value::Coded { by, is, system, otherwise } => {
+                let Some(sent) = by.word(scope)? else { return Ok(None) };
+                let code = is.get(sent.as_ref()).or(otherwise.as_ref()).ok_or_else(|| unlisted(scope, by, is))?;
+                note(trace, "value", || by.text().to_owned(), || format!("{sent} -> {code}"));
+                let (system, code) = code.rsplit_once('|').unwrap_or((system, code));
+                Ok(Some((first, Measured::Coding(Coding { system: system.to_owned(), code: code.to_owned() }), None)))
+            }
+            Value::Flag(flag) => {
+                let sent = flag.word(scope)?;
+                match sent.as_deref() {
+                    None => Ok(None),
+                    Some("true" | "1") => Ok(Some((first, Measured::Boolean(true), None))),
+                    Some("false" | "0") => Ok(Some((first, Measured::Boolean(false), None))),
+                    Some(_) => Err(issue_at(scope, flag.place(scope), "true or false is expected.")),
+                }
+            }
+            Value::Date(clock) => {
+                let place = self.whereabouts(rule, scope)?.0;
+                match Self::told(clock, scope, &place)? {
+                    Some(told) => Ok(Some((first, Measured::DateTime(told.text()), None))),
+                    None => Ok(None),
+                }
+            }
+        }
+    }
+
+    /// The number in a unit that one of the measures has, and as it was before where it had to be converted.
+    fn number(
+        &self,
+        number: &Number,
+        measures: &[&'static Measure],
+        scope: Scope<'_>,
+        trace: &mut Trace<'_>,
+    ) -> Result<Option<Counted>, Issue> {
+        let (digits, place): (Cow<'_, str>, NodeId) = match &number.from {
+            Source::Value(value) => {
+                let Some(found) = value.one(scope)? else { return Ok(None) };
+                let (digits, place) = match &found {
+                    Found::Node(node) => (Cow::Borrowed(self.document.value(*node)), *node),
+                    Found::Text(text) => (Cow::Owned(text.clone().into_owned()), scope.item),
+                };
+                let digits = match digits {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+                    owned @ Cow::Owned(_) => owned,
+                };
+                if digits.is_empty() {
+                    return Ok(None);
+                }
+                if !is_number(&digits) {
+                    return Err(issue_at(scope, place, "A number is expected."));
+                }
+                (digits, place)
+            }
+            Source::Spans(spans) => {
+                let Some(seconds) = Self::spans(spans, scope)? else { return Ok(None) };
+                (Cow::Owned(seconds), spans.of.place(scope))
+            }
+        };
+        let unit = unit_of(&number.unit, scope)?;
+        let factor = match &number.times {
+            None => unit.times,
+            Some(times) => {
+                let sent = times.word(scope)?.ok_or_else(|| missing(scope, times))?;
+                let factor = Decimal::from_str_exact(&sent).or_else(|_| Decimal::from_scientific(&sent)).ok();
+                let factor = factor.filter(|factor| *factor > Decimal::ZERO);
+                let factor =
+                    factor.ok_or_else(|| issue_at(scope, times.place(scope), "A positive number is expected."))?;
+                Some(
+                    unit.times
+                        .map_or(Some(factor), |own| own.checked_mul(factor))
+                        .ok_or_else(|| too_long(scope, place))?,
+                )
+            }
+        };
+        let digits = match factor {
+            None => digits.into_owned(),
+            Some(factor) => multiplied(&digits, factor).ok_or_else(|| too_long(scope, place))?,
+        };
+        note(trace, "value", || number.from.text(), || format!("{digits} {}", unit.ucum));
+        let sent = Quantity { digits, ucum: unit.ucum.clone() };
+        // In a unit of the measure's own, as it was sent.
+        for measure in measures {
+            if measure.units.iter().any(|known| known.code == sent.ucum) {
+                return Ok(Some((measure, sent, None)));
+            }
+        }
+        for measure in measures {
+            let Some(known) = measure.units.first() else { continue };
+            let value = Decimal::from_str_exact(&sent.digits).or_else(|_| Decimal::from_scientific(&sent.digits)).ok();
+            if !ucum::comparable(known.code, &sent.ucum) {
+                continue;
+            }
+            let converted = value
+                .filter(|_| sent.digits.len() <= MAX_DIGITS)
+                .and_then(|value| ucum::convert(value, &sent.ucum, known.code))
+                .ok_or_else(|| too_long(scope, place))?;
+            let quantity = Quantity { digits: converted.normalize().to_string(), ucum: known.code.to_owned() };
+            note(trace, "converted", || measure.key.clone(), || format!("{} {}", quantity.digits, quantity.ucum));
+            return Ok(Some((measure, quantity, Some(sent))));
+        }
+        let allowed: Vec<&str> =
+            measures.iter().flat_map(|measure| measure.units.iter().map(|unit| unit.code)).collect();
+        let text = format!("{} is measured in {} (UCUM).", measures[0].key, allowed.join(" or "));
+        Err(Issue { id: Id::MeasureUnit, ..issue_at(scope, place, &text) })
+    }
+
+    fn spans(Spans { of, from, to }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
+        let nodes = of.nodes(scope)?;
+        if nodes.is_empty() {
+            return Ok(None);
+        }
+        let place = Whereabouts { offset: None, zone: Some(TimeZone::UTC) };
+        let mut total = SignedDuration::ZERO;
+        for node in nodes {
+            let span = Scope { item: node, ..scope };
+            // Only lengths count here, and both ends have the same zone or offset.
+            let (start, end) = (Self::told(from, span, &place)?, Self::told(to, span, &place)?);
+            let (Some(start), Some(end)) = (start, end) else {
+                return Err(issue_at(scope, node, "A span has a start and an end."));
+            };
+            let length = start.at.until(end.at).ok().and_then(|span| SignedDuration::try_from(span).ok());
+            let length = length.filter(|length| !length.is_negative());
+            let length = length.ok_or_else(|| issue_at(scope, node, "A span does not end before it starts."))?;
+            total = total.checked_add(length).ok_or_else(|| too_long(scope, node))?;
+        }
+        let nanoseconds = Decimal::from_i128_with_scale(total.as_nanos(), 9);
+        Ok(Some(nanoseconds.normalize().to_string()))
+    }
+
+    fn components(
+        &self,
+        rule: &Rule,
+        scope: Scope<'_>,
+        trace: &mut Trace<'_>,
+        issues: &mut Vec<Issue>,
+    ) -> Vec<(&'static Measure, Quantity)> {
+        let mut components = Vec::with_capacity(rule.components.len());
+        for Component { measure, number, optional } in &rule.components {
+            match self.number(number, &[measure], scope, trace) {
+                Ok(Some((measure, quantity, _))) => components.push((measure, quantity)),
+                Ok(None) if *optional => {}
+                Ok(None) => issues.push(match &number.from {
+                    Source::Value(value) => missing(scope, value),
+                    Source::Spans(spans) => missing(scope, &spans.of),
+                }),
+                Err(issue) => issues.push(issue),
+            }
+        }
+        if matches!(rule.value, Value::Panel) && components.is_empty() && issues.is_empty() {
+            issues.push(issue_at(scope, scope.item, "None of the values is there."));
+        }
+        components
+    }
+
+    fn identifier(rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<String, Issue> {
+        let mut id = match rule.id.as_slice() {
+            [one] => one.word(scope)?.ok_or_else(|| missing(scope, one))?.into_owned(),
+            several => {
+                let mut hasher = blake3::Hasher::new();
+                for part in several {
+                    let word = part.word(scope)?.unwrap_or_default();
+                    hasher.update(&(word.len() as u64).to_le_bytes());
+                    hasher.update(word.as_bytes());
+                }
+                hasher.finalize().to_hex()[..32].to_owned()
+            }
+        };
+        if let Some(name) = &rule.name {
+            id.push('/');
+            id.push_str(name);
+        }
+        note(trace, "id", || rule.id.iter().map(Expression::text).collect::<Vec<_>>().join(", "), || id.clone());
+        Ok(id)
+    }
+
+    /// Where local times of the record were, and the zone's name if one is known.
+    fn whereabouts(&self, rule: &Rule, scope: Scope<'_>) -> Result<(Whereabouts, Option<String>), Issue> {
+        let named = match &rule.zone {
+            None => None,
+            Some(zone) => match zone.word(scope)? {
+                None => None,
+                Some(name) => {
+                    let found = TimeZone::get(&name);
+                    let found = found.map_err(|_| {
+                        issue_at(scope, zone.place(scope), "A zone is named as the IANA database names it.")
+                    })?;
+                    Some((found, name.into_owned()))
+                }
+            },
+        };
+        let named = named.or_else(|| {
+            let zone = self.sender.zone.as_ref()?;
+            Some((zone.clone(), zone.iana_name()?.to_owned()))
+        });
+        Ok(match named {
+            Some((zone, name)) => (Whereabouts { offset: None, zone: Some(zone) }, Some(name)),
+            None => (Whereabouts::default(), None),
+        })
+    }
+
+    fn effective(
+        time: &Time,
+        scope: Scope<'_>,
+        place: &Whereabouts,
+        trace: &mut Trace<'_>,
+    ) -> Result<Effective, Issue> {
+        let found = Self::time(time, scope, place)?;
+        let effective = found.ok_or_else(|| {
+            let text = format!("The time is missing or not complete: {} is expected.", time.expected());
+            issue_at(scope, time.place(scope), &text)
+        })?;
+        note(trace, "time", || time.expected(), || format!("{effective:?}"));
+        Ok(effective)
+    }
+
+    fn time(time: &Time, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
+        let period = |start: Told<'_>, end: Told<'_>, at: &Clock| {
+            if start.at > end.at {
+                return Err(issue_at(scope, at.time.place(scope), "The end lies before the start."));
+            }
+            if start.at == end.at {
+                return Ok(Some(Effective::At(start.text())));
+            }
+            Ok(Some(Effective::Period { start: start.text(), end: end.text() }))
+        };
+        let beyond = |at: &Clock| issue_at(scope, at.time.place(scope), "The duration leads out of the calendar.");
+        match time {
+            Time::At(at) => Ok(Self::told(at, scope, place)?.map(|told| Effective::At(told.text()))),
+            Time::StartEnd(from, to) => match (Self::told(from, scope, place)?, Self::told(to, scope, place)?) {
+                (Some(start), Some(end)) => period(start, end, to),
+                _ => Ok(None),
+            },
+            Time::StartLength(from, length) => match (Self::told(from, scope, place)?, Self::length(length, scope)?) {
+                (Some(start), Some(length)) => {
+                    let end = start.plus(length).ok_or_else(|| beyond(from))?;
+                    period(start, end, from)
+                }
+                _ => Ok(None),
+            },
+            Time::EndLength(to, length) => match (Self::told(to, scope, place)?, Self::length(length, scope)?) {
+                (Some(end), Some(length)) => {
+                    let start = end.plus(-length).ok_or_else(|| beyond(to))?;
+                    period(start, end, to)
+                }
+                _ => Ok(None),
+            },
+            Time::Day(clock) => Self::day(clock, scope, place),
+            Time::Either(times) => {
+                for time in times {
+                    if let Some(found) = Self::time(time, scope, place)? {
+                        return Ok(Some(found));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// A day from midnight to midnight where it was.
+    fn day(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
+        let Some(text) = clock.time.word(scope)? else { return Ok(None) };
+        let unreadable = || issue_at(scope, clock.time.place(scope), "A date is expected.");
+        let date = match &clock.form {
+            Form::Pattern(pattern) => {
+                jiff::fmt::strtime::parse(pattern, text.as_bytes()).ok().and_then(|parsed| parsed.to_date().ok())
+            }
+            // A day that comes with a clock time is the day of it.
+            _ => text.get(..10).and_then(|date| date.parse::<jiff::civil::Date>().ok()),
+        };
+        let date = date.ok_or_else(unreadable)?;
+        let next = date.tomorrow().map_err(|_| unreadable())?;
+        let place = Self::place_of(clock, scope, place)?;
+        let midnight = |date: jiff::civil::Date| {
+            clock::read(&Form::Text, Cow::Owned(format!("{date}T00:00:00")), &place)
+                .map_err(|untold| untold_issue(untold, scope, clock))
+        };
+        Ok(Some(Effective::Period { start: midnight(date)?.text(), end: midnight(next)?.text() }))
+    }
+
+    fn place_of(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Whereabouts, Issue> {
+        let mut place = place.clone();
+        if let Some(zone) = &clock.zone
+            && let Some(name) = zone.word(scope)?
+        {
+            let found = TimeZone::get(&name);
+            place.zone =
+                Some(found.map_err(|_| {
+                    issue_at(scope, zone.place(scope), "A zone is named as the IANA database names it.")
+                })?);
+        }
+        if let Some((offset, unit)) = &clock.offset
+            && let Some(text) = offset.word(scope)?
+        {
+            let found = clock::offset(&text, *unit);
+            place.offset =
+                Some(found.ok_or_else(|| issue_at(scope, offset.place(scope), "An offset from UTC is expected."))?);
+        }
+        Ok(place)
+    }
+
+    fn told<'s>(clock: &'s Clock, scope: Scope<'s>, place: &Whereabouts) -> Result<Option<Told<'s>>, Issue> {
+        let Some(text) = clock.time.word(scope)? else { return Ok(None) };
+        let own;
+        let place = if clock.offset.is_some() || clock.zone.is_some() {
+            own = Self::place_of(clock, scope, place)?;
+            &own
+        } else {
+            place
+        };
+        let told = clock::read(&clock.form, text, place).map_err(|untold| untold_issue(untold, scope, clock))?;
+        let Some((plus, unit)) = &clock.plus else { return Ok(Some(told)) };
+        let Some(digits) = plus.word(scope)? else { return Ok(Some(told)) };
+        let length = clock::duration(&digits, unit);
+        let moved = length.and_then(|length| told.plus(length));
+        moved.map(Some).ok_or_else(|| issue_at(scope, plus.place(scope), "A length of time is expected."))
+    }
+
+    fn length(length: &Length, scope: Scope<'_>) -> Result<Option<SignedDuration>, Issue> {
+        let wrong =
+            |at: &Expression| issue_at(scope, at.place(scope), "A length of time is expected, which is not negative.");
+        match length {
+            Length::Iso(value) => match value.word(scope)? {
+                None => Ok(None),
+                Some(text) => {
+                    let parsed: Option<SignedDuration> = text.parse().ok();
+                    parsed.filter(|length| !length.is_negative()).map(Some).ok_or_else(|| wrong(value))
+                }
+            },
+            Length::Number(value, unit) => match value.word(scope)? {
+                None => Ok(None),
+                Some(digits) => {
+                    let unit = unit_of(unit, scope)?;
+                    let digits = match unit.times {
+                        None => Some(digits.into_owned()),
+                        Some(factor) => multiplied(&digits, factor),
+                    };
+                    let length = digits.and_then(|digits| clock::duration(&digits, &unit.ucum));
+                    length.map(Some).ok_or_else(|| wrong(value))
+                }
+            },
+        }
+    }
+
+    /// The first member of a record that no rule looks at.
+    fn unknown(input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
+        let document = scope.document;
+        let holder = match &input.fields {
+            None => scope.item,
+            Some(fields) => fields.nodes(scope).ok()?.first().copied()?,
+        };
+        let is_known = |name: &str| rules.iter().any(|rule| rule.known.iter().any(|known| known == name));
+        let unknown = |node: &NodeId| !is_known(document.key(*node)) && document.kind(*node) != Kind::Null;
+        let first = document.children(holder).find(unknown)?;
+        (document.kind(holder) == Kind::Object).then(|| Issue {
+            id: Id::DeviceField,
+            // The name of the field is the sender's word; line and column say which it is.
+            position: document.position(first),
+            ..issue_at(scope, holder, "The record has fields that are not carried over, here the first of them.")
+        })
+    }
+}
+
+impl Time {
+    /// What a record needs, in the words of the mapping.
+    fn expected(&self) -> String {
+        let mut ways = Vec::new();
+        self.ways(&mut ways);
+        // What all begin with is said once by the place of the issue.
+        let first = ways.first().and_then(|way| way.first()).copied().unwrap_or_default();
+        let shared = first.rmatch_indices('.').map(|(at, _)| &first[..=at]);
+        let shared = shared.into_iter().find(|prefix| ways.iter().flatten().all(|text| text.starts_with(prefix)));
+        let shared = shared.unwrap_or_default().len();
+        let ways: Vec<String> =
+            ways.iter().map(|way| way.iter().map(|text| &text[shared..]).collect::<Vec<_>>().join(" with ")).collect();
+        ways.join(", or ")
+    }
+
+    fn ways<'t>(&'t self, into: &mut Vec<Vec<&'t str>>) {
+        fn long(length: &Length) -> &str {
+            match length {
+                Length::Iso(value) | Length::Number(value, _) => value.text(),
+            }
+        }
+        into.push(match self {
+            Time::At(clock) | Time::Day(clock) => vec![clock.time.text()],
+            Time::StartEnd(start, end) => vec![start.time.text(), end.time.text()],
+            Time::StartLength(clock, length) | Time::EndLength(clock, length) => vec![clock.time.text(), long(length)],
+            Time::Either(times) => {
+                for time in times {
+                    time.ways(into);
+                }
+                return;
+            }
+        });
+    }
+
+    /// The nearest that is there to where a time would be.
+    fn place(&self, scope: Scope<'_>) -> NodeId {
+        match self {
+            Time::At(clock)
+            | Time::Day(clock)
+            | Time::StartEnd(clock, _)
+            | Time::StartLength(clock, _)
+            | Time::EndLength(clock, _) => clock.time.place(scope),
+            Time::Either(times) => times.iter().map(|time| time.place(scope)).max().unwrap_or(scope.item),
+        }
+    }
+}
+
+impl Source {
+    fn text(&self) -> String {
+        match self {
+            Source::Value(value) => value.text().to_owned(),
+            Source::Spans(spans) => format!("length of {}", spans.of.text()),
+        }
+    }
+}
+
+impl Value {
+    fn expression(&self) -> Option<&Expression> {
+        match self {
+            Value::Panel => None,
+            Value::Number(number) => Some(match &number.from {
+                Source::Value(value) => value,
+                Source::Spans(spans) => &spans.of,
+            }),
+            Value::Coded { by, .. } => Some(by),
+            Value::Flag(flag) => Some(flag),
+            Value::Date(clock) => Some(&clock.time),
+        }
+    }
+}
+
+fn version_fits(input: &Input, rule: &Rule, scope: Scope<'_>) -> Result<bool, Issue> {
+    let (Some((first, last)), Some(version)) = (rule.versions, &input.version) else { return Ok(true) };
+    let sent = version.word(scope)?.ok_or_else(|| missing(scope, version))?;
+    let major: Option<u32> = sent.split('.').next().and_then(|major| major.parse().ok());
+    Ok(major.is_some_and(|major| (first..=last).contains(&major)))
+}
+
+/// The value, or its issue put with the others.
+fn kept<T>(result: Result<T, Issue>, issues: &mut Vec<Issue>) -> Option<T> {
+    result.map_err(|issue| issues.push(issue)).ok()
+}
+
+fn note(trace: &mut Trace<'_>, what: &'static str, by: impl FnOnce() -> String, result: impl FnOnce() -> String) {
+    if let Some(trace) = trace {
+        trace.push(Traced { what, by: by(), result: result() });
+    }
+}
+
+fn missing(scope: Scope<'_>, expression: &Expression) -> Issue {
+    issue_at(scope, expression.place(scope), &format!("{} is missing.", expression.text()))
+}
+
+fn too_long(scope: Scope<'_>, place: NodeId) -> Issue {
+    issue_at(scope, place, "The number is too long to be converted exactly.")
+}
+
+fn unlisted<T>(scope: Scope<'_>, by: &Expression, is: &BTreeMap<String, T>) -> Issue {
+    let names: Vec<&str> = is.keys().map(String::as_str).take(24).collect();
+    issue_at(scope, by.place(scope), &format!("One of {} is expected.", names.join(", ")))
+}
+
+fn untold_issue(untold: Untold, scope: Scope<'_>, clock: &Clock) -> Issue {
+    let place = clock.time.place(scope);
+    match untold {
+        Untold::Unreadable => {
+            issue_at(scope, place, "A date and time is expected as the mapping says how it is written.")
+        }
+        Untold::NoOffset => Issue {
+            id: Id::MeasureNoOffset,
+            ..issue_at(
+                scope,
+                place,
+                "The time is local and says no UTC offset; name the zone of the person with the request.",
+            )
+        },
+        Untold::Day => issue_at(scope, place, "A date and time is expected, and not a date alone."),
+    }
+}
+
+fn multiplied(digits: &str, factor: Decimal) -> Option<String> {
+    let number = Decimal::from_str_exact(digits).or_else(|_| Decimal::from_scientific(digits)).ok()?;
+    let product = number.checked_mul(factor).filter(|_| digits.len() <= MAX_DIGITS)?;
+    Some(product.to_string())
+}
+
+fn unit_of<'u>(unit: &'u UnitOf, scope: Scope<'_>) -> Result<&'u Unit, Issue> {
+    match unit {
+        UnitOf::Fixed(unit) => Ok(unit),
+        UnitOf::By { by, is, default } => {
+            let sent = by.word(scope)?;
+            let found = match &sent {
+                None => default.as_ref(),
+                Some(sent) => is.get(sent.as_ref()),
+            };
+            found.ok_or_else(|| {
+                let names: Vec<&str> = is.keys().map(String::as_str).collect();
+                let id = if sent.is_some() { Id::MeasureUnit } else { Id::DeviceRecord };
+                let text = match sent {
+                    Some(_) => format!("The value is measured in {}.", names.join(" or ")),
+                    None => format!("{} is missing: {} is expected.", by.text(), names.join(" or ")),
+                };
+                Issue { id, ..issue_at(scope, by.place(scope), &text) }
+            })
+        }
+    }
+}
+
+fn chosen<'c, T>(choice: &'c Choice<T>, scope: Scope<'_>) -> Result<Option<&'c T>, Issue> {
+    match choice {
+        Choice::Fixed(value) => Ok(Some(value)),
+        Choice::By { by, is, otherwise } => match by.word(scope)? {
+            None => Ok(otherwise.as_ref()),
+            Some(sent) => is.get(sent.as_ref()).or(otherwise.as_ref()).map(Some).ok_or_else(|| unlisted(scope, by, is)),
+        },
+    }
+}
+
+/// A statistic that is still a value of the measure: a maximum is one, a variance is not.
+fn statistic<'r>(rule: &'r Rule, scope: Scope<'_>) -> Result<Option<(&'r str, String)>, Issue> {
+    let Some((by, is, per)) = &rule.statistic else { return Ok(None) };
+    let place = per.as_ref().map_or(scope.item, |per| per.place(scope));
+    let per = match per {
+        None => None,
+        Some(per) => per.word(scope)?,
+    };
+    let Some(sent) = by.word(scope)? else {
+        return match per {
+            None => Ok(None),
+            Some(_) => Err(issue_at(scope, place, "A denominator belongs to a statistic.")),
+        };
+    };
+    let code = is.get(sent.as_ref()).ok_or_else(|| unlisted(scope, by, is))?;
+    let text = per.map_or_else(|| sent.to_string(), |per| format!("{sent} per {per}"));
+    Ok(Some((code, text)))
+}
+
+fn words(parts: &[Expression], scope: Scope<'_>) -> Result<Option<String>, Issue> {
+    let mut text = String::new();
+    for part in parts {
+        if let Some(word) = part.word(scope)? {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(word.trim());
+        }
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// What has no element of its own but belongs to the reading, in words.
+fn notes(rule: &Rule, scope: Scope<'_>) -> Result<Vec<String>, Issue> {
+    let mut notes = Vec::new();
+    for note in &rule.notes {
+        let Some(value) = note.value.word(scope)? else { continue };
+        let unit = match &note.unit {
+            None => None,
+            Some(unit) => unit.word(scope)?,
+        };
+        let listed = |list: &Option<Vec<String>>, sent: &str, at: &Expression| match list {
+            Some(list) if !list.iter().any(|known| known == sent) => {
+                Err(issue_at(scope, at.place(scope), &format!("One of {} is expected.", list.join(", "))))
+            }
+            _ => Ok(()),
+        };
+        listed(&note.words, &value, &note.value)?;
+        if let (Some(at), Some(unit)) = (&note.unit, &unit) {
+            listed(&note.units, unit, at)?;
+        }
+        let mut text = note.label.as_ref().map_or_else(String::new, |label| format!("{label}: "));
+        text.push_str(&value);
+        if let Some(unit) = unit {
+            text.push(' ');
+            text.push_str(&unit);
+        }
+        notes.push(text);
+    }
+    Ok(notes)
+}
