@@ -129,6 +129,7 @@ impl Author {
         let reference = ["subject", "patient"]
             .iter()
             .find_map(|name| root.get(name))
+            .or_else(|| root.get("agent").and_then(|agent| agent.get("onBehalfOf")))
             .and_then(|subject| subject.text_of("reference"));
         let relative = reference.unwrap_or_default();
         let id = relative.rsplit_once("Patient/").map(|(_, id)| id).unwrap_or_default();

@@ -36,6 +36,8 @@ pub struct Finished {
     /// Stored under the idempotency key, if there is one, and replayed to whoever sends the key again.
     pub response: Option<Vec<u8>>,
     pub filing: Filing,
+    /// What is written of what happened; each must be new.
+    pub writes: Vec<Write>,
     /// What became of the records of an upload's step, counted in four words.
     pub words: [u64; 4],
 }

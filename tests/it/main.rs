@@ -28,6 +28,7 @@ mod packages;
 mod pages;
 mod patch;
 mod process;
+mod provenance;
 mod pull;
 mod push;
 mod receipts;

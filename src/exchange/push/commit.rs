@@ -429,6 +429,14 @@ fn finish(
                 None => events.push((line.patient.clone(), act, vec![reference], line.basis.clone())),
             }
         }
+        let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
+        let desk = desk.filter(|_| !undone);
+        let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, at_ms));
+        if let Some(write) = &told
+            && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Create)
+        {
+            references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
+        }
         let mut audit: Vec<_> = events
             .iter()
             .map(|(patient, act, references, basis)| {
@@ -439,7 +447,6 @@ fn finish(
             audit.push(author.record(Act::Refuse, patient.as_ref(), &[], basis.as_ref(), ids));
         }
         // A rollback did nothing, so there is nothing to remember: the same request may be tried again.
-        let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
         let response = (!undone && !memory.is_empty()).then(|| {
             for (index, remembered) in &mut memory {
                 match index.and_then(|index| outcomes.get(index)).copied() {
@@ -460,10 +467,10 @@ fn finish(
             serde_json::to_vec(&memory).unwrap_or_default()
         });
         let (filing, words) = match &desk {
-            Some((desk, verdicts)) if !undone => desk.file(verdicts, outcomes, at_ms),
-            _ => Default::default(),
+            Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
+            None => Default::default(),
         };
-        Finished { audit, response, filing, words }
+        Finished { audit, response, filing, writes: told.into_iter().collect(), words }
     })
 }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::judge;
 use super::prepare::Prepared;
+use super::provenance::{Made, Origin};
 use crate::exchange::receipts::{self, DAY_MS, DELAY, RULE, Word};
 use crate::fhir::outcome::Issue;
-use crate::store::{Filing, Receipt, Tally, WriteOutcome};
+use crate::store::{Filing, Receipt, Tally, Write, WriteOutcome};
 
 /// One request's records, in the order sent.
 pub(super) struct Desk {
@@ -17,6 +18,7 @@ pub(super) struct Desk {
     pub records: Vec<Sent>,
     /// How long receipts are kept.
     pub keep_ms: i64,
+    pub origin: Origin,
 }
 
 /// A record as it came.
@@ -41,6 +43,7 @@ pub(super) enum Verdict {
         /// Place among the unit's writes.
         index: usize,
         resource: String,
+        made: Made,
         warnings: Vec<Issue>,
         conflict: Issue,
     },
@@ -50,11 +53,27 @@ impl Verdict {
     pub fn written(prepared: &Prepared, index: usize, warnings: &[Issue]) -> Verdict {
         let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
         let warnings = prepared.validated.warnings().iter().chain(warnings).cloned().collect();
-        Verdict::Written { index, resource, warnings, conflict: judge::conflict(prepared) }
+        let made = Made::of(prepared);
+        Verdict::Written { index, resource, made, warnings, conflict: judge::conflict(prepared) }
     }
 }
 
 impl Desk {
+    /// How what came to be came to be; nothing where nothing did.
+    pub fn provenance(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> Option<Write> {
+        let made: Vec<(&str, &Made)> = verdicts
+            .iter()
+            .filter_map(|verdict| match verdict {
+                Verdict::Written { index, resource, made, .. } => {
+                    let created = matches!(outcomes.get(*index), Some(WriteOutcome::Created));
+                    created.then_some((resource.as_str(), made))
+                }
+                _ => None,
+            })
+            .collect();
+        (!made.is_empty()).then(|| self.origin.write(&made, now_ms))
+    }
+
     /// What is filed once it is known what became of each write, and how many records each word was said of.
     pub fn file(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> (Filing, [u64; 4]) {
         let (mut receipts, mut words) = (Vec::new(), [0; 4]);
@@ -63,7 +82,7 @@ impl Desk {
             let (word, resource, issues): (Word, Option<&str>, Vec<&Issue>) = match verdict {
                 Verdict::Same => (Word::Duplicate, None, Vec::new()),
                 Verdict::Refused(issues) => (Word::Refused, None, issues.iter().collect()),
-                Verdict::Written { index, resource, warnings, conflict } => match outcomes.get(*index) {
+                Verdict::Written { index, resource, warnings, conflict, .. } => match outcomes.get(*index) {
                     Some(WriteOutcome::Created | WriteOutcome::Updated) => {
                         let issues: Vec<&Issue> = warnings.iter().chain(&sent.lost).collect();
                         let word = if issues.is_empty() { Word::Accepted } else { Word::Flagged };

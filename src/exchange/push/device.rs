@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
+use super::provenance::Origin;
 use super::{Idempotency, Intent, Outcome};
 use crate::devices::lines::Line;
 use crate::devices::{self, Pack, Record, Sender, Zone};
@@ -87,7 +88,7 @@ impl Gateway {
         let sender = Sender { subject: &subject, zone: addressed.zone };
         let records = devices::convert(format, document, &sender, self.config.bundle_entries)?;
         let records = records.into_iter().map(|record| (None, record)).collect();
-        self.push_records(caller, format, records, Repeats { idempotency, progress: None }).await
+        self.push_records(caller, format, &subject, records, Repeats { idempotency, progress: None }).await
     }
 
     /// The same of records that came one a line. A line that cannot be read is refused among the others.
@@ -111,7 +112,7 @@ impl Gateway {
             let read = read.unwrap_or_else(|issue| vec![Record::unread(issue)]);
             records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));
         }
-        self.push_records(caller, format, records, repeats).await
+        self.push_records(caller, format, &subject, records, repeats).await
     }
 
     /// Keeps what was converted.
@@ -119,6 +120,7 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         format: &Pack,
+        subject: &str,
         records: Vec<Placed>,
         repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
@@ -147,6 +149,7 @@ impl Gateway {
             request: caller.request_id.to_owned(),
             records: sent,
             keep_ms: i64::from(self.config.receipt_days) * DAY_MS,
+            origin: Origin::of(self, caller, format, subject),
         });
         let Repeats { idempotency, progress } = repeats;
         let terms = Terms { atomicity: Atomicity::EachAlone, idempotency, desk: Some(desk.clone()), progress };

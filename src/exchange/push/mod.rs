@@ -2,7 +2,8 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each and
+//! `provenance` says how they came to be. Success is answered only when the data is on disk.
 
 mod bundle;
 mod commit;
@@ -11,6 +12,7 @@ mod device;
 mod judge;
 mod patch;
 mod prepare;
+mod provenance;
 
 use std::sync::Arc;
 

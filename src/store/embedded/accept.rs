@@ -76,11 +76,17 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
         }
         connection.prepare_cached("RELEASE unit")?.execute([])?;
     }
+    let finish = unit.finish;
+    let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
+    for write in &finished.writes {
+        let numbered = number(ledger, write)?;
+        let (_, written) = put(&ledger.connection, &numbered)?;
+        delivered.extend(written.filter(|_| write.deliver));
+    }
+    let connection = &ledger.connection;
     if !refused {
         ledger.fed |= write_feed(connection, &delivered, unit.now_ms)?;
     }
-    let finish = unit.finish;
-    let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     audit::store(connection, &finished.audit)?;
     receipts::file(connection, &unit.client, &finished.filing)?;
     if let Some(progress) = unit.progress {
