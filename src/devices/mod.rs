@@ -10,6 +10,7 @@ mod left_out;
 pub mod mapping;
 pub mod night;
 pub mod observation;
+mod open_mhealth;
 pub mod series;
 
 use std::sync::{Arc, LazyLock};
