@@ -57,9 +57,8 @@ const MORE_DIGITS: u32 = 2;
 pub fn aggregate(frame: &Frame, readings: &[Reading], span: Span) -> Result<(Vec<String>, Facts), Unfit> {
     let first = readings.first().ok_or(Unfit::Alone)?;
     let measure = frame.measure().ok_or(Unfit::Measure)?;
-    let is_counted = measure.profiles.iter().any(|profile| matches!(*profile, "interval" | "daily"));
     let numbers = numbers(readings)?;
-    let values = if is_counted {
+    let values = if frame.adds_up() {
         if readings.windows(2).any(|pair| pair[1].start < pair[0].end) {
             return Err(Unfit::Overlap);
         }

@@ -24,12 +24,15 @@ pub struct Frame {
     /// Whether the profile of the measure is claimed.
     claims: bool,
     measure: Option<Known>,
+    /// The unit is one of something per something else.
+    is_rate: bool,
 }
 
 /// What is known of a measure.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Known {
     pub key: &'static str,
+    pub category: &'static str,
     /// Of the guide.
     pub profiles: &'static [&'static str],
 }
@@ -37,7 +40,7 @@ pub(super) struct Known {
 impl Known {
     fn of(code: Element<'_>) -> Option<Known> {
         let measure = measures::measured(code)?;
-        Some(Known { key: &measure.key, profiles: &measure.profiles })
+        Some(Known { key: &measure.key, category: measure.category, profiles: &measure.profiles })
     }
 
     /// The profile of a single value.
@@ -163,7 +166,8 @@ fn quantity(document: &Document, node: NodeId, frame: &mut Frame) -> Result<(Str
                     _ => return Err(Unfit::Particular),
                 };
             }
-            _ => {
+            name => {
+                frame.is_rate |= name == "code" && document.value(member).contains('/');
                 frame.unit.push(',');
                 key(document, member, &mut frame.unit);
                 frame.unit.push_str(&write::compact(document, member));
@@ -270,6 +274,14 @@ impl Frame {
     /// System of the identifiers.
     pub(super) fn system(&self) -> String {
         serde_json::from_str(&self.system).unwrap_or_default()
+    }
+
+    /// Whether its values add up to that of a longer period: steps do, a rate or a share does not.
+    pub(super) fn adds_up(&self) -> bool {
+        self.measure.is_some_and(|measure| {
+            measure.profiles.contains(&"interval")
+                || measure.profiles.contains(&"daily") && measure.category == "activity" && !self.is_rate
+        })
     }
 
     /// The same with other extensions.

@@ -240,6 +240,16 @@ fn moments_are_averaged_and_periods_summed() {
     assert!(texts[0].contains("\"valueCode\":\"Etc/GMT-2\"") && texts[0].contains("\"valueCode\":\"derived\""));
     assert!(texts[0].contains("\"valueQuantity\":{\"value\":6,\"unit\":\"%\""), "{}", texts[0]);
 
+    // What is said of a day is no amount for that alone.
+    let resting = ["60", "64"].map(|value| {
+        let text = heart_rate(value, &format!("2026-05-04T08:{}:00Z", value.replace('6', "0")), value);
+        let claim = "\"profile\":[\"https://mhealth-gateway.org/fhir/StructureDefinition/mh-heart-rate\"],";
+        text.replace("8867-4", "40443-4").replace(claim, "")
+    });
+    let made = collected(Form::Aggregate(Span::Day), i64::MAX, &resting);
+    let [Made::Statistics(texts, _)] = made.as_slice() else { panic!("{made:?}") };
+    assert!(texts[0].contains("\"valueCode\":\"average\"") && texts[0].contains("\"value\":62,"), "{}", texts[0]);
+
     // Counting twice is worse than not counting.
     let twice = [walks[0].clone(), walks[0].replace("\"a\"", "\"c\"").replace("09:00:00", "09:10:00")];
     let made = collected(Form::Aggregate(Span::Day), i64::MAX, &twice);
