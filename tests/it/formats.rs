@@ -470,6 +470,33 @@ fn envelopes_of_ieee_1752_are_read() {
     }
 }
 
+/// HealthKit's samples as Granola puts them into data points: what is valid is taken, or left out with a reason, and what
+/// is not is refused.
+#[test]
+fn samples_of_granola_are_read() {
+    let folder = suite("openmhealth-schemas/test-data/granola");
+    let mut wrong = String::new();
+    let mut kept = 0;
+    for file in files(&folder) {
+        let name = file.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        let Some(schema) = ["hk-quantity-sample", "hk-category-sample", "hk-correlation", "hk-workout"].into_iter().find(|schema| name.starts_with(schema)) else {
+            continue;
+        };
+        let body: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let header = json!({"id": "h", "schema_id": {"namespace": "granola", "name": schema, "version": "1.0"}});
+        let records = converted("granola", &json!({"header": header, "body": body}).to_string(), None);
+        let taken = records.iter().any(|record| record.observation.is_some());
+        // A workout that has a beginning and no end is none of which anybody knows how long it was.
+        let moment = body["effective_time_frame"]["date_time"].is_string();
+        let left_out = records.iter().any(|record| record.issues.iter().any(|issue| issue.id == Id::DeviceTypeLeftOut));
+        kept += usize::from(taken);
+        if taken != name.contains("shouldPass") && !(name.contains("shouldPass") && (left_out || moment)) {
+            writeln!(wrong, "{name}: {}", told(&records)).unwrap();
+        }
+    }
+    assert!(wrong.is_empty() && kept > 0, "{kept} kept\n{wrong}");
+}
+
 /// What has gone wrong elsewhere: one unit for another, one statistic for another, a difference for a temperature.
 #[test]
 fn known_pitfalls_are_avoided() {
