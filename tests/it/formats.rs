@@ -365,7 +365,7 @@ fn shimmers_points_are_ours_field_by_field() {
             };
             let same_time: Vec<&Value> = ours
                 .iter()
-                .filter(|(measure, observation)| fits(&measure, observation) && same_time(schema, observation, body))
+                .filter(|(measure, observation)| fits(measure, observation) && same_time(schema, observation, body))
                 .map(|(_, observation)| observation)
                 .collect();
             let verdicts: Vec<String> =
@@ -460,6 +460,24 @@ fn tidepools_records_have_the_values_that_another_converter_gives_them() {
         assert_eq!(at, theirs - SignedDuration::from_millis(shifts[id]), "{id}");
     }
     assert!(theirs.is_empty(), "of the Bundle only: {:?}", theirs.keys());
+}
+
+/// The guide's table of sources promises what the mapping keeps, and the mapping keeps nothing that the table refuses.
+#[test]
+fn the_table_of_sources_and_the_mapping_of_open_mhealth_agree() {
+    let table = include_str!("../../profiles/source-types.csv");
+    let formats = Formats::default();
+    let kinds: BTreeSet<&str> = formats.named("open-mhealth").unwrap().kinds().map(|(kind, _)| kind).collect();
+    let mut rows = BTreeSet::new();
+    for line in table.lines().filter(|line| line.starts_with("open-mhealth,") || line.starts_with("ieee-1752,")) {
+        let fields: Vec<&str> = line.splitn(5, ',').collect();
+        let (name, taken, elsewhere) = (fields[1], !fields[2].is_empty(), !fields[3].is_empty());
+        rows.insert(name);
+        // What becomes another resource than an Observation is no kind of this mapping.
+        assert!(kinds.contains(name) == taken || elsewhere, "{name}: the table says {taken}");
+    }
+    let unlisted: Vec<_> = kinds.difference(&rows).collect();
+    assert!(unlisted.is_empty(), "without a row: {unlisted:?}");
 }
 
 /// The data points that JupyterHealth's exchange gives as examples.
