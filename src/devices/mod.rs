@@ -7,11 +7,13 @@
 
 pub mod apple_health;
 mod left_out;
+pub mod lines;
 pub mod mapping;
 pub mod night;
 pub mod observation;
 mod open_mhealth;
 pub mod series;
+pub mod unpack;
 
 use std::sync::{Arc, LazyLock};
 
@@ -111,6 +113,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// One that could not be read at all.
+    pub fn unread(issue: Issue) -> Record {
+        Record { issues: vec![issue], ..Record::at("") }
+    }
+
     fn at(pointer: &str) -> Record {
         Record {
             source_id: None,

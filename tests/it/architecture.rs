@@ -67,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "fhir/definitions",
             "devices/open_mhealth",
+            "devices/unpack",
             "guide",
             "commands/convert",
             "commands/definitions",
