@@ -24,10 +24,11 @@ use crate::fhir::tree::{Document, json};
 pub use mapping::{Explained, Pack, Traced};
 
 /// The mappings that are part of the program.
-const BUILT_IN: [&str; 19] = [
+const BUILT_IN: [&str; 20] = [
     include_str!("../../profiles/mappings/fitbit.json"),
     include_str!("../../profiles/mappings/garmin.json"),
     include_str!("../../profiles/mappings/googlefit.json"),
+    include_str!("../../profiles/mappings/granola.json"),
     include_str!("../../profiles/mappings/health-auto-export.json"),
     include_str!("../../profiles/mappings/health-connect.json"),
     include_str!("../../profiles/mappings/healthkit.json"),

@@ -184,7 +184,7 @@ impl Expression {
             }
             Form::Key | Form::Word(_) => Ok(true),
             // A path holds where something stands that is not false.
-            _ => Ok(match self.nodes(scope)?.as_slice() {
+            Form::Paths(_) => Ok(match self.nodes(scope)?.as_slice() {
                 [] => false,
                 [one] => scope.document.kind(*one) != Kind::False,
                 _ => true,

@@ -92,7 +92,7 @@ pub(super) enum Value {
     Number(Box<Number>),
     Coded(Box<Coded>),
     Flag(Expression),
-    Date(Clock),
+    Date(Box<Clock>),
 }
 
 #[derive(Debug)]
@@ -513,7 +513,7 @@ impl Compiler<'_> {
             return self.expression("flag", flag).map(Value::Flag);
         }
         if let Some(date) = &rule.date {
-            return self.clock("date", date).map(Value::Date);
+            return self.clock("date", date).map(|clock| Value::Date(Box::new(clock)));
         }
         if rule.value.is_none() && rule.spans.is_none() && (common.value.is_none() || !rule.components.is_empty()) {
             return Some(Value::Panel);
