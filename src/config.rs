@@ -38,6 +38,7 @@ pub struct Config {
     pub limits: Limits,
     pub exchange: exchange::Config,
     pub validation: Validation,
+    pub guide: Guide,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -51,6 +52,14 @@ pub struct Validation {
     pub packages: Vec<String>,
     /// Folder of unpacked packages; without one `.fhir/packages` in the home directory.
     pub package_cache: Option<PathBuf>,
+}
+
+/// Which versions of the guide are enforced and published.
+#[derive(Deserialize, Clone, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guide {
+    /// Folder of packages (.tgz) of earlier versions, besides those that the program has itself.
+    pub editions: Option<PathBuf>,
 }
 
 /// One national platform, registry or other receiver.
@@ -183,6 +192,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
     let validation: Validation = section("validation", table.remove("validation"), mistakes);
+    let guide: Guide = section("guide", table.remove("guide"), mistakes);
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
@@ -197,7 +207,13 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         }
         Some(_) => mistakes.push("destination: written as [[destination]], once for each".to_owned()),
     }
+    let before = mistakes.len();
     let top: Top = section("", Some(Value::Table(table)), mistakes);
+    for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
+        mistake.push_str(
+            "; or a section: [tls], [limits], [exchange], [validation], [guide], [terminology], [[destination]]",
+        );
+    }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
     if !listen.ip().is_loopback() && !has_tls {
         mistakes.push(format!("listen: {listen} is beyond loopback, so a certificate of its own is needed in [tls]"));
@@ -248,6 +264,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         limits,
         exchange,
         validation,
+        guide,
         terminology,
         destinations,
     }
@@ -497,6 +514,12 @@ mod tests {
     fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Config::read(Some(file), &environment)
+    }
+
+    #[test]
+    fn whoever_misspells_a_section_is_told_of_sections() {
+        let mistakes = read("[limit]\nbody_bytes = 1\n", &[]).unwrap_err();
+        assert!(mistakes[0].starts_with("limit: unknown field") && mistakes[0].contains("[limits]"), "{mistakes:?}");
     }
 
     #[test]

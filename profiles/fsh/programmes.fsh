@@ -8,7 +8,6 @@ RuleSet: Published(id, name, title, type)
 * title = "{title}"
 * status = #draft
 * experimental = false
-* version = "0.1.0"
 * publisher = "mHealth gateway"
 
 RuleSet: Graded(item, code)

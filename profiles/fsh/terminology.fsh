@@ -217,3 +217,14 @@ Description: "A wearable registers nothing and cancels nothing."
 * http://hl7.org/fhir/observation-status#corrected
 * http://hl7.org/fhir/observation-status#entered-in-error
 * http://hl7.org/fhir/observation-status#unknown
+
+CodeSystem: MenstrualFlow
+Id: menstrual-flow
+Title: "Menstrual flow"
+Description: "How strong a menstrual bleeding was, as coarse as apps ask for it."
+* insert OwnSystem
+* #none "None"
+* #light "Light"
+* #medium "Medium"
+* #heavy "Heavy"
+* #unspecified "Not said"

@@ -1,6 +1,7 @@
 //! From a configuration to a gateway: the one place where the parts are put together.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::config::{self, Config};
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
-use crate::guide;
+use crate::guide::{self, Shelf};
 use crate::peers::fhir_rest::FhirRest;
 use crate::peers::terminology::Terminology;
 use crate::policy::delivery::Circuit;
@@ -64,9 +65,12 @@ pub(super) fn print(mistakes: &[String]) {
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
-    let (registry, _) = registry(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("; "));
+    let (registry, _) = registry(config).map_err(joined)?;
+    let shelf = shelf(config).map_err(joined)?;
     let mut gateway =
         Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
+    gateway.shelf = Arc::new(shelf);
     gateway.terminology = terminology(config)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
@@ -85,12 +89,41 @@ pub(super) fn registry(config: &Config) -> Result<(Arc<Registry>, Vec<String>), 
     if config.validation.packages.is_empty() {
         return Ok((guide::registry(), Vec::new()));
     }
+    let Loaded { packages, warnings } = added(config)?;
+    Ok((Registry::with_packages([guide::packages(), packages].concat()), warnings))
+}
+
+/// The packages that the configuration names.
+fn added(config: &Config) -> Result<Loaded, Vec<String>> {
     let cache = Place::at(config.validation.package_cache.clone()).cache();
     let mistaken = |mistake: String| format!("validation.packages: {mistake}");
     let loaded = cache.load(&config.validation.packages);
-    let Loaded { packages, warnings } =
-        loaded.map_err(|mistakes| mistakes.into_iter().map(mistaken).collect::<Vec<_>>())?;
-    Ok((Registry::with_packages([guide::packages(), packages].concat()), warnings))
+    loaded.map_err(|mistakes| mistakes.into_iter().map(mistaken).collect::<Vec<_>>())
+}
+
+/// The versions of the guide: those of the program and those in the folder that the configuration names. The error is
+/// every file that is none.
+pub(super) fn shelf(config: &Config) -> Result<Shelf, Vec<String>> {
+    let added = if config.validation.packages.is_empty() { Vec::new() } else { added(config)?.packages };
+    let mut shelf = Shelf::new(added);
+    let Some(folder) = &config.guide.editions else { return Ok(shelf) };
+    let unreadable = |path: &Path, error: std::io::Error| {
+        vec![format!("guide.editions: {} cannot be read: {error}", path.display())]
+    };
+    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let mut paths: Vec<PathBuf> =
+        entries.map_err(|error| unreadable(folder, error))?.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "tgz"));
+    paths.sort();
+    let mut mistakes = Vec::new();
+    for path in paths {
+        match fs::read(&path) {
+            Err(error) => mistakes.extend(unreadable(&path, error)),
+            Ok(archive) => mistakes
+                .extend(shelf.add(archive).err().map(|error| format!("guide.editions: {}: {error}", path.display()))),
+        }
+    }
+    if mistakes.is_empty() { Ok(shelf) } else { Err(mistakes) }
 }
 
 /// The store of a gateway that has served or was given clients. Whoever only looks makes none: a slip in the directory

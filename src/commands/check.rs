@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use super::{EX_USAGE, Source, assemble};
 use crate::config::Config;
 use crate::peers::fhir_rest::Auth;
+use crate::policy::access::client::Client;
 use crate::server::tls;
 use crate::store::Store;
 
@@ -79,6 +80,9 @@ fn mistaken(config: &Config) -> Vec<String> {
     }
     mistakes.extend(assemble::terminology(config).err().map(|error| format!("terminology: {error:#}")));
     mistakes.extend(assemble::registry(config).err().unwrap_or_default());
+    // What is wrong with the packages was just said.
+    let of_editions = |mistake: &String| mistake.starts_with("guide.editions");
+    mistakes.extend(assemble::shelf(config).err().into_iter().flatten().filter(of_editions));
     mistakes
 }
 
@@ -91,8 +95,28 @@ fn unreadable(key: &str, path: &Path, mistakes: &mut Vec<String>) {
 /// What keeps nobody from serving and is yet most likely a slip: clients come and go while the gateway serves.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = unknown_clients(config);
+    doubts.extend(unknown_versions(config));
     doubts.extend(assemble::registry(config).map(|(_, missing)| missing).unwrap_or_default());
     doubts
+}
+
+/// Clients that are registered for a version of the guide that is not here: they are refused.
+fn unknown_versions(config: &Config) -> Vec<String> {
+    let Ok(shelf) = assemble::shelf(config) else { return Vec::new() };
+    if !Store::exists(&config.data) {
+        return Vec::new();
+    }
+    // That the clients cannot be read is said elsewhere.
+    let registered = Store::registered(&config.data).unwrap_or_default();
+    let clients = registered.iter().filter_map(|(_, body)| Client::parse(body).ok());
+    let gone = clients.filter_map(|client| {
+        let version = client.guide.filter(|version| !shelf.has(version))?;
+        Some(format!(
+            "client {} is refused: it is registered for version {version} of the guide, which is not here",
+            client.id
+        ))
+    });
+    gone.collect()
 }
 
 fn unknown_clients(config: &Config) -> Vec<String> {
@@ -110,7 +134,7 @@ fn unknown_clients(config: &Config) -> Vec<String> {
     match Store::registered(&config.data) {
         Ok(registered) => apps
             .into_iter()
-            .filter(|(_, app)| !registered.iter().any(|known| known == app))
+            .filter(|(_, app)| !registered.iter().any(|(known, _)| known == app))
             .map(|(destination, app)| format!("destination {destination}: apps: no client is registered as {app}"))
             .collect(),
         Err(error) => vec![format!("the registered clients cannot be read: {:#}", anyhow::Error::from(error))],

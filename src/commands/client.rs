@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use super::{Source, assemble, keys, runtime};
 use crate::config::Config;
 use crate::exchange::receipts;
+use crate::fhir::ours;
+use crate::guide::Shelf;
 use crate::policy::access::client::Client;
 use crate::policy::consent;
 use crate::server::tls::write_private;
@@ -56,6 +58,9 @@ struct Add {
     /// Purpose of use (v3-ActReason) that it may state; the first is its default.
     #[arg(long, default_value = "TREAT")]
     purpose: Vec<String>,
+    /// The version of the guide that it is held to until it is registered anew; the newest where none is named.
+    #[arg(long, value_name = "VERSION")]
+    guide: Option<String>,
     /// JSON Web Key Set with its public keys.
     #[arg(long, conflicts_with = "generate_key")]
     jwks: Option<PathBuf>,
@@ -84,7 +89,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// key is lost is of no use.
 fn add(add: &Add, config: &Config) -> anyhow::Result<ExitCode> {
     let (private, public) = keys(add)?;
-    let client = match registration(add, &public) {
+    let shelf = assemble::shelf(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    let client = match registration(add, &public, &shelf) {
         Ok(client) => client,
         Err(mistakes) => {
             for mistake in mistakes {
@@ -98,21 +104,33 @@ fn add(add: &Add, config: &Config) -> anyhow::Result<ExitCode> {
     if let Some((path, pem)) = &private {
         write_private(path, pem.as_bytes())?;
     }
-    runtime()?.block_on(async {
+    let others = runtime()?.block_on(async {
+        let others = same_actor(&store, &client).await;
         let registered = register(&store, &client).await;
         store.close().await;
-        registered
+        registered.and(others)
     })?;
+    for other in others {
+        eprintln!("warning: client {other} has the actor {} too: a Consent that names it speaks of both", client.actor);
+    }
     println!("{} is registered; it signs in at {}", client.id, config.base_url.replace("/fhir", "/auth/token"));
     Ok(ExitCode::SUCCESS)
 }
 
 fn list(config: &Config) -> anyhow::Result<ExitCode> {
     let store = assemble::existing_store(config)?;
+    let shelf = assemble::shelf(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
     runtime()?.block_on(async {
         for (id, body) in store.clients().await? {
             match Client::parse(&body) {
-                Ok(client) => println!("{id}\t{}\t{}\t{}", client.name, client.actor, client.scopes),
+                Ok(client) => {
+                    let version = match client.guide.as_deref() {
+                        Some(version) if shelf.has(version) => format!("guide {version}"),
+                        Some(version) => format!("guide {version}, which is not here: refused"),
+                        None => format!("guide {}, the newest", ours::VERSION),
+                    };
+                    println!("{id}\t{}\t{}\t{}\t{version}", client.name, client.actor, client.scopes);
+                }
                 Err(_) => println!("{id}\t(unreadable registration)"),
             }
         }
@@ -141,6 +159,15 @@ fn scorecard(id: &str, days: i64, config: &Config) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&receipts::scorecard(&tallies))?);
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Ids of other clients that Consents name by the same reference.
+async fn same_actor(store: &Store, client: &Client) -> anyhow::Result<Vec<String>> {
+    let registered = store.clients().await?;
+    let others = registered
+        .into_iter()
+        .filter(|(id, body)| *id != client.id && Client::parse(body).is_ok_and(|other| other.actor == client.actor));
+    Ok(others.map(|(id, _)| id).collect())
 }
 
 /// Writes a registration to the store.
@@ -173,7 +200,7 @@ fn keys(add: &Add) -> anyhow::Result<(Option<Private<'_>>, Value)> {
     }
 }
 
-fn registration(add: &Add, keys: &Value) -> Result<Client, Vec<String>> {
+fn registration(add: &Add, keys: &Value, shelf: &Shelf) -> Result<Client, Vec<String>> {
     let document = json!({
         "id": add.id,
         "name": add.name.as_deref().unwrap_or(&add.id),
@@ -181,11 +208,21 @@ fn registration(add: &Add, keys: &Value) -> Result<Client, Vec<String>> {
         "keys": keys,
         "scopes": add.scope,
         "purposes": add.purpose,
+        "guide": add.guide.as_deref().unwrap_or(ours::VERSION),
     });
     let unknown = add.purpose.iter().filter(|code| !consent::is_purpose(code));
     let mut mistakes: Vec<String> = unknown
         .map(|code| format!("--purpose {code}: not a purpose of use of v3-ActReason such as TREAT or PUBHLTH"))
         .collect();
+    // Parse reads what was registered before; such ids cannot be part of the ids that a client gives its resources.
+    if add.id.contains([':', '/']) {
+        mistakes.push("id: expected no : or /, which cannot be part of the ids of resources".to_owned());
+    }
+    if let Some(version) = add.guide.as_ref().filter(|version| !shelf.has(version)) {
+        let known = shelf.versions().collect::<Vec<_>>().join(", ");
+        mistakes
+            .push(format!("--guide {version}: not a version of the guide that is enforced here, which are {known}"));
+    }
     match Client::parse(&document.to_string()) {
         Ok(client) if mistakes.is_empty() => Ok(client),
         Ok(_) => Err(mistakes),

@@ -22,13 +22,17 @@ enum Format {
 const UNKNOWN: u8 = 1;
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let found = guide::explain(Edition::current(), &options.word);
+    let found = guide::explain(&Edition::current(), &options.word);
     match options.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
         Format::Text if found.is_empty() => {
             eprintln!(
                 "mhealth-gateway: nothing in the guide goes by that name; codes, issue ids, profiles and platforms do"
             );
+            let near = guide::near(&Edition::current(), &options.word);
+            if !near.is_empty() {
+                eprintln!("Did you mean {}?", near.join(", "));
+            }
         }
         Format::Text => print!("{}", found.iter().map(text).collect::<Vec<_>>().join("\n")),
     }
@@ -67,7 +71,7 @@ mod tests {
     use super::*;
 
     fn said(word: &str) -> String {
-        guide::explain(Edition::current(), word).iter().map(text).collect()
+        guide::explain(&Edition::current(), word).iter().map(text).collect()
     }
 
     #[test]

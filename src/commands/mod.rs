@@ -4,6 +4,7 @@
 mod assemble;
 mod check;
 mod client;
+mod convert;
 mod dead_letters;
 pub mod definitions;
 mod demo;
@@ -14,6 +15,7 @@ mod health;
 pub mod keys;
 pub mod packages;
 mod platform;
+mod progress;
 mod publish;
 mod serve;
 pub mod token;
@@ -64,6 +66,8 @@ enum Command {
     Token(token::Options),
     /// Validate FHIR resources against the rules that the gateway enforces.
     Validate(validate::Options),
+    /// Turn what phones and wearables export into validated FHIR.
+    Convert(convert::Options),
     /// Evaluate a FHIRPath expression over a resource.
     #[command(name = "fhirpath")]
     FhirPath(fhirpath::Options),
@@ -94,6 +98,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Health(options) => health::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Validate(options) => validate::run(&options),
+        Command::Convert(options) => convert::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::guide::{self, Edition};
+use crate::guide::{self, Edition, File, Shelf};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -21,21 +21,25 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(path) = &options.package {
-        std::fs::write(path, guide::archive(Edition::current()))
+        std::fs::write(path, guide::archive(&Edition::current()))
             .with_context(|| format!("writing {}", path.display()))?;
         println!("the package in {}", path.display());
     }
-    let (directory, files) = match &options.directory {
-        Some(directory) => (directory, guide::all(Edition::current())),
-        None if options.package.is_some() => return Ok(ExitCode::SUCCESS),
-        None => (&options.out, guide::files(None)),
-    };
-    std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    for file in &files {
+    let mut count = 0;
+    let directory = options.directory.as_ref().unwrap_or(&options.out);
+    let mut write = |file: File| {
         let path = directory.join(&file.path);
-        std::fs::write(&path, &file.content).with_context(|| format!("writing {}", path.display()))?;
+        let folder = path.parent().unwrap_or(directory);
+        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+        count += 1;
+        std::fs::write(&path, &file.content).with_context(|| format!("writing {}", path.display()))
+    };
+    match options.directory {
+        Some(_) => guide::all(&Shelf::new(Vec::new()), write)?,
+        None if options.package.is_some() => return Ok(ExitCode::SUCCESS),
+        None => guide::files(None).into_iter().try_for_each(&mut write)?,
     }
-    println!("{} file(s) in {}", files.len(), directory.display());
+    println!("{count} file(s) in {}", directory.display());
     Ok(ExitCode::SUCCESS)
 }
 

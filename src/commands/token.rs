@@ -42,9 +42,21 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         pem: &pem,
         scope: options.scope.as_deref(),
     };
-    let token = runtime()?.block_on(fetch(&http, &asked))?;
+    let fetched = runtime()?.block_on(fetch(&http, &asked));
+    let token = fetched.map_err(|error| hinted(error, options.cacert.is_none()))?;
     println!("{token}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// A certificate that nobody vouches for is mostly the one that a gateway made for itself.
+fn hinted(error: anyhow::Error, only_system: bool) -> anyhow::Error {
+    let is_untrusted = format!("{error:#}").to_lowercase().contains("certificate");
+    if only_system && is_untrusted {
+        let hint = "this machine does not trust the gateway's certificate; one that it made for itself lies in its \
+                    data directory: --cacert data/tls-certificate.pem";
+        return error.context(hint);
+    }
+    error
 }
 
 /// An HTTP client that trusts one certificate more.

@@ -5,10 +5,13 @@
 //! a format cannot say in FHIR it refuses or reports; nothing is guessed, and one bad record never stops the
 //! others. Who sent a record and where it goes is not known here.
 
+pub mod apple_health;
 mod left_out;
 pub mod lines;
 pub mod mapping;
+pub mod night;
 pub mod observation;
+pub mod series;
 pub mod unpack;
 
 use std::sync::{Arc, LazyLock};
@@ -20,7 +23,11 @@ use crate::fhir::tree::{Document, json};
 pub use mapping::{Explained, Pack, Traced};
 
 /// The mappings that are part of the program.
-const BUILT_IN: [&str; 1] = [include_str!("../../profiles/mappings/open-mhealth.json")];
+const BUILT_IN: [&str; 3] = [
+    include_str!("../../profiles/mappings/health-connect.json"),
+    include_str!("../../profiles/mappings/healthkit.json"),
+    include_str!("../../profiles/mappings/open-mhealth.json"),
+];
 
 static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
     let compiled = BUILT_IN.iter().map(|text| match Pack::compile(text) {

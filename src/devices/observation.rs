@@ -134,6 +134,13 @@ const SPAN: [&str; 6] = ["interval", "sleep", "sleep-stage", "session", "series"
 /// Profiles of one moment.
 const MOMENT: [&str; 2] = ["glucose", "lung"];
 
+/// Whether an Observation of the measure may hold a value in that unit: R4 binds the lengths of its vital signs to fewer
+/// units (ucum-bodylength) than the measure has.
+pub fn takes(measure: &Measure, unit: &str) -> bool {
+    let length = measure.profiles.iter().any(|profile| ["body-height", "head-circumference"].contains(profile));
+    measure.units.iter().any(|known| known.code == unit) && !(length && unit == "m")
+}
+
 /// Whether a measure can only be said of a span of time.
 pub fn needs_span(measure: &Measure) -> bool {
     measure.profiles.iter().all(|profile| SPAN.contains(profile))

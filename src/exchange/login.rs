@@ -92,6 +92,9 @@ impl Gateway {
         let proven = verified.as_ref().err().is_none_or(Denied::is_proven);
         named.client = client.filter(|_| proven);
         let assertion = verified.map_err(Refused::Denied)?;
+        if !self.enforces(&assertion.client) {
+            return Err(Refused::Denied(Denied::Guide));
+        }
         let fresh = self.store.remember_jti(&assertion.client.id, &assertion.jti, assertion.expires_ms, now_ms).await;
         if !fresh.map_err(|error| Refused::Fault(error.into()))? {
             return Err(Refused::Denied(Denied::Replayed));
@@ -118,16 +121,27 @@ impl Gateway {
         let now_ms = self.now_ms();
         let principal = token::verify(bearer, self.realm(), &self.token_secret, |_| Standing::Active, now_ms)
             .map_err(|denied| denied.issue())?;
-        self.stands(&principal).await?;
-        Ok(principal)
+        let guide = self.stands(&principal).await?;
+        Ok(Principal { guide, ..principal })
     }
 
-    /// Whether a principal may still act as what it signed in as; for what goes on longer than a request usually does.
-    pub async fn stands(&self, principal: &Principal) -> Result<(), Refusal> {
+    /// Whether a principal may still act as what it signed in as, for what goes on longer than a request usually does; and
+    /// the version of the guide that it is held to.
+    pub async fn stands(&self, principal: &Principal) -> Result<Option<Arc<str>>, Refusal> {
         match self.registered(&principal.client, STANDING_MS).await? {
-            Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => Ok(()),
+            Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => {
+                if !self.enforces(&client) {
+                    return Err(Denied::Guide.issue().into());
+                }
+                Ok(client.guide.as_deref().map(Arc::from))
+            }
             _ => Err(Denied::Suspended.issue().into()),
         }
+    }
+
+    /// Whether the version of the guide that a client is held to is here.
+    fn enforces(&self, client: &Client) -> bool {
+        client.guide.as_deref().is_none_or(|version| self.shelf.has(version))
     }
 
     pub fn token_url(&self) -> String {
@@ -187,6 +201,7 @@ impl Gateway {
             scopes: client.scopes.clone(),
             purposes: client.purposes.clone(),
             expires_ms: 0,
+            guide: None,
         };
         let purpose = client.purposes.first().map_or("", String::as_str);
         let caller = Caller { principal: &principal, request_id, purpose };

@@ -9,6 +9,8 @@ pub mod kinds;
 
 mod facts;
 
+mod rules;
+
 mod consents;
 
 mod terms;
@@ -36,6 +38,7 @@ use serde::Deserialize;
 use crate::devices::Formats;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
+use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
@@ -44,6 +47,7 @@ use crate::store::{self, Health, PatientKey, ResId, Store};
 pub use consents::Book;
 pub use facts::CATEGORY_SYSTEM;
 pub use refusal::Refusal;
+pub use rules::Rules;
 
 /// Milliseconds since 1970. The composition root passes the machine's clock, a test its own.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -138,7 +142,9 @@ pub struct Gateway {
     pub config: Config,
     pub store: Store,
     pub registry: Arc<Registry>,
-    pub validator: Validator,
+    pub validator: Arc<Validator>,
+    /// The rules of earlier versions of the guide, for whoever is registered for one or names one.
+    pub shelf: Arc<Shelf>,
     /// Answers what the definitions leave open, where the operator names one.
     pub terminology: Option<Terminology>,
     /// What devices' records are read by.
@@ -148,6 +154,8 @@ pub struct Gateway {
     pub entropy: Entropy,
     /// Address of the FHIR service, without a slash at the end.
     pub base: String,
+    /// Where this gateway's own guide is, without a slash at the end.
+    pub pages: String,
     register: login::Register,
     uploads: uploads::Uploads,
     strangers: Mutex<Strangers>,
@@ -174,7 +182,8 @@ impl Gateway {
         Ok(Gateway {
             config,
             strangers,
-            validator: Validator::new(registry.clone()),
+            validator: Arc::new(Validator::new(registry.clone())),
+            shelf: Arc::new(Shelf::new(Vec::new())),
             registry,
             terminology: None,
             formats: Formats::default(),
@@ -182,6 +191,7 @@ impl Gateway {
             store,
             clock,
             entropy,
+            pages: format!("{}/guide", base.strip_suffix("/fhir").unwrap_or(&base)),
             base,
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),

@@ -37,8 +37,8 @@ impl Refusal {
         Refusal { on_record: true, ..self }
     }
 
-    pub fn outcome(&self) -> serde_json::Value {
-        outcome::operation_outcome(&self.issues)
+    pub fn outcome(&self, reader: outcome::Reader<'_>) -> serde_json::Value {
+        outcome::operation_outcome(&self.issues, reader)
     }
 
     /// What the absent and the withheld have in common: the same bytes.
@@ -113,7 +113,7 @@ pub fn status_of(id: Id) -> u16 {
         | Id::ResourceTypeMissing
         | Id::BundleRule => 400,
         Id::LoginRequired | Id::TokenInvalid => 401,
-        Id::ScopeInsufficient | Id::ConsentMissing | Id::ConsentDenied | Id::ConsentUnclear => 403,
+        Id::GuideVersion | Id::ScopeInsufficient | Id::ConsentMissing | Id::ConsentDenied | Id::ConsentUnclear => 403,
         Id::NotFound | Id::RouteUnknown | Id::InteractionUnsupported => 404,
         Id::MethodNotAllowed => 405,
         Id::NotAcceptable => 406,

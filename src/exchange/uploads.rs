@@ -189,7 +189,8 @@ impl Gateway {
 
     /// Whether it came to the end; a stop leaves it where it is.
     async fn work_off_one(&self, upload: &Upload, stop: &watch::Receiver<bool>) -> Result<bool, Refusal> {
-        let about = self.about(upload)?;
+        let mut about = self.about(upload)?;
+        about.principal.guide = self.stands(&about.principal).await?;
         let request = printed(upload.id);
         let caller = Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose };
         let (mut at, mut unpack) = (0, Unpack::new(about.coding));
@@ -363,6 +364,7 @@ impl Gateway {
                 scopes: Scopes::parse(text("scopes")?).map_err(|_| unreadable())?,
                 purposes: vec![purpose.clone()],
                 expires_ms: i64::MAX,
+                guide: None,
             },
             purpose,
         })

@@ -158,6 +158,8 @@ catalogue! {
     PatientMissing "patient-missing" Error "required" "Name the one person whose records these are as patient=id in the address.";
     DeviceSchemaUnknown "device-schema-unknown" Error "not-supported" "Send a schema and version that the mapping of the device format lists, or send the Observation itself.";
     DeviceRecord "device-record" Error "structure" "Correct the record as the message says; the other records of the request stand on their own.";
+    DeviceFile "device-file" Fatal "structure" "Send the file that the format names, as the phone or the app wrote it.";
+    DeviceTruncated "device-truncated" Fatal "incomplete" "Export the file again and send it whole; the records before the break were read.";
     DeviceTypeLeftOut "device-type-left-out" Error "not-supported" "Leave records of this type out; the message says why they are not taken.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
@@ -219,6 +221,7 @@ catalogue! {
     LoginRequired "login-required" Error "login" "Get an access token at the token endpoint (SMART Backend Services) and send it as Authorization: Bearer.";
     TokenInvalid "token-invalid" Error "login" "Get a new access token; this one is expired, revoked or not ours.";
     ScopeInsufficient "scope-insufficient" Error "forbidden" "Ask for a scope that covers this interaction, within what the client is registered for.";
+    GuideVersion "guide-version" Error "not-supported" "Ask the operator to register the client for a version of the guide that is enforced, or to add the package of that version.";
     PatientUnknown "patient-unknown" Error "not-found" "Register the Patient first and refer to it as Patient/id.";
     ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first.";
     ConsentDenied "consent-denied" Error "suppressed" "The person's consent does not cover this; ask the person, not the gateway.";
@@ -277,9 +280,50 @@ impl Id {
         self.entry().code
     }
 
-    /// Where the guide explains it.
+    /// Where the published guide explains it.
     pub fn page(self) -> String {
         format!("{GUIDE}/issues#{}", self.code())
+    }
+
+    /// What to do, in the words of the format that was sent.
+    pub fn remedy(self, is_xml: bool) -> &'static str {
+        let of_xml = || IN_XML.iter().find(|(id, _)| *id == self).map(|(_, remedy)| *remedy);
+        is_xml.then(of_xml).flatten().unwrap_or(self.entry().remedy)
+    }
+}
+
+/// Remedies that speak of JSON, as whoever sends XML reads them.
+const IN_XML: [(Id, &str); 4] = [
+    (
+        Id::ResourceTypeMissing,
+        "Begin the document with an element that has the name of an R4 resource, in the namespace http://hl7.org/fhir.",
+    ),
+    (
+        Id::ElementUnknown,
+        "Remove the element or correct its name; FHIR allows no elements beyond the definition. Extra facts go into an extension.",
+    ),
+    (
+        Id::ElementShape,
+        "Use the form that the definition asks for: an element once or, where it repeats, once for each; child elements for a complex type, the attribute value for a primitive.",
+    ),
+    (
+        Id::ElementEmpty,
+        "Leave the element out when there is nothing to say: FHIR allows none without a value, children or extensions.",
+    ),
+];
+
+/// Whom an OperationOutcome is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a> {
+    /// Where the guide is that explains the issues.
+    pub pages: &'a str,
+    /// Whether the reader sent XML.
+    pub is_xml: bool,
+}
+
+impl Default for Reader<'_> {
+    fn default() -> Self {
+        Reader { pages: GUIDE, is_xml: false }
     }
 }
 
@@ -352,38 +396,38 @@ pub const MAX_LISTED: usize = 200;
 
 /// The OperationOutcome of an answer. An empty list says "all ok", as `$validate` must; of a long one the gravest are
 /// listed, and a last issue counts the others.
-pub fn operation_outcome(issues: &[Issue]) -> serde_json::Value {
+pub fn operation_outcome(issues: &[Issue], reader: Reader<'_>) -> serde_json::Value {
     if issues.len() <= MAX_LISTED {
-        return full_outcome(issues);
+        return full_outcome(issues, reader);
     }
     let mut order: Vec<usize> = (0..issues.len()).collect();
     order.sort_by_key(|at| issues[*at].severity);
     let (kept, left) = order.split_at_mut(MAX_LISTED - 1);
     kept.sort_unstable();
-    let mut listed: Vec<serde_json::Value> = kept.iter().map(|at| issue_value(&issues[*at])).collect();
+    let mut listed: Vec<serde_json::Value> = kept.iter().map(|at| issue_value(&issues[*at], reader)).collect();
     let errors = left.iter().filter(|at| issues[**at].is_error()).count();
     let text = format!("{} further issues are not listed; {errors} of them are errors.", left.len());
-    listed.push(issue_value(&Issue::new(Id::IssuesLeftOut, "", text)));
+    listed.push(issue_value(&Issue::new(Id::IssuesLeftOut, "", text), reader));
     serde_json::json!({"resourceType": "OperationOutcome", "issue": listed})
 }
 
 /// The OperationOutcome that carries all issues, however many.
-pub fn full_outcome(issues: &[Issue]) -> serde_json::Value {
+pub fn full_outcome(issues: &[Issue], reader: Reader<'_>) -> serde_json::Value {
     let listed: Vec<serde_json::Value> = if issues.is_empty() {
-        vec![issue_value(&Issue::new(Id::NoIssues, "", "No issues found."))]
+        vec![issue_value(&Issue::new(Id::NoIssues, "", "No issues found."), reader)]
     } else {
-        issues.iter().map(issue_value).collect()
+        issues.iter().map(|issue| issue_value(issue, reader)).collect()
     };
     serde_json::json!({"resourceType": "OperationOutcome", "issue": listed})
 }
 
-fn issue_value(issue: &Issue) -> serde_json::Value {
+fn issue_value(issue: &Issue, reader: Reader<'_>) -> serde_json::Value {
     let entry = issue.id.entry();
     let mut value = serde_json::json!({
         "severity": issue.severity.code(),
         "code": entry.kind,
         "details": {"coding": [{"system": ISSUE_SYSTEM, "code": entry.code}], "text": issue.text},
-        "diagnostics": format!("{} See {}", entry.remedy, issue.id.page()),
+        "diagnostics": format!("{} See {}/issues#{}", issue.id.remedy(reader.is_xml), reader.pages, entry.code),
     });
     if !issue.expression.is_empty() {
         value["expression"] = serde_json::json!([issue.expression]);
@@ -415,9 +459,9 @@ mod tests {
             Issue::new(id, format!("A.b[{at}]"), "x")
         };
         let short: Vec<Issue> = (0..MAX_LISTED).map(issue).collect();
-        assert_eq!(operation_outcome(&short)["issue"].as_array().unwrap().len(), MAX_LISTED);
+        assert_eq!(operation_outcome(&short, Reader::default())["issue"].as_array().unwrap().len(), MAX_LISTED);
         let long: Vec<Issue> = (0..3 * MAX_LISTED).map(issue).collect();
-        let outcome = operation_outcome(&long);
+        let outcome = operation_outcome(&long, Reader::default());
         let listed = outcome["issue"].as_array().unwrap();
         assert_eq!(listed.len(), MAX_LISTED);
         assert!(listed[..MAX_LISTED - 1].iter().all(|issue| issue["severity"] == "error"));
@@ -439,7 +483,7 @@ mod tests {
 
     #[test]
     fn nothing_to_say_is_said_like_everything_else() {
-        let outcome = operation_outcome(&[]);
+        let outcome = operation_outcome(&[], Reader::default());
         assert_eq!(outcome["issue"][0]["severity"], "information");
         assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], Id::NoIssues.code());
     }
@@ -448,12 +492,27 @@ mod tests {
     fn outcome_carries_place_and_remedy() {
         let issue = Issue::new(Id::CardinalityMin, "Observation.code", "Observation.code is missing.")
             .at(Position { line: 3, column: 7 });
-        let outcome = operation_outcome(&[issue]);
+        let outcome = operation_outcome(std::slice::from_ref(&issue), Reader::default());
         assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "cardinality-min");
         assert_eq!(outcome["issue"][0]["expression"][0], "Observation.code");
         assert_eq!(outcome["issue"][0]["extension"][0]["valueInteger"], 3);
         assert_eq!(outcome["issue"][0]["extension"][2]["valueString"], "cardinality-min");
         let said = outcome["issue"][0]["diagnostics"].as_str().unwrap();
         assert!(said.ends_with(&format!("{GUIDE}/issues#cardinality-min")), "{said}");
+        let reader = Reader { pages: "https://gateway.example.org/guide", is_xml: false };
+        let said = operation_outcome(&[issue], reader)["issue"][0]["diagnostics"].to_string();
+        assert!(said.contains(" See https://gateway.example.org/guide/issues#cardinality-min"), "{said}");
+    }
+
+    #[test]
+    fn who_sends_xml_reads_nothing_of_json() {
+        let names_json = |remedy: &str| ["JSON", "propert", "array", "object"].iter().any(|word| remedy.contains(word));
+        for entry in CATALOGUE.iter().filter(|entry| !entry.code.starts_with("json-")) {
+            let about_formats = ["media-type-unsupported", "not-acceptable", "patch-invalid", "value-set-rule"];
+            if !about_formats.contains(&entry.code) {
+                assert!(!names_json(entry.id.remedy(true)), "{}", entry.code);
+            }
+        }
+        assert!(names_json(Id::ElementUnknown.remedy(false)));
     }
 }

@@ -2,23 +2,30 @@
 //! come to.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use serde_json::Value;
 
 use super::snapshot;
 use crate::fhir::definitions::Registry;
 use crate::fhir::definitions::package::{Unreadable, each_file};
-use crate::fhir::tree::{Document, json};
+use crate::fhir::ours::ISSUE_SYSTEM;
 
 /// The compiled guide with its examples, as it is published.
 static PUBLISHED: &[u8] = include_bytes!("../../profiles/guide.tgz");
 
 /// An edition, read from its package.
-#[derive(Debug)]
 pub struct Edition {
-    /// Definitions first, then examples, each by type and id.
+    /// Definitions first, then examples, each by type and id. Structures without their snapshots, which are most of an
+    /// edition and asked for one at a time.
     pub(super) resources: Vec<Value>,
+    /// Of structures, by `Type/id`: the elements that the compiled guide has for its snapshot, deflated.
+    words: HashMap<String, Vec<u8>>,
+    /// What the snapshots are made with.
+    registry: Arc<Registry>,
     /// For each example, by `Type/id`, the issue that it must raise; none where it is right.
     outcomes: HashMap<String, Option<String>>,
     /// Names and descriptions that the guide has for its parts, by `Type/id`.
@@ -27,79 +34,44 @@ pub struct Edition {
     guide: usize,
 }
 
-/// A definition of the current edition as a resource that can be read and searched.
-#[derive(Debug)]
-pub struct Definition {
-    pub kind: String,
-    pub id: String,
-    pub document: Document,
-    pub text: String,
-    /// When it was published, in milliseconds since 1970.
-    pub updated_ms: i64,
-}
-
-impl Definition {
-    /// Types of which there are definitions.
-    pub const KINDS: [&str; 9] = [
-        "StructureDefinition",
-        "ValueSet",
-        "CodeSystem",
-        "ConceptMap",
-        "Questionnaire",
-        "PlanDefinition",
-        "Measure",
-        "CapabilityStatement",
-        "ImplementationGuide",
-    ];
-
-    /// All of them, by type and id.
-    pub fn all() -> &'static [Definition] {
-        static ALL: LazyLock<Vec<Definition>> = LazyLock::new(|| {
-            let edition = Edition::current();
-            let definitions = edition.resources.iter().filter(|each| !edition.is_example(each));
-            definitions.filter_map(Definition::of).collect()
-        });
-        &ALL
-    }
-
-    fn of(resource: &Value) -> Option<Definition> {
-        let text = resource.to_string();
-        let own = |name: &str| resource[name].as_str().map(str::to_owned);
-        let document = json::parse(text.as_str()).ok()?;
-        Some(Definition { kind: own("resourceType")?, id: own("id")?, document, text, updated_ms: 0 })
-    }
-}
-
 /// What each example comes to.
 const EXPECTED: &str = "examples/expected.csv";
 
 /// `Type/id`.
-fn address(resource: &Value) -> String {
+pub(super) fn address(resource: &Value) -> String {
     let text = |name: &str| resource[name].as_str().unwrap_or_default();
     format!("{}/{}", text("resourceType"), text("id"))
 }
 
 impl Edition {
     /// The edition that this program enforces.
-    pub fn current() -> &'static Edition {
-        static CURRENT: LazyLock<Edition> = LazyLock::new(|| {
-            let read = Edition::read(PUBLISHED, &super::registry());
-            read.expect("profiles/guide.tgz was written by profiles/build, and a test reads it")
+    pub fn current() -> Arc<Edition> {
+        static CURRENT: LazyLock<Arc<Edition>> = LazyLock::new(|| {
+            let read = Edition::read(PUBLISHED, super::registry());
+            Arc::new(read.expect("profiles/guide.tgz was written by profiles/build, and a test reads it"))
         });
-        &CURRENT
+        Arc::clone(&CURRENT)
     }
 
     /// Reads what `profiles/build` packs: definitions in `package`, examples below `examples`, and what each of these
-    /// comes to in `examples/expected.csv`.
-    pub fn read(package: &[u8], registry: &Registry) -> Result<Edition, Unreadable> {
+    /// comes to in `examples/expected.csv`; or the package as it is published, without the wrong examples.
+    pub fn read(package: &[u8], registry: Arc<Registry>) -> Result<Edition, Unreadable> {
         let (mut definitions, mut examples) = (Vec::new(), Vec::new());
         let mut expected = String::new();
+        let mut words = HashMap::new();
         each_file(package, |path, bytes| {
             if path == EXPECTED {
                 expected = String::from_utf8_lossy(&bytes).into_owned();
                 return Ok(());
             }
-            let Ok(resource) = serde_json::from_slice::<Value>(&bytes) else { return Ok(()) };
+            let Ok(mut resource) = serde_json::from_slice::<Value>(&bytes) else { return Ok(()) };
+            // The catalogue of issues is the program's own.
+            if resource["url"] == ISSUE_SYSTEM {
+                return Ok(());
+            }
+            if let Some(snapshot) = resource.as_object_mut().and_then(|members| members.remove("snapshot")) {
+                words.insert(address(&resource), deflated(&snapshot["element"]));
+            }
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             if resource["resourceType"].is_string() {
                 match folder {
@@ -111,14 +83,30 @@ impl Edition {
         })?;
         definitions.sort_by_key(address);
         examples.sort_by_key(address);
-        snapshot::complete(&mut definitions, registry);
         definitions.push(super::issues::code_system());
         let guide = definitions.iter().position(|each| each["resourceType"] == "ImplementationGuide");
         let guide = guide.ok_or(Unreadable::Manifest)?;
         let outcomes = examples.iter().map(|each| (address(each), raised(&expected, each))).collect();
         let names = named(&definitions[guide]);
         definitions.append(&mut examples);
-        Ok(Edition { resources: definitions, outcomes, names, guide })
+        Ok(Edition { resources: definitions, words, registry, outcomes, names, guide })
+    }
+
+    /// A resource as it is published: a structure with its snapshot.
+    pub(super) fn full(&self, resource: &Value) -> Value {
+        let mut full = resource.clone();
+        if let Some(words) = self.words.get(&address(resource)) {
+            let elements = snapshot::elements(resource, &inflated(words), &self.registry);
+            if !elements.is_empty() {
+                full["snapshot"] = serde_json::json!({"element": elements});
+            }
+        }
+        full
+    }
+
+    /// The version of the guide.
+    pub fn version(&self) -> &str {
+        self.guide()["version"].as_str().unwrap_or_default()
     }
 
     /// The ImplementationGuide resource.
@@ -165,6 +153,18 @@ impl Edition {
         let listed = || self.names.get(&address(resource)).map(|(_, description)| description.as_str());
         resource["description"].as_str().or_else(listed).unwrap_or_default()
     }
+}
+
+/// JSON, made small.
+fn deflated(value: &Value) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    // Memory takes everything.
+    let _ = serde_json::to_writer(&mut encoder, value);
+    encoder.finish().unwrap_or_default()
+}
+
+fn inflated(bytes: &[u8]) -> Value {
+    serde_json::from_reader(DeflateDecoder::new(bytes)).unwrap_or_default()
 }
 
 /// The words of an id, as a sentence begins.

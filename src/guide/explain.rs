@@ -1,6 +1,8 @@
 //! What a word means in the guide: a code, an issue, a profile, a category or a platform, with rule, source, fix, and the
 //! countries that take it.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -38,6 +40,11 @@ impl Subject {
         self
     }
 
+    /// One line each.
+    fn facts(self, label: &'static str, texts: impl Iterator<Item = String>) -> Subject {
+        texts.fold(self, |subject, text| subject.fact(label, text))
+    }
+
     fn table(mut self, title: &'static str, head: &[&'static str], rows: Vec<Vec<String>>) -> Subject {
         if !rows.is_empty() {
             self.tables.push(Table { title, head: head.to_vec(), rows });
@@ -72,6 +79,51 @@ pub fn explain(edition: &Edition, word: &str) -> Vec<Subject> {
     found
 }
 
+/// Words that are explained and are written much like this one, the nearest first; for whoever finds nothing.
+pub fn near(edition: &Edition, word: &str) -> Vec<String> {
+    let word = word.trim().to_lowercase();
+    let issues = CATALOGUE.iter().map(|entry| entry.code);
+    let measures = measures::all().iter().flat_map(|measure| {
+        let codes = measure.codes.iter().map(|code| code.code);
+        codes.chain([measure.key.as_str(), measure.category])
+    });
+    let platforms = acceptance::platforms().iter().flat_map(|each| [each.id, each.country_name, each.name]);
+    let resources = edition.resources.iter().filter(|each| !edition.is_example(each));
+    let resources = resources.flat_map(|each| ["id", "title"].into_iter().filter_map(|name| each[name].as_str()));
+    let all: BTreeSet<&str> = issues.chain(measures).chain(platforms).chain(resources).collect();
+    let mut found: Vec<(usize, &str)> =
+        all.into_iter().filter_map(|known| Some((distance(&word, &known.to_lowercase())?, known))).collect();
+    found.sort_unstable();
+    found.into_iter().take(MOST_NEAR).map(|(_, known)| known.to_owned()).collect()
+}
+
+/// As many words as people read when they have made a slip.
+const MOST_NEAR: usize = 5;
+
+/// Nobody looks for longer ones, and the distance of two words costs the product of their lengths.
+const LONGEST_WORD: usize = 64;
+
+/// How far a word is from a known one, if it is near: some letters differ, or it is a part of it.
+fn distance(word: &str, known: &str) -> Option<usize> {
+    let (one, other): (Vec<char>, Vec<char>) = (word.chars().collect(), known.chars().collect());
+    if one.len() < 3 || one.len() > LONGEST_WORD || other.len() > LONGEST_WORD {
+        return None;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (index, known) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != known);
+            diagonal = row[index + 1];
+            row[index + 1] = changed.min(row[index] + 1).min(diagonal + 1);
+        }
+    }
+    let edits = row[other.len()];
+    // A part comes after every slip.
+    let as_part = || (one.len() >= 4 && known.contains(word)).then_some(LONGEST_WORD + edits);
+    (edits <= one.len().div_ceil(4)).then_some(edits).or_else(as_part)
+}
+
 fn names(measure: &Measure, word: &str) -> bool {
     let (system, code) = word.rsplit_once('|').map_or((None, word), |(system, code)| (Some(system), code));
     let is_code =
@@ -92,8 +144,8 @@ fn is_called(resource: &Value, word: &str) -> bool {
 }
 
 fn measure(measure: &Measure, edition: &Edition) -> Subject {
-    let profiles = measure.profiles.iter().map(|name| edition.profile_url(name)).collect::<Vec<_>>().join(", ");
-    let codes = measure.codes.iter().map(|each| vec![each.system.to_owned(), each.code.to_owned()]);
+    let codes =
+        measure.codes.iter().map(|each| vec![each.system.to_owned(), each.code.to_owned(), each.verified.to_owned()]);
     let units = measure.units.iter().map(|unit| {
         let range = |(low, high): (_, _)| format!("{low} to {high}");
         vec![unit.code.to_owned(), range(unit.hard), range(unit.soft)]
@@ -120,11 +172,11 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
     });
     Subject::new(format!("Measure {}", measure.key))
         .fact("Category", measure.category)
-        .fact("Profile", profiles)
+        .facts("Profile", measure.profiles.iter().map(|name| edition.profile_url(name)))
         .fact("Rule", "The unit is one of these, and the value lies in its range; outside the usual range it is taken with a warning.")
         .fact("Source", measure.source)
         .fact("Fix", "See measure-unit, measure-implausible and measure-unusual.")
-        .table("Codes", &["System", "Code"], codes.collect())
+        .table("Codes", &["System", "Code", "Verified by"], codes.collect())
         .table("Units and ranges", &["Unit (UCUM)", "Possible", "Usual"], units.collect())
         .table("Who takes it", &["Country", "Platform", "Taken", "Code", "Unit", "Note"], platforms.collect())
 }
@@ -172,4 +224,30 @@ fn resource(resource: &Value, edition: &Edition) -> Subject {
         vec![text("id"), text("short")]
     });
     subject.table("What it adds", &["Element", "Rule"], rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_finds_what_was_meant() {
+        let edition = Edition::current();
+        for (word, meant) in [
+            ("heart-rat", "heart-rate"),
+            ("Hart-Rate", "heart-rate"),
+            ("8867-5", "8867-4"),
+            ("cardinalty-min", "cardinality-min"),
+            ("mh-bloodpressure", "mh-blood-pressure"),
+            ("Frnace", "France"),
+            ("glucos", "glucose"),
+        ] {
+            let near = near(&edition, word);
+            assert!(near.iter().any(|each| each == meant), "{word}: {near:?}");
+            assert!(near.len() <= MOST_NEAR);
+        }
+        for word in ["", "x", "completely other words that nobody wrote down", &"a".repeat(100_000)] {
+            assert_eq!(near(&edition, word), Vec::<String>::new(), "{}", word.len());
+        }
+    }
 }

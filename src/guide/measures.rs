@@ -4,6 +4,12 @@ use crate::fhir::ours::{CATEGORY_SYSTEM, STRUCTURES};
 use crate::fhir::validate::measures::relations::{self, Relation};
 use crate::fhir::validate::measures::{self, Measure, Unit};
 
+/// Who else has a measure's LOINC codes, one text a code.
+pub(super) fn verified(measure: &Measure) -> Vec<&'static str> {
+    let codes = measure.codes.iter().filter(|code| code.system == measures::LOINC);
+    codes.map(|code| code.verified).collect()
+}
+
 pub(super) fn page() -> String {
     let mut page = format!(
         "# Measures\n\n\
@@ -33,8 +39,10 @@ pub(super) fn page() -> String {
     page.push_str(
         "\n## Codes\n\n\
          LOINC where it has a code, the codes of others beside it or in its place. *PGHD* is the code system of HL7's\n\
-         personal health record guide, *own* that of this guide, for what nobody else names.\n\n\
-         | measure | LOINC | SNOMED CT | ISO/IEEE 11073 | PGHD | own |\n|---|---|---|---|---|---|\n",
+         personal health record guide, *own* that of this guide, for what nobody else names.\n\
+         The last column says where a LOINC code was found with this meaning besides in our sources: in a guide of HL7 or\n\
+         of a country, in a release of LOINC; or that it was not.\n\n\
+         | measure | LOINC | SNOMED CT | ISO/IEEE 11073 | PGHD | own | LOINC verified by |\n|---|---|---|---|---|---|---|\n",
     );
     for measure in measures::all() {
         page.push_str(&format!("| {} |", measure.key));
@@ -42,7 +50,7 @@ pub(super) fn page() -> String {
             let codes = measure.codes.iter().filter(|code| code.system == system).map(|code| code.code);
             page.push_str(&format!(" {} |", codes.collect::<Vec<_>>().join(", ")));
         }
-        page.push('\n');
+        page.push_str(&format!(" {} |\n", verified(measure).join(" / ")));
     }
     page.push_str(
         "\n## Relations\n\n\

@@ -5,23 +5,28 @@
 //! (`files`), so that it reads well there. Not known here: the server, the store, the network, the file system.
 
 pub mod acceptance;
+mod changes;
 mod content;
+mod definition;
 pub mod ethics;
 mod explain;
 mod issues;
 mod measures;
 mod package;
 mod published;
+mod shelf;
 mod site;
 mod snapshot;
 pub mod sources;
 
 use serde_json::Value;
 
-pub use content::{Definition, Edition};
-pub use explain::{Subject, Table, explain};
+pub use content::Edition;
+pub use definition::Definition;
+pub use explain::{Subject, Table, explain, near};
 pub use package::{archive, packages, registry};
 pub use published::{Packed, Published, all};
+pub use shelf::{NotOurs, Shelf, claimed_version, names_earlier};
 
 /// A file of the guide.
 #[derive(Clone, PartialEq, Eq, Debug)]

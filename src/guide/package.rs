@@ -40,7 +40,7 @@ pub fn archive(edition: &Edition) -> Vec<u8> {
     let (mut resources, mut examples) = (Vec::new(), Vec::new());
     for resource in edition.resources.iter().filter(|each| edition.refused_with(each).is_none()) {
         let text = |name: &str| resource[name].as_str().unwrap_or_default();
-        let file = (format!("{}-{}.json", text("resourceType"), text("id")), resource.clone());
+        let file = (format!("{}-{}.json", text("resourceType"), text("id")), resource);
         if edition.is_example(resource) { &mut examples } else { &mut resources }.push(file);
     }
     let text = |name: &str| edition.guide()[name].as_str().unwrap_or_default();
@@ -53,7 +53,7 @@ pub fn archive(edition: &Edition) -> Vec<u8> {
         license: text("license"),
         dependencies: DEPENDENCIES,
     };
-    archive::pack(&description, &resources, &examples)
+    archive::pack(&description, &resources, &examples, |resource| edition.full(resource))
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_package_that_is_published_holds_the_guide() {
-        let package = Package::read(&archive(Edition::current())).unwrap();
+        let package = Package::read(&archive(&Edition::current())).unwrap();
         assert_eq!((package.name.as_str(), package.version.as_str()), (ours::PACKAGE, ours::VERSION));
         let urls: BTreeSet<&str> = package.heads().iter().map(|head| &*head.url).collect();
         let enforced: BTreeSet<&str> =

@@ -1,24 +1,27 @@
-//! The site as it is served: every file, made once and kept compressed.
+//! The site as it is served: every file made when it is first asked for, and kept compressed.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 
+use super::changes::Changes;
 use super::site::Site;
-use super::{Edition, File, package};
+use super::{Edition, File, Shelf};
+use crate::fhir::ours;
 use crate::fhir::validate::Validator;
 
-/// All files of the site by their names, and what makes further pages.
+/// The site of a version.
 pub struct Published {
-    files: HashMap<String, Packed>,
-    site: Site<'static>,
+    site: Site,
+    /// What was asked for so far. No more than the site has, since nothing else is kept.
+    made: Mutex<HashMap<String, Arc<Packed>>>,
 }
 
-/// One of them.
+/// One file.
 pub struct Packed {
     pub media_type: &'static str,
     /// With its quotes, as HTTP writes it.
@@ -27,31 +30,49 @@ pub struct Packed {
 }
 
 impl Published {
-    /// The edition that this program enforces.
-    pub fn get() -> &'static Published {
-        static PUBLISHED: LazyLock<Published> = LazyLock::new(|| Published {
-            files: all(Edition::current()).into_iter().map(|file| (file.path.clone(), Packed::new(&file))).collect(),
-            site: Site::new(Edition::current()),
-        });
-        &PUBLISHED
+    pub(super) fn new(edition: Arc<Edition>) -> Published {
+        Published { site: Site::new(edition), made: Mutex::default() }
     }
 
-    pub fn file(&self, name: &str) -> Option<&Packed> {
-        self.files.get(name)
+    /// A file by its name. The validator writes XML; `changes` are those of this version and of the ones before.
+    pub(super) fn file(
+        &self,
+        name: &str,
+        validator: &Validator,
+        changes: impl FnOnce() -> Vec<Changes>,
+    ) -> Option<Arc<Packed>> {
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = made().get(name).cloned();
+        known.or_else(|| {
+            let packed = Arc::new(Packed::new(&self.site.file(name, validator, changes)?));
+            made().insert(name.to_owned(), Arc::clone(&packed));
+            Some(packed)
+        })
     }
 
     /// The page that says what a word means.
     pub fn explained(&self, word: &str) -> String {
         self.site.explained(word, true)
     }
+
+    pub(super) fn edition(&self) -> &Arc<Edition> {
+        &self.site.edition
+    }
 }
 
-/// Every file of an edition: pages, resources and the package.
-pub fn all(edition: &Edition) -> Vec<File> {
+/// Hands out every file of every version: the newest at the top, each earlier one in a folder of its own.
+pub fn all<E>(shelf: &Shelf, mut take: impl FnMut(File) -> Result<(), E>) -> Result<(), E> {
     let validator = Validator::new(super::registry());
-    let mut files = Site::new(edition).files(&validator);
-    files.push(File { path: "package.tgz".to_owned(), content: package::archive(edition) });
-    files
+    for version in shelf.versions() {
+        let Some(published) = shelf.published(version) else { continue };
+        let site = &published.site;
+        for name in site.names() {
+            let Some(file) = site.file(&name, &validator, || shelf.changes(version)) else { continue };
+            let folder = if version == ours::VERSION { String::new() } else { format!("{version}/") };
+            take(File { path: format!("{folder}{name}"), ..file })?;
+        }
+    }
+    Ok(())
 }
 
 impl Packed {
@@ -84,4 +105,31 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     // Memory takes everything.
     let _ = encoder.write_all(bytes);
     encoder.finish().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Anybody may ask for pages, over any line: none is heavy, and every one can be made.
+    #[test]
+    fn pages_are_light() {
+        let shelf = Shelf::new(Vec::new());
+        let published = shelf.published(ours::VERSION).unwrap();
+        let validator = Validator::new(super::super::registry());
+        let edition = published.edition();
+        let examples: Vec<String> =
+            edition.examples().map(|each| super::super::content::address(each).replacen('/', "-", 1)).collect();
+        let is_page = |name: &String| {
+            name.ends_with(".html") && !examples.iter().any(|example| name.strip_suffix(".html") == Some(example))
+        };
+        for name in published.site.names().iter().filter(|name| is_page(name)) {
+            let packed = published.file(name, &validator, || shelf.changes(ours::VERSION)).unwrap();
+            let (whole, sent) = (packed.bytes().len(), packed.compressed.len());
+            assert!(whole < 300_000 && sent < 40_000, "{name}: {whole} bytes, {sent} compressed");
+        }
+        let kept = published.made.lock().unwrap().len();
+        assert!(published.file("no-such-page.html", &validator, Vec::new).is_none());
+        assert_eq!(published.made.lock().unwrap().len(), kept, "what is not there is not kept");
+    }
 }

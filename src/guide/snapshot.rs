@@ -17,24 +17,14 @@ use crate::fhir::tree::write;
 /// What rules have no part in.
 const WORDS: [&str; 6] = ["short", "definition", "comment", "requirements", "alias", "isModifierReason"];
 
-/// Puts our own snapshot into each StructureDefinition.
-pub(super) fn complete(resources: &mut [Value], registry: &Registry) {
-    for resource in resources.iter_mut().filter(|each| each["resourceType"] == "StructureDefinition") {
-        let elements = elements(resource, registry);
-        if !elements.is_empty() {
-            resource["snapshot"] = json!({"element": elements});
-        }
-    }
-}
-
-/// The snapshot's elements; none where the definition rests on something that is not here.
-fn elements(definition: &Value, registry: &Registry) -> Vec<Value> {
+/// The snapshot's elements, with the words of the compiled ones; none where the definition rests on something that is
+/// not here.
+pub(super) fn elements(definition: &Value, compiled: &Value, registry: &Registry) -> Vec<Value> {
     let Some(structure) = definition["url"].as_str().and_then(|url| registry.structure(url)) else { return Vec::new() };
     let mut words: HashMap<&str, &Value> = HashMap::new();
-    for part in ["snapshot", "differential"] {
-        for element in definition[part]["element"].as_array().into_iter().flatten() {
-            words.entry(element["id"].as_str().unwrap_or_default()).or_insert(element);
-        }
+    let differential = definition["differential"]["element"].as_array();
+    for element in compiled.as_array().into_iter().chain(differential).flatten() {
+        words.entry(element["id"].as_str().unwrap_or_default()).or_insert(element);
     }
     structure.elements.iter().map(|element| published(element, &structure, registry, &words)).collect()
 }

@@ -32,7 +32,7 @@ use super::routes::{self, Action, Door, Lookup};
 use super::unread::{Outspoken, Refused};
 use crate::exchange::refusal::status_of;
 use crate::exchange::{Caller, Gateway, Refusal};
-use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::outcome::{Id, Issue, Reader, operation_outcome};
 use crate::fhir::tree::json;
 use crate::policy::access::Principal;
 
@@ -107,7 +107,7 @@ async fn connection(
     let gateway = shared.gateway.clone();
     let service = service_fn(move |request| serve(request, shared.clone()));
     let (request_id, refused) = (random_id(&gateway), Refused::default());
-    let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), refused.clone());
+    let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), gateway.pages.clone(), refused.clone());
     let served = builder.serve_connection(stream, service).into_owned();
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "a connection ended early");
@@ -297,19 +297,23 @@ struct Encoded {
 /// Writes the body in the format and coding that the client takes.
 fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str) -> (Reply, Encoded) {
     let wanted = negotiate::of_answer(headers, asked_format(Some(query)).as_deref());
-    let body = std::mem::replace(&mut reply.body, Body::Empty);
+    let reader = negotiate::reader(&gateway.pages, headers);
+    let body = match std::mem::replace(&mut reply.body, Body::Empty) {
+        Body::Outcome(issues) => Body::Resource(operation_outcome(&issues, reader).to_string().into_bytes()),
+        body => body,
+    };
     let (reply, bytes, content_type) = match (body, wanted) {
-        (Body::Empty, _) => (reply, Vec::new(), None),
+        (Body::Empty | Body::Outcome(_), _) => (reply, Vec::new(), None),
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
         (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
         (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(gateway, &bytes) {
             Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
-            Err(refusal) => plain(problem::reply(&refusal)),
+            Err(refusal) => plain(problem::reply(&refusal), reader),
         },
         // A refusal is still worth reading in JSON; a resource is not what the client could read.
         (Body::Resource(bytes), Err(_)) if reply.status >= 400 => (reply, bytes, Some(Format::Json.content_type())),
-        (Body::Resource(_), Err(issue)) => plain(problem::issue(issue)),
+        (Body::Resource(_), Err(issue)) => plain(problem::issue(issue), reader),
     };
     let gzip = bytes.len() >= COMPRESSED_FROM && negotiate::takes_gzip(headers);
     let bytes = if gzip { compressed(&bytes) } else { bytes };
@@ -322,8 +326,9 @@ fn asked_format(query: Option<&str>) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-fn plain(mut reply: Reply) -> (Reply, Vec<u8>, Option<&'static str>) {
+fn plain(mut reply: Reply, reader: Reader<'_>) -> (Reply, Vec<u8>, Option<&'static str>) {
     let bytes = match std::mem::replace(&mut reply.body, Body::Empty) {
+        Body::Outcome(issues) => operation_outcome(&issues, reader).to_string().into_bytes(),
         Body::Resource(bytes) | Body::Json(bytes) | Body::File { bytes, .. } => bytes,
         Body::Empty => Vec::new(),
     };

@@ -2,7 +2,7 @@
 
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap};
 
-use crate::fhir::outcome::{Id, Issue};
+use crate::fhir::outcome::{Id, Issue, Reader};
 
 /// The two wire formats.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +88,12 @@ pub fn wants_receipts(headers: &HeaderMap) -> bool {
         }
     }
     best.is_some_and(|(quality, plain)| plain && quality > 0)
+}
+
+/// Whom an answer's issues are for: they lead to this gateway's own guide, in the words of the format that was sent.
+pub fn reader<'p>(pages: &'p str, headers: &HeaderMap) -> Reader<'p> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Reader { pages, is_xml: sent.split(';').next().is_some_and(|media| media.trim_end().ends_with("xml")) }
 }
 
 /// Whether the answer may be compressed.

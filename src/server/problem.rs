@@ -4,13 +4,13 @@
 
 use hyper::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::reply::Reply;
+use super::reply::{Body, Reply};
 use crate::exchange::Refusal;
 use crate::fhir::outcome::{Id, Issue};
 
 pub fn reply(refusal: &Refusal) -> Reply {
     let status = refusal.status();
-    let mut reply = Reply::resource(status, &refusal.outcome());
+    let mut reply = Reply::new(status, Body::Outcome(refusal.issues.clone()));
     reply.issues = refusal.ids();
     reply.issues.dedup();
     reply.on_record = refusal.on_record;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
 
-use crate::fhir::outcome::Id;
+use crate::fhir::outcome::{Id, Issue};
 
 /// A reply before negotiation: bodies are FHIR JSON until the client asks otherwise.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub enum Body {
     Empty,
     /// A FHIR resource in JSON; written as XML if the client prefers it.
     Resource(Vec<u8>),
+    /// An OperationOutcome, put into words for whoever sent the request.
+    Outcome(Vec<Issue>),
     /// Plain JSON that is no FHIR resource.
     Json(Vec<u8>),
     /// A page or another file of the guide, as it was published.
@@ -41,6 +43,7 @@ impl std::fmt::Debug for Body {
         formatter.write_str(match self {
             Body::Empty => "Empty",
             Body::Resource(_) => "Resource",
+            Body::Outcome(_) => "Outcome",
             Body::Json(_) => "Json",
             Body::File { .. } => "File",
         })

@@ -78,6 +78,9 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/guide/explain", Action::Explain, Door::Open),
     row("GET", "/guide/{file}", Action::Guide, Door::Open),
     row("HEAD", "/guide/{file}", Action::Guide, Door::Open),
+    row("GET", "/guide/{version}/explain", Action::Explain, Door::Open),
+    row("GET", "/guide/{version}/{file}", Action::Guide, Door::Open),
+    row("HEAD", "/guide/{version}/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("OPTIONS", "/devices/{format}/uploads", Action::UploadOptions, Door::Open),
@@ -217,7 +220,9 @@ mod tests {
         check("GET", "/guide/", "Guide");
         check("GET", "/guide/issues", "Guide     issues");
         check("GET", "/guide/explain", "Explain");
-        check("GET", "/guide/a/b", "404");
+        check("GET", "/guide/0.1.0/issues", "Guide   0.1.0  issues");
+        check("GET", "/guide/0.1.0/explain", "Explain   0.1.0");
+        check("GET", "/guide/a/b/c", "404");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");
         check("GET", "/fhir/Observation/a/b", "404");
@@ -241,6 +246,9 @@ mod tests {
                 "/guide/explain",
                 "/guide/{file}",
                 "/guide/{file}",
+                "/guide/{version}/explain",
+                "/guide/{version}/{file}",
+                "/guide/{version}/{file}",
                 "/devices/{format}/uploads",
                 "/fhir/metadata",
                 "/fhir/metadata",

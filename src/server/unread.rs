@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::exchange::refusal::status_of;
-use crate::fhir::outcome::{Id, Issue, operation_outcome};
+use crate::fhir::outcome::{Id, Issue, Reader, operation_outcome};
 
 /// What hyper refused on a connection; the connection ends with it.
 pub type Refused = Arc<OnceLock<Id>>;
@@ -21,6 +21,8 @@ pub type Refused = Arc<OnceLock<Id>>;
 pub struct Outspoken<I> {
     inner: I,
     request_id: String,
+    /// Where the guide is.
+    pages: String,
     refused: Refused,
     /// Bytes that stand for hyper's own, and how many of them are written.
     pending: Vec<u8>,
@@ -28,12 +30,12 @@ pub struct Outspoken<I> {
 }
 
 impl<I> Outspoken<I> {
-    pub fn new(inner: I, request_id: String, refused: Refused) -> Self {
-        Outspoken { inner, request_id, refused, pending: Vec::new(), written: 0 }
+    pub fn new(inner: I, request_id: String, pages: String, refused: Refused) -> Self {
+        Outspoken { inner, request_id, pages, refused, pending: Vec::new(), written: 0 }
     }
 
     fn say(&mut self, bare: &[u8]) -> bool {
-        let Some((id, full)) = said_in_full(bare, &self.request_id) else { return false };
+        let Some((id, full)) = said_in_full(bare, &self.request_id, &self.pages) else { return false };
         let _ = self.refused.set(id);
         (self.pending, self.written) = (full, 0);
         true
@@ -104,7 +106,7 @@ impl<I: Write + Unpin> Write for Outspoken<I> {
 
 /// The answer in full, if these bytes are a bare refusal of hyper: a 4xx with an empty body and nothing but the headers
 /// that HTTP itself asks for.
-fn said_in_full(bare: &[u8], request_id: &str) -> Option<(Id, Vec<u8>)> {
+fn said_in_full(bare: &[u8], request_id: &str, pages: &str) -> Option<(Id, Vec<u8>)> {
     if !bare.starts_with(b"HTTP/1.") {
         return None;
     }
@@ -131,7 +133,7 @@ fn said_in_full(bare: &[u8], request_id: &str) -> Option<(Id, Vec<u8>)> {
         return None;
     }
     debug_assert!(status == 414 || status == status_of(issue.id), "hyper and we agree");
-    let body = operation_outcome(std::slice::from_ref(&issue)).to_string();
+    let body = operation_outcome(std::slice::from_ref(&issue), Reader { pages, is_xml: false }).to_string();
     let mut full = format!(
         "{status_line}\r\ncontent-type: application/fhir+json; charset=utf-8\r\ncontent-length: {}\r\n\
          cache-control: no-store\r\nx-content-type-options: nosniff\r\nx-request-id: {request_id}\r\n\
@@ -155,7 +157,8 @@ mod tests {
     fn only_bare_refusals_are_said_in_full() {
         let said = |head: &str| {
             let bytes = format!("{}\r\n\r\n", head.replace('\n', "\r\n"));
-            said_in_full(bytes.as_bytes(), "r-1").map(|(id, full)| (id, String::from_utf8(full).unwrap()))
+            said_in_full(bytes.as_bytes(), "r-1", "https://gateway.example.org/guide")
+                .map(|(id, full)| (id, String::from_utf8(full).unwrap()))
         };
         let bare = "connection: close\ncontent-length: 0\ndate: Sat, 21 Nov 2026 14:00:00 GMT";
         let (id, full) = said(&format!("HTTP/1.1 400 Bad Request\n{bare}")).unwrap();
@@ -174,6 +177,9 @@ mod tests {
         ] {
             assert_eq!(said(&other), None, "{other}");
         }
-        assert_eq!(said_in_full(b"{\"resourceType\":\"Patient\"}\r\n\r\n", "r-1"), None);
+        assert_eq!(
+            said_in_full(b"{\"resourceType\":\"Patient\"}\r\n\r\n", "r-1", "https://gateway.example.org/guide"),
+            None
+        );
     }
 }

@@ -53,8 +53,8 @@ impl Store {
         embedded::Embedded::usable(dir)
     }
 
-    /// Ids of the clients that are registered in a store that exists; it is only read.
-    pub fn registered(dir: &Path) -> Result<Vec<String>, OpenError> {
+    /// Ids and registrations of the clients in a store that exists; it is only read.
+    pub fn registered(dir: &Path) -> Result<Vec<(String, String)>, OpenError> {
         embedded::Embedded::registered(dir)
     }
 

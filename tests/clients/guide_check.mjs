@@ -43,7 +43,7 @@ try {
     '', 'profiles', 'terminology', 'programmes', 'examples', 'measures', 'sources', 'countries', 'issues', 'ethics', 'changes', 'search.html?q=heart',
     'explain?q=8867-4', 'StructureDefinition-mh-heart-rate.html', 'StructureDefinition-mh-blood-pressure.html', 'ValueSet-codes-heart-rate.html',
     'CodeSystem-measure-category.html', 'Questionnaire-phq-9.html', 'PlanDefinition-programme-hypertension.html',
-    'Observation-heart-rate-unit.html',
+    'Observation-heart-rate-unit.html', 'StructureDefinition-mh-blood-pressure-snapshot.html', '0.1.0/', '0.1.0/StructureDefinition-mh-score.html', 'explain?q=heart-rat',
   ];
   const wrong = [];
   for (const path of pages) {
@@ -71,13 +71,13 @@ try {
   await Promise.all([page.waitForNavigation(), page.click('#found a')]);
   assert.match(page.url(), /StructureDefinition-mh-heart-rate\.html$/);
 
-  // Its tree opens and closes, with mouse and keyboard; the tabs obey the arrows.
-  assert.equal(await shown(page, '#snapshot'), 0);
+  // The tabs obey the arrows; all elements are a page further, whose tree opens and closes with mouse and keyboard.
+  assert.equal(await shown(page, '#differential'), 0);
   await page.focus('#tab-key');
   await page.keyboard.press('ArrowRight');
-  await page.keyboard.press('ArrowRight');
-  assert.equal(await focused(page), 'BUTTON tab-snapshot');
+  assert.equal(await focused(page), 'BUTTON tab-differential');
   assert.equal(await shown(page, '#key'), 0);
+  await Promise.all([page.waitForNavigation(), page.click('#differential a[href$="-snapshot.html"], main p > a[href$="-snapshot.html"]')]);
   const closed = await shown(page, '#snapshot tbody tr');
   const button = '#snapshot tr[data-name="code"] button';
   await page.click(button);
@@ -87,6 +87,16 @@ try {
   await page.focus(button);
   await page.keyboard.press('Space');
   assert.equal(await shown(page, '#snapshot tbody tr'), closed);
+  await page.close();
+
+  // An earlier version says that it is one, and where the newest is.
+  page = await open('changes');
+  await Promise.all([page.waitForNavigation(), page.click('main a[href$="/index.html"]')]);
+  assert.match(page.url(), /\/guide\/\d+\.\d+\.\d+\/index\.html$/);
+  await Promise.all([page.waitForNavigation(), page.click('nav.main a[href="profiles.html"]')]);
+  assert.equal(await page.$eval('link[rel=canonical]', (link) => new URL(link.href).pathname), '/guide/profiles.html');
+  await Promise.all([page.waitForNavigation(), page.click('[role=note] a')]);
+  assert.match(page.url(), /\/guide\/profiles\.html$/);
   await page.close();
 
   // An example can be taken home, as the page shows it.
@@ -135,7 +145,7 @@ try {
   page = await browser.newPage();
   await page.setJavaScriptEnabled(false);
   await page.goto(`${guide}/StructureDefinition-mh-heart-rate.html`);
-  assert.equal(await page.$$eval('#snapshot tbody tr', (rows) => rows.filter((row) => row.hidden).length), 0);
+  assert.equal(await page.$$eval('#differential tbody tr', (rows) => rows.filter((row) => row.hidden).length), 0);
   await page.goto(`${guide}/explain?q=measure-unit`);
   assert.match(await page.$eval('main', (main) => main.textContent), /Issue measure-unit/);
   await page.close();

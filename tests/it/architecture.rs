@@ -60,18 +60,27 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
-    ("blake3", &["devices/mapping", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
+    ("blake3", &["devices", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
     (
         "flate2",
-        &["fhir/definitions", "devices/unpack", "guide", "commands/definitions", "server/limits", "server/listen"],
+        &[
+            "fhir/definitions",
+            "devices/unpack",
+            "guide",
+            "commands/convert",
+            "commands/definitions",
+            "server/limits",
+            "server/listen",
+        ],
     ),
-    ("getrandom", &["store", "peers", "conformance/platform", "commands/assemble"]),
+    ("getrandom", &["store", "peers", "conformance/platform", "commands"]),
     ("http_body_util", &["server", "conformance/platform"]),
     ("hyper", &["server", "conformance/platform"]),
     ("hyper_util", &["server", "conformance/platform"]),
     ("jiff", &["fhir", "devices", "policy", "peers", "server/handlers", "conformance/platform", "commands"]),
     ("jsonwebtoken", &["policy/access", "peers", "conformance/platform", "commands"]),
+    ("memchr", &["devices/apple_health"]),
     ("minijinja", &["guide"]),
     ("octofhir_ucum", &["fhir/terminology"]),
     ("pulldown_cmark", &["guide"]),
@@ -91,6 +100,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tracing_subscriber", &["commands"]),
     ("url", &["peers", "exchange", "conformance", "server", "config", "commands"]),
+    ("zip", &["commands/convert"]),
 ];
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).

@@ -68,10 +68,15 @@ impl Gateway {
 
     /// Registers a client with a fresh key and signs it in.
     pub async fn client(&self, id: &str, scopes: &str) -> Client {
+        self.client_of(id, scopes, None).await
+    }
+
+    /// The same, held to a version of the guide.
+    pub async fn client_of(&self, id: &str, scopes: &str, guide: Option<&str>) -> Client {
         let key = self.path().join(format!("{id}.pem"));
         let jwk = keys::generate(&key, "key-1").unwrap();
         let actor = format!("Organization/{id}");
-        let document = json!({"id": id, "name": id, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"]});
+        let document = json!({"id": id, "name": id, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"], "guide": guide});
         let registration = Registration::parse(&document.to_string()).unwrap();
         self.store().put_client(id, &registration.document().to_string()).await.unwrap();
         let mut client = Client {

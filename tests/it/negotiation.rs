@@ -186,3 +186,26 @@ async fn every_answer_carries_the_same_guards() {
     let statement = app.raw("GET", "/metadata", &[("accept", "application/fhir+xml")], "").await;
     assert_eq!((statement.status, statement.header("content-type")), (200, XML));
 }
+
+/// What issues say leads to this gateway's own guide, in the words of the format that was sent.
+#[tokio::test]
+async fn issues_speak_to_whoever_sent_the_request() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let own = gateway.base.replace("/fhir", "/guide/issues#element-unknown");
+    let xml = "<Patient xmlns=\"http://hl7.org/fhir\"><nickname value=\"x\"/></Patient>";
+    for (media, body, word) in [
+        ("application/fhir+xml", xml.to_owned(), "Remove the element"),
+        ("application/fhir+json", r#"{"resourceType":"Patient","nickname":"x"}"#.to_owned(), "Remove the property"),
+    ] {
+        for path in ["/Patient", "/Patient/$validate"] {
+            let headers = [("content-type", media), ("accept", "application/fhir+json")];
+            let answer = app.raw("POST", path, &headers, body.clone()).await.json();
+            let said = answer["issue"][0]["diagnostics"].as_str().unwrap_or_default();
+            assert!(said.starts_with(word) && said.ends_with(&own), "{media} {path}: {answer}");
+        }
+    }
+    let stranger = gateway.http.get(format!("{}/Patient/x", gateway.base)).send().await.unwrap();
+    let outcome: serde_json::Value = serde_json::from_slice(&stranger.bytes().await.unwrap()).unwrap();
+    assert!(outcome["issue"][0]["diagnostics"].as_str().unwrap().contains(&gateway.base.replace("/fhir", "/guide/")));
+}

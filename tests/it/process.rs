@@ -512,3 +512,37 @@ async fn whoever_only_looks_makes_no_store() {
     assert_eq!(unknown.status.code(), Some(1), "{}", stdout(&unknown));
     assert!(stderr(&unknown).contains("no destination of that name"), "{}", stderr(&unknown));
 }
+
+#[tokio::test]
+async fn registrations_that_collide_are_doubted() {
+    let site = Site::new("").await;
+    let config = site.config();
+    let add = async |id: &str, actor: &str| {
+        let key = site.directory.path().join(format!("{}.pem", id.replace('/', "-"))).display().to_string();
+        let scope = "system/Patient.r";
+        run(&["client", "add", id, "--config", &config, "--actor", actor, "--scope", scope, "--generate-key", &key])
+            .await
+    };
+    let first = add("one", "Organization/acme").await;
+    assert_eq!((first.status.code(), stderr(&first).as_str()), (Some(0), ""));
+    let second = add("two", "Organization/acme").await;
+    assert_eq!(second.status.code(), Some(0));
+    assert!(stderr(&second).contains("client one has the actor Organization/acme too"), "{}", stderr(&second));
+    for id in ["a/b", "urn:a"] {
+        let wrong = add(id, "Organization/b").await;
+        assert_eq!(wrong.status.code(), Some(64), "{id}");
+        assert!(stderr(&wrong).contains("id: expected no : or /"), "{}", stderr(&wrong));
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_trust_the_certificate_is_told_where_it_lies() {
+    let site = Site::new("").await;
+    let _serving = site.serve().await;
+    let app = site.register("app", APP_SCOPES).await;
+    let url = site.base.replace("/fhir", "/auth/token");
+    let key = app.key.display().to_string();
+    let output = run(&["token", "--client", "app", "--key", &key, "--url", &url]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("--cacert"), "{}", stderr(&output));
+}

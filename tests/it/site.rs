@@ -60,6 +60,10 @@ async fn files_are_cached_and_load_nothing_from_elsewhere() {
         ("/StructureDefinition-mh-heart-rate.json", "application/fhir+json"),
         ("/StructureDefinition-mh-heart-rate.xml", "application/fhir+xml"),
         ("/package.tgz", "application/gzip"),
+        ("/0.1.0/", "text/html"),
+        ("/0.1.0/StructureDefinition-mh-score", "text/html"),
+        ("/0.1.0/StructureDefinition-mh-score.json", "application/fhir+json"),
+        ("/0.1.0/package.tgz", "application/gzip"),
     ] {
         let answer = get(path, None).await;
         let header = |name: &str| answer.headers()[name].to_str().unwrap().to_owned();
@@ -74,6 +78,13 @@ async fn files_are_cached_and_load_nothing_from_elsewhere() {
     // Without the slash the pages' links would lead astray.
     let moved = get("", None).await;
     assert_eq!((moved.status().as_u16(), moved.headers()["location"].to_str().unwrap()), (308, "/guide/"));
+    let moved = get("/0.1.0", None).await;
+    assert_eq!((moved.status().as_u16(), moved.headers()["location"].to_str().unwrap()), (308, "/guide/0.1.0/"));
+    for unknown in ["/7.7.7/", "/7.7.7/issues", "/0.1.0/no-such-page", "/7.7.7/explain?q=sleep"] {
+        assert_eq!(get(unknown, None).await.status(), 404, "{unknown}");
+    }
+    let explained = get("/0.1.0/explain?q=64394-0", None).await.text().await.unwrap();
+    assert!(explained.contains("This is version 0.1.0") && explained.contains("perceived-stress"));
     let posted = gateway.http.post(format!("{guide}/issues")).send().await.unwrap();
     assert_eq!(posted.status(), 405);
 }
@@ -149,6 +160,14 @@ async fn definitions_are_read_and_searched_without_a_token() {
     all.dedup();
     assert_eq!(all.len(), count);
     assert!(pages > 2 && count > 60, "{pages} {count}");
+    // Of earlier versions whoever asks for one, under ids of their own; strangers are not sent megabytes.
+    let (_, found) = get(&format!("/StructureDefinition?url={url}&version=0.1.0")).await;
+    assert_eq!(ids(&found), ["mh-heart-rate-v0.1.0"], "{found}");
+    let (status, earlier) = get("/StructureDefinition/mh-heart-rate-v0.1.0").await;
+    assert_eq!((status, &earlier["version"], &earlier["id"]), (200, &json!("0.1.0"), &json!("mh-heart-rate-v0.1.0")));
+    assert_eq!(get("/StructureDefinition/mh-heart-rate-v7.7.7").await.0, 404);
+    let (_, page) = get("/StructureDefinition?_count=1000").await;
+    assert!(page.to_string().len() < 600_000 && ids(&page).len() > 1, "{}", page.to_string().len());
     assert_eq!(get("/StructureDefinition/no-such").await.0, 404);
     assert_eq!(get("/StructureDefinition?no-such=1").await.0, 400);
     assert_eq!(get("/StructureDefinition?_page=x").await.0, 410);

@@ -6,7 +6,6 @@
 mod inputs;
 mod junit;
 mod load;
-mod progress;
 mod sarif;
 mod text;
 
@@ -18,11 +17,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use clap::ValueEnum;
 
-use crate::fhir::outcome::{Id, Issue, full_outcome, has_errors};
+use super::progress::Progress;
+use crate::fhir::outcome::{Id, Issue, Reader, full_outcome, has_errors};
 use crate::fhir::validate::{Options as Check, Validator};
 use inputs::{Input, Inputs};
 pub(super) use load::Known;
-use progress::Progress;
 pub(super) use text::short;
 
 #[derive(Debug, clap::Args)]
@@ -68,6 +67,10 @@ struct Checked {
 impl Checked {
     fn is_valid(&self) -> bool {
         !has_errors(&self.issues)
+    }
+
+    fn is_xml(&self) -> bool {
+        self.input.text.as_deref().is_ok_and(|text| text.trim_ascii_start().starts_with(b"<"))
     }
 }
 
@@ -138,7 +141,8 @@ fn checked(options: &Options, tally: &mut Tally) -> anyhow::Result<()> {
             tally.add(&checked);
             progress.clear();
             report.resource(&checked)?;
-            progress.advance(&checked.input, tally.invalid);
+            progress
+                .advance(checked.input.size, || format!("{} resources, {} invalid", tally.resources, tally.invalid));
         }
     }
     progress.clear();
@@ -250,7 +254,7 @@ fn json(checked: &Checked, out: &mut impl Write) -> io::Result<()> {
     let mut line = serde_json::json!({
         "file": checked.input.name,
         "valid": checked.is_valid(),
-        "outcome": full_outcome(&checked.issues),
+        "outcome": full_outcome(&checked.issues, Reader { is_xml: checked.is_xml(), ..Reader::default() }),
     });
     if let Some(number) = checked.input.line {
         line["line"] = number.into();

@@ -91,7 +91,7 @@ fn one(issue: &Issue, checked: &Checked, colours: Colours, out: &mut impl Write)
         let mark = colours.severity(issue.severity, &"^".repeat(shown.length));
         writeln!(out, "{gutter} {bar} {}{mark}", " ".repeat(shown.before))?;
     }
-    writeln!(out, "{gutter} {} {}\n", colours.frame("="), issue.id.entry().remedy)
+    writeln!(out, "{gutter} {} {}\n", colours.frame("="), issue.id.remedy(checked.is_xml()))
 }
 
 /// A piece of a line with what to underline in it, in characters.

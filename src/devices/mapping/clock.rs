@@ -133,6 +133,10 @@ fn in_text<'t>(text: Cow<'t, str>, place: &Whereabouts) -> Result<Told<'t>, Unto
         return Ok(Told { written: None, at, offset });
     };
     let at = offset.to_timestamp(moment.civil).or(Err(Untold::Unreadable))?;
+    // UTC is a moment without a place; where the record says the place beside it, it is told there.
+    if let (Offset::UTC, Some(local)) = (offset, place.offset) {
+        return Ok(Told { written: None, at, offset: local });
+    }
     let exact = moment.precision >= Precision::Second && offset.seconds() % 60 == 0;
     Ok(Told { written: exact.then_some(standard), at, offset })
 }

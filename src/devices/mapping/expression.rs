@@ -27,13 +27,16 @@ pub(super) struct Scope<'d> {
 pub(super) struct Expression {
     text: String,
     form: Form,
+    /// About the record, also where the item at hand is only a part of it.
+    of_record: bool,
 }
 
 #[derive(Debug)]
 enum Form {
     Key,
     Word(String),
-    Path { from: From, steps: Vec<Step> },
+    /// Alternatives; where one value is wanted the first that is there.
+    Paths(Vec<(From, Vec<Step>)>),
     Fhirpath(fhirpath::Expression),
 }
 
@@ -67,15 +70,24 @@ impl Expression {
             Form::Key
         } else if let Some(word) = word(text) {
             Form::Word(word.to_owned())
-        } else if let Some((from, steps)) = path(text) {
-            Form::Path { from, steps }
+        } else if let Some(paths) = text.split(" | ").map(path).collect() {
+            Form::Paths(paths)
         } else {
             let standard = text.replace("%record", "%resource").replace("%document", "%rootResource");
             let compiled = fhirpath::compile(&standard)
                 .map_err(|syntax| format!("{text:?} is no FHIRPath at character {}: {}", syntax.offset, syntax.what))?;
             Form::Fhirpath(compiled)
         };
-        Ok(Expression { text: text.to_owned(), form })
+        Ok(Expression { text: text.to_owned(), form, of_record: false })
+    }
+
+    /// Of the record, also where the item at hand is only a part of it.
+    pub fn of_record(self) -> Expression {
+        Expression { of_record: true, ..self }
+    }
+
+    fn scope<'d>(&self, scope: Scope<'d>) -> Scope<'d> {
+        if self.of_record { Scope { item: scope.record, ..scope } } else { scope }
     }
 
     pub fn text(&self) -> &str {
@@ -89,10 +101,15 @@ impl Expression {
 
     /// Every node that it selects.
     pub fn nodes(&self, scope: Scope<'_>) -> Result<Nodes, Issue> {
+        let scope = self.scope(scope);
         let mut found = Nodes::new();
         match &self.form {
             Form::Key | Form::Word(_) => {}
-            Form::Path { from, steps } => select(scope.document, from.node(scope), steps, &mut found),
+            Form::Paths(paths) => {
+                for (from, steps) in paths {
+                    select(scope.document, from.node(scope), steps, &mut found);
+                }
+            }
             Form::Fhirpath(expression) => {
                 for value in self.evaluate(expression, scope)? {
                     if let Value::Node(node) = value {
@@ -106,17 +123,21 @@ impl Expression {
 
     /// The one value that it gives, if any.
     pub fn one<'d>(&'d self, scope: Scope<'d>) -> Result<Option<Found<'d>>, Issue> {
+        let scope = self.scope(scope);
         match &self.form {
             Form::Key => Ok(Some(Found::Text(Cow::Borrowed(scope.key)))),
             Form::Word(word) => Ok(Some(Found::Text(Cow::Borrowed(word)))),
-            Form::Path { from, steps } => {
+            Form::Paths(paths) => {
                 let mut found = Nodes::new();
-                select(scope.document, from.node(scope), steps, &mut found);
-                match found.as_slice() {
-                    [] => Ok(None),
-                    [one] => Ok(Some(Found::Node(*one))),
-                    _ => Err(self.several(scope)),
+                for (from, steps) in paths {
+                    select(scope.document, from.node(scope), steps, &mut found);
+                    match found.as_slice() {
+                        [] => {}
+                        [one] => return Ok(Some(Found::Node(*one))),
+                        _ => return Err(self.several(scope)),
+                    }
                 }
+                Ok(None)
             }
             Form::Fhirpath(expression) => {
                 let mut values = self.evaluate(expression, scope)?.into_iter();
@@ -153,6 +174,7 @@ impl Expression {
 
     /// Whether it holds.
     pub fn holds(&self, scope: Scope<'_>) -> Result<bool, Issue> {
+        let scope = self.scope(scope);
         match &self.form {
             Form::Fhirpath(expression) => {
                 let host = Plain;
@@ -173,7 +195,9 @@ impl Expression {
         if let Some(first) = self.nodes(scope).ok().and_then(|nodes| nodes.first().copied()) {
             return first;
         }
-        let Form::Path { from, steps } = &self.form else { return scope.item };
+        let scope = self.scope(scope);
+        let Form::Paths(paths) = &self.form else { return scope.item };
+        let Some((from, steps)) = paths.first() else { return scope.item };
         let holders = (1..steps.len()).rev().find_map(|length| {
             let mut found = Nodes::new();
             select(scope.document, from.node(scope), &steps[..length], &mut found);
@@ -210,8 +234,12 @@ impl From {
 
 /// An issue about a node of what was sent.
 pub(super) fn issue_at(scope: Scope<'_>, node: NodeId, text: &str) -> Issue {
+    issue_of(Id::DeviceRecord, scope, node, text)
+}
+
+pub(super) fn issue_of(id: Id, scope: Scope<'_>, node: NodeId, text: &str) -> Issue {
     let place = super::place::path(scope.document, node);
-    Issue::new(Id::DeviceRecord, place, text).at(scope.document.position(node))
+    Issue::new(id, place, text).at(scope.document.position(node))
 }
 
 /// The content of a quoted text.

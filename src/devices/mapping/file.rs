@@ -207,6 +207,8 @@ pub(super) struct Note {
     pub label: Option<String>,
     /// What it may be, where that is not everything.
     pub words: Option<Vec<String>>,
+    /// What stands for what is sent.
+    pub is: Option<Words>,
     pub unit: Option<String>,
     pub units: Option<Vec<String>>,
 }

@@ -169,6 +169,8 @@ pub(super) struct Note {
     pub value: Expression,
     pub label: Option<String>,
     pub words: Option<Vec<String>>,
+    /// What stands for what is sent.
+    pub is: Option<BTreeMap<String, String>>,
     pub unit: Option<Expression>,
     pub units: Option<Vec<String>>,
 }
@@ -178,8 +180,15 @@ impl Pack {
     pub fn compile(text: &str) -> Result<Pack, Vec<String>> {
         let file: File = serde_json::from_str(text)
             .map_err(|error| vec![format!("{}:{}: {error}", error.line(), error.column())])?;
-        let mut compiler =
-            Compiler { mistakes: Vec::new(), at: Vec::new(), seen: Vec::new(), units: &file.units, words: &file.words };
+        let mut compiler = Compiler {
+            mistakes: Vec::new(),
+            at: Vec::new(),
+            seen: Vec::new(),
+            of_items: false,
+            of_record: false,
+            units: &file.units,
+            words: &file.words,
+        };
         let pack = compiler.pack(&file);
         if compiler.mistakes.is_empty() { Ok(pack) } else { Err(compiler.mistakes) }
     }
@@ -208,6 +217,10 @@ struct Compiler<'f> {
     at: Vec<String>,
     /// Names that the expressions of the rule at hand look at.
     seen: Vec<String>,
+    /// The rule at hand is about items of a record.
+    of_items: bool,
+    /// What is compiled is said of the record.
+    of_record: bool,
     units: &'f BTreeMap<String, BTreeMap<String, file::Unit>>,
     words: &'f BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -290,6 +303,7 @@ impl Compiler<'_> {
 
     fn rule(&mut self, rule: &file::Rule, common: &file::Rule) -> Option<Rule> {
         self.seen.clear();
+        self.of_items = rule.each.is_some();
         let measures = self.measures(rule.measure.as_ref().or(common.measure.as_ref()));
         let value = self.value(rule, common, &measures);
         if matches!(value, Some(Value::Panel)) && rule.components.is_empty() {
@@ -304,49 +318,41 @@ impl Compiler<'_> {
         if id.is_empty() {
             self.wrong("id is missing: without one the same record could be taken twice");
         }
-        let time = self.time(rule).or_else(|| self.time(common));
+        if rule.each.is_some() && rule.id.is_none() {
+            self.wrong("the items of a record need an id each");
+        }
+        let time = self.time(rule).or_else(|| self.of_record(|compiler| compiler.time(common)));
         if time.is_none() {
             self.wrong("there is no time: at, start with end or duration, end with duration, or day");
         }
-        let recording = match rule.recording.as_ref().or(common.recording.as_ref()) {
-            None => Some(Choice::Fixed(Recording::Unknown)),
-            Some(choice) => self.choice("recording", choice, Recording::of),
-        };
-        let meal = rule.meal.as_ref().or(common.meal.as_ref());
-        let meal = meal.map(|choice| self.choice("meal", choice, |code| Some(code.to_owned())));
-        let statistic = rule.statistic.as_ref().or(common.statistic.as_ref());
-        let statistic = statistic.map(|statistic| {
-            let per = self.optional("statistic.per", statistic.per.as_ref());
-            Some((self.expression("statistic.by", &statistic.by)?, self.words("statistic.is", &statistic.is)?, per))
+        let recording = self.either(rule.recording.as_ref(), common.recording.as_ref(), |compiler, choice| {
+            compiler.choice("recording", choice, Recording::of)
         });
-        let either = |own: &Option<OneOrMany<String>>, common: &Option<OneOrMany<String>>| -> Option<Vec<String>> {
-            own.as_ref().or(common.as_ref()).map(|list| list.as_slice().to_vec())
+        let meal = self.either(rule.meal.as_ref(), common.meal.as_ref(), |compiler, choice| {
+            compiler.choice("meal", choice, |code| Some(code.to_owned()))
+        });
+        let statistic = self.either(rule.statistic.as_ref(), common.statistic.as_ref(), |compiler, statistic| {
+            let per = compiler.optional("statistic.per", statistic.per.as_ref());
+            let by = compiler.expression("statistic.by", &statistic.by);
+            Some((by?, compiler.words("statistic.is", &statistic.is)?, per))
+        });
+        let words = |compiler: &mut Self, at: &str, own, common| {
+            compiler.either(own, common, |compiler, list| Some(compiler.list(at, Some(list)))).unwrap_or_default()
         };
-        let (device, app) = (either(&rule.device, &common.device), either(&rule.app, &common.app));
-        let origin = either(&rule.origin, &common.origin);
+        let device = words(self, "device", rule.device.as_ref(), common.device.as_ref());
+        let app = words(self, "app", rule.app.as_ref(), common.app.as_ref());
+        let origin = words(self, "origin", rule.origin.as_ref(), common.origin.as_ref());
+        let zone =
+            self.either(rule.zone.as_ref(), common.zone.as_ref(), |compiler, zone| compiler.expression("zone", zone));
         let each = match &rule.each {
             None => Some(Each::Once),
             Some(TextOr::Text(text)) => self.expression("each", text).map(Each::Items),
             Some(TextOr::Full(each)) => self.expression("each.entries", &each.entries).map(Each::Entries),
         };
-        let notes = rule.notes.iter().chain(&common.notes);
-        let notes: Vec<Option<Note>> = notes
-            .map(|note| {
-                Some(Note {
-                    value: self.expression("notes.value", &note.value)?,
-                    label: note.label.clone(),
-                    words: note.words.clone(),
-                    units: note.units.clone(),
-                    unit: self.optional("notes.unit", note.unit.as_ref()),
-                })
-            })
-            .collect();
-        let zone = rule.zone.as_ref().or(common.zone.as_ref());
-        let zone = self.optional("zone", zone);
+        let mut notes: Vec<Option<Note>> = rule.notes.iter().map(|note| self.note(note)).collect();
+        self.of_record(|compiler| notes.extend(common.notes.iter().map(|note| compiler.note(note))));
         let when = self.optional("when", rule.when.as_ref().or(common.when.as_ref()));
         let completeness = self.optional("completeness", rule.completeness.as_ref());
-        let (device, app) = (self.texts("device", device.as_deref()), self.texts("app", app.as_deref()));
-        let origin = self.texts("origin", origin.as_deref());
         let mut known = std::mem::take(&mut self.seen);
         known.extend(rule.ignore.iter().chain(&common.ignore).cloned());
         known.sort();
@@ -366,13 +372,51 @@ impl Compiler<'_> {
             device,
             app,
             origin,
-            recording: recording?,
-            statistic: statistic.flatten(),
-            meal: meal.flatten(),
+            recording: recording.unwrap_or(Choice::Fixed(Recording::Unknown)),
+            statistic,
+            meal,
             completeness,
             notes: notes.into_iter().flatten().collect(),
             known,
         })
+    }
+
+    fn note(&mut self, note: &file::Note) -> Option<Note> {
+        let value = self.expression("notes.value", &note.value);
+        let unit = self.optional("notes.unit", note.unit.as_ref());
+        let is = match &note.is {
+            None => None,
+            Some(words) => Some(self.words("notes.is", words)?),
+        };
+        Some(Note {
+            value: value?,
+            label: note.label.clone(),
+            words: note.words.clone(),
+            is,
+            unit,
+            units: note.units.clone(),
+        })
+    }
+
+    /// The rule's own word, else the common one, which is said of the record.
+    fn either<F, T>(
+        &mut self,
+        own: Option<&F>,
+        common: Option<&F>,
+        compile: impl FnOnce(&mut Self, &F) -> Option<T>,
+    ) -> Option<T> {
+        match (own, common) {
+            (Some(own), _) => compile(self, own),
+            (None, Some(common)) => self.of_record(|compiler| compile(compiler, common)),
+            (None, None) => None,
+        }
+    }
+
+    fn of_record<T>(&mut self, compile: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.of_record, self.of_items);
+        let compiled = compile(self);
+        self.of_record = before;
+        compiled
     }
 
     fn measures(&mut self, keys: Option<&OneOrMany<String>>) -> Vec<&'static Measure> {
@@ -647,6 +691,7 @@ impl Compiler<'_> {
     fn expression(&mut self, at: &str, text: &str) -> Option<Expression> {
         match Expression::compile(text) {
             Ok(expression) => {
+                let expression = if self.of_record { expression.of_record() } else { expression };
                 self.seen.extend(expression.names().map(str::to_owned));
                 Some(expression)
             }

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
 use super::clock::{self, Form, Told, Untold, Whereabouts};
-use super::expression::{Expression, Found, Nodes, Scope, issue_at};
+use super::expression::{Expression, Found, Nodes, Scope, issue_at, issue_of};
 use super::pack::{
     Choice, Clock, Component, Each, Input, Length, Number, Pack, Rule, Source, Spans, Time, Unit, UnitOf, Value,
 };
@@ -125,7 +125,7 @@ impl Run<'_> {
         if !known_version {
             let place = input.version.as_ref().map_or(node, |version| version.place(scope));
             let text = "There is no rule for this version of the schema.";
-            into.push(refused(Issue { id: Id::DeviceSchemaUnknown, ..issue_at(scope, place, text) }));
+            into.push(refused(issue_of(Id::DeviceSchemaUnknown, scope, place, text)));
             return;
         }
         if into.len() == before {
@@ -179,14 +179,10 @@ impl Run<'_> {
             crate::devices::left_out::why_not(table, name)
         });
         match input.skip.get(kind).map(String::as_str).or(listed) {
-            Some(why) => Issue {
-                id: Id::DeviceTypeLeftOut,
-                ..issue_at(scope, place, &format!("This kind of record is not taken: {why}."))
-            },
-            None => Issue {
-                id: Id::DeviceSchemaUnknown,
-                ..issue_at(scope, place, "There is no rule for this kind of record.")
-            },
+            Some(why) => {
+                issue_of(Id::DeviceTypeLeftOut, scope, place, &format!("This kind of record is not taken: {why}."))
+            }
+            None => issue_of(Id::DeviceSchemaUnknown, scope, place, "There is no rule for this kind of record."),
         }
     }
 
@@ -393,7 +389,7 @@ impl Run<'_> {
         let sent = Quantity { digits, ucum: unit.ucum.clone() };
         // In a unit of the measure's own, as it was sent.
         for measure in measures {
-            if measure.units.iter().any(|known| known.code == sent.ucum) {
+            if observation::takes(measure, &sent.ucum) {
                 return Ok(Some((measure, sent, None)));
             }
         }
@@ -414,7 +410,7 @@ impl Run<'_> {
         let allowed: Vec<&str> =
             measures.iter().flat_map(|measure| measure.units.iter().map(|unit| unit.code)).collect();
         let text = format!("{} is measured in {} (UCUM).", measures[0].key, allowed.join(" or "));
-        Err(Issue { id: Id::MeasureUnit, ..issue_at(scope, place, &text) })
+        Err(issue_of(Id::MeasureUnit, scope, place, &text))
     }
 
     fn spans(Spans { of, from, to }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
@@ -665,10 +661,14 @@ impl Run<'_> {
         let unknown = |node: &NodeId| !is_known(document.key(*node)) && document.kind(*node) != Kind::Null;
         let first = document.children(holder).find(unknown)?;
         (document.kind(holder) == Kind::Object).then(|| Issue {
-            id: Id::DeviceField,
             // The name of the field is the sender's word; line and column say which it is.
             position: document.position(first),
-            ..issue_at(scope, holder, "The record has fields that are not carried over, here the first of them.")
+            ..issue_of(
+                Id::DeviceField,
+                scope,
+                holder,
+                "The record has fields that are not carried over, here the first of them.",
+            )
         })
     }
 }
@@ -781,14 +781,12 @@ fn untold_issue(untold: Untold, scope: Scope<'_>, clock: &Clock) -> Issue {
         Untold::Unreadable => {
             issue_at(scope, place, "A date and time is expected as the mapping says how it is written.")
         }
-        Untold::NoOffset => Issue {
-            id: Id::MeasureNoOffset,
-            ..issue_at(
-                scope,
-                place,
-                "The time is local and says no UTC offset; name the zone of the person with the request.",
-            )
-        },
+        Untold::NoOffset => issue_of(
+            Id::MeasureNoOffset,
+            scope,
+            place,
+            "The time is local and says no UTC offset; name the zone of the person with the request.",
+        ),
         Untold::Day => issue_at(scope, place, "A date and time is expected, and not a date alone."),
     }
 }
@@ -815,7 +813,7 @@ fn unit_of<'u>(unit: &'u UnitOf, scope: Scope<'_>) -> Result<&'u Unit, Issue> {
                     Some(_) => format!("The value is measured in {}.", names.join(" or ")),
                     None => format!("{} is missing: {} is expected.", by.text(), names.join(" or ")),
                 };
-                Issue { id, ..issue_at(scope, by.place(scope), &text) }
+                issue_of(id, scope, by.place(scope), &text)
             })
         }
     }
@@ -882,6 +880,13 @@ fn notes(rule: &Rule, scope: Scope<'_>) -> Result<Vec<String>, Issue> {
         if let (Some(at), Some(unit)) = (&note.unit, &unit) {
             listed(&note.units, unit, at)?;
         }
+        let value = match &note.is {
+            None => value,
+            Some(is) => is
+                .get(value.as_ref())
+                .map(|word| Cow::Borrowed(word.as_str()))
+                .ok_or_else(|| unlisted(scope, &note.value, is))?,
+        };
         let mut text = note.label.as_ref().map_or_else(String::new, |label| format!("{label}: "));
         text.push_str(&value);
         if let Some(unit) = unit {

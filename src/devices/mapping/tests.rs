@@ -450,3 +450,11 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn every_mapping_of_the_program_compiles() {
+    let packs: Vec<_> =
+        crate::devices::Formats::default().iter().map(|pack| (pack.id.clone(), pack.kinds().count())).collect();
+    assert!(packs.iter().all(|(_, kinds)| *kinds > 0), "{packs:?}");
+    eprintln!("{packs:?}");
+}

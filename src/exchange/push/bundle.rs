@@ -6,7 +6,7 @@ use super::commit::{self, Atomicity};
 use super::prepare::{self, Examined, Prepared};
 use super::{Condition, Idempotency, Intent, Outcome, When};
 use crate::exchange::kinds::Subject;
-use crate::exchange::{Caller, Gateway, Refusal, kinds};
+use crate::exchange::{Caller, Gateway, Refusal, Rules, kinds};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, Kind};
 use crate::fhir::validate::{Entries, Options};
@@ -66,7 +66,12 @@ impl Gateway {
         {
             return Err(self.refused(caller, refusal).await);
         }
-        let prepared = self.prepare_entries(caller, &document, &entries, asked.as_slice(), mode).await;
+        let sent = entries.iter().filter_map(|entry| entry.get("resource"));
+        let rules = match self.rules(caller.principal, sent, &[]).await {
+            Ok(rules) => rules,
+            Err(refusal) => return Err(self.refused(caller, refusal).await),
+        };
+        let prepared = self.prepare_entries(rules, caller, &document, &entries, asked.as_slice(), mode).await;
         let atomicity = if mode == Mode::Transaction { Atomicity::Whole } else { Atomicity::EachAlone };
         let mut outcomes = if prepared.is_empty() {
             Vec::new()
@@ -109,6 +114,7 @@ impl Gateway {
     /// Prepares every entry that writes, Patients first: what refers to them takes its partition from them.
     async fn prepare_entries(
         &self,
+        rules: Rules<'_>,
         caller: &Caller<'_>,
         document: &Arc<Document>,
         entries: &[Element<'_>],
@@ -122,9 +128,16 @@ impl Gateway {
             examined.push(match asked {
                 Ok(Asked::Read(_)) => None,
                 Err(refusal) => Some(Err(refusal.clone())),
-                Ok(Asked::Push { kind, intent }) => {
-                    Some(self.examine_entry(caller, document, &around, entries[index], index, kind, intent.clone()))
-                }
+                Ok(Asked::Push { kind, intent }) => Some(self.examine_entry(
+                    rules,
+                    caller,
+                    document,
+                    &around,
+                    entries[index],
+                    index,
+                    kind,
+                    intent.clone(),
+                )),
             });
         }
         drop(around);
@@ -160,6 +173,7 @@ impl Gateway {
     #[expect(clippy::too_many_arguments, reason = "one entry is described by all of them")]
     fn examine_entry(
         &self,
+        rules: Rules<'_>,
         caller: &Caller<'_>,
         document: &Arc<Document>,
         around: &Arc<Entries<'_>>,
@@ -179,7 +193,7 @@ impl Gateway {
             prepare::same_id(resource, id, &location)?;
         }
         let options = Options { bundle: Some(around), ..prepare::rules(self, &location) };
-        let checked = self.validator.examine(document.clone(), resource.node(), &options);
+        let checked = rules.of(Some(resource), &[]).examine(document.clone(), resource.node(), &options);
         Ok(Examined { checked, rule, intent, location })
     }
 }

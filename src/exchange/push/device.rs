@@ -9,6 +9,7 @@ use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
+use super::reading;
 use super::{Idempotency, Intent, Outcome};
 use crate::devices::lines::Line;
 use crate::devices::{self, Pack, Record, Sender, Zone};
@@ -16,6 +17,7 @@ use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
+use crate::fhir::validate::Validator;
 use crate::store::Progress;
 
 const KIND: &str = "Observation";
@@ -124,12 +126,13 @@ impl Gateway {
         records: Vec<Placed>,
         repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
+        let validator = self.rules(caller.principal, [], &[]).await?.of(None, &[]);
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
         let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
         for (line, Record { source_id, pointer, observation, issues, .. }) in records {
             examined.push(match observation {
-                Some(observation) => self.examine_record(caller, observation),
+                Some(observation) => self.examine_record(validator, caller, observation),
                 None => Err(issues.clone().into()),
             });
             let key = source_id.as_deref().map(|id| self.record_key(&format.id, id));
@@ -141,8 +144,12 @@ impl Gateway {
             |record: Examined| prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places);
         let prepared: Vec<Result<Prepared, Refusal>> =
             examined.into_iter().map(|record| record.and_then(conclude)).collect();
-        for (sent, prepared) in sent.iter_mut().zip(&prepared) {
-            sent.measured_ms = prepared.as_ref().ok().and_then(|prepared| prepared.ended_ms);
+        let mut prepared = prepared;
+        for (sent, prepared) in sent.iter_mut().zip(prepared.iter_mut().map(Result::as_mut)) {
+            if let Ok(prepared) = prepared {
+                sent.measured_ms = prepared.ended_ms;
+                prepared.reading = reading::key(caller, prepared);
+            }
         }
         let desk = Arc::new(Desk {
             format: Arc::from(format.id.as_str()),
@@ -167,10 +174,15 @@ impl Gateway {
             .collect())
     }
 
-    fn examine_record(&self, caller: &Caller<'_>, observation: String) -> Result<Examined, Refusal> {
+    fn examine_record(
+        &self,
+        validator: &Validator,
+        caller: &Caller<'_>,
+        observation: String,
+    ) -> Result<Examined, Refusal> {
         let document = Arc::new(json::parse(observation)?);
         let intent = Intent::Create { condition: None };
-        prepare::one(self, caller, KIND, &document, intent).map_err(without_places)
+        prepare::one(self, validator, caller, KIND, &document, intent).map_err(without_places)
     }
 }
 
@@ -196,7 +208,8 @@ fn with(outcome: Outcome, lost: Vec<Issue>) -> Outcome {
             if kept.created {
                 kept.warnings.extend(lost);
             } else {
-                let text = "The same record was accepted before; nothing was written.";
+                let text =
+                    "The same record, or the same reading of another source, was accepted before; nothing was written.";
                 kept.warnings = vec![Issue::new(Id::Duplicate, "", text)];
             }
             Outcome::Kept(kept)

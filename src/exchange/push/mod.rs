@@ -13,12 +13,14 @@ mod judge;
 mod patch;
 mod prepare;
 mod provenance;
+mod reading;
 
 use std::sync::Arc;
 
 use super::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{Document, NodeId};
+use crate::fhir::tree::{Document, Element, NodeId};
+use crate::fhir::validate::Validator;
 
 pub use bundle::{Entry, Mode, etag, mode};
 pub use device::{Addressed, Answered, Repeats};
@@ -158,7 +160,11 @@ impl Gateway {
         idempotency: Option<Idempotency>,
     ) -> Result<Kept, Refusal> {
         let document = Arc::new(document);
-        let prepared = match prepare::one(self, caller, kind, &document, intent) {
+        let validator = match self.rules(caller.principal, [Element::root(&document)], &[]).await {
+            Ok(rules) => rules.of(Some(Element::root(&document)), &[]),
+            Err(refusal) => return Err(self.refused(caller, refusal).await),
+        };
+        let prepared = match prepare::one(self, validator, caller, kind, &document, intent) {
             Ok(examined) => {
                 let told = self.told(examined.checked.questions()).await;
                 prepare::conclude(self, caller, examined, &told, Arc::default())
@@ -179,7 +185,14 @@ impl Gateway {
     }
 
     /// `POST [base]/[type]/$validate`: the same report that a push would meet, and nothing stored.
-    pub async fn check(&self, kind: &str, document: &Document, node: NodeId, trial: &Trial<'_>) -> Vec<Issue> {
-        prepare::check(self, kind, document, node, trial).await
+    pub async fn check(
+        &self,
+        validator: &Validator,
+        kind: &str,
+        document: &Document,
+        node: NodeId,
+        trial: &Trial<'_>,
+    ) -> Vec<Issue> {
+        prepare::check(self, validator, kind, document, node, trial).await
     }
 }

@@ -10,7 +10,7 @@ use crate::exchange::terms::Told;
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
-use crate::fhir::validate::{Checked, Options, Validated};
+use crate::fhir::validate::{Checked, Options, Validated, Validator};
 use crate::policy::access::Interaction;
 use crate::store::{PatientKey, ResId, Token};
 
@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     /// Whether the client chose the logical id.
     pub named: bool,
     pub content: [u8; 16],
+    /// What it says, where the same said of another source is the same reading.
+    pub reading: Option<[u8; 16]>,
     /// Place in the date index.
     pub date_ms: Option<i64>,
     /// End of what was measured.
@@ -50,6 +52,7 @@ pub(super) struct Examined {
 /// One resource as the whole body of a request.
 pub(super) fn one(
     gateway: &Gateway,
+    validator: &Validator,
     caller: &Caller<'_>,
     kind: &str,
     document: &Arc<Document>,
@@ -63,7 +66,7 @@ pub(super) fn one(
         same_id(element, id, kind)?;
     }
     let options = rules(gateway, kind);
-    let checked = gateway.validator.examine(document.clone(), document.root(), &options);
+    let checked = validator.examine(document.clone(), document.root(), &options);
     Ok(Examined { checked, rule, intent, location: kind.to_owned() })
 }
 
@@ -99,6 +102,7 @@ pub struct Trial<'a> {
 /// `$validate` and the reading half of a push share this.
 pub(super) async fn check(
     gateway: &Gateway,
+    validator: &Validator,
     kind: &str,
     document: &Document,
     node: NodeId,
@@ -109,7 +113,7 @@ pub(super) async fn check(
         return refusal.issues;
     }
     let options = Options { profiles: trial.profiles, ..rules(gateway, kind) };
-    let report = gateway.validator.check(root, &options);
+    let report = validator.check(root, &options);
     let told = gateway.told(&report.open).await;
     let mut issues = report.conclude(&|question| told.of(question), gateway.unanswered());
     if trial.writes {
@@ -232,6 +236,7 @@ fn finish(
         logical,
         named,
         content,
+        reading: None,
         date_ms,
         ended_ms,
         codes,

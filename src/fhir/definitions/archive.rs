@@ -2,6 +2,8 @@
 //!
 //! The same files always give the same bytes: no times, no owners, in the order of their names.
 
+use std::borrow::Cow;
+
 use flate2::{Compression, GzBuilder};
 use serde_json::{Map, Value, json};
 
@@ -18,20 +20,31 @@ pub struct Description<'a> {
     pub dependencies: &'a [(&'a str, &'a str)],
 }
 
-/// Packs resources and examples, each with its file name, beside a manifest and an index.
-pub fn pack(description: &Description<'_>, resources: &[(String, Value)], examples: &[(String, Value)]) -> Vec<u8> {
-    let mut files = vec![("package/package.json".to_owned(), manifest(description))];
+/// Packs resources and examples, each with its file name, beside a manifest and an index. `whole` makes of each what is
+/// packed: one at a time, since all of them together are large.
+pub fn pack(
+    description: &Description<'_>,
+    resources: &[(String, &Value)],
+    examples: &[(String, &Value)],
+    whole: impl Fn(&Value) -> Value,
+) -> Vec<u8> {
+    let mut files: Vec<(String, Cow<'_, Value>)> =
+        vec![("package/package.json".to_owned(), Cow::Owned(manifest(description)))];
     for (folder, listed) in [("package", resources), ("package/example", examples)] {
         if !listed.is_empty() {
-            files.push((format!("{folder}/.index.json"), index(listed)));
+            files.push((format!("{folder}/.index.json"), Cow::Owned(index(listed))));
         }
-        files.extend(listed.iter().map(|(name, value)| (format!("{folder}/{name}"), value.clone())));
+        files.extend(listed.iter().map(|(name, value)| (format!("{folder}/{name}"), Cow::Borrowed(*value))));
     }
     files.sort_by(|one, other| one.0.cmp(&other.0));
     let encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     let mut builder = tar::Builder::new(encoder);
     for (path, value) in &files {
-        let bytes = value.to_string().into_bytes();
+        let bytes = match value {
+            Cow::Owned(made) => made.to_string(),
+            Cow::Borrowed(resource) => whole(resource).to_string(),
+        }
+        .into_bytes();
         let mut header = tar::Header::new_ustar();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
@@ -61,7 +74,7 @@ fn manifest(description: &Description<'_>) -> Value {
     })
 }
 
-fn index(resources: &[(String, Value)]) -> Value {
+fn index(resources: &[(String, &Value)]) -> Value {
     let kept = ["resourceType", "id", "url", "version", "kind", "type", "supplements", "content"];
     let listed = resources.iter().map(|(name, resource)| {
         let mut entry = Map::from_iter([("filename".to_owned(), json!(name))]);
@@ -91,9 +104,9 @@ mod tests {
         };
         let set = json!({"resourceType": "ValueSet", "id": "one", "url": "https://example.org/fhir/ValueSet/one"});
         let example = json!({"resourceType": "Patient", "id": "p"});
-        let (sets, examples) = ([("ValueSet-one.json".to_owned(), set)], [("Patient-p.json".to_owned(), example)]);
-        let bytes = pack(&description, &sets, &examples);
-        assert_eq!(bytes, pack(&description, &sets, &examples));
+        let (sets, examples) = ([("ValueSet-one.json".to_owned(), &set)], [("Patient-p.json".to_owned(), &example)]);
+        let bytes = pack(&description, &sets, &examples, Value::clone);
+        assert_eq!(bytes, pack(&description, &sets, &examples, Value::clone));
         let package = Package::read(&bytes).unwrap();
         assert_eq!((package.name.as_str(), package.version.as_str()), ("test.guide", "1.2.3"));
         assert_eq!(package.dependencies, [("hl7.fhir.r4.core".to_owned(), "4.0.1".to_owned())]);

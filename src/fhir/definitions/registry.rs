@@ -37,6 +37,8 @@ pub struct Registry {
     types: NameMap<Box<str>, DefinitionId>,
     /// Code systems that add to the one of that url.
     supplements: NameMap<Box<str>, Vec<DefinitionId>>,
+    /// The package that counts before all others where no version is asked for.
+    preferred: Option<u32>,
     /// Whether some canonical has several definitions, so that references may need a version.
     ambiguous: bool,
     /// Search parameters by resource type, inherited ones included, sorted by code.
@@ -101,12 +103,18 @@ impl Registry {
     /// The core definitions with packages on top. Where two define the same canonical in the same version,
     /// the later one counts. A core package among them is passed over: the embedded one serves.
     pub fn with_packages(packages: Vec<Arc<Package>>) -> Arc<Registry> {
+        Registry::preferring(packages, |_| false)
+    }
+
+    /// The same, where one of the packages counts before all others.
+    pub fn preferring(packages: Vec<Arc<Package>>, preferred: impl Fn(&Package) -> bool) -> Arc<Registry> {
         let own = packages.into_iter().filter(|package| package.name != core::NAME);
         let packages: Vec<Arc<Package>> = std::iter::once(core::package()).chain(own).collect();
         let mut registry = Registry {
             index: std::array::from_fn(|_| NameMap::default()),
             types: NameMap::default(),
             supplements: NameMap::default(),
+            preferred: packages.iter().position(|package| preferred(package)).map(|at| at as u32),
             ambiguous: false,
             search: OnceLock::new(),
             resource_types: Vec::new(),
@@ -169,9 +177,12 @@ impl Registry {
                 _ => 0,
             }
         };
+        let is_preferred = |id: DefinitionId| Some(id.package) == self.preferred;
         // A code system that is only named elsewhere is no better for being named later.
         let content = self.head(one).content.cmp(&self.head(other).content);
-        content
+        is_preferred(one)
+            .cmp(&is_preferred(other))
+            .then(content)
             .then_with(|| rank(one).cmp(&rank(other)))
             .then_with(|| canonical::order(&self.head(one).version, &self.head(other).version))
             .then_with(|| one.cmp(&other))

@@ -12,7 +12,8 @@ mod render;
 mod resources;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use minijinja::{Environment, Value as Context, context};
 use serde::Serialize;
@@ -21,8 +22,10 @@ use serde_json::{Value, json};
 use self::links::{Links, items, name, text, title};
 use self::piece::Piece;
 use self::render::data;
+use super::changes::Changes;
 use super::explain::{self, Subject};
 use super::{Edition, File};
+use crate::fhir::ours;
 use crate::fhir::outcome::CATALOGUE;
 use crate::fhir::validate::Validator;
 
@@ -39,11 +42,13 @@ const NAVIGATION: [(&str, &str); 9] = [
     ("explain.html", "Explain"),
 ];
 
-/// Makes the pages of an edition.
-pub struct Site<'e> {
-    edition: &'e Edition,
+/// Makes the pages of an edition, one at a time.
+pub struct Site {
+    pub(super) edition: Arc<Edition>,
     environment: Environment<'static>,
     links: Links,
+    /// Where the resource of a page stands, by the page's name without its ending.
+    places: HashMap<String, usize>,
 }
 
 /// What a page is about.
@@ -66,50 +71,122 @@ struct Entry {
     text: String,
 }
 
-impl<'e> Site<'e> {
-    pub fn new(edition: &'e Edition) -> Site<'e> {
-        Site { edition, environment: render::environment(), links: Links::new(&edition.resources) }
+/// Files that are no page of a resource.
+const FILES: [&str; 18] = [
+    "site.css",
+    "site.js",
+    "icon.svg",
+    "index.html",
+    "profiles.html",
+    "terminology.html",
+    "programmes.html",
+    "examples.html",
+    "issues.html",
+    "explain.html",
+    "search.html",
+    "search-index.js",
+    "measures.html",
+    "countries.html",
+    "sources.html",
+    "ethics.html",
+    "changes.html",
+    "package.tgz",
+];
+
+/// What the page of all elements of a profile ends in.
+const SNAPSHOT: &str = "-snapshot";
+
+impl Site {
+    pub fn new(edition: Arc<Edition>) -> Site {
+        let links = Links::new(&edition.resources);
+        let places = edition.resources.iter().enumerate().map(|(at, resource)| (name(resource), at)).collect();
+        Site { environment: render::environment(), links, places, edition }
     }
 
-    /// Every file of the site. The validator writes the XML of the resources.
-    pub fn files(&self, validator: &Validator) -> Vec<File> {
-        let mut files = vec![
-            File::text("site.css", include_str!("../templates/site.css")),
-            File::text("site.js", include_str!("../templates/site.js")),
-            File::text("icon.svg", include_str!("../templates/icon.svg")),
-            self.front(),
-            self.profiles(),
-            self.terminology(),
-            self.programmes(),
-            self.examples(),
-            self.issues(),
-            File::text("explain.html", self.explained("", false)),
-            self.search(),
-        ];
-        files.extend(overview::pages(self));
+    /// Names of all files. Of a wrong example that XML cannot say there is no XML all the same.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = FILES.map(str::to_owned).to_vec();
         for resource in &self.edition.resources {
-            files.push(self.resource(resource));
-            files.push(File::text(&format!("{}.json", name(resource)), super::pretty(resource)));
-            // A wrong example may be one that XML cannot say.
-            let document = crate::fhir::tree::json::parse(resource.to_string());
-            if let Ok(content) = document.and_then(|document| validator.to_xml(&document)) {
-                files.push(File { path: format!("{}.xml", name(resource)), content });
+            let name = name(resource);
+            names.extend(["html", "json", "xml"].map(|ending| format!("{name}.{ending}")));
+            if self.is_profile(resource) {
+                names.push(format!("{name}{SNAPSHOT}.html"));
             }
         }
-        files.push(File::text("search-index.js", self.index()));
-        files
+        names
     }
 
-    fn page(&self, template: &str, page: &Page<'_>, parts: Context) -> String {
+    fn is_profile(&self, resource: &Value) -> bool {
+        text(resource, "resourceType") == "StructureDefinition" && !self.edition.is_example(resource)
+    }
+
+    /// A file by its name. The validator writes the XML of the resources; `changes` are the versions before this one.
+    pub fn file(&self, path: &str, validator: &Validator, changes: impl FnOnce() -> Vec<Changes>) -> Option<File> {
+        Some(match path {
+            "site.css" => File::text(path, include_str!("../templates/site.css")),
+            "site.js" => File::text(path, include_str!("../templates/site.js")),
+            "icon.svg" => File::text(path, include_str!("../templates/icon.svg")),
+            "index.html" => self.front(),
+            "profiles.html" => self.profiles(),
+            "terminology.html" => self.terminology(),
+            "programmes.html" => self.programmes(),
+            "examples.html" => self.examples(),
+            "issues.html" => self.issues(),
+            "explain.html" => File::text(path, self.explained("", false)),
+            "search.html" => self.search(),
+            "search-index.js" => File::text(path, self.index()),
+            "changes.html" => overview::changes(self, &changes()),
+            "package.tgz" => File { path: path.to_owned(), content: super::package::archive(&self.edition) },
+            _ => return overview::page(self, path).or_else(|| self.of_resource(path, validator)),
+        })
+    }
+
+    fn of_resource(&self, path: &str, validator: &Validator) -> Option<File> {
+        let (name, ending) = path.rsplit_once('.')?;
+        if let Some(name) = name.strip_suffix(SNAPSHOT).filter(|_| ending == "html") {
+            let resource = &self.edition.resources[*self.places.get(name)?];
+            return self.is_profile(resource).then(|| self.snapshot(resource));
+        }
+        let resource = &self.edition.resources[*self.places.get(name)?];
+        match ending {
+            "html" => Some(self.resource(resource)),
+            "json" => Some(File::text(path, super::pretty(&self.edition.full(resource)))),
+            "xml" => {
+                // A wrong example may be one that XML cannot say.
+                let document = crate::fhir::tree::json::parse(self.edition.full(resource).to_string());
+                let content = document.and_then(|document| validator.to_xml(&document)).ok()?;
+                Some(File { path: path.to_owned(), content })
+            }
+            _ => None,
+        }
+    }
+
+    fn page(&self, file: &str, template: &str, page: &Page<'_>, parts: Context) -> String {
         let navigation: Vec<Value> =
             NAVIGATION.iter().map(|(href, label)| json!({"href": href, "label": label})).collect();
+        let version = self.edition.version();
         let site = context! {
             title => title(self.edition.guide()),
-            version => text(self.edition.guide(), "version"),
+            version => version,
+            // Pages of earlier versions lie one folder deeper.
+            newest => (version != ours::VERSION).then_some(ours::VERSION),
+            same => self.in_newest(file),
             canonical => self.edition.canonical(),
             nav => data(navigation),
         };
         render::page(&self.environment, template, context! { page => data(page), site => site, ..parts })
+    }
+
+    /// The page of the newest version that says the same: what this version alone has is said nowhere else.
+    fn in_newest(&self, file: &str) -> Option<String> {
+        let name = file.strip_suffix(".html").unwrap_or(file);
+        let name = name.strip_suffix(SNAPSHOT).unwrap_or(name);
+        let is_there = FILES.contains(&file) || {
+            let newest = Edition::current();
+            let address = name.replacen('-', "/", 1);
+            newest.resources.iter().any(|each| super::content::address(each) == address)
+        };
+        is_there.then(|| file.to_owned())
     }
 
     fn front(&self) -> File {
@@ -161,6 +238,7 @@ impl<'e> Site<'e> {
             "index.html",
             self.page(
                 "index.html",
+                "index.html",
                 &page,
                 context! { intro => render::markdown(""), cards => data(cards), groups => data(groups) },
             ),
@@ -187,7 +265,7 @@ impl<'e> Site<'e> {
         });
         let groups: Vec<Value> = groups.collect();
         let page = Page { title: heading, summary: summary.to_owned(), section: path, crumb: "" };
-        File::text(path, self.page("list.html", &page, context! { groups => data(groups) }))
+        File::text(path, self.page(path, "list.html", &page, context! { groups => data(groups) }))
     }
 
     fn of(&self, kind: &str) -> Vec<&Value> {
@@ -275,21 +353,27 @@ impl<'e> Site<'e> {
         let issues: Vec<Value> = issues.collect();
         let summary = "Everything that the gateway can object to: why it happens and what to do.".to_owned();
         let page = Page { title: "Issues", summary, section: "issues.html", crumb: "" };
-        File::text("issues.html", self.page("issues.html", &page, context! { issues => data(issues) }))
+        File::text("issues.html", self.page("issues.html", "issues.html", &page, context! { issues => data(issues) }))
     }
 
     fn search(&self) -> File {
         let page = Page { title: "Search", summary: "Search the guide.".to_owned(), section: "search.html", crumb: "" };
-        File::text("search.html", self.page("search.html", &page, context! {}))
+        File::text("search.html", self.page("search.html", "search.html", &page, context! {}))
     }
 
     /// The page that explains what a word means; on a running gateway with an answer to it.
     pub fn explained(&self, query: &str, served: bool) -> String {
         let found: Vec<Value> =
-            explain::explain(self.edition, query).iter().map(|subject| self.subject(subject)).collect();
+            explain::explain(&self.edition, query).iter().map(|subject| self.subject(subject)).collect();
+        let near = if found.is_empty() { explain::near(&self.edition, query) } else { Vec::new() };
         let summary = "What a code, an issue, a profile or a platform means here: rule, source, fix, and which countries take it.";
         let page = Page { title: "Explain", summary: summary.to_owned(), section: "explain.html", crumb: "" };
-        self.page("explain.html", &page, context! { query, served, found => data(found) })
+        self.page(
+            "explain.html",
+            "explain.html",
+            &page,
+            context! { query, served, found => data(found), near => data(near) },
+        )
     }
 
     fn subject(&self, subject: &Subject) -> Value {
@@ -323,12 +407,14 @@ impl<'e> Site<'e> {
         let heading = self.edition.title_of(resource);
         let description = self.edition.description_of(resource);
         let page = Page { title: &heading, summary: first_sentence(description), section: section.0, crumb: section.1 };
+        // The snapshot is most of a definition; whoever wants it takes it home.
         let code = render::raw(highlight::json(resource));
         let facts = resources::facts(resource, &self.links);
         let description = render::markdown(description);
         let file = name(resource);
-        let html = if kind == "StructureDefinition" && !is_example {
-            let snapshot: Vec<Value> = items(&resource["snapshot"], "element").cloned().collect();
+        let path = format!("{file}.html");
+        let html = if self.is_profile(resource) {
+            let snapshot = self.elements(resource);
             let views = tree::views(resource, &snapshot, &self.links);
             let (_, base) = self.links.find(text(resource, "baseDefinition"));
             let parts = context! {
@@ -337,18 +423,42 @@ impl<'e> Site<'e> {
                 facts => data(facts),
                 key => data(views.key),
                 differential => data(views.differential),
-                snapshot => data(views.snapshot),
+                elements => snapshot.len(),
+                snapshot => format!("{file}{SNAPSHOT}.html"),
                 bindings => data(self.bindings(&snapshot)),
-                invariants => data(invariants(&snapshot)),
+                invariants => data(invariants(&snapshot, |key| views.rules.contains(key))),
                 examples => data(self.examples_of(resource)),
             };
-            self.page("profile.html", &page, parts)
+            self.page(&path, "profile.html", &page, parts)
         } else {
             let refused = self.edition.refused_with(resource);
             let tables = resources::tables(resource, &self.links);
-            self.page("resource.html", &page, context! { description, code, name => &file, facts => data(facts), refused => data(refused), tables => data(tables) })
+            self.page(&path, "resource.html", &page, context! { description, code, name => &file, facts => data(facts), refused => data(refused), tables => data(tables) })
         };
-        File::text(&format!("{file}.html"), html)
+        File::text(&path, html)
+    }
+
+    fn elements(&self, definition: &Value) -> Vec<Value> {
+        match self.edition.full(definition)["snapshot"]["element"].take() {
+            Value::Array(elements) => elements,
+            _ => Vec::new(),
+        }
+    }
+
+    /// All elements of a profile, and every rule that holds for them.
+    fn snapshot(&self, definition: &Value) -> File {
+        let snapshot = self.elements(definition);
+        let heading = format!("{}: all elements", self.edition.title_of(definition));
+        let summary = "Everything that holds, inherited rules included.".to_owned();
+        let page = Page { title: &heading, summary, section: "profiles.html", crumb: "Profiles" };
+        let parts = context! {
+            name => format!("{}.html", name(definition)),
+            title => self.edition.title_of(definition),
+            snapshot => data(tree::all(definition, &snapshot, &self.links)),
+            invariants => data(invariants(&snapshot, |_| true)),
+        };
+        let path = format!("{}{SNAPSHOT}.html", name(definition));
+        File::text(&path, self.page(&path, "snapshot.html", &page, parts))
     }
 
     fn bindings(&self, snapshot: &[Value]) -> Vec<Vec<Piece>> {
@@ -403,10 +513,11 @@ impl<'e> Site<'e> {
     }
 }
 
-fn invariants(snapshot: &[Value]) -> Vec<Vec<Piece>> {
+fn invariants(snapshot: &[Value], wanted: impl Fn(&str) -> bool) -> Vec<Vec<Piece>> {
     let mut rows = Vec::new();
     for element in snapshot {
-        for constraint in items(element, "constraint").filter(|each| !tree::is_everywhere(text(each, "key"))) {
+        let own = |each: &&Value| !tree::is_everywhere(text(each, "key")) && wanted(text(each, "key"));
+        for constraint in items(element, "constraint").filter(own) {
             let severity = text(constraint, "severity");
             let tag = if severity == "error" { "error" } else { "warning" };
             rows.push(vec![

@@ -12,10 +12,17 @@ use super::{Page, Site, render};
 use crate::fhir::validate::measures::{self, Measure};
 use crate::guide::File;
 use crate::guide::acceptance::{self, Acceptance, Platform};
+use crate::guide::changes::{Change, Changes, What};
 use crate::guide::ethics::{CLAUSES, Held};
 
-pub(super) fn pages(site: &Site<'_>) -> Vec<File> {
-    vec![measure_page(site), countries(site), sources(site), ethics(site), changes(site)]
+pub(super) fn page(site: &Site, path: &str) -> Option<File> {
+    match path {
+        "measures.html" => Some(measure_page(site)),
+        "countries.html" => Some(countries(site)),
+        "sources.html" => Some(sources(site)),
+        "ethics.html" => Some(ethics(site)),
+        _ => None,
+    }
 }
 
 /// Key, codes and category of each measure.
@@ -58,7 +65,7 @@ fn categories() -> Vec<Value> {
 
 /// A page of rows that can be filtered, and what stands below them.
 fn filtered(
-    site: &Site<'_>,
+    site: &Site,
     page: &Page<'_>,
     filters: &Value,
     head: &[impl Serialize],
@@ -66,10 +73,10 @@ fn filtered(
     outro: &Context,
 ) -> File {
     let parts = context! { filters => data(filters), head => data(head), rows => data(rows), outro };
-    File::text(page.section, site.page("filtered.html", page, parts))
+    File::text(page.section, site.page(page.section, "filtered.html", page, parts))
 }
 
-fn measure_page(site: &Site<'_>) -> File {
+fn measure_page(site: &Site) -> File {
     let all = measures::all();
     let rows = all.iter().map(|measure| {
         let codes = measure.codes.iter().map(|each| Piece::code(each.code).labelled(each.system));
@@ -91,6 +98,7 @@ fn measure_page(site: &Site<'_>) -> File {
             hard.collect(),
             soft.collect(),
             vec![Piece::text(measure.source)],
+            crate::guide::measures::verified(measure).into_iter().flat_map(verification).collect(),
         ];
         row(&measure.key, &words(measure), json!({"category": measure.category}), cells)
     });
@@ -102,11 +110,19 @@ fn measure_page(site: &Site<'_>) -> File {
         section: "measures.html",
         crumb: "",
     };
-    let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source"];
+    let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source", "LOINC verified by"];
     filtered(site, &page, &filters, &head, &rows, &Context::from(""))
 }
 
-fn countries(site: &Site<'_>) -> File {
+/// Where a code was found besides, or that it was not.
+fn verification(text: &'static str) -> Vec<Piece> {
+    match text.split_once(": ") {
+        Some((doubt, reason)) => vec![Piece::tag(doubt, "warning"), Piece::text(reason)],
+        None => vec![Piece::text(text)],
+    }
+}
+
+fn countries(site: &Site) -> File {
     let platforms = acceptance::platforms();
     let of = |platform: &Platform, measure: &Measure| -> Vec<&'static Acceptance> {
         acceptance::all().iter().filter(|line| line.platform == platform.id && line.measure == measure.key).collect()
@@ -155,7 +171,7 @@ fn countries(site: &Site<'_>) -> File {
 }
 
 /// Where each type of phones and device formats goes.
-fn sources(site: &Site<'_>) -> File {
+fn sources(site: &Site) -> File {
     let page = Page {
         title: "Types of phones and device formats",
         summary: "Where each type of HealthKit, Health Connect and Open mHealth goes: measure, profile, or the reason why not.".to_owned(),
@@ -165,7 +181,7 @@ fn sources(site: &Site<'_>) -> File {
     // Its own heading is the page's, and what it links to is a page beside it.
     let text = crate::guide::sources::page().replace("(measures.md)", "(measures.html)");
     let text = text.split_once('\n').map_or("", |(_, rest)| rest);
-    File::text("sources.html", site.page("text.html", &page, context! { text => render::table(text) }))
+    File::text("sources.html", site.page("sources.html", "text.html", &page, context! { text => render::table(text) }))
 }
 
 fn said(line: &Acceptance) -> Vec<Piece> {
@@ -181,7 +197,7 @@ fn said(line: &Acceptance) -> Vec<Piece> {
     pieces
 }
 
-fn ethics(site: &Site<'_>) -> File {
+fn ethics(site: &Site) -> File {
     let rows = CLAUSES.iter().map(|clause| {
         let held = match clause.held {
             Held::ByTests(tests) => tests.iter().map(|test| Piece::code(*test)).collect(),
@@ -215,13 +231,45 @@ fn ethics(site: &Site<'_>) -> File {
     filtered(site, &page, &filters, &head, &rows, &Context::from(""))
 }
 
-fn changes(site: &Site<'_>) -> File {
+/// What changed from version to version, the latest first.
+pub(super) fn changes(site: &Site, all: &[Changes]) -> File {
     let page = Page {
         title: "Changes",
-        summary: "What changed from version to version of the guide.".to_owned(),
+        summary: "What changed from version to version of the guide, told by comparing them.".to_owned(),
         section: "changes.html",
         crumb: "",
     };
-    let text = render::markdown(include_str!("../../../profiles/CHANGES.md"));
-    File::text("changes.html", site.page("text.html", &page, context! { text }))
+    let groups = |changes: &Changes| -> Vec<Value> {
+        let entry = |change: &Change| {
+            let page = format!("{}.html", change.address.replacen('/', "-", 1));
+            // What is gone is read where it was.
+            let href = match change.what {
+                What::Removed => None,
+                What::Added | What::Changed(_) => site.links.page(&change.address).map(|_| page),
+            };
+            let details: &[String] = if let What::Changed(details) = &change.what { details } else { &[] };
+            json!({"title": change.title, "kind": change.kind(), "href": href, "details": details})
+        };
+        let of = |wanted: fn(&What) -> bool| changes.list.iter().filter(move |each| wanted(&each.what)).map(entry);
+        let lists = [
+            ("New", of(|what| matches!(what, What::Added)).collect::<Vec<_>>()),
+            ("Changed", of(|what| matches!(what, What::Changed(_))).collect()),
+            ("Gone", of(|what| matches!(what, What::Removed)).collect()),
+        ];
+        let lists = lists.into_iter().filter(|(_, entries)| !entries.is_empty());
+        lists.map(|(title, entries)| json!({"title": title, "entries": entries})).collect()
+    };
+    let newest = all.first().map(|changes| changes.to.clone());
+    let versions: Vec<Value> = all
+        .iter()
+        .map(|changes| {
+            json!({
+                "from": changes.from, "to": changes.to, "current": Some(&changes.to) == newest.as_ref(),
+                "groups": groups(changes),
+            })
+        })
+        .collect();
+    let first = all.last().map_or_else(|| site.edition.version().to_owned(), |changes| changes.from.clone());
+    let parts = context! { versions => data(versions), first };
+    File::text("changes.html", site.page("changes.html", "changes.html", &page, parts))
 }

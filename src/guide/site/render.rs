@@ -5,12 +5,14 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 use pulldown_cmark::{Event, Options, Parser, html};
 use serde::Serialize;
 
-const TEMPLATES: [(&str, &str); 11] = [
+const TEMPLATES: [(&str, &str); 13] = [
     ("page.html", include_str!("../templates/page.html")),
     ("parts.html", include_str!("../templates/parts.html")),
     ("index.html", include_str!("../templates/index.html")),
     ("list.html", include_str!("../templates/list.html")),
     ("profile.html", include_str!("../templates/profile.html")),
+    ("snapshot.html", include_str!("../templates/snapshot.html")),
+    ("changes.html", include_str!("../templates/changes.html")),
     ("resource.html", include_str!("../templates/resource.html")),
     ("issues.html", include_str!("../templates/issues.html")),
     ("filtered.html", include_str!("../templates/filtered.html")),

@@ -26,18 +26,24 @@ struct Flag {
     meaning: &'static str,
 }
 
-/// The three views of a definition.
-pub(super) struct Views {
+/// The views of a definition that its own page shows.
+pub(super) struct Views<'v> {
     pub(super) key: Vec<Row>,
     pub(super) differential: Vec<Row>,
-    pub(super) snapshot: Vec<Row>,
+    /// Keys of its own invariants.
+    pub(super) rules: HashSet<&'v str>,
 }
 
-pub(super) fn views(definition: &Value, snapshot: &[Value], links: &Links) -> Views {
+/// All elements.
+pub(super) fn all(definition: &Value, snapshot: &[Value], links: &Links) -> Vec<Row> {
+    let shown = Shown::of(definition, links);
+    snapshot.iter().map(|each| row(each, &shown)).collect()
+}
+
+pub(super) fn views<'v>(definition: &'v Value, snapshot: &[Value], links: &Links) -> Views<'v> {
     let differential: Vec<&Value> = items(&definition["differential"], "element").collect();
-    let said: HashSet<&str> = differential.iter().map(|each| text(each, "id")).collect();
-    let own_rules = differential.iter().flat_map(|each| items(each, "constraint")).map(|each| text(each, "key"));
-    let shown = Shown { said: said.clone(), rules: own_rules.collect(), links };
+    let shown = Shown::of(definition, links);
+    let said = shown.said.clone();
     let rows = |wanted: &dyn Fn(&Value) -> bool| {
         snapshot.iter().filter(|each| wanted(each)).map(|each| row(each, &shown)).collect()
     };
@@ -53,17 +59,25 @@ pub(super) fn views(definition: &Value, snapshot: &[Value], links: &Links) -> Vi
         } else {
             rows(&|each| said.contains(text(each, "id")) || inner.contains(text(each, "id")))
         },
-        snapshot: rows(&|_| true),
+        rules: shown.rules,
     }
 }
 
 /// What the rows of one definition are shown by.
-struct Shown<'v> {
+struct Shown<'v, 'l> {
     /// Ids of the elements that the definition itself speaks of.
     said: HashSet<&'v str>,
     /// Keys of its own invariants; the inherited ones have a table of their own.
     rules: HashSet<&'v str>,
-    links: &'v Links,
+    links: &'l Links,
+}
+
+impl<'v> Shown<'v, '_> {
+    fn of<'l>(definition: &'v Value, links: &'l Links) -> Shown<'v, 'l> {
+        let differential = || items(&definition["differential"], "element");
+        let rules = differential().flat_map(|each| items(each, "constraint")).map(|each| text(each, "key"));
+        Shown { said: differential().map(|each| text(each, "id")).collect(), rules: rules.collect(), links }
+    }
 }
 
 /// Ids of the elements that an element stands in, and of what a slice is a slice of.
@@ -81,7 +95,7 @@ fn is_key(element: &Value, said: &HashSet<&str>) -> bool {
     said.contains(id) || !is_forbidden && (element["mustSupport"] == true || is_fixed || is_demanded)
 }
 
-fn row(element: &Value, shown: &Shown<'_>) -> Row {
+fn row(element: &Value, shown: &Shown<'_, '_>) -> Row {
     let id = text(element, "id");
     let name = id.rsplit('.').next().unwrap_or(id);
     let flags = [
@@ -133,7 +147,7 @@ fn types(element: &Value, links: &Links) -> Vec<Piece> {
     pieces
 }
 
-fn details(element: &Value, shown: &Shown<'_>) -> Vec<Piece> {
+fn details(element: &Value, shown: &Shown<'_, '_>) -> Vec<Piece> {
     let mut out = Vec::new();
     for (name, value) in element.as_object().into_iter().flatten() {
         let label = match name {

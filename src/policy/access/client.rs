@@ -21,9 +21,11 @@ pub struct Client {
     /// v3-ActReason codes that it may state; the first is the default.
     pub purposes: Vec<String>,
     pub suspended: bool,
+    /// The version of the guide that it is held to; without one, the newest.
+    pub guide: Option<String>,
 }
 
-const MEMBERS: [&str; 7] = ["id", "name", "actor", "keys", "scopes", "purposes", "suspended"];
+const MEMBERS: [&str; 8] = ["id", "name", "actor", "keys", "scopes", "purposes", "suspended", "guide"];
 
 /// Types that `Consent.provision.actor.reference` may point to (R4).
 const ACTOR_TYPES: [&str; 8] =
@@ -71,7 +73,15 @@ impl Client {
                 true
             }
         };
-        let client = Client { id, name, actor, keys, scopes, purposes, suspended };
+        let guide = match object.get("guide") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(version)) if is_version(version) => Some(version.clone()),
+            Some(_) => {
+                mistakes.push("guide: expected a version of the guide, such as 1.0.0".to_owned());
+                None
+            }
+        };
+        let client = Client { id, name, actor, keys, scopes, purposes, suspended, guide };
         if mistakes.is_empty() { Ok(client) } else { Err(mistakes) }
     }
 
@@ -97,7 +107,7 @@ impl Client {
         json!({
             "id": self.id, "name": self.name, "actor": self.actor,
             "keys": {"keys": self.keys.iter().map(Jwk::document).collect::<Vec<_>>()},
-            "scopes": self.scopes.to_string(), "purposes": self.purposes, "suspended": self.suspended,
+            "scopes": self.scopes.to_string(), "purposes": self.purposes, "suspended": self.suspended, "guide": self.guide,
         })
     }
 }
@@ -108,6 +118,11 @@ fn is_id(text: &str) -> bool {
 
 fn is_name(text: &str) -> bool {
     (1..=200).contains(&text.chars().count()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+}
+
+fn is_version(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
 }
 
 fn is_actor(text: &str) -> bool {

@@ -20,6 +20,8 @@ pub enum Denied {
     Unknown,
     /// The client is registered, and blocked.
     Suspended,
+    /// The client is registered for a version of the guide that is not here.
+    Guide,
     /// No registered key has the `kid`.
     KeyUnknown,
     /// The algorithm is not the one of the registered key.
@@ -68,6 +70,7 @@ impl Denied {
             | Denied::Request { .. }
             | Denied::GrantType => false,
             Denied::Suspended
+            | Denied::Guide
             | Denied::Audience
             | Denied::Subject
             | Denied::Expired
@@ -95,6 +98,10 @@ impl Denied {
                 Id::ScopeInsufficient,
                 "The client is not registered for the purpose of use that it states.".to_owned(),
             ),
+            Denied::Guide => (
+                Id::GuideVersion,
+                "The client is registered for a version of the guide that is not enforced here any more.".to_owned(),
+            ),
             _ => (Id::TokenInvalid, "The access token is not valid here.".to_owned()),
         };
         Issue::new(id, "", text)
@@ -105,6 +112,7 @@ impl Denied {
         match self {
             Denied::Missing | Denied::Request { .. } => "invalid_request",
             Denied::GrantType => "unsupported_grant_type",
+            Denied::Guide => "unauthorized_client",
             Denied::Scope { .. } | Denied::ScopeInvalid { .. } | Denied::Purpose => "invalid_scope",
             _ => "invalid_client",
         }
@@ -129,10 +137,11 @@ impl fmt::Display for Denied {
             Denied::Malformed { part } => return write!(formatter, "malformed {part}"),
             Denied::Unknown => "unknown client",
             Denied::Suspended => "suspended client",
+            Denied::Guide => "the client is registered for a version of the guide that is not enforced here any more",
             Denied::KeyUnknown => "no registered key has this kid",
             Denied::Algorithm => "alg is not that of the registered key",
             Denied::Signature => "signature does not verify",
-            Denied::Audience => "aud or iss is not ours",
+            Denied::Audience => "aud must be the address of this token endpoint alone",
             Denied::Subject => "iss and sub must both be the client id",
             Denied::Expired => "expired",
             Denied::NotYetValid => "iat or nbf lies in the future",

@@ -38,6 +38,8 @@ pub struct Principal {
     /// v3-ActReason codes that the caller may state; the first holds when it states none.
     pub purposes: Vec<String>,
     pub expires_ms: i64,
+    /// The version of the guide that the client is registered for; without one, the newest.
+    pub guide: Option<Arc<str>>,
 }
 
 impl Principal {

@@ -146,6 +146,7 @@ pub fn verify(
         scopes: Scopes::parse(&claims.scope)?,
         purposes: claims.purposes,
         expires_ms: claims.exp.saturating_mul(1000),
+        guide: None,
     })
 }
 

@@ -81,7 +81,7 @@ pub(super) fn kept(request: &Request<'_>, kept: Kept) -> Reply {
             if !kept.fresh {
                 issues.push(Issue::new(Id::Duplicate, "", "The same resource was accepted before."));
             }
-            Body::Resource(crate::fhir::outcome::operation_outcome(&issues).to_string().into_bytes())
+            Body::Outcome(issues)
         }
     };
     described(Reply::new(status, body), kept.version, kept.updated_ms).with(LOCATION, &address)

@@ -37,8 +37,8 @@ pub(super) async fn response(
             out.push_str("}],");
         }
         match entry {
-            Entry::Pushed(Outcome::Kept(kept)) => entry_kept(&request.gateway.base, &kept, with_resources, &mut out),
-            Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(&refusal, &mut out),
+            Entry::Pushed(Outcome::Kept(kept)) => entry_kept(request, &kept, with_resources, &mut out),
+            Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(request, &refusal, &mut out),
             Entry::Read(url) => entry_read(request, &url, &mut out).await,
         }
     }
@@ -49,8 +49,8 @@ pub(super) async fn response(
     Reply::new(200, Body::Resource(out.into_bytes()))
 }
 
-fn entry_kept(base: &str, kept: &Kept, with_resource: bool, out: &mut String) {
-    let address = format!("{base}/{}/{}", kept.kind, kept.id);
+fn entry_kept(request: &Request<'_>, kept: &Kept, with_resource: bool, out: &mut String) {
+    let address = format!("{}/{}/{}", request.gateway.base, kept.kind, kept.id);
     out.push_str("\"fullUrl\":");
     write::string(&address, out);
     if with_resource {
@@ -68,16 +68,16 @@ fn entry_kept(base: &str, kept: &Kept, with_resource: bool, out: &mut String) {
     ));
     if !kept.warnings.is_empty() {
         out.push_str(",\"outcome\":");
-        out.push_str(&operation_outcome(&kept.warnings).to_string());
+        out.push_str(&operation_outcome(&kept.warnings, request.reader()).to_string());
     }
     out.push_str("}}");
 }
 
-fn entry_refused(refusal: &Refusal, out: &mut String) {
+fn entry_refused(request: &Request<'_>, refusal: &Refusal, out: &mut String) {
     out.push_str("\"response\":{\"status\":");
     write::string(status_line(refusal.status()), out);
     out.push_str(",\"outcome\":");
-    out.push_str(&refusal.outcome().to_string());
+    out.push_str(&refusal.outcome(request.reader()).to_string());
     out.push_str("}}");
 }
 
@@ -100,7 +100,7 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
                     Some(token) => request.gateway.search_page(&caller, kind, token).await,
                     None => request.gateway.search(&caller, kind, &pairs, false).await,
                 };
-                found.map(|found| super::search::searchset(&request.gateway.base, kind, &found))
+                found.map(|found| super::search::searchset(request, kind, &found))
             }
             _ => Err(Refusal::not_found()),
         },
@@ -116,7 +116,7 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
                 Ok(caller) => request.gateway.refused(&caller, refusal).await,
                 Err(_) => refusal,
             };
-            entry_refused(&refusal, out);
+            entry_refused(request, &refusal, out);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The guide's pages and files, and what a word means in it. Nothing here concerns a person.
 
+use std::sync::Arc;
+
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderName, LOCATION};
 
 use super::Request;
-use crate::guide::Published;
+use crate::fhir::ours;
 use crate::server::problem;
 use crate::server::reply::{Body, Reply};
 
@@ -11,17 +13,28 @@ use crate::server::reply::{Body, Reply};
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
                       base-uri 'none'; frame-ancestors 'none'";
 
-/// A file of the guide; a page also by its name without `.html`.
+/// A file of the guide; a page also by its name without `.html`. Earlier versions lie each in a folder of its own.
 pub(super) async fn file(request: &Request<'_>) -> Reply {
-    // Relative links of the pages need the slash.
-    if request.matched.file.is_empty() && !request.path.ends_with('/') {
-        return Reply::new(308, Body::Empty).with(LOCATION, "/guide/");
+    let shelf = &request.gateway.shelf;
+    let (mut version, mut name) = (request.matched.version, request.matched.file);
+    if version.is_empty() && shelf.has(name) {
+        (version, name) = (name, "");
     }
-    let Some(published) = published().await else { return problem::internal() };
-    let name = if request.matched.file.is_empty() { "index.html" } else { request.matched.file };
-    let Some(file) = published.file(name).or_else(|| published.file(&format!("{name}.html"))) else {
-        return problem::route_unknown();
-    };
+    // Relative links of the pages need the slash.
+    if name.is_empty() && !request.path.ends_with('/') {
+        return Reply::new(308, Body::Empty).with(LOCATION, &format!("{}/", request.path));
+    }
+    let (version, name) = (
+        if version.is_empty() { ours::VERSION } else { version }.to_owned(),
+        if name.is_empty() { "index.html" } else { name }.to_owned(),
+    );
+    let (shelf, validator) = (Arc::clone(shelf), Arc::clone(&request.gateway.validator));
+    let made = tokio::task::spawn_blocking(move || {
+        let file = |name: &str| shelf.file(&version, name, &validator);
+        file(&name).or_else(|| file(&format!("{name}.html")))
+    });
+    let Ok(made) = made.await else { return problem::internal() };
+    let Some(file) = made else { return problem::route_unknown() };
     let reply = if request.header("if-none-match").is_some_and(|tags| tags.contains(file.etag.as_str())) {
         Reply::new(304, Body::Empty)
     } else {
@@ -32,17 +45,17 @@ pub(super) async fn file(request: &Request<'_>) -> Reply {
 
 /// What a word means.
 pub(super) async fn explain(request: &Request<'_>) -> Reply {
-    let Some(published) = published().await else { return problem::internal() };
-    let word = request.query.iter().find(|(name, _)| name == "q").map_or("", |(_, word)| word.as_str());
-    let bytes = published.explained(word).into_bytes();
+    let version = if request.matched.version.is_empty() { ours::VERSION } else { request.matched.version }.to_owned();
+    let word = request.query.iter().find(|(name, _)| name == "q").map_or("", |(_, word)| word.as_str()).to_owned();
+    let shelf = Arc::clone(&request.gateway.shelf);
+    let made = tokio::task::spawn_blocking(move || {
+        shelf.published(&version).map(|published| published.explained(&word).into_bytes())
+    });
+    let Ok(made) = made.await else { return problem::internal() };
+    let Some(bytes) = made else { return problem::route_unknown() };
     page(Reply::new(200, Body::File { media_type: "text/html; charset=utf-8", bytes }))
 }
 
 fn page(reply: Reply) -> Reply {
     reply.with(CONTENT_SECURITY_POLICY, POLICY).with(HeaderName::from_static("referrer-policy"), "no-referrer")
-}
-
-/// The guide, made when somebody asks for it the first time.
-async fn published() -> Option<&'static Published> {
-    tokio::task::spawn_blocking(Published::get).await.ok()
 }

@@ -20,10 +20,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
 use super::limits::Limits;
-use super::problem;
 use super::reply::Reply;
 use super::routes::{Action, Matched};
+use super::{negotiate, problem};
 use crate::exchange::{Caller, Gateway, Refusal};
+use crate::fhir::outcome::Reader;
 use crate::policy::access::Principal;
 
 /// A request within its limits, with whoever sent it.
@@ -48,6 +49,11 @@ impl Request<'_> {
         };
         let purpose = principal.purpose(stated_purpose(self.headers)).map_err(|denied| denied.issue())?;
         Ok(Caller { principal, request_id: self.request_id, purpose })
+    }
+
+    /// Whom the answer's issues are for.
+    fn reader(&self) -> Reader<'_> {
+        negotiate::reader(&self.gateway.pages, self.headers)
     }
 
     fn header(&self, name: &str) -> Option<&str> {
@@ -79,8 +85,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::SmartConfiguration => Ok(open::smart_configuration(request)),
         Action::Guide => Ok(guide::file(request).await),
         Action::Explain => Ok(guide::explain(request).await),
-        Action::Definition => definitions::read(request),
-        Action::Definitions => definitions::search(request),
+        Action::Definition => definitions::read(request).await,
+        Action::Definitions => definitions::search(request).await,
         Action::Token => Ok(token::grant(request).await),
         Action::Create => create::create(request).await,
         Action::Update => update::update(request).await,

@@ -25,7 +25,7 @@ pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
         let lenient = body::preference(request, "handling") == Some("lenient");
         request.gateway.search(&caller, kind, &pairs, lenient).await?
     };
-    Ok(Reply::new(200, Body::Resource(searchset(&request.gateway.base, kind, &found))))
+    Ok(Reply::new(200, Body::Resource(searchset(request, kind, &found))))
 }
 
 /// The token of a paging link.
@@ -43,7 +43,8 @@ fn form(request: &Request<'_>) -> Result<Vec<(String, String)>, Refusal> {
 }
 
 /// The Bundle, written around the stored bytes.
-pub(super) fn searchset(base: &str, kind: &str, found: &Found) -> Vec<u8> {
+pub(super) fn searchset(request: &Request<'_>, kind: &str, found: &Found) -> Vec<u8> {
+    let base = &request.gateway.base;
     let size: usize = found.entries.iter().map(|entry| entry.payload.len() + 128).sum();
     let mut out = String::with_capacity(size + 256);
     out.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\"");
@@ -61,7 +62,8 @@ pub(super) fn searchset(base: &str, kind: &str, found: &Found) -> Vec<u8> {
         out.push('}');
     }
     out.push(']');
-    let warnings = (!found.warnings.is_empty()).then(|| outcome::operation_outcome(&found.warnings).to_string());
+    let warnings =
+        (!found.warnings.is_empty()).then(|| outcome::operation_outcome(&found.warnings, request.reader()).to_string());
     if !found.entries.is_empty() || warnings.is_some() {
         out.push_str(",\"entry\":[");
         for (index, entry) in found.entries.iter().enumerate() {

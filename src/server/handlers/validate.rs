@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::{Request, body};
 use crate::exchange::Refusal;
 use crate::exchange::push::Trial;
-use crate::fhir::outcome::{Id, Issue, Severity, operation_outcome};
+use crate::fhir::outcome::{Id, Issue, Severity};
 use crate::fhir::tree::{Document, Element, NodeId, json};
-use crate::server::reply::Reply;
+use crate::server::reply::{Body, Reply};
 use crate::server::routes::ROUTES;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,8 +35,10 @@ struct Asked {
 pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let mut asked = Asked::read(request)?;
-    for profile in &asked.profiles {
-        let validator = &request.gateway.validator;
+    let claims = std::mem::take(&mut asked.profiles);
+    let profiles: Vec<&str> = claims.iter().map(String::as_str).collect();
+    let validator = request.gateway.rules(caller.principal, [], &profiles).await?.of(None, &profiles);
+    for profile in &profiles {
         if validator.profile(profile).is_none() && validator.registry.type_of(profile).is_none() {
             let text = "A profile that was asked for is not loaded here, so nothing was checked against it.";
             let issue = Issue { severity: Severity::Error, ..Issue::new(Id::ProfileUnknown, "", text) };
@@ -48,7 +50,7 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
     if matches!(asked.mode, Some(Mode::Update | Mode::Delete | Mode::Profile)) && !on_instance {
         return Err(wrong("The modes update, delete and profile are asked of an instance, at [type]/[id]/$validate."));
     }
-    if asked.mode == Some(Mode::Profile) && asked.profiles.is_empty() {
+    if asked.mode == Some(Mode::Profile) && profiles.is_empty() {
         return Err(wrong("The mode profile needs the profile to check against."));
     }
     let is_stored = asked.resource.is_none() && on_instance;
@@ -57,20 +59,21 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
         asked.resource = Some((Arc::new(json::parse(stored.payload)?), NodeId::ROOT));
     }
     if asked.mode == Some(Mode::Delete) {
-        return Ok(Reply::resource(200, &operation_outcome(&deletion())));
+        return Ok(Reply::new(200, Body::Outcome(deletion())));
     }
     let Some((document, node)) = asked.resource else {
         return Err(Refusal::one(Id::BodyMissing, "", "There is no resource to validate."));
     };
-    let profiles: Vec<&str> = asked.profiles.iter().map(String::as_str).collect();
+    let sent = Element::at(&document, node);
+    let validator = request.gateway.rules(caller.principal, [sent], &profiles).await?.of(Some(sent), &profiles);
     let trial = Trial {
         profiles: &profiles,
         writes: matches!(asked.mode, Some(Mode::Create | Mode::Update)),
         id: (asked.mode == Some(Mode::Update)).then_some(id),
     };
     let mut issues = asked.issues;
-    issues.extend(request.gateway.check(kind, &document, node, &trial).await);
-    Ok(Reply::resource(200, &operation_outcome(&issues)))
+    issues.extend(request.gateway.check(validator, kind, &document, node, &trial).await);
+    Ok(Reply::new(200, Body::Outcome(issues)))
 }
 
 /// Whether a delete would be taken.

@@ -92,12 +92,12 @@ impl Embedded {
         Ok(())
     }
 
-    /// Ids of the registered clients, without changing the store in any way.
-    pub fn registered(dir: &Path) -> Result<Vec<String>, OpenError> {
+    /// Ids and bodies of the registered clients, without changing the store in any way.
+    pub fn registered(dir: &Path) -> Result<Vec<(String, String)>, OpenError> {
         let connection = open_reader(&dir.join(FILE))?;
-        let mut statement = connection.prepare("SELECT id FROM client ORDER BY id")?;
-        let ids = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-        Ok(ids)
+        let mut statement = connection.prepare("SELECT id, body FROM client ORDER BY id")?;
+        let clients = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        Ok(clients)
     }
 
     /// For a command beside the serving process.

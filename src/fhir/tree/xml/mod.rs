@@ -17,6 +17,7 @@ use crate::fhir::outcome::{Id, Issue};
 
 pub use markup::{Markup, Tag};
 pub use read::read;
+pub use scan::character;
 pub use shape::{Form, Shape, Shapes};
 pub use write::write;
 

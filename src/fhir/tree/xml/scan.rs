@@ -304,7 +304,8 @@ pub(super) fn unescape(text: &str, attribute: bool, out: &mut String) {
     out.push_str(rest);
 }
 
-fn character(name: &str) -> Option<char> {
+/// What a reference of that name stands for: XML's own five, and characters by number.
+pub fn character(name: &str) -> Option<char> {
     match name {
         "amp" => Some('&'),
         "lt" => Some('<'),

@@ -71,6 +71,8 @@ pub struct Unit {
 pub struct Code {
     pub system: &'static str,
     pub code: &'static str,
+    /// Where it is found with that meaning, besides here; empty for what is nobody's but ours, or was not looked for.
+    pub verified: &'static str,
 }
 
 struct Table {
@@ -107,6 +109,13 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     });
     Table { measures, by_code }
 });
+
+impl Code {
+    /// Whether only earlier versions of the guide have it. They are enforced all the same, and consents speak of it.
+    pub fn is_withdrawn(&self) -> bool {
+        self.verified.starts_with("withdrawn")
+    }
+}
 
 impl Measure {
     /// Takes in another measure of the same code: what either may be, it may be.
@@ -155,14 +164,23 @@ fn read(line: &'static str) -> Option<(Measure, Option<Unit>)> {
 fn read_code(line: &'static str) -> Option<(&'static str, Code)> {
     let mut fields = line.split(',');
     let (key, name, code) = (fields.next()?, fields.next()?, fields.next()?);
+    let (_display, verified) = (fields.next()?, fields.next()?);
     let (_, system) = SYSTEMS.iter().find(|(known, _)| *known == name)?;
-    Some((key, Code { system, code }))
+    Some((key, Code { system, code, verified }))
 }
 
 /// The measure that a code of a system stands for.
 pub fn measure(system: &str, code: &str) -> Option<&'static Measure> {
     let at = SYSTEMS.iter().position(|(_, known)| *known == system)?;
     TABLE.by_code[at].get(code)
+}
+
+/// The measure that a CodeableConcept stands for. The code that says most counts: beside a general one, such as blood
+/// glucose, a narrower one does.
+pub fn measured(code: Element<'_>) -> Option<&'static Measure> {
+    code.all("coding")
+        .filter_map(|coding| measure(coding.text_of("system")?, coding.text_of("code")?))
+        .min_by_key(|measure| measure.breadth)
 }
 
 /// The systems of codes, in the order of the table.
@@ -188,11 +206,7 @@ pub(super) fn check<'d>(run: &mut Run<'_, 'd>, observation: Element<'d>) {
 }
 
 fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
-    let codings = element.get("code").into_iter().flat_map(|code| code.all("coding"));
-    // The code that says most: beside a general one, such as blood glucose, a narrower one counts.
-    let measure = codings
-        .filter_map(|coding| measure(coding.text_of("system")?, coding.text_of("code")?))
-        .min_by_key(|measure| measure.breadth);
+    let measure = element.get("code").and_then(measured);
     let Some(measure) = measure.filter(|measure| !measure.units.is_empty()) else { return };
     for value in named(element, "value", Some(true)) {
         run.enter(&value);
@@ -277,6 +291,15 @@ mod tests {
         assert_eq!(measure(LOINC, "85354-9").unwrap().category, "blood-pressure");
         assert!(measure(LOINC, "0000-0").is_none());
         assert!(measure("urn:other", "8867-4").is_none());
+    }
+
+    #[test]
+    fn every_loinc_code_says_who_else_has_it() {
+        for measure in all() {
+            for code in measure.codes.iter().filter(|code| code.system == LOINC) {
+                assert!(!code.verified.is_empty(), "{} {}", measure.key, code.code);
+            }
+        }
     }
 
     #[test]

@@ -1,22 +1,19 @@
-//! One line on the terminal that says how far a long check has come. Nothing where nobody watches.
+//! One line on the terminal that says how far a long run has come. Nothing where nobody watches.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::inputs::Input;
-
-/// Shorter checks show nothing.
+/// Shorter runs show nothing.
 const QUIET: Duration = Duration::from_millis(700);
 const EVERY: Duration = Duration::from_millis(100);
 const WIDTH: u64 = 30;
 
-pub(super) struct Progress {
+pub(in crate::commands) struct Progress {
     on: bool,
     /// Bytes to come, where they are known.
     total: Option<u64>,
     read: u64,
-    checked: u64,
     next: Instant,
     shown: bool,
 }
@@ -26,22 +23,23 @@ impl Progress {
         let on = std::io::stderr().is_terminal();
         let sizes = inputs.iter().map(|path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file));
         let total = sizes.map(|file| file.map(|file| file.len())).sum::<Option<u64>>().filter(|_| on);
-        Progress { on, total, read: 0, checked: 0, next: Instant::now() + QUIET, shown: false }
+        Progress { on, total, read: 0, next: Instant::now() + QUIET, shown: false }
     }
 
-    pub fn advance(&mut self, input: &Input, invalid: usize) {
+    /// So many bytes more are done. The words say what has come of all of them.
+    pub fn advance(&mut self, bytes: u64, words: impl FnOnce() -> String) {
         if !self.on {
             return;
         }
-        self.read += input.size;
-        self.checked += 1;
+        self.read += bytes;
         let now = Instant::now();
         if now < self.next {
             return;
         }
         self.next = now + EVERY;
+        self.clear();
         self.shown = true;
-        eprint!("{} resources, {invalid} invalid{}", self.checked, bar(self.read, self.total));
+        eprint!("{}{}", words(), bar(self.read, self.total));
         let _ = std::io::stderr().flush();
     }
 

@@ -1,0 +1,468 @@
+//! `convert`: what phones and wearables export, as validated FHIR, offline.
+//!
+//! The file streams through: pieces are gathered into batches, converted and validated on every core, and written in
+//! order, so that an export of any length needs the same memory. A record that is refused is counted and listed with the
+//! rule that refused it, and stops no other.
+
+mod output;
+mod source;
+mod summary;
+mod work;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+
+use super::progress::Progress;
+use super::validate::short;
+use crate::devices::apple_health;
+use crate::devices::night::{Night, Nights};
+use crate::devices::series::{Collector, Form, Made, Span, told};
+use crate::devices::{Formats, Sender};
+use crate::fhir::outcome::{Issue, Position, has_errors};
+use crate::fhir::tree::{Document, json};
+use crate::fhir::validate::Validator;
+use crate::guide;
+use output::{Output, Shape};
+use source::Consumed;
+use summary::{Fate, Summary};
+use work::{Own, Piece, Told, Work};
+
+/// What exports of Apple Health are: their records mean what HealthKit's mean.
+const EXPORT: &str = "apple-health";
+const HEALTHKIT: &str = "healthkit";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The export: XML, JSON or a JSON text a line, also as .gz or .zip; `-` is standard input.
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+    /// What wrote it: apple-health for an export.xml or export.zip, or a format of records.
+    #[arg(long, value_name = "FORMAT")]
+    from: String,
+    /// What is written.
+    #[arg(long, value_enum, default_value_t = Shape::Ndjson)]
+    to: Shape,
+    /// Id of the Patient that the Observations are of.
+    #[arg(long, value_name = "ID", default_value = "me")]
+    patient: String,
+    /// Where to write; standard output by default.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// What becomes of readings of one measure and source.
+    #[arg(long, value_enum, default_value_t = Series::Asis)]
+    series: Series,
+    /// How long a stretch of samples or a statistic is.
+    #[arg(long, value_enum, default_value_t = Length::Day)]
+    span: Length,
+    /// A mapping to use besides those of the program, or in place of one with the same id.
+    #[arg(long, value_name = "FILE")]
+    mapping: Vec<PathBuf>,
+    /// IANA name of the zone in which local times without an offset were.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Most refusals that are listed.
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    list: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Series {
+    /// As they come.
+    Asis,
+    /// One Observation a reading, also where samples came together.
+    Explode,
+    /// Samples that are equally spaced together, as `SampledData`.
+    Chunk,
+    /// Sums, averages and extremes.
+    Aggregate,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Length {
+    Hour,
+    Day,
+}
+
+/// The command could not do what was asked.
+const COULD_NOT_RUN: u8 = 2;
+
+/// Bytes that are read at a time.
+const PIECE: usize = 1 << 18;
+
+/// Most bytes and pieces of a batch.
+const BATCH_BYTES: usize = 8 << 20;
+const BATCH: usize = 1 << 15;
+
+/// Pieces that a thread takes at a time.
+const SHARE: usize = 64;
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    match converted(options) {
+        Ok(code) => Ok(code),
+        // Whoever reads has seen enough.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe) => {
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("mhealth-gateway: {error:#}");
+            Ok(ExitCode::from(COULD_NOT_RUN))
+        }
+    }
+}
+
+fn converted(options: &Options) -> anyhow::Result<ExitCode> {
+    let mut formats = Formats::default();
+    for path in &options.mapping {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        let added = formats.add(&text);
+        added.map_err(|mistakes| anyhow::anyhow!("{}: {}", path.display(), mistakes.join("; ")))?;
+    }
+    let is_export = options.from == EXPORT;
+    let Some(pack) = formats.named(if is_export { HEALTHKIT } else { &options.from }) else {
+        let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();
+        bail!("there is no format {}; there are {EXPORT}, {}", options.from, known.join(", "));
+    };
+    let subject = format!("Patient/{}", options.patient);
+    let zone = options.zone.as_deref().map(jiff::tz::TimeZone::get).transpose().context("--zone")?;
+    let validator = Validator::new(guide::registry());
+    let now = jiff::Timestamp::now().as_millisecond();
+    let work =
+        Work { pack, sender: Sender { subject: &subject, zone }, validator: &validator, now, together: is_export };
+    let out: Box<dyn Write> = match &options.out {
+        Some(path) => Box::new(File::create(path).with_context(|| format!("{}", path.display()))?),
+        None => Box::new(io::stdout().lock()),
+    };
+    let mut seed = [0; 16];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the operating system provides no entropy: {error}"))?;
+    let span = match options.span {
+        Length::Hour => Span::Hour,
+        Length::Day => Span::Day,
+    };
+    let form = match options.series {
+        Series::Asis => None,
+        Series::Explode => Some(Form::Explode),
+        Series::Chunk => Some(Form::Chunk(span)),
+        Series::Aggregate => Some(Form::Aggregate(span)),
+    };
+    let consumed = Consumed::default();
+    let mut run = Run {
+        work: &work,
+        out: Output::new(options.to, seed, BufWriter::with_capacity(1 << 18, out)),
+        collector: form.map(|form| Collector::new(form, now)),
+        nights: Nights::default(),
+        summary: Summary::default(),
+        listed: options.list,
+        progress: Progress::new(std::slice::from_ref(&options.file)),
+        told: 0,
+        broken: false,
+        batch: Batch::default(),
+        owns: Vec::new(),
+    };
+    source::read(&options.file, &consumed, |reader| {
+        if is_export { run.export(reader, &consumed) } else { run.records(reader, &consumed) }
+    })?;
+    run.end()
+}
+
+/// Pieces that wait for their turn.
+#[derive(Default)]
+struct Batch {
+    text: String,
+    pieces: Vec<(Position, Extent)>,
+}
+
+/// Where a piece begins and ends in the text, or why there is none.
+type Extent = Result<(usize, usize), Issue>;
+
+struct Run<'r, W> {
+    work: &'r Work<'r>,
+    out: Output<W>,
+    collector: Option<Collector>,
+    nights: Nights,
+    summary: Summary,
+    /// Refusals that may still be listed.
+    listed: usize,
+    progress: Progress,
+    /// Bytes of the file that the progress knows of.
+    told: u64,
+    /// The file is not what it should be.
+    broken: bool,
+    batch: Batch,
+    owns: Vec<Own>,
+}
+
+impl<W: Write> Run<'_, W> {
+    /// An export of Apple Health, record by record.
+    fn export(&mut self, file: &mut dyn Read, consumed: &Consumed) -> anyhow::Result<()> {
+        let mut reader = apple_health::Reader::new();
+        let mut bytes = vec![0; PIECE];
+        loop {
+            let read = file.read(&mut bytes)?;
+            let mut broken = None;
+            let batch = &mut self.batch;
+            let mut tell = |read: apple_health::Read<'_>| match read {
+                apple_health::Read::Record { place, text } => batch.add(place.position(), text),
+                apple_health::Read::Refused { place, issue } => batch.pieces.push((place.position(), Err(issue))),
+                apple_health::Read::Broken { issue, .. } => broken = Some(issue),
+            };
+            if read == 0 {
+                reader.end(&mut tell);
+            } else {
+                reader.push(&bytes[..read], &mut tell);
+            }
+            if let (Some(collector), Some(exported)) = (&mut self.collector, reader.exported().and_then(told)) {
+                collector.seen_until(exported.0);
+            }
+            if read == 0 || self.batch.is_full() {
+                self.turn(consumed)?;
+            }
+            if let Some(issue) = broken {
+                self.break_off(&issue);
+            }
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Records as JSON: a text a line, or one text.
+    fn records(&mut self, file: &mut dyn Read, consumed: &Consumed) -> anyhow::Result<()> {
+        let mut file = BufReader::with_capacity(PIECE, file);
+        let mut line = Vec::new();
+        file.read_until(b'\n', &mut line)?;
+        let goes_on = matches!(file.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()), Some(b'{'));
+        let is_lines = goes_on && line.trim_ascii().starts_with(b"{") && json::parse(line.as_slice()).is_ok();
+        if !is_lines {
+            file.read_to_end(&mut line)?;
+            self.batch.add_bytes(Position::default(), &line);
+            return self.turn(consumed);
+        }
+        let mut number = 1;
+        loop {
+            if !line.trim_ascii().is_empty() {
+                self.batch.add_bytes(Position { line: number, column: 0 }, &line);
+            }
+            line.clear();
+            number += 1;
+            let read = file.read_until(b'\n', &mut line)?;
+            if read == 0 || self.batch.is_full() {
+                self.turn(consumed)?;
+            }
+            if read == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Works off what waits.
+    fn turn(&mut self, consumed: &Consumed) -> anyhow::Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        for told in convert_all(self.work, &batch, &mut self.owns) {
+            self.take(told)?;
+        }
+        self.batch = batch.emptied();
+        let bytes = consumed.bytes() - self.told;
+        self.told = consumed.bytes();
+        let summary = &self.summary;
+        self.progress.advance(bytes, || format!("{} records, {} refused", summary.records, summary.refused));
+        Ok(())
+    }
+
+    fn take(&mut self, told: Told) -> anyhow::Result<()> {
+        let Told { kind, fate, observations, refusals, asleep } = told;
+        self.summary.add(&kind, fate);
+        for refusal in &refusals {
+            self.list(refusal);
+        }
+        if let Some((source, stretch)) = asleep
+            && !matches!(fate, Fate::Refused(_))
+        {
+            let mut nights = Vec::new();
+            self.nights.take(&source, stretch, &mut |night| nights.push(night));
+            self.tell_nights(nights)?;
+        }
+        for observation in observations {
+            let Some(collector) = &mut self.collector else {
+                self.write(observation.source())?;
+                continue;
+            };
+            let mut made = Vec::new();
+            collector.take(&observation, &mut |one| made.push(one));
+            for one in made {
+                self.tell_made(one, Some(&observation))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_nights(&mut self, nights: Vec<Night>) -> anyhow::Result<()> {
+        for night in nights {
+            self.summary.series("nights of sleep");
+            if let Some(text) = night.observation(self.work.sender.subject, &self.work.pack.identifier) {
+                self.derived(text)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a series made; `same` is the Observation that went in last.
+    fn tell_made(&mut self, made: Made, same: Option<&Document>) -> anyhow::Result<()> {
+        match (made, same) {
+            (Made::Same, Some(same)) => self.write(same.source()),
+            (Made::Unfit(why), Some(same)) => {
+                self.summary.series(format!("left as they are: {why}"));
+                self.write(same.source())
+            }
+            (Made::Same | Made::Unfit(_), None) => Ok(()),
+            (Made::Left { text, why }, _) => {
+                self.summary.series(format!("left as they are: {why}"));
+                self.write(&text)
+            }
+            (Made::Reading(text), _) => {
+                self.summary.series("readings out of stretches of samples");
+                self.derived(text)
+            }
+            (Made::Stretch(stretch), _) => {
+                self.summary.series("stretches of samples");
+                self.derived(stretch.text)
+            }
+            (Made::Statistics(texts, _), _) => {
+                for text in texts {
+                    self.summary.series("statistics");
+                    self.derived(text)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Something that was not read but made is held against the guide as well.
+    fn derived(&mut self, text: String) -> anyhow::Result<()> {
+        let (observation, issues) = match self.work.checked(text) {
+            Ok(checked) => checked,
+            Err(issue) => {
+                self.summary.refused += 1;
+                self.list(&short(&issue));
+                return Ok(());
+            }
+        };
+        if !has_errors(&issues) {
+            return self.write(observation.source());
+        }
+        self.summary.refused += 1;
+        for issue in issues.iter().filter(|issue| issue.is_error()) {
+            self.list(&short(&Issue { position: Position::default(), ..issue.clone() }));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, text: &str) -> anyhow::Result<()> {
+        self.summary.observations += 1;
+        self.out.resource(text).map_err(anyhow::Error::from)
+    }
+
+    fn list(&mut self, text: &str) {
+        self.progress.clear();
+        match self.listed {
+            0 => return,
+            1 => eprintln!("{text}\nno more are listed; --list says how many are"),
+            _ => eprintln!("{text}"),
+        }
+        self.listed -= 1;
+    }
+
+    fn break_off(&mut self, issue: &Issue) {
+        self.progress.clear();
+        self.broken = true;
+        eprintln!("{}", short(issue));
+    }
+
+    fn end(mut self) -> anyhow::Result<ExitCode> {
+        let mut nights = Vec::new();
+        self.nights.finish(&mut |night| nights.push(night));
+        self.tell_nights(nights)?;
+        if let Some(mut collector) = self.collector.take() {
+            let mut made = Vec::new();
+            collector.finish(&mut |one| made.push(one));
+            for one in made {
+                self.tell_made(one, None)?;
+            }
+        }
+        self.out.end()?;
+        self.progress.clear();
+        eprint!("{}", self.summary.text());
+        Ok(match (self.broken, self.summary.refused) {
+            (true, _) => ExitCode::from(COULD_NOT_RUN),
+            (false, 0) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+}
+
+impl Batch {
+    fn add(&mut self, position: Position, text: &str) {
+        let from = self.text.len();
+        self.text.push_str(text);
+        self.pieces.push((position, Ok((from, self.text.len()))));
+    }
+
+    fn add_bytes(&mut self, position: Position, bytes: &[u8]) {
+        // What is not UTF-8 is refused by whoever reads it as JSON, at its place.
+        self.add(position, &String::from_utf8_lossy(bytes));
+    }
+
+    fn is_full(&self) -> bool {
+        self.text.len() >= BATCH_BYTES || self.pieces.len() >= BATCH
+    }
+
+    /// The same memory for the next ones.
+    fn emptied(mut self) -> Batch {
+        self.text.clear();
+        self.pieces.clear();
+        self
+    }
+}
+
+/// Converts a batch on every core, keeping its order.
+fn convert_all(work: &Work<'_>, batch: &Batch, owns: &mut Vec<Own>) -> Vec<Told> {
+    let shares = batch.pieces.len().div_ceil(SHARE);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(shares.max(1));
+    owns.resize_with(cores, Own::default);
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(shares)));
+    let one = |own: &mut Own| {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(share) = batch.pieces.chunks(SHARE).nth(at) else { break };
+            let mut told = Vec::with_capacity(share.len());
+            let pieces: Vec<Piece<'_>> = share
+                .iter()
+                .map(|(position, text)| {
+                    let text = text.as_ref().map(|(from, to)| &batch.text[*from..*to]);
+                    Piece { position: *position, text }
+                })
+                .collect();
+            work.convert(&pieces, own, &mut told);
+            done.push((at, told));
+        }
+        found.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(done);
+    };
+    std::thread::scope(|scope| {
+        let (mine, others) = owns.split_at_mut(1);
+        for own in others {
+            scope.spawn(|| one(own));
+        }
+        mine.iter_mut().for_each(one);
+    });
+    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    found.sort_unstable_by_key(|(at, _)| *at);
+    found.into_iter().flat_map(|(_, told)| told).collect()
+}

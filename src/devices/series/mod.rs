@@ -1,0 +1,103 @@
+//! Time series: readings, stretches of samples and statistics, and the ways between them.
+//!
+//! A reading is an Observation with one value. `frame` tells what the readings of a series share from what makes each
+//! one itself; `chunk` writes many readings as one SampledData and `explode` takes it apart again, so that exploding
+//! what was chunked gives the same readings, digit by digit; `aggregate` counts, sums and averages what falls into an
+//! hour or a day; `collect` does either for readings that stream by. Nothing is invented: a gap is `E`, a series that
+//! is not regular stays as it is and says why, and sources are never mixed, since the device and the app are part of
+//! what a series shares.
+
+mod aggregate;
+mod chunk;
+mod collect;
+mod explode;
+mod frame;
+mod moment;
+
+pub use aggregate::{Statistic, aggregate};
+pub use chunk::{Stretch, chunk};
+pub use collect::{Collector, Form, Made};
+pub use explode::explode;
+pub use frame::{Frame, Reading, Token, separate};
+pub use moment::{dated, told};
+
+use std::fmt;
+
+/// How long a stretch or a statistic is. Both begin at the person's own midnight, by the offset of the readings.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Span {
+    Hour,
+    Day,
+}
+
+impl Span {
+    pub fn ms(self) -> i64 {
+        match self {
+            Span::Hour => 3_600_000,
+            Span::Day => 86_400_000,
+        }
+    }
+
+    /// First millisecond of the span that a moment falls into.
+    pub fn start(self, at: i64, offset: i32) -> i64 {
+        let shift = i64::from(offset) * 1000;
+        (at + shift).div_euclid(self.ms()) * self.ms() - shift
+    }
+}
+
+/// Why readings stay as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Unfit {
+    /// It is no single value with an identifier and one moment or period.
+    Form,
+    /// It says something that no stretch of samples could say of one of them: a note, the original value, a status.
+    Particular,
+    /// The guide knows no series of the measure.
+    Measure,
+    /// There is no second reading in the span.
+    Alone,
+    /// Two readings are of one moment.
+    SameMoment,
+    /// Their moments have no common period that would not be nearly all gaps.
+    Irregular,
+    /// They name different limits of what the device can measure, or lie beyond one that cannot be averaged.
+    Limits,
+    /// It overlaps another of its source, so that a sum would count twice.
+    Overlap,
+    /// It came when its span had been closed.
+    Late,
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Unfit::Form => "no single value with an identifier and a time",
+            Unfit::Particular => "says something that the samples of a series could not say",
+            Unfit::Measure => "the guide has no series of the measure",
+            Unfit::Alone => "the only reading of its span",
+            Unfit::SameMoment => "another reading of the same moment",
+            Unfit::Irregular => "no common period between the readings",
+            Unfit::Limits => "lies beyond the limits of measuring",
+            Unfit::Overlap => "overlaps another reading of its source",
+            Unfit::Late => "came after its span was closed",
+        })
+    }
+}
+
+/// What a Provenance says of something derived.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// What was done.
+    pub activity: &'static str,
+    /// Readings that went in.
+    pub count: usize,
+    /// First and last moment of them, in milliseconds since 1970 in UTC.
+    pub from: i64,
+    pub to: i64,
+    /// Identifiers of the readings: all of one system.
+    pub system: String,
+    pub sources: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests;
