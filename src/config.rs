@@ -129,8 +129,15 @@ impl Default for Breaker {
 }
 
 /// Variables with our prefix that are no keys of the configuration.
-const NOT_KEYS: &[&str] =
-    &["MHEALTH_CONFIG", "MHEALTH_LOG", "MHEALTH_SUITES", "MHEALTH_PACKAGES", "MHEALTH_PACKAGE_CACHE", "MHEALTH_BLESS"];
+const NOT_KEYS: &[&str] = &[
+    "MHEALTH_CONFIG",
+    "MHEALTH_LOG",
+    "MHEALTH_SUITES",
+    "MHEALTH_PACKAGES",
+    "MHEALTH_PACKAGE_CACHE",
+    "MHEALTH_BLESS",
+    "MHEALTH_SHOTS",
+];
 
 const PREFIX: &str = "MHEALTH_";
 

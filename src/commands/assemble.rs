@@ -110,7 +110,7 @@ pub(super) fn shelf(config: &Config) -> Result<Shelf, Vec<String>> {
     let unreadable = |path: &Path, error: std::io::Error| {
         vec![format!("guide.editions: {} cannot be read: {error}", path.display())]
     };
-    let entries = fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = fs::read_dir(folder).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let mut paths: Vec<PathBuf> =
         entries.map_err(|error| unreadable(folder, error))?.into_iter().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "tgz"));

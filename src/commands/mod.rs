@@ -4,6 +4,7 @@
 mod assemble;
 mod check;
 mod client;
+mod consent;
 mod convert;
 mod dead_letters;
 pub mod definitions;
@@ -13,6 +14,7 @@ mod explain;
 mod fhirpath;
 mod health;
 pub mod keys;
+mod map;
 pub mod packages;
 mod platform;
 mod progress;
@@ -68,6 +70,11 @@ enum Command {
     Validate(validate::Options),
     /// Turn what phones and wearables export into validated FHIR.
     Convert(convert::Options),
+    /// Say what a mapping makes of a sender's records, or check a mapping.
+    Map(map::Options),
+    /// Say what consents would permit, and by which rule.
+    #[command(subcommand)]
+    Consent(consent::Options),
     /// Evaluate a FHIRPath expression over a resource.
     #[command(name = "fhirpath")]
     FhirPath(fhirpath::Options),
@@ -99,6 +106,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Token(options) => token::run(&options),
         Command::Validate(options) => validate::run(&options),
         Command::Convert(options) => convert::run(&options),
+        Command::Map(options) => map::run(&options),
+        Command::Consent(options) => consent::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),

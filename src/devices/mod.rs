@@ -11,6 +11,7 @@ pub mod lines;
 pub mod mapping;
 pub mod night;
 pub mod observation;
+mod open_mhealth;
 pub mod series;
 pub mod unpack;
 
@@ -23,10 +24,26 @@ use crate::fhir::tree::{Document, json};
 pub use mapping::{Explained, Pack, Traced};
 
 /// The mappings that are part of the program.
-const BUILT_IN: [&str; 3] = [
+const BUILT_IN: [&str; 19] = [
+    include_str!("../../profiles/mappings/fitbit.json"),
+    include_str!("../../profiles/mappings/garmin.json"),
+    include_str!("../../profiles/mappings/googlefit.json"),
+    include_str!("../../profiles/mappings/health-auto-export.json"),
     include_str!("../../profiles/mappings/health-connect.json"),
     include_str!("../../profiles/mappings/healthkit.json"),
+    include_str!("../../profiles/mappings/ihealth.json"),
+    include_str!("../../profiles/mappings/jawbone.json"),
+    include_str!("../../profiles/mappings/misfit.json"),
+    include_str!("../../profiles/mappings/moves.json"),
     include_str!("../../profiles/mappings/open-mhealth.json"),
+    include_str!("../../profiles/mappings/oura.json"),
+    include_str!("../../profiles/mappings/polar.json"),
+    include_str!("../../profiles/mappings/runkeeper.json"),
+    include_str!("../../profiles/mappings/sensorbio.json"),
+    include_str!("../../profiles/mappings/suunto.json"),
+    include_str!("../../profiles/mappings/tidepool.json"),
+    include_str!("../../profiles/mappings/ultrahuman.json"),
+    include_str!("../../profiles/mappings/withings.json"),
 ];
 
 static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {

@@ -32,6 +32,8 @@ pub enum Effective {
 pub struct Coding {
     pub system: String,
     pub code: String,
+    /// What the sender calls it.
+    pub text: Option<String>,
 }
 
 /// What was measured.
@@ -300,10 +302,15 @@ impl Measured {
                 out.push_str(",\"valueQuantity\":");
                 quantity.write(out);
             }
-            Measured::Coding(Coding { system, code }) => {
+            Measured::Coding(Coding { system, code, text }) => {
                 out.push_str(",\"valueCodeableConcept\":{\"coding\":[");
                 coding(system, code, out);
-                out.push_str("]}");
+                out.push(']');
+                if let Some(text) = text {
+                    out.push_str(",\"text\":");
+                    write::string(text, out);
+                }
+                out.push('}');
             }
             Measured::Boolean(value) => {
                 out.push_str(",\"valueBoolean\":");

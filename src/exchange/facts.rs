@@ -103,6 +103,14 @@ impl<'d> Facts<'d> {
         Facts { kind, codings, codes: 0, said, claims, labels, date_ms: None, authors: Vec::new(), links }
     }
 
+    /// Codes under which it is asked for, beside its own.
+    pub fn add_codes(&mut self, codes: &[Coding<'d>]) {
+        self.codings.extend(codes);
+        for claim in &mut self.claims {
+            claim.codings.extend(codes);
+        }
+    }
+
     pub fn codes(&self) -> &[Coding<'d>] {
         &self.codings[..self.codes]
     }

@@ -15,6 +15,7 @@ mod consents;
 
 mod terms;
 
+pub mod simulate;
 mod trail;
 
 pub mod receipts;

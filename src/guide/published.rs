@@ -121,7 +121,7 @@ mod tests {
         let examples: Vec<String> =
             edition.examples().map(|each| super::super::content::address(each).replacen('/', "-", 1)).collect();
         let is_page = |name: &String| {
-            name.ends_with(".html") && !examples.iter().any(|example| name.strip_suffix(".html") == Some(example))
+            name.strip_suffix(".html").is_some_and(|stem| !examples.iter().any(|example| example == stem))
         };
         for name in published.site.names().iter().filter(|name| is_page(name)) {
             let packed = published.file(name, &validator, || shelf.changes(ours::VERSION)).unwrap();

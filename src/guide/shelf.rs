@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::changes::{self, Changes};
 use super::{Definition, Edition, Packed, Published, package};
-use crate::fhir::definitions::package::{Unreadable, each_file};
+use crate::fhir::definitions::package::{Unreadable, each_file, is_definition_file};
 use crate::fhir::definitions::{Package, Registry, canonical};
 use crate::fhir::ours;
 use crate::fhir::tree::Element;
@@ -138,12 +138,15 @@ impl Shelf {
         if version == ours::VERSION { Some(&self.reading) } else { Some(&self.volume(version)?.reading) }
     }
 
-    /// An edition, read anew but for the newest.
+    /// An edition; one that nobody reads is read anew.
     fn edition(&self, version: &str) -> Option<Arc<Edition>> {
         if version == ours::VERSION {
             return Some(Edition::current());
         }
         let volume = self.volume(version)?;
+        if let Some(Some(published)) = volume.reading.published.get() {
+            return Some(Arc::clone(published.edition()));
+        }
         Edition::read(&volume.archive, Registry::with_packages(vec![volume.package()])).ok().map(Arc::new)
     }
 
@@ -233,7 +236,7 @@ impl Volume {
 
 /// The catalogue of issues is the program's and no matter of a version.
 fn is_definition(name: &str) -> bool {
-    name.ends_with(".json") && !name.contains('/') && !matches!(name, "package.json" | "CodeSystem-issue.json")
+    is_definition_file(name) && !matches!(name, "package.json" | "CodeSystem-issue.json")
 }
 
 /// Whether a text can be a version, as it stands in addresses.

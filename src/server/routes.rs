@@ -40,6 +40,7 @@ pub enum Action {
     UploadAppend,
     UploadRemove,
     UploadStatus,
+    DeviceExplain,
 }
 
 /// Who may come in.
@@ -91,6 +92,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
     row("GET", "/receipts", Action::Receipts, Door::Token),
     row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
+    row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
@@ -208,6 +210,7 @@ mod tests {
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
+        check("POST", "/devices/open-mhealth/$explain", "DeviceExplain    open-mhealth");
         check("POST", "/devices", "404");
         check("GET", "/receipts", "Receipts");
         check("GET", "/receipts/scorecard", "Scorecard");

@@ -67,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "fhir/definitions",
             "devices/unpack",
+            "devices/open_mhealth",
             "guide",
             "commands/convert",
             "commands/definitions",
@@ -79,6 +80,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper", &["server", "conformance/platform"]),
     ("hyper_util", &["server", "conformance/platform"]),
     ("jiff", &["fhir", "devices", "policy", "peers", "server/handlers", "conformance/platform", "commands"]),
+    ("jsonschema", &["devices/open_mhealth"]),
     ("jsonwebtoken", &["policy/access", "peers", "conformance/platform", "commands"]),
     ("memchr", &["devices/apple_health"]),
     ("minijinja", &["guide"]),

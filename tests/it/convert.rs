@@ -46,12 +46,12 @@ impl Desk {
         std::fs::write(&path, text).unwrap();
         (path.to_str().unwrap().to_owned(), records)
     }
+}
 
-    fn convert(&self, file: &str, arguments: &[&str]) -> Output {
-        let mut command = Command::new(PROGRAM);
-        command.arg("convert").arg(file).args(["--from", "apple-health"]);
-        command.args(arguments).stdin(Stdio::piped()).output().unwrap()
-    }
+fn convert(file: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command.arg("convert").arg(file).args(["--from", "apple-health"]).args(arguments);
+    command.output().unwrap()
 }
 
 fn table(output: &Output) -> String {
@@ -85,7 +85,7 @@ fn by_code(observations: &[Value]) -> BTreeMap<String, usize> {
 fn an_export_becomes_observations_of_the_guide() {
     let desk = Desk::new();
     let (file, records) = desk.export(700_000);
-    let output = desk.convert(&file, &["--patient", "anna"]);
+    let output = convert(&file, &["--patient", "anna"]);
     let told = table(&output);
     assert!(told.contains(&format!("{records} records, ")), "{told}");
     assert_eq!(output.status.code(), Some(0), "{told}");
@@ -108,7 +108,7 @@ fn an_export_becomes_observations_of_the_guide() {
 fn a_day_of_readings_becomes_a_stretch_or_statistics() {
     let desk = Desk::new();
     let (file, _) = desk.export(700_000);
-    let chunked = desk.convert(&file, &["--series", "chunk"]);
+    let chunked = convert(&file, &["--series", "chunk"]);
     let found = observations(&chunked);
     let stretch = found.iter().find(|one| one["code"]["coding"][0]["code"] == "8867-4").unwrap();
     let data = stretch["valueSampledData"]["data"].as_str().unwrap();
@@ -116,7 +116,10 @@ fn a_day_of_readings_becomes_a_stretch_or_statistics() {
     assert_eq!(stretch["meta"]["profile"][0], "https://mhealth-gateway.org/fhir/StructureDefinition/mh-series");
     assert!(table(&chunked).contains("stretches of samples: "));
 
-    let aggregated = observations(&desk.convert(&file, &["--series", "aggregate"]));
+    let aggregated = observations(&convert(&file, &["--series", "aggregate", "--provenance"]));
+    let (provenances, aggregated): (Vec<Value>, Vec<Value>) =
+        aggregated.into_iter().partition(|one| one["resourceType"] == "Provenance");
+    assert!(provenances.iter().any(|one| one["entity"].as_array().unwrap().len() == 692));
     let counts = by_code(&aggregated);
     for code in ["41924-2", "8883-1", "8873-2", "41950-7"] {
         assert_eq!(counts.get(code), Some(&1), "{code} {counts:?}");
@@ -129,7 +132,7 @@ fn a_bundle_is_a_collection() {
     let desk = Desk::new();
     let (file, _) = desk.export(20_000);
     let out = desk.path("out.json");
-    let output = desk.convert(&file, &["--to", "bundle", "--out", out.to_str().unwrap()]);
+    let output = convert(&file, &["--to", "bundle", "--out", out.to_str().unwrap()]);
     assert!(output.stdout.is_empty());
     let text = std::fs::read_to_string(&out).unwrap();
     let document = json::parse(text.as_str()).unwrap();
@@ -143,7 +146,7 @@ fn a_bundle_is_a_collection() {
 fn wrappings_do_not_matter() {
     let desk = Desk::new();
     let (file, _) = desk.export(50_000);
-    let plain = desk.convert(&file, &[]);
+    let plain = convert(&file, &[]);
     let text = std::fs::read(&file).unwrap();
 
     let gzip = desk.path("export.xml.gz");
@@ -161,7 +164,7 @@ fn wrappings_do_not_matter() {
     writer.finish().unwrap();
 
     for path in [gzip, archive] {
-        let output = desk.convert(path.to_str().unwrap(), &[]);
+        let output = convert(path.to_str().unwrap(), &[]);
         assert_eq!(output.stdout, plain.stdout, "{}: {}", path.display(), table(&output));
     }
     let mut child = Command::new(PROGRAM)
@@ -184,7 +187,7 @@ fn what_cannot_be_read_is_said() {
     // The copy broke off: what stands before the break was read.
     let broken = desk.path("broken.xml");
     std::fs::write(&broken, &text[..20_000]).unwrap();
-    let output = desk.convert(broken.to_str().unwrap(), &[]);
+    let output = convert(broken.to_str().unwrap(), &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(table(&output).contains("[device-truncated]"), "{}", table(&output));
     assert!(observations(&output).len() > 10);
@@ -192,7 +195,7 @@ fn what_cannot_be_read_is_said() {
     // One record is damaged.
     let damaged = desk.path("damaged.xml");
     std::fs::write(&damaged, text.replacen("value=\"62\"", "value=\"62", 1)).unwrap();
-    let output = desk.convert(damaged.to_str().unwrap(), &[]);
+    let output = convert(damaged.to_str().unwrap(), &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(table(&output).contains("error [device-record] "), "{}", table(&output));
     assert!(table(&output).contains(", 1 refused"), "{}", table(&output));
@@ -200,7 +203,7 @@ fn what_cannot_be_read_is_said() {
     let other = desk.path("other.xml");
     std::fs::write(&other, "<ClinicalDocument/>").unwrap();
     for (file, said) in [(&other, "[device-file]"), (&desk.path("absent.xml"), "absent.xml")] {
-        let output = desk.convert(file.to_str().unwrap(), &[]);
+        let output = convert(file.to_str().unwrap(), &[]);
         assert_eq!(output.status.code(), Some(2), "{}", table(&output));
         assert!(table(&output).contains(said), "{}", table(&output));
     }
@@ -224,10 +227,8 @@ fn records_of_apps_come_as_lines_or_as_one_text() {
     std::fs::write(&lines, format!("{}\n\n{}\n{{\n", point("a", "60"), point("b", "\"x\""))).unwrap();
     let whole = desk.path("points.json");
     std::fs::write(&whole, format!("[{},\n{}]", point("a", "60"), point("b", "61"))).unwrap();
-    let convert = |path: &Path| {
-        let arguments = ["convert", path.to_str().unwrap(), "--from", "open-mhealth"];
-        Command::new(PROGRAM).args(arguments).output().unwrap()
-    };
+    let convert =
+        |path: &Path| Command::new(PROGRAM).arg("convert").arg(path).args(["--from", "open-mhealth"]).output().unwrap();
     let output = convert(&lines);
     assert_eq!((output.status.code(), observations(&output).len()), (Some(1), 1), "{}", table(&output));
     assert!(table(&output).contains("3:") && table(&output).contains("4:"), "{}", table(&output));

@@ -144,6 +144,14 @@ async fn clients_of_a_version_that_is_gone_are_refused() {
         (answer.status == 403).then(|| answer.issues())
     });
     assert_eq!(refused.await, ["guide-version"]);
+
+    // Whoever checks the configuration learns whom it locks out.
+    let directory = gateway.stop().await;
+    let config = folder.path().join("gateway.toml");
+    std::fs::write(&config, format!("data = {:?}\n", directory.path())).unwrap();
+    let checked = run(&["check", "--config", config.to_str().unwrap()]).await;
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(said.contains("client app is refused: it is registered for version 0.0.9"), "{said}");
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ struct Row {
 pub(super) struct Summary {
     rows: BTreeMap<String, Row>,
     pub records: u64,
-    pub observations: u64,
+    pub resources: u64,
     pub refused: u64,
     /// What series made of Observations, by what it says.
     pub series: BTreeMap<String, u64>,
@@ -103,7 +103,7 @@ impl Summary {
         for (what, count) in &self.series {
             let _ = writeln!(out, "{what}: {count}");
         }
-        let _ = writeln!(out, "{} records, {} Observations, {} refused", self.records, self.observations, self.refused);
+        let _ = writeln!(out, "{} records, {} resources, {} refused", self.records, self.resources, self.refused);
         out
     }
 }
@@ -124,7 +124,7 @@ mod tests {
             summary.add("HeartRate", fate);
         }
         summary.add("Audiogram", Fate::LeftOut);
-        summary.observations = 2;
+        summary.resources = 2;
         let lines: Vec<String> =
             summary.text().lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(
@@ -132,8 +132,8 @@ mod tests {
             [
                 "type read converted flagged left out refused why",
                 "Audiogram 1 0 0 1 0",
-                "HeartRate 4 2 1 0 2 device-record 2, measure-unusual 1",
-                "5 records, 2 Observations, 2 refused",
+                "HeartRate 4 2 1 0 2 measure-unusual 1, device-record 2",
+                "5 records, 2 resources, 2 refused",
             ]
         );
     }

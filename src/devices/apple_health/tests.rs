@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::devices::{self, Formats, Sender};
 use crate::fhir::tree::{Element, json};
 
 /// What a reader tells of pieces, a line each: `line:column json`, `! line:column why`, `!! line:column code`.
@@ -212,6 +213,31 @@ fn the_same_record_has_the_same_id_in_every_export() {
     ] {
         assert_ne!(id(attributes), one, "{attributes}");
     }
+}
+
+/// Wherever the phone was when it exported, and whatever an app calls its record.
+#[test]
+fn the_mapping_keeps_the_id_of_the_record() {
+    let formats = Formats::default();
+    let (pack, sender) = (formats.named("healthkit").unwrap(), Sender { subject: "Patient/1", zone: None });
+    let source_id = |text: &str| {
+        let records = devices::convert(pack, &json::parse(text).unwrap(), &sender, 1).unwrap();
+        assert!(records[0].observation.is_some(), "{:?}", records[0].issues);
+        records[0].source_id.clone().unwrap()
+    };
+    let export = |start: &str| {
+        let text = format!(
+            "<HealthData><Record type='HKQuantityTypeIdentifierHeartRate' sourceName='W' unit='count/min' value='60' \
+             startDate='{start}' endDate='{start}'/></HealthData>"
+        );
+        told(&[text.as_bytes()])[0].split_once(' ').unwrap().1.to_owned()
+    };
+    let (home, abroad) = (export("2026-05-04 08:00:00 +0200"), export("2026-05-04 02:00:00 -0400"));
+    assert_eq!(source_id(&home), source_id(&abroad));
+    let unnamed = r#"{"type":"HKQuantityTypeIdentifierHeartRate","unit":"count/min","value":60,"sourceName":"W",
+        "startDate":"2026-05-04T08:00:00+02:00","endDate":"2026-05-04T08:00:00+02:00"}"#;
+    assert_eq!(source_id(&unnamed.replacen('{', "{\"uuid\":\"E621E1F8\",", 1)), "E621E1F8");
+    assert_eq!(source_id(unnamed).len(), 32);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) enum Form {
     Text,
     /// A number since 1970 in UTC; how many make a second.
     Epoch(u32),
+    /// A number since 1970 by the clock on the wall; how many make a second.
+    Local(u32),
     /// As `strptime` reads it.
     Pattern(String),
 }
@@ -33,6 +35,8 @@ impl Form {
             "seconds" => Form::Epoch(1),
             "milliseconds" => Form::Epoch(1_000),
             "nanoseconds" => Form::Epoch(1_000_000_000),
+            "local-seconds" => Form::Local(1),
+            "local-milliseconds" => Form::Local(1_000),
             pattern if pattern.contains('%') => {
                 // Whether it is a pattern at all shows when it is tried.
                 let known = !matches!(strtime::parse(pattern, "").map_err(|error| error.to_string()), Err(text) if text.contains("unrecognized"));
@@ -89,14 +93,13 @@ impl Whereabouts {
 pub(super) fn read<'t>(form: &Form, text: Cow<'t, str>, place: &Whereabouts) -> Result<Told<'t>, Untold> {
     match form {
         Form::Epoch(fraction) => {
-            let number: Decimal = text.parse().or(Err(Untold::Unreadable))?;
-            let nanoseconds = number
-                .checked_mul(Decimal::from(1_000_000_000 / fraction))
-                .filter(|number| number.fract().is_zero())
-                .and_then(|number| number.to_i128());
-            let at =
-                nanoseconds.and_then(|number| Timestamp::from_nanosecond(number).ok()).ok_or(Untold::Unreadable)?;
+            let at = counted(&text, *fraction).ok_or(Untold::Unreadable)?;
             Ok(Told { written: None, at, offset: place.offset_at(at).unwrap_or(Offset::UTC) })
+        }
+        Form::Local(fraction) => {
+            let local = Offset::UTC.to_datetime(counted(&text, *fraction).ok_or(Untold::Unreadable)?);
+            let (at, offset) = place.moment(local).ok_or(Untold::NoOffset)?;
+            Ok(Told { written: None, at, offset })
         }
         Form::Text => in_text(text, place),
         Form::Pattern(pattern) => {
@@ -109,6 +112,22 @@ pub(super) fn read<'t>(form: &Form, text: Cow<'t, str>, place: &Whereabouts) -> 
             Ok(Told { written: None, at, offset })
         }
     }
+}
+
+/// The moment so many parts of a second after 1970 began.
+fn counted(text: &str, fraction: u32) -> Option<Timestamp> {
+    let number: Decimal = text.parse().ok()?;
+    let nanoseconds = number.checked_mul(Decimal::from(1_000_000_000 / fraction))?;
+    Timestamp::from_nanosecond(nanoseconds.fract().is_zero().then(|| nanoseconds.to_i128()).flatten()?).ok()
+}
+
+/// A zone by its name in the IANA database, or an offset that stands for one, with or without GMT or UTC before it.
+pub(super) fn zone(name: &str) -> Option<TimeZone> {
+    let fixed = || {
+        let bare = name.strip_prefix("GMT").or_else(|| name.strip_prefix("UTC")).unwrap_or(name);
+        offset(if bare.is_empty() { "Z" } else { bare }, None).map(TimeZone::fixed)
+    };
+    TimeZone::get(name).ok().or_else(fixed)
 }
 
 fn in_text<'t>(text: Cow<'t, str>, place: &Whereabouts) -> Result<Told<'t>, Untold> {

@@ -182,10 +182,12 @@ impl Expression {
                     .holds(&context(&host, scope), node(scope.document, scope.item))
                     .map_err(|failure| self.failed(scope, &failure))
             }
-            _ => Ok(match self.one(scope)? {
-                None => false,
-                Some(Found::Node(node)) => scope.document.kind(node) != Kind::False,
-                Some(Found::Text(_)) => true,
+            Form::Key | Form::Word(_) => Ok(true),
+            // A path holds where something stands that is not false.
+            _ => Ok(match self.nodes(scope)?.as_slice() {
+                [] => false,
+                [one] => scope.document.kind(*one) != Kind::False,
+                _ => true,
             }),
         }
     }

@@ -45,6 +45,8 @@ pub(super) struct Input {
     pub when: Option<String>,
     pub by: Option<OneOrMany<String>>,
     pub version: Option<String>,
+    /// Whose JSON Schemas the fields keep.
+    pub schemas: Option<String>,
     #[serde(default)]
     pub common: Rule,
     #[serde(default)]
@@ -53,6 +55,16 @@ pub(super) struct Input {
     pub rules: Vec<Rule>,
     #[serde(default)]
     pub skip: BTreeMap<String, String>,
+    /// Why a record of which no rule makes anything is not taken.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+}
+
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reason {
+    pub when: String,
+    pub why: String,
 }
 
 #[derive(Deserialize, Default, Debug)]
@@ -70,10 +82,13 @@ pub(super) struct Rule {
     pub date: Option<Clock>,
     pub unit: Option<UnitOf>,
     pub times: Option<String>,
+    pub shift: Option<String>,
     #[serde(default)]
     pub optional: bool,
     #[serde(default)]
     pub components: Vec<Component>,
+    /// What the sender calls the record, where it does.
+    pub own: Option<String>,
     pub id: Option<OneOrMany<String>>,
     pub at: Option<Clock>,
     pub start: Option<Clock>,
@@ -105,7 +120,10 @@ pub(super) struct Entries {
 pub(super) struct Spans {
     pub of: String,
     pub from: Clock,
-    pub to: Clock,
+    pub to: Option<Clock>,
+    pub until: Option<Clock>,
+    #[serde(rename = "where")]
+    pub counts: Option<String>,
 }
 
 #[derive(Deserialize, Debug)]
@@ -116,6 +134,8 @@ pub(super) struct Coded {
     pub system: String,
     #[serde(rename = "else")]
     pub otherwise: Option<String>,
+    /// What the sender calls it.
+    pub text: Option<String>,
 }
 
 /// A fixed code, or which by what is sent.
@@ -162,6 +182,7 @@ pub(super) struct Component {
     pub spans: Option<Spans>,
     pub unit: Option<UnitOf>,
     pub times: Option<String>,
+    pub shift: Option<String>,
     #[serde(default)]
     pub optional: bool,
 }

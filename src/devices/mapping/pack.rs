@@ -39,11 +39,15 @@ pub(super) struct Input {
     pub when: Option<Expression>,
     pub by: Vec<Expression>,
     pub version: Option<Expression>,
+    /// Whether the fields are held against the JSON Schema of their kind and version.
+    pub schemas: bool,
     pub kinds: HashMap<String, Arc<[Rule]>>,
     /// Where kinds are not told apart.
     pub rules: Vec<Rule>,
     /// Kinds that are not taken, and why.
     pub skip: BTreeMap<String, String>,
+    /// Why a record of which no rule makes anything is not taken: the first that holds.
+    pub reasons: Vec<(Expression, String)>,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,8 @@ pub(super) struct Rule {
     pub value: Value,
     pub optional: bool,
     pub components: Vec<Component>,
+    /// The id where the record has one; `id` counts where it has not.
+    pub own: Option<Expression>,
     /// One expression is the id itself; several are a fingerprint.
     pub id: Vec<Expression>,
     pub time: Time,
@@ -84,9 +90,19 @@ pub(super) enum Each {
 pub(super) enum Value {
     Panel,
     Number(Box<Number>),
-    Coded { by: Expression, is: BTreeMap<String, String>, system: String, otherwise: Option<String> },
+    Coded(Box<Coded>),
     Flag(Expression),
     Date(Clock),
+}
+
+#[derive(Debug)]
+pub(super) struct Coded {
+    pub by: Expression,
+    pub is: BTreeMap<String, String>,
+    pub system: String,
+    pub otherwise: Option<String>,
+    /// What the sender calls it.
+    pub text: Option<Expression>,
 }
 
 #[derive(Debug)]
@@ -95,6 +111,8 @@ pub(super) struct Number {
     pub unit: UnitOf,
     /// Exact factor, fixed or sent.
     pub times: Option<Expression>,
+    /// Power of ten, fixed or sent.
+    pub shift: Option<Expression>,
 }
 
 #[derive(Debug)]
@@ -108,7 +126,17 @@ pub(super) enum Source {
 pub(super) struct Spans {
     pub of: Expression,
     pub from: Clock,
-    pub to: Clock,
+    pub to: SpanEnd,
+    /// Which of them count.
+    pub counts: Option<Expression>,
+}
+
+#[derive(Debug)]
+pub(super) enum SpanEnd {
+    /// Each says it itself.
+    Own(Clock),
+    /// Each lasts until the next one starts, and the last one until then.
+    Next(Clock),
 }
 
 #[derive(Debug)]
@@ -211,6 +239,12 @@ impl Pack {
     }
 }
 
+/// What a number is multiplied by.
+struct Factor<'f> {
+    times: Option<&'f String>,
+    shift: Option<&'f String>,
+}
+
 struct Compiler<'f> {
     mistakes: Vec<String>,
     /// Where in the file.
@@ -283,10 +317,26 @@ impl Compiler<'_> {
             when: self.optional("when", input.when.as_ref()),
             by: self.list("by", input.by.as_ref()),
             version: self.optional("version", input.version.as_ref()),
+            schemas: self.schemas(input),
             kinds,
             rules: self.rules("rules", &input.rules, &input.common),
             skip: input.skip.clone(),
+            reasons: input
+                .reasons
+                .iter()
+                .filter_map(|reason| Some((self.expression("reasons.when", &reason.when)?, reason.why.clone())))
+                .collect(),
         }
+    }
+
+    fn schemas(&mut self, input: &file::Input) -> bool {
+        match input.schemas.as_deref() {
+            None => return false,
+            Some("open-mhealth") if input.by.is_some() && input.version.is_some() && input.fields.is_some() => {}
+            Some("open-mhealth") => self.wrong("schemas needs by, version and fields"),
+            Some(_) => self.wrong("schemas can be open-mhealth"),
+        }
+        true
     }
 
     fn rules(&mut self, at: &str, rules: &[file::Rule], common: &file::Rule) -> Vec<Rule> {
@@ -352,6 +402,9 @@ impl Compiler<'_> {
         let mut notes: Vec<Option<Note>> = rule.notes.iter().map(|note| self.note(note)).collect();
         self.of_record(|compiler| notes.extend(common.notes.iter().map(|note| compiler.note(note))));
         let when = self.optional("when", rule.when.as_ref().or(common.when.as_ref()));
+        // A rule with an id of its own, such as those of items, is not named like the whole record.
+        let shared = common.own.as_ref().filter(|_| rule.id.is_none());
+        let own = self.optional("own", rule.own.as_ref().or(shared));
         let completeness = self.optional("completeness", rule.completeness.as_ref());
         let mut known = std::mem::take(&mut self.seen);
         known.extend(rule.ignore.iter().chain(&common.ignore).cloned());
@@ -366,6 +419,7 @@ impl Compiler<'_> {
             value: value?,
             optional: rule.optional,
             components,
+            own,
             id,
             time: time?,
             zone,
@@ -447,12 +501,13 @@ impl Compiler<'_> {
             self.wrong("value, spans, coded, flag and date exclude each other");
         }
         if let Some(coded) = &rule.coded {
-            return Some(Value::Coded {
+            return Some(Value::Coded(Box::new(Coded {
                 by: self.expression("coded.by", &coded.by)?,
                 is: self.words("coded.is", &coded.is)?,
                 system: system(&coded.system),
                 otherwise: coded.otherwise.clone(),
-            });
+                text: self.optional("coded.text", coded.text.as_ref()),
+            })));
         }
         if let Some(flag) = &rule.flag {
             return self.expression("flag", flag).map(Value::Flag);
@@ -465,8 +520,11 @@ impl Compiler<'_> {
         }
         let value = rule.value.as_ref().or(common.value.as_ref().filter(|_| rule.spans.is_none()));
         let unit = rule.unit.as_ref().or(common.unit.as_ref());
-        let times = rule.times.as_ref().or(common.times.as_ref());
-        self.number(value, rule.spans.as_ref(), unit, times, measures).map(|number| Value::Number(Box::new(number)))
+        let factor = Factor {
+            times: rule.times.as_ref().or(common.times.as_ref()),
+            shift: rule.shift.as_ref().or(common.shift.as_ref()),
+        };
+        self.number(value, rule.spans.as_ref(), unit, &factor, measures).map(|number| Value::Number(Box::new(number)))
     }
 
     fn component(&mut self, component: &file::Component, common: &file::Rule) -> Option<Component> {
@@ -476,7 +534,7 @@ impl Compiler<'_> {
             component.value.as_ref(),
             component.spans.as_ref(),
             unit,
-            component.times.as_ref(),
+            &Factor { times: component.times.as_ref(), shift: component.shift.as_ref() },
             &[measure],
         )?;
         Some(Component { measure, number, optional: component.optional })
@@ -487,15 +545,13 @@ impl Compiler<'_> {
         value: Option<&String>,
         spans: Option<&file::Spans>,
         unit: Option<&file::UnitOf>,
-        times: Option<&String>,
+        factor: &Factor<'_>,
         measures: &[&'static Measure],
     ) -> Option<Number> {
         let (from, unit) = match (value, spans) {
             (_, Some(spans)) => {
-                let of = self.expression("spans.of", &spans.of);
-                let (from, to) = (self.clock("spans.from", &spans.from), self.clock("spans.to", &spans.to));
                 let unit = UnitOf::Fixed(Unit { ucum: "s".to_owned(), times: None });
-                (Source::Spans(Box::new(Spans { of: of?, from: from?, to: to? })), Some(unit))
+                (Source::Spans(Box::new(self.spans(spans)?)), Some(unit))
             }
             (Some(value), None) => {
                 let Some(unit) = unit else {
@@ -517,19 +573,28 @@ impl Compiler<'_> {
                 self.wrong(&format!("{} is not measured in {}", keys.join(" or "), one.ucum));
             }
         }
-        let times = times.map(|times| {
+        let mut sent = |at: &str, text: Option<&String>| match text {
+            None => Some(None),
             // A number stands for itself, without the quotes that a text would need.
-            let text = if Decimal::from_str(times).is_ok() { format!("'{times}'") } else { times.clone() };
-            self.expression("times", &text)
-        });
-        Some(Number {
-            from,
-            unit,
-            times: match times {
-                None => None,
-                Some(times) => Some(times?),
-            },
-        })
+            Some(text) if Decimal::from_str(text).is_ok() => self.expression(at, &format!("'{text}'")).map(Some),
+            Some(text) => self.expression(at, text).map(Some),
+        };
+        let (times, shift) = (sent("times", factor.times), sent("shift", factor.shift));
+        Some(Number { from, unit, times: times?, shift: shift? })
+    }
+
+    fn spans(&mut self, spans: &file::Spans) -> Option<Spans> {
+        let of = self.expression("spans.of", &spans.of);
+        let from = self.clock("spans.from", &spans.from);
+        let to = match (&spans.to, &spans.until) {
+            (Some(to), None) => self.clock("spans.to", to).map(SpanEnd::Own),
+            (None, Some(until)) => self.clock("spans.until", until).map(SpanEnd::Next),
+            _ => {
+                self.wrong("spans have one of to and until");
+                None
+            }
+        };
+        Some(Spans { of: of?, from: from?, to: to?, counts: self.optional("spans.where", spans.counts.as_ref()) })
     }
 
     fn unit_of(&mut self, unit: &file::UnitOf) -> Option<UnitOf> {
@@ -647,7 +712,7 @@ impl Compiler<'_> {
         };
         let form = full.form.as_deref().map_or(Some(Form::Text), Form::named);
         if form.is_none() {
-            self.wrong(&format!("{at}.as is text, seconds, milliseconds, nanoseconds or a pattern of strptime"));
+            self.wrong(&format!("{at}.as is text, seconds, milliseconds, nanoseconds, local-seconds, local-milliseconds or a pattern of strptime"));
         }
         let unit = |compiler: &mut Self, unit: &str| {
             let nanoseconds = clock::unit_nanoseconds(unit);

@@ -14,10 +14,12 @@ use rust_decimal::Decimal;
 use super::clock::{self, Form, Told, Untold, Whereabouts};
 use super::expression::{Expression, Found, Nodes, Scope, issue_at, issue_of};
 use super::pack::{
-    Choice, Clock, Component, Each, Input, Length, Number, Pack, Rule, Source, Spans, Time, Unit, UnitOf, Value,
+    Choice, Clock, Coded, Component, Each, Input, Length, Number, Pack, Rule, Source, SpanEnd, Spans, Time, Unit,
+    UnitOf, Value,
 };
 use super::place;
 use crate::devices::observation::{self, Coding, Draft, Effective, Measured, Quantity};
+use crate::devices::open_mhealth;
 use crate::devices::{Record, Sender};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::terminology::ucum;
@@ -74,23 +76,24 @@ pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'
                 nodes.extend(at.nodes(scope)?.into_iter().filter(says));
             }
         }
-        let mut last: Option<(String, usize)> = None;
+        let mut last: Option<(String, usize, NodeId)> = None;
         for node in nodes {
             // Neighbours in a list have neighbouring places, and looking for each from the top would take the square.
             let place = match last.take() {
-                Some((list, index)) if is_item(document, node) => (list, index + 1),
+                Some((list, index, before)) if is_next(document, before, node) => (list, index + 1),
                 _ => place::list_and_index(document, node),
             };
             let pointer = if place.1 == usize::MAX { place.0.clone() } else { format!("{}/{}", place.0, place.1) };
-            last = (place.1 != usize::MAX).then_some(place);
+            last = (place.1 != usize::MAX).then_some((place.0, place.1, node));
             found.push((input, node, pointer));
         }
     }
     Ok(found)
 }
 
-fn is_item(document: &Document, node: NodeId) -> bool {
-    document.key(node).is_empty()
+/// Whether a node stands in the same list as another, right behind it.
+fn is_next(document: &Document, before: NodeId, node: NodeId) -> bool {
+    document.key(node).is_empty() && document.next(before) == Some(node)
 }
 
 impl Run<'_> {
@@ -129,9 +132,13 @@ impl Run<'_> {
             return;
         }
         if into.len() == before {
-            let text = "No rule of the mapping takes a record that says what this one says, or says as little.";
-            into.push(refused(issue_at(scope, node, text)));
+            into.push(refused(Self::nothing(input, scope)));
             return;
+        }
+        if input.schemas
+            && let Err(issue) = Self::keep_schema(input, scope, &mut into[before..])
+        {
+            into.push(refused(issue));
         }
         // What is lost is said once a record.
         if let (Some(first), Some(issue)) = (into.get_mut(before), Self::unknown(input, rules, scope))
@@ -139,6 +146,56 @@ impl Run<'_> {
         {
             first.issues.push(issue);
         }
+    }
+
+    /// Refuses what became of a record that violates its JSON Schema. What the mapping has already said of a place is not
+    /// said again.
+    fn keep_schema(input: &Input, scope: Scope<'_>, records: &mut [Record]) -> Result<(), Issue> {
+        let Some(body) = input.fields.as_ref().map_or(Ok(None), |fields| Ok(fields.nodes(scope)?.first().copied()))?
+        else {
+            return Ok(());
+        };
+        let mut schema = String::new();
+        for part in input.by.iter().chain(&input.version) {
+            if !schema.is_empty() {
+                schema.push(':');
+            }
+            schema.push_str(&part.word(scope)?.unwrap_or_default());
+        }
+        let violations = open_mhealth::violations(&schema, scope.document, body);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        for record in records {
+            record.observation = None;
+            record.measure = None;
+            let said: Vec<String> = record.issues.iter().map(|issue| issue.expression.clone()).collect();
+            let mapped = has_errors(&record.issues);
+            for violation in &violations {
+                let issue = issue_of(violation.id, scope, violation.place, &violation.text);
+                let place = &issue.expression;
+                if !mapped || !said.iter().any(|said| said.starts_with(place) || place.starts_with(said)) {
+                    record.issues.push(issue);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a record became nothing, in the mapping's words where it has some.
+    fn nothing(input: &Input, scope: Scope<'_>) -> Issue {
+        for (when, why) in &input.reasons {
+            match when.holds(scope) {
+                Ok(false) => {}
+                Ok(true) => {
+                    let text = format!("This record is not taken: {why}.");
+                    return Issue { id: Id::DeviceTypeLeftOut, ..issue_at(scope, scope.item, &text) };
+                }
+                Err(issue) => return issue,
+            }
+        }
+        let text = "No rule of the mapping takes a record that says what this one says, or says as little.";
+        issue_at(scope, scope.item, text)
     }
 
     fn rules<'p>(&self, input: &'p Input, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<&'p [Rule], Issue> {
@@ -307,12 +364,15 @@ impl Run<'_> {
                 };
                 Ok(Some((measure, Measured::Quantity(quantity), original)))
             }
-            Value::Coded { by, is, system, otherwise } => {
+            Value::Coded(coded) => {
+                let Coded { by, is, system, otherwise, text } = coded.as_ref();
                 let Some(sent) = by.word(scope)? else { return Ok(None) };
                 let code = is.get(sent.as_ref()).or(otherwise.as_ref()).ok_or_else(|| unlisted(scope, by, is))?;
                 note(trace, "value", || by.text().to_owned(), || format!("{sent} -> {code}"));
                 let (system, code) = code.rsplit_once('|').unwrap_or((system, code));
-                Ok(Some((first, Measured::Coding(Coding { system: system.to_owned(), code: code.to_owned() }), None)))
+                let text = text.as_ref().map_or(Ok(None), |text| text.word(scope))?.map(Cow::into_owned);
+                let coding = Coding { system: system.to_owned(), code: code.to_owned(), text };
+                Ok(Some((first, Measured::Coding(coding), None)))
             }
             Value::Flag(flag) => {
                 let sent = flag.word(scope)?;
@@ -366,21 +426,11 @@ impl Run<'_> {
             }
         };
         let unit = unit_of(&number.unit, scope)?;
-        let factor = match &number.times {
-            None => unit.times,
-            Some(times) => {
-                let sent = times.word(scope)?.ok_or_else(|| missing(scope, times))?;
-                let factor = Decimal::from_str_exact(&sent).or_else(|_| Decimal::from_scientific(&sent)).ok();
-                let factor = factor.filter(|factor| *factor > Decimal::ZERO);
-                let factor =
-                    factor.ok_or_else(|| issue_at(scope, times.place(scope), "A positive number is expected."))?;
-                Some(
-                    unit.times
-                        .map_or(Some(factor), |own| own.checked_mul(factor))
-                        .ok_or_else(|| too_long(scope, place))?,
-                )
-            }
-        };
+        let mut factor = unit.times;
+        for sent in [Self::times(number, scope)?, Self::shift(number, scope)?].into_iter().flatten() {
+            let product = factor.map_or(Some(sent), |own| own.checked_mul(sent));
+            factor = Some(product.ok_or_else(|| too_long(scope, place))?);
+        }
         let digits = match factor {
             None => digits.into_owned(),
             Some(factor) => multiplied(&digits, factor).ok_or_else(|| too_long(scope, place))?,
@@ -400,7 +450,7 @@ impl Run<'_> {
                 continue;
             }
             let converted = value
-                .filter(|_| sent.digits.len() <= MAX_DIGITS)
+                .filter(|_| is_short(&sent.digits))
                 .and_then(|value| ucum::convert(value, &sent.ucum, known.code))
                 .ok_or_else(|| too_long(scope, place))?;
             let quantity = Quantity { digits: converted.normalize().to_string(), ucum: known.code.to_owned() };
@@ -413,17 +463,48 @@ impl Run<'_> {
         Err(issue_of(Id::MeasureUnit, scope, place, &text))
     }
 
-    fn spans(Spans { of, from, to }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
+    fn times(number: &Number, scope: Scope<'_>) -> Result<Option<Decimal>, Issue> {
+        let Some(times) = &number.times else { return Ok(None) };
+        let sent = times.word(scope)?.ok_or_else(|| missing(scope, times))?;
+        let factor = Decimal::from_str_exact(&sent).or_else(|_| Decimal::from_scientific(&sent)).ok();
+        let factor = factor.filter(|factor| *factor > Decimal::ZERO);
+        factor.map(Some).ok_or_else(|| issue_at(scope, times.place(scope), "A positive number is expected."))
+    }
+
+    fn shift(number: &Number, scope: Scope<'_>) -> Result<Option<Decimal>, Issue> {
+        let Some(shift) = &number.shift else { return Ok(None) };
+        let Some(sent) = shift.word(scope)? else { return Ok(None) };
+        let power = sent.parse::<i32>().ok().filter(|power| power.unsigned_abs() as usize <= MAX_DIGITS);
+        let power =
+            power.ok_or_else(|| issue_at(scope, shift.place(scope), "A power of ten from -18 to 18 is expected."))?;
+        Ok(Some(if power < 0 {
+            Decimal::from_i128_with_scale(1, power.unsigned_abs())
+        } else {
+            Decimal::from_i128_with_scale(10_i128.pow(power.unsigned_abs()), 0)
+        }))
+    }
+
+    fn spans(Spans { of, from, to, counts }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
         let nodes = of.nodes(scope)?;
         if nodes.is_empty() {
             return Ok(None);
         }
         let place = Whereabouts { offset: None, zone: Some(TimeZone::UTC) };
         let mut total = SignedDuration::ZERO;
-        for node in nodes {
+        for (index, &node) in nodes.iter().enumerate() {
             let span = Scope { item: node, ..scope };
+            if let Some(counts) = counts
+                && !counts.holds(span)?
+            {
+                continue;
+            }
             // Only lengths count here, and both ends have the same zone or offset.
-            let (start, end) = (Self::told(from, span, &place)?, Self::told(to, span, &place)?);
+            let start = Self::told(from, span, &place)?;
+            let end = match (to, nodes.get(index + 1)) {
+                (SpanEnd::Own(to), _) => Self::told(to, span, &place)?,
+                (SpanEnd::Next(_), Some(&next)) => Self::told(from, Scope { item: next, ..scope }, &place)?,
+                (SpanEnd::Next(until), None) => Self::told(until, scope, &place)?,
+            };
             let (Some(start), Some(end)) = (start, end) else {
                 return Err(issue_at(scope, node, "A span has a start and an end."));
             };
@@ -462,9 +543,11 @@ impl Run<'_> {
     }
 
     fn identifier(rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<String, Issue> {
-        let mut id = match rule.id.as_slice() {
-            [one] => one.word(scope)?.ok_or_else(|| missing(scope, one))?.into_owned(),
-            several => {
+        let own = rule.own.as_ref().map_or(Ok(None), |own| own.word(scope))?;
+        let mut id = match (own, rule.id.as_slice()) {
+            (Some(own), _) => own.into_owned(),
+            (None, [one]) => one.word(scope)?.ok_or_else(|| missing(scope, one))?.into_owned(),
+            (None, several) => {
                 let mut hasher = blake3::Hasher::new();
                 for part in several {
                     let word = part.word(scope)?.unwrap_or_default();
@@ -489,20 +572,21 @@ impl Run<'_> {
             Some(zone) => match zone.word(scope)? {
                 None => None,
                 Some(name) => {
-                    let found = TimeZone::get(&name);
-                    let found = found.map_err(|_| {
+                    let found = clock::zone(&name).ok_or_else(|| {
                         issue_at(scope, zone.place(scope), "A zone is named as the IANA database names it.")
                     })?;
-                    Some((found, name.into_owned()))
+                    // An offset is no name by which anybody could tell a midnight of another day.
+                    let name = found.iana_name().map(|_| name.into_owned());
+                    Some((found, name))
                 }
             },
         };
         let named = named.or_else(|| {
             let zone = self.sender.zone.as_ref()?;
-            Some((zone.clone(), zone.iana_name()?.to_owned()))
+            Some((zone.clone(), zone.iana_name().map(str::to_owned)))
         });
         Ok(match named {
-            Some((zone, name)) => (Whereabouts { offset: None, zone: Some(zone) }, Some(name)),
+            Some((zone, name)) => (Whereabouts { offset: None, zone: Some(zone) }, name),
             None => (Whereabouts::default(), None),
         })
     }
@@ -570,11 +654,15 @@ impl Run<'_> {
         let Some(text) = clock.time.word(scope)? else { return Ok(None) };
         let unreadable = || issue_at(scope, clock.time.place(scope), "A date is expected.");
         let date = match &clock.form {
+            Form::Epoch(_) | Form::Local(_) => {
+                let told = Self::told(clock, scope, place)?.ok_or_else(unreadable)?;
+                Some(told.offset.to_datetime(told.at).date())
+            }
             Form::Pattern(pattern) => {
                 jiff::fmt::strtime::parse(pattern, text.as_bytes()).ok().and_then(|parsed| parsed.to_date().ok())
             }
             // A day that comes with a clock time is the day of it.
-            _ => text.get(..10).and_then(|date| date.parse::<jiff::civil::Date>().ok()),
+            Form::Text => text.get(..10).and_then(|date| date.parse::<jiff::civil::Date>().ok()),
         };
         let date = date.ok_or_else(unreadable)?;
         let next = date.tomorrow().map_err(|_| unreadable())?;
@@ -591,9 +679,9 @@ impl Run<'_> {
         if let Some(zone) = &clock.zone
             && let Some(name) = zone.word(scope)?
         {
-            let found = TimeZone::get(&name);
+            let found = clock::zone(&name);
             place.zone =
-                Some(found.map_err(|_| {
+                Some(found.ok_or_else(|| {
                     issue_at(scope, zone.place(scope), "A zone is named as the IANA database names it.")
                 })?);
         }
@@ -653,11 +741,18 @@ impl Run<'_> {
     /// The first member of a record that no rule looks at.
     fn unknown(input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
         let document = scope.document;
+        // The members of a record may themselves be its items.
+        if rules.iter().any(|rule| matches!(&rule.each, Each::Entries(each) if each.text() == "$this")) {
+            return None;
+        }
         let holder = match &input.fields {
             None => scope.item,
             Some(fields) => fields.nodes(scope).ok()?.first().copied()?,
         };
-        let is_known = |name: &str| rules.iter().any(|rule| rule.known.iter().any(|known| known == name));
+        let is_known = |name: &str| {
+            rules.iter().any(|rule| rule.known.iter().any(|known| known == name))
+                || input.by.iter().any(|by| by.names().any(|known| known == name))
+        };
         let unknown = |node: &NodeId| !is_known(document.key(*node)) && document.kind(*node) != Kind::Null;
         let first = document.children(holder).find(unknown)?;
         (document.kind(holder) == Kind::Object).then(|| Issue {
@@ -737,7 +832,7 @@ impl Value {
                 Source::Value(value) => value,
                 Source::Spans(spans) => &spans.of,
             }),
-            Value::Coded { by, .. } => Some(by),
+            Value::Coded(coded) => Some(&coded.by),
             Value::Flag(flag) => Some(flag),
             Value::Date(clock) => Some(&clock.time),
         }
@@ -793,8 +888,15 @@ fn untold_issue(untold: Untold, scope: Scope<'_>, clock: &Clock) -> Issue {
 
 fn multiplied(digits: &str, factor: Decimal) -> Option<String> {
     let number = Decimal::from_str_exact(digits).or_else(|_| Decimal::from_scientific(digits)).ok()?;
-    let product = number.checked_mul(factor).filter(|_| digits.len() <= MAX_DIGITS)?;
+    let exact = is_short(digits) && number.scale() + factor.scale() <= Decimal::MAX_SCALE;
+    let product = number.checked_mul(factor).filter(|_| exact)?;
     Some(product.to_string())
+}
+
+/// Whether a number has no more digits than can be multiplied exactly.
+fn is_short(digits: &str) -> bool {
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
+    mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count() <= MAX_DIGITS
 }
 
 fn unit_of<'u>(unit: &'u UnitOf, scope: Scope<'_>) -> Result<&'u Unit, Issue> {

@@ -74,8 +74,11 @@ pub fn aggregate(frame: &Frame, readings: &[Reading], span: Span) -> Result<(Vec
     };
     let window = Window { start: span.start(first.start, first.offset), offset: first.offset, span };
     let said = Said { count: readings.len(), coverage: coverage(readings, &window) };
-    let texts = values.into_iter().map(|(what, value)| written(frame, measure, what, value, &window, &said)).collect();
-    Ok((texts, Facts::of("aggregate", frame, readings)))
+    let name = |what: Statistic| frame.derived(&format!("{}-", what.code()), window.start);
+    let ids = values.iter().map(|(what, _)| name(*what)).collect();
+    let text = |(what, value)| written(frame, measure, what, value, &name(what), &window, &said);
+    let texts = values.into_iter().map(text).collect();
+    Ok((texts, Facts::of("aggregate", frame, readings, ids)))
 }
 
 struct Window {
@@ -121,7 +124,15 @@ fn coverage(readings: &[Reading], window: &Window) -> i64 {
     i64::from(met.count_ones()) * 100 / parts
 }
 
-fn written(frame: &Frame, measure: Known, what: Statistic, value: Decimal, window: &Window, said: &Said) -> String {
+fn written(
+    frame: &Frame,
+    measure: Known,
+    what: Statistic,
+    value: Decimal,
+    id: &str,
+    window: &Window,
+    said: &Said,
+) -> String {
     let zone = zone(window.offset);
     let of_day = window.span == Span::Day && zone.is_some();
     let daily = DAILY.iter().find(|(key, statistic, _)| of_day && *key == measure.key && *statistic == what);
@@ -133,9 +144,8 @@ fn written(frame: &Frame, measure: Known, what: Statistic, value: Decimal, windo
     };
     let anew = frame.with(frame.extensions_without(&SAID_ANEW));
     let extensions = extensions(what, zone.as_deref().filter(|_| is_daily), said.coverage);
-    let id = frame.derived(&format!("{}-", what.code()), window.start);
     let mut out = String::with_capacity(1024);
-    anew.open(anew.claim(profile).as_deref(), &extensions, "final", &id, &mut out);
+    anew.open(anew.claim(profile).as_deref(), &extensions, "final", id, &mut out);
     let loinc = daily.and_then(|(.., key)| loinc(key));
     match loinc {
         Some(code) => {

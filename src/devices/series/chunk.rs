@@ -62,7 +62,7 @@ pub fn chunk(frame: &Frame, readings: &[Reading], span: Span, part: u32, complet
     text.push_str(",\"dimensions\":1,\"data\":\"");
     samples(readings, period, &mut text);
     text.push_str("\"}}");
-    Ok(Stretch { text, facts: Facts::of("chunk", frame, readings), is_final })
+    Ok(Stretch { text, facts: Facts::of("chunk", frame, readings, vec![id]), is_final })
 }
 
 fn samples(readings: &[Reading], period: i64, out: &mut String) {
@@ -120,7 +120,7 @@ fn limit(readings: &[Reading], token: Token) -> Result<Option<&str>, Unfit> {
 }
 
 impl Facts {
-    pub(super) fn of(activity: &'static str, frame: &Frame, readings: &[Reading]) -> Facts {
+    pub(super) fn of(activity: &'static str, frame: &Frame, readings: &[Reading], targets: Vec<String>) -> Facts {
         Facts {
             activity,
             count: readings.len(),
@@ -128,6 +128,7 @@ impl Facts {
             to: readings.iter().map(|reading| reading.end).max().unwrap_or_default(),
             system: frame.system(),
             sources: readings.iter().map(|reading| reading.id.clone()).collect(),
+            targets,
         }
     }
 }

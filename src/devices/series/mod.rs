@@ -23,6 +23,9 @@ pub use moment::{dated, told};
 
 use std::fmt;
 
+use crate::fhir::ours::STRUCTURES;
+use crate::fhir::tree::write;
+
 /// How long a stretch or a statistic is. Both begin at the person's own midnight, by the offset of the readings.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Span {
@@ -94,9 +97,54 @@ pub struct Facts {
     /// First and last moment of them, in milliseconds since 1970 in UTC.
     pub from: i64,
     pub to: i64,
-    /// Identifiers of the readings: all of one system.
+    /// Identifiers of the readings and of what was made of them: all of one system.
     pub system: String,
     pub sources: Vec<String>,
+    pub targets: Vec<String>,
+}
+
+impl Facts {
+    /// A Provenance that says so: every reading is named, since the stretch or statistic no longer names them. `recorded` is
+    /// a moment in milliseconds since 1970 in UTC.
+    pub fn provenance(&self, recorded: i64) -> String {
+        let mut out = String::with_capacity(1024 + self.sources.len() * 128);
+        out.push_str("{\"resourceType\":\"Provenance\",\"meta\":{\"profile\":[\"");
+        out.extend([STRUCTURES, "mh-provenance\"]},\"extension\":[{\"url\":\"", STRUCTURES]);
+        out.push_str("mh-recording-method\",\"valueCode\":\"derived\"}],\"target\":[");
+        for (index, target) in self.targets.iter().enumerate() {
+            out.push_str(if index == 0 { "" } else { "," });
+            self.reference(target, &mut out);
+        }
+        out.push_str("],\"occurredPeriod\":{\"start\":\"");
+        moment::write(self.from, 0, &mut out);
+        out.push_str("\",\"end\":\"");
+        moment::write(self.to, 0, &mut out);
+        out.push_str("\"},\"recorded\":\"");
+        moment::write(recorded, 0, &mut out);
+        out.extend([
+            "\",\"activity\":{\"text\":\"",
+            self.activity,
+            "\"},\"agent\":[{\"type\":{\"coding\":[{\"system\":\"",
+        ]);
+        out.push_str("http://terminology.hl7.org/CodeSystem/provenance-participant-type\",\"code\":\"assembler\"}]},");
+        out.extend(["\"who\":{\"type\":\"Device\",\"display\":\"mhealth-gateway ", env!("CARGO_PKG_VERSION"), "\"}}]"]);
+        for (index, source) in self.sources.iter().enumerate() {
+            out.push_str(if index == 0 { ",\"entity\":[" } else { "," });
+            out.push_str("{\"role\":\"derivation\",\"what\":");
+            self.reference(source, &mut out);
+            out.push('}');
+        }
+        out.push_str(if self.sources.is_empty() { "}" } else { "]}" });
+        out
+    }
+
+    fn reference(&self, id: &str, out: &mut String) {
+        out.push_str("{\"type\":\"Observation\",\"identifier\":{\"system\":");
+        write::string(&self.system, out);
+        out.push_str(",\"value\":");
+        write::string(id, out);
+        out.push_str("}}");
+    }
 }
 
 #[cfg(test)]

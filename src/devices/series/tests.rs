@@ -77,6 +77,10 @@ fn a_day_of_heart_rates_is_a_stretch() {
         assert_eq!(field(&document, path), Some(expected), "{path}");
     }
     assert_eq!((stretch.facts.count, stretch.facts.sources[1439].as_str()), (1440, "r1439"));
+    let provenance = parsed(&stretch.facts.provenance(0));
+    assert_eq!(field(&provenance, "target.identifier.value"), field(&document, "identifier.value"));
+    assert_eq!(field(&provenance, "occurredPeriod.start"), Some("2026-05-03T22:00:00Z"));
+    assert_eq!(Element::root(&provenance).all("entity").count(), 1440);
     // Until the day is over more may come.
     let running = collected(Form::Chunk(Span::Day), 0, &readings);
     let [Made::Stretch(running)] = running.as_slice() else { panic!() };

@@ -9,6 +9,7 @@ mod bundle;
 mod commit;
 mod desk;
 mod device;
+pub mod explain;
 mod judge;
 mod patch;
 mod prepare;

@@ -119,6 +119,12 @@ impl Document {
         Nodes { document: self, next: self.node(node).first }
     }
 
+    /// What stands right behind a node in the same list or object.
+    pub fn next(&self, node: NodeId) -> Option<NodeId> {
+        let next = self.node(node).next;
+        (next != 0).then_some(NodeId(next))
+    }
+
     /// Whether an object has members that stand beside primitives, such as `_birthDate`.
     pub fn has_shadows(&self, node: NodeId) -> bool {
         self.node(node).shadows

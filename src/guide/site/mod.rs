@@ -170,7 +170,7 @@ impl Site {
             version => version,
             // Pages of earlier versions lie one folder deeper.
             newest => (version != ours::VERSION).then_some(ours::VERSION),
-            same => self.in_newest(file),
+            same => Self::in_newest(file),
             canonical => self.edition.canonical(),
             nav => data(navigation),
         };
@@ -178,7 +178,7 @@ impl Site {
     }
 
     /// The page of the newest version that says the same: what this version alone has is said nowhere else.
-    fn in_newest(&self, file: &str) -> Option<String> {
+    fn in_newest(file: &str) -> Option<String> {
         let name = file.strip_suffix(".html").unwrap_or(file);
         let name = name.strip_suffix(SNAPSHOT).unwrap_or(name);
         let is_there = FILES.contains(&file) || {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{Request, bundle, create};
 use crate::devices::lines::{self, Line, Lines};
-use crate::devices::{self, Pack, Zone};
-use crate::exchange::push::{Addressed, Answered, Entry, Idempotency, Outcome, Repeats};
+use crate::devices::{self, Pack, Sender, Zone};
+use crate::exchange::push::{self, Addressed, Answered, Entry, Idempotency, Outcome, Repeats};
 use crate::exchange::receipts::{self, Word};
 use crate::exchange::{Gateway, Refusal};
 use crate::fhir::outcome::Id;
@@ -73,6 +73,21 @@ pub(super) fn zone_name<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>,
     Ok(request.query.iter().find(|(name, _)| name == "zone").map(|(_, name)| name.as_str()))
 }
 
+/// `POST /devices/{format}/$explain`: what would become of the records, step by step. Nothing is kept.
+pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let format = format(request, request.matched.format)?;
+    let named = request.query.iter().find(|(name, _)| name == "patient").map_or("me", |(_, value)| value.as_str());
+    let subject = format!("Patient/{}", named.strip_prefix("Patient/").unwrap_or(named));
+    let sender = Sender { subject: &subject, zone: zone(request)? };
+    let document = devices::read(request.body.as_ref())?;
+    let rules = request.gateway.rules(caller.principal, [], &[]).await?;
+    let most = request.gateway.config.bundle_entries;
+    let explained = push::explain::explain(format, &document, &sender, rules.of(None, &[]), most)?;
+    Ok(Reply::json(200, &push::explain::as_json(format, &explained)))
+}
+
+/// Where the person was, for senders whose times are local.
 fn zone(request: &Request<'_>) -> Result<Option<Zone>, Refusal> {
     let Some((_, name)) = request.query.iter().find(|(name, _)| name == "zone") else { return Ok(None) };
     let unknown = |_| Refusal::one(Id::DeviceRecord, "", "zone is the name of a time zone in the IANA database.");

@@ -97,6 +97,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Device => device::device(request).await,
         Action::Receipts => receipts::receipts(request).await,
         Action::Scorecard => receipts::scorecard(request).await,
+        Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
