@@ -149,15 +149,6 @@ fn remove(id: &str, config: &Config) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Ids of other clients that Consents name by the same reference.
-async fn same_actor(store: &Store, client: &Client) -> anyhow::Result<Vec<String>> {
-    let registered = store.clients().await?;
-    let others = registered
-        .into_iter()
-        .filter(|(id, body)| *id != client.id && Client::parse(body).is_ok_and(|other| other.actor == client.actor));
-    Ok(others.map(|(id, _)| id).collect())
-}
-
 fn scorecard(id: &str, days: i64, config: &Config) -> anyhow::Result<ExitCode> {
     let store = assemble::existing_store(config)?;
     runtime()?.block_on(async {
@@ -168,6 +159,15 @@ fn scorecard(id: &str, days: i64, config: &Config) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&receipts::scorecard(&tallies))?);
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Ids of other clients that Consents name by the same reference.
+async fn same_actor(store: &Store, client: &Client) -> anyhow::Result<Vec<String>> {
+    let registered = store.clients().await?;
+    let others = registered
+        .into_iter()
+        .filter(|(id, body)| *id != client.id && Client::parse(body).is_ok_and(|other| other.actor == client.actor));
+    Ok(others.map(|(id, _)| id).collect())
 }
 
 /// Writes a registration to the store.

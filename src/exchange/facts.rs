@@ -86,14 +86,6 @@ impl<'d> Facts<'d> {
         Facts { kind, codings, codes, said, claims, labels, date_ms: date_ms(element), authors, links }
     }
 
-    /// Codes under which it is asked for, beside its own.
-    pub fn add_codes(&mut self, codes: &[Coding<'d>]) {
-        self.codings.extend(codes);
-        for claim in &mut self.claims {
-            claim.codings.extend(codes);
-        }
-    }
-
     /// What is known of how measurements came to be is as private as they are: it claims the categories of all that it
     /// tells of, which the gateway itself wrote into its tags.
     fn of_provenance(kind: Arc<str>, element: Element<'d>) -> Self {
@@ -109,6 +101,14 @@ impl<'d> Facts<'d> {
         references(element, &mut links);
         let said = codings.len();
         Facts { kind, codings, codes: 0, said, claims, labels, date_ms: None, authors: Vec::new(), links }
+    }
+
+    /// Codes under which it is asked for, beside its own.
+    pub fn add_codes(&mut self, codes: &[Coding<'d>]) {
+        self.codings.extend(codes);
+        for claim in &mut self.claims {
+            claim.codings.extend(codes);
+        }
     }
 
     pub fn codes(&self) -> &[Coding<'d>] {

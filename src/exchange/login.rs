@@ -125,8 +125,8 @@ impl Gateway {
         Ok(Principal { guide, ..principal })
     }
 
-    /// Whether a principal may still act as what it signed in as, and by which version of the guide; for what goes on
-    /// longer than a request usually does.
+    /// Whether a principal may still act as what it signed in as, for what goes on longer than a request usually does; and
+    /// the version of the guide that it is held to.
     pub async fn stands(&self, principal: &Principal) -> Result<Option<Arc<str>>, Refusal> {
         match self.registered(&principal.client, STANDING_MS).await? {
             Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => {

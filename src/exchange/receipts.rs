@@ -68,7 +68,7 @@ pub fn pointer(issue: &Issue) -> Option<String> {
 }
 
 /// An issue as a vendor's developer reads it: the rule, where, what is wrong, what helps, where more is said.
-pub fn plain(issue: &Issue) -> Value {
+pub fn plain(issue: &Issue, pages: &str) -> Value {
     let mut value = json!({"rule": issue.id.code(), "severity": issue.severity.code()});
     match pointer(issue) {
         Some(pointer) => value["pointer"] = pointer.into(),
@@ -80,7 +80,7 @@ pub fn plain(issue: &Issue) -> Value {
     }
     value["text"] = issue.text.as_str().into();
     value["fix"] = issue.id.entry().remedy.into();
-    value["guide"] = issue.id.page().into();
+    value["guide"] = format!("{pages}/issues#{}", issue.id.code()).into();
     value
 }
 
@@ -114,9 +114,10 @@ pub(super) fn filed(
 }
 
 /// The reverse, as it is told.
-fn told(base: &str, row: &Filed) -> Value {
+fn told(base: &str, pages: &str, row: &Filed) -> Value {
     let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
-    let issues: Vec<Value> = body["issues"].as_array().into_iter().flatten().filter_map(restored).collect();
+    let issues: Vec<Value> =
+        body["issues"].as_array().into_iter().flatten().filter_map(|filed| restored(filed, pages)).collect();
     let mut value = json!({"outcome": row.outcome, "received": time::instant(row.at_ms)});
     for name in ["format", "request", "pointer"] {
         value[name] = body[name].clone();
@@ -133,12 +134,12 @@ fn told(base: &str, row: &Filed) -> Value {
     value
 }
 
-fn restored(filed: &Value) -> Option<Value> {
+fn restored(filed: &Value, pages: &str) -> Option<Value> {
     let entry = CATALOGUE.iter().find(|entry| Some(entry.code) == filed[0].as_str())?;
     let mut issue = Issue::new(entry.id, filed[1].as_str()?, filed[2].as_str()?);
     issue.position.line = filed[3].as_u64()? as u32;
     issue.position.column = filed[4].as_u64()? as u32;
-    Some(plain(&issue))
+    Some(plain(&issue, pages))
 }
 
 /// What is asked of the list.
@@ -200,7 +201,7 @@ impl Gateway {
             limit: PAGE,
         };
         let filed = self.store.receipts(plan).await?;
-        receipts.extend(filed.iter().map(|row| (row.at_ms, told(&self.base, row))));
+        receipts.extend(filed.iter().map(|row| (row.at_ms, told(&self.base, &self.pages, row))));
         if receipts.is_empty() {
             return Err(Refusal::one(Id::NotFound, "", "There is no receipt for that record of this client."));
         }
@@ -233,7 +234,7 @@ impl Gateway {
         let mut rows = self.store.receipts(plan).await?;
         let next = (rows.len() > PAGE).then(|| rows[PAGE - 1].number);
         rows.truncate(PAGE);
-        let receipts: Vec<Value> = rows.iter().map(|row| told(&self.base, row)).collect();
+        let receipts: Vec<Value> = rows.iter().map(|row| told(&self.base, &self.pages, row)).collect();
         Ok((json!({"receipts": receipts}), next))
     }
 
@@ -396,8 +397,8 @@ mod tests {
         let issue = Issue::new(Id::MeasureUnit, "records[1].body.x", "Another unit is expected.");
         let body = filed("f", "r-1", Place { line: Some(7), pointer: "/records/1" }, None, &[&issue]);
         let row = Filed { number: 1, at_ms: 0, outcome: "refused".to_owned(), body };
-        let value = told("https://h/fhir", &row);
-        assert_eq!(value["issues"][0], plain(&issue));
+        let value = told("https://h/fhir", "https://h/guide", &row);
+        assert_eq!(value["issues"][0], plain(&issue, "https://h/guide"));
         assert_eq!(value["line"], 7);
         assert_eq!((value["pointer"].as_str(), value["request"].as_str()), (Some("/records/1"), Some("r-1")));
     }

@@ -189,7 +189,8 @@ impl Gateway {
 
     /// Whether it came to the end; a stop leaves it where it is.
     async fn work_off_one(&self, upload: &Upload, stop: &watch::Receiver<bool>) -> Result<bool, Refusal> {
-        let about = self.about(upload)?;
+        let mut about = self.about(upload)?;
+        about.principal.guide = self.stands(&about.principal).await?;
         let request = printed(upload.id);
         let caller = Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose };
         let (mut at, mut unpack) = (0, Unpack::new(about.coding));
@@ -239,9 +240,7 @@ impl Gateway {
         if lines.is_empty() {
             return Ok(());
         }
-        let guide = self.stands(caller.principal).await?;
-        let principal = Principal { guide, ..caller.principal.clone() };
-        let caller = &Caller { principal: &principal, ..*caller };
+        self.stands(caller.principal).await?;
         let progress = Progress { upload, from: *done, to: *done + lines.len() as u64 };
         let repeats = Repeats { idempotency: None, progress: Some(progress) };
         let addressed = Addressed { patient: &about.patient, zone: about.zone.clone() };
@@ -365,7 +364,6 @@ impl Gateway {
                 scopes: Scopes::parse(text("scopes")?).map_err(|_| unreadable())?,
                 purposes: vec![purpose.clone()],
                 expires_ms: i64::MAX,
-                // As the registration says when a piece is worked off.
                 guide: None,
             },
             purpose,

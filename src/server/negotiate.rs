@@ -73,12 +73,6 @@ pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Is
     wishes.first().map(|(_, format)| *format).ok_or_else(not_acceptable)
 }
 
-/// Whom an answer's issues are for: they lead to this gateway's own guide, in the words of the format that was sent.
-pub fn reader<'p>(pages: &'p str, headers: &HeaderMap) -> Reader<'p> {
-    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    Reader { pages, is_xml: sent.split(';').next().is_some_and(|media| media.trim_end().ends_with("xml")) }
-}
-
 /// Whether plain JSON is asked for by name, before FHIR's: what is no resource can then be said in fewer words.
 pub fn wants_receipts(headers: &HeaderMap) -> bool {
     let mut best: Option<(u32, bool)> = None;
@@ -94,6 +88,12 @@ pub fn wants_receipts(headers: &HeaderMap) -> bool {
         }
     }
     best.is_some_and(|(quality, plain)| plain && quality > 0)
+}
+
+/// Whom an answer's issues are for: they lead to this gateway's own guide, in the words of the format that was sent.
+pub fn reader<'p>(pages: &'p str, headers: &HeaderMap) -> Reader<'p> {
+    let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Reader { pages, is_xml: sent.split(';').next().is_some_and(|media| media.trim_end().ends_with("xml")) }
 }
 
 /// Whether the answer may be compressed.

@@ -32,7 +32,6 @@ pub enum Action {
     Patch,
     Validate,
     Device,
-    DeviceExplain,
     Receipts,
     Scorecard,
     UploadOptions,
@@ -41,6 +40,7 @@ pub enum Action {
     UploadAppend,
     UploadRemove,
     UploadStatus,
+    DeviceExplain,
 }
 
 /// Who may come in.
@@ -84,7 +84,6 @@ pub const ROUTES: &[Row] = &[
     row("HEAD", "/guide/{version}/{file}", Action::Guide, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
-    row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
     row("OPTIONS", "/devices/{format}/uploads", Action::UploadOptions, Door::Open),
     row("POST", "/devices/{format}/uploads", Action::UploadCreate, Door::Token),
     row("HEAD", "/uploads/{id}", Action::UploadOffset, Door::Token),
@@ -93,6 +92,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
     row("GET", "/receipts", Action::Receipts, Door::Token),
     row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
+    row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),

@@ -14,6 +14,8 @@ pub struct Receipt {
     pub record: Option<[u8; 16]>,
     pub outcome: &'static str,
     pub body: Vec<u8>,
+    /// It need not be filed where there is one of the record already.
+    pub once: bool,
 }
 
 /// A receipt as it was filed.

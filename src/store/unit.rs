@@ -83,6 +83,8 @@ pub struct Write {
     pub expect: Expect,
     /// Hash of the canonical content, by which the same thing sent twice is known.
     pub content: [u8; 16],
+    /// What it says, if that may stand only once: hash of it without what names it.
+    pub reading: Option<[u8; 16]>,
     /// (system, code) of what says the resource's topic, for the index patient, code, date.
     pub codes: Vec<(String, String)>,
     pub tokens: Vec<Token>,
@@ -123,6 +125,12 @@ pub enum WriteOutcome {
     Updated,
     /// The same content was there already.
     Existing {
+        version: u32,
+        updated_ms: i64,
+    },
+    /// Another resource says the same (`Write::reading`).
+    Standing {
+        id: ResId,
         version: u32,
         updated_ms: i64,
     },

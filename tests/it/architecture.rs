@@ -66,6 +66,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         "flate2",
         &[
             "fhir/definitions",
+            "devices/unpack",
             "devices/open_mhealth",
             "devices/unpack",
             "guide",

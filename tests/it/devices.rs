@@ -30,6 +30,14 @@ async fn push(app: &Client, patient: &str, body: &Value) -> Answer {
     app.post(&address(app, patient), body).await
 }
 
+/// Readings of different seconds are different readings.
+pub fn heart_rate_at(id: &str, value: u32, second: u32) -> Value {
+    let mut record = heart_rate(id, value);
+    let time = format!("2026-01-15T{:02}:{:02}:{:02}+01:00", second / 3600, second / 60 % 60, second % 60);
+    record["body"]["effective_time_frame"]["date_time"] = json!(time);
+    record
+}
+
 pub fn address(app: &Client, patient: &str) -> String {
     format!("{}?patient={patient}", app.base.replace("/fhir", "/devices/open-mhealth"))
 }

@@ -175,3 +175,69 @@ async fn a_scorecard_counts_what_came_and_nothing_twice() {
     assert_eq!(get(&app, "/scorecard").await.json()["records"]["duplicate"], 1);
     assert_eq!(get(&app, "/scorecard?days=many").await.issues(), ["search-value"]);
 }
+
+/// A heart rate of another source, whose time and unit are written otherwise.
+fn of_another_source(id: &str, value: u32, time: &str) -> Value {
+    let mut record = heart_rate(id, value);
+    record["header"]["acquisition_provenance"]["source_name"] = json!("Phone");
+    record["body"]["effective_time_frame"]["date_time"] = json!(time);
+    record
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_reading_of_another_source_is_a_duplicate_of_the_one_that_stands() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let other = gateway.client("other", crate::fixture::APP_SCOPES).await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/other", &[Action::Collect], &["heart-rate"])]).await;
+    let first = push(&app, &patient, &heart_rate("watch-1", 71)).await;
+    assert_eq!(words(&first), ["accepted"]);
+    let standing = first.json()["receipts"][0]["resource"].clone();
+    let body = json!({"records": [
+        of_another_source("phone-1", 71, "2026-01-15T07:30:00Z"),
+        of_another_source("phone-2", 72, "2026-01-15T07:30:00Z"),
+        of_another_source("phone-3", 71, "2026-01-15T07:30:01Z"),
+        of_another_source("cloud-3", 71, "2026-01-15T09:30:01+02:00"),
+    ]});
+    let answer = push(&app, &patient, &body).await;
+    assert_eq!(words(&answer), ["duplicate duplicate", "accepted", "accepted", "duplicate duplicate"]);
+    let receipts = answer.json()["receipts"].clone();
+    assert_eq!(receipts[0]["resource"], standing);
+    assert_eq!(receipts[3]["resource"], receipts[2]["resource"]);
+    // Its own id is answered later, too, and leads to the one that stands, however often it came.
+    push(&app, &patient, &body).await;
+    let later = get(&app, "?id=phone-1").await;
+    assert_eq!((words(&later), &later.json()["receipts"][0]["resource"]), (vec!["duplicate".to_owned()], &standing));
+    // What another client sent is its own: neither hears of the other's.
+    assert_eq!(words(&push(&other, &patient, &heart_rate("watch-1", 71)).await), ["accepted"]);
+    // A reading that was corrected stands for something else from then on.
+    let id = standing.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+    let mut corrected = app.get(&format!("/Observation/{id}")).await.json();
+    corrected["valueQuantity"]["value"] = json!(70);
+    corrected["status"] = json!("corrected");
+    assert_eq!(app.put(&format!("/Observation/{id}"), &corrected).await.status, 200);
+    let again = push(&app, &patient, &of_another_source("phone-1", 71, "2026-01-15T07:30:00Z")).await;
+    assert_eq!(words(&again), ["accepted"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_reading_under_many_ids_at_once_is_kept_once() {
+    let gateway = Gateway::with("[limits]\ndevice_requests = 64\n").await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let sent: Vec<_> = (0..64)
+        .map(|source| {
+            let (app, patient) = (app.clone(), patient.clone());
+            tokio::spawn(
+                async move { words(&push(&app, &patient, &heart_rate(&format!("source-{source}"), 71)).await) },
+            )
+        })
+        .collect();
+    let mut accepted = 0;
+    for sent in sent {
+        accepted += usize::from(sent.await.unwrap() == ["accepted"]);
+    }
+    assert_eq!(accepted, 1);
+    assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1.len(), 1);
+}

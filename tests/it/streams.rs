@@ -5,7 +5,7 @@ use std::io::Write;
 use mhealth_gateway::store::Plan;
 use serde_json::{Value, json};
 
-use crate::devices::{address, heart_rate};
+use crate::devices::{address, heart_rate, heart_rate_at};
 use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, eventually, head};
 
 async fn send(app: &Client, patient: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
@@ -21,7 +21,7 @@ fn counts(answer: &Answer) -> [u64; 4] {
 }
 
 fn lines(range: std::ops::Range<u32>) -> String {
-    range.map(|index| format!("{}\n", heart_rate(&format!("r{index}"), 60 + index % 50))).collect()
+    range.map(|index| format!("{}\n", heart_rate_at(&format!("r{index}"), 60 + index % 50, index))).collect()
 }
 
 /// Observations that are on disk.

@@ -6,7 +6,7 @@ use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditPlan, Plan, Store};
 use serde_json::{Value, json};
 
-use crate::devices::heart_rate;
+use crate::devices::{heart_rate, heart_rate_at};
 use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Site, consent, eventually};
 
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
@@ -15,7 +15,7 @@ const BYTES: (&str, &str) = ("content-type", "application/offset+octet-stream");
 const GZIP: (&str, &str) = ("upload-metadata", "filename YQ==,filetype YXBwbGljYXRpb24vZ3ppcA==");
 
 fn lines(range: std::ops::Range<u32>) -> String {
-    range.map(|index| format!("{}\n", heart_rate(&format!("r{index}"), 60 + index % 50))).collect()
+    range.map(|index| format!("{}\n", heart_rate_at(&format!("r{index}"), 60 + index % 50, index))).collect()
 }
 
 async fn create(app: &Client, patient: &str, length: usize, headers: &[(&str, &str)]) -> Answer {

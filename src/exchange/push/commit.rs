@@ -1,6 +1,7 @@
 //! From prepared resources to what is on disk: judge, write in one transaction, and begin again if a decision went
 //! stale between the two.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -123,7 +124,10 @@ impl Gateway {
                 now_ms,
             };
             match self.store.accept(unit).await? {
-                Accepted::Done { outcomes } => return Ok(rendered(&entries, steps, &outcomes, now_ms)),
+                Accepted::Done { outcomes } => {
+                    let standing = self.standing(&outcomes).await?;
+                    return Ok(rendered(&entries, steps, &outcomes, &standing, now_ms));
+                }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
                 Accepted::Replayed { response } => {
@@ -151,6 +155,18 @@ impl Gateway {
             Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
         refusal.retry_after_seconds = Some(1);
         Err(refusal)
+    }
+
+    /// What stands where another resource says the same as one that was to be written, by its place among the writes.
+    async fn standing(&self, outcomes: &[WriteOutcome]) -> Result<HashMap<usize, Stored>, Refusal> {
+        let mut standing = HashMap::new();
+        for (index, outcome) in outcomes.iter().enumerate() {
+            if let WriteOutcome::Standing { id, .. } = outcome {
+                let stored = self.store.read("Observation", &id.to_string()).await?;
+                standing.extend(stored.map(|stored| (index, stored)));
+            }
+        }
+        Ok(standing)
     }
 
     /// Whether a consent has changed since the decisions were made; the book is up to date afterwards.
@@ -423,7 +439,10 @@ fn finish(
                 continue;
             }
             let act = if line.created { Act::Create } else { Act::Update };
-            let reference = format!("{}/{}/_history/{}", line.kind, line.id, line.version);
+            let reference = match outcome {
+                WriteOutcome::Standing { id, version, .. } => format!("{}/{id}/_history/{version}", line.kind),
+                _ => format!("{}/{}/_history/{}", line.kind, line.id, line.version),
+            };
             match events.iter_mut().find(|(patient, known, ..)| *patient == line.patient && *known == act) {
                 Some((.., references, _)) => references.push(reference),
                 None => events.push((line.patient.clone(), act, vec![reference], line.basis.clone())),
@@ -451,6 +470,10 @@ fn finish(
             for (index, remembered) in &mut memory {
                 match index.and_then(|index| outcomes.get(index)).copied() {
                     Some(WriteOutcome::Existing { version, updated_ms }) => {
+                        (remembered.status, remembered.version, remembered.updated_ms) = (200, version, updated_ms);
+                    }
+                    Some(WriteOutcome::Standing { id, version, updated_ms }) => {
+                        remembered.id = id.to_string();
                         (remembered.status, remembered.version, remembered.updated_ms) = (200, version, updated_ms);
                     }
                     Some(outcome) if outcome.is_conflict() => {
@@ -497,6 +520,7 @@ fn rendered(
     entries: &[Result<Prepared, Refusal>],
     steps: Vec<Step>,
     outcomes: &[WriteOutcome],
+    standing: &HashMap<usize, Stored>,
     now_ms: i64,
 ) -> Vec<Outcome> {
     entries
@@ -505,6 +529,19 @@ fn rendered(
         .map(|(entry, step)| match (entry, step) {
             (_, Step::Refused(refusal)) => Outcome::Refused(refusal),
             (Err(refusal), _) => Outcome::Refused(refusal.clone()),
+            (Ok(_), Step::Written { index, .. }) if standing.contains_key(&index) => {
+                let stored = &standing[&index];
+                Outcome::Kept(Kept {
+                    kind: stored.kind.clone(),
+                    id: stored.logical_id(),
+                    version: stored.version,
+                    updated_ms: stored.updated_ms,
+                    fresh: false,
+                    created: false,
+                    payload: stored.payload.clone(),
+                    warnings: Vec::new(),
+                })
+            }
             (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
                 kind: stored.kind.clone(),
                 id: stored.logical_id(),
@@ -536,7 +573,9 @@ fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, n
     let (version, updated_ms, fresh, created) = match *outcome {
         WriteOutcome::Created => (1, now_ms, true, true),
         WriteOutcome::Updated => (prepared_version, now_ms, true, false),
-        WriteOutcome::Existing { version, updated_ms } => (version, updated_ms, false, false),
+        WriteOutcome::Existing { version, updated_ms } | WriteOutcome::Standing { version, updated_ms, .. } => {
+            (version, updated_ms, false, false)
+        }
         WriteOutcome::Conflict { .. } => return Outcome::Refused(judge::conflict(prepared).into()),
         WriteOutcome::VersionMismatch { .. } => return Outcome::Refused(overtaken(prepared).into()),
     };

@@ -11,6 +11,8 @@ use crate::exchange::receipts::{self, DAY_MS, DELAY, RULE, Word};
 use crate::fhir::outcome::Issue;
 use crate::store::{Filing, Receipt, Tally, Write, WriteOutcome};
 
+const KIND: &str = "Observation";
+
 /// One request's records, in the order sent.
 pub(super) struct Desk {
     pub format: Arc<str>,
@@ -89,6 +91,15 @@ impl Desk {
                         (word, Some(resource), issues)
                     }
                     Some(WriteOutcome::Existing { .. }) => (Word::Duplicate, None, Vec::new()),
+                    Some(WriteOutcome::Standing { id, .. }) => {
+                        // Its own id leads nowhere, so it is filed which one stands.
+                        let standing = format!("{KIND}/{id}");
+                        let place = receipts::Place { line: sent.line, pointer: &sent.pointer };
+                        let body = receipts::filed(&self.format, &self.request, place, Some(&standing), &[]);
+                        let outcome = Word::Duplicate.code();
+                        receipts.push(Receipt { at_ms: now_ms, record: sent.key, outcome, body, once: true });
+                        (Word::Duplicate, None, Vec::new())
+                    }
                     _ => (Word::Refused, None, vec![conflict]),
                 },
             };
@@ -109,7 +120,7 @@ impl Desk {
             if matches!(word, Word::Refused | Word::Flagged) {
                 let place = receipts::Place { line: sent.line, pointer: &sent.pointer };
                 let body = receipts::filed(&self.format, &self.request, place, resource, &issues);
-                receipts.push(Receipt { at_ms: now_ms, record: sent.key, outcome: word.code(), body });
+                receipts.push(Receipt { at_ms: now_ms, record: sent.key, outcome: word.code(), body, once: false });
             }
         }
         let day = now_ms.div_euclid(DAY_MS);

@@ -9,6 +9,7 @@ use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
+use super::reading;
 use super::{Idempotency, Intent, Outcome};
 use crate::devices::lines::Line;
 use crate::devices::{self, Pack, Record, Sender, Zone};
@@ -143,8 +144,12 @@ impl Gateway {
             |record: Examined| prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places);
         let prepared: Vec<Result<Prepared, Refusal>> =
             examined.into_iter().map(|record| record.and_then(conclude)).collect();
-        for (sent, prepared) in sent.iter_mut().zip(&prepared) {
-            sent.measured_ms = prepared.as_ref().ok().and_then(|prepared| prepared.ended_ms);
+        let mut prepared = prepared;
+        for (sent, prepared) in sent.iter_mut().zip(prepared.iter_mut().map(Result::as_mut)) {
+            if let Ok(prepared) = prepared {
+                sent.measured_ms = prepared.ended_ms;
+                prepared.reading = reading::key(caller, prepared);
+            }
         }
         let desk = Arc::new(Desk {
             format: Arc::from(format.id.as_str()),
@@ -203,7 +208,8 @@ fn with(outcome: Outcome, lost: Vec<Issue>) -> Outcome {
             if kept.created {
                 kept.warnings.extend(lost);
             } else {
-                let text = "The same record was accepted before; nothing was written.";
+                let text =
+                    "The same record, or the same reading of another source, was accepted before; nothing was written.";
                 kept.warnings = vec![Issue::new(Id::Duplicate, "", text)];
             }
             Outcome::Kept(kept)

@@ -325,6 +325,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         owner: caller.principal.client.clone(),
         expect,
         content: prepared.content,
+        reading: prepared.reading,
         codes: prepared.codes.clone(),
         tokens: prepared.tokens.clone(),
         date: prepared.date_ms,

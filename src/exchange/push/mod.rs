@@ -14,6 +14,7 @@ mod judge;
 mod patch;
 mod prepare;
 mod provenance;
+mod reading;
 
 use std::sync::Arc;
 

@@ -29,6 +29,8 @@ pub(super) struct Prepared {
     /// Whether the client chose the logical id.
     pub named: bool,
     pub content: [u8; 16],
+    /// What it says, where the same said of another source is the same reading.
+    pub reading: Option<[u8; 16]>,
     /// Place in the date index.
     pub date_ms: Option<i64>,
     /// End of what was measured.
@@ -234,6 +236,7 @@ fn finish(
         logical,
         named,
         content,
+        reading: None,
         date_ms,
         ended_ms,
         codes,

@@ -88,6 +88,7 @@ impl Origin {
             owner: self.client.clone(),
             expect: Expect::Absent,
             content,
+            reading: None,
             codes: Vec::new(),
             tokens: Vec::new(),
             date: Some(now_ms),

@@ -83,6 +83,12 @@ pub fn convert(value: Decimal, from: &str, to: &str) -> Option<Decimal> {
     decimal(amount)
 }
 
+/// An amount in another unit as its shortest digits, rounded to so many significant ones.
+pub fn digits_in(digits: &str, from: &str, to: &str, significant: u32) -> Option<String> {
+    let converted = convert(digits.parse().ok()?, from, to)?;
+    Some(converted.round_sf(significant)?.normalize().to_string())
+}
+
 /// The product of two amounts, in the product of their units.
 pub fn multiply(left: (Decimal, &str), right: (Decimal, &str)) -> Option<(Decimal, String)> {
     let unit = octofhir_ucum::unit_multiply(readable(left.1)?, readable(right.1)?).ok()?;

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::{Request, bundle, create};
 use crate::devices::lines::{self, Line, Lines};
 use crate::devices::{self, Pack, Sender, Zone};
-use crate::exchange::Refusal;
 use crate::exchange::push::{self, Addressed, Answered, Entry, Idempotency, Outcome, Repeats};
 use crate::exchange::receipts::{self, Word};
+use crate::exchange::{Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::server::limits::{Inflow, Limits};
 use crate::server::negotiate;
@@ -37,7 +37,7 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let addressed = Addressed { patient, zone: zone(request)? };
     let answers = request.gateway.push_device(&caller, format, &document, addressed, idempotency).await?;
     if negotiate::wants_receipts(request.headers) {
-        let mut summary = Summary::new(&request.gateway.base, format, answers.len());
+        let mut summary = Summary::new(request.gateway, format, answers.len());
         summary.add(&answers);
         return Ok(summary.reply());
     }
@@ -76,9 +76,7 @@ pub(super) fn zone_name<'r>(request: &'r Request<'_>) -> Result<Option<&'r str>,
 /// `POST /devices/{format}/$explain`: what would become of the records, step by step. Nothing is kept.
 pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let Some(format) = request.gateway.formats.named(request.matched.format) else {
-        return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
-    };
+    let format = format(request, request.matched.format)?;
     let named = request.query.iter().find(|(name, _)| name == "patient").map_or("me", |(_, value)| value.as_str());
     let subject = format!("Patient/{}", named.strip_prefix("Patient/").unwrap_or(named));
     let sender = Sender { subject: &subject, zone: zone(request)? };
@@ -123,7 +121,7 @@ pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limit
     let key = create::idempotency(request)?.map(|given| for_person(given, patient));
     let mut inflow = Inflow::new(request.headers, body, limits)?;
     let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
-    let mut summary = Summary::new(&request.gateway.base, format, limits.bundle_entries);
+    let mut summary = Summary::new(request.gateway, format, limits.bundle_entries);
     loop {
         let piece = inflow.next().await?;
         let ended = piece.is_none();
@@ -164,7 +162,7 @@ fn of_piece(given: &Idempotency, lines: &[Line]) -> Idempotency {
 
 /// What is answered of a stream: every receipt of a short one, and of a long one those that matter.
 struct Summary<'b> {
-    base: &'b str,
+    gateway: &'b Gateway,
     format: &'b str,
     most: usize,
     records: usize,
@@ -174,9 +172,9 @@ struct Summary<'b> {
 }
 
 impl<'b> Summary<'b> {
-    fn new(base: &'b str, format: &'b Pack, most: usize) -> Self {
+    fn new(gateway: &'b Gateway, format: &'b Pack, most: usize) -> Self {
         Summary {
-            base,
+            gateway,
             format: &format.id,
             most,
             records: 0,
@@ -192,7 +190,7 @@ impl<'b> Summary<'b> {
             self.counts[answered.word() as usize] += 1;
             let matters = matches!(answered.word(), Word::Refused | Word::Flagged);
             if self.listed.len() < self.most || (matters && self.listed.len() < 2 * self.most) {
-                self.listed.push(receipt(self.base, answered));
+                self.listed.push(receipt(self.gateway, answered));
             } else {
                 self.left_out += 1;
             }
@@ -207,13 +205,14 @@ impl<'b> Summary<'b> {
         let mut value = json!({"format": self.format, "counts": counts, "receipts": self.listed});
         if self.left_out > 0 {
             value["left_out"] = self.left_out.into();
-            value["more"] = format!("{}/receipts", self.base.trim_end_matches("/fhir")).into();
+            value["more"] = format!("{}/receipts", self.gateway.base.trim_end_matches("/fhir")).into();
         }
         Reply::new(200, Body::Json(value.to_string().into_bytes()))
     }
 }
 
-fn receipt(base: &str, answered: &Answered) -> Value {
+fn receipt(gateway: &Gateway, answered: &Answered) -> Value {
+    let base = &gateway.base;
     let mut value = json!({});
     if let Some(id) = &answered.id {
         value["id"] = id.as_str().into();
@@ -235,7 +234,7 @@ fn receipt(base: &str, answered: &Answered) -> Value {
         }
     };
     if !issues.is_empty() {
-        value["issues"] = issues.iter().map(receipts::plain).collect();
+        value["issues"] = issues.iter().map(|issue| receipts::plain(issue, &gateway.pages)).collect();
     }
     value
 }

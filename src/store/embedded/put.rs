@@ -121,6 +121,9 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(Writ
     {
         return Ok((standing.against(new), None));
     }
+    if let Some(standing) = says_the_same(connection, write)? {
+        return Ok((standing, None));
+    }
     // The common case asks nothing first: the unique index answers.
     let inserted = connection
         .prepare_cached(
@@ -156,7 +159,28 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(Writ
             .execute(params![new.kind, name, seq])?;
     }
     index(connection, new, seq)?;
+    if let Some(reading) = write.reading {
+        connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
+    }
     Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
+}
+
+/// Another resource that says the same as a new one.
+fn says_the_same(connection: &Connection, write: &Write) -> rusqlite::Result<Option<WriteOutcome>> {
+    let Some(reading) = write.reading else { return Ok(None) };
+    let standing = connection
+        .prepare_cached(
+            "SELECT r.bucket, r.day, r.tail, r.version, r.updated FROM reading g JOIN resource r ON r.seq = g.seq
+             WHERE g.hash = ?1",
+        )?
+        .query_row([reading], |row| {
+            let id = ResId::from_columns(row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(WriteOutcome::Standing { id, version: row.get(3)?, updated_ms: row.get(4)? })
+        })
+        .optional()?;
+    // The same record again is known by its id.
+    Ok(standing
+        .filter(|standing| !matches!(standing, WriteOutcome::Standing { id, .. } if id.tail() == write.id.tail())))
 }
 
 fn replace(
@@ -183,6 +207,8 @@ fn replace(
         )?
         .execute([old.seq])?;
     unindex(connection, &old, write)?;
+    // What it says now was not compared with anything.
+    connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
     connection
         .prepare_cached(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,

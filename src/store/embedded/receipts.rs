@@ -45,9 +45,18 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> ru
             number += 1;
             connection
                 .prepare_cached(
-                    "INSERT INTO receipt (client, number, at, record, outcome, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO receipt (client, number, at, record, outcome, body) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+                     WHERE NOT ?7 OR NOT EXISTS (SELECT 1 FROM receipt WHERE client = ?1 AND record = ?4)",
                 )?
-                .execute(params![client, number, receipt.at_ms, receipt.record, receipt.outcome, receipt.body])?;
+                .execute(params![
+                    client,
+                    number,
+                    receipt.at_ms,
+                    receipt.record,
+                    receipt.outcome,
+                    receipt.body,
+                    receipt.once
+                ])?;
         }
         // Twice as fast as they come, and never the last of a client, whose number the next one follows.
         connection

@@ -113,6 +113,8 @@ CREATE TABLE upload (
     flagged INTEGER NOT NULL DEFAULT 0, duplicate INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
     state INTEGER NOT NULL, failure TEXT, created INTEGER NOT NULL, until INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE reading (hash BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX reading_seq ON reading (seq);
 CREATE INDEX upload_client ON upload (client);
 CREATE INDEX upload_until ON upload (until);
 ",

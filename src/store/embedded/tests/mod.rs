@@ -83,6 +83,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         delete: false,
         deliver: true,
         consent: false,
+        reading: None,
     }
 }
 
