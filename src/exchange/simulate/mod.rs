@@ -1,8 +1,8 @@
 //! Who would get what by which consents, then or now: the same decision as everywhere, for nobody's data but what is given.
 //!
 //! A person sees what a consent would do before agreeing to it, an operator why something was withheld, an integrator whether
-//! two systems read a consent alike. A consent whose `dateTime` lies ahead is taken as given, and the answer says so. The question is plain JSON, the consents and resources are FHIR; the answer names the
-//! consent and the rule that decided.
+//! two systems read a consent alike. A consent whose `dateTime` lies ahead is taken as given, and the answer says so. The
+//! question is plain JSON, the consents and resources are FHIR; the answer names the consent and the rule that decided.
 
 use std::sync::Arc;
 
@@ -150,12 +150,12 @@ pub fn simulate(simulation: &Simulation<'_>) -> Result<Value, Issue> {
             .find(|action| action.code() == code)
             .ok_or_else(|| wrong("The action is collect, disclose or access."))?,
     };
-    let question = Question::new(simulation, action)?;
+    let question = Question::new(simulation, action);
     let mut listed = Vec::new();
     for element in &resources {
         listed.push((reference(*element), question.about(&compiled, *element)));
     }
-    let whole = if listed.is_empty() { question.at_all(&compiled)? } else { question.together(&listed) };
+    let whole = if listed.is_empty() { question.at_all(&compiled)? } else { Question::together(&listed) };
     let shown: Vec<Value> = listed
         .iter()
         .map(|(reference, verdict)| {
@@ -196,7 +196,7 @@ struct Question<'s> {
 }
 
 impl<'s> Question<'s> {
-    fn new(simulation: &'s Simulation<'s>, action: Action) -> Result<Question<'s>, Issue> {
+    fn new(simulation: &'s Simulation<'s>, action: Action) -> Question<'s> {
         let asked = simulation.asked;
         let mut actor = Actor {
             references: asked.actors.as_slice().to_vec(),
@@ -226,7 +226,7 @@ impl<'s> Question<'s> {
             .collect();
         let codes = asked.codes.iter().map(|coding| (coding.system.as_str(), coding.code.as_str()));
         let policies = asked.policy_codes.iter().map(|code| (BROAD_CONSENT, code.as_str()));
-        Ok(Question {
+        Question {
             patient: asked.patient.as_deref(),
             actor,
             roles,
@@ -235,7 +235,7 @@ impl<'s> Question<'s> {
             now_ms: simulation.now_ms,
             codes: codes.chain(policies).collect(),
             implicit: simulation.implicit,
-        })
+        }
     }
 
     /// What is decided of one resource: of all purposes the first that is refused.
@@ -356,7 +356,7 @@ impl<'s> Question<'s> {
     }
 
     /// The decisions on all resources as one.
-    fn together(&self, listed: &[(String, Verdict)]) -> Value {
+    fn together(listed: &[(String, Verdict)]) -> Value {
         let permitted = listed.iter().filter(|(_, verdict)| verdict.permits).count();
         let decision = match permitted {
             0 => "deny",
