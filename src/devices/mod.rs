@@ -1,6 +1,6 @@
 //! What phones and wearables send, as FHIR: pure.
 //!
-//! A format is a mapping, which is data: it reads a parsed body and writes Observations as text, which then go the way of
+//! Most formats are a mapping, which is data: it reads a parsed body and writes Observations as text, which then go the way of
 //! every pushed resource: validation, consent, storage and delivery do not know that they were not FHIR when they came. What
 //! a format cannot say in FHIR it refuses or reports; nothing is guessed, and one bad record never stops the
 //! others. Who sent a record and where it goes is not known here.
@@ -8,6 +8,7 @@
 pub mod apple_health;
 mod left_out;
 pub mod mapping;
+pub mod native;
 pub mod night;
 pub mod observation;
 pub mod series;
@@ -77,8 +78,77 @@ impl Formats {
         self.0.iter().find(|pack| pack.id == name)
     }
 
+    /// What reads bodies that are sent under that name.
+    pub fn format(&self, name: &str) -> Option<Format> {
+        if name == native::NAME {
+            return Some(Format::Native);
+        }
+        self.named(name).map(|pack| Format::Mapping(Arc::clone(pack)))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Pack>> {
         self.0.iter()
+    }
+}
+
+/// What reads a body of records.
+#[derive(Clone, Debug)]
+pub enum Format {
+    Mapping(Arc<Pack>),
+    /// Observations that are FHIR already and are completed.
+    Native,
+}
+
+impl Format {
+    /// The name in an address.
+    pub fn name(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.id,
+            Format::Native => native::NAME,
+        }
+    }
+
+    /// System of the identifiers that records get.
+    pub fn identifier(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.identifier,
+            Format::Native => &native::IDENTIFIER,
+        }
+    }
+
+    /// What a Provenance names, where something was mapped.
+    pub fn canonical(&self) -> Option<String> {
+        match self {
+            Format::Mapping(pack) => Some(pack.canonical()),
+            Format::Native => None,
+        }
+    }
+
+    /// The document of the sender that it follows.
+    pub fn source(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.source,
+            Format::Native => "HL7 PHD 2.0.0; gematik HDDT 1.0.1; HL7 PHR 1.0.0-ballot2",
+        }
+    }
+
+    /// Converts a body of at most `most` records, in the order sent. The error says why none of it can be read.
+    pub fn convert(&self, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Record>, Issue> {
+        match self {
+            Format::Mapping(pack) => convert(pack, document, sender, most),
+            Format::Native => native::convert(document, sender, most),
+        }
+    }
+
+    /// As [`Format::convert`], each record with the steps that led to what became of it, where there are any.
+    pub fn explain(&self, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Explained>, Issue> {
+        match self {
+            Format::Mapping(pack) => explain(pack, document, sender, most),
+            Format::Native => {
+                let records = self.convert(document, sender, most)?;
+                Ok(records.into_iter().map(|record| (Vec::new(), vec![record])).collect())
+            }
+        }
     }
 }
 

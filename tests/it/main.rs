@@ -32,6 +32,7 @@ mod negotiation;
 mod packages;
 mod pages;
 mod patch;
+mod phd;
 mod process;
 mod pull;
 mod push;

@@ -129,7 +129,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
         added.map_err(|mistakes| anyhow::anyhow!("{}: {}", path.display(), mistakes.join("; ")))?;
     }
     let is_export = options.from == EXPORT;
-    let Some(pack) = formats.named(if is_export { HEALTHKIT } else { &options.from }) else {
+    let Some(format) = formats.format(if is_export { HEALTHKIT } else { &options.from }) else {
         let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();
         bail!("there is no format {}; there are {EXPORT}, {}", options.from, known.join(", "));
     };
@@ -138,7 +138,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
     let validator = Validator::new(guide::registry());
     let now = jiff::Timestamp::now().as_millisecond();
     let work =
-        Work { pack, sender: Sender { subject: &subject, zone }, validator: &validator, now, together: is_export };
+        Work { format: &format, sender: Sender { subject: &subject, zone }, validator: &validator, now, together: is_export };
     let out: Box<dyn Write> = match &options.out {
         Some(path) => Box::new(File::create(path).with_context(|| format!("{}", path.display()))?),
         None => Box::new(io::stdout().lock()),
@@ -311,7 +311,7 @@ impl<W: Write> Run<'_, W> {
     fn tell_nights(&mut self, nights: Vec<Night>) -> anyhow::Result<()> {
         for night in nights {
             self.summary.series("nights of sleep");
-            if let Some(text) = night.observation(self.work.sender.subject, &self.work.pack.identifier) {
+            if let Some(text) = night.observation(self.work.sender.subject, self.work.format.identifier()) {
                 self.derived(text)?;
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::commit::Atomicity;
 use super::prepare::{self, Examined, Prepared};
 use super::{Entry, Idempotency, Intent, Outcome};
-use crate::devices::{self, Pack, Record, Sender, Zone};
+use crate::devices::{Format, Record, Sender, Zone};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
@@ -21,7 +21,7 @@ impl Gateway {
     pub async fn push_device(
         &self,
         caller: &Caller<'_>,
-        format: &Pack,
+        format: &Format,
         document: &Document,
         (patient, zone): (&str, Option<Zone>),
         idempotency: Option<Idempotency>,
@@ -32,7 +32,7 @@ impl Gateway {
         }
         let subject = format!("Patient/{patient}");
         let sender = Sender { subject: &subject, zone };
-        let records = devices::convert(format, document, &sender, self.config.bundle_entries)?;
+        let records = format.convert(document, &sender, self.config.bundle_entries)?;
         let validator = self.rules(caller.principal, [], &[]).await?.of(None, &[]);
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());

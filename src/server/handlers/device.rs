@@ -10,7 +10,7 @@ use crate::server::reply::Reply;
 
 pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let Some(format) = request.gateway.formats.named(request.matched.format) else {
+    let Some(format) = request.gateway.formats.format(request.matched.format) else {
         return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
     };
     let mut patients = request.query.iter().filter(|(name, _)| name == "patient").map(|(_, value)| value.as_str());
@@ -27,14 +27,14 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
         Ok(document) => document,
         Err(issue) => return Err(request.gateway.refused(&caller, issue.into()).await),
     };
-    let entries = request.gateway.push_device(&caller, format, &document, (patient, zone), idempotency).await?;
+    let entries = request.gateway.push_device(&caller, &format, &document, (patient, zone), idempotency).await?;
     Ok(bundle::response(request, "batch-response", entries).await)
 }
 
 /// `POST /devices/{format}/$explain`: what would become of the records, step by step. Nothing is kept.
 pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let Some(format) = request.gateway.formats.named(request.matched.format) else {
+    let Some(format) = request.gateway.formats.format(request.matched.format) else {
         return Err(Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."));
     };
     let named = request.query.iter().find(|(name, _)| name == "patient").map_or("me", |(_, value)| value.as_str());
@@ -43,8 +43,8 @@ pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
     let document = devices::read(request.body.as_ref())?;
     let rules = request.gateway.rules(caller.principal, [], &[]).await?;
     let most = request.gateway.config.bundle_entries;
-    let explained = push::explain::explain(format, &document, &sender, rules.of(None, &[]), most)?;
-    Ok(Reply::json(200, &push::explain::as_json(format, &explained)))
+    let explained = push::explain::explain(&format, &document, &sender, rules.of(None, &[]), most)?;
+    Ok(Reply::json(200, &push::explain::as_json(&format, &explained)))
 }
 
 /// Where the person was, for senders whose times are local.
