@@ -6,6 +6,7 @@
 //! others. Who sent a record and where it goes is not known here.
 
 pub mod apple_health;
+pub mod iomt;
 mod left_out;
 pub mod mapping;
 pub mod native;
@@ -56,11 +57,14 @@ static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
 
 /// The formats that are read.
 #[derive(Clone, Debug)]
-pub struct Formats(Vec<Arc<Pack>>);
+pub struct Formats {
+    packs: Vec<Arc<Pack>>,
+    templates: Option<Arc<iomt::Templates>>,
+}
 
 impl Default for Formats {
     fn default() -> Self {
-        Formats(PACKS.clone())
+        Formats { packs: PACKS.clone(), templates: None }
     }
 }
 
@@ -68,14 +72,20 @@ impl Formats {
     /// Adds a mapping, in place of one with the same id. The error says everything that is wrong with it.
     pub fn add(&mut self, text: &str) -> Result<Arc<Pack>, Vec<String>> {
         let pack = Arc::new(Pack::compile(text)?);
-        self.0.retain(|known| known.id != pack.id);
-        self.0.push(Arc::clone(&pack));
+        self.packs.retain(|known| known.id != pack.id);
+        self.packs.push(Arc::clone(&pack));
         Ok(pack)
     }
 
-    /// The format of that name in an address.
+    /// Adds the connector's two templates, in place of others. The error says everything that is wrong with them.
+    pub fn add_templates(&mut self, content: &str, mapping: &str) -> Result<(), Vec<String>> {
+        self.templates = Some(Arc::new(iomt::Templates::compile(content, mapping)?));
+        Ok(())
+    }
+
+    /// The mapping of that name in an address.
     pub fn named(&self, name: &str) -> Option<&Arc<Pack>> {
-        self.0.iter().find(|pack| pack.id == name)
+        self.packs.iter().find(|pack| pack.id == name)
     }
 
     /// What reads bodies that are sent under that name.
@@ -83,11 +93,14 @@ impl Formats {
         if name == native::NAME {
             return Some(Format::Native);
         }
+        if name == iomt::NAME {
+            return self.templates.clone().map(Format::Templates);
+        }
         self.named(name).map(|pack| Format::Mapping(Arc::clone(pack)))
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Pack>> {
-        self.0.iter()
+        self.packs.iter()
     }
 }
 
@@ -97,6 +110,8 @@ pub enum Format {
     Mapping(Arc<Pack>),
     /// Observations that are FHIR already and are completed.
     Native,
+    /// Messages as the connector's templates read them.
+    Templates(Arc<iomt::Templates>),
 }
 
 impl Format {
@@ -105,6 +120,7 @@ impl Format {
         match self {
             Format::Mapping(pack) => &pack.id,
             Format::Native => native::NAME,
+            Format::Templates(_) => iomt::NAME,
         }
     }
 
@@ -113,6 +129,7 @@ impl Format {
         match self {
             Format::Mapping(pack) => &pack.identifier,
             Format::Native => &native::IDENTIFIER,
+            Format::Templates(_) => &iomt::IDENTIFIER,
         }
     }
 
@@ -120,7 +137,7 @@ impl Format {
     pub fn canonical(&self) -> Option<String> {
         match self {
             Format::Mapping(pack) => Some(pack.canonical()),
-            Format::Native => None,
+            Format::Native | Format::Templates(_) => None,
         }
     }
 
@@ -129,6 +146,7 @@ impl Format {
         match self {
             Format::Mapping(pack) => &pack.source,
             Format::Native => "HL7 PHD 2.0.0; gematik HDDT 1.0.1; HL7 PHR 1.0.0-ballot2",
+            Format::Templates(_) => "device content and FHIR mapping of the IoMT FHIR Connector",
         }
     }
 
@@ -137,6 +155,7 @@ impl Format {
         match self {
             Format::Mapping(pack) => convert(pack, document, sender, most),
             Format::Native => native::convert(document, sender, most),
+            Format::Templates(templates) => templates.convert(document, sender, most),
         }
     }
 
@@ -144,7 +163,7 @@ impl Format {
     pub fn explain(&self, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Explained>, Issue> {
         match self {
             Format::Mapping(pack) => explain(pack, document, sender, most),
-            Format::Native => {
+            Format::Native | Format::Templates(_) => {
                 let records = self.convert(document, sender, most)?;
                 Ok(records.into_iter().map(|record| (Vec::new(), vec![record])).collect())
             }

@@ -26,6 +26,7 @@ mod formats;
 mod guide;
 mod health;
 mod idempotency;
+mod iomt;
 mod kill;
 mod mappings;
 mod negotiation;

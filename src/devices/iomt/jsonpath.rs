@@ -114,7 +114,9 @@ impl Step {
             match selector {
                 Selector::Member(name) => into.extend(scope.member(value, name)),
                 Selector::Any => into.extend(children(value)),
-                Selector::Item(at) => into.extend(value.as_array().and_then(|items| items.get(index(*at, items.len())?))),
+                Selector::Item(at) => {
+                    into.extend(value.as_array().and_then(|items| items.get(index(*at, items.len())?)))
+                }
                 Selector::Slice(from, to, by) => {
                     if let Some(items) = value.as_array() {
                         into.extend(slice(items.len(), *from, *to, *by).filter_map(|at| items.get(at)));
@@ -345,7 +347,9 @@ impl Reader<'_> {
                 let from = self.integer()?;
                 self.space();
                 if !self.take(":") {
-                    return from.map(Selector::Item).ok_or_else(|| self.wrong("an index, a name in quotes, * or ? is expected"));
+                    return from
+                        .map(Selector::Item)
+                        .ok_or_else(|| self.wrong("an index, a name in quotes, * or ? is expected"));
                 }
                 self.space();
                 let to = self.integer()?;
@@ -358,7 +362,8 @@ impl Reader<'_> {
 
     fn integer(&mut self) -> Result<Option<i64>, String> {
         let rest = &self.text[self.at..];
-        let length = rest.find(|character: char| !(character.is_ascii_digit() || character == '-')).unwrap_or(rest.len());
+        let length =
+            rest.find(|character: char| !(character.is_ascii_digit() || character == '-')).unwrap_or(rest.len());
         if length == 0 {
             return Ok(None);
         }
@@ -461,7 +466,8 @@ impl Reader<'_> {
             Some('\'' | '"') => Ok(Side::Literal(Value::String(self.quoted()?))),
             _ => {
                 let rest = &self.text[self.at..];
-                let end = rest.find(|character: char| !(character.is_ascii_alphanumeric() || "+-.".contains(character)));
+                let end =
+                    rest.find(|character: char| !(character.is_ascii_alphanumeric() || "+-.".contains(character)));
                 let word = &rest[..end.unwrap_or(rest.len())];
                 let literal = serde_json::from_str(word).map_err(|_| self.wrong("a path or a literal is expected"))?;
                 self.at += word.len();

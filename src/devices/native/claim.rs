@@ -37,7 +37,10 @@ pub(super) fn profile(measure: &Measure, observation: &Map<String, Value>) -> Op
     if observation.contains_key("effectivePeriod") {
         let period = &observation["effectivePeriod"];
         return is(SPAN).filter(|_| {
-            is_moment(&period["start"]) && is_moment(&period["end"]) && is_value(measure, observation) && is_bare(observation)
+            is_moment(&period["start"])
+                && is_moment(&period["end"])
+                && is_value(measure, observation)
+                && is_bare(observation)
         });
     }
     if !is_moment(observation.get("effectiveDateTime")?) {

@@ -19,9 +19,8 @@ const CLOCKS: [&str; 4] = ["67975", "68226", "67983", "68072"];
 /// Whether a resource compares clocks and measures nothing of a person.
 pub(super) fn is_comparison(resource: &Value) -> bool {
     let codings = resource["code"]["coding"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let is_clock = |coding: &Value| {
-        coding["system"] == MDC && coding["code"].as_str().is_some_and(|code| CLOCKS.contains(&code))
-    };
+    let is_clock =
+        |coding: &Value| coding["system"] == MDC && coding["code"].as_str().is_some_and(|code| CLOCKS.contains(&code));
     resource["resourceType"] == OBSERVATION && codings.iter().any(is_clock)
 }
 
@@ -41,7 +40,8 @@ pub(super) fn note(observation: &mut Map<String, Value>) -> Option<Issue> {
     if by.is_zero() {
         return None;
     }
-    let effective = observation.get("effectiveDateTime").or_else(|| observation.get("effectivePeriod")?.get("start"))?;
+    let effective =
+        observation.get("effectiveDateTime").or_else(|| observation.get("effectivePeriod")?.get("start"))?;
     let own = Moment::parse(effective.as_str()?).filter(|moment| moment.has_offset())?;
     let said = own.offset?.to_timestamp(own.civil).ok()?.checked_sub(by).ok()?;
     let zoned = said.to_zoned(jiff::tz::TimeZone::fixed(own.offset?));

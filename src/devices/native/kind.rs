@@ -27,8 +27,11 @@ const PLAIN: [(&str, &str); 10] = [
 
 /// Adds what codes the Observation and its components lack. The measure of the whole, where there is one.
 pub(super) fn complete(observation: &mut Map<String, Value>) -> Option<&'static Measure> {
+    let whole = observation.get("code").map(|code| code["coding"].clone());
     if let Some(Value::Array(components)) = observation.get_mut("component") {
-        for component in components.iter_mut().filter_map(Value::as_object_mut) {
+        // One that is called as the whole is an item of it, and no measure beside it.
+        let components = components.iter_mut().filter(|component| Some(&component["code"]["coding"]) != whole.as_ref());
+        for component in components.filter_map(Value::as_object_mut) {
             if let Some(measure) = of(component) {
                 add(component, measure);
             }
@@ -45,7 +48,8 @@ pub(super) fn of(element: &Map<String, Value>) -> Option<&'static Measure> {
     let mut open: Option<Vec<&'static Measure>> = None;
     for coding in codings {
         let (Some(system), Some(code)) = (coding["system"].as_str(), coding["code"].as_str()) else { continue };
-        let known: Vec<&'static Measure> = measures::all().iter().filter(|measure| has(measure, system, code)).collect();
+        let known: Vec<&'static Measure> =
+            measures::all().iter().filter(|measure| has(measure, system, code)).collect();
         if known.is_empty() {
             continue;
         }
@@ -63,9 +67,10 @@ pub(super) fn of(element: &Map<String, Value>) -> Option<&'static Measure> {
     }
     let named = |code: &Value| code["code"].as_str().is_some_and(|code| PLAIN.iter().any(|(plain, _)| *plain == code));
     let mut plain = open.into_iter().filter(|measure| {
-        codings.iter().filter(|coding| named(coding)).any(|coding| {
-            PLAIN.iter().any(|(code, key)| coding["code"] == *code && measure.key == *key)
-        })
+        codings
+            .iter()
+            .filter(|coding| named(coding))
+            .any(|coding| PLAIN.iter().any(|(code, key)| coding["code"] == *code && measure.key == *key))
     });
     let one = plain.next()?;
     plain.next().is_none().then_some(one)
@@ -78,7 +83,8 @@ fn has(measure: &Measure, system: &str, code: &str) -> bool {
 /// Whether two units mean the same kind of amount. UCUM compares without what stands in braces, so counts of different
 /// things are told apart by it.
 fn same(known: &str, sent: &str) -> bool {
-    let counted = |unit: &str| unit.starts_with('{').then(|| unit.trim_matches(['{', '}']).trim_end_matches('s').to_owned());
+    let counted =
+        |unit: &str| unit.starts_with('{').then(|| unit.trim_matches(['{', '}']).trim_end_matches('s').to_owned());
     match (counted(known), counted(sent)) {
         (Some(one), Some(other)) => one == other,
         _ => ucum::comparable(known, sent),
@@ -90,11 +96,17 @@ fn unit(element: &Map<String, Value>) -> Option<&str> {
     quantity["code"].as_str().filter(|_| quantity["system"] == ucum::SYSTEM)
 }
 
-/// Adds the codes of LOINC that the measure has and the concept lacks.
+/// Adds the codes of LOINC that the measure has and the concept lacks. Where the sender names another one, that is what was
+/// meant, and it stays alone.
 fn add(element: &mut Map<String, Value>, measure: &Measure) {
     let Some(code) = element.get_mut("code") else { return };
+    let codings = super::list(code, "coding");
+    let mut named =
+        codings.iter().filter(|coding| coding["system"] == LOINC).filter_map(|coding| coding["code"].as_str());
+    if !named.all(|code| has(measure, LOINC, code)) {
+        return;
+    }
     for known in codes_of(measure).filter(|code| code.system == LOINC) {
-        let codings = super::list(code, "coding");
         if !codings.iter().any(|coding| coding["system"] == LOINC && coding["code"] == known.code) {
             codings.push(json!({"system": LOINC, "code": known.code}));
         }

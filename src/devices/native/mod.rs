@@ -7,8 +7,8 @@
 //! comparison of clocks says by `clock`. Times stay as they are: PHD has whoever reads the device correct them (2.0.0,
 //! "the PHG will correct the PHD reported times"), and the comparison is there for audits; correcting once more would be wrong.
 
-mod clock;
 mod claim;
+mod clock;
 mod kind;
 #[cfg(test)]
 mod tests;
@@ -23,6 +23,7 @@ use super::{Record, Sender};
 use crate::fhir::ours::{BASE, STRUCTURES};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Kind, NodeId, write};
+use crate::fhir::validate::measures::Measure;
 
 /// The name in `POST /devices/{format}`.
 pub const NAME: &str = "phd";
@@ -347,4 +348,9 @@ fn origin(observation: &Map<String, Value>) -> Option<String> {
     let words = [&inside["manufacturer"], &inside["modelNumber"], &inside["deviceName"][0]["name"]];
     let words: Vec<&str> = words.into_iter().filter_map(Value::as_str).take(2).collect();
     (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// The measure that the code and the unit of an Observation or a component stand for.
+pub(super) fn measure(element: &Map<String, Value>) -> Option<&'static Measure> {
+    kind::of(element)
 }
