@@ -82,9 +82,14 @@ fn test_inputs_compile_or_say_why_not() {
     for path in all {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let text = read(&path);
-        let kind = serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}'))
-            .map_or_else(|_| "content".to_owned(), |root| root["templateType"].as_str().unwrap_or_default().to_lowercase());
-        if !name.contains("Template") && !name.contains("InvalidJson") || name.ends_with("Payload") || text.trim() == "{}" {
+        let kind = serde_json::from_str::<Value>(text.trim_start_matches('\u{feff}')).map_or_else(
+            |_| "content".to_owned(),
+            |root| root["templateType"].as_str().unwrap_or_default().to_lowercase(),
+        );
+        if !name.contains("Template") && !name.contains("InvalidJson")
+            || name.ends_with("Payload")
+            || text.trim() == "{}"
+        {
             continue;
         }
         let is_content = if kind.is_empty() { !name.contains("Fhir") } else { !kind.contains("fhir") };
@@ -155,7 +160,8 @@ fn messages_become_what_the_documentation_says() {
         let found: Vec<String> = records
             .iter()
             .map(|record| {
-                let observation = record.observation.as_ref().unwrap_or_else(|| panic!("{template}: {:?}", record.issues));
+                let observation =
+                    record.observation.as_ref().unwrap_or_else(|| panic!("{template}: {:?}", record.issues));
                 let value: Value = serde_json::from_str(observation).unwrap();
                 let parts = value["component"].as_array().unwrap().iter().map(|part| {
                     let code = part["code"]["coding"][0]["code"].as_str().unwrap();
@@ -178,7 +184,8 @@ fn samples_are_read_unchanged() {
     for name in ["basic", "healthkitOnFhir", "sandbox"] {
         let folder = samples.join(name);
         let (content, mapping) = (read(&folder.join("devicecontent.json")), read(&folder.join("fhirmapping.json")));
-        let templates = Templates::compile(&content, &mapping).unwrap_or_else(|mistakes| panic!("{name}: {mistakes:#?}"));
+        let templates =
+            Templates::compile(&content, &mapping).unwrap_or_else(|mistakes| panic!("{name}: {mistakes:#?}"));
         assert!(templates.kinds().count() > 4, "{name}");
         let sent = json!({
             "heartrate": "61", "heartRate": "61", "steps": "12", "stepCount": "12", "hrv": "40", "systolic": "120",
@@ -233,7 +240,8 @@ async fn templates_are_read_by_command_and_server() {
     let gateway = Gateway::with(&own).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
-    let address = |format: &str| format!("{}?patient={patient}", app.base.replace("/fhir", &format!("/devices/{format}")));
+    let address =
+        |format: &str| format!("{}?patient={patient}", app.base.replace("/fhir", &format!("/devices/{format}")));
     let answer = app.post(&address("iomt"), &message).await;
     assert_eq!(answer.json()["entry"][0]["response"]["status"], "201 Created", "{answer:?}");
     let heart = json!([{

@@ -564,6 +564,7 @@ fn binding(token: &Token) -> u8 {
 
 const PROJECTION_ENDS: u8 = 10;
 const STAR: u8 = 20;
+const NOT: u8 = 8;
 
 impl Reader {
     fn peek(&self) -> &Token {
@@ -615,7 +616,8 @@ impl Reader {
             Token::Quoted(name) => Node::Field(name),
             Token::Literal(value) => Node::Literal(value),
             Token::Mark("@") => Node::Current,
-            Token::Mark("!") => Node::Not(Box::new(self.expression(45)?)),
+            // Looser than a dot: `!a.b` denies `a.b`, since no boolean has members.
+            Token::Mark("!") => Node::Not(Box::new(self.expression(NOT)?)),
             Token::Mark("&") => Node::Quoted(Box::new(self.expression(0)?)),
             Token::Mark("(") => {
                 let inside = self.expression(0)?;
