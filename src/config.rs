@@ -253,9 +253,15 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("limits.concurrent_requests", limits.concurrent_requests),
         ("limits.connections", limits.connections),
         ("limits.bundle_entries", limits.bundle_entries),
+        ("limits.stream_bytes", limits.stream_bytes as usize),
+        ("limits.device_requests", limits.device_requests),
         ("exchange.page_entries", exchange.page_entries),
         ("exchange.page_entries_max", exchange.page_entries_max),
         ("exchange.search_budget", exchange.search_budget),
+        ("exchange.receipt_days", exchange.receipt_days as usize),
+        ("exchange.upload_bytes", exchange.upload_bytes as usize),
+        ("exchange.upload_files", exchange.upload_files as usize),
+        ("exchange.upload_hours", exchange.upload_hours as usize),
     ] {
         if value == 0 {
             mistakes.push(format!("{key}: must be greater than 0"));

@@ -45,13 +45,15 @@ fn main() -> anyhow::Result<()> {
     let formats = Formats::default();
     let mut bytes = Vec::new();
     let records = export::write(EXPORT, &mut bytes)?;
-    let texts = apple(&bytes, records)?;
+    let (texts, spent) = apple(&bytes, records)?;
     if let Some(pack) = formats.named("healthkit") {
         let lists =
             texts.chunks(SHARE).map(|share| format!("{{\"records\":[{}]}}", share.join(","))).collect::<Vec<_>>();
         let steps = steps(&validator, pack, &lists)?;
-        println!("  to records, and these to FHIR, and validated: all of the above together");
+        let (rate, all) = (bytes.len() as f64, spent + steps.validated);
+        println!("  {:28} {:8.0} MB/s  {:9.0} records/s", "to validated FHIR", rate / all, records as f64 / all * 1e6);
         told("HealthKit as JSON", records, &lists, &steps);
+        kinds(&validator, pack, &texts)?;
     }
     let points = texts.len().min(20_000);
     let lists: Vec<String> = (0..points / SHARE)
@@ -86,6 +88,8 @@ struct Steps {
     theirs: f64,
     ours: f64,
     mapped: f64,
+    /// The Observations read again, as the validator wants them.
+    reread: f64,
     validated: f64,
     allocations: u64,
 }
@@ -122,6 +126,14 @@ fn steps(validator: &Validator, pack: &Pack, lists: &[String]) -> anyhow::Result
     ensure!(good > 0, "nothing was converted: {:?}", bad.first());
     let mapped = micros(|| convert(&mut |record| drop(black_box(record))))?;
     let mut own = json::Memory::default();
+    let reread = micros(|| {
+        convert(&mut |record| {
+            let Some(text) = record.observation else { return };
+            if let Ok(observation) = json::parse_in(std::mem::take(&mut own), text.as_bytes()) {
+                own = json::Memory::from(black_box(observation));
+            }
+        });
+    })?;
     let mut errors = 0;
     let mut judge = |record: devices::Record| {
         let Some(text) = record.observation else { return };
@@ -133,7 +145,7 @@ fn steps(validator: &Validator, pack: &Pack, lists: &[String]) -> anyhow::Result
     let validated = micros(|| convert(&mut judge))?;
     let allocations = allocation_counter::measure(|| convert(&mut judge)).count_total;
     ensure!(errors == 0, "{errors} Observations are not valid");
-    Ok(Steps { theirs, ours, mapped, validated, allocations })
+    Ok(Steps { theirs, ours, mapped, reread, validated, allocations })
 }
 
 fn told(what: &str, records: u64, lists: &[String], steps: &Steps) {
@@ -146,9 +158,31 @@ fn told(what: &str, records: u64, lists: &[String], steps: &Steps) {
     line("serde_json to Value", steps.theirs, "");
     line("our reader", steps.ours, &format!("   {:.2} of serde_json", steps.ours / steps.theirs));
     line("to FHIR", steps.mapped, &format!("   {:.2} of serde_json", steps.mapped / steps.theirs));
+    line("to FHIR, and read", steps.reread, &format!("   {:.2} of serde_json", steps.reread / steps.theirs));
     let each = steps.allocations as f64 / records as f64;
     let rest = format!("   {:.2} of serde_json, {each:.1} allocations a record", steps.validated / steps.theirs);
     line("to validated FHIR", steps.validated, &rest);
+}
+
+/// What the check of one Observation costs, by the type of record that it was made of.
+fn kinds(validator: &Validator, pack: &Pack, texts: &[String]) -> anyhow::Result<()> {
+    let sender = Sender { subject: SUBJECT, zone: None };
+    let mut seen = Vec::new();
+    println!("one check");
+    for text in texts {
+        let Some(kind) = text.split('"').nth(3).filter(|kind| !seen.contains(kind)) else { continue };
+        seen.push(kind);
+        let list = format!("{{\"records\":[{text}]}}");
+        let document = json::parse(list).map_err(|issue| anyhow::anyhow!("{}", issue.text))?;
+        let records = devices::convert(pack, &document, &sender, 8).unwrap_or_default();
+        for observation in records.into_iter().filter_map(|record| record.observation) {
+            let observation = json::parse(observation).map_err(|issue| anyhow::anyhow!("{}", issue.text))?;
+            let check = || validator.check(Element::root(&observation), &Options::default());
+            let spent = micros(|| drop(black_box(check())))?;
+            println!("  {kind:44} {spent:8.2} µs for {} bytes", observation.source().len());
+        }
+    }
+    Ok(())
 }
 
 /// Readings as stretches of samples.
@@ -188,8 +222,8 @@ fn series(lists: &[String], pack: &Pack) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads an export; the records are handed on.
-fn apple(bytes: &[u8], records: u64) -> anyhow::Result<Vec<String>> {
+/// Reads an export; the records are handed on, and how many microseconds reading took.
+fn apple(bytes: &[u8], records: u64) -> anyhow::Result<(Vec<String>, f64)> {
     let megabytes = bytes.len() as f64 / 1e6;
     let line = |name: &str, micros: f64, rest: &str| {
         let (rate, records) = (megabytes / micros * 1e6, records as f64 / micros * 1e6);
@@ -207,7 +241,7 @@ fn apple(bytes: &[u8], records: u64) -> anyhow::Result<Vec<String>> {
     line("to records as JSON", spent, &format!("   {:.2} of quick-xml", spent / theirs));
     let allocations = allocation_counter::measure(|| read(bytes, |text| keep(text.len()))).count_total;
     println!("  {allocations} allocations in all");
-    Ok(texts)
+    Ok((texts, spent))
 }
 
 /// What was made is used, as far as the compiler knows.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Source, assemble, keys, runtime};
 use crate::config::Config;
+use crate::exchange::receipts;
 use crate::fhir::ours;
 use crate::guide::Shelf;
 use crate::policy::access::client::Client;
@@ -32,6 +33,13 @@ enum Command {
     List,
     /// Remove a client; its tokens end within seconds.
     Remove { id: String },
+    /// Print how good the device records of a client were, as JSON: counts alone, over all and by day.
+    Scorecard {
+        id: String,
+        /// Days to look back, today included.
+        #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=400))]
+        days: u16,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -73,6 +81,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Command::Add(add) => self::add(add, &config),
         Command::List => list(&config),
         Command::Remove { id } => remove(id, &config),
+        Command::Scorecard { id, days } => scorecard(id, i64::from(*days), &config),
     }
 }
 
@@ -147,6 +156,18 @@ async fn same_actor(store: &Store, client: &Client) -> anyhow::Result<Vec<String
         .into_iter()
         .filter(|(id, body)| *id != client.id && Client::parse(body).is_ok_and(|other| other.actor == client.actor));
     Ok(others.map(|(id, _)| id).collect())
+}
+
+fn scorecard(id: &str, days: i64, config: &Config) -> anyhow::Result<ExitCode> {
+    let store = assemble::existing_store(config)?;
+    runtime()?.block_on(async {
+        anyhow::ensure!(store.get_client(id).await?.is_some(), "there is no client {id}");
+        let today = jiff::Timestamp::now().as_millisecond().div_euclid(receipts::DAY_MS);
+        let tallies = store.tallies(id, today + 1 - days, today + 1).await?;
+        store.close().await;
+        println!("{}", serde_json::to_string_pretty(&receipts::scorecard(&tallies))?);
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Writes a registration to the store.

@@ -4,6 +4,7 @@
 mod assemble;
 mod check;
 mod client;
+mod consent;
 mod convert;
 mod dead_letters;
 pub mod definitions;
@@ -71,6 +72,9 @@ enum Command {
     Convert(convert::Options),
     /// Say what a mapping makes of a sender's records, or check a mapping.
     Map(map::Options),
+    /// Say what consents would permit, and by which rule.
+    #[command(subcommand)]
+    Consent(consent::Options),
     /// Evaluate a FHIRPath expression over a resource.
     #[command(name = "fhirpath")]
     FhirPath(fhirpath::Options),
@@ -103,6 +107,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Validate(options) => validate::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Map(options) => map::run(&options),
+        Command::Consent(options) => consent::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),

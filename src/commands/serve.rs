@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{Source, assemble, check, runtime};
 use crate::config::Config;
-use crate::exchange::{Gateway, deliver, strangers};
+use crate::exchange::{Gateway, deliver, strangers, uploads};
 use crate::server::{listen, tls};
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
@@ -75,6 +75,7 @@ impl Running {
         for destination in destinations {
             tasks.spawn(deliver::run(gateway.clone(), destination, routing.clone(), stopped.clone()));
         }
+        tasks.spawn(uploads::run(gateway.clone(), stopped.clone()));
         tasks.spawn(strangers::watch(gateway.clone(), stopped.clone()));
         let mut asked = stopped.clone();
         let shutdown = async move {

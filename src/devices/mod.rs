@@ -8,11 +8,14 @@
 pub mod apple_health;
 pub mod iomt;
 mod left_out;
+pub mod lines;
 pub mod mapping;
 pub mod native;
 pub mod night;
 pub mod observation;
+mod open_mhealth;
 pub mod series;
+pub mod unpack;
 
 use std::sync::{Arc, LazyLock};
 
@@ -99,6 +102,12 @@ impl Formats {
         self.named(name).map(|pack| Format::Mapping(Arc::clone(pack)))
     }
 
+    /// Everything that bodies are read by.
+    pub fn all(&self) -> Vec<Format> {
+        let packs = self.packs.iter().map(|pack| Format::Mapping(Arc::clone(pack)));
+        packs.chain([Format::Native]).chain(self.templates.clone().map(Format::Templates)).collect()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Pack>> {
         self.packs.iter()
     }
@@ -130,6 +139,15 @@ impl Format {
             Format::Mapping(pack) => &pack.identifier,
             Format::Native => &native::IDENTIFIER,
             Format::Templates(_) => &iomt::IDENTIFIER,
+        }
+    }
+
+    /// Which version of it: what is made differs with it.
+    pub fn version(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.version,
+            Format::Native => env!("CARGO_PKG_VERSION"),
+            Format::Templates(templates) => &templates.version,
         }
     }
 
@@ -198,6 +216,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// One that could not be read at all.
+    pub fn unread(issue: Issue) -> Record {
+        Record { issues: vec![issue], ..Record::at("") }
+    }
+
     fn at(pointer: &str) -> Record {
         Record {
             source_id: None,

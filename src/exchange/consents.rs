@@ -127,7 +127,7 @@ pub(super) struct Subject<'a> {
 }
 
 /// Decides everything that a resource claims to be; the first denial wins, and only a permit of each gives the value
-/// back.
+/// back. What is still to be given permits nothing yet, whatever it refuses already.
 pub(super) fn permit<T>(
     consents: &[Arc<Compiled>],
     action: Action,
@@ -138,34 +138,44 @@ pub(super) fn permit<T>(
     value: T,
 ) -> Result<Permitted<T>, Denial> {
     let request = consent::Request { action, actor, purpose, now_ms };
+    if consents.iter().all(|consent| is_given(consent, now_ms)) {
+        return permit_by(consents, consents, &request, subject, value);
+    }
+    let given: Vec<Arc<Compiled>> = consents.iter().filter(|consent| is_given(consent, now_ms)).cloned().collect();
+    permit_by(consents, &given, &request, subject, value)
+}
+
+/// Whether the person has given it by then.
+pub(super) fn is_given(consent: &Compiled, now_ms: i64) -> bool {
+    consent.given_ms().is_none_or(|given_ms| given_ms <= now_ms + CLOCK_TOLERANCE_MS)
+}
+
+/// Decides by two lists: what may refuse, and of these what may permit.
+pub(super) fn permit_by<T>(
+    refusing: &[Arc<Compiled>],
+    permitting: &[Arc<Compiled>],
+    request: &consent::Request<'_>,
+    subject: &Subject<'_>,
+    value: T,
+) -> Result<Permitted<T>, Denial> {
     let relative = format!("Patient/{}", subject.patient);
     let absolute = format!("{}/{relative}", subject.base);
     let patients = [relative.as_str(), absolute.as_str()];
     // All that it says at once can only refuse: what a sender adds must not widen a permission.
     let whole = subject.facts.whole(&patients, subject.reference);
-    if let Decision::Deny(denial) = consent::decide(consents, &request, &whole)
+    if let Decision::Deny(denial) = consent::decide(refusing, request, &whole)
         && matches!(denial.reason, Reason::Denied | Reason::Indeterminate)
     {
         return Err(denial);
     }
-    // What is still to be given permits nothing yet, whatever it refuses already.
-    let is_given =
-        |consent: &Compiled| consent.given_ms().is_none_or(|given_ms| given_ms <= now_ms + CLOCK_TOLERANCE_MS);
-    let given: Vec<Arc<Compiled>>;
-    let consents = if consents.iter().all(|consent| is_given(consent)) {
-        consents
-    } else {
-        given = consents.iter().filter(|consent| is_given(consent)).cloned().collect();
-        &given
-    };
     let mut claims = subject.facts.claims(&patients, subject.reference);
     let first = claims.next().expect("a resource claims at least to be of its type");
     for claim in claims {
-        if let Decision::Deny(denial) = consent::decide(consents, &request, &claim) {
+        if let Decision::Deny(denial) = consent::decide(permitting, request, &claim) {
             return Err(denial);
         }
     }
-    consent::permit(consents, &request, &first, value)
+    consent::permit(permitting, request, &first, value)
 }
 
 /// The actor that a caller is to consents.

@@ -18,6 +18,8 @@ const RESTRICTED: (&str, &str) = (CONFIDENTIALITY, "R");
 /// A system and a code.
 type Coding<'d> = (&'d str, &'d str);
 
+const PROVENANCE: &str = "Provenance";
+
 /// Resources that say who or what measured, not what: contained ones need no permission of their own.
 const SUPPORTING: &[&str] = &["Device", "DeviceMetric", "Organization", "Practitioner", "PractitionerRole"];
 
@@ -52,6 +54,9 @@ struct Claim<'d> {
 
 impl<'d> Facts<'d> {
     pub fn of(kind: Arc<str>, element: Element<'d>) -> Self {
+        if &*kind == PROVENANCE {
+            return Facts::of_provenance(kind, element);
+        }
         let mut codings = concept(element.get("code"));
         let codes = codings.len();
         let hidden = Hidden::of(element);
@@ -79,6 +84,31 @@ impl<'d> Facts<'d> {
         let mut links = Vec::new();
         references(element, &mut links);
         Facts { kind, codings, codes, said, claims, labels, date_ms: date_ms(element), authors, links }
+    }
+
+    /// Codes under which it is asked for, beside its own.
+    pub fn add_codes(&mut self, codes: &[Coding<'d>]) {
+        self.codings.extend(codes);
+        for claim in &mut self.claims {
+            claim.codings.extend(codes);
+        }
+    }
+
+    /// What is known of how measurements came to be is as private as they are: it claims the categories of all that it
+    /// tells of, which the gateway itself wrote into its tags.
+    fn of_provenance(kind: Arc<str>, element: Element<'d>) -> Self {
+        let tags = element.get("meta").into_iter().flat_map(|meta| meta.all("tag")).map(coding);
+        let codings: Vec<Coding<'d>> = tags.filter(|(system, _)| *system == CATEGORY_SYSTEM).collect();
+        let mut claims: Vec<Claim<'d>> =
+            codings.iter().map(|category| Claim { kind: kind.clone(), codings: vec![*category] }).collect();
+        if claims.is_empty() {
+            claims.push(Claim { kind: kind.clone(), codings: Vec::new() });
+        }
+        let labels = default_confidentiality(&[], &claims).into_iter().collect();
+        let mut links = Vec::new();
+        references(element, &mut links);
+        let said = codings.len();
+        Facts { kind, codings, codes: 0, said, claims, labels, date_ms: None, authors: Vec::new(), links }
     }
 
     pub fn codes(&self) -> &[Coding<'d>] {

@@ -31,7 +31,7 @@ pub struct KindRule {
     pub guard: Guard,
     /// Whether destinations may receive it.
     pub deliverable: bool,
-    /// Clients may write it; audit events are the gateway's own.
+    /// Clients may write it; audit events and provenance are the gateway's own.
     pub writable: bool,
 }
 
@@ -66,6 +66,13 @@ pub const KINDS: &[KindRule] = &[
         writable: true,
     },
     KindRule { name: "Patient", subject: Subject::Itself, guard: Guard::Owner, deliverable: false, writable: true },
+    KindRule {
+        name: "Provenance",
+        subject: Subject::Required("agent"),
+        guard: Guard::Consent,
+        deliverable: false,
+        writable: false,
+    },
     KindRule {
         name: "QuestionnaireResponse",
         subject: Subject::Required("subject"),

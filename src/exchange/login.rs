@@ -121,12 +121,19 @@ impl Gateway {
         let now_ms = self.now_ms();
         let principal = token::verify(bearer, self.realm(), &self.token_secret, |_| Standing::Active, now_ms)
             .map_err(|denied| denied.issue())?;
+        let guide = self.stands(&principal).await?;
+        Ok(Principal { guide, ..principal })
+    }
+
+    /// Whether a principal may still act as what it signed in as, and by which version of the guide; for what goes on
+    /// longer than a request usually does.
+    pub async fn stands(&self, principal: &Principal) -> Result<Option<Arc<str>>, Refusal> {
         match self.registered(&principal.client, STANDING_MS).await? {
             Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => {
                 if !self.enforces(&client) {
                     return Err(Denied::Guide.issue().into());
                 }
-                Ok(Principal { guide: client.guide.as_deref().map(Arc::from), ..principal })
+                Ok(client.guide.as_deref().map(Arc::from))
             }
             _ => Err(Denied::Suspended.issue().into()),
         }

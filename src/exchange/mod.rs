@@ -15,11 +15,16 @@ mod consents;
 
 mod terms;
 
+pub mod simulate;
 mod trail;
+
+pub mod receipts;
 
 pub mod strangers;
 
 pub mod push;
+
+pub mod uploads;
 
 pub mod pull;
 
@@ -67,6 +72,14 @@ pub struct Config {
     pub unanswered_required: Reaction,
     /// The same where it should be.
     pub unanswered_extensible: Reaction,
+    /// Days for which it is kept what a client was told of records that were refused or doubtful.
+    pub receipt_days: u32,
+    /// Largest upload, and most bytes of uploads that one client may have lying here.
+    pub upload_bytes: u64,
+    /// Most uploads that one client may have lying here.
+    pub upload_files: u32,
+    /// Hours after which an upload is forgotten, finished or not.
+    pub upload_hours: u32,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -116,6 +129,10 @@ impl Default for Config {
             chosen_ids: ChosenIds::Own,
             unanswered_required: required,
             unanswered_extensible: extensible,
+            receipt_days: 90,
+            upload_bytes: 4 << 30,
+            upload_files: 8,
+            upload_hours: 72,
             bundle_entries: 1000,
         }
     }
@@ -141,9 +158,11 @@ pub struct Gateway {
     /// Where this gateway's own guide is, without a slash at the end.
     pub pages: String,
     register: login::Register,
+    uploads: uploads::Uploads,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
+    receipt_secret: [u8; 32],
     token_secret: [u8; 32],
 }
 
@@ -158,6 +177,7 @@ impl Gateway {
     ) -> Result<Self, store::Error> {
         let patient_secret = store.secret("patient-key")?;
         let page_secret = store.secret("page-token")?;
+        let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
@@ -175,8 +195,10 @@ impl Gateway {
             pages: format!("{}/guide", base.strip_suffix("/fhir").unwrap_or(&base)),
             base,
             register: login::Register::default(),
+            uploads: uploads::Uploads::default(),
             patient_secret,
             page_secret,
+            receipt_secret,
             token_secret,
         })
     }

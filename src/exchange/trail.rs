@@ -70,6 +70,11 @@ impl Author {
         }
     }
 
+    /// The moment of which it tells.
+    pub fn at_ms(&self) -> i64 {
+        self.at_ms
+    }
+
     /// For what the gateway does by itself towards a destination.
     pub fn destination(gateway: &Gateway, name: &str, actor: &str, purpose: &str, request_id: String) -> Self {
         Author {
@@ -124,6 +129,7 @@ impl Author {
         let reference = ["subject", "patient"]
             .iter()
             .find_map(|name| root.get(name))
+            .or_else(|| root.get("agent").and_then(|agent| agent.get("onBehalfOf")))
             .and_then(|subject| subject.text_of("reference"));
         let relative = reference.unwrap_or_default();
         let id = relative.rsplit_once("Patient/").map(|(_, id)| id).unwrap_or_default();

@@ -241,7 +241,7 @@ catalogue! {
     NotAcceptable "not-acceptable" Error "not-supported" "Accept application/fhir+json or application/fhir+xml.";
     BodyTooLarge "body-too-large" Error "too-long" "Split the body or send less; the message names the limit.";
     BodyMissing "body-missing" Error "required" "Send a resource as the body of the request.";
-    BodyEncoding "body-encoding" Error "structure" "Send the body plain or with Content-Encoding: gzip.";
+    BodyEncoding "body-encoding" Error "structure" "Send the whole body, plain or with Content-Encoding: gzip or deflate.";
     BodyTooSlow "body-too-slow" Error "timeout" "Send the whole body within the time limit.";
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
@@ -259,6 +259,10 @@ catalogue! {
     IdempotencyKeyReused "idempotency-key-reused" Error "conflict" "Use a new Idempotency-Key for another request.";
     BundleTooManyEntries "bundle-too-many-entries" Error "too-costly" "Split the Bundle.";
     EntryFailed "entry-failed" Error "processing" "The transaction was rolled back because of this entry; nothing of it was stored.";
+    UploadVersion "upload-version" Error "not-supported" "Speak tus 1.0.0 (https://tus.io) and say so in Tus-Resumable.";
+    UploadOffset "upload-offset" Error "conflict" "Ask for the offset by HEAD and go on there, one request at a time.";
+    UploadQuota "upload-quota" Error "throttled" "Wait until earlier uploads are worked off, or remove some.";
+    TooManyRequests "too-many-requests" Error "throttled" "Wait for answers before sending more, and try again after the time in Retry-After; nothing was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";

@@ -24,11 +24,11 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::handlers::{self, Request};
-use super::limits::{self, Limits};
+use super::limits::{self, Limits, Turnstile};
 use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
-use super::routes::{self, Door, Lookup};
+use super::routes::{self, Action, Door, Lookup};
 use super::unread::{Outspoken, Refused};
 use crate::exchange::refusal::status_of;
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -41,6 +41,7 @@ struct Shared {
     gateway: Arc<Gateway>,
     limits: Limits,
     requests: Arc<Semaphore>,
+    turnstile: Arc<Turnstile>,
 }
 
 /// Serves until `shutdown`, then drains for at most `drain`.
@@ -55,7 +56,7 @@ pub async fn run(
     let acceptor = TlsAcceptor::from(tls);
     let connections = Arc::new(Semaphore::new(limits.connections));
     let requests = Arc::new(Semaphore::new(limits.concurrent_requests));
-    let shared = Arc::new(Shared { gateway, limits, requests });
+    let shared = Arc::new(Shared { gateway, limits, requests, turnstile: Arc::default() });
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -227,9 +228,22 @@ async fn serve_within(
     {
         return problem::issue(issue);
     }
-    let body = match limits::read_body(&parts.headers, body, &shared.limits).await {
-        Ok(body) => body,
-        Err(issue) => return problem::issue(issue),
+    let _turn = if let (Action::Device | Action::UploadAppend, Some(principal)) = (matched.action, principal) {
+        let Some(turn) = shared.turnstile.enter(&principal.client, shared.limits.device_requests) else {
+            let text = "This client has as many requests with records under way as it may have.";
+            return problem::issue(Issue::new(Id::TooManyRequests, "", text)).with(RETRY_AFTER, "1");
+        };
+        Some(turn)
+    } else {
+        None
+    };
+    let (body, flowing) = if routes::flows(matched.action, negotiate::is_lines(&parts.headers)) {
+        (Bytes::new(), Some(body))
+    } else {
+        match limits::read_body(&parts.headers, body, &shared.limits).await {
+            Ok(body) => (body, None),
+            Err(issue) => return problem::issue(issue),
+        }
     };
     let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let request = Request {
@@ -243,7 +257,10 @@ async fn serve_within(
         principal,
         request_id,
     };
-    handlers::handle(&request).await
+    match flowing {
+        Some(body) => handlers::stream(&request, body, &shared.limits).await,
+        None => handlers::handle(&request).await,
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -34,6 +34,13 @@ pub fn of_body(headers: &HeaderMap) -> Result<Format, Issue> {
     named(media.trim()).ok_or_else(|| unsupported("The Content-Type is not one that is read here."))
 }
 
+/// Whether records come one a line.
+pub fn is_lines(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(media.as_str(), "application/x-ndjson" | "application/ndjson" | "application/fhir+ndjson")
+}
+
 /// Format of the answer: `_format` wins over `Accept`, and no wish means JSON.
 pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Issue> {
     if let Some(format) = format {
@@ -70,6 +77,23 @@ pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Is
 pub fn reader<'p>(pages: &'p str, headers: &HeaderMap) -> Reader<'p> {
     let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Reader { pages, is_xml: sent.split(';').next().is_some_and(|media| media.trim_end().ends_with("xml")) }
+}
+
+/// Whether plain JSON is asked for by name, before FHIR's: what is no resource can then be said in fewer words.
+pub fn wants_receipts(headers: &HeaderMap) -> bool {
+    let mut best: Option<(u32, bool)> = None;
+    for value in headers.get_all(ACCEPT) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            let (media, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let quality = parameter(parameters, "q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
+            let quality = (quality * 1000.0) as u32;
+            // Of equal wishes the first named wins.
+            if best.is_none_or(|(known, _)| quality > known) {
+                best = Some((quality, media.trim().eq_ignore_ascii_case("application/json")));
+            }
+        }
+    }
+    best.is_some_and(|(quality, plain)| plain && quality > 0)
 }
 
 /// Whether the answer may be compressed.
@@ -124,6 +148,29 @@ mod tests {
             headers.insert(ACCEPT, accept.parse().unwrap());
         }
         of_answer(&headers, format).ok()
+    }
+
+    #[test]
+    fn receipts_are_asked_for_by_name() {
+        let wants = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            wants_receipts(&headers)
+        };
+        for accept in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json, */*",
+            "*/*;q=0.1, application/json",
+        ] {
+            assert!(wants(accept), "{accept}");
+        }
+        for accept in
+            ["*/*", "application/fhir+json", "application/fhir+json, application/json", "application/json;q=0", ""]
+        {
+            assert!(!wants(accept), "{accept}");
+        }
+        assert!(!wants_receipts(&HeaderMap::new()));
     }
 
     #[test]

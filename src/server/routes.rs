@@ -5,6 +5,11 @@
 
 use crate::guide::Definition;
 
+/// Whether the body is worked off while it arrives, and not read before.
+pub fn flows(action: Action, is_lines: bool) -> bool {
+    action == Action::UploadAppend || (action == Action::Device && is_lines)
+}
+
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
@@ -28,6 +33,14 @@ pub enum Action {
     Validate,
     Device,
     DeviceExplain,
+    Receipts,
+    Scorecard,
+    UploadOptions,
+    UploadCreate,
+    UploadOffset,
+    UploadAppend,
+    UploadRemove,
+    UploadStatus,
 }
 
 /// Who may come in.
@@ -72,6 +85,14 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
+    row("OPTIONS", "/devices/{format}/uploads", Action::UploadOptions, Door::Open),
+    row("POST", "/devices/{format}/uploads", Action::UploadCreate, Door::Token),
+    row("HEAD", "/uploads/{id}", Action::UploadOffset, Door::Token),
+    row("PATCH", "/uploads/{id}", Action::UploadAppend, Door::Token),
+    row("DELETE", "/uploads/{id}", Action::UploadRemove, Door::Token),
+    row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
+    row("GET", "/receipts", Action::Receipts, Door::Token),
+    row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
     row("GET", "/fhir/metadata", Action::Metadata, Door::Open),
     row("HEAD", "/fhir/metadata", Action::Metadata, Door::Open),
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
@@ -191,6 +212,8 @@ mod tests {
         check("GET", "/devices/open-mhealth", "405 POST");
         check("POST", "/devices/open-mhealth/$explain", "DeviceExplain    open-mhealth");
         check("POST", "/devices", "404");
+        check("GET", "/receipts", "Receipts");
+        check("GET", "/receipts/scorecard", "Scorecard");
         check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");
         check("GET", "/fhir/ValueSet", "Definitions ValueSet");
@@ -229,6 +252,7 @@ mod tests {
                 "/guide/{version}/explain",
                 "/guide/{version}/{file}",
                 "/guide/{version}/{file}",
+                "/devices/{format}/uploads",
                 "/fhir/metadata",
                 "/fhir/metadata",
                 "/fhir/{definitions}",

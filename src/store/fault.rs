@@ -25,6 +25,8 @@ pub enum Error {
     /// The operating system gave no random bytes.
     Entropy,
     Sql(Arc<rusqlite::Error>),
+    /// A file beside the database could not be read or written.
+    File(Arc<io::Error>),
 }
 
 impl Error {
@@ -62,6 +64,7 @@ impl fmt::Display for Error {
             Self::Finish => "the closing step of a unit panicked",
             Self::Entropy => "no entropy from the operating system",
             Self::Sql(_) => "the database failed",
+            Self::File(_) => "a file of the store failed",
         })
     }
 }
@@ -70,6 +73,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Sql(error) => Some(error.as_ref()),
+            Self::File(error) => Some(error.as_ref()),
             _ => None,
         }
     }

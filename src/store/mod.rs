@@ -15,19 +15,26 @@ pub mod unit;
 
 pub mod outbox;
 
+pub mod receipt;
+
+pub mod upload;
+
 pub mod embedded;
 
 use std::path::Path;
 
 use tokio::sync::watch;
 
+pub use embedded::UploadFile;
 pub use fault::{Error, Health, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use unit::{
     Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
 };
+pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
 /// Where it is kept.
 pub enum Store {
@@ -256,6 +263,82 @@ impl Store {
     pub async fn remember_jti(&self, issuer: &str, jti: &str, expires_ms: i64, now_ms: i64) -> Result<bool, Error> {
         match self {
             Self::Embedded(store) => store.remember_jti(issuer, jti, expires_ms, now_ms).await,
+        }
+    }
+
+    /// What a client was told of records that were refused or doubtful, oldest first.
+    pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
+        match self {
+            Self::Embedded(store) => store.receipts(plan).await,
+        }
+    }
+
+    /// How often what happened to a client's records, from a day up to another.
+    pub async fn tallies(&self, client: &str, from: i64, to: i64) -> Result<Vec<Tally>, Error> {
+        match self {
+            Self::Embedded(store) => store.tallies(client, from, to).await,
+        }
+    }
+
+    /// False where the client has as much lying here as it may.
+    pub async fn create_upload(&self, upload: Upload, quota: Quota) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.create_upload(upload, quota).await,
+        }
+    }
+
+    pub async fn upload(&self, id: UploadId) -> Result<Option<Upload>, Error> {
+        match self {
+            Self::Embedded(store) => store.upload(id).await,
+        }
+    }
+
+    /// Uploads that wait for being worked off, the oldest first.
+    pub async fn uploads_waiting(&self) -> Result<Vec<UploadId>, Error> {
+        match self {
+            Self::Embedded(store) => store.uploads_waiting().await,
+        }
+    }
+
+    /// To go on writing where the row says that it ends.
+    pub async fn open_upload(&self, upload: &Upload) -> Result<UploadFile, Error> {
+        match self {
+            Self::Embedded(store) => store.open_upload(upload).await,
+        }
+    }
+
+    /// Makes what was written count. Durable when it returns. False where the upload has been removed meanwhile.
+    pub async fn acknowledge_upload(&self, file: &mut UploadFile) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.acknowledge_upload(file).await,
+        }
+    }
+
+    /// None where the file is gone.
+    pub async fn read_upload(&self, id: UploadId, from: u64, most: usize) -> Result<Option<Vec<u8>>, Error> {
+        match self {
+            Self::Embedded(store) => store.read_upload(id, from, most).await,
+        }
+    }
+
+    /// The work is over: what is known of it stays for a while, its bytes go.
+    pub async fn end_upload(&self, id: UploadId, state: UploadState, failure: Option<String>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.end_upload(id, state, failure).await,
+        }
+    }
+
+    /// Whether there was one.
+    pub async fn remove_upload(&self, id: UploadId) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.remove_upload(id).await,
+        }
+    }
+
+    /// Forgets uploads whose time is over; returns how many.
+    pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
+        match self {
+            Self::Embedded(store) => store.expire_uploads(now_ms).await,
         }
     }
 

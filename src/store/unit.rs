@@ -7,6 +7,8 @@
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
+use super::receipt::Filing;
+use super::upload::Progress;
 
 /// One request's writes.
 pub struct Unit {
@@ -14,6 +16,8 @@ pub struct Unit {
     pub client: Arc<str>,
     pub idempotency: Option<IdempotencyKey>,
     pub preconditions: Vec<Precondition>,
+    /// The step of an upload's work that it is.
+    pub progress: Option<Progress>,
     pub writes: Vec<Write>,
     /// True: one conflict rolls all writes back. False: conflicting writes are skipped and reported.
     pub atomic: bool,
@@ -31,6 +35,11 @@ pub struct Finished {
     pub audit: Vec<AuditRecord>,
     /// Stored under the idempotency key, if there is one, and replayed to whoever sends the key again.
     pub response: Option<Vec<u8>>,
+    pub filing: Filing,
+    /// What is written of what happened; each must be new.
+    pub writes: Vec<Write>,
+    /// What became of the records of an upload's step, counted in four words.
+    pub words: [u64; 4],
 }
 
 /// A client's promise that requests with this key are the same request.
@@ -134,7 +143,7 @@ impl WriteOutcome {
     }
 }
 
-/// What became of a unit. All but `Stale` and `KeyReused` are durable.
+/// What became of a unit. All but `Stale`, `Overtaken` and `KeyReused` are durable.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Accepted {
     Done {
@@ -151,6 +160,8 @@ pub enum Accepted {
     },
     /// The idempotency key was seen with another hash.
     KeyReused,
+    /// The step was taken before: nothing is stored.
+    Overtaken,
     /// A precondition failed; nothing is stored and the caller decides again.
     Stale,
 }

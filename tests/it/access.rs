@@ -29,6 +29,7 @@ async fn only_open_doors_are_open() {
             let expected = match row.door {
                 // The guide's front page moves its readers below the slash.
                 Door::Open if path == "/guide" => 308,
+                Door::Open if row.method == "OPTIONS" => 204,
                 Door::Open => 200,
                 Door::Assertion => 400,
                 Door::Token => 401,

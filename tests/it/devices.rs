@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Answer, Client, Gateway, Platform, issues};
 
-fn point(schema: &str, id: &str, body: &Value) -> Value {
+pub fn point(schema: &str, id: &str, body: &Value) -> Value {
     let (name, version) = schema.split_once('/').unwrap();
     json!({
         "header": {
@@ -18,7 +18,7 @@ fn point(schema: &str, id: &str, body: &Value) -> Value {
     })
 }
 
-fn heart_rate(id: &str, value: u32) -> Value {
+pub fn heart_rate(id: &str, value: u32) -> Value {
     let body = json!({
         "heart_rate": {"value": value, "unit": "beats/min"},
         "effective_time_frame": {"date_time": "2026-01-15T08:30:00+01:00"},
@@ -30,7 +30,7 @@ async fn push(app: &Client, patient: &str, body: &Value) -> Answer {
     app.post(&address(app, patient), body).await
 }
 
-fn address(app: &Client, patient: &str) -> String {
+pub fn address(app: &Client, patient: &str) -> String {
     format!("{}?patient={patient}", app.base.replace("/fhir", "/devices/open-mhealth"))
 }
 
@@ -96,7 +96,7 @@ async fn records_are_kept_once_and_each_stands_alone() {
     let placed = |issue: &Value| issue["extension"].to_string().contains("issue-line");
     assert!(!placed(&outcome(5)), "no place in a text that the sender never saw");
     let again = push(&app, &patient, &json!({"records": [heart_rate("a", 71), heart_rate("a", 72)]})).await;
-    assert_eq!(entries(&again), ["200", "409 duplicate-identifier"]);
+    assert_eq!(entries(&again), ["200 duplicate", "409 duplicate-identifier"]);
     let found = app.get(&format!("/Observation?patient={patient}&_sort=date")).await.json();
     assert_eq!(found["total"], 2, "{found}");
     let kept = app.get(bundle["entry"][0]["fullUrl"].as_str().unwrap()).await.json();

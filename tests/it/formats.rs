@@ -16,7 +16,7 @@ use mhealth_gateway::fhir::tree::{Element, json};
 use mhealth_gateway::fhir::validate::measures;
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use mhealth_gateway::guide;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| Validator::new(guide::registry()));
 
@@ -468,6 +468,126 @@ fn envelopes_of_ieee_1752_are_read() {
             assert_eq!(record.issues[0].id, Id::DeviceTypeLeftOut, "{}: {record:?}", file.display());
         }
     }
+}
+
+/// What has gone wrong elsewhere: one unit for another, one statistic for another, a difference for a temperature.
+#[test]
+fn known_pitfalls_are_avoided() {
+    let one = |format: &str, sent: Value| {
+        let records = converted(format, &sent.to_string(), Some("Europe/Madrid"));
+        let ours = observations(&records);
+        let told = ours.iter().map(|(measure, observation)| {
+            let quantity = &observation["valueQuantity"];
+            format!("{measure} {} {}", quantity["value"], quantity["code"].as_str().unwrap_or_default())
+        });
+        let refused =
+            records.iter().filter(|record| record.observation.is_none()).map(|record| record.issues[0].id.to_string());
+        told.chain(refused).collect::<Vec<_>>().join(", ")
+    };
+    let night = json!({"bedtime_start": "2026-01-14T23:00:00+01:00", "bedtime_end": "2026-01-15T07:30:00+01:00", "type": "long_sleep",
+        "id": "n", "day": "2026-01-15", "total_sleep_duration": 27000, "time_in_bed": 30600, "average_hrv": 48});
+    for (format, sent, expected) in [
+        // Seconds stay seconds, and the variability of Oura is RMSSD while that of Ultrahuman is SDNN.
+        ("oura", json!({"data": [night]}), "sleep-duration 27000 s, time-in-bed 30600 s, hrv-rmssd 48 ms"),
+        (
+            "ultrahuman",
+            json!({"type": "hrv", "object": {"values": [{"value": 41, "timestamp": 1_768_460_400}]}}),
+            "hrv-sdnn 41 ms",
+        ),
+        // A fraction and a percentage.
+        ("suunto", json!({"timestamp": "2026-01-15T03:00:00+01:00", "entryData": {"SpO2": 0.97}}), "spo2 97 %"),
+        (
+            "withings",
+            json!({"body": {"timezone": "Europe/Madrid", "measuregrps": [{"grpid": 1, "attrib": 0, "date": 1_768_460_400, "category": 1,
+                "measures": [{"type": 54, "value": 97, "unit": 0}, {"type": 1, "value": 72_500, "unit": -3}]}]}}),
+            "body-weight 72.5 kg, spo2 97 %",
+        ),
+        // Differences are no temperatures.
+        (
+            "garmin",
+            json!({"skinTemp": [{"summaryId": "s", "startTimeInSeconds": 1_768_460_400, "avgDeviationCelsius": 0.3}]}),
+            "device-type-left-out",
+        ),
+        (
+            "fitbit",
+            json!({"tempSkin": [{"dateTime": "2026-01-15", "value": {"nightlyRelative": 0.3}}]}),
+            "device-type-left-out",
+        ),
+        // An uptake of oxygen by the kilogram, and a range that is none.
+        (
+            "garmin",
+            json!({"userMetrics": [{"summaryId": "u", "calendarDate": "2026-01-15", "vo2Max": 48.0}]}),
+            "vo2max 48.0 mL/min/kg{body_wt}",
+        ),
+        (
+            "fitbit",
+            json!({"cardioScore": [{"dateTime": "2026-01-15", "value": {"vo2Max": "44-48"}}]}),
+            "device-type-left-out",
+        ),
+        // Glucose says by its unit which code it has.
+        (
+            "tidepool",
+            json!({"type": "smbg", "guid": "g", "time": "2026-01-15T07:00:00.000Z", "timezoneOffset": 60, "value": 5.5, "units": "mmol/L"}),
+            "glucose-capillary-molar 5.5 mmol/L",
+        ),
+        // A goal is no weight, and nobody's weight is not the person's.
+        (
+            "withings",
+            json!({"body": {"measuregrps": [{"grpid": 2, "attrib": 0, "date": 1_768_460_400, "category": 2, "measures": [{"type": 1, "value": 70, "unit": 0}]}]}}),
+            "device-type-left-out",
+        ),
+        (
+            "withings",
+            json!({"body": {"measuregrps": [{"grpid": 3, "attrib": 1, "date": 1_768_460_400, "category": 1, "measures": [{"type": 1, "value": 70, "unit": 0}]}]}}),
+            "device-type-left-out",
+        ),
+    ] {
+        assert_eq!(
+            one(format, sent.clone()).replace("72.500 ", "72.5 ").replace("97.00 ", "97 "),
+            expected,
+            "{format} {sent}"
+        );
+    }
+}
+
+/// A night ends when the person got up, also when they lay awake before.
+#[test]
+fn a_night_ends_with_its_last_waking() {
+    let sent = json!({"sleeps": [{"summaryId": "s", "startTimeInSeconds": 1_768_430_000, "startTimeOffsetInSeconds": 3600, "durationInSeconds": 28_800,
+        "deepSleepDurationInSeconds": 7200, "lightSleepDurationInSeconds": 14_400, "remSleepInSeconds": 5400, "awakeDurationInSeconds": 1800,
+        "sleepLevelsMap": {"awake": [{"startTimeInSeconds": 1_768_457_000, "endTimeInSeconds": 1_768_458_800}]}}]});
+    let records = converted("garmin", &sent.to_string(), None);
+    let end = Timestamp::from_second(1_768_430_000 + 28_800).unwrap();
+    for (measure, observation) in observations(&records) {
+        assert_eq!(effective(&observation).unwrap().1, end, "{measure}");
+    }
+    assert_eq!(told(&records), "sleep-duration 1, sleep-stage 1, time-in-bed 1");
+}
+
+/// The schemas that ship are those that the package has, where there is a way to it.
+#[test]
+fn the_schemas_are_what_their_package_says() {
+    let profiles = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles");
+    let folder = std::env::temp_dir().join(format!("mhealth-schemas-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let out = folder.join("schemas.json.gz");
+    let run = std::process::Command::new("python3").arg(profiles.join("schemas.py")).arg(&out).output();
+    match run {
+        Ok(output) if output.status.success() => {
+            let committed = std::fs::read(profiles.join("open-mhealth-schemas.json.gz")).unwrap();
+            assert!(
+                std::fs::read(&out).unwrap() == committed,
+                "profiles/open-mhealth-schemas.json.gz is not what profiles/schemas.py makes"
+            );
+        }
+        Ok(output) => {
+            let words = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!words.contains("checksum") && !words.contains("refers to"), "{words}");
+            eprintln!("not proven, there is no way to the package: {words}");
+        }
+        Err(error) => eprintln!("not proven, there is no python3: {error}"),
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// A mapping that ships is also one that is read.

@@ -27,7 +27,7 @@ use crate::devices::night::{Night, Nights};
 use crate::devices::series::{Collector, Facts, Form, Made, Span, told};
 use crate::devices::{Formats, Sender};
 use crate::fhir::outcome::{Issue, Position, has_errors};
-use crate::fhir::tree::{Document, json};
+use crate::fhir::tree::json;
 use crate::fhir::validate::Validator;
 use crate::guide;
 use output::{Output, Shape};
@@ -104,8 +104,8 @@ const COULD_NOT_RUN: u8 = 2;
 const PIECE: usize = 1 << 18;
 
 /// Most bytes and pieces of a batch.
-const BATCH_BYTES: usize = 8 << 20;
-const BATCH: usize = 1 << 15;
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH: usize = 1 << 13;
 
 /// Pieces that a thread takes at a time.
 const SHARE: usize = 64;
@@ -187,6 +187,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
         broken: false,
         batch: Batch::default(),
         owns: Vec::new(),
+        checking: json::Memory::default(),
     };
     source::read(&options.file, &consumed, |reader| {
         if is_export { run.export(reader, &consumed) } else { run.records(reader, &consumed) }
@@ -220,6 +221,7 @@ struct Run<'r, W> {
     broken: bool,
     batch: Batch,
     owns: Vec<Own>,
+    checking: json::Memory,
 }
 
 impl<W: Write> Run<'_, W> {
@@ -314,11 +316,14 @@ impl<W: Write> Run<'_, W> {
         }
         for observation in observations {
             let Some(collector) = &mut self.collector else {
-                self.write(observation.source())?;
+                self.write(&observation)?;
                 continue;
             };
             let mut made = Vec::new();
-            collector.take(&observation, &mut |one| made.push(one));
+            match json::parse(observation.as_str()) {
+                Ok(document) => collector.take(&document, &mut |one| made.push(one)),
+                Err(_) => made.push(Made::Same),
+            }
             for one in made {
                 self.tell_made(one, Some(&observation))?;
             }
@@ -330,19 +335,19 @@ impl<W: Write> Run<'_, W> {
         for night in nights {
             self.summary.series("nights of sleep");
             if let Some(text) = night.observation(self.work.sender.subject, self.work.format.identifier()) {
-                self.derived(text)?;
+                self.derived(&text)?;
             }
         }
         Ok(())
     }
 
     /// What a series made; `same` is the Observation that went in last.
-    fn tell_made(&mut self, made: Made, same: Option<&Document>) -> anyhow::Result<()> {
+    fn tell_made(&mut self, made: Made, same: Option<&str>) -> anyhow::Result<()> {
         match (made, same) {
-            (Made::Same, Some(same)) => self.write(same.source()),
+            (Made::Same, Some(same)) => self.write(same),
             (Made::Unfit(why), Some(same)) => {
                 self.summary.series(format!("left as they are: {why}"));
-                self.write(same.source())
+                self.write(same)
             }
             (Made::Same | Made::Unfit(_), None) => Ok(()),
             (Made::Left { text, why }, _) => {
@@ -351,17 +356,17 @@ impl<W: Write> Run<'_, W> {
             }
             (Made::Reading(text), _) => {
                 self.summary.series("readings out of stretches of samples");
-                self.derived(text)
+                self.derived(&text)
             }
             (Made::Stretch(stretch), _) => {
                 self.summary.series("stretches of samples");
-                self.derived(stretch.text)?;
+                self.derived(&stretch.text)?;
                 self.tell_facts(&stretch.facts)
             }
             (Made::Statistics(texts, facts), _) => {
                 for text in texts {
                     self.summary.series("statistics");
-                    self.derived(text)?;
+                    self.derived(&text)?;
                 }
                 self.tell_facts(&facts)
             }
@@ -373,13 +378,13 @@ impl<W: Write> Run<'_, W> {
             return Ok(());
         }
         self.summary.series("Provenances");
-        self.derived(facts.provenance(self.work.now))
+        self.derived(&facts.provenance(self.work.now))
     }
 
     /// Something that was not read but made is held against the guide as well.
-    fn derived(&mut self, text: String) -> anyhow::Result<()> {
-        let (observation, issues) = match self.work.checked(text) {
-            Ok(checked) => checked,
+    fn derived(&mut self, text: &str) -> anyhow::Result<()> {
+        let issues = match self.work.checked(text, &mut self.checking) {
+            Ok(issues) => issues,
             Err(issue) => {
                 self.summary.refused += 1;
                 self.list(&short(&issue));
@@ -387,7 +392,7 @@ impl<W: Write> Run<'_, W> {
             }
         };
         if !has_errors(&issues) {
-            return self.write(observation.source());
+            return self.write(text);
         }
         self.summary.refused += 1;
         for issue in issues.iter().filter(|issue| issue.is_error()) {

@@ -28,6 +28,8 @@ pub(super) struct Work<'w> {
 #[derive(Default)]
 pub(super) struct Own {
     memory: json::Memory,
+    /// For the Observations.
+    pub checking: json::Memory,
     text: String,
 }
 
@@ -42,7 +44,7 @@ pub(super) struct Piece<'p> {
 pub(super) struct Told {
     pub kind: String,
     pub fate: Fate,
-    pub observations: Vec<Document>,
+    pub observations: Vec<String>,
     /// Why it is refused, ready to be read.
     pub refusals: Vec<String>,
     pub asleep: Option<(String, Stretch)>,
@@ -76,7 +78,7 @@ impl Work<'_> {
         };
         let root = Element::root(&document);
         match self.format.convert(&document, &self.sender, MAX_RECORDS) {
-            Ok(records) => self.judge(records, told, |_| (position, root)),
+            Ok(records) => self.judge(records, &mut own.checking, told, |_| (position, root)),
             Err(issue) => told.push(Told::refused(kind(root), &[placed(issue, position)])),
         }
         own.memory = json::Memory::from(document);
@@ -106,7 +108,7 @@ impl Work<'_> {
                 let list = Element::root(&document);
                 let records: Vec<Element<'_>> = list.all(LIST).collect();
                 match self.format.convert(&document, &self.sender, MAX_RECORDS) {
-                    Ok(found) => self.judge(found, told, |pointer| {
+                    Ok(found) => self.judge(found, &mut own.checking, told, |pointer| {
                         let index = pointer.rsplit('/').next().and_then(|index| index.parse::<usize>().ok());
                         let index = index.filter(|index| *index < records.len()).unwrap_or_default();
                         (readable[index].position, records[index])
@@ -132,6 +134,7 @@ impl Work<'_> {
     fn judge<'d>(
         &self,
         records: Vec<devices::Record>,
+        checking: &mut json::Memory,
         told: &mut Vec<Told>,
         at: impl Fn(&str) -> (Position, Element<'d>),
     ) {
@@ -149,10 +152,10 @@ impl Work<'_> {
             let mut issues: Vec<Issue> =
                 record.issues.into_iter().map(|issue| placed(self.of_record(issue), position)).collect();
             if let Some(text) = record.observation {
-                match self.checked(text) {
-                    Ok((observation, found)) => {
+                match self.checked(&text, checking) {
+                    Ok(found) => {
                         if !has_errors(&found) {
-                            one.observations.push(observation);
+                            one.observations.push(text);
                         }
                         issues.extend(found.into_iter().map(|issue| Issue { position, ..issue }));
                     }
@@ -172,11 +175,12 @@ impl Work<'_> {
     }
 
     /// The Observation, held against the guide.
-    pub fn checked(&self, text: String) -> Result<(Document, Vec<Issue>), Issue> {
-        let observation = json::parse(text)?;
+    pub fn checked(&self, text: &str, memory: &mut json::Memory) -> Result<Vec<Issue>, Issue> {
+        let observation = json::parse_in(std::mem::take(memory), text.as_bytes())?;
         let options = Options { now_ms: Some(self.now), ..Options::default() };
         let report = self.validator.check(Element::root(&observation), &options);
-        Ok((observation, report.issues))
+        *memory = json::Memory::from(observation);
+        Ok(report.issues)
     }
 }
 

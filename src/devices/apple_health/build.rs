@@ -5,7 +5,6 @@
 use super::date;
 use super::device;
 use super::scan::{Attribute, piece};
-use crate::fhir::tree::time::Moment;
 use crate::fhir::tree::{MAX_MEMBERS, json, write, xml};
 
 /// Longest record as JSON; a workout with all its events has a tenth of it.
@@ -131,6 +130,7 @@ impl Part {
 }
 
 /// What is done with an attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
     Moment,
     Clock,
@@ -139,43 +139,48 @@ enum Content {
     Text,
 }
 
-impl Content {
-    fn of(name: &str) -> Content {
-        match name {
-            "startDate" | "endDate" | "creationDate" | "date" | "dateIssued" | "expirationDate" => Content::Moment,
-            "time" => Content::Clock,
-            "device" => Content::Device,
-            "value"
-            | "bpm"
-            | "duration"
-            | "totalDistance"
-            | "totalEnergyBurned"
-            | "totalFlightsClimbed"
-            | "totalSwimmingStrokeCount"
-            | "sum"
-            | "average"
-            | "minimum"
-            | "maximum"
-            | "activeEnergyBurned"
-            | "activeEnergyBurnedGoal"
-            | "appleMoveTime"
-            | "appleMoveTimeGoal"
-            | "appleExerciseTime"
-            | "appleExerciseTimeGoal"
-            | "appleStandHours"
-            | "appleStandHoursGoal"
-            | "frequencyValue"
-            | "leftEarValue"
-            | "rightEarValue" => Content::Number,
-            _ => Content::Text,
-        }
+/// How many attributes tell one record from another.
+const IDENTITY: usize = 8;
+
+/// What is done with an attribute, and its place among those that tell one record from another. Not the time of its
+/// creation and not the device, whose text differs from export to export.
+fn meant(name: &str) -> (Content, Option<usize>) {
+    match name {
+        "type" => (Content::Text, Some(0)),
+        "workoutActivityType" => (Content::Text, Some(1)),
+        "sourceName" => (Content::Text, Some(2)),
+        "startDate" => (Content::Moment, Some(3)),
+        "endDate" => (Content::Moment, Some(4)),
+        "value" => (Content::Number, Some(5)),
+        "unit" => (Content::Text, Some(6)),
+        "dateComponents" => (Content::Text, Some(7)),
+        "creationDate" | "date" | "dateIssued" | "expirationDate" => (Content::Moment, None),
+        "time" => (Content::Clock, None),
+        "device" => (Content::Device, None),
+        "bpm"
+        | "duration"
+        | "totalDistance"
+        | "totalEnergyBurned"
+        | "totalFlightsClimbed"
+        | "totalSwimmingStrokeCount"
+        | "sum"
+        | "average"
+        | "minimum"
+        | "maximum"
+        | "activeEnergyBurned"
+        | "activeEnergyBurnedGoal"
+        | "appleMoveTime"
+        | "appleMoveTimeGoal"
+        | "appleExerciseTime"
+        | "appleExerciseTimeGoal"
+        | "appleStandHours"
+        | "appleStandHoursGoal"
+        | "frequencyValue"
+        | "leftEarValue"
+        | "rightEarValue" => (Content::Number, None),
+        _ => (Content::Text, None),
     }
 }
-
-/// Attributes that tell one record from another, in the order in which they count. Not the time of its creation and
-/// not the device, whose text differs from export to export.
-const IDENTITY: [&str; 8] =
-    ["type", "workoutActivityType", "sourceName", "startDate", "endDate", "value", "unit", "dateComponents"];
 
 /// An object under construction.
 #[derive(Debug, Default)]
@@ -220,7 +225,9 @@ pub(super) struct Builder {
     /// Objects deeper than [`MAX_DEPTH`].
     too_deep: usize,
     scratch: String,
-    identity: [String; IDENTITY.len()],
+    identity: [String; IDENTITY],
+    /// The device that was met last, as it was written and as JSON: one after the other has the same.
+    device: (String, String),
 }
 
 /// Why a record is refused.
@@ -284,11 +291,12 @@ impl Builder {
     pub fn moment(&mut self, token: &[u8], attributes: &[Attribute]) -> Option<String> {
         let value = attributes.iter().find(|attribute| piece(token, attribute.name) == b"value")?;
         let mut out = String::new();
-        date::moment(read(token, value, &mut self.scratch).ok()?.1, &mut out).then_some(out)
+        date::moment(read(text(token).ok()?, value, &mut self.scratch).ok()?.1, &mut out).then_some(out)
     }
 
     fn object(&mut self, kind: Kind, token: &[u8], attributes: &[Attribute]) -> Built {
         self.identity.iter_mut().for_each(String::clear);
+        let text = text(token)?;
         let Some(frame) = self.frames.get_mut(self.depth - 1) else { return Ok(()) };
         let out = &mut frame.text;
         out.push('{');
@@ -296,17 +304,23 @@ impl Builder {
             out.extend(["\"type\":\"", name, "\","]);
             self.identity[0].push_str(name);
         }
+        let mut named = false;
         for attribute in attributes {
-            let (name, value) = read(token, attribute, &mut self.scratch)?;
+            let (name, value) = read(text, attribute, &mut self.scratch)?;
             let name = if name == "type" && kind.type_name().is_some() { "prescriptionType" } else { name };
+            let (content, place) = meant(name);
             out.extend(["\"", name, "\":"]);
-            written(name, value, out);
+            if content == Content::Device {
+                described(value, &mut self.device, out);
+            } else {
+                written(content, value, out);
+            }
             out.push(',');
-            if let Some(at) = IDENTITY.iter().position(|known| *known == name) {
-                self.identity[at].push_str(value);
+            named |= name == "uuid";
+            if let Some(place) = place {
+                self.identity[place].push_str(value);
             }
         }
-        let named = attributes.iter().any(|attribute| piece(token, attribute.name) == b"uuid");
         if kind.is_record() && !named {
             identify(&self.identity, out);
         } else if out.ends_with(',') {
@@ -316,6 +330,7 @@ impl Builder {
     }
 
     fn metadata(&mut self, token: &[u8], attributes: &[Attribute]) -> Built {
+        let text = text(token)?;
         let Some(frame) = self.depth.checked_sub(1).and_then(|at| self.frames.get_mut(at)) else { return Ok(()) };
         let attribute = |name: &[u8]| {
             let found = attributes.iter().find(|attribute| piece(token, attribute.name) == name);
@@ -327,7 +342,7 @@ impl Builder {
             frame.metadata.push(',');
         }
         let from = frame.metadata.len();
-        string(read(token, key, &mut self.scratch)?.1, &mut frame.metadata);
+        string(read(text, key, &mut self.scratch)?.1, &mut frame.metadata);
         let to = frame.metadata.len();
         let (known, new) = frame.metadata.split_at(from);
         if frame.keys.iter().any(|(from, to)| &known[*from..*to] == new) {
@@ -337,7 +352,7 @@ impl Builder {
         }
         frame.keys.push((from, to));
         frame.metadata.push(':');
-        string(read(token, value, &mut self.scratch)?.1, &mut frame.metadata);
+        string(read(text, value, &mut self.scratch)?.1, &mut frame.metadata);
         if frame.keys.len() > MAX_MEMBERS as usize {
             return Err("The record has more than 256 entries of metadata.");
         }
@@ -345,14 +360,18 @@ impl Builder {
     }
 }
 
+fn text(token: &[u8]) -> Result<&str, &'static str> {
+    std::str::from_utf8(token).map_err(|_| "The record is not in UTF-8.")
+}
+
 /// Name and value of an attribute, references read.
 fn read<'t>(
-    token: &'t [u8],
+    token: &'t str,
     attribute: &Attribute,
     scratch: &'t mut String,
 ) -> Result<(&'t str, &'t str), &'static str> {
-    let text = |bytes: &'t [u8]| std::str::from_utf8(bytes).map_err(|_| "The record is not in UTF-8.");
-    let (name, value) = (text(piece(token, attribute.name))?, text(piece(token, attribute.value))?);
+    let part = |(from, to): (u32, u32)| token.get(from as usize..to as usize).unwrap_or_default();
+    let (name, value) = (part(attribute.name), part(attribute.value));
     if !attribute.references {
         return Ok((name, value));
     }
@@ -369,14 +388,24 @@ fn read<'t>(
     Ok((name, scratch))
 }
 
-fn written(name: &str, value: &str, out: &mut String) {
-    match Content::of(name) {
+fn written(content: Content, value: &str, out: &mut String) {
+    match content {
         Content::Number if json::is_number(value) => out.push_str(value),
         Content::Device => device::write(value, out),
         Content::Moment => quoted(value, out, date::moment),
         Content::Clock => quoted(value, out, date::clock),
         Content::Number | Content::Text => string(value, out),
     }
+}
+
+fn described(value: &str, last: &mut (String, String), out: &mut String) {
+    if last.0 != value || last.1.is_empty() {
+        last.0.clear();
+        last.0.push_str(value);
+        last.1.clear();
+        device::write(value, &mut last.1);
+    }
+    out.push_str(&last.1);
 }
 
 /// A value in the form that others expect, or as it is.
@@ -393,24 +422,25 @@ fn quoted(value: &str, out: &mut String, form: fn(&str, &mut String) -> bool) {
 /// A JSON string. White space of an attribute is a space (XML 1.0 §3.3.3), and so are the control characters that some
 /// apps put into names, which neither XML nor FHIR has.
 fn string(text: &str, out: &mut String) {
-    let is_control = |byte: u8| byte < 0x20 || byte == 0x7f;
-    if text.bytes().fold(false, |found, byte| found | is_control(byte)) {
+    let is_plain = |byte: u8| byte >= 0x20 && !matches!(byte, b'"' | b'\\' | 0x7f);
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else if text.bytes().any(|byte| byte.is_ascii_control()) {
         let cleaned: String = text.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }).collect();
         write::string(&cleaned, out);
-    } else if text.bytes().fold(false, |found, byte| found | matches!(byte, b'"' | b'\\')) {
-        write::string(text, out);
     } else {
-        out.extend(["\"", text, "\""]);
+        write::string(text, out);
     }
 }
 
 /// Writes `uuid`: the same record has the same in every export. The phone leaves out its own, and writes all times in
 /// the zone where it happens to be, so that moments count and not their texts.
-fn identify(identity: &[String; IDENTITY.len()], out: &mut String) {
+fn identify(identity: &[String; IDENTITY], out: &mut String) {
     let mut hasher = blake3::Hasher::new();
-    for (name, value) in IDENTITY.iter().zip(identity) {
-        let moment = name.ends_with("Date").then(|| instant(value)).flatten();
-        match moment {
+    for value in identity {
+        match date::instant(value) {
             Some(ms) => hasher.update(&ms.to_le_bytes()),
             None => hasher.update(value.as_bytes()),
         };
@@ -431,9 +461,4 @@ fn identify(identity: &[String; IDENTITY.len()], out: &mut String) {
         }
     }
     out.push('"');
-}
-
-fn instant(text: &str) -> Option<i64> {
-    let mut written = String::new();
-    date::moment(text, &mut written).then(|| Moment::parse(&written)).flatten().map(|moment| moment.interval_ms().0)
 }

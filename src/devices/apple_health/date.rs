@@ -5,6 +5,8 @@
 
 use std::fmt::Write;
 
+use crate::fhir::tree::time::Moment;
+
 /// Writes a date and time with the offset that it was written with; false if it is none.
 pub(super) fn moment(text: &str, out: &mut String) -> bool {
     if is_usual(text.as_bytes()) {
@@ -35,6 +37,25 @@ pub(super) fn moment(text: &str, out: &mut String) -> bool {
         out.truncate(before);
     }
     fits
+}
+
+/// The moment, in milliseconds since 1970 in UTC.
+pub(super) fn instant(text: &str) -> Option<i64> {
+    if !text.as_bytes().first()?.is_ascii_digit() || text.len() < "2019-07-19 10:36:11 -0700".len() {
+        return None;
+    }
+    let mut written = [0; 25];
+    if is_usual(text.as_bytes()) {
+        let text = text.as_bytes();
+        for (to, from) in [(0..10, 0..10), (11..19, 11..19), (19..22, 20..23), (23..25, 23..25)] {
+            written[to].copy_from_slice(&text[from]);
+        }
+        (written[10], written[22]) = (b'T', b':');
+        let text = std::str::from_utf8(&written).ok()?;
+        return Moment::parse(text).map(|moment| moment.interval_ms().0);
+    }
+    let mut written = String::new();
+    moment(text, &mut written).then(|| Moment::parse(&written)).flatten().map(|moment| moment.interval_ms().0)
 }
 
 /// The form that nearly all have: ASCII, digits where they belong.
@@ -105,6 +126,18 @@ mod tests {
             let mut out = String::new();
             let fits = moment(text, &mut out);
             assert_eq!((fits, out.as_str()), (expected.is_some(), expected.unwrap_or_default()), "{text}");
+        }
+    }
+
+    #[test]
+    fn one_moment_has_one_number() {
+        for (text, expected) in [
+            ("1970-01-01 01:00:01 +0100", Some(1000)),
+            ("1970-01-01 12:00:01.5\u{202f}AM +0000", Some(1500)),
+            ("1970-01-01 00:00:01", None),
+            ("1970-13-01 00:00:01 +0100", None),
+        ] {
+            assert_eq!(instant(text), expected, "{text}");
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Templates {
     contents: Vec<Content>,
     /// By the name of the kind in small letters.
     mappings: HashMap<String, Mapping>,
+    /// A hash of both files: they have no version of their own.
+    pub version: String,
 }
 
 /// A message, and what a template found in it. Where what was found stands beside the message, it is called `matchedToken`.
@@ -65,7 +67,13 @@ impl Templates {
         if mistakes.is_empty() {
             mistakes.extend(unmatched(&contents, &mappings));
         }
-        if mistakes.is_empty() { Ok(Templates { contents, mappings }) } else { Err(mistakes) }
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(blake3::hash(content.as_bytes()).as_bytes());
+        hasher.update(mapping.as_bytes());
+        Ok(Templates { contents, mappings, version: hasher.finalize().to_hex()[..16].to_owned() })
     }
 
     /// The kinds that the device content knows, each with what its mapping is in the guide.

@@ -1,3 +1,5 @@
+//! The templates and their expressions, by example.
+
 use serde_json::{Value, json};
 
 use super::jmespath::Node;

@@ -45,6 +45,8 @@ pub(super) struct Input {
     pub when: Option<String>,
     pub by: Option<OneOrMany<String>>,
     pub version: Option<String>,
+    /// Whose JSON Schemas the fields keep.
+    pub schemas: Option<String>,
     #[serde(default)]
     pub common: Rule,
     #[serde(default)]

@@ -39,6 +39,8 @@ pub(super) struct Input {
     pub when: Option<Expression>,
     pub by: Vec<Expression>,
     pub version: Option<Expression>,
+    /// Whether the fields are held against the JSON Schema of their kind and version.
+    pub schemas: bool,
     pub kinds: HashMap<String, Arc<[Rule]>>,
     /// Where kinds are not told apart.
     pub rules: Vec<Rule>,
@@ -315,6 +317,7 @@ impl Compiler<'_> {
             when: self.optional("when", input.when.as_ref()),
             by: self.list("by", input.by.as_ref()),
             version: self.optional("version", input.version.as_ref()),
+            schemas: self.schemas(input),
             kinds,
             rules: self.rules("rules", &input.rules, &input.common),
             skip: input.skip.clone(),
@@ -324,6 +327,16 @@ impl Compiler<'_> {
                 .filter_map(|reason| Some((self.expression("reasons.when", &reason.when)?, reason.why.clone())))
                 .collect(),
         }
+    }
+
+    fn schemas(&mut self, input: &file::Input) -> bool {
+        match input.schemas.as_deref() {
+            None => return false,
+            Some("open-mhealth") if input.by.is_some() && input.version.is_some() && input.fields.is_some() => {}
+            Some("open-mhealth") => self.wrong("schemas needs by, version and fields"),
+            Some(_) => self.wrong("schemas can be open-mhealth"),
+        }
+        true
     }
 
     fn rules(&mut self, at: &str, rules: &[file::Rule], common: &file::Rule) -> Vec<Rule> {

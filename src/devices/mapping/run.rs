@@ -19,6 +19,7 @@ use super::pack::{
 };
 use super::place;
 use crate::devices::observation::{self, Coding, Draft, Effective, Measured, Quantity};
+use crate::devices::open_mhealth;
 use crate::devices::{Record, Sender};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::terminology::ucum;
@@ -134,12 +135,51 @@ impl Run<'_> {
             into.push(refused(Self::nothing(input, scope)));
             return;
         }
+        if input.schemas
+            && let Err(issue) = Self::keep_schema(input, scope, &mut into[before..])
+        {
+            into.push(refused(issue));
+        }
         // What is lost is said once a record.
         if let (Some(first), Some(issue)) = (into.get_mut(before), Self::unknown(input, rules, scope))
             && first.observation.is_some()
         {
             first.issues.push(issue);
         }
+    }
+
+    /// Refuses what became of a record that violates its JSON Schema. What the mapping has already said of a place is not
+    /// said again.
+    fn keep_schema(input: &Input, scope: Scope<'_>, records: &mut [Record]) -> Result<(), Issue> {
+        let Some(body) = input.fields.as_ref().map_or(Ok(None), |fields| Ok(fields.nodes(scope)?.first().copied()))?
+        else {
+            return Ok(());
+        };
+        let mut schema = String::new();
+        for part in input.by.iter().chain(&input.version) {
+            if !schema.is_empty() {
+                schema.push(':');
+            }
+            schema.push_str(&part.word(scope)?.unwrap_or_default());
+        }
+        let violations = open_mhealth::violations(&schema, scope.document, body);
+        if violations.is_empty() {
+            return Ok(());
+        }
+        for record in records {
+            record.observation = None;
+            record.measure = None;
+            let said: Vec<String> = record.issues.iter().map(|issue| issue.expression.clone()).collect();
+            let mapped = has_errors(&record.issues);
+            for violation in &violations {
+                let issue = issue_of(violation.id, scope, violation.place, &violation.text);
+                let place = &issue.expression;
+                if !mapped || !said.iter().any(|said| said.starts_with(place) || place.starts_with(said)) {
+                    record.issues.push(issue);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Why a record became nothing, in the mapping's words where it has some.

@@ -411,6 +411,142 @@ fn mistakes_of_a_mapping_are_named_with_their_place() {
     assert_eq!(Pack::compile("{").expect_err("no JSON").len(), 1);
 }
 
+/// A mapping that shows what the language can say of times, numbers and reasons, by names that nobody sends.
+const WORDS: &str = r#"{
+  "id": "words", "version": "1.0.0", "title": "Words", "source": "none", "identifier": "sid/words",
+  "inputs": [{
+    "at": ["lists.items", "$this"], "by": "kind", "common": {"id": "id", "at": {"time": "time", "as": "local-seconds", "offset": "offset"}},
+    "kinds": {
+      "shifted": {"when": "value > 0", "measure": "body-weight", "value": "value", "shift": "power", "unit": "kg"},
+      "day": {"measure": "steps-daily", "value": "value", "unit": "{steps}", "day": {"time": "time", "as": "local-seconds", "offset": "offset"}},
+      "zoned": {"measure": "heart-rate", "value": "value", "unit": "/min", "at": {"time": "time", "as": "seconds", "zone": "zone"}},
+      "stretches": {
+        "measure": "sleep-duration", "start": {"time": "begin"}, "end": {"time": "end"},
+        "spans": {"of": "parts", "from": "since", "until": "end", "where": "(state = 'awake').not()"}
+      },
+      "named": {
+        "measure": "exercise-session", "start": "begin", "end": "end",
+        "coded": {"by": "what", "is": {"jog": "running"}, "system": "exercise", "else": "other", "text": "what"}
+      }
+    },
+    "reasons": [{"when": "kind = 'shifted' and value = 0", "why": "zero stands for what was not measured"}]
+  }]
+}"#;
+
+fn in_words(sent: &str) -> Vec<Record> {
+    let pack = Pack::compile(WORDS).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    convert(&pack, &tree::parse_list(sent).unwrap(), &Sender { subject: "Patient/1", zone: None }, 10).unwrap()
+}
+
+#[test]
+fn numbers_come_with_a_power_of_ten() {
+    let weight = |value: &str, power: &str| {
+        let sent = format!(
+            r#"{{"kind": "shifted", "id": "a", "value": {value}, "power": {power}, "time": 1442491449, "offset": "-0800"}}"#
+        );
+        in_words(&sent).remove(0)
+    };
+    for (value, power, expected) in [
+        ("68850", "-3", "\"value\":68.850,"),
+        ("7", "1", "\"value\":70,"),
+        ("72.5", "0", "\"value\":72.5,"),
+        ("72.5", "null", "\"value\":72.5,"),
+    ] {
+        let observation = weight(value, power).observation.unwrap();
+        assert!(observation.contains(expected), "{value} {power}: {observation}");
+    }
+    for (value, power) in [("1", "19"), ("1", "\"x\""), ("1.123456789012345", "-18")] {
+        assert_eq!(weight(value, power).issues[0].id, Id::DeviceRecord, "{value} {power}");
+    }
+    let zero = weight("0", "0");
+    assert_eq!((zero.issues[0].id, zero.observation), (Id::DeviceTypeLeftOut, None));
+    assert!(zero.issues[0].text.contains("zero stands for what was not measured"), "{}", zero.issues[0].text);
+}
+
+#[test]
+fn moments_count_from_1970_on_the_wall_or_in_utc() {
+    for (sent, expected) in [
+        (
+            r#"{"kind": "shifted", "id": "a", "value": 1, "time": 1442491449, "offset": "-0800"}"#,
+            "\"effectiveDateTime\":\"2015-09-17T12:04:09-08:00\"",
+        ),
+        (
+            r#"{"kind": "zoned", "id": "a", "value": 61, "time": 1444096372, "zone": "GMT-0600"}"#,
+            "\"effectiveDateTime\":\"2015-10-05T19:52:52-06:00\"",
+        ),
+        (
+            r#"{"kind": "zoned", "id": "a", "value": 61, "time": 1444096372, "zone": "America/Denver"}"#,
+            "\"effectiveDateTime\":\"2015-10-05T19:52:52-06:00\"",
+        ),
+        (
+            r#"{"kind": "zoned", "id": "a", "value": 61, "time": 1444096372}"#,
+            "\"effectiveDateTime\":\"2015-10-06T01:52:52Z\"",
+        ),
+        (
+            r#"{"kind": "day", "id": "a", "value": 61, "time": 1447698000, "offset": "+0500"}"#,
+            "\"effectivePeriod\":{\"start\":\"2015-11-16T00:00:00+05:00\",\"end\":\"2015-11-17T00:00:00+05:00\"}",
+        ),
+    ] {
+        let record = in_words(sent).remove(0);
+        let observation = record.observation.unwrap_or_else(|| panic!("{sent}: {:?}", record.issues));
+        assert!(observation.contains(expected), "{sent}: {observation}");
+    }
+    let local = in_words(r#"{"kind": "shifted", "id": "a", "value": 1, "time": 1442491449}"#).remove(0);
+    assert_eq!(local.issues[0].id, Id::MeasureNoOffset);
+    let nowhere =
+        in_words(r#"{"kind": "zoned", "id": "a", "value": 61, "time": 1444096372, "zone": "Atlantis"}"#).remove(0);
+    assert_eq!(nowhere.issues[0].id, Id::DeviceRecord);
+}
+
+#[test]
+fn stretches_last_until_the_next_one() {
+    let sent = r#"{"kind": "stretches", "id": "a", "begin": "2026-01-15T00:00:00Z", "end": "2026-01-15T08:00:00Z", "parts": [
+        {"since": "2026-01-15T00:00:00Z", "state": "awake"}, {"since": "2026-01-15T00:30:00Z", "state": "light"},
+        {"since": "2026-01-15T03:00:00Z", "state": "awake"}, {"since": "2026-01-15T03:10:00Z", "state": "deep"}]}"#;
+    let observation = in_words(sent).remove(0).observation.unwrap();
+    // Two hours and a half, and then until the end.
+    assert!(observation.contains("\"value\":26400,\"unit\":\"s\""), "{observation}");
+}
+
+#[test]
+fn a_code_keeps_the_senders_word() {
+    let sent = r#"{"kind": "named", "id": "a", "begin": "2026-01-15T00:00:00Z", "end": "2026-01-15T08:00:00Z", "what": "trampoline"}"#;
+    let observation: Value = serde_json::from_str(&in_words(sent).remove(0).observation.unwrap()).unwrap();
+    assert_eq!(observation["valueCodeableConcept"]["coding"][0]["code"], "other");
+    assert_eq!(observation["valueCodeableConcept"]["text"], "trampoline");
+}
+
+#[test]
+fn places_are_told_across_lists() {
+    let item = r#"{"kind": "zoned", "id": "a", "value": 61, "time": 1}"#;
+    let sent =
+        format!(r#"{{"lists": [{{"items": [{item}, {item}]}}, {{"items": []}}, {{"items": [{item}, {item}]}}]}}"#);
+    let pointers: Vec<String> = in_words(&sent).into_iter().map(|record| record.pointer).collect();
+    assert_eq!(pointers, ["/lists/0/items/0", "/lists/0/items/1", "/lists/2/items/0", "/lists/2/items/1"]);
+}
+
+/// What the mapping does not look at is the schema's to judge, in the versions whose schemas ship.
+#[test]
+fn bodies_are_held_against_their_json_schemas() {
+    let night = json!({"time_interval": {
+        "start_date_time": "2026-01-14T23:00:00Z", "end_date_time": "2026-01-15T07:00:00Z"
+    }});
+    let slept = |version: &str, unit: &str| {
+        point(
+            "omh:sleep-duration",
+            version,
+            &json!({
+                "sleep_duration": {"value": 0.3, "unit": unit}, "effective_time_frame": night,
+            }),
+        )
+    };
+    // The mapping could convert it; the schema of version 2 has no days, and that of version 1 does not ship.
+    refused(&slept("2.0", "d"), &["measure-unit body.sleep_duration.unit"]);
+    for (version, unit) in [("2.0", "h"), ("1.0", "d")] {
+        assert!(converted(&slept(version, unit).to_string()).observation.is_some(), "{version} {unit}");
+    }
+}
+
 /// The example of the documentation is a mapping.
 #[test]
 fn the_documented_example_does_what_it_shows() {

@@ -1,3 +1,5 @@
+//! What devices speak that is FHIR already, by example.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::desk::{Desk, Verdict};
 use super::judge::{self, Judged, Knowledge};
 use super::prepare::Prepared;
 use super::{Idempotency, Intent, Kept, Outcome, When};
@@ -13,13 +14,23 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Stored, Unit, Write, WriteOutcome};
+use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Stored, Unit, Write, WriteOutcome};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Atomicity {
     Whole,
     EachAlone,
+}
+
+/// How a request is to be kept.
+pub(super) struct Terms {
+    pub atomicity: Atomicity,
+    pub idempotency: Option<Idempotency>,
+    /// What is filed of the request's records, where it is one of records.
+    pub desk: Option<Arc<Desk>>,
+    /// The step of an upload's work that it is.
+    pub progress: Option<Progress>,
 }
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
@@ -36,6 +47,9 @@ struct Remembered {
     updated_ms: i64,
     /// Code, expression and text: a place in the catalogue may be another's after an upgrade.
     issues: Vec<(String, String, String)>,
+    /// The same of what was doubtful about something that was kept.
+    #[serde(default)]
+    warnings: Vec<(String, String, String)>,
 }
 
 /// One entry between judgement and outcome.
@@ -56,9 +70,9 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         entries: Vec<Result<Prepared, Refusal>>,
-        atomicity: Atomicity,
-        idempotency: Option<Idempotency>,
+        terms: Terms,
     ) -> Result<Vec<Outcome>, Refusal> {
+        let Terms { atomicity, ref idempotency, .. } = terms;
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
@@ -102,15 +116,8 @@ impl Gateway {
                     .as_ref()
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
-                finish: finish(
-                    Author::of(self, caller),
-                    &entries,
-                    &steps,
-                    &writes,
-                    &bases,
-                    idempotency.is_some(),
-                    atomic,
-                ),
+                progress: terms.progress,
+                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms),
                 writes,
                 atomic,
                 now_ms,
@@ -133,6 +140,9 @@ impl Gateway {
                         "",
                         "The Idempotency-Key stood for another request.",
                     ));
+                }
+                Accepted::Overtaken => {
+                    return Err(Refusal::one(Id::UploadOffset, "", "These records were worked off before."));
                 }
                 Accepted::Stale => knowledge.patients().for_each(|patient| self.consents_stale(patient)),
             }
@@ -241,7 +251,7 @@ impl Gateway {
                 fresh: false,
                 created: entry.status == 201,
                 payload: stored.payload,
-                warnings: Vec::new(),
+                warnings: entry.warnings.into_iter().filter_map(restored).collect(),
             }));
         }
         Ok(outcomes)
@@ -326,8 +336,7 @@ fn finish(
     steps: &[Step],
     writes: &[Write],
     bases: &[Option<Basis>],
-    remember: bool,
-    atomic: bool,
+    terms: &Terms,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
@@ -339,6 +348,7 @@ fn finish(
         created: bool,
         basis: Option<Basis>,
     }
+    let (remember, atomic) = (terms.idempotency.is_some(), terms.atomicity == Atomicity::Whole);
     let mut lines: Vec<Option<Line>> = (0..writes.len()).map(|_| None).collect();
     let mut refused: Vec<Refused> = Vec::new();
     let mut memory: Vec<(Option<usize>, Remembered)> = Vec::new();
@@ -350,10 +360,11 @@ fn finish(
             version: 0,
             updated_ms: 0,
             issues: Vec::new(),
+            warnings: Vec::new(),
         };
         let mut index = None;
         match (entry, step) {
-            (Ok(prepared), Step::Written { index: write, .. }) => {
+            (Ok(prepared), Step::Written { index: write, warnings, .. }) => {
                 let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
                 lines[*write] = Some(Line {
                     patient: prepared.patient.clone(),
@@ -370,6 +381,7 @@ fn finish(
                     version: writes[*write].version,
                     updated_ms: writes[*write].updated_ms,
                     issues: Vec::new(),
+                    warnings: prepared.validated.warnings().iter().chain(warnings).map(stored_form).collect(),
                 };
                 index = Some(*write);
             }
@@ -391,6 +403,8 @@ fn finish(
         }
     }
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
+    let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
+    let at_ms = author.at_ms();
     Box::new(move |outcomes: &[WriteOutcome]| {
         if atomic && looks_again(&retriable, outcomes) {
             // Nothing happened yet: it will be looked again, and then told what came of it.
@@ -415,6 +429,14 @@ fn finish(
                 None => events.push((line.patient.clone(), act, vec![reference], line.basis.clone())),
             }
         }
+        let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
+        let desk = desk.filter(|_| !undone);
+        let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, at_ms));
+        if let Some(write) = &told
+            && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Create)
+        {
+            references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
+        }
         let mut audit: Vec<_> = events
             .iter()
             .map(|(patient, act, references, basis)| {
@@ -425,7 +447,6 @@ fn finish(
             audit.push(author.record(Act::Refuse, patient.as_ref(), &[], basis.as_ref(), ids));
         }
         // A rollback did nothing, so there is nothing to remember: the same request may be tried again.
-        let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
         let response = (!undone && !memory.is_empty()).then(|| {
             for (index, remembered) in &mut memory {
                 match index.and_then(|index| outcomes.get(index)).copied() {
@@ -445,8 +466,22 @@ fn finish(
             let memory: Vec<&Remembered> = memory.iter().map(|(_, remembered)| remembered).collect();
             serde_json::to_vec(&memory).unwrap_or_default()
         });
-        Finished { audit, response }
+        let (filing, words) = match &desk {
+            Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
+            None => Default::default(),
+        };
+        Finished { audit, response, filing, writes: told.into_iter().collect(), words }
     })
+}
+
+/// What is known of each record before it is written.
+fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
+    let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
+        (Ok(prepared), Step::Written { index, warnings, .. }) => Verdict::written(prepared, *index, warnings),
+        (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
+        (Ok(_), Step::Same(_)) => Verdict::Same,
+    };
+    entries.iter().zip(steps).map(verdict).collect()
 }
 
 fn stored_form(issue: &Issue) -> (String, String, String) {

@@ -5,51 +5,168 @@
 
 use std::sync::Arc;
 
-use super::commit::Atomicity;
+use super::commit::{Atomicity, Terms};
+use super::desk::{Desk, Sent};
 use super::prepare::{self, Examined, Prepared};
-use super::{Entry, Idempotency, Intent, Outcome};
-use crate::devices::{Format, Record, Sender, Zone};
+use super::provenance::Origin;
+use super::{Idempotency, Intent, Outcome};
+use crate::devices::lines::Line;
+use crate::devices::{self, Format, Record, Sender, Zone};
+use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
 use crate::fhir::tree::{Document, json};
 use crate::fhir::validate::Validator;
+use crate::store::Progress;
 
 const KIND: &str = "Observation";
 
+/// What became of one record.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What its sender calls it.
+    pub id: Option<String>,
+    /// JSON pointer of the record in what was sent, or in its line of that.
+    pub pointer: String,
+    /// The line that it stood on, where records came one a line.
+    pub line: Option<u64>,
+    pub outcome: Outcome,
+}
+
+/// Whose records they are, as the request says.
+#[derive(Clone, Debug)]
+pub struct Addressed<'a> {
+    pub patient: &'a str,
+    /// Where the person was, for senders whose times are local.
+    pub zone: Option<Zone>,
+}
+
+impl Addressed<'_> {
+    /// The reference to the person.
+    pub fn subject(&self) -> Result<String, Refusal> {
+        let patient = self.patient.strip_prefix("Patient/").unwrap_or(self.patient);
+        if !is_id(patient) {
+            return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
+        }
+        Ok(format!("Patient/{patient}"))
+    }
+}
+
+/// What keeps a repetition from having a second effect, beyond the identity of each record.
+#[derive(Clone, Default, Debug)]
+pub struct Repeats {
+    pub idempotency: Option<Idempotency>,
+    /// The step of an upload's work that it is.
+    pub progress: Option<Progress>,
+}
+
+/// A record, and the line that it stood on.
+type Placed = (Option<u64>, Record);
+
+impl Answered {
+    pub fn word(&self) -> Word {
+        match &self.outcome {
+            Outcome::Refused(_) => Word::Refused,
+            // What a key stands for is told as it was told first, so what counts is what the record did then.
+            Outcome::Kept(kept) if !kept.created => Word::Duplicate,
+            Outcome::Kept(kept) if kept.warnings.is_empty() => Word::Accepted,
+            Outcome::Kept(_) => Word::Flagged,
+        }
+    }
+}
+
 impl Gateway {
-    /// `POST /devices/{format}?patient=…`. One entry a record, in the order sent; the error refuses them all.
+    /// `POST /devices/{format}?patient=…`. One answer a record, in the order sent; the error refuses them all.
     pub async fn push_device(
         &self,
         caller: &Caller<'_>,
         format: &Format,
         document: &Document,
-        (patient, zone): (&str, Option<Zone>),
+        addressed: Addressed<'_>,
         idempotency: Option<Idempotency>,
-    ) -> Result<Vec<Entry>, Refusal> {
-        let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
-        if !is_id(patient) {
-            return Err(Refusal::one(Id::PatientMissing, "", "The address does not name the person as patient=id."));
-        }
-        let subject = format!("Patient/{patient}");
-        let sender = Sender { subject: &subject, zone };
+    ) -> Result<Vec<Answered>, Refusal> {
+        let subject = addressed.subject()?;
+        let sender = Sender { subject: &subject, zone: addressed.zone };
         let records = format.convert(document, &sender, self.config.bundle_entries)?;
+        let records = records.into_iter().map(|record| (None, record)).collect();
+        self.push_records(caller, format, &subject, records, Repeats { idempotency, progress: None }).await
+    }
+
+    /// The same of records that came one a line. A line that cannot be read is refused among the others.
+    pub async fn push_lines(
+        &self,
+        caller: &Caller<'_>,
+        format: &Format,
+        lines: &[Line],
+        addressed: Addressed<'_>,
+        repeats: Repeats,
+    ) -> Result<Vec<Answered>, Refusal> {
+        let subject = addressed.subject()?;
+        let sender = Sender { subject: &subject, zone: addressed.zone };
+        let mut records: Vec<Placed> = Vec::with_capacity(lines.len());
+        for line in lines {
+            let read = match &line.text {
+                Some(text) => devices::read(text.as_slice())
+                    .and_then(|document| format.convert(&document, &sender, self.config.bundle_entries)),
+                None => Err(Issue::new(Id::DeviceRecord, "", "The line is longer than a record may be.")),
+            };
+            let read = read.unwrap_or_else(|issue| vec![Record::unread(issue)]);
+            records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));
+        }
+        self.push_records(caller, format, &subject, records, repeats).await
+    }
+
+    /// Keeps what was converted.
+    async fn push_records(
+        &self,
+        caller: &Caller<'_>,
+        format: &Format,
+        subject: &str,
+        records: Vec<Placed>,
+        repeats: Repeats,
+    ) -> Result<Vec<Answered>, Refusal> {
         let validator = self.rules(caller.principal, [], &[]).await?.of(None, &[]);
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
-        let mut lost: Vec<Vec<Issue>> = Vec::with_capacity(records.len());
-        for Record { observation, issues, .. } in records {
+        let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
+        let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
+        for (line, Record { source_id, pointer, observation, issues, .. }) in records {
             examined.push(match observation {
                 Some(observation) => self.examine_record(validator, caller, observation),
                 None => Err(issues.clone().into()),
             });
-            lost.push(issues);
+            let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
+            sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
+            ids.push(source_id);
         }
         let told = self.told(examined.iter().flatten().flat_map(|record| record.checked.questions())).await;
         let conclude =
             |record: Examined| prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places);
         let prepared: Vec<Result<Prepared, Refusal>> =
             examined.into_iter().map(|record| record.and_then(conclude)).collect();
-        let outcomes = self.commit(caller, prepared, Atomicity::EachAlone, idempotency).await?;
-        Ok(outcomes.into_iter().zip(lost).map(|(outcome, lost)| Entry::Pushed(with(outcome, lost))).collect())
+        for (sent, prepared) in sent.iter_mut().zip(&prepared) {
+            sent.measured_ms = prepared.as_ref().ok().and_then(|prepared| prepared.ended_ms);
+        }
+        let desk = Arc::new(Desk {
+            format: Arc::from(format.name()),
+            request: caller.request_id.to_owned(),
+            records: sent,
+            keep_ms: i64::from(self.config.receipt_days) * DAY_MS,
+            origin: Origin::of(self, caller, format, subject),
+        });
+        let Repeats { idempotency, progress } = repeats;
+        let terms = Terms { atomicity: Atomicity::EachAlone, idempotency, desk: Some(desk.clone()), progress };
+        let outcomes = self.commit(caller, prepared, terms).await?;
+        Ok(outcomes
+            .into_iter()
+            .zip(ids)
+            .zip(&desk.records)
+            .map(|((outcome, id), sent)| Answered {
+                id,
+                pointer: sent.pointer.clone(),
+                line: sent.line,
+                outcome: with(outcome, sent.lost.clone()),
+            })
+            .collect())
     }
 
     fn examine_record(
@@ -64,18 +181,31 @@ impl Gateway {
     }
 }
 
+/// Places of a record that is a line of its own, as places of the whole.
+fn on_line(mut record: Record, number: u64) -> Record {
+    for issue in &mut record.issues {
+        issue.position.line = u32::try_from(number).unwrap_or(u32::MAX);
+    }
+    record
+}
+
 /// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.
 fn without_places(mut refusal: Refusal) -> Refusal {
     without_positions(&mut refusal.issues);
     refusal
 }
 
-/// An outcome with what was lost on the way to FHIR.
+/// An outcome with what was lost on the way to FHIR; of a duplicate that was said when it was kept.
 fn with(outcome: Outcome, lost: Vec<Issue>) -> Outcome {
     match outcome {
         Outcome::Kept(mut kept) => {
             without_positions(&mut kept.warnings);
-            kept.warnings.extend(lost);
+            if kept.created {
+                kept.warnings.extend(lost);
+            } else {
+                let text = "The same record was accepted before; nothing was written.";
+                kept.warnings = vec![Issue::new(Id::Duplicate, "", text)];
+            }
             Outcome::Kept(kept)
         }
         refused @ Outcome::Refused(_) => refused,

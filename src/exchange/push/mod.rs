@@ -2,15 +2,18 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each and
+//! `provenance` says how they came to be. Success is answered only when the data is on disk.
 
 mod bundle;
 mod commit;
+mod desk;
 mod device;
 pub mod explain;
 mod judge;
 mod patch;
 mod prepare;
+mod provenance;
 
 use std::sync::Arc;
 
@@ -20,6 +23,7 @@ use crate::fhir::tree::{Document, Element, NodeId};
 use crate::fhir::validate::Validator;
 
 pub use bundle::{Entry, Mode, etag, mode};
+pub use device::{Addressed, Answered, Repeats};
 pub use patch::Patch;
 pub use prepare::Trial;
 
@@ -171,7 +175,8 @@ impl Gateway {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
-        let mut outcomes = self.commit(caller, vec![Ok(prepared)], commit::Atomicity::Whole, idempotency).await?;
+        let terms = commit::Terms { atomicity: commit::Atomicity::Whole, idempotency, desk: None, progress: None };
+        let mut outcomes = self.commit(caller, vec![Ok(prepared)], terms).await?;
         match outcomes.pop() {
             Some(Outcome::Kept(kept)) => Ok(kept),
             Some(Outcome::Refused(refusal)) => Err(refusal.recorded()),

@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     pub content: [u8; 16],
     /// Place in the date index.
     pub date_ms: Option<i64>,
+    /// End of what was measured.
+    pub ended_ms: Option<i64>,
     pub codes: Vec<(String, String)>,
     pub tokens: Vec<Token>,
     /// Where the entry's reference texts point after ids were given, for Bundles.
@@ -190,6 +192,7 @@ fn finish(
     let facts = Facts::of(Arc::from(rule.name), element);
     granular(caller, rule, &intent, &facts, &location)?;
     let date_ms = facts.date_ms.map(|(start, _)| start);
+    let ended_ms = facts.date_ms.map(|(_, end)| end);
     let codes: Vec<(String, String)> = element
         .get("code")
         .into_iter()
@@ -232,6 +235,7 @@ fn finish(
         named,
         content,
         date_ms,
+        ended_ms,
         codes,
         tokens,
         rewrites,

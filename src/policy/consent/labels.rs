@@ -23,6 +23,13 @@ fn rank(system: &str, code: &str) -> Option<u8> {
     RANKS.iter().position(|rank| *rank == code).map(|rank| rank as u8)
 }
 
+/// Whether nothing is more than normally confidential. What carries no confidentiality is taken for normal; whoever fills
+/// the facts labels what is restricted by its nature.
+pub(super) fn is_normal(labels: &[(&str, &str)]) -> bool {
+    let normal = rank(CONFIDENTIALITY, "N");
+    labels.iter().filter_map(|(system, code)| rank(system, code)).all(|carried| Some(carried) <= normal)
+}
+
 /// The labels of a rule, as alternatives.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Labels {

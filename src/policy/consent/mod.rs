@@ -31,6 +31,10 @@ mod decide;
 
 mod permit;
 
+mod implicit;
+
+mod outlook;
+
 pub mod draft;
 
 #[cfg(test)]
@@ -44,6 +48,8 @@ pub use action::Action;
 pub use actor::Actor;
 pub use compile::{Compiled, Status, compile};
 pub use decide::{Basis, Decision, Denial, Reason, decide};
+pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, Implicit};
+pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
 pub use purpose::is_purpose;
 pub use request::{Facts, Request};

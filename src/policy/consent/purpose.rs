@@ -86,6 +86,14 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Whether a purpose is that one or lies below it. Breaking the glass lies below nothing but itself.
+pub(super) fn covers(code: &str, asked: Asked<'_>) -> bool {
+    let break_glass = index(BREAK_GLASS).map_or(0, |index| 1 << index);
+    let Some(named) = index(code) else { return false };
+    let covered = if code == BREAK_GLASS { below(named) } else { below(named) & !break_glass };
+    matches!(asked, Asked::Known(bit) if covered & bit != 0)
+}
+
 /// The purposes of a rule, as alternatives.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Purposes {

@@ -57,6 +57,32 @@ impl Conditions {
         self.overlaid_by(wider.clone()) == *self
     }
 
+    /// Whether the request alone fits, whatever the resource.
+    pub fn matches_request(&self, effect: Effect, request: &Request<'_>, purpose: Asked<'_>) -> Match {
+        ask(self.period.as_ref(), |period| period.holds(request.now_ms))
+            .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
+            .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
+            .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
+    }
+
+    /// Whether anything is asked of the resource.
+    pub fn is_about_resource(&self) -> bool {
+        let Conditions { period: _, action: _, purpose: _, actor: _, class, data_period, labels, code, data } = self;
+        class.is_some() || data_period.is_some() || labels.is_some() || code.is_some() || data.is_some()
+    }
+
+    /// What is asked of the resource, in words.
+    pub fn about_resource(&self, effect: Effect) -> String {
+        let mut parts = Vec::new();
+        let mut part = |name: &str, text: Option<String>| parts.extend(text.map(|text| format!("{name}: {text}")));
+        part("class", self.class.as_ref().map(ToString::to_string));
+        part("code", self.code.as_ref().map(ToString::to_string));
+        part("securityLabel", self.labels.as_ref().map(|labels| Shown(labels, effect).to_string()));
+        part("dataPeriod", self.data_period.as_ref().map(ToString::to_string));
+        part("data", self.data.as_ref().map(ToString::to_string));
+        parts.join("; ")
+    }
+
     /// Cheap comparisons first.
     fn matches(&self, effect: Effect, asked: &Asking<'_>) -> Match {
         let Asking { request, facts, purpose } = *asked;

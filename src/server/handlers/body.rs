@@ -97,7 +97,7 @@ pub(super) fn names(tags: &str, version: u32) -> bool {
 }
 
 /// IMF-fixdate (RFC 9110 §5.6.7).
-fn http_date(ms: i64) -> String {
+pub(super) fn http_date(ms: i64) -> String {
     let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     timestamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }

@@ -17,16 +17,25 @@ pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
         _ => "batch-response",
     };
     let entries = request.gateway.push_bundle(&caller, document, idempotency).await?;
-    Ok(response(request, kind, entries).await)
+    Ok(response(request, kind, entries.into_iter().map(|entry| (entry, None))).await)
 }
 
-/// The Bundle that says what became of each entry.
-pub(super) async fn response(request: &Request<'_>, kind: &str, entries: Vec<Entry>) -> Reply {
+/// The Bundle that says what became of each entry, with the address where it is said again, where there is one.
+pub(super) async fn response(
+    request: &Request<'_>,
+    kind: &str,
+    entries: impl ExactSizeIterator<Item = (Entry, Option<String>)>,
+) -> Reply {
     let with_resources = body::preferred(request, body::Return::Minimal) == body::Return::Representation;
     let mut out = format!("{{\"resourceType\":\"Bundle\",\"type\":\"{kind}\"");
-    let empty = entries.is_empty();
-    for (index, entry) in entries.into_iter().enumerate() {
-        out.push_str(if index == 0 { ",\"entry\":[" } else { "," });
+    let empty = entries.len() == 0;
+    for (index, (entry, link)) in entries.enumerate() {
+        out.push_str(if index == 0 { ",\"entry\":[{" } else { ",{" });
+        if let Some(link) = link {
+            out.push_str("\"link\":[{\"relation\":\"via\",\"url\":");
+            write::string(&link, &mut out);
+            out.push_str("}],");
+        }
         match entry {
             Entry::Pushed(Outcome::Kept(kept)) => entry_kept(request, &kept, with_resources, &mut out),
             Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(request, &refusal, &mut out),
@@ -42,7 +51,7 @@ pub(super) async fn response(request: &Request<'_>, kind: &str, entries: Vec<Ent
 
 fn entry_kept(request: &Request<'_>, kept: &Kept, with_resource: bool, out: &mut String) {
     let address = format!("{}/{}/{}", request.gateway.base, kept.kind, kept.id);
-    out.push_str("{\"fullUrl\":");
+    out.push_str("\"fullUrl\":");
     write::string(&address, out);
     if with_resource {
         out.push_str(",\"resource\":");
@@ -65,7 +74,7 @@ fn entry_kept(request: &Request<'_>, kept: &Kept, with_resource: bool, out: &mut
 }
 
 fn entry_refused(request: &Request<'_>, refusal: &Refusal, out: &mut String) {
-    out.push_str("{\"response\":{\"status\":");
+    out.push_str("\"response\":{\"status\":");
     write::string(status_line(refusal.status()), out);
     out.push_str(",\"outcome\":");
     out.push_str(&refusal.outcome(request.reader()).to_string());
@@ -98,7 +107,7 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
     };
     match answer {
         Ok(resource) => {
-            out.push_str("{\"resource\":");
+            out.push_str("\"resource\":");
             out.push_str(std::str::from_utf8(&resource).unwrap_or("{}"));
             out.push_str(",\"response\":{\"status\":\"200 OK\"}}");
         }

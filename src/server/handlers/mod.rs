@@ -9,14 +9,17 @@ mod guide;
 mod open;
 mod patch;
 mod read;
+mod receipts;
 mod search;
 mod token;
 mod update;
+mod uploads;
 mod validate;
 
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
+use super::limits::Limits;
 use super::reply::Reply;
 use super::routes::{Action, Matched};
 use super::{negotiate, problem};
@@ -63,6 +66,16 @@ pub fn stated_purpose(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-purpose-of-use").and_then(|value| value.to_str().ok())
 }
 
+/// Serves a request whose body is worked off while it arrives.
+pub async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Reply {
+    match request.matched.action {
+        Action::UploadAppend => {
+            uploads::append(request, body, limits).await.unwrap_or_else(|refusal| uploads::refused(&refusal))
+        }
+        _ => device::stream(request, body, limits).await.unwrap_or_else(|refusal| problem::reply(&refusal)),
+    }
+}
+
 /// Serves a request.
 pub async fn handle(request: &Request<'_>) -> Reply {
     let outcome = match request.matched.action {
@@ -83,8 +96,21 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Bundle => bundle::bundle(request).await,
         Action::Device => device::device(request).await,
         Action::DeviceExplain => device::explain(request).await,
+        Action::Receipts => receipts::receipts(request).await,
+        Action::Scorecard => receipts::scorecard(request).await,
         Action::Validate => validate::validate(request).await,
+        Action::UploadOptions => Ok(uploads::options(request)),
+        Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
+        Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),
+        Action::UploadRemove => Ok(uploaded(uploads::remove(request).await)),
+        Action::UploadStatus => uploads::status(request).await,
+        // Its body flows, so it is served above.
+        Action::UploadAppend => Ok(problem::internal()),
     };
     // What was refused without having been judged is recorded by the server, in one place for all.
     outcome.unwrap_or_else(|refusal| problem::reply(&refusal))
+}
+
+fn uploaded(outcome: Result<Reply, Refusal>) -> Reply {
+    outcome.unwrap_or_else(|refusal| uploads::refused(&refusal))
 }

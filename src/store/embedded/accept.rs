@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Embedded, audit, feed};
+use super::{Embedded, audit, feed, receipts, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
@@ -44,6 +44,11 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     if let Some(answer) = seen_before(&ledger.connection, &unit)? {
         return Ok(answer);
     }
+    if let Some(progress) = unit.progress
+        && !uploads::stands(&ledger.connection, progress)?
+    {
+        return Ok(Accepted::Overtaken);
+    }
     if !preconditions_hold(&ledger.connection, &unit.preconditions)? {
         return Ok(Accepted::Stale);
     }
@@ -71,12 +76,22 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
         }
         connection.prepare_cached("RELEASE unit")?.execute([])?;
     }
+    let finish = unit.finish;
+    let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
+    for write in &finished.writes {
+        let numbered = number(ledger, write)?;
+        let (_, written) = put(&ledger.connection, &numbered)?;
+        delivered.extend(written.filter(|_| write.deliver));
+    }
+    let connection = &ledger.connection;
     if !refused {
         ledger.fed |= write_feed(connection, &delivered, unit.now_ms)?;
     }
-    let finish = unit.finish;
-    let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     audit::store(connection, &finished.audit)?;
+    receipts::file(connection, &unit.client, &finished.filing)?;
+    if let Some(progress) = unit.progress {
+        uploads::advance(connection, progress, finished.words)?;
+    }
     if let (Some(key), Some(response)) = (&unit.idempotency, finished.response) {
         remember(connection, &unit.client, key, &response, unit.now_ms)?;
     }

@@ -12,20 +12,24 @@ mod feed;
 mod pool;
 mod put;
 mod read;
+mod receipts;
 mod registry;
 mod retry;
 mod row;
 mod schema;
 mod search;
 mod source;
+mod uploads;
 mod writer;
+
+pub use uploads::UploadFile;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
@@ -51,6 +55,7 @@ const SYNCHRONOUS_FULL: i64 = 2;
 pub struct Embedded {
     writer: Writer,
     pool: Pool,
+    directory: PathBuf,
     _lock: Option<File>,
 }
 
@@ -114,6 +119,7 @@ impl Embedded {
         empty_log(&connection, lock.is_some())?;
         schema::migrate(&mut connection)?;
         if lock.is_some() {
+            uploads::sweep(&connection, dir)?;
             match take_over(&mut connection) {
                 // A full disk must not keep us from serving reads.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
@@ -123,7 +129,12 @@ impl Embedded {
             }
         }
         let readers = (0..READERS).map(|_| open_reader(&file)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { writer: Writer::start(connection)?, pool: Pool::new(readers), _lock: lock })
+        Ok(Self {
+            writer: Writer::start(connection)?,
+            pool: Pool::new(readers),
+            directory: dir.to_owned(),
+            _lock: lock,
+        })
     }
 
     pub fn health(&self) -> Health {

@@ -96,6 +96,26 @@ CREATE INDEX foretold_task ON foretold (destination, task);
     "
 ALTER TABLE audit ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+CREATE TABLE receipt (
+    client TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, record BLOB, outcome TEXT NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY (client, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipt_record ON receipt (client, record) WHERE record IS NOT NULL;
+CREATE INDEX receipt_at ON receipt (at);
+CREATE TABLE tally (
+    client TEXT NOT NULL, day INTEGER NOT NULL, format TEXT NOT NULL, topic TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (client, day, format, topic)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE upload (
+    id BLOB PRIMARY KEY, client TEXT NOT NULL, patient BLOB NOT NULL, about BLOB NOT NULL, length INTEGER NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0,
+    flagged INTEGER NOT NULL DEFAULT 0, duplicate INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+    state INTEGER NOT NULL, failure TEXT, created INTEGER NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX upload_client ON upload (client);
+CREATE INDEX upload_until ON upload (until);
+",
 ];
 
 /// Brings the file to the newest schema this program knows.

@@ -3,6 +3,7 @@
 mod accept;
 mod delivery;
 mod faults;
+mod receipts;
 mod search;
 
 use std::sync::Arc;
@@ -120,12 +121,14 @@ fn unit(writes: Vec<Write>) -> Unit {
         client: "app".into(),
         idempotency: None,
         preconditions: Vec::new(),
+        progress: None,
         writes,
         atomic: true,
         now_ms: NOW_MS,
         finish: Box::new(|outcomes| Finished {
             audit: vec![audit_record()],
             response: Some(vec![outcomes.len() as u8]),
+            ..Finished::default()
         }),
     }
 }

@@ -1,0 +1,147 @@
+//! `consent explain`: what consents would decide, of what, by which rule, now or at another time.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::ValueEnum;
+use serde_json::Value;
+
+use super::validate::short;
+use crate::exchange::simulate::{self, Simulation};
+use crate::fhir::tree::{Document, json};
+use crate::policy::consent::Implicit;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Options {
+    /// Say what consents would permit, and by which rule.
+    Explain(Explain),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Explain {
+    /// A Consent, or a Bundle of them, in JSON.
+    #[arg(long, value_name = "FILE")]
+    consent: Vec<PathBuf>,
+    /// Who asks, what for: JSON with patient, actors, purpose, action; `-` is standard input.
+    #[arg(long, value_name = "FILE|-")]
+    request: PathBuf,
+    /// A resource, or a Bundle of them, that is asked for; without one it is said whether the answer depends on it.
+    #[arg(long, value_name = "FILE")]
+    resource: Vec<PathBuf>,
+    /// When it is asked, as a FHIR dateTime; now if absent.
+    #[arg(long, value_name = "TIME")]
+    now: Option<String>,
+    /// What holds where the person has said nothing: a policy of IHE PCF, by address or name.
+    #[arg(long, value_name = "POLICY")]
+    implicit: Option<String>,
+    /// How it is said.
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    format: Form,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// The command could not do what was asked.
+const COULD_NOT_RUN: u8 = 2;
+
+#[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
+pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let Options::Explain(options) = options;
+    match explained(options) {
+        Ok(text) => {
+            print!("{text}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            eprintln!("mhealth-gateway: {error:#}");
+            Ok(ExitCode::from(COULD_NOT_RUN))
+        }
+    }
+}
+
+fn explained(options: &Explain) -> anyhow::Result<String> {
+    let consents = documents(&options.consent)?;
+    let resources = documents(&options.resource)?;
+    let text = read(&options.request)?;
+    let asked =
+        simulate::asked(&text).map_err(|issue| anyhow::anyhow!("{}: {}", options.request.display(), issue.text))?;
+    let now_ms = match &options.now {
+        None => jiff::Timestamp::now().as_millisecond(),
+        Some(text) => simulate::moment_ms(text).context("--now is a FHIR dateTime, such as 2026-05-04T08:00:00Z")?,
+    };
+    let implicit = match &options.implicit {
+        None => None,
+        Some(name) => Some(Implicit::named(name).with_context(|| {
+            let known: Vec<&str> = Implicit::names().collect();
+            format!("--implicit is one of {}", known.join(", "))
+        })?),
+    };
+    let simulation = Simulation { consents: &consents, resources: &resources, asked: &asked, now_ms, implicit };
+    match simulate::simulate(&simulation) {
+        Ok(answer) if options.format == Form::Json => Ok(format!("{answer:#}\n")),
+        Ok(answer) => Ok(told(&answer)),
+        Err(issue) => bail!("{}", short(&issue)),
+    }
+}
+
+fn documents(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
+    let one = |path: &PathBuf| {
+        json::parse(read(path)?).map_err(|issue| anyhow::anyhow!("{}: {}", path.display(), short(&issue)))
+    };
+    files.iter().map(one).collect()
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        return Ok(text);
+    }
+    fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// The answer for people: the decision, why, and each resource in a line.
+fn told(answer: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let why = |value: &Value| {
+        let mut why = text(&value["reason"]);
+        if let Some(consent) = value["basis"]["consent"].as_str() {
+            let _ = write!(why, ", {consent} version {}", value["basis"]["version"]);
+        }
+        if let Some(policy) = value["basis"]["policy"].as_str() {
+            let _ = write!(why, ", {policy}");
+        }
+        if let Some(path) = value["path"].as_str() {
+            let _ = write!(why, ", {path}");
+        }
+        why
+    };
+    let mut out = format!("{} at {}: {}\n", text(&answer["decision"]), text(&answer["now"]), why(answer));
+    for rule in answer["residual"].as_array().into_iter().flatten() {
+        let _ = writeln!(
+            out,
+            "  {} where {} ({} version {}, {})",
+            text(&rule["type"]),
+            text(&rule["conditions"]),
+            text(&rule["consent"]),
+            rule["version"],
+            text(&rule["path"])
+        );
+    }
+    for resource in answer["resources"].as_array().into_iter().flatten() {
+        let _ = writeln!(out, "  {} {}: {}", text(&resource["decision"]), text(&resource["resource"]), why(resource));
+    }
+    for issue in answer["lint"]["issue"].as_array().into_iter().flatten() {
+        let place = text(&issue["expression"][0]);
+        let _ = writeln!(out, "  note: {place}: {}", text(&issue["details"]["text"]));
+    }
+    out
+}

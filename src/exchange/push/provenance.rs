@@ -1,0 +1,148 @@
+//! How records became Observations, as one Provenance a request: which app sent them, by which version of which mapping
+//! they were made, how they were recorded.
+//!
+//! It is written in the transaction of what it tells of and tells of what came to be in it alone, so that sending again
+//! doubles nothing. It belongs to the person and is as private as what it tells of, whose categories it bears as tags. It
+//! is the gateway's own: no client writes it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::prepare::Prepared;
+use crate::devices::Format;
+use crate::exchange::facts::{CATEGORY_SYSTEM, Facts};
+use crate::exchange::{Caller, Gateway};
+use crate::fhir::ours::{BASE, STRUCTURES};
+use crate::fhir::tree::{Element, hash, json as reader, time};
+use crate::store::{Expect, PatientKey, ResId, Write};
+
+const KIND: &str = "Provenance";
+const RECORDING: &str = "mh-recording-method";
+const PARTICIPANT: &str = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
+
+/// What a Provenance says of one Observation.
+pub(super) struct Made {
+    recording: Option<String>,
+    categories: Vec<String>,
+}
+
+impl Made {
+    pub fn of(prepared: &Prepared) -> Made {
+        let element = prepared.validated.element();
+        let recording = element
+            .all("extension")
+            .find(|extension| extension.text_of("url").and_then(|url| url.strip_prefix(STRUCTURES)) == Some(RECORDING));
+        let facts = Facts::of(Arc::from(prepared.rule.name), element);
+        let categories = facts.categories().iter().filter(|(system, _)| *system == CATEGORY_SYSTEM);
+        Made {
+            recording: recording.and_then(|extension| extension.text_of("valueCode")).map(str::to_owned),
+            categories: categories.map(|(_, code)| (*code).to_owned()).collect(),
+        }
+    }
+}
+
+/// What is the same of all records of a request.
+pub(super) struct Origin {
+    id: ResId,
+    client: Arc<str>,
+    actor: Arc<str>,
+    subject: String,
+    patient: PatientKey,
+    /// Canonical and version of the mapping.
+    mapping: String,
+}
+
+/// How a mapping is named outside, with its version.
+pub fn mapping(format: &Format) -> String {
+    format!("{BASE}/mapping/{}|{}", format.name(), format.version())
+}
+
+impl Origin {
+    pub fn of(gateway: &Gateway, caller: &Caller<'_>, format: &Format, subject: &str) -> Origin {
+        let patient = gateway.patient_key(subject.trim_start_matches("Patient/"));
+        let day = time::day_number(gateway.now_ms());
+        Origin {
+            id: gateway.random_id(Some(patient), day),
+            client: caller.principal.client.clone(),
+            actor: caller.principal.actor.clone(),
+            subject: subject.to_owned(),
+            patient,
+            mapping: mapping(format),
+        }
+    }
+
+    /// The Provenance of these, as it is stored.
+    pub fn write(&self, made: &[(&str, &Made)], now_ms: i64) -> Write {
+        let payload = self.resource(made, now_ms).to_string().into_bytes();
+        // It is our own text; should it not be readable, its content is the same as no other.
+        let content = match reader::parse(payload.as_slice()) {
+            Ok(document) => hash::content(&document, Element::root(&document).node()),
+            Err(_) => self.id.0,
+        };
+        Write {
+            kind: Arc::from(KIND),
+            id: self.id,
+            name: None,
+            patient: Some(self.patient),
+            owner: self.client.clone(),
+            expect: Expect::Absent,
+            content,
+            codes: Vec::new(),
+            tokens: Vec::new(),
+            date: Some(now_ms),
+            updated_ms: now_ms,
+            version: 1,
+            payload,
+            delete: false,
+            deliver: false,
+            consent: false,
+        }
+    }
+
+    fn resource(&self, made: &[(&str, &Made)], now_ms: i64) -> Value {
+        let recorded = time::instant(now_ms);
+        let mut recordings: Vec<Option<&str>> = made.iter().map(|(_, made)| made.recording.as_deref()).collect();
+        recordings.dedup();
+        // Where they do not agree, each says it itself.
+        let recording = match recordings.as_slice() {
+            [Some(recording)] => recording,
+            _ => "unknown",
+        };
+        let mut categories: Vec<&str> =
+            made.iter().flat_map(|(_, made)| made.categories.iter().map(String::as_str)).collect();
+        categories.sort_unstable();
+        categories.dedup();
+        // What tells of something that nobody has a category for must not pass as something else.
+        if made.iter().any(|(_, made)| made.categories.is_empty()) {
+            categories.clear();
+        }
+        let mut meta = json!({
+            "versionId": "1",
+            "lastUpdated": recorded,
+            "profile": [format!("{STRUCTURES}mh-provenance")],
+        });
+        if !categories.is_empty() {
+            let tag = |code: &&str| json!({"system": CATEGORY_SYSTEM, "code": code});
+            meta["tag"] = categories.iter().map(tag).collect();
+        }
+        let targets: Vec<Value> =
+            made.iter().map(|(resource, _)| json!({"reference": format!("{resource}/_history/1")})).collect();
+        json!({
+            "resourceType": KIND,
+            "id": self.id.to_string(),
+            "meta": meta,
+            "extension": [
+                {"url": format!("{STRUCTURES}{RECORDING}"), "valueCode": recording},
+                {"url": format!("{STRUCTURES}mh-mapping-version"), "valueCanonical": self.mapping},
+            ],
+            "target": targets,
+            "recorded": recorded,
+            "agent": [{
+                "type": {"coding": [{"system": PARTICIPANT, "code": "assembler"}]},
+                "who": {"reference": &*self.actor},
+                "onBehalfOf": {"reference": self.subject},
+            }],
+        })
+    }
+}

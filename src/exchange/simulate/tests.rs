@@ -1,0 +1,136 @@
+//! The suites that the engine passes, asked through the simulation: with the facts that the gateway itself reads from a
+//! resource, and the implicit policies, which the engine alone does not know.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::*;
+use crate::fhir::tree::json as tree;
+
+fn read(path: &str) -> String {
+    let suites = std::env::var_os("MHEALTH_SUITES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/suites"), PathBuf::from);
+    let path = suites.join("consent").join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}: set MHEALTH_SUITES", path.display()))
+}
+
+fn answer(case: &Value, consents: &[String], resources: &[String]) -> Value {
+    let parsed = |texts: &[String]| texts.iter().map(|text| tree::parse(text.as_str()).unwrap()).collect::<Vec<_>>();
+    let (consents, resources) = (parsed(consents), parsed(resources));
+    let asked = asked(&case["request"].to_string()).unwrap();
+    let implicit = case["implicit_policy"].as_str().map(|url| Implicit::named(url).unwrap());
+    let now_ms = moment_ms(case["now"].as_str().unwrap()).unwrap();
+    simulate(&Simulation { consents: &consents, resources: &resources, asked: &asked, now_ms, implicit }).unwrap()
+}
+
+#[test]
+fn ihe_pcf_decides_the_same() {
+    let cases: Value = serde_json::from_str(&read("ihe-pcf/cases.json")).unwrap();
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    let mut file = |path: String| files.entry(path.clone()).or_insert_with(|| read(&format!("ihe-pcf/{path}"))).clone();
+    let (mut decisions, mut wrong) = (0, Vec::new());
+    for case in cases.as_array().unwrap() {
+        let id = case["id"].as_str().unwrap();
+        let consents: Vec<String> =
+            case["consents"].as_array().unwrap().iter().map(|path| file(path.as_str().unwrap().to_owned())).collect();
+        // Before any resource is known, a permit may depend on it.
+        let at_all = answer(case, &consents, &[]);
+        let permits = at_all["decision"] != "deny";
+        if permits != (case["expected"]["request"] == "permit") {
+            wrong.push(format!("{id}: {}", at_all["decision"]));
+        }
+        decisions += 1;
+        let Some(expected) = case["expected"]["resources"].as_object() else { continue };
+        let resources: Vec<String> = expected
+            .keys()
+            .map(|reference| file(format!("resources/{}.json", reference.trim_start_matches("Observation/"))))
+            .collect();
+        let found = answer(case, &consents, &resources);
+        for resource in found["resources"].as_array().unwrap() {
+            let reference = resource["resource"].as_str().unwrap();
+            decisions += 1;
+            if resource["decision"] != expected[reference] {
+                wrong.push(format!("{id} {reference}: {} {}", resource["decision"], resource["path"]));
+            }
+            assert!(resource["reason"].is_string());
+        }
+        let (permitted, all) = (expected.values().filter(|value| *value == "permit").count(), expected.len());
+        let whole = if permitted == 0 {
+            "deny"
+        } else if permitted == all {
+            "permit"
+        } else {
+            "partial"
+        };
+        if found["decision"] != whole {
+            wrong.push(format!("{id}: {}", found["decision"]));
+        }
+    }
+    assert!(decisions >= 4000, "the suite has shrunk: {decisions}");
+    assert!(wrong.is_empty(), "{} of {decisions}: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
+}
+
+#[test]
+fn what_other_engines_let_through_is_withheld_here() {
+    let cases: Value = serde_json::from_str(&read("wild-fail-open/cases.json")).unwrap();
+    for case in cases.as_array().unwrap() {
+        let consents: Vec<String> = case["consents"].as_array().unwrap().iter().map(Value::to_string).collect();
+        let found = answer(case, &consents, &[]);
+        let reason = match (found["decision"].as_str().unwrap(), found["reason"].as_str().unwrap()) {
+            ("permit", _) => "permit",
+            (_, "no-consent") => "no-consent",
+            (_, "indeterminate") => "indeterminate-deny",
+            _ => "deny",
+        };
+        assert_eq!(case["expected"], reason, "{}: {found}", case["id"]);
+    }
+}
+
+#[test]
+fn the_residual_names_rules_and_what_they_ask_of_a_resource() {
+    let consent = r#"{"resourceType":"Consent","id":"c","status":"active","dateTime":"2026-01-01",
+        "meta":{"versionId":"3"},
+        "scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
+        "category":[{"coding":[{"system":"http://loinc.org","code":"59284-0"}]}],"patient":{"reference":"Patient/p"},
+        "policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTIN"}]},
+        "provision":{"type":"deny","provision":[{"type":"permit","actor":[{"role":{"coding":[
+        {"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},
+        "reference":{"reference":"Organization/a"}}],
+        "code":[{"coding":[{"system":"http://loinc.org","code":"8867-4"}]}]}]}}"#;
+    let case = |actor: &str, now: &str| json!({"request": {"patient": "Patient/p", "actors": [actor], "purpose": "TREAT"}, "now": now});
+    let consents = [consent.to_owned()];
+    let found = answer(&case("Organization/a", "2026-05-04T08:00:00Z"), &consents, &[]);
+    assert_eq!(
+        (found["decision"].as_str(), found["reason"].as_str()),
+        (Some("partial"), Some("depends-on-the-resource"))
+    );
+    let residual = &found["residual"][0];
+    assert_eq!(residual["path"], "Consent.provision.provision[0]");
+    assert!(residual["conditions"].as_str().unwrap().contains("8867-4"), "{residual}");
+    assert_eq!((residual["type"].as_str(), residual["version"].as_u64()), (Some("permit"), Some(3)));
+    let other = answer(&case("Organization/b", "2026-05-04T08:00:00Z"), &consents, &[]);
+    assert_eq!((other["decision"].as_str(), other["reason"].as_str()), (Some("deny"), Some("not-covered")));
+    // What it would do is told before it is given.
+    let heart = r#"{"resourceType":"Observation","id":"o","status":"final","subject":{"reference":"Patient/p"},
+        "code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]}}"#;
+    let heart = [heart.to_owned()];
+    for (now, ahead) in [("2026-05-04T08:00:00Z", Value::Null), ("2025-05-04T08:00:00Z", json!(["Consent/c"]))] {
+        let found = answer(&case("Organization/a", now), &consents, &heart);
+        assert_eq!(found["resources"][0]["decision"], "permit", "{now}");
+        assert_eq!((&found["decision"], &found["notYetGiven"]), (&json!("permit"), &ahead), "{now}");
+    }
+}
+
+#[test]
+fn a_question_that_means_nothing_is_refused() {
+    for (text, expected) in
+        [("{", "EOF"), (r#"{"patients": []}"#, "unknown field `patients`"), (r#"{"actors": 7}"#, "did not match")]
+    {
+        assert!(asked(text).unwrap_err().text.contains(expected), "{text}");
+    }
+    let asked = asked(r#"{"action": "sell"}"#).unwrap();
+    let simulation = Simulation { consents: &[], resources: &[], asked: &asked, now_ms: 0, implicit: None };
+    assert_eq!(simulate(&simulation).unwrap_err().id, Id::OperationParameter);
+}

@@ -1,0 +1,134 @@
+//! What a request would get before it is known which resources it is about: everything, nothing, or some.
+//!
+//! A rule whose conditions speak of the resource may match one and not another. So each rule tree is asked which answers
+//! it could give at all, and the answers of all consents are put together as [`decide`](super::decide) does. What may
+//! restrict the answer is named rule by rule: the residual that a reader of ITI-71 tokens knows.
+
+use std::sync::Arc;
+
+use super::compile::{Body, Compiled};
+use super::matching::{Effect, Match};
+use super::purpose::Asked;
+use super::request::Request;
+use super::rule::Rule;
+
+/// The answer to a request without a resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outlook {
+    /// Whatever the resource.
+    Permit,
+    Deny,
+    /// It depends on the resource.
+    Partial,
+}
+
+/// A rule that says which resources are permitted or refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Residual {
+    pub consent: String,
+    pub version: u32,
+    pub permits: bool,
+    /// FHIRPath of the rule inside the Consent.
+    pub rule: String,
+    /// What the resource must be, in words.
+    pub conditions: String,
+}
+
+/// What one rule tree could answer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Answers {
+    permit: bool,
+    deny: bool,
+    /// Nothing, or only its default.
+    silent: bool,
+}
+
+impl Answers {
+    fn must_deny(self) -> bool {
+        self.deny && !self.permit && !self.silent
+    }
+
+    fn must_permit(self) -> bool {
+        self.permit && !self.deny && !self.silent
+    }
+}
+
+/// What the consents of a person could answer.
+pub fn outlook(consents: &[Arc<Compiled>], request: &Request<'_>, patients: &[&str]) -> (Outlook, Vec<Residual>) {
+    let purpose = Asked::new(request.purpose);
+    let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (false, false, false, false);
+    let mut residual = Vec::new();
+    for consent in consents {
+        let concerns = consent.concerns(patients);
+        if concerns == Match::No || !consent.is_in_force(request.now_ms) {
+            continue;
+        }
+        let answers = match &consent.body {
+            Body::Rules(root) if concerns == Match::Yes => {
+                let mut answers = possible(root, request, purpose, consent, &mut residual);
+                if answers.permit && !consent.is_verified() {
+                    answers = Answers { permit: false, silent: true, ..answers };
+                }
+                answers
+            }
+            _ => Answers { deny: true, ..Answers::default() },
+        };
+        may_permit |= answers.permit;
+        must_permit |= answers.must_permit();
+        may_deny |= answers.deny;
+        must_deny |= answers.must_deny();
+    }
+    let outlook = match () {
+        () if must_deny || !may_permit => Outlook::Deny,
+        () if must_permit && !may_deny => Outlook::Permit,
+        () => Outlook::Partial,
+    };
+    if outlook != Outlook::Partial {
+        residual.clear();
+    }
+    (outlook, residual)
+}
+
+fn possible(
+    rule: &Rule,
+    request: &Request<'_>,
+    purpose: Asked<'_>,
+    consent: &Compiled,
+    residual: &mut Vec<Residual>,
+) -> Answers {
+    let nested: Vec<Answers> =
+        rule.nested.iter().map(|nested| possible(nested, request, purpose, consent, residual)).collect();
+    let mut answers = Answers { deny: nested.iter().any(|nested| nested.deny), ..Answers::default() };
+    if nested.iter().any(|nested| nested.must_deny()) {
+        return answers;
+    }
+    answers.permit = nested.iter().any(|nested| nested.permit);
+    // A nested rule that permits wherever it does not deny leaves nothing to this one.
+    if nested.iter().any(|nested| nested.permit && !nested.silent) {
+        return answers;
+    }
+    let on_request = rule.when.matches_request(rule.effect, request, purpose);
+    let about_resource = rule.when.is_about_resource();
+    let fires = on_request.fires(rule.effect);
+    if fires && about_resource && !rule.is_default {
+        residual.push(Residual {
+            consent: consent.id().to_owned(),
+            version: consent.version(),
+            permits: rule.effect == Effect::Permit,
+            rule: rule.path.to_string(),
+            conditions: rule.when.about_resource(rule.effect),
+        });
+    }
+    match rule.effect {
+        Effect::Deny if rule.is_default => answers.silent = true,
+        Effect::Permit => {
+            answers.permit |= fires;
+            answers.silent |= !fires || about_resource;
+        }
+        Effect::Deny => {
+            answers.deny |= fires;
+            answers.silent |= !fires || about_resource;
+        }
+    }
+    answers
+}

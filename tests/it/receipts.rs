@@ -1,0 +1,177 @@
+//! Every record that a device sends has an answer of its own, at once and later.
+
+use mhealth_gateway::policy::consent::Action;
+use serde_json::{Value, json};
+
+use crate::devices::{address, heart_rate, point};
+use crate::fixture::{Answer, Client, Gateway};
+
+/// Sends records and asks for receipts.
+async fn push(app: &Client, patient: &str, body: &Value) -> Answer {
+    let headers = [("content-type", "application/json"), ("accept", "application/json"), ("x-request-id", "r-1")];
+    app.raw("POST", &address(app, patient), &headers, body.to_string()).await
+}
+
+async fn get(app: &Client, query: &str) -> Answer {
+    app.get(&format!("{}/receipts{query}", app.root())).await
+}
+
+/// Outcome, and rules of the issues, of each receipt.
+fn words(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let value = answer.json();
+    let word = |receipt: &Value| {
+        let rules = receipt["issues"].as_array().into_iter().flatten().filter_map(|issue| issue["rule"].as_str());
+        [receipt["outcome"].as_str().unwrap()].into_iter().chain(rules).collect::<Vec<_>>().join(" ")
+    };
+    value["receipts"].as_array().unwrap().iter().map(word).collect()
+}
+
+fn local(id: &str) -> Value {
+    let mut local = heart_rate(id, 70);
+    local["body"]["effective_time_frame"]["date_time"] = json!("2026-01-15T08:30:00");
+    local
+}
+
+fn with_mood(id: &str) -> Value {
+    let mut mood = heart_rate(id, 73);
+    mood["body"]["mood"] = json!("calm");
+    mood
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_record_is_answered_in_one_word() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let body = json!({"records": [heart_rate("a", 71), with_mood("b"), local("c"), heart_rate("d", 9000)]});
+    let answer = push(&app, &patient, &body).await;
+    let expected = ["accepted", "flagged device-field", "refused measure-no-offset", "refused measure-implausible"];
+    assert_eq!(words(&answer), expected);
+    assert_eq!(answer.header("content-type"), "application/json");
+    let value = answer.json();
+    assert_eq!(value["counts"], json!({"accepted": 1, "flagged": 1, "duplicate": 0, "refused": 2}));
+    assert_eq!((&value["receipts"][0]["id"], &value["receipts"][0]["pointer"]), (&json!("a"), &json!("/records/0")));
+    let kept = app.get(value["receipts"][0]["resource"].as_str().unwrap()).await;
+    assert_eq!(kept.json()["valueQuantity"]["value"], 71);
+    let issue = &value["receipts"][2]["issues"][0];
+    assert_eq!(issue["pointer"], "/records/2/body/effective_time_frame/date_time");
+    assert!(issue["guide"].as_str().unwrap().ends_with("/issues#measure-no-offset"), "{issue}");
+    assert!(issue["line"].is_u64() && issue["fix"].is_string(), "{issue}");
+    assert_eq!(value["receipts"][3]["issues"][0]["element"], "Observation.value.ofType(Quantity)");
+    let again = push(&app, &patient, &body).await;
+    let expected = ["duplicate duplicate", "duplicate duplicate", expected[2], expected[3]];
+    assert_eq!(words(&again), expected);
+    // The Bundle says the same, with the address where it is said again.
+    let bundle = app.post(&address(&app, &patient), &body).await.json();
+    assert_eq!(bundle["resourceType"], "Bundle");
+    let link = bundle["entry"][2]["link"][0]["url"].as_str().unwrap();
+    assert_eq!(words(&app.get(link).await)[0], "refused measure-no-offset");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_are_found_later_by_the_senders_own_id() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let long = "x".repeat(128);
+    let (one, other) = (format!("{long}1"), format!("{long}2"));
+    let body = json!({"records": [heart_rate("a b&c", 71), with_mood("b"), local("c"), heart_rate(&one, 72), heart_rate(&other, 73)]});
+    assert_eq!(words(&push(&app, &patient, &body).await).len(), 5);
+    let accepted = get(&app, "?id=a+b%26c&format=open-mhealth").await;
+    assert_eq!(words(&accepted), ["accepted"]);
+    assert_eq!(app.get(accepted.json()["receipts"][0]["resource"].as_str().unwrap()).await.status, 200);
+    assert_eq!(words(&get(&app, "?id=b").await), ["flagged device-field"]);
+    let refused = get(&app, "?id=c").await;
+    assert_eq!(words(&refused), ["refused measure-no-offset"]);
+    let told = &refused.json()["receipts"][0];
+    assert_eq!((told["pointer"].as_str(), told["request"].as_str()), (Some("/records/2"), Some("r-1")));
+    assert_eq!(told["issues"][0]["pointer"], "/records/2/body/effective_time_frame/date_time");
+    let found = |answer: Answer| answer.json()["receipts"][0]["resource"].as_str().unwrap().to_owned();
+    assert_ne!(found(get(&app, &format!("?id={one}")).await), found(get(&app, &format!("?id={other}")).await));
+    // What is absent and what is another's are the same.
+    let neighbour = gateway.client("neighbour", "system/Observation.c").await;
+    let absent = get(&app, "?id=nothing").await;
+    for query in ["?id=a+b%26c", "?id=b", "?id=c"] {
+        let foreign = get(&neighbour, query).await;
+        assert_eq!((foreign.status, foreign.bytes), (404, absent.bytes.clone()), "{query}");
+    }
+    assert_eq!(get(&neighbour, "").await.json()["receipts"], json!([]));
+    let reader = gateway.client("reader", "system/Observation.rs").await;
+    for query in ["?id=c", "", "/scorecard"] {
+        assert_eq!(get(&reader, query).await.issues(), ["scope-insufficient"], "{query}");
+    }
+    for (query, issue) in [
+        ("?id=a&id=b", "search-parameter-unknown"),
+        ("?name=a", "search-parameter-unknown"),
+        ("?since=yesterday", "search-value"),
+        ("?outcome=accepted", "search-value"),
+        ("?after=x", "search-value"),
+        ("?id=a&format=smoke", "route-unknown"),
+    ] {
+        assert_eq!(get(&app, query).await.issues(), [issue], "{query}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_holds_for_receipts_too() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.person().await;
+    let consent = app.consent(&patient, &[(&app.actor.clone(), &[Action::Collect], &["heart-rate"])]).await;
+    assert_eq!(words(&push(&app, &patient, &heart_rate("a", 71)).await), ["accepted"]);
+    assert_eq!(words(&get(&app, "?id=a").await), ["accepted"]);
+    assert_eq!(app.withdraw(&consent).await.status, 200);
+    assert_eq!(get(&app, "?id=a").await.status, 404);
+    assert_eq!(words(&push(&app, &patient, &heart_rate("a", 71)).await), ["refused consent-missing"]);
+    assert_eq!(words(&get(&app, "?id=a").await), ["refused consent-missing"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_listed_page_by_page() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let records: Vec<Value> = (0..250).map(|index| local(&format!("r{index}"))).chain([with_mood("b")]).collect();
+    push(&app, &patient, &json!({"records": records})).await;
+    let first = get(&app, "?since=2020-01-01T00:00:00Z&outcome=refused").await;
+    assert_eq!(words(&first).len(), 200);
+    let next = first.json()["next"].as_str().unwrap().to_owned();
+    let second = app.get(&next).await;
+    assert_eq!(words(&second).len(), 50);
+    assert_eq!(second.json()["next"], Value::Null);
+    assert_eq!(second.json()["receipts"][49]["pointer"], "/records/249");
+    assert_eq!(words(&get(&app, "?outcome=flagged").await), ["flagged device-field"]);
+    assert_eq!(words(&get(&app, "?since=2999-01-01").await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scorecard_counts_what_came_and_nothing_twice() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let stone = point(
+        "body-weight/2.0",
+        "e",
+        &json!({"body_weight": {"value": 11, "unit": "st"}, "effective_time_frame": {"date_time": "2026-01-15T08:30:00Z"}}),
+    );
+    let body = json!({"records": [heart_rate("a", 71), with_mood("b"), local("c"), heart_rate("d", 9000), stone]});
+    let send = async || {
+        let headers =
+            [("content-type", "application/json"), ("accept", "application/json"), ("idempotency-key", "once")];
+        app.raw("POST", &address(&app, &patient), &headers, body.to_string()).await
+    };
+    let first = send().await;
+    assert_eq!(words(&send().await), words(&first), "the same request has the same answer");
+    let card = get(&app, "/scorecard?days=7").await.json();
+    assert_eq!(card["records"], json!({"accepted": 1, "flagged": 1, "duplicate": 0, "refused": 3}));
+    assert_eq!(card["quality"]["unit"], 1, "{card}");
+    assert_eq!(card["quality"]["time"], 1, "{card}");
+    assert_eq!(card["quality"]["implausible"], 1, "{card}");
+    assert_eq!(card["rules"]["device-field"], 1, "{card}");
+    assert_eq!(card["late"]["later"], 2, "{card}");
+    assert_eq!((&card["client"], card["days"].as_array().unwrap().len()), (&json!("app"), 1));
+    push(&app, &patient, &heart_rate("a", 71)).await;
+    assert_eq!(get(&app, "/scorecard").await.json()["records"]["duplicate"], 1);
+    assert_eq!(get(&app, "/scorecard?days=many").await.issues(), ["search-value"]);
+}
