@@ -39,6 +39,7 @@ pub struct Config {
     pub exchange: exchange::Config,
     pub validation: Validation,
     pub guide: Guide,
+    pub devices: Devices,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -60,6 +61,16 @@ pub struct Validation {
 pub struct Guide {
     /// Folder of packages (.tgz) of earlier versions, besides those that the program has itself.
     pub editions: Option<PathBuf>,
+}
+
+/// By what records of devices are read besides the mappings of the program.
+#[derive(Deserialize, Clone, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Devices {
+    /// Device content template of the IoMT connector, for `POST /devices/iomt`; together with `iomt_fhir_mapping`.
+    pub iomt_device_content: Option<PathBuf>,
+    /// FHIR mapping template of the IoMT connector.
+    pub iomt_fhir_mapping: Option<PathBuf>,
 }
 
 /// One national platform, registry or other receiver.
@@ -200,6 +211,10 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
     let validation: Validation = section("validation", table.remove("validation"), mistakes);
     let guide: Guide = section("guide", table.remove("guide"), mistakes);
+    let devices: Devices = section("devices", table.remove("devices"), mistakes);
+    if devices.iomt_device_content.is_some() != devices.iomt_fhir_mapping.is_some() {
+        mistakes.push("devices: iomt_device_content and iomt_fhir_mapping stand together".to_owned());
+    }
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
@@ -218,7 +233,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [limits], [exchange], [validation], [guide], [terminology], [[destination]]",
+            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [terminology], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -272,6 +287,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         exchange,
         validation,
         guide,
+        devices,
         terminology,
         destinations,
     }

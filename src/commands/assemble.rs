@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::packages::{Loaded, Place};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
+use crate::devices::Formats;
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
@@ -71,10 +72,25 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let mut gateway =
         Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
     gateway.shelf = Arc::new(shelf);
+    gateway.formats = formats(config).map_err(joined)?;
     gateway.terminology = terminology(config)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
+}
+
+/// What records of devices are read by. The error is everything that is wrong with the templates of the configuration.
+pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
+    let mut formats = Formats::default();
+    if let (Some(content), Some(mapping)) = (&config.devices.iomt_device_content, &config.devices.iomt_fhir_mapping) {
+        let read = |path: &Path| {
+            let unreadable = |error| vec![format!("devices: {}: cannot be read: {error}", path.display())];
+            fs::read_to_string(path).map_err(unreadable)
+        };
+        let mistaken = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("devices: {mistake}")).collect();
+        formats.add_templates(&read(content)?, &read(mapping)?).map_err::<Vec<String>, _>(mistaken)?;
+    }
+    Ok(formats)
 }
 
 /// Opens the terminology server, so that a wrong key or certificate shows at start.

@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::validate::short;
-use crate::devices::{self, Formats, Pack, Sender, Zone};
+use crate::devices::{self, Format, Formats, Pack, Sender, Zone};
 use crate::exchange::push::explain::{self, Explained, Fate};
 use crate::fhir::validate::Validator;
 use crate::guide;
@@ -93,15 +93,16 @@ fn mapped(options: &Options) -> anyhow::Result<(String, ExitCode)> {
         Ok(document) => document,
         Err(issue) => bail!("{}: {}", records.display(), short(&issue)),
     };
+    let format = Format::Mapping(Arc::clone(&pack));
     let validator = Validator::new(guide::registry());
-    let explained = match explain::explain(&pack, &document, &sender, &validator, MOST) {
+    let explained = match explain::explain(&format, &document, &sender, &validator, MOST) {
         Ok(explained) => explained,
         Err(issue) => bail!("{}: {}", records.display(), short(&issue)),
     };
     let refused =
         explained.iter().flat_map(|one| &one.records).any(|(_, issues)| Explained::fate(issues) == Fate::Refused);
     let text = match options.format {
-        Form::Json => format!("{:#}\n", explain::as_json(&pack, &explained)),
+        Form::Json => format!("{:#}\n", explain::as_json(&format, &explained)),
         Form::Text => told(&pack, &explained, options.explain),
     };
     Ok((text, if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }))

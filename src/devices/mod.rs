@@ -1,14 +1,16 @@
 //! What phones and wearables send, as FHIR: pure.
 //!
-//! A format is a mapping, which is data: it reads a parsed body and writes Observations as text, which then go the way of
+//! Most formats are a mapping, which is data: it reads a parsed body and writes Observations as text, which then go the way of
 //! every pushed resource: validation, consent, storage and delivery do not know that they were not FHIR when they came. What
 //! a format cannot say in FHIR it refuses or reports; nothing is guessed, and one bad record never stops the
 //! others. Who sent a record and where it goes is not known here.
 
 pub mod apple_health;
+pub mod iomt;
 mod left_out;
 pub mod lines;
 pub mod mapping;
+pub mod native;
 pub mod night;
 pub mod observation;
 mod open_mhealth;
@@ -59,11 +61,14 @@ static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
 
 /// The formats that are read.
 #[derive(Clone, Debug)]
-pub struct Formats(Vec<Arc<Pack>>);
+pub struct Formats {
+    packs: Vec<Arc<Pack>>,
+    templates: Option<Arc<iomt::Templates>>,
+}
 
 impl Default for Formats {
     fn default() -> Self {
-        Formats(PACKS.clone())
+        Formats { packs: PACKS.clone(), templates: None }
     }
 }
 
@@ -71,18 +76,117 @@ impl Formats {
     /// Adds a mapping, in place of one with the same id. The error says everything that is wrong with it.
     pub fn add(&mut self, text: &str) -> Result<Arc<Pack>, Vec<String>> {
         let pack = Arc::new(Pack::compile(text)?);
-        self.0.retain(|known| known.id != pack.id);
-        self.0.push(Arc::clone(&pack));
+        self.packs.retain(|known| known.id != pack.id);
+        self.packs.push(Arc::clone(&pack));
         Ok(pack)
     }
 
-    /// The format of that name in an address.
+    /// Adds the connector's two templates, in place of others. The error says everything that is wrong with them.
+    pub fn add_templates(&mut self, content: &str, mapping: &str) -> Result<(), Vec<String>> {
+        self.templates = Some(Arc::new(iomt::Templates::compile(content, mapping)?));
+        Ok(())
+    }
+
+    /// The mapping of that name in an address.
     pub fn named(&self, name: &str) -> Option<&Arc<Pack>> {
-        self.0.iter().find(|pack| pack.id == name)
+        self.packs.iter().find(|pack| pack.id == name)
+    }
+
+    /// What reads bodies that are sent under that name.
+    pub fn format(&self, name: &str) -> Option<Format> {
+        if name == native::NAME {
+            return Some(Format::Native);
+        }
+        if name == iomt::NAME {
+            return self.templates.clone().map(Format::Templates);
+        }
+        self.named(name).map(|pack| Format::Mapping(Arc::clone(pack)))
+    }
+
+    /// Everything that bodies are read by.
+    pub fn all(&self) -> Vec<Format> {
+        let packs = self.packs.iter().map(|pack| Format::Mapping(Arc::clone(pack)));
+        packs.chain([Format::Native]).chain(self.templates.clone().map(Format::Templates)).collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Pack>> {
-        self.0.iter()
+        self.packs.iter()
+    }
+}
+
+/// What reads a body of records.
+#[derive(Clone, Debug)]
+pub enum Format {
+    Mapping(Arc<Pack>),
+    /// Observations that are FHIR already and are completed.
+    Native,
+    /// Messages as the connector's templates read them.
+    Templates(Arc<iomt::Templates>),
+}
+
+impl Format {
+    /// The name in an address.
+    pub fn name(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.id,
+            Format::Native => native::NAME,
+            Format::Templates(_) => iomt::NAME,
+        }
+    }
+
+    /// System of the identifiers that records get.
+    pub fn identifier(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.identifier,
+            Format::Native => &native::IDENTIFIER,
+            Format::Templates(_) => &iomt::IDENTIFIER,
+        }
+    }
+
+    /// Which version of it: what is made differs with it.
+    pub fn version(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.version,
+            Format::Native => env!("CARGO_PKG_VERSION"),
+            Format::Templates(templates) => &templates.version,
+        }
+    }
+
+    /// What a Provenance names, where something was mapped.
+    pub fn canonical(&self) -> Option<String> {
+        match self {
+            Format::Mapping(pack) => Some(pack.canonical()),
+            Format::Native | Format::Templates(_) => None,
+        }
+    }
+
+    /// The document of the sender that it follows.
+    pub fn source(&self) -> &str {
+        match self {
+            Format::Mapping(pack) => &pack.source,
+            Format::Native => "HL7 PHD 2.0.0; gematik HDDT 1.0.1; HL7 PHR 1.0.0-ballot2",
+            Format::Templates(_) => "device content and FHIR mapping of the IoMT FHIR Connector",
+        }
+    }
+
+    /// Converts a body of at most `most` records, in the order sent. The error says why none of it can be read.
+    pub fn convert(&self, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Record>, Issue> {
+        match self {
+            Format::Mapping(pack) => convert(pack, document, sender, most),
+            Format::Native => native::convert(document, sender, most),
+            Format::Templates(templates) => templates.convert(document, sender, most),
+        }
+    }
+
+    /// As [`Format::convert`], each record with the steps that led to what became of it, where there are any.
+    pub fn explain(&self, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Explained>, Issue> {
+        match self {
+            Format::Mapping(pack) => explain(pack, document, sender, most),
+            Format::Native | Format::Templates(_) => {
+                let records = self.convert(document, sender, most)?;
+                Ok(records.into_iter().map(|record| (Vec::new(), vec![record])).collect())
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::fhir::ours::{MEASURE_SYSTEM, STRUCTURES};
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::write;
-use crate::fhir::validate::measures::{LOINC, Measure};
+use crate::fhir::validate::measures::{Code, LOINC, Measure};
 
 const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
 const STATISTICS: &str = "http://terminology.hl7.org/CodeSystem/observation-statistics";
@@ -361,7 +361,8 @@ impl Quantity {
     }
 }
 
-fn category(measure: &Measure) -> &'static str {
+/// The category that an Observation of the measure has in R4's own code system.
+pub(super) fn category(measure: &Measure) -> &'static str {
     let is = |list: &[&str]| measure.profiles.iter().any(|profile| list.contains(profile));
     match () {
         () if is(&VITAL) => "vital-signs",
@@ -371,19 +372,29 @@ fn category(measure: &Measure) -> &'static str {
     }
 }
 
+/// Every code of the measure that stands in LOINC, with what tells two apart that share it.
+pub(super) fn codes_of(measure: &Measure) -> impl Iterator<Item = &Code> {
+    // What two measures share in LOINC is told apart by the code of another system beside it.
+    let beside = measure.key == "basal-body-temperature";
+    measure.codes.iter().filter(move |code| code.system == LOINC || (beside && code.system.ends_with("/sct")))
+}
+
+/// The tag that says that a person made it.
+pub(super) fn origin() -> serde_json::Value {
+    let mut of = String::new();
+    system(ORIGIN, &mut of);
+    serde_json::json!({"system": of, "code": "patient-generated"})
+}
+
 /// Every LOINC code of the measure, else the code that it is known by.
 fn codes(measure: &Measure, out: &mut String) {
     let mut any = false;
-    // What two measures share in LOINC is told apart by the code of another system beside it.
-    let beside = measure.key == "basal-body-temperature";
-    for code in &measure.codes {
-        if code.system == LOINC || (beside && code.system.ends_with("/sct")) {
-            if any {
-                out.push(',');
-            }
-            coding(code.system, code.code, out);
-            any = true;
+    for code in codes_of(measure) {
+        if any {
+            out.push(',');
         }
+        coding(code.system, code.code, out);
+        any = true;
     }
     if !any {
         let known = measure.codes.iter().find(|code| code.system == MEASURE_SYSTEM).or(measure.codes.first());

@@ -5,8 +5,6 @@
 //! looked up under its name, so that what is absent and what is another's are the same. What consent would not let be
 //! sent again is not told of either.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::consents::{self, Subject};
@@ -14,7 +12,7 @@ use super::facts::Facts;
 use super::refusal::Refusal;
 use super::trail::{Act, Author};
 use super::{Caller, Gateway};
-use crate::devices::Pack;
+use crate::devices::Format;
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::fhir::tree::{Element, json as reader, time};
 use crate::policy::access::Interaction;
@@ -163,7 +161,7 @@ impl Gateway {
     }
 
     /// `GET /receipts?id=…`: everything that this client was told of one of its records.
-    pub async fn receipts_of(&self, caller: &Caller<'_>, formats: &[Arc<Pack>], id: &str) -> Result<Value, Refusal> {
+    pub async fn receipts_of(&self, caller: &Caller<'_>, formats: &[Format], id: &str) -> Result<Value, Refusal> {
         may_ask(caller)?;
         let mut receipts: Vec<(i64, Value)> = Vec::new();
         for format in formats {
@@ -171,7 +169,7 @@ impl Gateway {
                 b"identifier",
                 caller.principal.client.as_bytes(),
                 KIND.as_bytes(),
-                format.identifier.as_bytes(),
+                format.identifier().as_bytes(),
                 id.as_bytes(),
             ];
             let found = self.store.read_derived(KIND, ResId::derived(None, 0, &parts)).await?;
@@ -185,13 +183,13 @@ impl Gateway {
                 let value = json!({
                     "outcome": Word::Accepted.code(),
                     "received": time::instant(stored.updated_ms),
-                    "format": format.id,
+                    "format": format.name(),
                     "resource": format!("{}/{resource}", self.base),
                 });
                 receipts.push((stored.updated_ms, value));
             }
         }
-        let keys = formats.iter().map(|format| self.record_key(&format.id, id)).collect();
+        let keys = formats.iter().map(|format| self.record_key(format.name(), id)).collect();
         let plan = ReceiptPlan {
             client: caller.principal.client.clone(),
             records: Some(keys),

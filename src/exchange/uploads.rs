@@ -15,7 +15,7 @@ use super::receipts::Word;
 use super::{Caller, Gateway, Refusal, is_id};
 use crate::devices::lines::{self, Line, Lines};
 use crate::devices::unpack::{Coding, PACKED_PIECE, Unpack};
-use crate::devices::{Pack, Zone};
+use crate::devices::{Format, Zone};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::time;
 use crate::policy::access::scope::Scopes;
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_mins(1);
 /// What is to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Announced<'a> {
-    pub format: &'a Pack,
+    pub format: &'a Format,
     pub patient: &'a str,
     pub zone: Option<&'a str>,
     pub length: u64,
@@ -59,7 +59,7 @@ impl Gateway {
         let mut id: UploadId = [0; 16];
         (self.entropy)(&mut id);
         let about = json!({
-            "format": announced.format.id,
+            "format": announced.format.name(),
             "patient": patient,
             "zone": announced.zone,
             "gzip": announced.coding == Coding::Gzip,
@@ -335,7 +335,7 @@ impl Appending<'_> {
 
 /// What its owner said of a file.
 struct About {
-    format: Arc<Pack>,
+    format: Format,
     patient: String,
     zone: Option<Zone>,
     coding: Coding,
@@ -352,8 +352,7 @@ impl Gateway {
         Ok(About {
             format: self
                 .formats
-                .named(text("format")?)
-                .cloned()
+                .format(text("format")?)
                 .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))?,
             patient: text("patient")?.to_owned(),
             zone: value["zone"].as_str().map(Zone::get).transpose().map_err(|_| unreadable())?,

@@ -22,6 +22,7 @@ use clap::ValueEnum;
 use super::progress::Progress;
 use super::validate::short;
 use crate::devices::apple_health;
+use crate::devices::iomt;
 use crate::devices::night::{Night, Nights};
 use crate::devices::series::{Collector, Facts, Form, Made, Span, told};
 use crate::devices::{Formats, Sender};
@@ -67,6 +68,9 @@ pub(super) struct Options {
     /// A mapping to use besides those of the program, or in place of one with the same id.
     #[arg(long, value_name = "FILE")]
     mapping: Vec<PathBuf>,
+    /// With --from iomt: the FHIR mapping template; --mapping is the device content then.
+    #[arg(long, value_name = "FILE", requires = "mapping")]
+    fhir_mapping: Option<PathBuf>,
     /// IANA name of the zone in which local times without an offset were.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
@@ -123,22 +127,36 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 
 fn converted(options: &Options) -> anyhow::Result<ExitCode> {
     let mut formats = Formats::default();
-    for path in &options.mapping {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    let read = |path: &PathBuf| std::fs::read_to_string(path).with_context(|| format!("{}", path.display()));
+    let mut own = options.mapping.as_slice();
+    if let (Some(mapping), [content]) = (&options.fhir_mapping, own) {
+        let added = formats.add_templates(&read(content)?, &read(mapping)?);
+        added.map_err(|mistakes| anyhow::anyhow!("{}", mistakes.join("; ")))?;
+        own = &[];
+    } else if options.fhir_mapping.is_some() || options.from == iomt::NAME {
+        bail!("--from iomt takes one device content as --mapping and one --fhir-mapping");
+    }
+    for path in own {
+        let text = read(path)?;
         let added = formats.add(&text);
         added.map_err(|mistakes| anyhow::anyhow!("{}: {}", path.display(), mistakes.join("; ")))?;
     }
     let is_export = options.from == EXPORT;
-    let Some(pack) = formats.named(if is_export { HEALTHKIT } else { &options.from }) else {
+    let Some(format) = formats.format(if is_export { HEALTHKIT } else { &options.from }) else {
         let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();
-        bail!("there is no format {}; there are {EXPORT}, {}", options.from, known.join(", "));
+        bail!("there is no format {}; there are {EXPORT}, phd, {}", options.from, known.join(", "));
     };
     let subject = format!("Patient/{}", options.patient);
     let zone = options.zone.as_deref().map(jiff::tz::TimeZone::get).transpose().context("--zone")?;
     let validator = Validator::new(guide::registry());
     let now = jiff::Timestamp::now().as_millisecond();
-    let work =
-        Work { pack, sender: Sender { subject: &subject, zone }, validator: &validator, now, together: is_export };
+    let work = Work {
+        format: &format,
+        sender: Sender { subject: &subject, zone },
+        validator: &validator,
+        now,
+        together: is_export,
+    };
     let out: Box<dyn Write> = match &options.out {
         Some(path) => Box::new(File::create(path).with_context(|| format!("{}", path.display()))?),
         None => Box::new(io::stdout().lock()),
@@ -316,7 +334,7 @@ impl<W: Write> Run<'_, W> {
     fn tell_nights(&mut self, nights: Vec<Night>) -> anyhow::Result<()> {
         for night in nights {
             self.summary.series("nights of sleep");
-            if let Some(text) = night.observation(self.work.sender.subject, &self.work.pack.identifier) {
+            if let Some(text) = night.observation(self.work.sender.subject, self.work.format.identifier()) {
                 self.derived(&text)?;
             }
         }

@@ -3,7 +3,7 @@
 use crate::commands::validate::short;
 use crate::devices::apple_health;
 use crate::devices::night::Stretch;
-use crate::devices::{self, Pack, Sender};
+use crate::devices::{self, Format, Sender};
 use crate::fhir::outcome::{Id, Issue, Position, has_errors};
 use crate::fhir::tree::{Document, Element, json};
 use crate::fhir::validate::{Options, Validator};
@@ -15,7 +15,7 @@ const MAX_RECORDS: usize = 10_000_000;
 
 /// What is needed for every record.
 pub(super) struct Work<'w> {
-    pub pack: &'w Pack,
+    pub format: &'w Format,
     pub sender: Sender<'w>,
     pub validator: &'w Validator,
     /// What time it is, in milliseconds since 1970.
@@ -77,7 +77,7 @@ impl Work<'_> {
             Err(issue) => return told.push(Told::refused("", &[placed(issue, position)])),
         };
         let root = Element::root(&document);
-        match devices::convert(self.pack, &document, &self.sender, MAX_RECORDS) {
+        match self.format.convert(&document, &self.sender, MAX_RECORDS) {
             Ok(records) => self.judge(records, &mut own.checking, told, |_| (position, root)),
             Err(issue) => told.push(Told::refused(kind(root), &[placed(issue, position)])),
         }
@@ -107,7 +107,7 @@ impl Work<'_> {
             Ok(document) => {
                 let list = Element::root(&document);
                 let records: Vec<Element<'_>> = list.all(LIST).collect();
-                match devices::convert(self.pack, &document, &self.sender, MAX_RECORDS) {
+                match self.format.convert(&document, &self.sender, MAX_RECORDS) {
                     Ok(found) => self.judge(found, &mut own.checking, told, |pointer| {
                         let index = pointer.rsplit('/').next().and_then(|index| index.parse::<usize>().ok());
                         let index = index.filter(|index| *index < records.len()).unwrap_or_default();

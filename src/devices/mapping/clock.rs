@@ -17,7 +17,7 @@ use crate::fhir::tree::time::{Moment, Precision};
 
 /// How a time is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Form {
+pub(in crate::devices) enum Form {
     /// RFC 3339; where the offset is missing, a local time. Also with a space in place of the T.
     Text,
     /// A number since 1970 in UTC; how many make a second.
@@ -49,7 +49,7 @@ impl Form {
 
 /// A moment with the offset in which it is told.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Told<'t> {
+pub(in crate::devices) struct Told<'t> {
     /// As it was written, where that is a FHIR dateTime.
     written: Option<Cow<'t, str>>,
     pub at: Timestamp,
@@ -58,7 +58,7 @@ pub(super) struct Told<'t> {
 
 /// Why a time is none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Untold {
+pub(in crate::devices) enum Untold {
     Unreadable,
     NoOffset,
     /// A whole day, where a moment is expected.
@@ -67,7 +67,7 @@ pub(super) enum Untold {
 
 /// Where a local time was.
 #[derive(Clone, Default, Debug)]
-pub(super) struct Whereabouts {
+pub(in crate::devices) struct Whereabouts {
     pub offset: Option<Offset>,
     pub zone: Option<TimeZone>,
 }
@@ -90,7 +90,7 @@ impl Whereabouts {
 }
 
 /// Reads a time.
-pub(super) fn read<'t>(form: &Form, text: Cow<'t, str>, place: &Whereabouts) -> Result<Told<'t>, Untold> {
+pub(in crate::devices) fn read<'t>(form: &Form, text: Cow<'t, str>, place: &Whereabouts) -> Result<Told<'t>, Untold> {
     match form {
         Form::Epoch(fraction) => {
             let at = counted(&text, *fraction).ok_or(Untold::Unreadable)?;

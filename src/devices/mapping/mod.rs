@@ -5,7 +5,7 @@
 //! what it is compiled to, `expression` the paths and FHIRPath in it, `clock` how times are written, `run` follows it. What
 //! happens to the Observations is not known here.
 
-mod clock;
+pub(super) mod clock;
 mod expression;
 mod file;
 mod pack;

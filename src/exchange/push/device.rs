@@ -12,7 +12,7 @@ use super::provenance::Origin;
 use super::reading;
 use super::{Idempotency, Intent, Outcome};
 use crate::devices::lines::Line;
-use crate::devices::{self, Pack, Record, Sender, Zone};
+use crate::devices::{self, Format, Record, Sender, Zone};
 use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, Position};
@@ -81,14 +81,14 @@ impl Gateway {
     pub async fn push_device(
         &self,
         caller: &Caller<'_>,
-        format: &Pack,
+        format: &Format,
         document: &Document,
         addressed: Addressed<'_>,
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Answered>, Refusal> {
         let subject = addressed.subject()?;
         let sender = Sender { subject: &subject, zone: addressed.zone };
-        let records = devices::convert(format, document, &sender, self.config.bundle_entries)?;
+        let records = format.convert(document, &sender, self.config.bundle_entries)?;
         let records = records.into_iter().map(|record| (None, record)).collect();
         self.push_records(caller, format, &subject, records, Repeats { idempotency, progress: None }).await
     }
@@ -97,7 +97,7 @@ impl Gateway {
     pub async fn push_lines(
         &self,
         caller: &Caller<'_>,
-        format: &Pack,
+        format: &Format,
         lines: &[Line],
         addressed: Addressed<'_>,
         repeats: Repeats,
@@ -108,7 +108,7 @@ impl Gateway {
         for line in lines {
             let read = match &line.text {
                 Some(text) => devices::read(text.as_slice())
-                    .and_then(|document| devices::convert(format, &document, &sender, self.config.bundle_entries)),
+                    .and_then(|document| format.convert(&document, &sender, self.config.bundle_entries)),
                 None => Err(Issue::new(Id::DeviceRecord, "", "The line is longer than a record may be.")),
             };
             let read = read.unwrap_or_else(|issue| vec![Record::unread(issue)]);
@@ -121,7 +121,7 @@ impl Gateway {
     async fn push_records(
         &self,
         caller: &Caller<'_>,
-        format: &Pack,
+        format: &Format,
         subject: &str,
         records: Vec<Placed>,
         repeats: Repeats,
@@ -135,7 +135,7 @@ impl Gateway {
                 Some(observation) => self.examine_record(validator, caller, observation),
                 None => Err(issues.clone().into()),
             });
-            let key = source_id.as_deref().map(|id| self.record_key(&format.id, id));
+            let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
             sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
             ids.push(source_id);
         }
@@ -152,7 +152,7 @@ impl Gateway {
             }
         }
         let desk = Arc::new(Desk {
-            format: Arc::from(format.id.as_str()),
+            format: Arc::from(format.name()),
             request: caller.request_id.to_owned(),
             records: sent,
             keep_ms: i64::from(self.config.receipt_days) * DAY_MS,

@@ -6,7 +6,7 @@
 
 use serde_json::{Value, json};
 
-use crate::devices::{self, Pack, Record, Sender, Traced};
+use crate::devices::{Format, Record, Sender, Traced};
 use crate::fhir::outcome::{Issue, Reader, full_outcome, has_errors};
 use crate::fhir::tree::{Document, Element, json as tree};
 use crate::fhir::validate::{Options, Validator};
@@ -73,13 +73,13 @@ impl Explained {
 
 /// Reads what was sent along a mapping. The error says why none of it can be read.
 pub fn explain(
-    pack: &Pack,
+    format: &Format,
     document: &Document,
     sender: &Sender<'_>,
     validator: &Validator,
     most: usize,
 ) -> Result<Vec<Explained>, Issue> {
-    let explained = devices::explain(pack, document, sender, most)?;
+    let explained = format.explain(document, sender, most)?;
     let checked = |record: Record| {
         let mut issues = record.issues.clone();
         if let Some(observation) = &record.observation {
@@ -97,7 +97,7 @@ pub fn explain(
 }
 
 /// As one JSON object: the mapping, and each record in the order sent.
-pub fn as_json(pack: &Pack, explained: &[Explained]) -> Value {
+pub fn as_json(format: &Format, explained: &[Explained]) -> Value {
     let records: Vec<Value> = explained.iter().map(Explained::value).collect();
-    json!({"format": pack.id, "mapping": pack.canonical(), "source": pack.source, "records": records})
+    json!({"format": format.name(), "mapping": format.canonical(), "source": format.source(), "records": records})
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::prepare::Prepared;
-use crate::devices::Pack;
+use crate::devices::Format;
 use crate::exchange::facts::{CATEGORY_SYSTEM, Facts};
 use crate::exchange::{Caller, Gateway};
 use crate::fhir::ours::{BASE, STRUCTURES};
@@ -54,12 +54,12 @@ pub(super) struct Origin {
 }
 
 /// How a mapping is named outside, with its version.
-pub fn mapping(pack: &Pack) -> String {
-    format!("{BASE}/mapping/{}|{}", pack.id, pack.version)
+pub fn mapping(format: &Format) -> String {
+    format!("{BASE}/mapping/{}|{}", format.name(), format.version())
 }
 
 impl Origin {
-    pub fn of(gateway: &Gateway, caller: &Caller<'_>, format: &Pack, subject: &str) -> Origin {
+    pub fn of(gateway: &Gateway, caller: &Caller<'_>, format: &Format, subject: &str) -> Origin {
         let patient = gateway.patient_key(subject.trim_start_matches("Patient/"));
         let day = time::day_number(gateway.now_ms());
         Origin {

@@ -3,14 +3,12 @@
 //! Whoever speaks FHIR gets the batch-response that the records became; whoever asks for `application/json` gets
 //! receipts: the sender's own id, the word, the places in its own text.
 
-use std::sync::Arc;
-
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::{Request, bundle, create};
 use crate::devices::lines::{self, Line, Lines};
-use crate::devices::{self, Pack, Sender, Zone};
+use crate::devices::{self, Format, Sender, Zone};
 use crate::exchange::push::{self, Addressed, Answered, Entry, Idempotency, Outcome, Repeats};
 use crate::exchange::receipts::{self, Word};
 use crate::exchange::{Gateway, Refusal};
@@ -21,7 +19,7 @@ use crate::server::reply::{Body, Reply};
 
 pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let format = format(request, request.matched.format)?;
+    let format = &format(request, request.matched.format)?;
     let patient = patient(request)?;
     let idempotency = create::idempotency(request)?.map(|given| for_person(given, patient));
     if negotiate::of_body(request.headers)? != negotiate::Format::Json {
@@ -49,11 +47,11 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
 }
 
 /// The format of that name.
-pub(super) fn format<'r>(request: &Request<'r>, name: &str) -> Result<&'r Arc<Pack>, Refusal> {
+pub(super) fn format(request: &Request<'_>, name: &str) -> Result<Format, Refusal> {
     request
         .gateway
         .formats
-        .named(name)
+        .format(name)
         .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))
 }
 
@@ -83,8 +81,8 @@ pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
     let document = devices::read(request.body.as_ref())?;
     let rules = request.gateway.rules(caller.principal, [], &[]).await?;
     let most = request.gateway.config.bundle_entries;
-    let explained = push::explain::explain(format, &document, &sender, rules.of(None, &[]), most)?;
-    Ok(Reply::json(200, &push::explain::as_json(format, &explained)))
+    let explained = push::explain::explain(&format, &document, &sender, rules.of(None, &[]), most)?;
+    Ok(Reply::json(200, &push::explain::as_json(&format, &explained)))
 }
 
 /// Where the person was, for senders whose times are local.
@@ -103,9 +101,9 @@ fn for_person(given: Idempotency, patient: &str) -> Idempotency {
 }
 
 /// Where it is told again what became of a record.
-fn link(base: &str, format: &Pack, id: &str) -> String {
+fn link(base: &str, format: &Format, id: &str) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new())
-        .append_pair("format", &format.id)
+        .append_pair("format", format.name())
         .append_pair("id", id)
         .finish();
     format!("{}/receipts?{query}", base.trim_end_matches("/fhir"))
@@ -115,7 +113,7 @@ fn link(base: &str, format: &Pack, id: &str) -> String {
 /// stays kept, and the same lines sent again are duplicates.
 pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limits) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let format = format(request, request.matched.format)?;
+    let format = &format(request, request.matched.format)?;
     let patient = patient(request)?;
     let addressed = Addressed { patient, zone: zone(request)? };
     let key = create::idempotency(request)?.map(|given| for_person(given, patient));
@@ -172,10 +170,10 @@ struct Summary<'b> {
 }
 
 impl<'b> Summary<'b> {
-    fn new(gateway: &'b Gateway, format: &'b Pack, most: usize) -> Self {
+    fn new(gateway: &'b Gateway, format: &'b Format, most: usize) -> Self {
         Summary {
             gateway,
-            format: &format.id,
+            format: format.name(),
             most,
             records: 0,
             counts: Default::default(),

@@ -16,8 +16,8 @@ pub(super) async fn receipts(request: &Request<'_>) -> Result<Reply, Refusal> {
     let wanted = |name: &str| asked.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     if let Some(id) = wanted("id") {
         let formats = match wanted("format") {
-            Some(name) => vec![device::format(request, name)?.clone()],
-            None => request.gateway.formats.iter().cloned().collect(),
+            Some(name) => vec![device::format(request, name)?],
+            None => request.gateway.formats.all(),
         };
         let value = request.gateway.receipts_of(&caller, &formats, id).await?;
         return Ok(Reply::json(200, &value));

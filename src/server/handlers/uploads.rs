@@ -33,7 +33,7 @@ pub(super) async fn create(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     speaks(request)?;
     let announced = Announced {
-        format: device::format(request, request.matched.format)?,
+        format: &device::format(request, request.matched.format)?,
         patient: device::patient(request)?,
         zone: device::zone_name(request)?,
         length: number(request, "upload-length")?,
