@@ -88,7 +88,7 @@ fn test_inputs_compile_or_say_why_not() {
         );
         if !name.contains("Template") && !name.contains("InvalidJson")
             || name.ends_with("Payload")
-            || text.trim_matches(['\u{feff}', '\r', '\n', ' ']) == "{}"
+            || text.split_whitespace().collect::<String>().trim_start_matches('\u{feff}') == "{}"
         {
             continue;
         }

@@ -32,11 +32,13 @@ pub(super) fn complete(observation: &mut Map<String, Value>) -> Option<&'static 
         // One that is called as the whole is an item of it, and no measure beside it.
         let components = components.iter_mut().filter(|component| Some(&component["code"]["coding"]) != whole.as_ref());
         for component in components.filter_map(Value::as_object_mut) {
+            name_unit(component);
             if let Some(measure) = of(component) {
                 add(component, measure);
             }
         }
     }
+    name_unit(observation);
     let measure = of(observation)?;
     add(observation, measure);
     Some(measure)
@@ -94,6 +96,14 @@ fn same(known: &str, sent: &str) -> bool {
 fn unit(element: &Map<String, Value>) -> Option<&str> {
     let quantity = element.get("valueQuantity").or_else(|| element.get("valueSampledData")?.get("origin"))?;
     quantity["code"].as_str().filter(|_| quantity["system"] == ucum::SYSTEM)
+}
+
+/// Writes the unit of a quantity in words where only its code is there: R4 asks its vital signs for both.
+fn name_unit(element: &mut Map<String, Value>) {
+    let Some(code) = unit(element).map(str::to_owned) else { return };
+    if let Some(quantity) = element.get_mut("valueQuantity").and_then(Value::as_object_mut) {
+        quantity.entry("unit").or_insert(Value::String(code));
+    }
 }
 
 /// Adds the codes of LOINC that the measure has and the concept lacks. Where the sender names another one, that is what was

@@ -108,6 +108,7 @@ fn what_is_missing_is_added_and_what_fits_is_claimed() {
     assert_eq!(found["subject"], json!({"reference": "Patient/p"}));
     assert_eq!(found["identifier"][0]["value"], "n-1");
     assert_eq!(found["extension"][0]["valueCode"], "automatic");
+    assert_eq!(found["valueQuantity"]["unit"], "/min");
     assert!(found.get("id").is_none());
     // A local time, or a unit of another kind of amount, does not fit; nothing is claimed, and nothing else is lost.
     let mut local = numeric("149530", "48", "/min");
