@@ -62,7 +62,7 @@ fn examples(guide: &Guide) -> BTreeMap<String, Value> {
     for entry in folder.unwrap_or_else(|error| panic!("{}: {error}", guide.examples.display())) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !path.extension().is_some_and(|extension| extension == "json") {
+        if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
         let resource: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

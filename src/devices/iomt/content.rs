@@ -167,12 +167,11 @@ impl Reader<'_> {
                 Some(Value::String(text)) => text.eq_ignore_ascii_case("true"),
                 _ => false,
             };
-            let from = match member(value, "valueExpression") {
-                Some(from) => self.compiled(&format!("values[{at}].valueExpression"), from),
-                None => {
-                    self.wrong(&format!("values[{at}].valueExpression is missing"));
-                    None
-                }
+            let from = if let Some(from) = member(value, "valueExpression") {
+                self.compiled(&format!("values[{at}].valueExpression"), from)
+            } else {
+                self.wrong(&format!("values[{at}].valueExpression is missing"));
+                None
             };
             if let (Some(name), Some(from)) = (name, from) {
                 found.push(Named { name: name.to_owned(), from, required });

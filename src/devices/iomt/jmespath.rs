@@ -174,7 +174,7 @@ fn owned<'v>(value: Value) -> Found<'v> {
     Cow::Owned(value)
 }
 
-fn pick<'v>(from: Found<'v>, of: impl Fn(&Value) -> Option<&Value>) -> Found<'v> {
+fn pick(from: Found<'_>, of: impl Fn(&Value) -> Option<&Value>) -> Found<'_> {
     match from {
         Cow::Borrowed(value) => of(value).map_or_else(null, Cow::Borrowed),
         Cow::Owned(value) => of(&value).map_or_else(null, |found| Cow::Owned(found.clone())),

@@ -115,7 +115,7 @@ impl Step {
                 Selector::Member(name) => into.extend(scope.member(value, name)),
                 Selector::Any => into.extend(children(value)),
                 Selector::Item(at) => {
-                    into.extend(value.as_array().and_then(|items| items.get(index(*at, items.len())?)))
+                    into.extend(value.as_array().and_then(|items| items.get(index(*at, items.len())?)));
                 }
                 Selector::Slice(from, to, by) => {
                     if let Some(items) = value.as_array() {

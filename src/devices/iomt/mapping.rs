@@ -194,13 +194,14 @@ fn valued(value: &Value, place: &str, wrong: &mut Vec<String>) -> Option<Valued>
             Form::Quantity { unit: own("unit").unwrap_or_default(), system: own("system"), code: own("code") }
         }
         "string" => Form::Text,
-        "codeableconcept" => match concept(value, &format!("{place}."), wrong) {
-            Some(concept) => Form::Concept(concept),
-            None => {
+        "codeableconcept" => {
+            if let Some(concept) = concept(value, &format!("{place}."), wrong) {
+                Form::Concept(concept)
+            } else {
                 wrong.push(format!("{place} has codes or a text"));
                 return None;
             }
-        },
+        }
         _ => {
             wrong.push(format!("{place}.valueType is SampledData, Quantity, String or CodeableConcept"));
             return None;

@@ -42,7 +42,7 @@ pub(super) fn note(observation: &mut Map<String, Value>) -> Option<Issue> {
     }
     let effective =
         observation.get("effectiveDateTime").or_else(|| observation.get("effectivePeriod")?.get("start"))?;
-    let own = Moment::parse(effective.as_str()?).filter(|moment| moment.has_offset())?;
+    let own = Moment::parse(effective.as_str()?).filter(crate::fhir::tree::time::Moment::has_offset)?;
     let said = own.offset?.to_timestamp(own.civil).ok()?.checked_sub(by).ok()?;
     let zoned = said.to_zoned(jiff::tz::TimeZone::fixed(own.offset?));
     let said = zoned.strftime("%Y-%m-%dT%H:%M:%S%.f%:z");
