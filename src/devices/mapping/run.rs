@@ -64,9 +64,13 @@ pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'
             continue;
         }
         let mut nodes = Nodes::new();
+        // A single record may hold others by the name under which a list would stand: a pair of readings, say.
+        let whole = input.at.iter().any(|at| at.text() == "$this") && is_of_known_kind(input, scope);
         for at in &input.at {
             if at.text() != "$this" {
-                nodes.extend(at.nodes(scope)?);
+                if !whole {
+                    nodes.extend(at.nodes(scope)?);
+                }
             } else if nodes.is_empty() {
                 // The whole is a record only if it says of which kind.
                 let says = |node: &NodeId| {
@@ -94,6 +98,11 @@ pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'
 /// Whether a node stands in the same list as another, right behind it.
 fn is_next(document: &Document, before: NodeId, node: NodeId) -> bool {
     document.key(node).is_empty() && document.next(before) == Some(node)
+}
+
+fn is_of_known_kind(input: &Input, scope: Scope<'_>) -> bool {
+    let words: Option<Vec<Cow<'_, str>>> = input.by.iter().map(|by| by.word(scope).ok().flatten()).collect();
+    words.is_some_and(|words| !words.is_empty() && input.kinds.contains_key(&words.join(":")))
 }
 
 impl Run<'_> {

@@ -547,6 +547,25 @@ fn bodies_are_held_against_their_json_schemas() {
     }
 }
 
+/// A pair of readings that comes alone is one record, and not a list of two.
+#[test]
+fn a_record_that_holds_records_is_one() {
+    let formats = crate::devices::Formats::default();
+    let healthkit = formats.named("healthkit").unwrap();
+    let reading = |kind: &str, value: u32| json!({"type": format!("HKQuantityTypeIdentifierBloodPressure{kind}"), "unit": "mmHg", "value": value});
+    let pair = json!({
+        "type": "HKCorrelationTypeIdentifierBloodPressure", "uuid": "p", "sourceName": "Cuff",
+        "startDate": "2026-01-15T08:30:00+01:00", "endDate": "2026-01-15T08:30:00+01:00",
+        "records": [reading("Systolic", 121), reading("Diastolic", 79)],
+    });
+    let sender = Sender { subject: "Patient/1", zone: None };
+    for sent in [pair.clone(), json!([pair]), json!({"records": [pair]})] {
+        let records = convert(healthkit, &tree::parse_list(sent.to_string()).unwrap(), &sender, 10).unwrap();
+        let told: Vec<Option<&str>> = records.iter().map(|record| record.measure).collect();
+        assert_eq!(told, [Some("blood-pressure")], "{sent}");
+    }
+}
+
 /// The example of the documentation is a mapping.
 #[test]
 fn the_documented_example_does_what_it_shows() {
