@@ -285,7 +285,8 @@ struct Hold<'g> {
 impl<'g> Hold<'g> {
     fn take(gateway: &'g Gateway, id: UploadId) -> Option<Self> {
         let mut held = gateway.uploads.held.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        held.insert(id).then_some(Hold { gateway, id })
+        // Made only where it was won: what is dropped here would wait for the lock that is held.
+        held.insert(id).then(|| Hold { gateway, id })
     }
 }
 

@@ -92,6 +92,18 @@ async fn a_client_is_held_to_the_version_that_it_is_registered_for() {
     }
 }
 
+/// Naming a version that nobody has is no way around the profile.
+#[tokio::test]
+async fn a_claim_that_names_no_version_of_ours_is_refused() {
+    let gateway = Gateway::start().await;
+    let app = gateway.client_of("any", APP_SCOPES, None).await;
+    let patient = person(&app).await;
+    let (system, code) = CODES[1];
+    let observation = score(&format!("{}|9.9.9", profile()), &patient, system, code);
+    let answer = app.post("/Observation", &observation).await;
+    assert_eq!((answer.status, answer.issues()), (403, vec!["guide-version".to_owned()]), "{}", answer.text());
+}
+
 #[tokio::test]
 async fn a_claim_that_names_a_version_means_that_one() {
     let gateway = Gateway::start().await;

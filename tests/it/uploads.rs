@@ -101,6 +101,27 @@ async fn a_file_comes_in_parts_and_is_worked_off_when_it_is_whole() {
     assert!(creations >= 3, "{creations}");
 }
 
+/// Several requests that write one file at once: one of them does, and the others stop nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_at_a_time_writes_an_upload() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let text = lines(0..400);
+    let address = begin(&app, &patient, text.len(), &[]).await;
+    let mut requests = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let (app, address, bytes) = (app.clone(), address.clone(), text.clone().into_bytes());
+        requests.spawn(async move { append(&app, &address, 0, &bytes).await.status });
+    }
+    let statuses = requests.join_all().await;
+    assert_eq!(statuses.iter().filter(|status| **status == 204).count(), 1, "{statuses:?}");
+    assert!(statuses.iter().all(|status| [204, 409, 413, 423, 429].contains(status)), "{statuses:?}");
+    let status = worked_off(&app, &address).await;
+    assert_eq!(status["state"], "finished", "{status}");
+    assert_eq!(stored(gateway.store()).await, 400);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_with_an_upload_is_said_in_the_words_of_its_protocol() {
     let gateway = Gateway::with("[exchange]\nupload_bytes = 1000\nupload_files = 3\n").await;

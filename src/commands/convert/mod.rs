@@ -9,7 +9,7 @@ mod source;
 mod summary;
 mod work;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -157,7 +157,13 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
         now,
         together: is_export,
     };
-    let out: Box<dyn Write> = match &options.out {
+    // What stood there stays until all is written: it may be the very file that is read.
+    let partial = options.out.as_deref().filter(|path| !path.exists() || path.is_file()).map(|path| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".part");
+        PathBuf::from(name)
+    });
+    let out: Box<dyn Write> = match partial.as_ref().or(options.out.as_ref()) {
         Some(path) => Box::new(File::create(path).with_context(|| format!("{}", path.display()))?),
         None => Box::new(io::stdout().lock()),
     };
@@ -189,10 +195,20 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
         owns: Vec::new(),
         checking: json::Memory::default(),
     };
-    source::read(&options.file, &consumed, |reader| {
+    let read = source::read(&options.file, &consumed, |reader| {
         if is_export { run.export(reader, &consumed) } else { run.records(reader, &consumed) }
-    })?;
-    run.end()
+    });
+    let done = match read {
+        Ok(()) => run.end(),
+        Err(error) => Err(error),
+    };
+    if let (Some(path), Some(partial)) = (&options.out, &partial) {
+        match &done {
+            Ok(_) => fs::rename(partial, path).with_context(|| format!("{}", path.display()))?,
+            Err(_) => fs::remove_file(partial).with_context(|| format!("{}", partial.display()))?,
+        }
+    }
+    done
 }
 
 /// Pieces that wait for their turn.

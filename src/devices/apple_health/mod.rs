@@ -295,7 +295,8 @@ impl Reader {
             // A broken start tag of another record: the one that is open may still end well.
             return;
         }
-        let name = scan::name_of(self.scanner.token(&self.buffer));
+        // Of a tag that is given up only the beginning was read, and its name stands there.
+        let name = scan::name_of(&self.buffer[self.scanner.start..]);
         if Kind::named(name).is_record() {
             self.ordinal += 1;
             let place = self.here();

@@ -103,6 +103,20 @@ fn reads_what_the_phone_writes() {
 }
 
 #[test]
+fn a_record_too_long_to_be_held_is_refused_and_not_passed_over() {
+    let long = "x".repeat(3 << 20);
+    let found = records(&format!("<Record type='a' sourceName='{long}'/><Record type='b'/>"));
+    assert_eq!(
+        found.len(),
+        2,
+        "{}",
+        found.iter().map(|line| &line[..line.len().min(60)]).collect::<Vec<_>>().join("; ")
+    );
+    assert!(found[0].starts_with("! "), "{}", &found[0][..found[0].len().min(60)]);
+    assert!(found[1].ends_with(r#"{"type":"b"}"#));
+}
+
+#[test]
 fn a_broken_record_is_refused_alone() {
     let good = "<Record type='good'/>";
     let cases = [

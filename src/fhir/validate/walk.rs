@@ -15,6 +15,7 @@ use super::rules::{
     quantity, questionnaire, reference, search_parameter, structure_definition, value_set, vital_signs,
 };
 use super::run::{Holder, MAX_NESTED, Missing, Run};
+use crate::fhir::ours::STRUCTURES;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, Kind, NodeId, Tag};
 
@@ -133,6 +134,14 @@ impl<'v, 'd> Run<'v, 'd> {
                     let head = validator.registry.head(id);
                     !head.is_profile && validator.registry.subtype_of(kind, &head.type_name)
                 }) => {}
+                // Whoever names a version of the guide that is not here is not let by without it.
+                None if canonical.split_once('|').is_some_and(|(url, _)| {
+                    url.starts_with(STRUCTURES) && validator.registry.structure_id(url).is_some()
+                }) =>
+                {
+                    let text = "This version of the guide's profile is not here; name one that is, or none.";
+                    self.about_claim(Id::GuideVersion, element, claim, text.to_owned());
+                }
                 None => {
                     let text = "The profile is not loaded here; the resource was not checked against it.";
                     self.about_claim(Id::ProfileUnknown, element, claim, text.to_owned());
