@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
-use crate::fhir::fhirpath::{self, Child, Code, Context, Host, Node, ShapesOnly, Value};
+use crate::fhir::fhirpath::{self, Context, Node, ShapesOnly, Value};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, Kind, NodeId};
 
@@ -176,12 +176,9 @@ impl Expression {
     pub fn holds(&self, scope: Scope<'_>) -> Result<bool, Issue> {
         let scope = self.scope(scope);
         match &self.form {
-            Form::Fhirpath(expression) => {
-                let host = Plain;
-                expression
-                    .holds(&context(&host, scope), node(scope.document, scope.item))
-                    .map_err(|failure| self.failed(scope, &failure))
-            }
+            Form::Fhirpath(expression) => expression
+                .holds(&context(scope), node(scope.document, scope.item))
+                .map_err(|failure| self.failed(scope, &failure)),
             Form::Key | Form::Word(_) => Ok(true),
             // A path holds where something stands that is not false.
             Form::Paths(_) => Ok(match self.nodes(scope)?.as_slice() {
@@ -210,7 +207,7 @@ impl Expression {
 
     fn evaluate<'d>(&'d self, expression: &'d fhirpath::Expression, scope: Scope<'d>) -> Result<Vec<Value<'d>>, Issue> {
         expression
-            .evaluate(&context(&Plain, scope), node(scope.document, scope.item))
+            .evaluate(&context(scope), node(scope.document, scope.item))
             .map(|found| found.into_iter().collect())
             .map_err(|failure| self.failed(scope, &failure))
     }
@@ -232,6 +229,11 @@ impl From {
             From::Document => scope.document.root(),
         }
     }
+}
+
+/// An issue about a value that is not there.
+pub(super) fn missing(scope: Scope<'_>, expression: &Expression) -> Issue {
+    issue_at(scope, expression.place(scope), &format!("{} is missing.", expression.text()))
 }
 
 /// An issue about a node of what was sent.
@@ -312,11 +314,12 @@ fn node(document: &Document, node: NodeId) -> Node<'_> {
     Node { element: Element::at(document, node), type_name: Some(JSON) }
 }
 
-fn context<'d>(host: &'d dyn Host, scope: Scope<'d>) -> Context<'d> {
+/// What is asked of JSON that is not FHIR: its shapes say everything that is known of it.
+fn context(scope: Scope<'_>) -> Context<'_> {
     Context {
         root: node(scope.document, scope.document.root()),
         steps: STEPS,
-        ..Context::new(host, node(scope.document, scope.record))
+        ..Context::new(&ShapesOnly, node(scope.document, scope.record))
     }
 }
 
@@ -325,36 +328,3 @@ const STEPS: u64 = 100_000;
 
 /// No type of FHIR's: a name is a name, and an object with a value is no Quantity.
 const JSON: &str = "json";
-
-/// The type model of JSON that is not FHIR: every member is what its shape says.
-struct Plain;
-
-impl Host for Plain {
-    fn child<'a>(&'a self, _parent: &str, _key: &str) -> Option<Child<'a>> {
-        None
-    }
-
-    fn defines(&self, _parent: &str, _name: &str) -> Option<bool> {
-        None
-    }
-
-    fn is_subtype(&self, type_name: &str, ancestor: &str) -> bool {
-        ShapesOnly.is_subtype(type_name, ancestor)
-    }
-
-    fn resolve<'a>(&'a self, _from: Node<'a>, _reference: &str) -> Option<Node<'a>> {
-        None
-    }
-
-    fn member_of(&self, _value_set: &str, _codes: &[Code<'_>]) -> Option<bool> {
-        None
-    }
-
-    fn subsumes(&self, _general: &Code<'_>, _specific: &Code<'_>) -> Option<bool> {
-        None
-    }
-
-    fn conforms_to(&self, _node: Node<'_>, _profile: &str) -> Option<bool> {
-        None
-    }
-}

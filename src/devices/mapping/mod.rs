@@ -2,21 +2,27 @@
 //!
 //! A mapping (`profiles/mappings/*.json`, described in `docs/devices.md`) says where the records are, what kind each is,
 //! and for each kind which measure it becomes, where its value, unit, time and origin stand. `file` is its grammar, `pack`
-//! what it is compiled to, `expression` the paths and FHIRPath in it, `clock` how times are written, `run` follows it. What
-//! happens to the Observations is not known here.
+//! what it is compiled to by `compile`, `expression` the paths and FHIRPath in it. `run` follows it for a record, with `when` for
+//! its time (`clock`: how times are written) and `amount` for its numbers (`unit`); `trace` says how. What happens to the
+//! Observations is not known here.
 
+mod amount;
 pub(super) mod clock;
+mod compile;
 mod expression;
 mod file;
 mod pack;
 mod place;
 mod run;
+mod trace;
+mod unit;
+mod when;
 
 #[cfg(test)]
 mod tests;
 
 pub use pack::Pack;
-pub use run::Traced;
+pub use trace::Traced;
 
 use super::{Record, Sender};
 use crate::fhir::outcome::{Id, Issue};

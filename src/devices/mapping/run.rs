@@ -7,43 +7,20 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
-use jiff::tz::TimeZone;
-use rust_decimal::Decimal;
-
-use super::clock::{self, Form, Told, Untold, Whereabouts};
-use super::expression::{Expression, Found, Nodes, Scope, issue_at, issue_of};
-use super::pack::{
-    Choice, Clock, Coded, Component, Each, Input, Length, Number, Pack, Rule, Source, SpanEnd, Spans, Time, Unit,
-    UnitOf, Value,
-};
-use super::place;
+use super::clock::{self, Whereabouts};
+use super::expression::{Expression, Nodes, Scope, issue_at, issue_of, missing};
+use super::pack::{Choice, Coded, Component, Each, Input, Pack, Rule, Source, Value};
+use super::trace::{Trace, note};
+use super::{amount, place, when};
 use crate::devices::observation::{self, Coding, Draft, Effective, Measured, Quantity};
 use crate::devices::open_mhealth;
 use crate::devices::{Record, Sender};
 use crate::fhir::outcome::{Id, Issue, has_errors};
-use crate::fhir::terminology::ucum;
-use crate::fhir::tree::json::is_number;
 use crate::fhir::tree::{Document, Kind, NodeId};
 use crate::fhir::validate::measures::Measure;
 
-/// Most digits that are multiplied: FHIR's own limit, and far from the end of [`Decimal`].
-const MAX_DIGITS: usize = 18;
-
-/// What a step of a record led to, for whoever asks how.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Traced {
-    pub what: &'static str,
-    /// The words of the mapping.
-    pub by: String,
-    pub result: String,
-}
-
-pub(super) type Trace<'t> = Option<&'t mut Vec<Traced>>;
-
 /// A measure with its value, and with the value before it was converted.
 type Valued = (&'static Measure, Measured, Option<Quantity>);
-type Counted = (&'static Measure, Quantity, Option<Quantity>);
 
 /// A conversion under way.
 pub(super) struct Run<'r> {
@@ -286,7 +263,8 @@ impl Run<'_> {
     /// One item by one rule; nothing where the rule is optional and its value absent.
     fn item(&self, rule: &Rule, scope: Scope<'_>, pointer: &str, trace: &mut Trace<'_>) -> Option<Record> {
         let mut issues = Vec::new();
-        let value = match self.value(rule, scope, trace) {
+        let (place, zone) = kept(self.whereabouts(rule, scope), &mut issues).unwrap_or_default();
+        let value = match Self::value(rule, scope, &place, trace) {
             Ok(Some(value)) => Some(value),
             Ok(None) if rule.optional => return None,
             Ok(None) => {
@@ -302,12 +280,10 @@ impl Run<'_> {
             }
         };
         let source_id = kept(Self::identifier(rule, scope, trace), &mut issues);
-        let whereabouts = kept(self.whereabouts(rule, scope), &mut issues);
-        let (place, zone) = whereabouts.unwrap_or_default();
         let span = rule.measures.iter().all(|measure| observation::needs_span(measure));
         let moment = rule.measures.iter().all(|measure| observation::needs_moment(measure));
         let effective =
-            kept(Self::effective(&rule.time, scope, &place, trace), &mut issues).and_then(
+            kept(when::effective(&rule.time, scope, &place, trace), &mut issues).and_then(
                 |effective| match effective {
                     Effective::At(_) if span => {
                         issues.push(issue_at(
@@ -322,7 +298,7 @@ impl Run<'_> {
                     effective => Some(effective),
                 },
             );
-        let components = self.components(rule, scope, trace, &mut issues);
+        let components = components(rule, scope, &place, trace, &mut issues);
         let statistic = kept(statistic(rule, scope), &mut issues);
         let meal = kept(rule.meal.as_ref().map_or(Ok(None), |meal| chosen(meal, scope)), &mut issues);
         let recording = kept(chosen(&rule.recording, scope), &mut issues);
@@ -363,12 +339,18 @@ impl Run<'_> {
         Some(record)
     }
 
-    fn value(&self, rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<Option<Valued>, Issue> {
+    fn value(
+        rule: &Rule,
+        scope: Scope<'_>,
+        place: &Whereabouts,
+        trace: &mut Trace<'_>,
+    ) -> Result<Option<Valued>, Issue> {
         let first = rule.measures[0];
         match &rule.value {
             Value::Panel => Ok(Some((first, Measured::Nothing, None))),
             Value::Number(number) => {
-                let Some((measure, quantity, original)) = self.number(number, &rule.measures, scope, trace)? else {
+                let Some((measure, quantity, original)) = amount::number(number, &rule.measures, scope, place, trace)?
+                else {
                     return Ok(None);
                 };
                 Ok(Some((measure, Measured::Quantity(quantity), original)))
@@ -392,163 +374,11 @@ impl Run<'_> {
                     Some(_) => Err(issue_at(scope, flag.place(scope), "true or false is expected.")),
                 }
             }
-            Value::Date(clock) => {
-                let place = self.whereabouts(rule, scope)?.0;
-                match Self::told(clock, scope, &place)? {
-                    Some(told) => Ok(Some((first, Measured::DateTime(told.text()), None))),
-                    None => Ok(None),
-                }
-            }
+            Value::Date(clock) => match when::told(clock, scope, place)? {
+                Some(told) => Ok(Some((first, Measured::DateTime(told.text()), None))),
+                None => Ok(None),
+            },
         }
-    }
-
-    /// The number in a unit that one of the measures has, and as it was before where it had to be converted.
-    fn number(
-        &self,
-        number: &Number,
-        measures: &[&'static Measure],
-        scope: Scope<'_>,
-        trace: &mut Trace<'_>,
-    ) -> Result<Option<Counted>, Issue> {
-        let (digits, place): (Cow<'_, str>, NodeId) = match &number.from {
-            Source::Value(value) => {
-                let Some(found) = value.one(scope)? else { return Ok(None) };
-                let (digits, place) = match &found {
-                    Found::Node(node) => (Cow::Borrowed(self.document.value(*node)), *node),
-                    Found::Text(text) => (Cow::Owned(text.clone().into_owned()), scope.item),
-                };
-                let digits = match digits {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-                    owned @ Cow::Owned(_) => owned,
-                };
-                if digits.is_empty() {
-                    return Ok(None);
-                }
-                if !is_number(&digits) {
-                    return Err(issue_at(scope, place, "A number is expected."));
-                }
-                (digits, place)
-            }
-            Source::Spans(spans) => {
-                let Some(seconds) = Self::spans(spans, scope)? else { return Ok(None) };
-                (Cow::Owned(seconds), spans.of.place(scope))
-            }
-        };
-        let unit = unit_of(&number.unit, scope)?;
-        let mut factor = unit.times;
-        for sent in [Self::times(number, scope)?, Self::shift(number, scope)?].into_iter().flatten() {
-            let product = factor.map_or(Some(sent), |own| own.checked_mul(sent));
-            factor = Some(product.ok_or_else(|| too_long(scope, place))?);
-        }
-        let digits = match factor {
-            None => digits.into_owned(),
-            Some(factor) => multiplied(&digits, factor).ok_or_else(|| too_long(scope, place))?,
-        };
-        note(trace, "value", || number.from.text(), || format!("{digits} {}", unit.ucum));
-        let sent = Quantity { digits, ucum: unit.ucum.clone() };
-        // In a unit of the measure's own, as it was sent.
-        for measure in measures {
-            if observation::takes(measure, &sent.ucum) {
-                return Ok(Some((measure, sent, None)));
-            }
-        }
-        for measure in measures {
-            let Some(known) = measure.units.first() else { continue };
-            let value = Decimal::from_str_exact(&sent.digits).or_else(|_| Decimal::from_scientific(&sent.digits)).ok();
-            if !ucum::comparable(known.code, &sent.ucum) {
-                continue;
-            }
-            let converted = value
-                .filter(|_| is_short(&sent.digits))
-                .and_then(|value| ucum::convert(value, &sent.ucum, known.code))
-                .ok_or_else(|| too_long(scope, place))?;
-            let quantity = Quantity { digits: converted.normalize().to_string(), ucum: known.code.to_owned() };
-            note(trace, "converted", || measure.key.clone(), || format!("{} {}", quantity.digits, quantity.ucum));
-            return Ok(Some((measure, quantity, Some(sent))));
-        }
-        let allowed: Vec<&str> =
-            measures.iter().flat_map(|measure| measure.units.iter().map(|unit| unit.code)).collect();
-        let text = format!("{} is measured in {} (UCUM).", measures[0].key, allowed.join(" or "));
-        Err(issue_of(Id::MeasureUnit, scope, place, &text))
-    }
-
-    fn times(number: &Number, scope: Scope<'_>) -> Result<Option<Decimal>, Issue> {
-        let Some(times) = &number.times else { return Ok(None) };
-        let sent = times.word(scope)?.ok_or_else(|| missing(scope, times))?;
-        let factor = Decimal::from_str_exact(&sent).or_else(|_| Decimal::from_scientific(&sent)).ok();
-        let factor = factor.filter(|factor| *factor > Decimal::ZERO);
-        factor.map(Some).ok_or_else(|| issue_at(scope, times.place(scope), "A positive number is expected."))
-    }
-
-    fn shift(number: &Number, scope: Scope<'_>) -> Result<Option<Decimal>, Issue> {
-        let Some(shift) = &number.shift else { return Ok(None) };
-        let Some(sent) = shift.word(scope)? else { return Ok(None) };
-        let power = sent.parse::<i32>().ok().filter(|power| power.unsigned_abs() as usize <= MAX_DIGITS);
-        let power =
-            power.ok_or_else(|| issue_at(scope, shift.place(scope), "A power of ten from -18 to 18 is expected."))?;
-        Ok(Some(if power < 0 {
-            Decimal::from_i128_with_scale(1, power.unsigned_abs())
-        } else {
-            Decimal::from_i128_with_scale(10_i128.pow(power.unsigned_abs()), 0)
-        }))
-    }
-
-    fn spans(Spans { of, from, to, counts }: &Spans, scope: Scope<'_>) -> Result<Option<String>, Issue> {
-        let nodes = of.nodes(scope)?;
-        if nodes.is_empty() {
-            return Ok(None);
-        }
-        let place = Whereabouts { offset: None, zone: Some(TimeZone::UTC) };
-        let mut total = SignedDuration::ZERO;
-        for (index, &node) in nodes.iter().enumerate() {
-            let span = Scope { item: node, ..scope };
-            if let Some(counts) = counts
-                && !counts.holds(span)?
-            {
-                continue;
-            }
-            // Only lengths count here, and both ends have the same zone or offset.
-            let start = Self::told(from, span, &place)?;
-            let end = match (to, nodes.get(index + 1)) {
-                (SpanEnd::Own(to), _) => Self::told(to, span, &place)?,
-                (SpanEnd::Next(_), Some(&next)) => Self::told(from, Scope { item: next, ..scope }, &place)?,
-                (SpanEnd::Next(until), None) => Self::told(until, scope, &place)?,
-            };
-            let (Some(start), Some(end)) = (start, end) else {
-                return Err(issue_at(scope, node, "A span has a start and an end."));
-            };
-            let length = start.at.until(end.at).ok().and_then(|span| SignedDuration::try_from(span).ok());
-            let length = length.filter(|length| !length.is_negative());
-            let length = length.ok_or_else(|| issue_at(scope, node, "A span does not end before it starts."))?;
-            total = total.checked_add(length).ok_or_else(|| too_long(scope, node))?;
-        }
-        let nanoseconds = Decimal::from_i128_with_scale(total.as_nanos(), 9);
-        Ok(Some(nanoseconds.normalize().to_string()))
-    }
-
-    fn components(
-        &self,
-        rule: &Rule,
-        scope: Scope<'_>,
-        trace: &mut Trace<'_>,
-        issues: &mut Vec<Issue>,
-    ) -> Vec<(&'static Measure, Quantity)> {
-        let mut components = Vec::with_capacity(rule.components.len());
-        for Component { measure, number, optional } in &rule.components {
-            match self.number(number, &[measure], scope, trace) {
-                Ok(Some((measure, quantity, _))) => components.push((measure, quantity)),
-                Ok(None) if *optional => {}
-                Ok(None) => issues.push(match &number.from {
-                    Source::Value(value) => missing(scope, value),
-                    Source::Spans(spans) => missing(scope, &spans.of),
-                }),
-                Err(issue) => issues.push(issue),
-            }
-        }
-        if matches!(rule.value, Value::Panel) && components.is_empty() && issues.is_empty() {
-            issues.push(issue_at(scope, scope.item, "None of the values is there."));
-        }
-        components
     }
 
     fn identifier(rule: &Rule, scope: Scope<'_>, trace: &mut Trace<'_>) -> Result<String, Issue> {
@@ -600,153 +430,6 @@ impl Run<'_> {
         })
     }
 
-    fn effective(
-        time: &Time,
-        scope: Scope<'_>,
-        place: &Whereabouts,
-        trace: &mut Trace<'_>,
-    ) -> Result<Effective, Issue> {
-        let found = Self::time(time, scope, place)?;
-        let effective = found.ok_or_else(|| {
-            let text = format!("The time is missing or not complete: {} is expected.", time.expected());
-            issue_at(scope, time.place(scope), &text)
-        })?;
-        note(trace, "time", || time.expected(), || format!("{effective:?}"));
-        Ok(effective)
-    }
-
-    fn time(time: &Time, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
-        let period = |start: Told<'_>, end: Told<'_>, at: &Clock| {
-            if start.at > end.at {
-                return Err(issue_at(scope, at.time.place(scope), "The end lies before the start."));
-            }
-            if start.at == end.at {
-                return Ok(Some(Effective::At(start.text())));
-            }
-            Ok(Some(Effective::Period { start: start.text(), end: end.text() }))
-        };
-        let beyond = |at: &Clock| issue_at(scope, at.time.place(scope), "The duration leads out of the calendar.");
-        match time {
-            Time::At(at) => Ok(Self::told(at, scope, place)?.map(|told| Effective::At(told.text()))),
-            Time::StartEnd(from, to) => match (Self::told(from, scope, place)?, Self::told(to, scope, place)?) {
-                (Some(start), Some(end)) => period(start, end, to),
-                _ => Ok(None),
-            },
-            Time::StartLength(from, length) => match (Self::told(from, scope, place)?, Self::length(length, scope)?) {
-                (Some(start), Some(length)) => {
-                    let end = start.plus(length).ok_or_else(|| beyond(from))?;
-                    period(start, end, from)
-                }
-                _ => Ok(None),
-            },
-            Time::EndLength(to, length) => match (Self::told(to, scope, place)?, Self::length(length, scope)?) {
-                (Some(end), Some(length)) => {
-                    let start = end.plus(-length).ok_or_else(|| beyond(to))?;
-                    period(start, end, to)
-                }
-                _ => Ok(None),
-            },
-            Time::Day(clock) => Self::day(clock, scope, place),
-            Time::Either(times) => {
-                for time in times {
-                    if let Some(found) = Self::time(time, scope, place)? {
-                        return Ok(Some(found));
-                    }
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    /// A day from midnight to midnight where it was.
-    fn day(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Effective>, Issue> {
-        let Some(text) = clock.time.word(scope)? else { return Ok(None) };
-        let unreadable = || issue_at(scope, clock.time.place(scope), "A date is expected.");
-        let date = match &clock.form {
-            Form::Epoch(_) | Form::Local(_) => {
-                let told = Self::told(clock, scope, place)?.ok_or_else(unreadable)?;
-                Some(told.offset.to_datetime(told.at).date())
-            }
-            Form::Pattern(pattern) => {
-                jiff::fmt::strtime::parse(pattern, text.as_bytes()).ok().and_then(|parsed| parsed.to_date().ok())
-            }
-            // A day that comes with a clock time is the day of it.
-            Form::Text => text.get(..10).and_then(|date| date.parse::<jiff::civil::Date>().ok()),
-        };
-        let date = date.ok_or_else(unreadable)?;
-        let next = date.tomorrow().map_err(|_| unreadable())?;
-        let place = Self::place_of(clock, scope, place)?;
-        let midnight = |date: jiff::civil::Date| {
-            clock::read(&Form::Text, Cow::Owned(format!("{date}T00:00:00")), &place)
-                .map_err(|untold| untold_issue(untold, scope, clock))
-        };
-        Ok(Some(Effective::Period { start: midnight(date)?.text(), end: midnight(next)?.text() }))
-    }
-
-    fn place_of(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Whereabouts, Issue> {
-        let mut place = place.clone();
-        if let Some(zone) = &clock.zone
-            && let Some(name) = zone.word(scope)?
-        {
-            let found = clock::zone(&name);
-            place.zone =
-                Some(found.ok_or_else(|| {
-                    issue_at(scope, zone.place(scope), "A zone is named as the IANA database names it.")
-                })?);
-        }
-        if let Some((offset, unit)) = &clock.offset
-            && let Some(text) = offset.word(scope)?
-        {
-            let found = clock::offset(&text, *unit);
-            place.offset =
-                Some(found.ok_or_else(|| issue_at(scope, offset.place(scope), "An offset from UTC is expected."))?);
-        }
-        Ok(place)
-    }
-
-    fn told<'s>(clock: &'s Clock, scope: Scope<'s>, place: &Whereabouts) -> Result<Option<Told<'s>>, Issue> {
-        let Some(text) = clock.time.word(scope)? else { return Ok(None) };
-        let own;
-        let place = if clock.offset.is_some() || clock.zone.is_some() {
-            own = Self::place_of(clock, scope, place)?;
-            &own
-        } else {
-            place
-        };
-        let told = clock::read(&clock.form, text, place).map_err(|untold| untold_issue(untold, scope, clock))?;
-        let Some((plus, unit)) = &clock.plus else { return Ok(Some(told)) };
-        let Some(digits) = plus.word(scope)? else { return Ok(Some(told)) };
-        let length = clock::duration(&digits, unit);
-        let moved = length.and_then(|length| told.plus(length));
-        moved.map(Some).ok_or_else(|| issue_at(scope, plus.place(scope), "A length of time is expected."))
-    }
-
-    fn length(length: &Length, scope: Scope<'_>) -> Result<Option<SignedDuration>, Issue> {
-        let wrong =
-            |at: &Expression| issue_at(scope, at.place(scope), "A length of time is expected, which is not negative.");
-        match length {
-            Length::Iso(value) => match value.word(scope)? {
-                None => Ok(None),
-                Some(text) => {
-                    let parsed: Option<SignedDuration> = text.parse().ok();
-                    parsed.filter(|length| !length.is_negative()).map(Some).ok_or_else(|| wrong(value))
-                }
-            },
-            Length::Number(value, unit) => match value.word(scope)? {
-                None => Ok(None),
-                Some(digits) => {
-                    let unit = unit_of(unit, scope)?;
-                    let digits = match unit.times {
-                        None => Some(digits.into_owned()),
-                        Some(factor) => multiplied(&digits, factor),
-                    };
-                    let length = digits.and_then(|digits| clock::duration(&digits, &unit.ucum));
-                    length.map(Some).ok_or_else(|| wrong(value))
-                }
-            },
-        }
-    }
-
     /// The first member of a record that no rule looks at.
     fn unknown(input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
         let document = scope.document;
@@ -777,62 +460,6 @@ impl Run<'_> {
     }
 }
 
-impl Time {
-    /// What a record needs, in the words of the mapping.
-    fn expected(&self) -> String {
-        let mut ways = Vec::new();
-        self.ways(&mut ways);
-        // What all begin with is said once by the place of the issue.
-        let first = ways.first().and_then(|way| way.first()).copied().unwrap_or_default();
-        let shared = first.rmatch_indices('.').map(|(at, _)| &first[..=at]);
-        let shared = shared.into_iter().find(|prefix| ways.iter().flatten().all(|text| text.starts_with(prefix)));
-        let shared = shared.unwrap_or_default().len();
-        let ways: Vec<String> =
-            ways.iter().map(|way| way.iter().map(|text| &text[shared..]).collect::<Vec<_>>().join(" with ")).collect();
-        ways.join(", or ")
-    }
-
-    fn ways<'t>(&'t self, into: &mut Vec<Vec<&'t str>>) {
-        fn long(length: &Length) -> &str {
-            match length {
-                Length::Iso(value) | Length::Number(value, _) => value.text(),
-            }
-        }
-        into.push(match self {
-            Time::At(clock) | Time::Day(clock) => vec![clock.time.text()],
-            Time::StartEnd(start, end) => vec![start.time.text(), end.time.text()],
-            Time::StartLength(clock, length) | Time::EndLength(clock, length) => vec![clock.time.text(), long(length)],
-            Time::Either(times) => {
-                for time in times {
-                    time.ways(into);
-                }
-                return;
-            }
-        });
-    }
-
-    /// The nearest that is there to where a time would be.
-    fn place(&self, scope: Scope<'_>) -> NodeId {
-        match self {
-            Time::At(clock)
-            | Time::Day(clock)
-            | Time::StartEnd(clock, _)
-            | Time::StartLength(clock, _)
-            | Time::EndLength(clock, _) => clock.time.place(scope),
-            Time::Either(times) => times.iter().map(|time| time.place(scope)).max().unwrap_or(scope.item),
-        }
-    }
-}
-
-impl Source {
-    fn text(&self) -> String {
-        match self {
-            Source::Value(value) => value.text().to_owned(),
-            Source::Spans(spans) => format!("length of {}", spans.of.text()),
-        }
-    }
-}
-
 impl Value {
     fn expression(&self) -> Option<&Expression> {
         match self {
@@ -848,6 +475,32 @@ impl Value {
     }
 }
 
+/// The components that are there; what is wrong with the others goes with the other issues.
+fn components(
+    rule: &Rule,
+    scope: Scope<'_>,
+    place: &Whereabouts,
+    trace: &mut Trace<'_>,
+    issues: &mut Vec<Issue>,
+) -> Vec<(&'static Measure, Quantity)> {
+    let mut components = Vec::with_capacity(rule.components.len());
+    for Component { measure, number, optional } in &rule.components {
+        match amount::number(number, &[measure], scope, place, trace) {
+            Ok(Some((measure, quantity, _))) => components.push((measure, quantity)),
+            Ok(None) if *optional => {}
+            Ok(None) => issues.push(match &number.from {
+                Source::Value(value) => missing(scope, value),
+                Source::Spans(spans) => missing(scope, &spans.of),
+            }),
+            Err(issue) => issues.push(issue),
+        }
+    }
+    if matches!(rule.value, Value::Panel) && components.is_empty() && issues.is_empty() {
+        issues.push(issue_at(scope, scope.item, "None of the values is there."));
+    }
+    components
+}
+
 fn version_fits(input: &Input, rule: &Rule, scope: Scope<'_>) -> Result<bool, Issue> {
     let (Some((first, last)), Some(version)) = (rule.versions, &input.version) else { return Ok(true) };
     let sent = version.word(scope)?.ok_or_else(|| missing(scope, version))?;
@@ -860,74 +513,9 @@ fn kept<T>(result: Result<T, Issue>, issues: &mut Vec<Issue>) -> Option<T> {
     result.map_err(|issue| issues.push(issue)).ok()
 }
 
-fn note(trace: &mut Trace<'_>, what: &'static str, by: impl FnOnce() -> String, result: impl FnOnce() -> String) {
-    if let Some(trace) = trace {
-        trace.push(Traced { what, by: by(), result: result() });
-    }
-}
-
-fn missing(scope: Scope<'_>, expression: &Expression) -> Issue {
-    issue_at(scope, expression.place(scope), &format!("{} is missing.", expression.text()))
-}
-
-fn too_long(scope: Scope<'_>, place: NodeId) -> Issue {
-    issue_at(scope, place, "The number is too long to be converted exactly.")
-}
-
 fn unlisted<T>(scope: Scope<'_>, by: &Expression, is: &BTreeMap<String, T>) -> Issue {
     let names: Vec<&str> = is.keys().map(String::as_str).take(24).collect();
     issue_at(scope, by.place(scope), &format!("One of {} is expected.", names.join(", ")))
-}
-
-fn untold_issue(untold: Untold, scope: Scope<'_>, clock: &Clock) -> Issue {
-    let place = clock.time.place(scope);
-    match untold {
-        Untold::Unreadable => {
-            issue_at(scope, place, "A date and time is expected as the mapping says how it is written.")
-        }
-        Untold::NoOffset => issue_of(
-            Id::MeasureNoOffset,
-            scope,
-            place,
-            "The time is local and says no UTC offset; name the zone of the person with the request.",
-        ),
-        Untold::Day => issue_at(scope, place, "A date and time is expected, and not a date alone."),
-    }
-}
-
-fn multiplied(digits: &str, factor: Decimal) -> Option<String> {
-    let number = Decimal::from_str_exact(digits).or_else(|_| Decimal::from_scientific(digits)).ok()?;
-    let exact = is_short(digits) && number.scale() + factor.scale() <= Decimal::MAX_SCALE;
-    let product = number.checked_mul(factor).filter(|_| exact)?;
-    Some(product.to_string())
-}
-
-/// Whether a number has no more digits than can be multiplied exactly.
-fn is_short(digits: &str) -> bool {
-    let mantissa = digits.split(['e', 'E']).next().unwrap_or_default();
-    mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count() <= MAX_DIGITS
-}
-
-fn unit_of<'u>(unit: &'u UnitOf, scope: Scope<'_>) -> Result<&'u Unit, Issue> {
-    match unit {
-        UnitOf::Fixed(unit) => Ok(unit),
-        UnitOf::By { by, is, default } => {
-            let sent = by.word(scope)?;
-            let found = match &sent {
-                None => default.as_ref(),
-                Some(sent) => is.get(sent.as_ref()),
-            };
-            found.ok_or_else(|| {
-                let names: Vec<&str> = is.keys().map(String::as_str).collect();
-                let id = if sent.is_some() { Id::MeasureUnit } else { Id::DeviceRecord };
-                let text = match sent {
-                    Some(_) => format!("The value is measured in {}.", names.join(" or ")),
-                    None => format!("{} is missing: {} is expected.", by.text(), names.join(" or ")),
-                };
-                issue_of(id, scope, by.place(scope), &text)
-            })
-        }
-    }
 }
 
 fn chosen<'c, T>(choice: &'c Choice<T>, scope: Scope<'_>) -> Result<Option<&'c T>, Issue> {
@@ -943,16 +531,14 @@ fn chosen<'c, T>(choice: &'c Choice<T>, scope: Scope<'_>) -> Result<Option<&'c T
 /// A statistic that is still a value of the measure: a maximum is one, a variance is not.
 fn statistic<'r>(rule: &'r Rule, scope: Scope<'_>) -> Result<Option<(&'r str, String)>, Issue> {
     let Some((by, is, per)) = &rule.statistic else { return Ok(None) };
-    let place = per.as_ref().map_or(scope.item, |per| per.place(scope));
-    let per = match per {
-        None => None,
-        Some(per) => per.word(scope)?,
+    let (at, per) = match per {
+        None => (None, None),
+        Some(per) => (Some(per), per.word(scope)?),
     };
     let Some(sent) = by.word(scope)? else {
-        return match per {
-            None => Ok(None),
-            Some(_) => Err(issue_at(scope, place, "A denominator belongs to a statistic.")),
-        };
+        let lone = at.filter(|_| per.is_some());
+        let text = "A denominator belongs to a statistic.";
+        return lone.map_or(Ok(None), |at| Err(issue_at(scope, at.place(scope), text)));
     };
     let code = is.get(sent.as_ref()).ok_or_else(|| unlisted(scope, by, is))?;
     let text = per.map_or_else(|| sent.to_string(), |per| format!("{sent} per {per}"));

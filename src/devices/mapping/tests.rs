@@ -508,6 +508,19 @@ fn stretches_last_until_the_next_one() {
     assert!(observation.contains("\"value\":26400,\"unit\":\"s\""), "{observation}");
 }
 
+/// In the night of 29 March 2026 the clocks of Madrid go from 2 to 3: from 1 to 8 are six hours.
+#[test]
+fn stretches_on_the_wall_are_counted_where_they_were() {
+    let pack = Pack::compile(WORDS).unwrap();
+    let madrid = jiff::tz::TimeZone::get("Europe/Madrid").unwrap();
+    let sender = Sender { subject: "Patient/1", zone: Some(madrid) };
+    let sent = r#"{"kind": "stretches", "id": "a", "begin": "2026-03-29T00:00:00", "end": "2026-03-29T08:00:00", "parts": [
+        {"since": "2026-03-29T01:00:00", "state": "light"}]}"#;
+    let record = convert(&pack, &tree::parse_list(sent).unwrap(), &sender, 10).unwrap().remove(0);
+    let observation = record.observation.unwrap_or_else(|| panic!("{:?}", record.issues));
+    assert!(observation.contains("\"value\":21600,\"unit\":\"s\""), "{observation}");
+}
+
 #[test]
 fn a_code_keeps_the_senders_word() {
     let sent = r#"{"kind": "named", "id": "a", "begin": "2026-01-15T00:00:00Z", "end": "2026-01-15T08:00:00Z", "what": "trampoline"}"#;
