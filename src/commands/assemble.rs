@@ -176,6 +176,7 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         name: Arc::from(name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
+        address: configured.fhir.url.clone(),
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

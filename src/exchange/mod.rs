@@ -275,6 +275,8 @@ pub struct Caller<'a> {
     pub request_id: &'a str,
     /// v3-ActReason code.
     pub purpose: &'a str,
+    /// Where it was called from, an IP address; nothing where the work is done later.
+    pub address: Option<&'a str>,
 }
 
 #[cfg(test)]

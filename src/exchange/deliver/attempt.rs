@@ -130,5 +130,6 @@ impl Worker {
 
     fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
+            .at(&self.address)
     }
 }

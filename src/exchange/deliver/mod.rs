@@ -30,6 +30,8 @@ pub struct Destination {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// URL at which it is reached.
+    pub address: String,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
@@ -42,6 +44,7 @@ struct Worker {
     name: Arc<str>,
     actor: Actor,
     actor_reference: String,
+    address: String,
     purpose: String,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
@@ -72,6 +75,7 @@ pub async fn run(
     let worker = Arc::new(Worker {
         actor: Actor::reference(&destination.actor),
         actor_reference: destination.actor,
+        address: destination.address,
         gateway,
         routing,
         name: destination.name,
