@@ -126,6 +126,15 @@ pub(super) struct Subject<'a> {
     pub facts: &'a Facts<'a>,
 }
 
+impl Subject<'_> {
+    /// Every reference that the patient answers to.
+    pub fn patients(&self) -> [String; 2] {
+        let relative = format!("Patient/{}", self.patient);
+        let absolute = format!("{}/{relative}", self.base);
+        [relative, absolute]
+    }
+}
+
 /// Decides everything that a resource claims to be; the first denial wins, and only a permit of each gives the value
 /// back. What is still to be given permits nothing yet, whatever it refuses already.
 pub(super) fn permit<T>(
@@ -158,9 +167,8 @@ pub(super) fn permit_by<T>(
     subject: &Subject<'_>,
     value: T,
 ) -> Result<Permitted<T>, Denial> {
-    let relative = format!("Patient/{}", subject.patient);
-    let absolute = format!("{}/{relative}", subject.base);
-    let patients = [relative.as_str(), absolute.as_str()];
+    let patients = subject.patients();
+    let patients = patients.each_ref().map(String::as_str);
     // All that it says at once can only refuse: what a sender adds must not widen a permission.
     let whole = subject.facts.whole(&patients, subject.reference);
     if let Decision::Deny(denial) = consent::decide(refusing, request, &whole)

@@ -15,7 +15,11 @@ mod consents;
 
 mod terms;
 
+pub mod recipients;
+
 pub mod simulate;
+
+mod evaluate;
 mod trail;
 
 pub mod receipts;
@@ -35,6 +39,8 @@ pub mod deliver;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
+
+use recipients::Recipients;
 
 use crate::devices::Formats;
 use crate::fhir::definitions::Registry;
@@ -150,6 +156,8 @@ pub struct Gateway {
     pub terminology: Option<Terminology>,
     /// What devices' records are read by.
     pub formats: Formats,
+    /// Who receives what is taken in.
+    pub recipients: Recipients,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -188,6 +196,7 @@ impl Gateway {
             registry,
             terminology: None,
             formats: Formats::default(),
+            recipients: Recipients::default(),
             book: Book::default(),
             store,
             clock,

@@ -41,6 +41,7 @@ pub enum Action {
     UploadRemove,
     UploadStatus,
     DeviceExplain,
+    Evaluate,
 }
 
 /// Who may come in.
@@ -102,6 +103,7 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
+    row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
@@ -205,6 +207,8 @@ mod tests {
         check("POST", "/fhir/Observation/_search", "SearchForm Observation");
         check("POST", "/fhir/Observation/$validate", "Validate Observation");
         check("GET", "/fhir/Observation/a/$validate", "Validate Observation a");
+        check("POST", "/fhir/Consent/$evaluate", "Evaluate");
+        check("POST", "/fhir/Observation/$evaluate", "404");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");

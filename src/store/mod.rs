@@ -116,6 +116,13 @@ impl Store {
         }
     }
 
+    /// The patient's consents as they stood at a moment.
+    pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.consents_then(patient, then_ms).await,
+        }
+    }
+
     /// Sequence numbers and payloads of audit events.
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         match self {

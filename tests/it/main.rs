@@ -21,6 +21,7 @@ mod deploy;
 mod devices;
 mod docs;
 mod editions;
+mod evaluate;
 mod faults;
 mod formats;
 mod guide;

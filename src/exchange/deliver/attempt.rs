@@ -5,13 +5,13 @@ use std::sync::PoisonError;
 use super::Worker;
 use crate::exchange::consents;
 use crate::exchange::facts::Facts;
+use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::peers::{Item, Resource};
 use crate::policy::consent::{Action, Permitted};
 use crate::policy::delivery::{Turned, Verdict};
-use crate::policy::routing;
 use crate::store::{self, AuditRecord, Stored};
 
 /// What consent and routing leave of some stored resources of one patient.
@@ -26,14 +26,7 @@ impl Worker {
     /// Whether the routing table sends the resource here at all.
     pub(super) fn is_routed(&self, stored: &Stored) -> bool {
         let Ok(document) = json::parse(stored.payload.as_slice()) else { return false };
-        let facts = Facts::of(stored.kind.clone(), Element::root(&document));
-        let asked = routing::Facts {
-            kind: &stored.kind,
-            codes: facts.codes(),
-            categories: facts.categories(),
-            owner: &stored.owner,
-        };
-        self.routing.decide(&asked).contains(&&*self.name)
+        recipients::routes(&self.routing, &stored.kind, Element::root(&document), &stored.owner, &self.name)
     }
 
     /// Asks the consents as they stand now. A deleted resource is not disclosed.

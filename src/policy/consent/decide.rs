@@ -116,7 +116,7 @@ impl Denial {
 
 /// What one consent says, the stronger the greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Voice {
+pub(super) enum Voice {
     /// Nothing but its default, which withholds and overrules nobody.
     Silent,
     Permits,
@@ -161,7 +161,7 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
 }
 
 /// What a consent in force says, and by which rule.
-fn hear<'c>(consent: &'c Compiled, concerns: Match, asked: &Asking<'_>) -> (Voice, &'c Arc<str>) {
+pub(super) fn hear<'c>(consent: &'c Compiled, concerns: Match, asked: &Asking<'_>) -> (Voice, &'c Arc<str>) {
     match &consent.body {
         Body::Indeterminate { first, .. } => (Voice::Unclear, first),
         Body::Rules(root) if concerns == Match::Unknown => (Voice::Unclear, &root.path),

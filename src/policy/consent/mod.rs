@@ -21,6 +21,8 @@ mod labels;
 mod period;
 mod purpose;
 
+mod unmet;
+
 mod rule;
 
 mod lint;
@@ -35,6 +37,8 @@ mod implicit;
 
 mod outlook;
 
+mod account;
+
 pub mod draft;
 
 #[cfg(test)]
@@ -44,6 +48,7 @@ mod suites;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, Says, account};
 pub use action::Action;
 pub use actor::Actor;
 pub use compile::{Compiled, Status, compile};
@@ -53,3 +58,4 @@ pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
 pub use purpose::is_purpose;
 pub use request::{Facts, Request};
+pub use unmet::Unmet;

@@ -1,0 +1,13 @@
+//! The operations on Consents.
+
+use super::{Request, body};
+use crate::exchange::{Refusal, simulate};
+use crate::server::reply::Reply;
+
+/// `POST [base]/Consent/$evaluate`: what consents would decide. It succeeds whatever they decide.
+pub(super) async fn evaluate(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let question = body::recorded(request, &caller).await?;
+    let answer = request.gateway.evaluate(&caller, &question).await?;
+    Ok(Reply::resource(200, &simulate::rendered(&answer)))
+}
