@@ -4,9 +4,14 @@
 
 use std::sync::Arc;
 
+use super::Gateway;
+use super::consents::{self, Subject};
 use super::facts::Facts;
-use crate::fhir::tree::Element;
+use super::trail::{Act, Author};
+use crate::fhir::tree::{Element, json};
+use crate::policy::consent::{Action, Actor, Compiled, Permitted};
 use crate::policy::routing::{self, Table};
+use crate::store::{AuditRecord, Stored};
 
 /// One destination.
 #[derive(Clone, Debug)]
@@ -37,4 +42,31 @@ pub(super) fn routes(routing: &Table, kind: &str, element: Element<'_>, owner: &
     let facts = Facts::of(Arc::from(kind), element);
     let asked = routing::Facts { kind, codes: facts.codes(), categories: facts.categories(), owner };
     routing.decide(&asked).contains(&name)
+}
+
+impl Gateway {
+    /// Asks consents whether a stored resource may be disclosed to a destination. The error is the record that it was
+    /// withheld; nothing, where it is of nobody or cannot be read.
+    pub(super) fn disclosable(
+        &self,
+        consents: &[Arc<Compiled>],
+        actor: &Actor,
+        author: &Author,
+        purpose: &str,
+        stored: Stored,
+    ) -> Option<Result<Permitted<Stored>, Box<AuditRecord>>> {
+        let patient = stored.patient?;
+        let document = json::parse(stored.payload.as_slice()).ok()?;
+        let id = Author::patient_of(&stored);
+        let facts = Facts::of(stored.kind.clone(), Element::root(&document));
+        let reference = format!("{}/{}", stored.kind, stored.logical_id());
+        let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
+        let versioned = format!("{reference}/_history/{}", stored.version);
+        let now_ms = self.now_ms();
+        let decided = consents::permit(consents, Action::Disclose, actor, purpose, now_ms, &subject, stored);
+        Some(decided.map_err(|denial| {
+            let (issue, basis) = (denial.issue().id, denial.basis.as_ref());
+            Box::new(author.record(Act::Withhold, Some(&(id.clone(), patient)), &[versioned], basis, &[issue]))
+        }))
+    }
 }

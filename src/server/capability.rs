@@ -95,7 +95,7 @@ fn operations(rule: &KindRule) -> Value {
         );
     }
     if rule.name == "Consent" {
-        let own = ["evaluate"]
+        let own = ["evaluate", "revoke"]
             .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/consent-{name}")}));
         operations.extend(own);
     }

@@ -32,7 +32,8 @@ pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, S
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use unit::{
-    Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write,
+    WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -192,6 +193,13 @@ impl Store {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         match self {
             Self::Embedded(store) => store.retries_due(destination, now_ms, max).await,
+        }
+    }
+
+    /// Everything of one patient that waits for another attempt, due or not.
+    pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
+        match self {
+            Self::Embedded(store) => store.retries_of(destination, patient).await,
         }
     }
 

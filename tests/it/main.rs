@@ -40,6 +40,7 @@ mod provenance;
 mod pull;
 mod push;
 mod receipts;
+mod revoke;
 mod site;
 mod streams;
 mod suites;

@@ -11,3 +11,10 @@ pub(super) async fn evaluate(request: &Request<'_>) -> Result<Reply, Refusal> {
     let answer = request.gateway.evaluate(&caller, &question).await?;
     Ok(Reply::resource(200, &simulate::rendered(&answer)))
 }
+
+/// `POST [base]/Consent/[id]/$revoke`: withdraws it. A body says nothing that could narrow it, so none is asked for.
+pub(super) async fn revoke(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let kept = request.gateway.revoke(&caller, request.matched.id).await?;
+    Ok(body::kept(request, kept))
+}

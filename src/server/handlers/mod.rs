@@ -100,6 +100,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Scorecard => receipts::scorecard(request).await,
         Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
+        Action::Revoke => consent::revoke(request).await,
         Action::Evaluate => consent::evaluate(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
