@@ -75,6 +75,7 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
     gateway.terminology = terminology(config)?;
+    gateway.implied = config.implied.clone();
     gateway.recipients = recipients(config).map_err(joined)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::validate::short;
 use crate::exchange::simulate::{self, Simulation};
 use crate::fhir::tree::{Document, Element, json};
-use crate::policy::consent::Implicit;
+use crate::policy::consent::{Implicit, Implied};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Options {
@@ -77,9 +77,9 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
         None => jiff::Timestamp::now().as_millisecond(),
         Some(text) => simulate::moment_ms(text).context("--now is a FHIR dateTime, such as 2026-05-04T08:00:00Z")?,
     };
-    let implicit = match &options.implicit {
-        None => None,
-        Some(name) => Some(Implicit::named(name).with_context(|| {
+    let implied = match &options.implicit {
+        None => Implied::default(),
+        Some(name) => Implied::everywhere(Implicit::named(name).with_context(|| {
             let known: Vec<&str> = Implicit::names().collect();
             format!("--implicit is one of {}", known.join(", "))
         })?),
@@ -91,7 +91,7 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
         resources: &resources,
         asked: &asked,
         now_ms,
-        implicit,
+        implied: &implied,
         base: "",
         recipients: None,
     };

@@ -57,7 +57,7 @@ impl Gateway {
             resources: &call.resources,
             asked: &call.asked,
             now_ms,
-            implicit: None,
+            implied: &self.implied,
             base: &self.base,
             recipients: told.then_some((&self.recipients, &*caller.principal.client)),
         };

@@ -49,6 +49,7 @@ use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
+use crate::policy::consent::Implied;
 use crate::store::{self, Health, PatientKey, ResId, Store};
 
 pub use consents::Book;
@@ -158,6 +159,8 @@ pub struct Gateway {
     pub formats: Formats,
     /// Who receives what is taken in.
     pub recipients: Recipients,
+    /// What holds where a person has said nothing; nothing, unless the operator says so.
+    pub implied: Implied,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -197,6 +200,7 @@ impl Gateway {
             terminology: None,
             formats: Formats::default(),
             recipients: Recipients::default(),
+            implied: Implied::default(),
             book: Book::default(),
             store,
             clock,

@@ -9,7 +9,7 @@ use super::consents::{self, Subject};
 use super::facts::Facts;
 use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
-use crate::policy::consent::{Action, Actor, Compiled, Permitted};
+use crate::policy::consent::{self, Action, Actor, Compiled, Permitted};
 use crate::policy::routing::{self, Table};
 use crate::store::{AuditRecord, Stored};
 
@@ -62,8 +62,8 @@ impl Gateway {
         let reference = format!("{}/{}", stored.kind, stored.logical_id());
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let versioned = format!("{reference}/_history/{}", stored.version);
-        let now_ms = self.now_ms();
-        let decided = consents::permit(consents, Action::Disclose, actor, purpose, now_ms, &subject, stored);
+        let request = consent::Request { action: Action::Disclose, actor, purpose, now_ms: self.now_ms() };
+        let decided = consents::permit(consents, &self.implied, &request, &subject, stored);
         Some(decided.map_err(|denial| {
             let (issue, basis) = (denial.issue().id, denial.basis.as_ref());
             Box::new(author.record(Act::Withhold, Some(&(id.clone(), patient)), &[versioned], basis, &[issue]))

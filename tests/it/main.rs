@@ -27,6 +27,7 @@ mod formats;
 mod guide;
 mod health;
 mod idempotency;
+mod implied;
 mod iomt;
 mod kill;
 mod mappings;

@@ -169,8 +169,8 @@ async fn consented<'p>(
     let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
-        let (purpose, validated) = (caller.purpose, &prepared.validated);
-        consents::permit(consents, Action::Collect, &actor, purpose, now_ms, &subject, validated)
+        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        consents::permit(consents, &gateway.implied, &request, &subject, &prepared.validated)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
     // A permission is checked again where it is written; a refusal on a page that has gone stale would be final.

@@ -20,7 +20,7 @@ use super::recipients::{Recipient, Recipients};
 use crate::fhir::outcome::{Issue, Reader, full_outcome};
 use crate::fhir::tree::Element;
 use crate::fhir::tree::time::{Moment, instant};
-use crate::policy::consent::{self, Compiled, Implicit};
+use crate::policy::consent::{self, Compiled, Implied};
 
 pub use asked::{Asked, read as asked};
 pub use parameters::{Call, rendered};
@@ -38,7 +38,8 @@ pub struct Simulation<'s> {
     pub resources: &'s [Element<'s>],
     pub asked: &'s Asked,
     pub now_ms: i64,
-    pub implicit: Option<Implicit>,
+    /// What holds where the person has said nothing.
+    pub implied: &'s Implied,
     /// Address of the service, because a Consent may name its patient by URL; empty if there is none.
     pub base: &'s str,
     /// Who receives what is taken in, and the client whose data it is.

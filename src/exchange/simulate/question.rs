@@ -11,7 +11,7 @@ use crate::exchange::consents::{self, Subject};
 use crate::exchange::facts::Facts;
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::Element;
-use crate::policy::consent::{self, Action, Actor, Decision, Denial, Implicit, Outlook, Reason, Residual};
+use crate::policy::consent::{self, Action, Actor, Decision, Denial, Implied, Outlook, Reason, Residual};
 
 /// The purposes' own system.
 const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
@@ -25,13 +25,12 @@ pub(super) struct Question<'s> {
     base: &'s str,
     patient: Option<&'s str>,
     actor: Actor,
-    roles: Vec<&'s str>,
     /// Each has to be permitted.
     purposes: Vec<String>,
     action: Action,
     now_ms: i64,
     codes: Vec<(&'s str, &'s str)>,
-    implicit: Option<Implicit>,
+    implied: Implied,
 }
 
 impl<'s> Question<'s> {
@@ -69,12 +68,11 @@ impl<'s> Question<'s> {
             base: simulation.base,
             patient: asked.patient.as_deref(),
             actor,
-            roles,
             purposes: if purposes.is_empty() { vec![String::new()] } else { purposes },
             action: action(asked.action.as_deref())?,
             now_ms: simulation.now_ms,
             codes: codes.chain(policies).collect(),
-            implicit: simulation.implicit,
+            implied: simulation.implied.asserting(&roles),
         })
     }
 
@@ -82,7 +80,7 @@ impl<'s> Question<'s> {
     pub fn of_recipient(&self, actor: &str, purpose: &str) -> Question<'s> {
         Question {
             actor: Actor::reference(actor),
-            roles: Vec::new(),
+            implied: self.implied.asserting(&[]),
             purposes: vec![purpose.to_owned()],
             action: Action::Disclose,
             ..self.clone()
@@ -105,11 +103,10 @@ impl<'s> Question<'s> {
         let mut last = None;
         for purpose in &self.purposes {
             let request = self.request(purpose);
-            let decided = consents::permit_by(&consents.counting, &consents.counting, &request, &subject, ());
-            let mut verdict = match decided {
+            let all = &consents.counting;
+            let mut verdict = match consents::permit_by(all, all, &self.implied, &request, &subject, ()) {
                 Ok(permitted) => Verdict::permit(permitted.basis()),
-                Err(denial) if denial.reason == Reason::NoConsent => self.unsaid(purpose, Some(&subject)),
-                Err(denial) => Verdict::deny(&denial),
+                Err(denial) => self.denied(purpose, &denial),
             };
             verdict.consents = accounts(consents, &request, &subject);
             if !verdict.permits {
@@ -120,20 +117,12 @@ impl<'s> Question<'s> {
         last.unwrap_or_else(Verdict::none)
     }
 
-    /// What the implicit policy says where the person has said nothing.
-    fn unsaid(&self, purpose: &str, subject: Option<&Subject<'_>>) -> Verdict {
-        let Some(policy) = self.implicit else { return Verdict::none() };
-        let request = self.request(purpose);
-        let permits = match subject {
-            None => policy.permits(&request, &self.roles, None),
-            Some(subject) => {
-                let patients = [subject.patient];
-                let whole = subject.facts.whole(&patients, subject.reference);
-                policy.permits(&request, &self.roles, Some(&whole))
-            }
-        };
-        let basis = Some(json!({"policy": policy.url()}));
-        Verdict { permits, reason: "implicit-policy", basis, ..Verdict::none() }
+    /// A denial; where no consent says anything, it is the policy's.
+    fn denied(&self, purpose: &str, denial: &Denial) -> Verdict {
+        match self.implied.policy(purpose) {
+            Some(policy) if denial.reason == Reason::NoConsent => Verdict::by_policy(false, policy),
+            _ => Verdict::deny(denial),
+        }
     }
 
     /// What is decided where no resource is given.
@@ -159,21 +148,24 @@ impl<'s> Question<'s> {
 
     fn at_all_for(&self, consents: &Consents, purpose: &str, patients: &[&str]) -> (Outlook, Value) {
         let request = self.request(purpose);
-        let (outlook, residual, verdict) =
-            match consent::decide(&consents.counting, &request, &consent::Facts::unknown(patients)) {
-                Decision::Deny(Denial { reason: Reason::NoConsent, .. }) => {
-                    let verdict = self.unsaid(purpose, None);
-                    (if verdict.permits { Outlook::Permit } else { Outlook::Deny }, Vec::new(), verdict)
-                }
-                decided => {
-                    let (outlook, residual) = consent::outlook(&consents.counting, &request, patients);
-                    let verdict = match &decided {
-                        Decision::Permit(basis) => Verdict::permit(basis),
-                        Decision::Deny(denial) => Verdict::deny(denial),
-                    };
-                    (outlook, residual, verdict)
-                }
-            };
+        let all = &consents.counting;
+        let unsaid = |said| self.implied.permits(said, &request, None);
+        let (outlook, residual, verdict) = match consent::decide(all, &request, &consent::Facts::unknown(patients)) {
+            Decision::Deny(denial) if denial.reason == Reason::NoConsent => match unsaid(Reason::NoConsent) {
+                Some(policy) => (Outlook::Permit, Vec::new(), Verdict::by_policy(true, policy)),
+                None => (Outlook::Deny, Vec::new(), self.denied(purpose, &denial)),
+            },
+            decided => {
+                let beside = unsaid(Reason::NotCovered);
+                let (outlook, residual) = consent::outlook(all, &request, patients, beside.is_some());
+                let verdict = match (&decided, beside) {
+                    (Decision::Permit(basis), _) => Verdict::permit(basis),
+                    (Decision::Deny(_), Some(policy)) if outlook == Outlook::Permit => Verdict::by_policy(true, policy),
+                    (Decision::Deny(denial), _) => Verdict::deny(denial),
+                };
+                (outlook, residual, verdict)
+            }
+        };
         let (decision, reason) = match outlook {
             Outlook::Permit => ("permit", verdict.reason),
             Outlook::Deny => ("deny", verdict.reason),

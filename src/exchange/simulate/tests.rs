@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::*;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, json as tree};
+use crate::policy::consent::Implicit;
 use crate::policy::consent::draft::{Draft, Permit};
 
 fn read(path: &str) -> String {
@@ -22,10 +24,12 @@ fn answer(case: &Value, consents: &[String], resources: &[String]) -> Value {
     let parsed = |texts: &[String]| texts.iter().map(|text| tree::parse(text.as_str()).unwrap()).collect::<Vec<_>>();
     let (consents, resources) = (parsed(consents), parsed(resources));
     let asked = asked(&case["request"].to_string()).unwrap();
-    let implicit = case["implicit_policy"].as_str().map(|url| Implicit::named(url).unwrap());
+    let implicit = case["implicit_policy"].as_str().map(|url| Implied::everywhere(Implicit::named(url).unwrap()));
+    let implied = implicit.unwrap_or_default();
     let now_ms = moment_ms(case["now"].as_str().unwrap()).unwrap();
     let (consents, resources) = (roots(&consents), roots(&resources));
-    simulate(&Simulation { consents: &consents, resources: &resources, implicit, ..plain(&asked, now_ms) }).unwrap()
+    simulate(&Simulation { consents: &consents, resources: &resources, implied: &implied, ..plain(&asked, now_ms) })
+        .unwrap()
 }
 
 fn roots(documents: &[Document]) -> Vec<Element<'_>> {
@@ -34,7 +38,8 @@ fn roots(documents: &[Document]) -> Vec<Element<'_>> {
 
 fn plain(asked: &Asked, now_ms: i64) -> Simulation<'_> {
     let (base, recipients) = ("", None);
-    Simulation { consents: &[], stored: &[], resources: &[], asked, now_ms, implicit: None, base, recipients }
+    static NOTHING: LazyLock<Implied> = LazyLock::new(Implied::default);
+    Simulation { consents: &[], stored: &[], resources: &[], asked, now_ms, implied: &NOTHING, base, recipients }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::fhir::tree::time::instant;
-use crate::policy::consent::{Account, Basis, Compiled, Denial, Reason};
+use crate::policy::consent::{Account, Basis, Compiled, Denial, Implicit, Reason};
 
 /// What was decided, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -16,10 +16,14 @@ pub(super) struct Verdict {
     pub consents: Vec<Value>,
 }
 
+/// The reason where no consent but a policy decided.
+pub(super) const IMPLICIT: &str = "implicit-policy";
+
 impl Verdict {
     pub fn permit(basis: &Basis) -> Verdict {
-        let path = Some(basis.rule().to_owned());
-        Verdict { permits: true, reason: "permitted", basis: Some(shown(basis)), path, consents: Vec::new() }
+        let path = basis.by_consent().map(|_| basis.rule().to_owned());
+        let reason = if path.is_some() { "permitted" } else { IMPLICIT };
+        Verdict { permits: true, reason, basis: Some(shown(basis)), path, consents: Vec::new() }
     }
 
     pub fn deny(denial: &Denial) -> Verdict {
@@ -41,6 +45,11 @@ impl Verdict {
 
     pub fn none() -> Verdict {
         Verdict { permits: false, reason: "no-consent", basis: None, path: None, consents: Vec::new() }
+    }
+
+    /// What a policy decides where consents leave it unsaid.
+    pub fn by_policy(permits: bool, policy: Implicit) -> Verdict {
+        Verdict { permits, reason: IMPLICIT, basis: Some(json!({"policy": policy.url()})), ..Verdict::none() }
     }
 
     /// The destination is sent no such thing, whatever the consents say.
@@ -104,9 +113,11 @@ pub(super) fn told(consent: &Compiled, account: &Account) -> Value {
 }
 
 fn shown(basis: &Basis) -> Value {
-    json!({
-        "consent": format!("Consent/{}", basis.consent_id()),
-        "version": basis.version(),
-        "validUntil": basis.valid_until_ms().map(instant),
-    })
+    let until = basis.valid_until_ms().map(instant);
+    match (basis.by_consent(), basis.by_policy()) {
+        (Some((id, version)), _) => {
+            json!({"consent": format!("Consent/{id}"), "version": version, "validUntil": until})
+        }
+        (None, policy) => json!({"policy": policy.map(Implicit::url), "validUntil": until}),
+    }
 }

@@ -29,11 +29,13 @@ mod lint;
 
 mod compile;
 
+mod implicit;
+
 mod decide;
 
-mod permit;
+mod implied;
 
-mod implicit;
+mod permit;
 
 mod outlook;
 
@@ -53,7 +55,8 @@ pub use action::Action;
 pub use actor::Actor;
 pub use compile::{Compiled, Status, compile};
 pub use decide::{Basis, Decision, Denial, Reason, decide};
-pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, Implicit};
+pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
+pub use implied::{Config, Implied};
 pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
 pub use purpose::is_purpose;
