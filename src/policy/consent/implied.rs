@@ -59,12 +59,11 @@ impl Implied {
             if !purpose::is_purpose(code) {
                 mistakes.push(format!("implicit.{code}: the key is no purpose of use of v3-ActReason such as TREAT"));
             }
-            match Implicit::named(name) {
-                Some(policy) => implied.policies.push((code.clone(), policy)),
-                None => {
-                    let known: Vec<&str> = Implicit::names().collect();
-                    mistakes.push(format!("implicit.{code}: one of {}", known.join(", ")));
-                }
+            if let Some(policy) = Implicit::named(name) {
+                implied.policies.push((code.clone(), policy));
+            } else {
+                let known: Vec<&str> = Implicit::names().collect();
+                mistakes.push(format!("implicit.{code}: one of {}", known.join(", ")));
             }
         }
         for (key, references, role) in [
