@@ -15,7 +15,11 @@ mod consents;
 
 mod terms;
 
+pub mod recipients;
+
 pub mod simulate;
+
+mod evaluate;
 mod trail;
 
 pub mod receipts;
@@ -38,6 +42,8 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
+use recipients::Recipients;
+
 use crate::devices::Formats;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
@@ -45,6 +51,7 @@ use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
+use crate::policy::consent::Implied;
 use crate::store::{self, Health, PatientKey, ResId, Store};
 use crate::tlog::Signer;
 
@@ -153,6 +160,10 @@ pub struct Gateway {
     pub terminology: Option<Terminology>,
     /// What devices' records are read by.
     pub formats: Formats,
+    /// Who receives what is taken in.
+    pub recipients: Recipients,
+    /// What holds where a person has said nothing; nothing, unless the operator says so.
+    pub implied: Implied,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -193,6 +204,8 @@ impl Gateway {
             registry,
             terminology: None,
             formats: Formats::default(),
+            recipients: Recipients::default(),
+            implied: Implied::default(),
             book: Book::default(),
             store,
             clock,

@@ -6,7 +6,7 @@ use super::{Caller, Entropy, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::policy::audit::{self, Entity, Kind, Merged, Outcome, Party, Role};
-use crate::policy::consent::Basis;
+use crate::policy::consent::{Basis, Implicit};
 use crate::store::{AuditRecord, PatientKey, ResId, Stored};
 
 /// What the exchange tells the audit.
@@ -189,7 +189,8 @@ impl Author {
         let entities: Vec<Entity<'_>> =
             references.iter().map(|reference| Entity { reference, role: Role::DomainResource }).collect();
         let patient_reference = patient.map(|(id, _)| format!("Patient/{id}"));
-        let consent = basis.map(|basis| format!("Consent/{}/_history/{}", basis.consent_id(), basis.version()));
+        let consent = basis.and_then(Basis::by_consent).map(|(id, version)| format!("Consent/{id}/_history/{version}"));
+        let policy = basis.and_then(Basis::by_policy).map(Implicit::url);
         let payload = audit::event(&audit::Facts {
             id: &id.to_string(),
             kind,
@@ -203,6 +204,7 @@ impl Author {
             patient: patient_reference.as_deref(),
             entities: &entities,
             consent: consent.as_deref(),
+            policy: policy.as_deref(),
             purpose: Some(self.purpose.as_str()).filter(|purpose| !purpose.is_empty()),
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },

@@ -34,8 +34,8 @@ pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, S
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use unit::{
-    Accepted, AuditRecord, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token, Unit, Write,
-    WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token,
+    Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -116,6 +116,13 @@ impl Store {
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
         match self {
             Self::Embedded(store) => store.consents(patient).await,
+        }
+    }
+
+    /// The patient's consents as they stood at a moment.
+    pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.consents_then(patient, then_ms).await,
         }
     }
 
@@ -251,6 +258,13 @@ impl Store {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         match self {
             Self::Embedded(store) => store.retries_due(destination, now_ms, max).await,
+        }
+    }
+
+    /// Everything of one patient that waits for another attempt, due or not.
+    pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
+        match self {
+            Self::Embedded(store) => store.retries_of(destination, patient).await,
         }
     }
 

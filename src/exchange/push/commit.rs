@@ -15,7 +15,9 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Stored, Unit, Write, WriteOutcome};
+use crate::store::{
+    Accepted, Cancelled, Finish, Finished, IdempotencyKey, Progress, Stored, Unit, Write, WriteOutcome,
+};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,6 +113,7 @@ impl Gateway {
             }
             let atomic = atomicity == Atomicity::Whole;
             let count = writes.len();
+            let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -118,7 +121,7 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms),
+                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, cancelled),
                 writes,
                 atomic,
                 now_ms,
@@ -353,6 +356,7 @@ fn finish(
     writes: &[Write],
     bases: &[Option<Basis>],
     terms: &Terms,
+    cancelled: Vec<Cancelled>,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
@@ -421,6 +425,7 @@ fn finish(
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
+    let consents: Vec<usize> = (0..writes.len()).filter(|index| writes[*index].consent).collect();
     Box::new(move |outcomes: &[WriteOutcome]| {
         if atomic && looks_again(&retriable, outcomes) {
             // Nothing happened yet: it will be looked again, and then told what came of it.
@@ -493,7 +498,10 @@ fn finish(
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
-        Finished { audit, response, filing, writes: told.into_iter().collect(), words }
+        // What was judged by consents that did not come about is judged again at its next attempt.
+        let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
+        let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
+        Finished { audit, response, filing, writes: told.into_iter().collect(), words, cancelled }
     })
 }
 

@@ -148,7 +148,7 @@ fn instant(recorded_ms: i64) -> String {
 fn agents(text: &mut Text, pattern: &Pattern, facts: &Facts<'_>) {
     let delivers = facts.kind == Kind::Disclosure;
     if let Some(party) = facts.party {
-        party_agent(text, pattern.party, &party, !delivers, facts.purpose);
+        party_agent(text, pattern.party, &party, !delivers, facts);
     }
     agent_type(text, pattern.server);
     text.raw("\"who\":{").member("display", facts.observer).raw("}");
@@ -161,7 +161,7 @@ fn agent_type(text: &mut Text, (system, code): Coding) {
     text.raw("{").raw("\"type\":{").raw("\"coding\":[").coding(system, code).raw("]").raw("}");
 }
 
-fn party_agent(text: &mut Text, kind: Coding, party: &Party<'_>, requestor: bool, purpose: Option<&str>) {
+fn party_agent(text: &mut Text, kind: Coding, party: &Party<'_>, requestor: bool, facts: &Facts<'_>) {
     agent_type(text, kind);
     text.raw("\"who\":{");
     if let Some(actor) = party.actor {
@@ -169,10 +169,13 @@ fn party_agent(text: &mut Text, kind: Coding, party: &Party<'_>, requestor: bool
     }
     text.raw("\"identifier\":{").member("value", party.id).raw("}").raw("}");
     text.raw(if requestor { "\"requestor\":true" } else { "\"requestor\":false" });
+    if let Some(policy) = facts.policy {
+        text.raw("\"policy\":[").raw("").value(policy).raw("]");
+    }
     if let Some(address) = party.address {
         network(text, address);
     }
-    if let (true, Some(purpose)) = (requestor, purpose) {
+    if let (true, Some(purpose)) = (requestor, facts.purpose) {
         text.raw("\"purposeOfUse\":[").raw("{\"coding\":[").coding(ACT_REASON, purpose).raw("]").raw("}").raw("]");
     }
     text.raw("}");

@@ -2,6 +2,7 @@
 
 mod body;
 mod bundle;
+mod consent;
 mod create;
 mod definitions;
 mod device;
@@ -106,6 +107,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::LogKey => Ok(log::key(request)),
         Action::LogTile => log::tile(request).await,
         Action::AuditProof => log::proof(request).await,
+        Action::Revoke => consent::revoke(request).await,
+        Action::Evaluate => consent::evaluate(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
         Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),
