@@ -75,7 +75,7 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     gateway.formats = formats(config).map_err(joined)?;
     gateway.terminology = terminology(config)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
-    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
+    gateway.validator.warm(&["Patient", "Consent", "Device", "List", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
 }
 
@@ -166,6 +166,7 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         name: Arc::from(name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
+        secondary: configured.secondary,
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

@@ -30,6 +30,8 @@ pub struct Destination {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// Whether it is sent readings that do not count beside those of another source.
+    pub secondary: bool,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
@@ -43,6 +45,7 @@ struct Worker {
     actor: Actor,
     actor_reference: String,
     purpose: String,
+    secondary: bool,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
     circuit: Mutex<Circuit>,
@@ -76,6 +79,7 @@ pub async fn run(
         routing,
         name: destination.name,
         purpose: destination.purpose,
+        secondary: destination.secondary,
         platform: destination.platform,
         schedule: destination.schedule,
         circuit: Mutex::new(destination.circuit),
