@@ -38,8 +38,7 @@ pub const CATEGORY_SYSTEM: &str =
 pub const MEASURE_SYSTEM: &str = member(include_str!("../../profiles/compiled/CodeSystem-measure.json"), "url");
 
 /// The code system by which readings are tagged that do not count beside those of another source.
-pub const SOURCE_ROLE_SYSTEM: &str =
-    member(include_str!("../../profiles/compiled/CodeSystem-source-role.json"), "url");
+pub const SOURCE_ROLE_SYSTEM: &str = member(include_str!("../../profiles/compiled/CodeSystem-source-role.json"), "url");
 
 /// A text member of the outermost object of JSON that is indented by two spaces and needs no escapes.
 const fn member(json: &'static str, name: &str) -> &'static str {

@@ -40,6 +40,7 @@ mod pull;
 mod push;
 mod receipts;
 mod site;
+mod sources;
 mod streams;
 mod suites;
 mod terminology;

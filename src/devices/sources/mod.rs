@@ -35,10 +35,7 @@ impl Source {
         Source {
             client: client.clone(),
             app: app.and_then(|reference| named(observation, reference)).unwrap_or_default(),
-            device: observation
-                .get("device")
-                .and_then(|reference| named(observation, reference))
-                .unwrap_or_default(),
+            device: observation.get("device").and_then(|reference| named(observation, reference)).unwrap_or_default(),
         }
     }
 }

@@ -65,11 +65,9 @@ pub fn compile(list: Element<'_>) -> Result<Order, Vec<Issue>> {
     for (index, entry) in list.all("entry").enumerate() {
         match entry.get("item").and_then(named) {
             Some(named) => entries.push(named),
-            None => wrong(
-                &format!(".entry[{index}].item"),
-                "A source is named by identifier.value or by display.",
-                entry,
-            ),
+            None => {
+                wrong(&format!(".entry[{index}].item"), "A source is named by identifier.value or by display.", entry);
+            }
         }
     }
     if list.all("entry").next().is_none() {

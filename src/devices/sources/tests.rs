@@ -1,3 +1,5 @@
+//! Names of sources, times and lists read as they are meant, and the decision whatever the order of arrival.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -56,7 +58,8 @@ fn an_observation_names_its_source() {
         ),
         (app("{\"display\":\"org.example.app\"}"), ("org.example.app", "")),
     ] {
-        let text = format!("{{\"resourceType\":\"Observation\"{}{members}}}", if members.is_empty() { "" } else { "," });
+        let text =
+            format!("{{\"resourceType\":\"Observation\"{}{members}}}", if members.is_empty() { "" } else { "," });
         let document = json::parse(text).unwrap();
         let found = Source::of(&"c".into(), Element::root(&document));
         assert_eq!(found, source("c", expected.0, expected.1), "{members}");

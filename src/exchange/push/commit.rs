@@ -98,7 +98,8 @@ impl Gateway {
                         if atomicity == Atomicity::Whole {
                             knowledge.record(&write)?;
                         }
-                        let step = Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
+                        let step =
+                            Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
                         writes.push(*write);
                         bases.push(basis);
                         step
@@ -119,9 +120,7 @@ impl Gateway {
             }
             let atomic = atomicity == Atomicity::Whole;
             let retold = match patients.first().filter(|_| terms.desk.is_some()) {
-                Some((_, patient)) => {
-                    self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?
-                }
+                Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
                 None => Vec::new(),
             };
             bases.resize(writes.len(), None);

@@ -205,9 +205,9 @@ async fn owned(
             issue
         };
         let compiled = sources::compile(prepared.validated.element());
-        return compiled.map(|_| Vec::new()).map_err(|issues| {
-            issues.into_iter().map(placed).collect::<Vec<_>>().into()
-        });
+        return compiled
+            .map(|_| Vec::new())
+            .map_err(|issues| issues.into_iter().map(placed).collect::<Vec<_>>().into());
     }
     if prepared.rule.name != "Consent" {
         return Ok(Vec::new());

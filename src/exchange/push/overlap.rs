@@ -19,8 +19,8 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json, time, write};
 use crate::fhir::validate::measures::{self, Measure};
 use crate::store::{
-    Around, AuditRecord, Expect, Filing, Finished, Known, Neighbour, Order as Sorted, OrderBy, PatientKey, Plan, Receipt,
-    Span, Stored, Unit, Write, WriteOutcome,
+    Around, AuditRecord, Expect, Filing, Finished, Known, Neighbour, Order as Sorted, OrderBy, PatientKey, Plan,
+    Receipt, Span, Stored, Unit, Write, WriteOutcome,
 };
 
 /// Windows that lie no further apart are looked at as one.
@@ -84,8 +84,7 @@ impl Gateway {
     ) -> Result<Vec<Retold>, Refusal> {
         let client = &caller.principal.client;
         let by_measure = by_measure(steps, writes);
-        let asked: Vec<Around> =
-            by_measure.keys().map(|measure| around(measure, client, writes)).collect();
+        let asked: Vec<Around> = by_measure.keys().map(|measure| around(measure, client, writes)).collect();
         if asked.iter().all(|around| around.windows.is_empty()) {
             return Ok(Vec::new());
         }
@@ -174,8 +173,7 @@ impl Gateway {
         let (logical, version) = (stored.logical_id(), stored.version + 1);
         let secondary = matches!(role, Some(Role::Secondary(_)));
         let last_updated = time::instant(now_ms);
-        let owned =
-            write::Owned { id: &logical, version, last_updated: &last_updated, tags: Some(tags(secondary)) };
+        let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags: Some(tags(secondary)) };
         let identifier = root.get("identifier").and_then(|identifier| {
             Some((identifier.text_of("system")?.to_owned(), identifier.text_of("value")?.to_owned()))
         });
@@ -336,10 +334,8 @@ fn source(client: &Arc<str>, span: &Span) -> Source {
 }
 
 fn decided(spans: &[(Source, &Span)], order: Option<&Order>) -> Vec<Role> {
-    let placed: Vec<Placed<'_>> = spans
-        .iter()
-        .map(|(source, span)| Placed { source, start_ms: span.start_ms, end_ms: span.end_ms })
-        .collect();
+    let placed: Vec<Placed<'_>> =
+        spans.iter().map(|(source, span)| Placed { source, start_ms: span.start_ms, end_ms: span.end_ms }).collect();
     sources::decide(&placed, order)
 }
 

@@ -70,7 +70,7 @@ fn meta(document: &Document, sent: Option<NodeId>, owned: &Owned<'_>, out: &mut 
     for member in sent.into_iter().flat_map(|node| document.children(node)) {
         let key = document.key(member);
         let is_owned = matches!(key, "versionId" | "lastUpdated" | "_versionId" | "_lastUpdated");
-        if !is_owned && !(key == "tag" && owned.tags.is_some()) {
+        if !(is_owned || key == "tag" && owned.tags.is_some()) {
             out.push(',');
             string(key, out);
             out.push(':');
@@ -84,7 +84,8 @@ fn meta(document: &Document, sent: Option<NodeId>, owned: &Owned<'_>, out: &mut 
 }
 
 fn tags(document: &Document, sent: Option<NodeId>, own: &Tags<'_>, out: &mut String) {
-    let is_own = |tag: &NodeId| document.member(*tag, "system").is_some_and(|system| document.value(system) == own.system);
+    let is_own =
+        |tag: &NodeId| document.member(*tag, "system").is_some_and(|system| document.value(system) == own.system);
     let mut before = ",\"tag\":[";
     for tag in sent.into_iter().flat_map(|tags| document.children(tags)).filter(|tag| !is_own(tag)) {
         out.push_str(before);
@@ -201,6 +202,25 @@ mod tests {
             resource(&document, document.root(), &owned, Some(&rewrite)),
             r#"{"resourceType":"Observation","id":"x","meta":{"versionId":"2","lastUpdated":"2026-01-01T00:00:00Z","profile":["p"]},"subject":{"reference":"Patient/1"}}"#
         );
+    }
+
+    #[test]
+    fn tags_of_a_system_may_be_the_servers() {
+        let other = r#"{"system":"urn:other","code":"b"}"#;
+        let own = r#"{"system":"urn:own","code":"a"}"#;
+        for (sent, code, expected) in [
+            (String::new(), None, String::new()),
+            (String::new(), Some("a"), format!(",\"tag\":[{own}]")),
+            (format!("\"tag\":[{own}]"), None, String::new()),
+            (format!("\"tag\":[{own},{other}]"), None, format!(",\"tag\":[{other}]")),
+            (format!("\"tag\":[{other},{own}]"), Some("a"), format!(",\"tag\":[{other},{own}]")),
+        ] {
+            let document = parse(format!("{{\"resourceType\":\"List\",\"meta\":{{{sent}}}}}")).unwrap();
+            let tags = Some(Tags { system: "urn:own", code });
+            let owned = Owned { id: "x", version: 1, last_updated: "2026-01-01T00:00:00Z", tags };
+            let written = resource(&document, document.root(), &owned, None);
+            assert!(written.ends_with(&format!("00:00:00Z\"{expected}}}}}")), "{written}");
+        }
     }
 
     proptest::proptest! {

@@ -65,8 +65,8 @@ fn neighbours(
     found: &mut Vec<Neighbour>,
 ) -> rusqlite::Result<()> {
     let Around { measure, but, windows } = around;
-    let mut statement =
-        connection.prepare_cached("SELECT id, client, app, device, longest FROM series WHERE patient = ?1 AND measure = ?2")?;
+    let mut statement = connection
+        .prepare_cached("SELECT id, client, app, device, longest FROM series WHERE patient = ?1 AND measure = ?2")?;
     let mut rows = statement.query(params![patient.0, measure])?;
     while let Some(series) = rows.next()? {
         let (id, client, longest): (i64, Arc<str>, i64) = (series.get(0)?, series.get(1)?, series.get(4)?);
@@ -114,23 +114,18 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> rusqlite
         )?
         .query_row(series, |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let id = match known {
-        Some((id, longest)) => {
-            if longest < long {
-                connection
-                    .prepare_cached("UPDATE series SET longest = ?2 WHERE id = ?1")?
-                    .execute(params![id, long])?;
-            }
-            id
+    let id = if let Some((id, longest)) = known {
+        if longest < long {
+            connection.prepare_cached("UPDATE series SET longest = ?2 WHERE id = ?1")?.execute(params![id, long])?;
         }
-        None => {
-            connection
-                .prepare_cached(
-                    "INSERT INTO series (patient, measure, client, app, device, longest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                )?
-                .execute(params![patient.0, span.measure, write.owner, span.app, span.device, long])?;
-            connection.last_insert_rowid()
-        }
+        id
+    } else {
+        connection
+            .prepare_cached(
+                "INSERT INTO series (patient, measure, client, app, device, longest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![patient.0, span.measure, write.owner, span.app, span.device, long])?;
+        connection.last_insert_rowid()
     };
     connection
         .prepare_cached("INSERT INTO span (series, start, seq, finish, secondary) VALUES (?1, ?2, ?3, ?4, ?5)")?
