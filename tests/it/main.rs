@@ -44,5 +44,6 @@ mod sources;
 mod streams;
 mod suites;
 mod terminology;
+mod transparency;
 mod uploads;
 mod validate;

@@ -6,6 +6,7 @@ mod create;
 mod definitions;
 mod device;
 mod guide;
+mod log;
 mod open;
 mod patch;
 mod read;
@@ -99,6 +100,10 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Scorecard => receipts::scorecard(request).await,
         Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
+        Action::LogCheckpoint => log::checkpoint(request).await,
+        Action::LogKey => Ok(log::key(request)),
+        Action::LogTile => log::tile(request).await,
+        Action::AuditProof => log::proof(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
         Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),
