@@ -24,7 +24,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 /// Everything that an app may be registered for.
-pub const APP_SCOPES: &str = "system/Patient.crus system/Consent.crus system/Device.crus system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
+pub const APP_SCOPES: &str = "system/Patient.crus system/Consent.crus system/Device.crus system/List.crus system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
 
 /// For tests in which clients give their resources short ids.
 pub const ANY_ID: &str = "[exchange]\nchosen_ids = \"any\"\n";

@@ -32,6 +32,8 @@ pub struct Destination {
     pub purpose: String,
     /// URL at which it is reached.
     pub address: String,
+    /// Whether it is sent readings that do not count beside those of another source.
+    pub secondary: bool,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
@@ -46,6 +48,7 @@ struct Worker {
     actor_reference: String,
     address: String,
     purpose: String,
+    secondary: bool,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
     circuit: Mutex<Circuit>,
@@ -80,6 +83,7 @@ pub async fn run(
         routing,
         name: destination.name,
         purpose: destination.purpose,
+        secondary: destination.secondary,
         platform: destination.platform,
         schedule: destination.schedule,
         circuit: Mutex::new(destination.circuit),
