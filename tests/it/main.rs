@@ -35,6 +35,7 @@ mod negotiation;
 mod packages;
 mod pages;
 mod patch;
+mod person;
 mod phd;
 mod process;
 mod provenance;
