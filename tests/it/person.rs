@@ -38,7 +38,7 @@ impl Visitor {
             let cookie = answer.headers[SET_COOKIE].to_str().unwrap();
             assert!(cookie.contains("; Secure; HttpOnly; SameSite=Strict"), "{cookie}");
             assert_eq!(answer.headers[LOCATION], "/person");
-            self.cookie = cookie.split(';').next().unwrap().to_owned();
+            cookie.split(';').next().unwrap().clone_into(&mut self.cookie);
         }
         answer.status
     }

@@ -46,11 +46,11 @@ pub(super) fn asked(headers: &HeaderMap) -> &'static Words {
     ranges.sort_by(|one, other| other.1.total_cmp(&one.1));
     let wanted = ranges.iter().filter(|(_, weight)| *weight > 0.0);
     let primary = |range: &str| range.split('-').next().unwrap_or_default().trim().to_owned();
-    wanted.filter_map(|(range, _)| language(&primary(range))).next().unwrap_or(&LANGUAGES[ENGLISH])
+    wanted.map(|(range, _)| primary(range)).find_map(|code| language(&code)).unwrap_or(&LANGUAGES[ENGLISH])
 }
 
 fn weighed(range: &str) -> (&str, f32) {
-    match range.split_once(";") {
+    match range.split_once(';') {
         Some((range, weight)) => {
             (range, weight.trim().strip_prefix("q=").and_then(|weight| weight.parse().ok()).unwrap_or(0.0))
         }
