@@ -65,7 +65,8 @@ pub(super) fn print(mistakes: &[String]) {
 
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
-    let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let store = Store::open(&config.data, config.key_file.as_deref())
+        .with_context(|| format!("opening the store in {}", config.data.display()))?;
     let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("; "));
     let (registry, _) = registry(config).map_err(joined)?;
     let shelf = shelf(config).map_err(joined)?;
@@ -147,7 +148,8 @@ pub(super) fn shelf(config: &Config) -> Result<Shelf, Vec<String>> {
 pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
     let directory = config.data.display();
     anyhow::ensure!(Store::exists(&config.data), "there is no store in {directory}; `serve` and `client add` make one");
-    Store::open_shared(&config.data).with_context(|| format!("opening the store in {directory}"))
+    Store::open_shared(&config.data, config.key_file.as_deref())
+        .with_context(|| format!("opening the store in {directory}"))
 }
 
 /// Opens every destination, so that a wrong key or certificate shows at start.

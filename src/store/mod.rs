@@ -10,6 +10,11 @@
 pub mod id;
 
 pub mod fault;
+
+mod seal;
+
+mod key_file;
+
 pub mod plan;
 pub mod unit;
 
@@ -26,7 +31,7 @@ use std::path::Path;
 use tokio::sync::watch;
 
 pub use embedded::UploadFile;
-pub use fault::{Error, Health, OpenError};
+pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
@@ -49,8 +54,8 @@ impl Store {
     }
 
     /// Whether a store could be made or written in a directory.
-    pub fn usable(dir: &Path) -> Result<(), OpenError> {
-        embedded::Embedded::usable(dir)
+    pub fn usable(dir: &Path, key: Option<&Path>) -> Result<(), OpenError> {
+        embedded::Embedded::usable(dir, key)
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
@@ -58,14 +63,15 @@ impl Store {
         embedded::Embedded::registered(dir)
     }
 
-    /// For the serving process; refuses a directory from which another one serves.
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        embedded::Embedded::open(dir).map(Self::Embedded)
+    /// For the serving process; refuses a directory from which another one serves. The key file is the one named, else
+    /// one beside the data.
+    pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
+        embedded::Embedded::open(dir, key).map(Self::Embedded)
     }
 
     /// For a command beside a serving process.
-    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
-        embedded::Embedded::open_shared(dir).map(Self::Embedded)
+    pub fn open_shared(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
+        embedded::Embedded::open_shared(dir, key).map(Self::Embedded)
     }
 
     /// Durable when it returns.
@@ -339,6 +345,14 @@ impl Store {
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         match self {
             Self::Embedded(store) => store.expire_uploads(now_ms).await,
+        }
+    }
+
+    /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
+    /// an older copy of the key. Whether there was one. Durable when it returns.
+    pub async fn shred(&self, patient: PatientKey) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.shred(patient).await,
         }
     }
 

@@ -59,6 +59,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// Owners of each third-party crate: folders or files, without `src/`.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
+    ("aws_lc_rs", &["store/seal"]),
     ("base64", &["policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
     ("blake3", &["devices", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),

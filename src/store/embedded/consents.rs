@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::pool::Reader;
 use super::{Embedded, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
@@ -38,7 +39,7 @@ pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> rusqli
     Ok(())
 }
 
-fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
+fn current_consents(connection: &Reader, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
     let seqs: Vec<i64> = connection
         .prepare_cached("SELECT seq FROM consent WHERE patient = ?1 ORDER BY seq")?
         .query_map([patient.0], |row| row.get(0))?

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::pool::Reader;
 use super::{Embedded, audit, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
@@ -138,7 +139,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> rusqlite::Re
     Ok(())
 }
 
-fn due(connection: &Connection, destination: &str, now_ms: i64, max: usize) -> rusqlite::Result<Vec<Retry>> {
+fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> rusqlite::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",

@@ -16,7 +16,9 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OptionalExtension, config::DbConfig, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::keys::{Keys, Sealer};
 use crate::store::fault::{Error, Health, OpenError};
+use crate::store::id::PatientKey;
 
 /// Jobs that may wait; beyond it callers are told `Busy` at once.
 const QUEUE: usize = 4096;
@@ -33,11 +35,22 @@ pub(super) struct Ledger {
     cached_codes: usize,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
+    pub(super) keys: Arc<Keys>,
+    /// The keys that this group has used.
+    pub(super) sealers: HashMap<PatientKey, Sealer>,
 }
 
 impl Ledger {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, kinds: HashMap::new(), codes: HashMap::new(), cached_codes: 0, fed: false }
+    pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Self {
+        Self {
+            connection,
+            kinds: HashMap::new(),
+            codes: HashMap::new(),
+            cached_codes: 0,
+            fed: false,
+            keys,
+            sealers: HashMap::new(),
+        }
     }
 
     /// The number of a resource type, given out at first use.
@@ -137,11 +150,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, OpenError> {
+    pub(super) fn start(connection: Connection, keys: Arc<Keys>) -> Result<Self, OpenError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (fed, _) = watch::channel(0);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
-        let clerk = Clerk { ledger: Ledger::new(connection), health: health.clone(), fed: fed.clone() };
+        let clerk = Clerk { ledger: Ledger::new(connection, keys), health: health.clone(), fed: fed.clone() };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))
@@ -246,6 +259,7 @@ impl Clerk {
             return group.into_iter().for_each(|job| refuse(job, &fault));
         }
         self.ledger.fed = false;
+        self.ledger.sealers.clear();
         let mut applied = Vec::with_capacity(group.len());
         let mut group = group.into_iter();
         for job in group.by_ref() {

@@ -3,6 +3,7 @@
 mod accept;
 mod delivery;
 mod faults;
+mod keys;
 mod receipts;
 mod search;
 
@@ -24,14 +25,14 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(dir.path(), None).unwrap());
         Self { dir, store }
     }
 
     fn reopen(self) -> Self {
         let Self { dir, store } = self;
         drop(Arc::into_inner(store).expect("no task holds the store"));
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(dir.path(), None).unwrap());
         Self { dir, store }
     }
 
