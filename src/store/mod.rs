@@ -20,6 +20,8 @@ pub mod unit;
 
 pub mod outbox;
 
+pub mod raw;
+
 pub mod receipt;
 
 pub mod upload;
@@ -35,6 +37,7 @@ pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use unit::{
     Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
@@ -345,6 +348,27 @@ impl Store {
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         match self {
             Self::Embedded(store) => store.expire_uploads(now_ms).await,
+        }
+    }
+
+    /// Raw inputs that follow a number, the oldest first.
+    pub async fn raw_heads(&self, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw_heads(after, most).await,
+        }
+    }
+
+    /// None where it is forgotten, or its person's key was shredded.
+    pub async fn raw(&self, number: u64) -> Result<Option<Raw>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw(number).await,
+        }
+    }
+
+    /// Forgets some of the raw inputs from before; returns how many.
+    pub async fn expire_raw(&self, before_ms: i64) -> Result<usize, Error> {
+        match self {
+            Self::Embedded(store) => store.expire_raw(before_ms).await,
         }
     }
 

@@ -73,6 +73,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "guide",
             "commands/convert",
             "commands/definitions",
+            "exchange/push/raw",
             "server/limits",
             "server/listen",
         ],

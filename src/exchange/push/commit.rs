@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::desk::{Desk, Verdict};
 use super::judge::{self, Judged, Knowledge};
 use super::prepare::Prepared;
+use super::raw::{Keeping, Making, Seen, Source};
+use super::remap::{Again, Withdrawal};
 use super::{Idempotency, Intent, Kept, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
@@ -32,6 +34,16 @@ pub(super) struct Terms {
     pub desk: Option<Arc<Desk>>,
     /// The step of an upload's work that it is.
     pub progress: Option<Progress>,
+    /// What came in, where it is to be kept as it came.
+    pub source: Option<Source>,
+    /// What was kept so and is read again.
+    pub again: Option<Arc<Again>>,
+}
+
+impl Terms {
+    pub fn of(atomicity: Atomicity) -> Terms {
+        Terms { atomicity, idempotency: None, desk: None, progress: None, source: None, again: None }
+    }
 }
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
@@ -54,7 +66,7 @@ struct Remembered {
 }
 
 /// One entry between judgement and outcome.
-enum Step {
+pub(super) enum Step {
     Refused(Refusal),
     Same(Box<Stored>),
     /// Its place among the unit's writes, and the version that it becomes.
@@ -101,6 +113,18 @@ impl Gateway {
                 });
             }
             let steps: Vec<Step> = steps.into_iter().flatten().collect();
+            let mut withdrawn = Vec::new();
+            for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
+                match withdrawal.judged(self, caller, &mut knowledge, now_ms).await {
+                    Ok(basis) => {
+                        withdrawn.push((writes.len(), place));
+                        writes.push(withdrawal.write.clone());
+                        bases.push(Some(basis));
+                    }
+                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                    Err(_) => {}
+                }
+            }
             let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
@@ -109,6 +133,13 @@ impl Gateway {
                 }
                 return Ok(self.all_refused(caller, &entries, steps).await);
             }
+            let keeping = match (&terms.source, &terms.desk, &terms.again) {
+                (Some(source), Some(desk), _) => {
+                    self.keeping(caller, source, desk, &entries, &steps, &mut knowledge, now_ms).await?
+                }
+                (.., Some(again)) => Some(again.keeping(&entries, &steps, &withdrawn)),
+                _ => None,
+            };
             let atomic = atomicity == Atomicity::Whole;
             let count = writes.len();
             let unit = Unit {
@@ -118,7 +149,16 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms),
+                rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
+                rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
+                finish: finish(
+                    Author::of(self, caller),
+                    &entries,
+                    &steps,
+                    (&writes, &bases),
+                    (keeping, &withdrawn),
+                    &terms,
+                ),
                 writes,
                 atomic,
                 now_ms,
@@ -126,7 +166,11 @@ impl Gateway {
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => {
                     let standing = self.standing(&outcomes).await?;
-                    return Ok(rendered(&entries, steps, &outcomes, &standing, now_ms));
+                    let mut rendered = rendered(&entries, steps, &outcomes, &standing, now_ms);
+                    if let Some(again) = &terms.again {
+                        rendered.extend(again.withdrawn(&withdrawn, &outcomes));
+                    }
+                    return Ok(rendered);
                 }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
@@ -155,6 +199,39 @@ impl Gateway {
             Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
         refusal.retry_after_seconds = Some(1);
         Err(refusal)
+    }
+
+    /// What may be kept of what came in. What was judged and refused may not; what could not be judged only where the person
+    /// lets everything be collected.
+    #[expect(clippy::too_many_arguments, reason = "what one attempt to commit knows")]
+    async fn keeping(
+        &self,
+        caller: &Caller<'_>,
+        source: &Source,
+        desk: &Desk,
+        entries: &[Result<Prepared, Refusal>],
+        steps: &[Step],
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Option<Keeping>, Refusal> {
+        let unread = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
+            (Err(refusal), _) => !refusal.ids().contains(&Id::ScopeInsufficient),
+            _ => false,
+        };
+        let mut anything = false;
+        if entries.iter().zip(steps).any(unread) {
+            anything = judge::may_collect_anything(self, caller, &source.patient, knowledge, now_ms).await?;
+        }
+        let seen = entries.iter().zip(steps).zip(&desk.records).map(|((entry, step), sent)| Seen {
+            line: sent.line,
+            pointer: &sent.pointer,
+            fits: match step {
+                Step::Written { .. } | Step::Same(_) => true,
+                Step::Refused(_) => anything && unread((entry, step)),
+            },
+            making: making(entry, step),
+        });
+        Ok(source.keeping(seen.collect(), now_ms))
     }
 
     /// What stands where another resource says the same as one that was to be written, by its place among the writes.
@@ -345,13 +422,24 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
     }
 }
 
-/// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
+/// The resource that an entry becomes.
+pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<Making> {
+    match (entry, step) {
+        (Ok(prepared), Step::Written { index, version, .. }) => {
+            Some(Making { id: prepared.logical.clone(), write: Some((*index, *version)), before: None })
+        }
+        _ => None,
+    }
+}
+
+/// What the writer does inside the transaction: one audit event a person, what the idempotency key remembers, and what is
+/// kept of what came in.
 fn finish(
     author: Author,
     entries: &[Result<Prepared, Refusal>],
     steps: &[Step],
-    writes: &[Write],
-    bases: &[Option<Basis>],
+    (writes, bases): (&[Write], &[Option<Basis>]),
+    (keeping, withdrawn): (Option<Keeping>, &[(usize, usize)]),
     terms: &Terms,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
@@ -418,6 +506,19 @@ fn finish(
             memory.push((index, remembered));
         }
     }
+    let again = terms.again.clone();
+    for (write, place) in withdrawn {
+        let Some(withdrawal) = again.as_ref().and_then(|again| again.withdrawals.get(*place)) else { continue };
+        lines[*write] = Some(Line {
+            patient: Some(withdrawal.person.clone()),
+            kind: writes[*write].kind.clone(),
+            id: withdrawal.id().to_owned(),
+            version: writes[*write].version,
+            created: false,
+            basis: bases[*write].clone(),
+        });
+    }
+    let withdrawn = withdrawn.to_vec();
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
@@ -456,6 +557,16 @@ fn finish(
         {
             references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
         }
+        let withdrawn: Vec<(usize, &Withdrawal)> = withdrawn
+            .iter()
+            .filter_map(|(write, place)| Some((*write, again.as_ref()?.withdrawals.get(*place)?)))
+            .collect();
+        let revised = desk.as_ref().and_then(|(desk, verdicts)| desk.revision(verdicts, &withdrawn, outcomes, at_ms));
+        if let Some(write) = revised.as_ref().filter(|_| again.is_some())
+            && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Update)
+        {
+            references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
+        }
         let mut audit: Vec<_> = events
             .iter()
             .map(|(patient, act, references, basis)| {
@@ -489,18 +600,25 @@ fn finish(
             let memory: Vec<&Remembered> = memory.iter().map(|(_, remembered)| remembered).collect();
             serde_json::to_vec(&memory).unwrap_or_default()
         });
-        let (filing, words) = match &desk {
+        let (mut filing, words) = match &desk {
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
-        Finished { audit, response, filing, writes: told.into_iter().collect(), words }
+        if let Some((desk, _)) = &desk {
+            let done = withdrawn.iter().filter(|(write, _)| outcomes.get(*write) == Some(&WriteOutcome::Updated));
+            filing.receipts.extend(done.map(|(_, withdrawal)| desk.withdrawn(withdrawal, at_ms)));
+        }
+        let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
+        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, raw }
     })
 }
 
 /// What is known of each record before it is written.
 fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
     let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
-        (Ok(prepared), Step::Written { index, warnings, .. }) => Verdict::written(prepared, *index, warnings),
+        (Ok(prepared), Step::Written { index, version, warnings }) => {
+            Verdict::written(prepared, *index, *version, warnings)
+        }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
         (Ok(_), Step::Same(_)) => Verdict::Same,
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Condition, Intent};
+use super::{Condition, Corrected, Intent};
 use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
@@ -163,7 +163,8 @@ pub(super) fn permitted_by_scope(
 
 fn interaction(intent: &Intent) -> Interaction {
     match intent {
-        Intent::Create { .. } => Interaction::Create,
+        // A correction is the same push read again.
+        Intent::Create { .. } | Intent::Correct(_) => Interaction::Create,
         Intent::Update { .. } => Interaction::Update,
     }
 }
@@ -195,14 +196,7 @@ fn finish(
     granular(caller, rule, &intent, &facts, &location)?;
     let date_ms = facts.date_ms.map(|(start, _)| start);
     let ended_ms = facts.date_ms.map(|(_, end)| end);
-    let codes: Vec<(String, String)> = element
-        .get("code")
-        .into_iter()
-        .flat_map(|code| code.all("coding"))
-        .filter_map(|coding| {
-            Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
-        })
-        .collect();
+    let codes = codes(element);
     let identifiers: Vec<(String, String)> = element
         .all("identifier")
         .filter_map(|identifier| {
@@ -219,7 +213,10 @@ fn finish(
     // A Patient's own partition follows from the id that others will name it by.
     let patient =
         if rule.subject == Subject::Itself { Some((logical.clone(), gateway.patient_key(&logical))) } else { patient };
-    let content = hash::content(validated.document(), validated.node());
+    let content = match &intent {
+        Intent::Correct(corrected) => corrected.content,
+        _ => hash::content(validated.document(), validated.node()),
+    };
     // Observations are found by patient, code and date; the rare types by identifier, too.
     let tokens = if rule.name == "Observation" {
         Vec::new()
@@ -243,6 +240,18 @@ fn finish(
         tokens,
         rewrites,
     })
+}
+
+/// What says a resource's topic, as it is indexed.
+pub(super) fn codes(element: Element<'_>) -> Vec<(String, String)> {
+    element
+        .get("code")
+        .into_iter()
+        .flat_map(|code| code.all("coding"))
+        .filter_map(|coding| {
+            Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
+        })
+        .collect()
 }
 
 /// Scopes may be narrowed to categories or codes (SMART App Launch 2.2 §3.0.2.3).
@@ -383,6 +392,9 @@ fn identity(
         Intent::Update { id, .. } => {
             let named = ResId::derived(None, 0, &[b"name", rule.name.as_bytes(), id.as_bytes()]);
             return (named, id.clone(), true);
+        }
+        Intent::Correct(Corrected { id, name, .. }) => {
+            return (*id, name.clone().unwrap_or_else(|| id.to_string()), name.is_some());
         }
         Intent::Create { condition: Some(Condition { system, value }) } => derived(system, value),
         Intent::Create { condition: None } => match identifiers.first() {

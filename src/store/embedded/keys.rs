@@ -25,14 +25,21 @@ const CHECK: &str = "key-check";
 /// A person's key as the writer uses it.
 #[derive(Clone)]
 pub(super) struct Sealer {
-    /// What sealed rows name it by.
-    pub(super) number: i64,
+    number: i64,
     key: Arc<Key>,
 }
 
+/// What is written to a row.
+pub(super) struct Sealed {
+    /// Of the key.
+    pub(super) number: i64,
+    pub(super) text: Vec<u8>,
+}
+
 impl Sealer {
-    pub(super) fn seal(&self, identity: &[u8], text: &[u8]) -> Result<Vec<u8>, Error> {
-        self.key.seal(identity, text).map_err(|Broken| Error::Sealing)
+    pub(super) fn sealed(&self, identity: &[u8], text: &[u8]) -> Result<Sealed, Error> {
+        let text = self.key.seal(identity, text).map_err(|Broken| Error::Sealing)?;
+        Ok(Sealed { number: self.number, text })
     }
 }
 
@@ -131,6 +138,14 @@ pub(super) fn version_of(patient: PatientKey, tail: [u8; 12], version: u32) -> [
     identity[4..20].copy_from_slice(&patient.0);
     identity[20..32].copy_from_slice(&tail);
     identity[32..].copy_from_slice(&version.to_be_bytes());
+    identity
+}
+
+/// What a sealed text is: what came in of a person at that moment.
+pub(super) fn input_of(patient: PatientKey, at_ms: i64) -> [u8; 28] {
+    let mut identity = *b"raw\0................________";
+    identity[4..20].copy_from_slice(&patient.0);
+    identity[20..].copy_from_slice(&at_ms.to_be_bytes());
     identity
 }
 

@@ -12,6 +12,7 @@ mod feed;
 mod keys;
 mod pool;
 mod put;
+mod raw;
 mod read;
 mod receipts;
 mod registry;

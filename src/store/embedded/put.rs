@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::consents::bump_epoch;
-use super::keys::{self, Sealer, version_of};
+use super::keys::{self, Sealed, Sealer, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
 use super::writer::Ledger;
 use crate::store::fault::Error;
@@ -31,7 +31,8 @@ impl Numbered<'_> {
         match (&self.sealer, write.patient) {
             (Some(sealer), Some(patient)) => {
                 let identity = version_of(patient, write.id.tail(), write.version);
-                Ok((sealer.number, sealer.seal(&identity, &write.payload)?.into()))
+                let Sealed { number, text } = sealer.sealed(&identity, &write.payload)?;
+                Ok((number, text.into()))
             }
             _ => Ok((0, write.payload.as_slice().into())),
         }
@@ -231,8 +232,13 @@ fn replace(
         )?
         .execute([old.seq])?;
     unindex(connection, &old, write)?;
-    // What it says now was not compared with anything.
+    // What it said is said no more; what it says now stands for others only where it was not compared with them in vain.
     connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+    if let Some(reading) = write.reading {
+        connection
+            .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute(params![reading, old.seq])?;
+    }
     let (sealed_by, payload) = new.payload()?;
     connection
         .prepare_cached(

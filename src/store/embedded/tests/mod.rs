@@ -124,6 +124,8 @@ fn unit(writes: Vec<Write>) -> Unit {
         idempotency: None,
         preconditions: Vec::new(),
         progress: None,
+        rereading: None,
+        rehearsal: false,
         writes,
         atomic: true,
         now_ms: NOW_MS,

@@ -1,0 +1,271 @@
+//! What came in of a person, kept as it came: which of it may be, how it is packed, and what is noted of what came of it.
+//!
+//! Only what the person lets this client collect is kept. Of a record that was judged that is known. What could not be
+//! mapped was never judged, so it is kept only where the person lets the client collect whatever it sends; anything less
+//! clear leaves nothing behind. Lines are kept or left out; out of a body without lines, records are cut.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
+use serde_json::Value;
+
+use super::commit::Patient;
+use crate::devices::Format;
+use crate::devices::lines::Line;
+use crate::exchange::receipts::DAY_MS;
+use crate::exchange::sending::Sending;
+use crate::exchange::{Caller, Gateway};
+use crate::store::{RawInput, RawStep, Reread, WriteOutcome};
+
+use super::Addressed;
+
+/// A request's records as they came.
+pub(super) struct Source {
+    /// Who sent them and how.
+    header: Value,
+    pub patient: Patient,
+    format: Arc<str>,
+    version: Arc<str>,
+    pieces: Vec<Line>,
+    /// Whether the pieces are lines; a body without lines is the only piece.
+    lines: bool,
+    keep_ms: i64,
+}
+
+impl Source {
+    /// None where nothing is to be kept.
+    pub fn of(
+        gateway: &Gateway,
+        caller: &Caller<'_>,
+        format: &Format,
+        addressed: &Addressed<'_>,
+        body: Body<'_>,
+    ) -> Option<Source> {
+        if gateway.config.raw_days == 0 {
+            return None;
+        }
+        let patient = addressed.patient.strip_prefix("Patient/").unwrap_or(addressed.patient);
+        let zone = addressed.zone.as_ref().and_then(|zone| zone.iana_name());
+        let (lines, pieces) = match body {
+            Body::Whole(text) => (false, vec![Line { number: 0, text: Some(text.to_vec()) }]),
+            Body::Lines(lines) => (true, lines.to_vec()),
+        };
+        Some(Source {
+            header: Sending::remembered(caller, format, patient, zone),
+            patient: (patient.to_owned(), gateway.patient_key(patient)),
+            format: Arc::from(format.name()),
+            version: Arc::from(format.version()),
+            pieces,
+            lines,
+            keep_ms: i64::from(gateway.config.raw_days) * DAY_MS,
+        })
+    }
+
+    /// What is to be kept of these records. None where nothing is left.
+    pub fn keeping(&self, records: Vec<Seen<'_>>, now_ms: i64) -> Option<Keeping> {
+        let (fit, pieces) = if self.lines { self.fit_lines(&records) } else { self.fit_parts(&records)? };
+        if !fit.contains(&true) {
+            return None;
+        }
+        let kept = fit.iter().filter(|fits| **fits).count();
+        let made: Vec<Making> =
+            records.into_iter().zip(fit).filter(|(_, fits)| *fits).filter_map(|(seen, _)| seen.making).collect();
+        let unread = kept > made.len();
+        let mut header = self.header.clone();
+        if self.lines {
+            header["lines"] = pieces.iter().map(|line| line.number).collect();
+        }
+        let body = packed(&header, &pieces)?;
+        let input = RawInput {
+            at_ms: now_ms,
+            patient: self.patient.1,
+            format: self.format.clone(),
+            version: self.version.clone(),
+            made: Vec::new(),
+            body,
+            forget_before_ms: now_ms.saturating_sub(self.keep_ms),
+        };
+        Some(Keeping { target: Target::New(input), made, unread })
+    }
+}
+
+impl Source {
+    /// Which records stand on lines that are kept, and these lines.
+    fn fit_lines(&self, records: &[Seen<'_>]) -> (Vec<bool>, Vec<Cow<'_, Line>>) {
+        let unfit: HashSet<Option<u64>> = records.iter().filter(|seen| !seen.fits).map(|seen| seen.line).collect();
+        let fit = records.iter().map(|seen| !unfit.contains(&seen.line)).collect();
+        let kept = self.pieces.iter().filter(|line| line.text.is_some() && !unfit.contains(&Some(line.number)));
+        (fit, kept.map(Cow::Borrowed).collect())
+    }
+
+    /// Which records stay in a body, and the body with `null` in the place of the others. A record that lies in one that is
+    /// cut, or around it, is cut with it.
+    fn fit_parts(&self, records: &[Seen<'_>]) -> Option<(Vec<bool>, Vec<Cow<'_, Line>>)> {
+        let whole = self.pieces.first()?;
+        let unfit: HashSet<&str> = records.iter().filter(|seen| !seen.fits).map(|seen| seen.pointer).collect();
+        if unfit.is_empty() {
+            return Some((vec![true; records.len()], vec![Cow::Borrowed(whole)]));
+        }
+        let around: HashSet<&str> = unfit.iter().flat_map(|pointer| ancestors(pointer)).collect();
+        let cut: Vec<bool> = records
+            .iter()
+            .map(|seen| around.contains(seen.pointer) || ancestors(seen.pointer).any(|above| unfit.contains(above)))
+            .collect();
+        let mut body: Value = serde_json::from_slice(whole.text.as_deref()?).ok()?;
+        for (seen, _) in records.iter().zip(&cut).filter(|(_, cut)| **cut) {
+            // It may have gone with one around it.
+            if let Some(part) = body.pointer_mut(seen.pointer) {
+                *part = Value::Null;
+            }
+        }
+        let text = Some(body.to_string().into_bytes());
+        Some((cut.into_iter().map(|cut| !cut).collect(), vec![Cow::Owned(Line { text, ..whole.clone() })]))
+    }
+}
+
+/// A JSON pointer and those of everything around it.
+fn ancestors(pointer: &str) -> impl Iterator<Item = &str> {
+    pointer.match_indices('/').map(|(end, _)| &pointer[..end]).chain([pointer])
+}
+
+/// A record that was judged.
+pub(super) struct Seen<'r> {
+    pub line: Option<u64>,
+    pub pointer: &'r str,
+    /// Whether it may be kept as it came.
+    pub fits: bool,
+    /// What comes of it, if anything.
+    pub making: Option<Making>,
+}
+
+/// A body as it came.
+#[derive(Clone, Copy)]
+pub(super) enum Body<'b> {
+    Whole(&'b [u8]),
+    Lines(&'b [Line]),
+}
+
+fn packed(header: &Value, pieces: &[Cow<'_, Line>]) -> Option<Arc<[u8]>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+    let mut write = || -> io::Result<()> {
+        encoder.write_all(header.to_string().as_bytes())?;
+        for piece in pieces {
+            encoder.write_all(b"\n")?;
+            encoder.write_all(piece.text.as_deref().unwrap_or_default())?;
+        }
+        Ok(())
+    };
+    // Writing into memory does not fail.
+    write().ok()?;
+    encoder.finish().ok().map(Arc::from)
+}
+
+/// What was kept, unpacked.
+pub(super) enum Input {
+    Whole(Vec<u8>),
+    Lines(Vec<Line>),
+}
+
+/// Who sent it, and what; none where it cannot be read.
+pub(super) fn unpacked(body: &[u8]) -> Option<(Value, Input)> {
+    let mut text = Vec::new();
+    DeflateDecoder::new(body).read_to_end(&mut text).ok()?;
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    let rest = text.split_off(end + 1);
+    let header: Value = serde_json::from_slice(&text).ok()?;
+    let input = match header["lines"].as_array() {
+        None => Input::Whole(rest),
+        Some(numbers) => {
+            let texts = rest.split(|byte| *byte == b'\n');
+            let line =
+                |(number, text): (&Value, &[u8])| Some(Line { number: number.as_u64()?, text: Some(text.to_vec()) });
+            Input::Lines(numbers.iter().zip(texts).map(line).collect::<Option<_>>()?)
+        }
+    };
+    Some((header, input))
+}
+
+/// A resource that came of an input.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Made {
+    pub id: String,
+    /// The last version that the mapping wrote.
+    pub version: u32,
+    /// Whether this input was the first to say it.
+    pub first: bool,
+}
+
+/// What is noted of what came of an input.
+pub(super) fn noted(made: &[Made]) -> Vec<u8> {
+    let made: Value = made.iter().map(|made| serde_json::json!([made.id, made.version, made.first])).collect();
+    made.to_string().into_bytes()
+}
+
+/// The reverse.
+pub(super) fn read(noted: &[u8]) -> Vec<Made> {
+    let noted: Value = serde_json::from_slice(noted).unwrap_or_default();
+    let one = |made: &Value| {
+        let version = u32::try_from(made[1].as_u64()?).ok()?;
+        Some(Made { id: made[0].as_str()?.to_owned(), version, first: made[2].as_bool()? })
+    };
+    noted.as_array().into_iter().flatten().filter_map(one).collect()
+}
+
+/// A resource that comes of an input, once it is known what becomes of its write.
+#[derive(Clone, Debug)]
+pub(super) struct Making {
+    pub id: String,
+    /// Place among the unit's writes, and the version that it writes.
+    pub write: Option<(usize, u32)>,
+    /// What holds if nothing is written.
+    pub before: Option<Made>,
+}
+
+impl Making {
+    fn made(&self, outcomes: &[WriteOutcome]) -> Option<Made> {
+        let made = |version, first| Some(Made { id: self.id.clone(), version, first });
+        let first = self.before.as_ref().is_none_or(|before| before.first);
+        match self.write.and_then(|(index, version)| Some((outcomes.get(index)?, version))) {
+            Some((WriteOutcome::Created | WriteOutcome::Updated, version)) => made(version, first),
+            Some((WriteOutcome::Existing { version, .. }, _)) if self.before.is_none() => made(*version, false),
+            _ => self.before.clone(),
+        }
+    }
+}
+
+/// What the transaction does with the input.
+#[derive(Clone)]
+pub(super) struct Keeping {
+    target: Target,
+    made: Vec<Making>,
+    /// Whether some of it came to nothing that a later mapping may make something of.
+    unread: bool,
+}
+
+#[derive(Clone)]
+enum Target {
+    New(RawInput),
+    Again { number: u64, version: Arc<str> },
+}
+
+impl Keeping {
+    pub fn again(number: u64, version: Arc<str>, made: Vec<Making>) -> Keeping {
+        Keeping { target: Target::Again { number, version }, made, unread: false }
+    }
+
+    /// Nothing where all of it was kept before.
+    pub fn step(self, outcomes: &[WriteOutcome]) -> Option<RawStep> {
+        let created = outcomes.iter().any(|outcome| matches!(outcome, WriteOutcome::Created));
+        let made: Vec<Made> = self.made.iter().filter_map(|making| making.made(outcomes)).collect();
+        let made = noted(&made);
+        match self.target {
+            Target::New(input) => (created || self.unread).then(|| RawStep::Keep(RawInput { made, ..input })),
+            Target::Again { number, version } => Some(RawStep::Note(Reread { number, version, made })),
+        }
+    }
+}
