@@ -73,6 +73,8 @@ pub struct Devices {
     pub iomt_device_content: Option<PathBuf>,
     /// FHIR mapping template of the IoMT connector.
     pub iomt_fhir_mapping: Option<PathBuf>,
+    /// Files of mappings of the operator's own, besides those of the program or in place of one with the same id.
+    pub mappings: Vec<PathBuf>,
 }
 
 /// One national platform, registry or other receiver.

@@ -10,7 +10,7 @@ use anyhow::Context;
 use super::packages::{Loaded, Place};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
-use crate::devices::Formats;
+use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
@@ -65,8 +65,19 @@ pub(super) fn print(mistakes: &[String]) {
 
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
-    let store = Store::open(&config.data, config.key_file.as_deref())
-        .with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let gateway = on(open(config)?, config)?;
+    // The profiles that every message of a wearable meets are compiled before the first one.
+    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
+    Ok(Arc::new(gateway))
+}
+
+fn open(config: &Config) -> anyhow::Result<Store> {
+    let directory = config.data.display();
+    Store::open(&config.data, config.key_file.as_deref()).with_context(|| format!("opening the store in {directory}"))
+}
+
+/// A gateway on a store, for whoever does its work without serving.
+pub(super) fn on(store: Store, config: &Config) -> anyhow::Result<Gateway> {
     let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("; "));
     let (registry, _) = registry(config).map_err(joined)?;
     let shelf = shelf(config).map_err(joined)?;
@@ -75,19 +86,34 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
     gateway.terminology = terminology(config)?;
-    // The profiles that every message of a wearable meets are compiled before the first one.
-    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
-    Ok(Arc::new(gateway))
+    Ok(gateway)
 }
 
-/// What records of devices are read by. The error is everything that is wrong with the templates of the configuration.
+/// What records of devices are read by. The error is everything that is wrong with the mappings and the templates of the
+/// configuration.
 pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
     let mut formats = Formats::default();
+    let read = |path: &Path| {
+        let unreadable = |error| vec![format!("devices: {}: cannot be read: {error}", path.display())];
+        fs::read_to_string(path).map_err(unreadable)
+    };
+    let mut mistakes = Vec::new();
+    let mut own: Vec<Arc<Pack>> = Vec::new();
+    for path in &config.devices.mappings {
+        let of_file = |mistake: &String| format!("devices: {}: {mistake}", path.display());
+        match read(path).map(|text| formats.add(&text)) {
+            Err(unreadable) => mistakes.extend(unreadable),
+            Ok(Err(wrong)) => mistakes.extend(wrong.iter().map(of_file)),
+            Ok(Ok(pack)) if own.iter().any(|known| known.id == pack.id) => {
+                mistakes.push(of_file(&format!("another file has a mapping {}", pack.id)));
+            }
+            Ok(Ok(pack)) => own.push(pack),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
     if let (Some(content), Some(mapping)) = (&config.devices.iomt_device_content, &config.devices.iomt_fhir_mapping) {
-        let read = |path: &Path| {
-            let unreadable = |error| vec![format!("devices: {}: cannot be read: {error}", path.display())];
-            fs::read_to_string(path).map_err(unreadable)
-        };
         let mistaken = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("devices: {mistake}")).collect();
         formats.add_templates(&read(content)?, &read(mapping)?).map_err::<Vec<String>, _>(mistaken)?;
     }

@@ -39,6 +39,7 @@ mod provenance;
 mod pull;
 mod push;
 mod receipts;
+mod remap;
 mod site;
 mod streams;
 mod suites;

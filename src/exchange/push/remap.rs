@@ -120,13 +120,13 @@ impl Fate {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
     pub inputs: u64,
+    /// Records in them. What is withdrawn is a resource, and its record may be refused besides.
     pub records: u64,
     pub fates: BTreeMap<Fate, u64>,
 }
 
 impl Counts {
     fn add(&mut self, fate: Fate) {
-        self.records += 1;
         *self.fates.entry(fate).or_default() += 1;
     }
 
@@ -180,9 +180,10 @@ impl Gateway {
                     summary.closed += 1;
                     continue;
                 };
-                if let Some(fates) = self.read_again(&raw, &format, wish.rehearsal).await? {
+                if let Some((records, fates)) = self.read_again(&raw, &format, wish.rehearsal).await? {
                     let counts = summary.formats.entry(head.format.clone()).or_default();
                     counts.inputs += 1;
+                    counts.records += records as u64;
                     fates.into_iter().for_each(|fate| counts.add(fate));
                 }
                 progress();
@@ -190,8 +191,13 @@ impl Gateway {
         }
     }
 
-    /// One input. None where another run has been faster.
-    async fn read_again(&self, raw: &Raw, format: &Format, rehearsal: bool) -> Result<Option<Vec<Fate>>, Refusal> {
+    /// One input: how many records it has, and what becomes of them. None where another run has been faster.
+    async fn read_again(
+        &self,
+        raw: &Raw,
+        format: &Format,
+        rehearsal: bool,
+    ) -> Result<Option<(usize, Vec<Fate>)>, Refusal> {
         let unreadable = || Refusal::one(Id::Internal, "", "What was kept of the records cannot be read.");
         let (header, input) = raw::unpacked(&raw.body).ok_or_else(unreadable)?;
         let mut sending = Sending::restored(self, &raw.head.client, &header)?;
@@ -199,10 +205,11 @@ impl Gateway {
         let subject = addressed.subject()?;
         let sender = Sender { subject: &subject, zone: addressed.zone };
         let records = self.records(format, input, &sender);
+        let count = records.len();
         match self.stands(&sending.principal).await {
             Ok(guide) => sending.principal.guide = guide,
             Err(refusal) if refusal.status() >= 500 => return Err(refusal),
-            Err(_) => return Ok(Some(vec![Fate::Withheld; records.len()])),
+            Err(_) => return Ok(Some((count, vec![Fate::Withheld; count]))),
         }
         let request = format!("remap-{}", raw.head.number);
         let caller = Caller { principal: &sending.principal, request_id: &request, purpose: &sending.purpose };
@@ -222,7 +229,8 @@ impl Gateway {
         };
         let refusals = again.compare(read).await?;
         let withdrawals = again.withdrawals(&refusals).await?;
-        again.commit(&raw.head, withdrawals, &subject, rehearsal).await
+        let fates = again.commit(&raw.head, withdrawals, &subject, rehearsal).await?;
+        Ok(fates.map(|fates| (count, fates)))
     }
 
     /// The records of an input by today's mapping. Those that were cut when it was kept are none.
