@@ -562,7 +562,7 @@ fn finish(
             .filter_map(|(write, place)| Some((*write, again.as_ref()?.withdrawals.get(*place)?)))
             .collect();
         let revised = desk.as_ref().and_then(|(desk, verdicts)| desk.revision(verdicts, &withdrawn, outcomes, at_ms));
-        if let Some(write) = revised.as_ref().filter(|_| again.is_some())
+        if let Some(write) = &revised
             && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Update)
         {
             references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));

@@ -77,7 +77,7 @@ impl Origin {
     /// The Provenance of these, which came to be, as it is stored.
     pub fn write(&self, made: &[(&str, &Made)], now_ms: i64) -> Write {
         let versions: Vec<(&str, u32, &Made)> = made.iter().map(|(resource, made)| (*resource, 1, *made)).collect();
-        self.stored(self.id, self.resource(self.id, &versions, now_ms), now_ms)
+        self.stored(self.id, &self.resource(self.id, &versions, now_ms), now_ms)
     }
 
     /// The same of these, which were changed to the versions named.
@@ -89,10 +89,10 @@ impl Origin {
             json!({"role": "revision", "what": {"reference": what}})
         };
         resource["entity"] = made.iter().map(before).collect();
-        self.stored(self.revision, resource, now_ms)
+        self.stored(self.revision, &resource, now_ms)
     }
 
-    fn stored(&self, id: ResId, resource: Value, now_ms: i64) -> Write {
+    fn stored(&self, id: ResId, resource: &Value, now_ms: i64) -> Write {
         let payload = resource.to_string().into_bytes();
         // It is our own text; should it not be readable, its content is the same as no other.
         let content = match reader::parse(payload.as_slice()) {

@@ -264,7 +264,7 @@ impl Keeping {
         let made: Vec<Made> = self.made.iter().filter_map(|making| making.made(outcomes)).collect();
         let made = noted(&made);
         match self.target {
-            Target::New(input) => (created || self.unread).then(|| RawStep::Keep(RawInput { made, ..input })),
+            Target::New(input) => (created || self.unread).then_some(RawStep::Keep(RawInput { made, ..input })),
             Target::Again { number, version } => Some(RawStep::Note(Reread { number, version, made })),
         }
     }

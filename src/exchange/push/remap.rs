@@ -184,7 +184,9 @@ impl Gateway {
                     let counts = summary.formats.entry(head.format.clone()).or_default();
                     counts.inputs += 1;
                     counts.records += records as u64;
-                    fates.into_iter().for_each(|fate| counts.add(fate));
+                    for fate in fates {
+                        counts.add(fate);
+                    }
                 }
                 progress();
             }
