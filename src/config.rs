@@ -16,7 +16,7 @@ use toml::{Table, Value};
 
 use crate::exchange;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent;
+use crate::policy::consent::{self, Implied};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -42,6 +42,8 @@ pub struct Config {
     pub validation: Validation,
     pub guide: Guide,
     pub devices: Devices,
+    /// What holds where a person has said nothing.
+    pub implied: Implied,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -84,6 +86,8 @@ pub struct Destination {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// Whether it is sent readings that do not count beside those of a source that the person prefers.
+    pub secondary: bool,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     pub fhir: fhir_rest::Config,
@@ -108,6 +112,7 @@ struct Target {
     name: Option<String>,
     actor: Option<String>,
     purpose: Option<String>,
+    secondary: Option<bool>,
     kinds: Option<Vec<String>>,
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
@@ -220,6 +225,11 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     if devices.iomt_device_content.is_some() != devices.iomt_fhir_mapping.is_some() {
         mistakes.push("devices: iomt_device_content and iomt_fhir_mapping stand together".to_owned());
     }
+    let unsaid: consent::Config = section("consent", table.remove("consent"), mistakes);
+    let implied = Implied::compile(&unsaid).unwrap_or_else(|wrong| {
+        mistakes.extend(wrong.into_iter().map(|mistake| format!("consent.{mistake}")));
+        Implied::default()
+    });
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
@@ -238,7 +248,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [terminology], [[destination]]",
+            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [consent], [terminology], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -294,6 +304,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         validation,
         guide,
         devices,
+        implied,
         terminology,
         destinations,
     }
@@ -361,6 +372,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     let destination = fhir.filter(|_| mistakes.len() == before).map(|fhir| Destination {
         actor,
         purpose,
+        secondary: target.secondary.unwrap_or(false),
         rule: rule.clone(),
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },

@@ -12,6 +12,7 @@ use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
+use crate::exchange::recipients::{Recipient, Recipients};
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
@@ -65,9 +66,9 @@ pub(super) fn print(mistakes: &[String]) {
 
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
-    let gateway = on(open(config)?, config)?;
+    let gateway = built(config, open(config)?)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
-    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
+    gateway.validator.warm(&["Patient", "Consent", "Device", "List", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
 }
 
@@ -76,8 +77,12 @@ fn open(config: &Config) -> anyhow::Result<Store> {
     Store::open(&config.data, config.key_file.as_deref()).with_context(|| format!("opening the store in {directory}"))
 }
 
-/// A gateway on a store, for whoever does its work without serving.
-pub(super) fn on(store: Store, config: &Config) -> anyhow::Result<Gateway> {
+/// The same for a command beside a process that serves, on a store that must exist.
+pub(super) fn beside(config: &Config) -> anyhow::Result<Gateway> {
+    built(config, existing_store(config)?)
+}
+
+fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("; "));
     let (registry, _) = registry(config).map_err(joined)?;
     let shelf = shelf(config).map_err(joined)?;
@@ -86,6 +91,8 @@ pub(super) fn on(store: Store, config: &Config) -> anyhow::Result<Gateway> {
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
     gateway.terminology = terminology(config)?;
+    gateway.implied = config.implied.clone();
+    gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }
 
@@ -178,11 +185,24 @@ pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
         .with_context(|| format!("opening the store in {directory}"))
 }
 
+/// Who receives what is taken in.
+fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
+    let all = config.destinations.iter().map(|configured| Recipient {
+        name: Arc::from(configured.rule.name.as_str()),
+        actor: configured.actor.clone(),
+        purpose: configured.purpose.clone(),
+    });
+    Ok(Recipients { all: all.collect(), routing: Arc::new(routing(config)?) })
+}
+
+fn routing(config: &Config) -> Result<Table, Vec<String>> {
+    Table::compile(config.destinations.iter().map(|destination| destination.rule.clone()).collect())
+}
+
 /// Opens every destination, so that a wrong key or certificate shows at start.
 pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
     let opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
-    let rules = config.destinations.iter().map(|destination| destination.rule.clone()).collect();
-    let table = Table::compile(rules).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    let table = routing(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
     Ok((opened, Arc::new(table)))
 }
 
@@ -194,6 +214,8 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         name: Arc::from(name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
+        address: configured.fhir.url.clone(),
+        secondary: configured.secondary,
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

@@ -38,7 +38,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(code) => return Ok(code),
     };
-    let gateway = assemble::on(assemble::existing_store(&config)?, &config)?;
+    let gateway = assemble::beside(&config)?;
     if let Some(name) = &options.only
         && gateway.formats.format(name).is_none()
     {

@@ -17,12 +17,18 @@ mod terms;
 
 mod sending;
 
+pub mod recipients;
+
 pub mod simulate;
+
+mod evaluate;
 mod trail;
 
 pub mod receipts;
 
 pub mod strangers;
+
+pub mod transparency;
 
 pub mod push;
 
@@ -38,6 +44,8 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
+use recipients::Recipients;
+
 use crate::devices::Formats;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
@@ -45,7 +53,9 @@ use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
+use crate::policy::consent::Implied;
 use crate::store::{self, Health, PatientKey, ResId, Store};
+use crate::tlog::Signer;
 
 pub use consents::Book;
 pub use facts::CATEGORY_SYSTEM;
@@ -156,6 +166,10 @@ pub struct Gateway {
     pub terminology: Option<Terminology>,
     /// What devices' records are read by.
     pub formats: Formats,
+    /// Who receives what is taken in.
+    pub recipients: Recipients,
+    /// What holds where a person has said nothing; nothing, unless the operator says so.
+    pub implied: Implied,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -165,11 +179,13 @@ pub struct Gateway {
     pub pages: String,
     register: login::Register,
     uploads: uploads::Uploads,
+    turns: push::turn::Turns,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
     receipt_secret: [u8; 32],
     token_secret: [u8; 32],
+    log_signer: Signer,
 }
 
 impl Gateway {
@@ -185,6 +201,7 @@ impl Gateway {
         let page_secret = store.secret("page-token")?;
         let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
+        let log_signer = log_signer(&base, &store.secret("audit-log")?);
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
@@ -194,6 +211,8 @@ impl Gateway {
             registry,
             terminology: None,
             formats: Formats::default(),
+            recipients: Recipients::default(),
+            implied: Implied::default(),
             book: Book::default(),
             store,
             clock,
@@ -202,10 +221,12 @@ impl Gateway {
             base,
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
+            turns: push::turn::Turns::default(),
             patient_secret,
             page_secret,
             receipt_secret,
             token_secret,
+            log_signer,
         })
     }
 
@@ -251,6 +272,15 @@ impl Gateway {
     }
 }
 
+/// Signs heads of the log under its own address, without the scheme, as C2SP names logs.
+fn log_signer(base: &str, seed: &[u8; 32]) -> Signer {
+    let root = base.strip_suffix("/fhir").unwrap_or(base);
+    let name = root.split_once("://").map_or(root, |(_, rest)| rest);
+    Signer::new(&format!("{name}/log"), seed)
+        .or_else(|_| Signer::new("mhealth-gateway/log", seed))
+        .expect("a fixed name without spaces can be signed for")
+}
+
 /// Whether a text is a FHIR id (R4 §2.24.0.1).
 pub fn is_id(text: &str) -> bool {
     // The two names of directories are ids by their letters, but no address could be made of them.
@@ -266,6 +296,8 @@ pub struct Caller<'a> {
     pub request_id: &'a str,
     /// v3-ActReason code.
     pub purpose: &'a str,
+    /// Where it was called from, an IP address; nothing where the work is done later.
+    pub address: Option<&'a str>,
 }
 
 #[cfg(test)]

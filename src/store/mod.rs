@@ -24,13 +24,18 @@ pub mod raw;
 
 pub mod receipt;
 
+pub mod span;
+
 pub mod upload;
 
 pub mod embedded;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::watch;
+
+use crate::tlog::Hash;
 
 pub use embedded::UploadFile;
 pub use fault::{Error, Health, KeyMistake, OpenError};
@@ -39,8 +44,10 @@ pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, S
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
+pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
-    Accepted, AuditRecord, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token,
+    Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -112,6 +119,34 @@ impl Store {
         }
     }
 
+    /// The current version by order of creation.
+    pub async fn current(&self, seq: u64) -> Result<Option<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.current(seq).await,
+        }
+    }
+
+    /// Readings of a person that take up time where it is asked about.
+    pub async fn neighbours(&self, patient: PatientKey, asked: Vec<Around>) -> Result<Vec<Neighbour>, Error> {
+        match self {
+            Self::Embedded(store) => store.neighbours(patient, asked).await,
+        }
+    }
+
+    /// Measures of a person of which there are readings of several sources.
+    pub async fn several_sources(&self, patient: PatientKey) -> Result<Vec<Arc<str>>, Error> {
+        match self {
+            Self::Embedded(store) => store.several_sources(patient).await,
+        }
+    }
+
+    /// Of each, whether its id or its reading is there already.
+    pub async fn stand(&self, asked: Vec<Known>) -> Result<Vec<bool>, Error> {
+        match self {
+            Self::Embedded(store) => store.stand(asked).await,
+        }
+    }
+
     pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
         match self {
             Self::Embedded(store) => store.search(plan).await,
@@ -122,6 +157,13 @@ impl Store {
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
         match self {
             Self::Embedded(store) => store.consents(patient).await,
+        }
+    }
+
+    /// The patient's consents as they stood at a moment.
+    pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.consents_then(patient, then_ms).await,
         }
     }
 
@@ -136,6 +178,69 @@ impl Store {
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
         match self {
             Self::Embedded(store) => store.record_audit(records).await,
+        }
+    }
+
+    /// Entries of the transparency log: one for each record of the audit, in the order of the commits.
+    pub async fn log_size(&self) -> Result<u64, Error> {
+        match self {
+            Self::Embedded(store) => store.log_size().await,
+        }
+    }
+
+    /// Root of the log's first `size` entries.
+    pub async fn log_root(&self, size: u64) -> Result<Hash, Error> {
+        match self {
+            Self::Embedded(store) => store.log_root(size).await,
+        }
+    }
+
+    /// The way from an entry to the root of the first `size` ones.
+    pub async fn log_inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_inclusion(index, size).await,
+        }
+    }
+
+    /// Hashes of a level of the log's tiles; none if there are not as many.
+    pub async fn log_hashes(&self, level: u8, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_hashes(level, from, count).await,
+        }
+    }
+
+    /// The log's entries; none if there are not as many.
+    pub async fn log_entries(&self, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_entries(from, count).await,
+        }
+    }
+
+    /// A record of the audit about a patient with its place in the log; nothing if it is withheld from that client.
+    pub async fn logged(&self, patient: PatientKey, id: ResId, reader: &str) -> Result<Option<Logged>, Error> {
+        match self {
+            Self::Embedded(store) => store.logged(patient, id, reader).await,
+        }
+    }
+
+    /// How many records of the audit the log was compared with, and the numbers of those that are not what was committed to.
+    pub async fn log_changed(&self) -> Result<(u64, Vec<u64>), Error> {
+        match self {
+            Self::Embedded(store) => store.log_changed().await,
+        }
+    }
+
+    /// The latest head of the log that was signed.
+    pub async fn log_head(&self) -> Result<Option<Head>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_head().await,
+        }
+    }
+
+    /// Remembers what is about to be shown as signed. Durable when it returns.
+    pub async fn keep_log_head(&self, head: Head) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.keep_log_head(head).await,
         }
     }
 
@@ -194,6 +299,13 @@ impl Store {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         match self {
             Self::Embedded(store) => store.retries_due(destination, now_ms, max).await,
+        }
+    }
+
+    /// Everything of one patient that waits for another attempt, due or not.
+    pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
+        match self {
+            Self::Embedded(store) => store.retries_of(destination, patient).await,
         }
     }
 

@@ -16,6 +16,8 @@ pub struct RawInput {
     pub format: Arc<str>,
     /// Of the mapping that read it.
     pub version: Arc<str>,
+    /// Of the body: what a client has sent before is kept once.
+    pub digest: [u8; 16],
     /// What came of it, as its reader notes it.
     pub made: Vec<u8>,
     /// Packed by the caller, since the writer's time is everybody's.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::id::{PatientKey, ResId};
 use super::raw::{RawStep, Rereading};
 use super::receipt::Filing;
+use super::span::Span;
 use super::upload::Progress;
 
 /// One request's writes.
@@ -47,6 +48,17 @@ pub struct Finished {
     pub words: [u64; 4],
     /// What came in, or what is noted of it.
     pub raw: Option<RawStep>,
+    /// What waits for another attempt and is no longer to be delivered.
+    pub cancelled: Vec<Cancelled>,
+}
+
+/// A delivery that leaves the queue, and the record of it; nothing happens where it has left already.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cancelled {
+    pub destination: Arc<str>,
+    /// Of the `Retry`.
+    pub id: i64,
+    pub record: AuditRecord,
 }
 
 /// A client's promise that requests with this key are the same request.
@@ -74,6 +86,25 @@ pub struct AuditRecord {
     pub payload: Vec<u8>,
     /// Tells of something that the client must not learn, so that the client is not shown it.
     pub withheld: bool,
+    /// Entropy, with which the transparency log's entry for it tells nothing of it.
+    pub salt: [u8; 32],
+}
+
+/// A record as the transparency log committed to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Logged {
+    /// Its number among the log's entries.
+    pub index: u64,
+    pub salt: [u8; 32],
+    pub payload: Vec<u8>,
+}
+
+/// A signed head of the transparency log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    pub size: u64,
+    pub at_ms: i64,
+    pub note: String,
 }
 
 /// One version of one resource.
@@ -92,6 +123,10 @@ pub struct Write {
     pub content: [u8; 16],
     /// What it says, if that may stand only once: hash of it without what names it.
     pub reading: Option<[u8; 16]>,
+    /// Of a later version: it says what the one before it said, so that it stands for the same reading.
+    pub says_the_same: bool,
+    /// The time that its reading takes up, where that is compared with others.
+    pub span: Option<Span>,
     /// (system, code) of what says the resource's topic, for the index patient, code, date.
     pub codes: Vec<(String, String)>,
     pub tokens: Vec<Token>,

@@ -3,15 +3,14 @@
 use std::sync::PoisonError;
 
 use super::Worker;
-use crate::exchange::consents;
-use crate::exchange::facts::Facts;
+use crate::devices::sources;
+use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::peers::{Item, Resource};
-use crate::policy::consent::{Action, Permitted};
+use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
-use crate::policy::routing;
 use crate::store::{self, AuditRecord, Stored};
 
 /// What consent and routing leave of some stored resources of one patient.
@@ -23,17 +22,35 @@ pub(super) struct Judged {
 }
 
 impl Worker {
-    /// Whether the routing table sends the resource here at all.
-    pub(super) fn is_routed(&self, stored: &Stored) -> bool {
-        let Ok(document) = json::parse(stored.payload.as_slice()) else { return false };
-        let facts = Facts::of(stored.kind.clone(), Element::root(&document));
-        let asked = routing::Facts {
-            kind: &stored.kind,
-            codes: facts.codes(),
-            categories: facts.categories(),
-            owner: &stored.owner,
+    /// Leaves what is sent here at all.
+    pub(super) async fn wanted(&self, items: Vec<Stored>) -> Result<Vec<Stored>, store::Error> {
+        let mut wanted = Vec::with_capacity(items.len());
+        for stored in items {
+            let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
+            let root = Element::root(&document);
+            if self.is_routed(&stored, root) && (!sources::is_secondary(root) || self.takes_secondary(&stored).await?) {
+                wanted.push(stored);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Whether a reading that does not count beside another source's is sent: where the destination asks for all, and
+    /// where it may have the version before, which counted, so that it learns.
+    async fn takes_secondary(&self, stored: &Stored) -> Result<bool, store::Error> {
+        if self.secondary || stored.version < 2 {
+            return Ok(self.secondary);
+        }
+        let before = self.gateway.store.read_version(&stored.kind, &stored.logical_id(), stored.version - 1).await?;
+        let counted = |before: Stored| {
+            json::parse(before.payload).is_ok_and(|document| !sources::is_secondary(Element::root(&document)))
         };
-        self.routing.decide(&asked).contains(&&*self.name)
+        Ok(before.is_some_and(counted))
+    }
+
+    /// Whether the routing table sends the resource here.
+    fn is_routed(&self, stored: &Stored, root: Element<'_>) -> bool {
+        recipients::routes(&self.routing, &stored.kind, root, &stored.owner, &self.name)
     }
 
     /// Asks the consents as they stand now. A deleted resource is not disclosed.
@@ -42,35 +59,11 @@ impl Worker {
         for stored in items.into_iter().filter(|stored| !stored.deleted) {
             let Some(patient) = stored.patient else { continue };
             let page = self.gateway.consents_now(patient).await?;
-            let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
             let author = self.author(String::new());
-            let id = Author::patient_of(&stored);
-            let facts = Facts::of(stored.kind.clone(), Element::root(&document));
-            let reference = format!("{}/{}", stored.kind, stored.logical_id());
-            let subject =
-                consents::Subject { base: &self.gateway.base, patient: &id, reference: &reference, facts: &facts };
-            let now_ms = self.gateway.now_ms();
-            let versioned = format!("{reference}/_history/{}", stored.version);
-            match consents::permit(
-                &page.consents,
-                Action::Disclose,
-                &self.actor,
-                &self.purpose,
-                now_ms,
-                &subject,
-                stored,
-            ) {
-                Ok(permitted) => judged.permitted.push(permitted),
-                Err(denial) => {
-                    let basis = denial.basis.as_ref();
-                    judged.audit.push(author.record(
-                        Act::Withhold,
-                        Some(&(id.clone(), patient)),
-                        &[versioned],
-                        basis,
-                        &[denial.issue().id],
-                    ));
-                }
+            match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
+                Some(Ok(permitted)) => judged.permitted.push(permitted),
+                Some(Err(record)) => judged.audit.push(*record),
+                None => {}
             }
         }
         Ok(judged)
@@ -130,5 +123,6 @@ impl Worker {
 
     fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
+            .at(&self.address)
     }
 }

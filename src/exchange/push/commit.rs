@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Verdict};
 use super::judge::{self, Judged, Knowledge};
+use super::overlap::{self, Retold};
 use super::prepare::Prepared;
 use super::raw::{Keeping, Making, Seen, Source};
 use super::remap::{Again, Withdrawal};
@@ -17,7 +18,9 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Stored, Unit, Write, WriteOutcome};
+use crate::store::{
+    Accepted, Cancelled, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome,
+};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +77,8 @@ pub(super) enum Step {
         index: usize,
         version: u32,
         warnings: Vec<Issue>,
+        /// Whether it is kept as a reading that does not count.
+        secondary: bool,
     },
 }
 
@@ -86,6 +91,11 @@ impl Gateway {
         terms: Terms,
     ) -> Result<Vec<Outcome>, Refusal> {
         let Terms { atomicity, ref idempotency, .. } = terms;
+        let patients = patients_of(entries.iter().flatten());
+        let _turn = match patients.first().filter(|_| terms.desk.is_some()) {
+            Some((_, patient)) => Some(self.turns.of(*patient).await),
+            None => None,
+        };
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
@@ -102,7 +112,8 @@ impl Gateway {
                         if atomicity == Atomicity::Whole {
                             knowledge.record(&write)?;
                         }
-                        let step = Step::Written { index: writes.len(), version: write.version, warnings };
+                        let step =
+                            Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
                         writes.push(*write);
                         bases.push(basis);
                         step
@@ -112,7 +123,7 @@ impl Gateway {
                     Err(refusal) => Step::Refused(refusal),
                 });
             }
-            let steps: Vec<Step> = steps.into_iter().flatten().collect();
+            let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
             let mut withdrawn = Vec::new();
             for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
                 match withdrawal.judged(self, caller, &mut knowledge, now_ms).await {
@@ -141,7 +152,15 @@ impl Gateway {
                 _ => None,
             };
             let atomic = atomicity == Atomicity::Whole;
+            let retold = match patients.first().filter(|_| terms.desk.is_some()) {
+                Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
+                None => Vec::new(),
+            };
+            bases.resize(writes.len(), None);
+            let receipts = self.receipts_of_retold(&retold, caller.request_id);
+            let retold = Changed { patient: patients.first().cloned(), retold, receipts };
             let count = writes.len();
+            let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -158,6 +177,8 @@ impl Gateway {
                     (&writes, &bases),
                     (keeping, &withdrawn),
                     &terms,
+                    retold,
+                    cancelled,
                 ),
                 writes,
                 atomic,
@@ -166,6 +187,9 @@ impl Gateway {
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => {
                     let standing = self.standing(&outcomes).await?;
+                    for patient in lists_of(&entries, &steps) {
+                        self.reorder(caller, patient).await?;
+                    }
                     let mut rendered = rendered(&entries, steps, &outcomes, &standing, now_ms);
                     if let Some(again) = &terms.again {
                         rendered.extend(again.withdrawn(&withdrawn, &outcomes));
@@ -425,11 +449,25 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
 /// The resource that an entry becomes.
 pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<Making> {
     match (entry, step) {
-        (Ok(prepared), Step::Written { index, version, .. }) => {
-            Some(Making { id: prepared.logical.clone(), write: Some((*index, *version)), before: None })
+        (Ok(prepared), Step::Written { index, .. }) => {
+            Some(Making { id: prepared.logical.clone(), write: Some((*index, prepared.content)), before: None })
         }
         _ => None,
     }
+}
+
+/// Readings that stood before and are told anew beside those of the request.
+struct Changed {
+    patient: Option<Patient>,
+    retold: Vec<Retold>,
+    receipts: Vec<(usize, Receipt)>,
+}
+
+/// Persons whose order of sources was written.
+fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec<&'p Patient> {
+    let kept = entries.iter().zip(steps).filter(|(_, step)| !matches!(step, Step::Refused(_)));
+    let lists = kept.filter_map(|(entry, _)| entry.as_ref().ok()).filter(|prepared| prepared.rule.name == "List");
+    lists.filter_map(|prepared| prepared.patient.as_ref()).collect()
 }
 
 /// What the writer does inside the transaction: one audit event a person, what the idempotency key remembers, and what is
@@ -441,6 +479,8 @@ fn finish(
     (writes, bases): (&[Write], &[Option<Basis>]),
     (keeping, withdrawn): (Option<Keeping>, &[(usize, usize)]),
     terms: &Terms,
+    changed: Changed,
+    cancelled: Vec<Cancelled>,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
@@ -522,6 +562,8 @@ fn finish(
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
+    let consents: Vec<usize> = (0..writes.len()).filter(|index| writes[*index].consent).collect();
+    let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
     Box::new(move |outcomes: &[WriteOutcome]| {
         if atomic && looks_again(&retriable, outcomes) {
             // Nothing happened yet: it will be looked again, and then told what came of it.
@@ -576,6 +618,10 @@ fn finish(
         for (patient, basis, ids) in &refused {
             audit.push(author.record(Act::Refuse, patient.as_ref(), &[], basis.as_ref(), ids));
         }
+        let Changed { patient, retold, receipts } = changed;
+        if let Some(patient) = &patient {
+            audit.extend(overlap::audited(&author, patient, &retold, &versions, outcomes));
+        }
         // A rollback did nothing, so there is nothing to remember: the same request may be tried again.
         let response = (!undone && !memory.is_empty()).then(|| {
             for (index, remembered) in &mut memory {
@@ -609,14 +655,18 @@ fn finish(
             filing.receipts.extend(done.map(|(_, withdrawal)| desk.withdrawn(withdrawal, at_ms)));
         }
         let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
-        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, raw }
+        // What was judged by consents that did not come about is judged again at its next attempt.
+        let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
+        let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
+        overlap::file(&mut filing, receipts, outcomes);
+        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, cancelled, raw }
     })
 }
 
 /// What is known of each record before it is written.
 fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
     let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
-        (Ok(prepared), Step::Written { index, version, warnings }) => {
+        (Ok(prepared), Step::Written { index, version, warnings, .. }) => {
             Verdict::written(prepared, *index, *version, warnings)
         }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
@@ -670,8 +720,8 @@ fn rendered(
                 payload: stored.payload,
                 warnings: prepared.validated.warnings().to_vec(),
             }),
-            (Ok(prepared), Step::Written { index, version, warnings }) => {
-                with_warnings(written(prepared, &outcomes[index], version, now_ms), warnings)
+            (Ok(prepared), Step::Written { index, version, warnings, secondary }) => {
+                with_warnings(written(prepared, &outcomes[index], version, now_ms, secondary), warnings)
             }
         })
         .collect()
@@ -687,7 +737,13 @@ fn with_warnings(outcome: Outcome, warnings: Vec<Issue>) -> Outcome {
     }
 }
 
-fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, now_ms: i64) -> Outcome {
+fn written(
+    prepared: &Prepared,
+    outcome: &WriteOutcome,
+    prepared_version: u32,
+    now_ms: i64,
+    secondary: bool,
+) -> Outcome {
     let (version, updated_ms, fresh, created) = match *outcome {
         WriteOutcome::Created => (1, now_ms, true, true),
         WriteOutcome::Updated => (prepared_version, now_ms, true, false),
@@ -697,7 +753,7 @@ fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, n
         WriteOutcome::Conflict { .. } => return Outcome::Refused(judge::conflict(prepared).into()),
         WriteOutcome::VersionMismatch { .. } => return Outcome::Refused(overtaken(prepared).into()),
     };
-    let payload = judge::payload(prepared, version, updated_ms);
+    let payload = judge::payload(prepared, version, updated_ms, secondary);
     Outcome::Kept(Kept {
         kind: Arc::from(prepared.rule.name),
         id: prepared.logical.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
+use super::overlap;
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
 use super::raw::{Body, Source};
@@ -211,6 +212,7 @@ impl Gateway {
             let mut prepared =
                 prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places)?;
             prepared.reading = reading::key(caller, &prepared);
+            prepared.span = overlap::span(&prepared, &caller.principal.client);
             Ok(prepared)
         };
         examined.into_iter().map(|record| record.and_then(conclude)).collect()

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::prepare::Prepared;
+use super::overlap;
+use super::prepare::{self, Prepared};
 use super::{Condition, Intent, Unless, When};
+use crate::devices::sources;
 use crate::exchange::consents::{self, Page, Subject};
 use crate::exchange::facts::Facts;
 use crate::exchange::kinds::{self, Guard};
@@ -68,6 +70,23 @@ impl Knowledge {
         let replaced = |id: &str| new.clone().any(|consent| consent.id() == id);
         let kept = page.consents.iter().filter(|consent| !replaced(consent.id()));
         Ok(kept.chain(new.clone()).cloned().collect())
+    }
+
+    /// What applies to a patient once these writes are done.
+    pub async fn consents_after(
+        &mut self,
+        gateway: &Gateway,
+        patient: PatientKey,
+        writes: &[Write],
+    ) -> Result<Vec<Arc<Compiled>>, Refusal> {
+        let mut new: Vec<Arc<Compiled>> = Vec::new();
+        for write in writes.iter().filter(|write| write.consent && write.patient == Some(patient)) {
+            let document = json::parse(write.payload.as_slice())?;
+            new.push(Arc::new(consent::compile(Element::root(&document), write.version).0));
+        }
+        let page = self.page(gateway, patient).await?;
+        let kept = page.consents.iter().filter(|kept| !new.iter().any(|consent| consent.id() == kept.id()));
+        Ok(kept.cloned().chain(new.iter().cloned()).collect())
     }
 
     /// Every epoch that a decision rested on.
@@ -182,7 +201,8 @@ pub(super) async fn may_collect<T: Copy>(
     let subject = Subject { base: &gateway.base, patient: id, reference: about.reference, facts: about.facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
-        consents::permit(consents, Action::Collect, &actor, caller.purpose, now_ms, &subject, value)
+        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        consents::permit(consents, &gateway.implied, &request, &subject, value)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
     // A permission is checked again where it is written; a refusal on a page that has gone stale would be final.
@@ -207,7 +227,7 @@ pub(super) async fn may_collect<T: Copy>(
     }
 }
 
-/// Whether the person lets the client collect whatever it sends: what could not be mapped has no category that could be
+/// Whether the person, in so many words, lets the client collect whatever it sends: what could not be mapped has no category that could be
 /// asked for.
 pub(super) async fn may_collect_anything(
     gateway: &Gateway,
@@ -222,7 +242,7 @@ pub(super) async fn may_collect_anything(
     let relative = format!("Patient/{id}");
     let absolute = format!("{}/{relative}", gateway.base);
     let given = consents.iter().all(|consent| consents::is_given(consent, now_ms));
-    Ok(given && consent::outlook(&consents, &request, &[&relative, &absolute]).0 == Outlook::Permit)
+    Ok(given && consent::outlook(&consents, &request, &[&relative, &absolute], false).0 == Outlook::Permit)
 }
 
 /// A client writes what concerns the patients that it registered. A consent is looked through before it counts; what
@@ -243,6 +263,16 @@ async fn owned(
             let text = "The reference names no Patient that this client registered.";
             return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
         }
+    }
+    if prepared.rule.name == "List" {
+        let placed = |mut issue: Issue| {
+            issue.expression = issue.expression.replacen("List", &prepared.location, 1);
+            issue
+        };
+        let compiled = sources::compile(prepared.validated.element());
+        return compiled
+            .map(|_| Vec::new())
+            .map_err(|issues| issues.into_iter().map(placed).collect::<Vec<_>>().into());
     }
     if prepared.rule.name != "Consent" {
         return Ok(Vec::new());
@@ -292,7 +322,7 @@ fn linted(prepared: &Prepared, now_ms: i64) -> Result<Vec<Issue>, Refusal> {
     if prepared.rewrites.is_empty() {
         return Ok(consents::linted(prepared.validated.element(), 1, now_ms));
     }
-    let document = json::parse(payload(prepared, 1, 0))?;
+    let document = json::parse(payload(prepared, 1, 0, false))?;
     let mut issues = consents::linted(Element::root(&document), 1, now_ms);
     for issue in &mut issues {
         // Places in what we wrote ourselves would mislead.
@@ -339,8 +369,11 @@ async fn standing(
     if stored.patient != prepared.patient.as_ref().map(|(_, key)| *key) {
         return Err(cannot("The id belongs to a resource of another person."));
     }
-    let grant = caller.principal.scopes.permits(prepared.rule.name, Interaction::Update);
-    if grant != Grant::All && !within(&grant, prepared.rule.name, &stored) {
+    let allows = |interaction: &Interaction| {
+        let grant = caller.principal.scopes.permits(prepared.rule.name, *interaction);
+        grant == Grant::All || within(&grant, prepared.rule.name, &stored)
+    };
+    if !prepare::interactions(&prepared.intent).iter().any(allows) {
         let text = "The access token covers other categories or codes of this type only.";
         return Err(Refusal::one(Id::ScopeInsufficient, prepared.location.as_str(), text));
     }
@@ -373,25 +406,28 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         expect,
         content: prepared.content,
         reading: prepared.reading,
+        says_the_same: false,
+        span: prepared.span.clone(),
         codes: prepared.codes.clone(),
         tokens: prepared.tokens.clone(),
         date: prepared.date_ms,
         updated_ms: now_ms,
         version,
-        payload: payload(prepared, version, now_ms),
+        payload: payload(prepared, version, now_ms, false),
         delete: false,
         deliver: prepared.rule.deliverable && prepared.patient.is_some(),
         consent: prepared.rule.name == "Consent",
     }
 }
 
-/// The resource as it is stored and answered.
-pub(super) fn payload(prepared: &Prepared, version: u32, updated_ms: i64) -> Vec<u8> {
+/// The resource as it is stored and answered; of a reading, with what it is beside others.
+pub(super) fn payload(prepared: &Prepared, version: u32, updated_ms: i64, secondary: bool) -> Vec<u8> {
     let rewrites = &prepared.rewrites;
     let rewrite = |reference: &str| rewrites.iter().find(|(from, _)| from == reference).map(|(_, to)| to.clone());
     let rewrite: Option<write::Rewrite<'_>> = if rewrites.is_empty() { None } else { Some(&rewrite) };
     let last_updated = time::instant(updated_ms);
-    let owned = write::Owned { id: &prepared.logical, version, last_updated: &last_updated, meta_extra: "" };
+    let tags = prepared.span.as_ref().map(|_| overlap::tags(secondary));
+    let owned = write::Owned { id: &prepared.logical, version, last_updated: &last_updated, tags };
     write::resource(prepared.validated.document(), prepared.node(), &owned, rewrite).into_bytes()
 }
 

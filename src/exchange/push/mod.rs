@@ -3,7 +3,8 @@
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
 //! once, `device` for records that are not FHIR yet, of which `desk` files what became of each,
-//! `provenance` says how they came to be, `raw` keeps what came, and `remap` reads that again. Success is answered only when the data is on disk.
+//! `provenance` says how they came to be and `overlap` which count beside those of other sources, `raw` keeps what came, and
+//! `remap` reads that again. Success is answered only when the data is on disk.
 
 mod bundle;
 mod commit;
@@ -11,12 +12,16 @@ mod desk;
 mod device;
 pub mod explain;
 mod judge;
+mod overlap;
 mod patch;
 mod prepare;
 mod provenance;
 mod raw;
 mod reading;
 pub mod remap;
+mod revoke;
+pub(in crate::exchange) mod turn;
+mod withdrawal;
 
 use std::sync::Arc;
 
@@ -79,6 +84,8 @@ pub struct Corrected {
     /// The logical id, where a client chose it.
     pub name: Option<String>,
     pub version: u32,
+    /// Place in the store.
+    pub seq: u64,
     /// Of what was mapped, before its status said that it corrects something: sent again it is the same.
     pub content: [u8; 16],
 }
@@ -90,6 +97,8 @@ pub struct When {
     pub version: Option<u32>,
     /// `If-None-Match`: nothing is changed that stands, or that stands in this version.
     pub unless: Option<Unless>,
+    /// It takes back what was given, so that whoever may give may do it.
+    pub withdraws: bool,
 }
 
 /// What must not stand.
@@ -108,7 +117,7 @@ impl When {
             Some("*") => Some(Unless::Anything),
             Some(tag) => Some(Unless::Version(etag(tag).ok_or("If-None-Match")?)),
         };
-        Ok(When { version, unless })
+        Ok(When { version, unless, withdraws: false })
     }
 }
 
@@ -181,22 +190,33 @@ impl Gateway {
         intent: Intent,
         idempotency: Option<Idempotency>,
     ) -> Result<Kept, Refusal> {
-        let document = Arc::new(document);
-        let validator = match self.rules(caller.principal, [Element::root(&document)], &[]).await {
-            Ok(rules) => rules.of(Some(Element::root(&document)), &[]),
-            Err(refusal) => return Err(self.refused(caller, refusal).await),
-        };
-        let prepared = match prepare::one(self, validator, caller, kind, &document, intent) {
-            Ok(examined) => {
-                let told = self.told(examined.checked.questions()).await;
-                prepare::conclude(self, caller, examined, &told, Arc::default())
-            }
-            Err(refusal) => Err(refusal),
-        };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(refusal) => return Err(self.refused(caller, refusal).await),
-        };
+        match self.checked_for(caller, kind, &Arc::new(document), intent).await {
+            Ok(prepared) => self.keep_one(caller, prepared, idempotency).await,
+            Err(refusal) => Err(self.refused(caller, refusal).await),
+        }
+    }
+
+    /// What can be said of a resource before it is decided upon.
+    async fn checked_for(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        document: &Arc<Document>,
+        intent: Intent,
+    ) -> Result<prepare::Prepared, Refusal> {
+        let rules = self.rules(caller.principal, [Element::root(document)], &[]).await?;
+        let validator = rules.of(Some(Element::root(document)), &[]);
+        let examined = prepare::one(self, validator, caller, kind, document, intent)?;
+        let told = self.told(examined.checked.questions()).await;
+        prepare::conclude(self, caller, examined, &told, Arc::default())
+    }
+
+    async fn keep_one(
+        &self,
+        caller: &Caller<'_>,
+        prepared: prepare::Prepared,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Kept, Refusal> {
         let terms = commit::Terms { idempotency, ..commit::Terms::of(commit::Atomicity::Whole) };
         let mut outcomes = self.commit(caller, vec![Ok(prepared)], terms).await?;
         match outcomes.pop() {

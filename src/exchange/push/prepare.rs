@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Condition, Corrected, Intent};
+use super::{Condition, Corrected, Intent, When};
 use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
@@ -12,7 +12,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
 use crate::fhir::validate::{Checked, Options, Validated, Validator};
 use crate::policy::access::Interaction;
-use crate::store::{PatientKey, ResId, Token};
+use crate::store::{PatientKey, ResId, Span, Token};
 
 /// A resource that passed validation, with everything that deciding and storing it will need.
 pub(super) struct Prepared {
@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     pub content: [u8; 16],
     /// What it says, where the same said of another source is the same reading.
     pub reading: Option<[u8; 16]>,
+    /// The time that it takes up, where that is compared with other sources'.
+    pub span: Option<Span>,
     /// Place in the date index.
     pub date_ms: Option<i64>,
     /// End of what was measured.
@@ -154,18 +156,24 @@ pub(super) fn permitted_by_scope(
     intent: &Intent,
     location: &str,
 ) -> Result<(), Refusal> {
-    caller.principal.permits(rule.name, interaction(intent)).map(|_| ()).map_err(|denied| {
+    let interactions = interactions(intent);
+    if interactions.iter().any(|interaction| caller.principal.permits(rule.name, *interaction).is_ok()) {
+        return Ok(());
+    }
+    caller.principal.permits(rule.name, interactions[0]).map(|_| ()).map_err(|denied| {
         let mut issue = denied.issue();
         location.clone_into(&mut issue.expression);
         issue.into()
     })
 }
 
-fn interaction(intent: &Intent) -> Interaction {
+/// Any of which lets the caller do it.
+pub(super) fn interactions(intent: &Intent) -> &'static [Interaction] {
     match intent {
         // A correction is the same push read again.
-        Intent::Create { .. } | Intent::Correct(_) => Interaction::Create,
-        Intent::Update { .. } => Interaction::Update,
+        Intent::Create { .. } | Intent::Correct(_) => &[Interaction::Create],
+        Intent::Update { when: When { withdraws: true, .. }, .. } => &[Interaction::Update, Interaction::Create],
+        Intent::Update { .. } => &[Interaction::Update],
     }
 }
 
@@ -196,7 +204,7 @@ fn finish(
     granular(caller, rule, &intent, &facts, &location)?;
     let date_ms = facts.date_ms.map(|(start, _)| start);
     let ended_ms = facts.date_ms.map(|(_, end)| end);
-    let codes = codes(element);
+    let codes = coded(element);
     let identifiers: Vec<(String, String)> = element
         .all("identifier")
         .filter_map(|identifier| {
@@ -234,6 +242,7 @@ fn finish(
         named,
         content,
         reading: None,
+        span: None,
         date_ms,
         ended_ms,
         codes,
@@ -242,16 +251,13 @@ fn finish(
     })
 }
 
-/// What says a resource's topic, as it is indexed.
-pub(super) fn codes(element: Element<'_>) -> Vec<(String, String)> {
-    element
-        .get("code")
-        .into_iter()
-        .flat_map(|code| code.all("coding"))
-        .filter_map(|coding| {
-            Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
-        })
-        .collect()
+/// What says the topic of a resource, for the index.
+pub(super) fn coded(element: Element<'_>) -> Vec<(String, String)> {
+    let codings = element.get("code").into_iter().flat_map(|code| code.all("coding"));
+    let code = |coding: Element<'_>| {
+        Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
+    };
+    codings.filter_map(code).collect()
 }
 
 /// Scopes may be narrowed to categories or codes (SMART App Launch 2.2 §3.0.2.3).
@@ -262,7 +268,10 @@ fn granular(
     facts: &Facts<'_>,
     location: &str,
 ) -> Result<(), Refusal> {
-    if caller.principal.scopes.permits(rule.name, interaction(intent)).allows(facts.categories(), facts.codes()) {
+    let scopes = &caller.principal.scopes;
+    let allows =
+        |interaction: &Interaction| scopes.permits(rule.name, *interaction).allows(facts.categories(), facts.codes());
+    if interactions(intent).iter().any(allows) {
         return Ok(());
     }
     Err(Refusal::one(

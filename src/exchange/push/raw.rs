@@ -35,6 +35,8 @@ pub(super) struct Source {
     /// Whether the pieces are lines; a body without lines is the only piece.
     lines: bool,
     keep_ms: i64,
+    /// By which the same input is known, and by nobody else.
+    secret: [u8; 32],
 }
 
 impl Source {
@@ -63,6 +65,7 @@ impl Source {
             pieces,
             lines,
             keep_ms: i64::from(gateway.config.raw_days) * DAY_MS,
+            secret: gateway.receipt_secret,
         })
     }
 
@@ -81,11 +84,14 @@ impl Source {
             header["lines"] = pieces.iter().map(|line| line.number).collect();
         }
         let body = packed(&header, &pieces)?;
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&blake3::keyed_hash(&self.secret, &body).as_bytes()[..16]);
         let input = RawInput {
             at_ms: now_ms,
             patient: self.patient.1,
             format: self.format.clone(),
             version: self.version.clone(),
+            digest,
             made: Vec::new(),
             body,
             forget_before_ms: now_ms.saturating_sub(self.keep_ms),
@@ -194,24 +200,29 @@ pub(super) fn unpacked(body: &[u8]) -> Option<(Value, Input)> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Made {
     pub id: String,
-    /// The last version that the mapping wrote.
-    pub version: u32,
+    /// Hash of what the mapping wrote last: whoever else changes the resource says something else.
+    pub content: [u8; 16],
     /// Whether this input was the first to say it.
     pub first: bool,
 }
 
 /// What is noted of what came of an input.
 pub(super) fn noted(made: &[Made]) -> Vec<u8> {
-    let made: Value = made.iter().map(|made| serde_json::json!([made.id, made.version, made.first])).collect();
+    let one = |made: &Made| serde_json::json!([made.id, printed(made.content), made.first]);
+    let made: Value = made.iter().map(one).collect();
     made.to_string().into_bytes()
+}
+
+fn printed(content: [u8; 16]) -> String {
+    format!("{:032x}", u128::from_be_bytes(content))
 }
 
 /// The reverse.
 pub(super) fn read(noted: &[u8]) -> Vec<Made> {
     let noted: Value = serde_json::from_slice(noted).unwrap_or_default();
     let one = |made: &Value| {
-        let version = u32::try_from(made[1].as_u64()?).ok()?;
-        Some(Made { id: made[0].as_str()?.to_owned(), version, first: made[2].as_bool()? })
+        let content = u128::from_str_radix(made[1].as_str()?, 16).ok()?.to_be_bytes();
+        Some(Made { id: made[0].as_str()?.to_owned(), content, first: made[2].as_bool()? })
     };
     noted.as_array().into_iter().flatten().filter_map(one).collect()
 }
@@ -220,19 +231,19 @@ pub(super) fn read(noted: &[u8]) -> Vec<Made> {
 #[derive(Clone, Debug)]
 pub(super) struct Making {
     pub id: String,
-    /// Place among the unit's writes, and the version that it writes.
-    pub write: Option<(usize, u32)>,
+    /// Place among the unit's writes, and what is written.
+    pub write: Option<(usize, [u8; 16])>,
     /// What holds if nothing is written.
     pub before: Option<Made>,
 }
 
 impl Making {
     fn made(&self, outcomes: &[WriteOutcome]) -> Option<Made> {
-        let made = |version, first| Some(Made { id: self.id.clone(), version, first });
+        let made = |content, first| Some(Made { id: self.id.clone(), content, first });
         let first = self.before.as_ref().is_none_or(|before| before.first);
-        match self.write.and_then(|(index, version)| Some((outcomes.get(index)?, version))) {
-            Some((WriteOutcome::Created | WriteOutcome::Updated, version)) => made(version, first),
-            Some((WriteOutcome::Existing { version, .. }, _)) if self.before.is_none() => made(*version, false),
+        match self.write.and_then(|(index, content)| Some((outcomes.get(index)?, content))) {
+            Some((WriteOutcome::Created | WriteOutcome::Updated, content)) => made(content, first),
+            Some((WriteOutcome::Existing { .. }, content)) if self.before.is_none() => made(content, false),
             _ => self.before.clone(),
         }
     }

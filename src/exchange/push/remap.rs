@@ -214,7 +214,8 @@ impl Gateway {
             Err(_) => return Ok(Some((count, vec![Fate::Withheld; count]))),
         }
         let request = format!("remap-{}", raw.head.number);
-        let caller = Caller { principal: &sending.principal, request_id: &request, purpose: &sending.purpose };
+        let caller =
+            Caller { principal: &sending.principal, request_id: &request, purpose: &sending.purpose, address: None };
         let person = (sending.patient.clone(), raw.head.patient);
         let read = self.read_records(&caller, format, records).await?;
         let mut again = Compared {
@@ -232,6 +233,12 @@ impl Gateway {
         let refusals = again.compare(read).await?;
         let withdrawals = again.withdrawals(&refusals).await?;
         let fates = again.commit(&raw.head, withdrawals, &subject, rehearsal).await?;
+        let changes = |fate: &Fate| matches!(fate, Fate::Corrected | Fate::Withdrawn);
+        if !rehearsal && fates.iter().flatten().any(changes) {
+            // What a reading stood in the way of may count now. Should the run end just here, the person's next order of
+            // sources tells it.
+            self.reorder(&caller, &person).await?;
+        }
         Ok(fates.map(|fates| (count, fates)))
     }
 
@@ -314,7 +321,7 @@ impl Compared<'_> {
             return Ok(());
         };
         if !stored.deleted && stored.content == prepared.content {
-            self.kept.push(Made { version: stored.version, ..before });
+            self.kept.push(before);
             self.fates.push(Fate::Unchanged);
         } else if self.is_changed(&stored, &before) {
             self.kept.push(before);
@@ -335,7 +342,7 @@ impl Compared<'_> {
     /// Whether somebody else has changed it.
     fn is_changed(&self, stored: &Stored, before: &Made) -> bool {
         stored.deleted
-            || stored.version != before.version
+            || stored.content != before.content
             || stored.owner != self.caller.principal.client
             || stored.patient != Some(self.person.1)
     }
@@ -353,6 +360,7 @@ impl Compared<'_> {
             id: stored.id,
             name: stored.name.clone(),
             version: stored.version,
+            seq: stored.seq,
             content: prepared.content,
         });
         let validator = self.gateway.rules(self.caller.principal, [], &[]).await?.of(None, &[]);
@@ -373,7 +381,7 @@ impl Compared<'_> {
             let in_error =
                 document.as_ref().is_ok_and(|document| Element::root(document).text_of("status") == Some(IN_ERROR));
             if in_error && !stored.deleted {
-                self.kept.push(Made { version: stored.version, ..before });
+                self.kept.push(Made { content: stored.content, ..before });
                 continue;
             }
             if self.is_changed(&stored, &before) {
@@ -523,7 +531,7 @@ impl Again {
         }
         for (place, withdrawal) in self.withdrawals.iter().enumerate() {
             let write = withdrawn.iter().find(|(_, whose)| *whose == place);
-            let write = write.map(|(index, _)| (*index, withdrawal.write.version));
+            let write = write.map(|(index, _)| (*index, withdrawal.write.content));
             makings.push(Making { write, ..stays(&withdrawal.before) });
         }
         let refused = steps.iter().any(|step| matches!(step, Step::Refused(_)));
@@ -578,7 +586,7 @@ impl Withdrawal {
         let element = Element::root(&document);
         let version = stored.version + 1;
         let last_updated = time::instant(now_ms);
-        let owned = write::Owned { id: &before.id, version, last_updated: &last_updated, meta_extra: "" };
+        let owned = write::Owned { id: &before.id, version, last_updated: &last_updated, tags: None };
         let payload = write::resource(&document, document.root(), &owned, None).into_bytes();
         let write = Write {
             kind: stored.kind.clone(),
@@ -589,7 +597,9 @@ impl Withdrawal {
             expect: Expect::Version(stored.version),
             content: hash::content(&document, document.root()),
             reading: None,
-            codes: prepare::codes(element),
+            says_the_same: false,
+            span: None,
+            codes: prepare::coded(element),
             tokens: Vec::new(),
             date: facts::indexed_ms(element),
             updated_ms: now_ms,

@@ -10,6 +10,7 @@ mod audit;
 mod consents;
 mod feed;
 mod keys;
+mod log;
 mod pool;
 mod put;
 mod raw;
@@ -21,6 +22,7 @@ mod row;
 mod schema;
 mod search;
 mod source;
+mod spans;
 mod uploads;
 mod writer;
 
@@ -40,7 +42,7 @@ use tokio::sync::watch;
 
 use self::keys::Keys;
 use self::pool::{Pool, Reader};
-use self::writer::Writer;
+use self::writer::{Ledger, Writer};
 use super::fault::{Error, Health, KeyMistake, OpenError};
 use super::key_file::KeyFile;
 
@@ -129,9 +131,10 @@ impl Embedded {
         empty_log(&connection, lock.is_some())?;
         schema::migrate(&mut connection)?;
         let keys = Arc::new(Keys::open(&connection, &KeyFile::of(dir, key))?);
+        let mut ledger = Ledger::new(connection, keys.clone());
         if lock.is_some() {
-            uploads::sweep(&connection, dir)?;
-            match take_over(&mut connection) {
+            uploads::sweep(&ledger.connection, dir)?;
+            match take_over(&mut ledger) {
                 // A full disk must not keep us from serving reads.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                     tracing::warn!("store: no room to take over what an earlier process left");
@@ -141,12 +144,7 @@ impl Embedded {
         }
         let reader = |_| Ok::<_, OpenError>(Reader { connection: open_reader(&file)?, keys: keys.clone() });
         let readers = (0..READERS).map(reader).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            writer: Writer::start(connection, keys)?,
-            pool: Pool::new(readers),
-            directory: dir.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { writer: Writer::start(ledger)?, pool: Pool::new(readers), directory: dir.to_owned(), _lock: lock })
     }
 
     pub fn health(&self) -> Health {
@@ -238,11 +236,11 @@ fn empty_log(connection: &Connection, serving: bool) -> Result<(), OpenError> {
 
 /// What an earlier process left when it was ended: leases that nobody holds any more, and sends that it could not
 /// settle, which count as disclosures.
-fn take_over(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    feed::release(&transaction)?;
-    audit::inherit(&transaction)?;
-    transaction.commit()
+fn take_over(ledger: &mut Ledger) -> rusqlite::Result<()> {
+    ledger.connection.execute_batch("BEGIN IMMEDIATE")?;
+    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let ended = ledger.connection.execute_batch(if taken.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    taken.and(ended)
 }
 
 /// Sets a pragma, then asks what it is.

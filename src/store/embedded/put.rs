@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::bump_epoch;
 use super::keys::{self, Sealed, Sealer, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
+use super::spans;
 use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
@@ -187,6 +188,7 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
     if let Some(reading) = write.reading {
         connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
     }
+    spans::note(connection, write, seq)?;
     Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
 }
 
@@ -232,13 +234,17 @@ fn replace(
         )?
         .execute([old.seq])?;
     unindex(connection, &old, write)?;
-    // What it said is said no more; what it says now stands for others only where it was not compared with them in vain.
-    connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
-    if let Some(reading) = write.reading {
-        connection
-            .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-            .execute(params![reading, old.seq])?;
+    if !write.says_the_same {
+        // What it said is said no more; what it says now counts where nothing else says it.
+        connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+        if let Some(reading) = write.reading {
+            connection
+                .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute(params![reading, old.seq])?;
+        }
     }
+    spans::forget(connection, old.seq)?;
+    spans::note(connection, write, old.seq)?;
     let (sealed_by, payload) = new.payload()?;
     connection
         .prepare_cached(

@@ -91,8 +91,8 @@ fn keep(ledger: &mut Ledger, client: &Arc<str>, input: &RawInput) -> Result<(), 
     ledger
         .connection
         .prepare_cached(
-            "INSERT INTO raw (at, client, patient, format, version, made, sealed_by, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO raw (at, client, patient, format, version, digest, made, sealed_by, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         )?
         .execute(params![
             input.at_ms,
@@ -100,6 +100,7 @@ fn keep(ledger: &mut Ledger, client: &Arc<str>, input: &RawInput) -> Result<(), 
             input.patient.0,
             input.format,
             input.version,
+            input.digest,
             input.made,
             number,
             text

@@ -14,6 +14,7 @@ use crate::store::fault::OpenError;
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
+/// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -119,6 +120,25 @@ CREATE INDEX upload_client ON upload (client);
 CREATE INDEX upload_until ON upload (until);
 ",
     "
+ALTER TABLE audit ADD COLUMN entry INTEGER;
+ALTER TABLE audit ADD COLUMN salt BLOB;
+ALTER TABLE foretold ADD COLUMN salt BLOB;
+CREATE TABLE log_entry (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE log_tile (number INTEGER PRIMARY KEY, root BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) STRICT;
+",
+    "
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, patient BLOB NOT NULL, measure TEXT NOT NULL, client TEXT NOT NULL, app TEXT NOT NULL,
+    device TEXT NOT NULL, longest INTEGER NOT NULL, UNIQUE (patient, measure, client, app, device)
+) STRICT;
+CREATE TABLE span (
+    series INTEGER NOT NULL, start INTEGER NOT NULL, seq INTEGER NOT NULL, finish INTEGER NOT NULL,
+    secondary INTEGER NOT NULL, PRIMARY KEY (series, start, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX span_seq ON span (seq);
+",
+    "
 CREATE TABLE person_key (
     number INTEGER PRIMARY KEY AUTOINCREMENT, patient BLOB NOT NULL UNIQUE, wrapped BLOB NOT NULL
 ) STRICT;
@@ -126,7 +146,8 @@ ALTER TABLE resource RENAME COLUMN dict_id TO sealed_by;
 ALTER TABLE history RENAME COLUMN dict_id TO sealed_by;
 CREATE TABLE raw (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, client TEXT NOT NULL, patient BLOB NOT NULL,
-    format TEXT NOT NULL, version TEXT NOT NULL, made BLOB NOT NULL, sealed_by INTEGER NOT NULL, body BLOB NOT NULL
+    format TEXT NOT NULL, version TEXT NOT NULL, digest BLOB NOT NULL, made BLOB NOT NULL, sealed_by INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (client, digest)
 ) STRICT;
 CREATE INDEX raw_at ON raw (at);
 ",

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::keys::{Keys, Sealer};
 use crate::store::fault::{Error, Health, OpenError};
 use crate::store::id::PatientKey;
+use crate::tlog::Edge;
 
 /// Jobs that may wait; beyond it callers are told `Busy` at once.
 const QUEUE: usize = 4096;
@@ -33,6 +34,8 @@ pub(super) struct Ledger {
     kinds: HashMap<Arc<str>, i64>,
     codes: HashMap<i64, HashMap<(String, String), i64>>,
     cached_codes: usize,
+    /// The end of the transparency log, where it is known.
+    pub(super) edge: Option<Edge>,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
     pub(super) keys: Arc<Keys>,
@@ -47,6 +50,7 @@ impl Ledger {
             kinds: HashMap::new(),
             codes: HashMap::new(),
             cached_codes: 0,
+            edge: None,
             fed: false,
             keys,
             sealers: HashMap::new(),
@@ -89,15 +93,20 @@ impl Ledger {
             self.connection.last_insert_rowid()
         };
         if self.cached_codes >= CACHED_CODES {
-            self.forget();
+            self.forget_numbers();
         }
         self.cached_codes += 1;
         self.codes.entry(kind).or_default().insert(coding.clone(), id);
         Ok(id)
     }
 
-    /// Numbers given out in a transaction that was rolled back mean nothing.
+    /// What a transaction that was rolled back left in memory means nothing.
     fn forget(&mut self) {
+        self.forget_numbers();
+        self.edge = None;
+    }
+
+    fn forget_numbers(&mut self) {
         self.kinds.clear();
         self.codes.clear();
         self.cached_codes = 0;
@@ -150,11 +159,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, keys: Arc<Keys>) -> Result<Self, OpenError> {
+    pub(super) fn start(ledger: Ledger) -> Result<Self, OpenError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (fed, _) = watch::channel(0);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
-        let clerk = Clerk { ledger: Ledger::new(connection, keys), health: health.clone(), fed: fed.clone() };
+        let clerk = Clerk { ledger, health: health.clone(), fed: fed.clone() };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))

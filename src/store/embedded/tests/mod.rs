@@ -85,6 +85,8 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         deliver: true,
         consent: false,
         reading: None,
+        says_the_same: false,
+        span: None,
     }
 }
 
@@ -114,6 +116,7 @@ fn audit_record() -> AuditRecord {
         id: ResId::random(None, 1, [1; 16]),
         payload: b"event".to_vec(),
         withheld: false,
+        salt: [9; 32],
     }
 }
 
