@@ -280,3 +280,115 @@ impl Keeping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(lines: bool, texts: &[&str]) -> Source {
+        let piece =
+            |(index, text): (usize, &&str)| Line { number: index as u64 + 1, text: Some(text.as_bytes().to_vec()) };
+        Source {
+            header: serde_json::json!({"patient": "p"}),
+            patient: ("p".to_owned(), crate::store::PatientKey([0; 16])),
+            format: "band".into(),
+            version: "1.0.0".into(),
+            pieces: texts.iter().enumerate().map(piece).collect(),
+            lines,
+            keep_ms: 0,
+            secret: [0; 32],
+        }
+    }
+
+    fn making(id: &str) -> Making {
+        Making { id: id.to_owned(), write: Some((0, [1; 16])), before: None }
+    }
+
+    /// What is kept of a body, and the ids of what came of it; each record is a place and whether it may be kept.
+    fn kept(source: &Source, records: &[(Option<u64>, &str, bool)]) -> Option<(Vec<String>, String)> {
+        let seen = records.iter().map(|(line, pointer, fits)| Seen {
+            line: *line,
+            pointer,
+            fits: *fits,
+            making: Some(making(&format!("{}{pointer}", line.unwrap_or_default()))),
+        });
+        let keeping = source.keeping(seen.collect(), 0)?;
+        let ids = keeping.made.iter().map(|making| making.id.clone()).collect();
+        let Some(RawStep::Keep(input)) = keeping.step(&[WriteOutcome::Created]) else { panic!("an input") };
+        let (header, read) = unpacked(&input.body).unwrap();
+        assert_eq!(header["patient"], "p");
+        let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
+        let kept = match read {
+            Input::Whole(body) => text(body),
+            Input::Lines(lines) => {
+                let line = |line: Line| format!("{}:{}", line.number, text(line.text.unwrap()));
+                lines.into_iter().map(line).collect::<Vec<_>>().join(" ")
+            }
+        };
+        Some((ids, kept))
+    }
+
+    #[test]
+    fn what_may_not_be_kept_is_cut_out() {
+        let body = "{\"a\": [1.50, {\"b\": [2, 3]}, 4]}";
+        let body = source(false, &[body]);
+        for (records, expected) in [
+            (vec![("/a/0", true), ("/a/2", true)], Some((2, "{\"a\": [1.50, {\"b\": [2, 3]}, 4]}"))),
+            (vec![("/a/0", true), ("/a/2", false)], Some((1, "{\"a\":[1.50,{\"b\":[2,3]},null]}"))),
+            // What is around or inside of what is cut goes with it.
+            (vec![("/a/0", true), ("/a/1", true), ("/a/1/b/0", false)], Some((1, "{\"a\":[1.50,null,4]}"))),
+            (vec![("/a/0", true), ("/a/1", false), ("/a/1/b/0", true)], Some((1, "{\"a\":[1.50,null,4]}"))),
+            (vec![("/a/1/b/0", false), ("/a/1/b/1", true)], Some((1, "{\"a\":[1.50,{\"b\":[null,3]},4]}"))),
+            (vec![("/a/0", true), ("/a/0", false)], None),
+            (vec![("/a/0", false)], None),
+            (vec![("", false), ("/a/0", true)], None),
+            (vec![], None),
+        ] {
+            let records: Vec<_> = records.into_iter().map(|(pointer, fits)| (None, pointer, fits)).collect();
+            let found = kept(&body, &records).map(|(ids, text)| (ids.len(), text));
+            assert_eq!(found, expected.map(|(count, text)| (count, text.to_owned())), "{records:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_kept_or_left_out() {
+        let body = source(true, &["one", "two", "three"]);
+        let records = [(Some(1), "", true), (Some(2), "/0", true), (Some(2), "/1", false), (Some(3), "", true)];
+        let (ids, text) = kept(&body, &records).unwrap();
+        assert_eq!((ids, text.as_str()), (vec!["1".to_owned(), "3".to_owned()], "1:one 3:three"));
+        assert!(kept(&body, &[(Some(1), "", false), (Some(2), "", false), (Some(3), "", false)]).is_none());
+    }
+
+    #[test]
+    fn what_changed_nothing_is_not_kept_again() {
+        let body = source(false, &["{}"]);
+        let seen = |making| vec![Seen { line: None, pointer: "", fits: true, making }];
+        let step = |making: Option<Making>, outcome| body.keeping(seen(making), 0).unwrap().step(&[outcome]).is_some();
+        assert!(step(Some(making("a")), WriteOutcome::Created));
+        assert!(!step(Some(making("a")), WriteOutcome::Existing { version: 1, updated_ms: 0 }));
+        assert!(step(None, WriteOutcome::Existing { version: 1, updated_ms: 0 }), "nothing came of it yet");
+    }
+
+    #[test]
+    fn what_came_of_it_is_noted_and_read() {
+        let before = Made { id: "x".to_owned(), content: [7; 16], first: false };
+        assert_eq!(read(&noted(std::slice::from_ref(&before))), [before.clone()]);
+        assert_eq!(read(b"nonsense"), []);
+        let made = |before: Option<&Made>, outcome: Option<WriteOutcome>| {
+            let making = Making { id: "x".to_owned(), write: outcome.map(|_| (0, [1; 16])), before: before.cloned() };
+            making.made(outcome.as_slice()).map(|made| (made.content[0], made.first))
+        };
+        let existing = WriteOutcome::Existing { version: 3, updated_ms: 0 };
+        for (old, outcome, expected) in [
+            (None, Some(WriteOutcome::Created), Some((1, true))),
+            (None, Some(existing), Some((1, false))),
+            (None, Some(WriteOutcome::Conflict { version: 1 }), None),
+            (Some(&before), Some(WriteOutcome::Updated), Some((1, false))),
+            (Some(&before), Some(WriteOutcome::VersionMismatch { actual: 9 }), Some((7, false))),
+            (Some(&before), None, Some((7, false))),
+            (None, None, None),
+        ] {
+            assert_eq!(made(old, outcome), expected, "{old:?} {outcome:?}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod accept;
 mod delivery;
 mod faults;
 mod keys;
+mod raw;
 mod receipts;
 mod search;
 
