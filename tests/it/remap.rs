@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Client, Platform, Process, Site, run};
+use crate::fixture::{Answer, Client, PROGRAM, Platform, Process, Site, eventually, run};
 
-const SCOPES: &str =
-    "system/Patient.crus system/Consent.crus system/Observation.crus system/Provenance.rs system/AuditEvent.s";
+const SCOPES: &str = "system/Patient.crus system/Consent.crus system/List.crus system/Observation.crus \
+                      system/Provenance.rs system/AuditEvent.s";
 const ALL: &[Action] = &[Action::Collect, Action::Access];
 
 /// Weights and pulses of a band. Its first version takes kilograms for pounds, every weight for a person's, and knows no
@@ -29,7 +29,7 @@ fn mapping(version: &str) -> String {
         "id": "band", "version": version, "title": "Band", "source": "test", "identifier": "sid/band",
         "inputs": [{
             "at": "records", "by": "type",
-            "common": {"id": "id", "at": "time", "recording": "automatic", "ignore": ["trial"]},
+            "common": {"id": "id", "at": "time", "device": "device", "recording": "automatic", "ignore": ["trial"]},
             "kinds": kinds,
         }],
     })
@@ -253,7 +253,7 @@ async fn a_mended_mapping_corrects_what_was_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lines_and_uploads_are_read_again_like_any_body() {
+async fn lines_are_read_again_like_any_body() {
     let stage = Stage::new("").await;
     let (patient, _) = stage.person(&[]).await;
     let lines: String = ["one", "two"]
@@ -277,6 +277,125 @@ async fn lines_and_uploads_are_read_again_like_any_body() {
     stage.mend("1.0.0");
     let (found, said) = stage.remap(&["--since", "1.0.0"]).await;
     assert_eq!(found, BTreeMap::new(), "an older mapping mends nothing: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_came_in_parts_is_read_again() {
+    let stage = Stage::new("").await;
+    let (patient, _) = stage.person(&[]).await;
+    let file: String = (0..700)
+        .map(|index| {
+            let time = format!("2026-01-15T{:02}:{:02}:00+01:00", index / 60, index % 60);
+            let record = json!({"id": format!("r{index}"), "type": "weight", "value": 70, "time": time});
+            format!("{}\n", json!({"records": [record]}))
+        })
+        .collect();
+    let length = file.len().to_string();
+    let address = format!("{}/devices/band/uploads?patient={patient}", stage.app.root());
+    let headers = [("tus-resumable", "1.0.0"), ("upload-length", length.as_str())];
+    let created = stage.app.raw("POST", &address, &headers, "").await;
+    let address = created.header("location").to_owned();
+    let headers =
+        [("tus-resumable", "1.0.0"), ("content-type", "application/offset+octet-stream"), ("upload-offset", "0")];
+    assert_eq!(stage.app.raw("PATCH", &address, &headers, file).await.status, 204);
+    let finished = async || (stage.app.get(&address).await.json()["state"] == "finished").then_some(());
+    eventually("the upload is worked off", finished).await;
+    stage.mend("1.1.0");
+    let (found, said) = stage.remap(&["--since", "1.0.0"]).await;
+    assert_eq!(found, expected(&[("inputs", 2), ("records", 700), ("corrected", 700)]), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_counts_beside_other_sources_is_weighed_again() {
+    let stage = Stage::new("").await;
+    let (patient, _) = stage.person(&[]).await;
+    let entries: Vec<Value> = ["Scale", "Phone"].iter().map(|name| json!({"item": {"display": name}})).collect();
+    let list = json!({
+        "resourceType": "List", "status": "current", "mode": "working",
+        "subject": {"reference": format!("Patient/{patient}")},
+        "orderedBy": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/list-order", "code": "priority"}]},
+        "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+        "entry": entries,
+    });
+    assert_eq!(stage.app.post("/List", &list).await.status, 201);
+    let weight = |id: &str, device: &str, time: &str| json!({"id": id, "type": "weight", "value": 70, "device": device, "time": format!("2026-01-15T{time}Z")});
+    let mut trial = weight("t", "Scale", "09:00:10");
+    trial["trial"] = "yes".into();
+    let mut made = BTreeMap::new();
+    // The phone's readings stood first, and were told anew when the scale's came.
+    for records in [
+        [weight("p", "Phone", "08:30:50"), weight("q", "Phone", "09:00:50")],
+        [weight("s", "Scale", "08:30:10"), trial],
+    ] {
+        made.extend(stage.records(&patient, &records).await);
+    }
+    let standing = async |id: &str| {
+        let observation = stage.observation(&made[id]).await;
+        let secondary = observation["meta"]["tag"].to_string().contains("secondary");
+        let version: u32 = observation["meta"]["versionId"].as_str().unwrap().parse().unwrap();
+        (observation["status"].as_str().unwrap().to_owned(), version, secondary)
+    };
+    assert_eq!(standing("p").await, ("final".to_owned(), 2, true));
+    stage.mend("1.1.0");
+    let (found, said) = stage.remap(&["--since", "1.0.0"]).await;
+    let all = [("inputs", 2), ("records", 4), ("corrected", 3), ("withdrawn", 1), ("refused", 1)];
+    assert_eq!(found, expected(&all), "{said}");
+    assert_eq!(standing("p").await, ("corrected".to_owned(), 3, true));
+    assert_eq!(standing("s").await, ("corrected".to_owned(), 2, false));
+    assert_eq!(standing("t").await.0, "entered-in-error");
+    // Nothing stands in the way of the other one any more.
+    let (status, _, secondary) = standing("q").await;
+    assert_eq!((status.as_str(), secondary), ("corrected", false));
+    assert_eq!(stage.remap(&["--since", "1.0.0"]).await.0, BTreeMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_ends_a_run_the_next_one_goes_on() {
+    const INPUTS: usize = 30;
+    let stage = Stage::new("").await;
+    let (patient, _) = stage.person(&[]).await;
+    let mut made = Vec::new();
+    for index in 0..INPUTS {
+        let time = format!("2026-01-15T08:{index:02}:00+01:00");
+        let records = ["a", "b"].map(
+            |name| json!({"id": format!("{name}{index}"), "type": "weight", "value": 70 + index, "device": name, "time": time}),
+        );
+        made.push(stage.records(&patient, &records).await);
+    }
+    stage.mend("1.1.0");
+    let config = stage.site.config();
+    for (round, some) in [0, INPUTS / 3, 2 * INPUTS / 3].into_iter().enumerate() {
+        let running = Process::start(
+            tokio::process::Command::new(PROGRAM).args(["remap", "--since", "1.0.0", "--config", &config]),
+        );
+        let changed = async || {
+            let one = made[some].values().next().unwrap();
+            (stage.observation(one).await["status"] == "corrected").then_some(())
+        };
+        eventually(&format!("some of it is corrected, {round}"), changed).await;
+        running.kill().await;
+        // An input was done wholly or not at all.
+        for one in &made {
+            let mut states = Vec::new();
+            for id in one.values() {
+                states.push(stage.observation(id).await["status"].as_str().unwrap().to_owned());
+            }
+            states.dedup();
+            assert_eq!(states.len(), 1, "{states:?}");
+        }
+    }
+    stage.remap(&["--since", "1.0.0"]).await;
+    for one in &made {
+        for id in one.values() {
+            let observation = stage.observation(id).await;
+            assert_eq!((&observation["status"], &observation["meta"]["versionId"]), (&json!("corrected"), &json!("2")));
+        }
+    }
+    assert_eq!(stage.remap(&["--since", "1.0.0"]).await.0, BTreeMap::new());
+    let found = stage.app.get("/Provenance?_count=200").await.json();
+    let updates = found["entry"].as_array().unwrap().iter();
+    let updates = updates.filter(|entry| entry["resource"]["activity"]["coding"][0]["code"] == "UPDATE").count();
+    assert_eq!(updates, INPUTS, "each input is told of once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
