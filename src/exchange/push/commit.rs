@@ -177,8 +177,7 @@ impl Gateway {
                     (&writes, &bases),
                     (keeping, &withdrawn),
                     &terms,
-                    retold,
-                    cancelled,
+                    (retold, cancelled),
                 ),
                 writes,
                 atomic,
@@ -479,8 +478,7 @@ fn finish(
     (writes, bases): (&[Write], &[Option<Basis>]),
     (keeping, withdrawn): (Option<Keeping>, &[(usize, usize)]),
     terms: &Terms,
-    changed: Changed,
-    cancelled: Vec<Cancelled>,
+    (changed, cancelled): (Changed, Vec<Cancelled>),
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);

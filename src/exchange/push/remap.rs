@@ -257,8 +257,14 @@ impl Gateway {
     }
 }
 
+/// What came of an input, by id. A record that came twice in it is one, and was the first to say it if either was.
 fn made(raw: &Raw) -> HashMap<String, Made> {
-    raw::read(&raw.made).into_iter().map(|made| (made.id.clone(), made)).collect()
+    let mut all: HashMap<String, Made> = HashMap::new();
+    for made in raw::read(&raw.made) {
+        let first = made.first || all.get(&made.id).is_some_and(|known| known.first);
+        all.insert(made.id.clone(), Made { first, ..made });
+    }
+    all
 }
 
 /// An entry of the unit: what is written, how its record came, what stood before.
@@ -305,8 +311,12 @@ impl Compared<'_> {
     async fn accepted(&mut self, prepared: Prepared, mut sent: super::desk::Sent) -> Result<(), Refusal> {
         let stored = self.gateway.store.read_derived(KIND, prepared.id).await?;
         let before = stored.as_ref().and_then(|stored| self.made.get(&stored.logical_id())).cloned();
-        if let Some(before) = &before {
-            self.covered.insert(before.id.clone());
+        if let Some(before) = &before
+            && !self.covered.insert(before.id.clone())
+        {
+            // The first of two decides.
+            self.fates.push(Fate::Unchanged);
+            return Ok(());
         }
         let element = prepared.validated.element();
         let may = may_collect(self.gateway, self.caller, self.person, element, &prepared.logical, &mut self.knowledge);
