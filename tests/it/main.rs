@@ -29,6 +29,7 @@ mod health;
 mod idempotency;
 mod implied;
 mod iomt;
+mod keys;
 mod kill;
 mod mappings;
 mod negotiation;
