@@ -15,6 +15,8 @@ mod consents;
 
 mod terms;
 
+mod sending;
+
 pub mod recipients;
 
 pub mod simulate;
@@ -92,6 +94,9 @@ pub struct Config {
     pub upload_files: u32,
     /// Hours after which an upload is forgotten, finished or not.
     pub upload_hours: u32,
+    /// Days for which device records are kept as they came, sealed, so that a mended mapping can read them again; 0 keeps
+    /// none.
+    pub raw_days: u32,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -145,6 +150,7 @@ impl Default for Config {
             upload_bytes: 4 << 30,
             upload_files: 8,
             upload_hours: 72,
+            raw_days: 14,
             bundle_entries: 1000,
         }
     }

@@ -10,6 +10,8 @@ use super::desk::{Desk, Verdict};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
+use super::raw::{Keeping, Making, Seen, Source};
+use super::remap::{Again, Withdrawal};
 use super::{Idempotency, Intent, Kept, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
@@ -35,6 +37,16 @@ pub(super) struct Terms {
     pub desk: Option<Arc<Desk>>,
     /// The step of an upload's work that it is.
     pub progress: Option<Progress>,
+    /// What came in, where it is to be kept as it came.
+    pub source: Option<Source>,
+    /// What was kept so and is read again.
+    pub again: Option<Arc<Again>>,
+}
+
+impl Terms {
+    pub fn of(atomicity: Atomicity) -> Terms {
+        Terms { atomicity, idempotency: None, desk: None, progress: None, source: None, again: None }
+    }
 }
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
@@ -112,6 +124,18 @@ impl Gateway {
                 });
             }
             let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
+            let mut withdrawn = Vec::new();
+            for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
+                match withdrawal.judged(self, caller, &mut knowledge, now_ms).await {
+                    Ok(basis) => {
+                        withdrawn.push((writes.len(), place));
+                        writes.push(withdrawal.write.clone());
+                        bases.push(Some(basis));
+                    }
+                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                    Err(_) => {}
+                }
+            }
             let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
@@ -120,6 +144,13 @@ impl Gateway {
                 }
                 return Ok(self.all_refused(caller, &entries, steps).await);
             }
+            let keeping = match (&terms.source, &terms.desk, &terms.again) {
+                (Some(source), Some(desk), _) => {
+                    self.keeping(caller, source, desk, &entries, &steps, &mut knowledge, now_ms).await?
+                }
+                (.., Some(again)) => Some(again.keeping(&entries, &steps, &withdrawn)),
+                _ => None,
+            };
             let atomic = atomicity == Atomicity::Whole;
             let retold = match patients.first().filter(|_| terms.desk.is_some()) {
                 Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
@@ -137,7 +168,17 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, retold, cancelled),
+                rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
+                rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
+                finish: finish(
+                    Author::of(self, caller),
+                    &entries,
+                    &steps,
+                    (&writes, &bases),
+                    (keeping, &withdrawn),
+                    &terms,
+                    (retold, cancelled),
+                ),
                 writes,
                 atomic,
                 now_ms,
@@ -148,7 +189,11 @@ impl Gateway {
                     for patient in lists_of(&entries, &steps) {
                         self.reorder(caller, patient).await?;
                     }
-                    return Ok(rendered(&entries, steps, &outcomes, &standing, now_ms));
+                    let mut rendered = rendered(&entries, steps, &outcomes, &standing, now_ms);
+                    if let Some(again) = &terms.again {
+                        rendered.extend(again.withdrawn(&withdrawn, &outcomes));
+                    }
+                    return Ok(rendered);
                 }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
@@ -177,6 +222,39 @@ impl Gateway {
             Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
         refusal.retry_after_seconds = Some(1);
         Err(refusal)
+    }
+
+    /// What may be kept of what came in. What was judged and refused may not; what could not be judged only where the person
+    /// lets everything be collected.
+    #[expect(clippy::too_many_arguments, reason = "what one attempt to commit knows")]
+    async fn keeping(
+        &self,
+        caller: &Caller<'_>,
+        source: &Source,
+        desk: &Desk,
+        entries: &[Result<Prepared, Refusal>],
+        steps: &[Step],
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Option<Keeping>, Refusal> {
+        let unread = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
+            (Err(refusal), _) => !refusal.ids().contains(&Id::ScopeInsufficient),
+            _ => false,
+        };
+        let mut anything = false;
+        if entries.iter().zip(steps).any(unread) {
+            anything = judge::may_collect_anything(self, caller, &source.patient, knowledge, now_ms).await?;
+        }
+        let seen = entries.iter().zip(steps).zip(&desk.records).map(|((entry, step), sent)| Seen {
+            line: sent.line,
+            pointer: &sent.pointer,
+            fits: match step {
+                Step::Written { .. } | Step::Same(_) => true,
+                Step::Refused(_) => anything && unread((entry, step)),
+            },
+            making: making(entry, step),
+        });
+        Ok(source.keeping(seen.collect(), now_ms))
     }
 
     /// What stands where another resource says the same as one that was to be written, by its place among the writes.
@@ -367,6 +445,16 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
     }
 }
 
+/// The resource that an entry becomes.
+pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<Making> {
+    match (entry, step) {
+        (Ok(prepared), Step::Written { index, .. }) => {
+            Some(Making { id: prepared.logical.clone(), write: Some((*index, prepared.content)), before: None })
+        }
+        _ => None,
+    }
+}
+
 /// Readings that stood before and are told anew beside those of the request.
 struct Changed {
     patient: Option<Patient>,
@@ -381,16 +469,16 @@ fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec
     lists.filter_map(|prepared| prepared.patient.as_ref()).collect()
 }
 
-/// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
+/// What the writer does inside the transaction: one audit event a person, what the idempotency key remembers, and what is
+/// kept of what came in.
 fn finish(
     author: Author,
     entries: &[Result<Prepared, Refusal>],
     steps: &[Step],
-    writes: &[Write],
-    bases: &[Option<Basis>],
+    (writes, bases): (&[Write], &[Option<Basis>]),
+    (keeping, withdrawn): (Option<Keeping>, &[(usize, usize)]),
     terms: &Terms,
-    changed: Changed,
-    cancelled: Vec<Cancelled>,
+    (changed, cancelled): (Changed, Vec<Cancelled>),
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
@@ -456,6 +544,19 @@ fn finish(
             memory.push((index, remembered));
         }
     }
+    let again = terms.again.clone();
+    for (write, place) in withdrawn {
+        let Some(withdrawal) = again.as_ref().and_then(|again| again.withdrawals.get(*place)) else { continue };
+        lines[*write] = Some(Line {
+            patient: Some(withdrawal.person.clone()),
+            kind: writes[*write].kind.clone(),
+            id: withdrawal.id().to_owned(),
+            version: writes[*write].version,
+            created: false,
+            basis: bases[*write].clone(),
+        });
+    }
+    let withdrawn = withdrawn.to_vec();
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
@@ -493,6 +594,16 @@ fn finish(
         let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, at_ms));
         if let Some(write) = &told
             && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Create)
+        {
+            references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
+        }
+        let withdrawn: Vec<(usize, &Withdrawal)> = withdrawn
+            .iter()
+            .filter_map(|(write, place)| Some((*write, again.as_ref()?.withdrawals.get(*place)?)))
+            .collect();
+        let revised = desk.as_ref().and_then(|(desk, verdicts)| desk.revision(verdicts, &withdrawn, outcomes, at_ms));
+        if let Some(write) = &revised
+            && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Update)
         {
             references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
         }
@@ -537,18 +648,25 @@ fn finish(
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
+        if let Some((desk, _)) = &desk {
+            let done = withdrawn.iter().filter(|(write, _)| outcomes.get(*write) == Some(&WriteOutcome::Updated));
+            filing.receipts.extend(done.map(|(_, withdrawal)| desk.withdrawn(withdrawal, at_ms)));
+        }
+        let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
         // What was judged by consents that did not come about is judged again at its next attempt.
         let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
         let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
         overlap::file(&mut filing, receipts, outcomes);
-        Finished { audit, response, filing, writes: told.into_iter().collect(), words, cancelled }
+        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, cancelled, raw }
     })
 }
 
 /// What is known of each record before it is written.
 fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
     let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
-        (Ok(prepared), Step::Written { index, warnings, .. }) => Verdict::written(prepared, *index, warnings),
+        (Ok(prepared), Step::Written { index, version, warnings, .. }) => {
+            Verdict::written(prepared, *index, *version, warnings)
+        }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
         (Ok(_), Step::Same(_)) => Verdict::Same,
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::commit::{Patient, Step};
 use super::prepare::{Prepared, coded};
-use super::{Refusal, judge};
+use super::{Corrected, Intent, Refusal, judge};
 use crate::devices::sources::{self, Order, Placed, Role, Source};
 use crate::exchange::receipts::{self, Word};
 use crate::exchange::trail::{Act, Author};
@@ -88,7 +88,10 @@ impl Gateway {
         if asked.iter().all(|around| around.windows.is_empty()) {
             return Ok(Vec::new());
         }
-        let neighbours = self.store.neighbours(patient, asked.clone()).await?;
+        let mut neighbours = self.store.neighbours(patient, asked.clone()).await?;
+        // What stands for a record that is read again is what is about to be replaced.
+        let replaced = replaced(entries);
+        neighbours.retain(|neighbour| !replaced.contains(&neighbour.seq));
         if neighbours.is_empty() && asked.iter().all(|around| around.but.is_some()) {
             return Ok(Vec::new());
         }
@@ -153,7 +156,9 @@ impl Gateway {
             asked.push(Known { id: prepared.id, reading: prepared.reading });
         }
         let standing = self.store.stand(asked).await?;
-        Ok(places.into_iter().zip(standing).filter(|(_, stands)| !stands).map(|(place, _)| place).collect())
+        let corrects = |place: usize| entries[place].as_ref().is_ok_and(|prepared| corrected(prepared).is_some());
+        let new = places.into_iter().zip(standing).filter(|(place, stands)| !stands || corrects(*place));
+        Ok(new.map(|(place, _)| place).collect())
     }
 
     /// A new version of a reading that stands, with the tag or without it.
@@ -260,6 +265,8 @@ impl Gateway {
                 idempotency: None,
                 preconditions: Vec::new(),
                 progress: None,
+                rereading: None,
+                rehearsal: false,
                 writes,
                 atomic: false,
                 now_ms,
@@ -315,6 +322,18 @@ pub(super) fn audited(
 pub(super) fn file(filing: &mut Filing, receipts: Vec<(usize, Receipt)>, outcomes: &[WriteOutcome]) {
     let changed = |index: usize| outcomes.get(index) == Some(&WriteOutcome::Updated);
     filing.receipts.extend(receipts.into_iter().filter(|(index, _)| changed(*index)).map(|(_, receipt)| receipt));
+}
+
+fn corrected(prepared: &Prepared) -> Option<&Corrected> {
+    match &prepared.intent {
+        Intent::Correct(corrected) => Some(corrected),
+        _ => None,
+    }
+}
+
+/// Places in the store of what is read again and says something else.
+fn replaced(entries: &[Result<Prepared, Refusal>]) -> HashSet<u64> {
+    entries.iter().flatten().filter_map(corrected).map(|corrected| corrected.seq).collect()
 }
 
 fn index_of(step: &Step) -> Option<usize> {
