@@ -55,6 +55,8 @@
 //! delivery decisions, `gateway` (default) adds all I/O.
 
 pub mod telemetry;
+#[cfg(feature = "policy")]
+pub mod tlog;
 
 pub mod fhir;
 

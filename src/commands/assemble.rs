@@ -67,6 +67,18 @@ pub(super) fn print(mistakes: &[String]) {
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let gateway = built(config, store)?;
+    // The profiles that every message of a wearable meets are compiled before the first one.
+    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
+    Ok(Arc::new(gateway))
+}
+
+/// The same for a command beside a process that serves, on a store that must exist.
+pub(super) fn beside(config: &Config) -> anyhow::Result<Gateway> {
+    built(config, existing_store(config)?)
+}
+
+fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("; "));
     let (registry, _) = registry(config).map_err(joined)?;
     let shelf = shelf(config).map_err(joined)?;
@@ -77,9 +89,7 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     gateway.terminology = terminology(config)?;
     gateway.implied = config.implied.clone();
     gateway.recipients = recipients(config).map_err(joined)?;
-    // The profiles that every message of a wearable meets are compiled before the first one.
-    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
-    Ok(Arc::new(gateway))
+    Ok(gateway)
 }
 
 /// What records of devices are read by. The error is everything that is wrong with the templates of the configuration.

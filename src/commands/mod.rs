@@ -2,6 +2,7 @@
 //! signals and its terminal. `anyhow` is at home here and nowhere below.
 
 mod assemble;
+mod audit;
 mod check;
 mod client;
 mod consent;
@@ -75,6 +76,9 @@ enum Command {
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
+    /// The audit's transparency log: verify it, show its key, write it out.
+    #[command(subcommand)]
+    Audit(audit::Options),
     /// Evaluate a FHIRPath expression over a resource.
     #[command(name = "fhirpath")]
     FhirPath(fhirpath::Options),
@@ -108,6 +112,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Convert(options) => convert::run(&options),
         Command::Map(options) => map::run(&options),
         Command::Consent(options) => consent::run(&options),
+        Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
         Command::Publish(options) => publish::run(&options),

@@ -26,6 +26,8 @@ pub mod receipts;
 
 pub mod strangers;
 
+pub mod transparency;
+
 pub mod push;
 
 pub mod uploads;
@@ -51,6 +53,7 @@ use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
 use crate::policy::consent::Implied;
 use crate::store::{self, Health, PatientKey, ResId, Store};
+use crate::tlog::Signer;
 
 pub use consents::Book;
 pub use facts::CATEGORY_SYSTEM;
@@ -175,6 +178,7 @@ pub struct Gateway {
     page_secret: [u8; 32],
     receipt_secret: [u8; 32],
     token_secret: [u8; 32],
+    log_signer: Signer,
 }
 
 impl Gateway {
@@ -190,6 +194,7 @@ impl Gateway {
         let page_secret = store.secret("page-token")?;
         let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
+        let log_signer = log_signer(&base, &store.secret("audit-log")?);
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
@@ -213,6 +218,7 @@ impl Gateway {
             page_secret,
             receipt_secret,
             token_secret,
+            log_signer,
         })
     }
 
@@ -256,6 +262,15 @@ impl Gateway {
         let id = relative.strip_prefix(kind)?.strip_prefix('/')?;
         is_id(id).then_some(id)
     }
+}
+
+/// Signs heads of the log under its own address, without the scheme, as C2SP names logs.
+fn log_signer(base: &str, seed: &[u8; 32]) -> Signer {
+    let root = base.strip_suffix("/fhir").unwrap_or(base);
+    let name = root.split_once("://").map_or(root, |(_, rest)| rest);
+    Signer::new(&format!("{name}/log"), seed)
+        .or_else(|_| Signer::new("mhealth-gateway/log", seed))
+        .expect("a fixed name without spaces can be signed for")
 }
 
 /// Whether a text is a FHIR id (R4 §2.24.0.1).

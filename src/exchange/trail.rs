@@ -164,8 +164,9 @@ impl Author {
             }
         }
         let issues = told.as_slice();
-        let mut entropy = [0; 16];
+        let (mut entropy, mut salt) = ([0; 16], [0; 32]);
         (self.entropy)(&mut entropy);
+        (self.entropy)(&mut salt);
         let id = ResId::random(patient.map(|(_, key)| *key), crate::fhir::tree::time::day_number(self.at_ms), entropy);
         let kind = match act {
             Act::Create => Kind::Create,
@@ -210,6 +211,7 @@ impl Author {
             id,
             payload: payload.into_bytes(),
             withheld: false,
+            salt,
         }
     }
 }

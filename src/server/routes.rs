@@ -43,6 +43,10 @@ pub enum Action {
     DeviceExplain,
     Evaluate,
     Revoke,
+    LogCheckpoint,
+    LogKey,
+    LogTile,
+    AuditProof,
 }
 
 /// Who may come in.
@@ -60,7 +64,8 @@ pub enum Door {
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
     pub method: &'static str,
-    /// Segments; `{kind}`, `{definitions}` (a type of the guide's definitions), `{id}`, `{version}`, `{format}` and `{file}` take one each.
+    /// Segments; `{kind}`, `{definitions}` (a type of the guide's definitions), `{id}`, `{version}`, `{format}` and `{file}` take one each,
+    /// `{path}` all that follow.
     pub pattern: &'static str,
     pub action: Action,
     pub door: Door,
@@ -84,6 +89,9 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/guide/{version}/explain", Action::Explain, Door::Open),
     row("GET", "/guide/{version}/{file}", Action::Guide, Door::Open),
     row("HEAD", "/guide/{version}/{file}", Action::Guide, Door::Open),
+    row("GET", "/log/checkpoint", Action::LogCheckpoint, Door::Open),
+    row("GET", "/log/key", Action::LogKey, Door::Open),
+    row("GET", "/log/tile/{path}", Action::LogTile, Door::Open),
     row("POST", "/auth/token", Action::Token, Door::Assertion),
     row("POST", "/devices/{format}", Action::Device, Door::Token),
     row("OPTIONS", "/devices/{format}/uploads", Action::UploadOptions, Door::Open),
@@ -109,6 +117,7 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
+    row("GET", "/fhir/AuditEvent/{id}/$proof", Action::AuditProof, Door::Token),
     row("GET", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("HEAD", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("PUT", "/fhir/{kind}/{id}", Action::Update, Door::Token),
@@ -164,6 +173,11 @@ fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
     for pattern in row.pattern.split('/') {
         let segment = segments.next()?;
         match pattern {
+            "{path}" if !segment.is_empty() => {
+                // The rest begins where this segment does.
+                matched.file = &path[segment.as_ptr().addr() - path.as_ptr().addr()..];
+                return Some(matched);
+            }
             "{kind}" if is_kind(segment) => matched.kind = segment,
             "{definitions}" if Definition::KINDS.contains(&segment) => matched.kind = segment,
             "{id}" if !segment.is_empty() && !segment.starts_with(['_', '$']) => matched.id = segment,
@@ -233,6 +247,9 @@ mod tests {
         check("GET", "/guide/0.1.0/issues", "Guide   0.1.0  issues");
         check("GET", "/guide/0.1.0/explain", "Explain   0.1.0");
         check("GET", "/guide/a/b/c", "404");
+        check("GET", "/log/tile/0/x001/234.p/5", "LogTile     0/x001/234.p/5");
+        check("GET", "/log/tile/", "404");
+        check("GET", "/fhir/AuditEvent/a/$proof", "AuditProof  a");
         check("GET", "/fhir", "405 POST");
         check("GET", "/fhir/observation", "404");
         check("GET", "/fhir/Observation/a/b", "404");
@@ -259,6 +276,9 @@ mod tests {
                 "/guide/{version}/explain",
                 "/guide/{version}/{file}",
                 "/guide/{version}/{file}",
+                "/log/checkpoint",
+                "/log/key",
+                "/log/tile/{path}",
                 "/devices/{format}/uploads",
                 "/fhir/metadata",
                 "/fhir/metadata",

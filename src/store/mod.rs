@@ -25,6 +25,8 @@ use std::path::Path;
 
 use tokio::sync::watch;
 
+use crate::tlog::Hash;
+
 pub use embedded::UploadFile;
 pub use fault::{Error, Health, OpenError};
 pub use id::{PatientKey, ResId};
@@ -32,8 +34,8 @@ pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, S
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use unit::{
-    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, IdempotencyKey, Precondition, Token, Unit, Write,
-    WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token,
+    Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -135,6 +137,69 @@ impl Store {
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
         match self {
             Self::Embedded(store) => store.record_audit(records).await,
+        }
+    }
+
+    /// Entries of the transparency log: one for each record of the audit, in the order of the commits.
+    pub async fn log_size(&self) -> Result<u64, Error> {
+        match self {
+            Self::Embedded(store) => store.log_size().await,
+        }
+    }
+
+    /// Root of the log's first `size` entries.
+    pub async fn log_root(&self, size: u64) -> Result<Hash, Error> {
+        match self {
+            Self::Embedded(store) => store.log_root(size).await,
+        }
+    }
+
+    /// The way from an entry to the root of the first `size` ones.
+    pub async fn log_inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_inclusion(index, size).await,
+        }
+    }
+
+    /// Hashes of a level of the log's tiles; none if there are not as many.
+    pub async fn log_hashes(&self, level: u8, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_hashes(level, from, count).await,
+        }
+    }
+
+    /// The log's entries; none if there are not as many.
+    pub async fn log_entries(&self, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_entries(from, count).await,
+        }
+    }
+
+    /// A record of the audit about a patient with its place in the log; nothing if it is withheld from that client.
+    pub async fn logged(&self, patient: PatientKey, id: ResId, reader: &str) -> Result<Option<Logged>, Error> {
+        match self {
+            Self::Embedded(store) => store.logged(patient, id, reader).await,
+        }
+    }
+
+    /// How many records of the audit the log was compared with, and the numbers of those that are not what was committed to.
+    pub async fn log_changed(&self) -> Result<(u64, Vec<u64>), Error> {
+        match self {
+            Self::Embedded(store) => store.log_changed().await,
+        }
+    }
+
+    /// The latest head of the log that was signed.
+    pub async fn log_head(&self) -> Result<Option<Head>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_head().await,
+        }
+    }
+
+    /// Remembers what is about to be shown as signed. Durable when it returns.
+    pub async fn keep_log_head(&self, head: Head) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.keep_log_head(head).await,
         }
     }
 

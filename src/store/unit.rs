@@ -78,6 +78,25 @@ pub struct AuditRecord {
     pub payload: Vec<u8>,
     /// Tells of something that the client must not learn, so that the client is not shown it.
     pub withheld: bool,
+    /// Entropy, with which the transparency log's entry for it tells nothing of it.
+    pub salt: [u8; 32],
+}
+
+/// A record as the transparency log committed to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Logged {
+    /// Its number among the log's entries.
+    pub index: u64,
+    pub salt: [u8; 32],
+    pub payload: Vec<u8>,
+}
+
+/// A signed head of the transparency log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    pub size: u64,
+    pub at_ms: i64,
+    pub note: String,
 }
 
 /// One version of one resource.

@@ -46,5 +46,6 @@ mod site;
 mod streams;
 mod suites;
 mod terminology;
+mod transparency;
 mod uploads;
 mod validate;

@@ -253,11 +253,10 @@ impl Gateway {
             return Err(Refusal::one(Id::SearchTooCostly, "", "AuditEvent is searched for one patient at a time."));
         };
         let limit = limit.min(self.config.page_entries_max);
-        let registered = self.store.read("Patient", &id).await?;
         let key = self.patient_key(&id);
         let mut found =
             Found { entries: Vec::new(), total: None, next: None, query: pairs.to_vec(), warnings: Vec::new() };
-        if registered.is_some_and(|stored| stored.owner == caller.principal.client) {
+        if self.may_read_audit(caller, &id).await? {
             let plan = AuditPlan {
                 patient: Some(key),
                 client: None,

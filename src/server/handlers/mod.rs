@@ -7,6 +7,7 @@ mod create;
 mod definitions;
 mod device;
 mod guide;
+mod log;
 mod open;
 mod patch;
 mod read;
@@ -102,6 +103,10 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Validate => validate::validate(request).await,
         Action::Revoke => consent::revoke(request).await,
         Action::Evaluate => consent::evaluate(request).await,
+        Action::LogCheckpoint => log::checkpoint(request).await,
+        Action::LogKey => Ok(log::key(request)),
+        Action::LogTile => log::tile(request).await,
+        Action::AuditProof => log::proof(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
         Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),

@@ -87,10 +87,11 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     if !refused {
         ledger.fed |= write_feed(connection, &delivered, unit.now_ms)?;
     }
-    audit::store(connection, &finished.audit)?;
+    audit::store(ledger, &finished.audit)?;
     for cancelled in &finished.cancelled {
-        retry::cancel(connection, cancelled)?;
+        retry::cancel(ledger, cancelled)?;
     }
+    let connection = &ledger.connection;
     receipts::file(connection, &unit.client, &finished.filing)?;
     if let Some(progress) = unit.progress {
         uploads::advance(connection, progress, finished.words)?;

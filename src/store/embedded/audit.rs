@@ -1,34 +1,38 @@
 //! The audit trail: appended in the transaction of what it tells of, or alone for reads and refusals.
 
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, Params, ToSql, params};
 
-use super::Embedded;
+use super::writer::Ledger;
+use super::{Embedded, log};
 use crate::store::fault::Error;
+use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::Task;
 use crate::store::plan::AuditPlan;
 use crate::store::unit::AuditRecord;
+use crate::tlog::{Hash, commitment};
 
 impl Embedded {
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
-        self.writer.call(records.len().max(1), move |ledger| Ok(store(&ledger.connection, &records)?)).await
+        self.writer.call(records.len().max(1), move |ledger| Ok(store(ledger, &records)?)).await
     }
 
     pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
         let destination = destination.to_owned();
-        let foretell = move |connection: &Connection| {
+        let foretell = move |ledger: &mut Ledger| {
             // Whatever kept the last attempt from being settled, it may have been sent.
-            connection
-                .prepare_cached(
-                    "INSERT INTO audit (at, patient, client, id, payload) SELECT at, patient, client, id, payload
-                     FROM foretold WHERE destination = ?1 AND task = ?2 ORDER BY rowid",
-                )?
-                .execute(params![destination, number(task)])?;
+            let sent = foretold(
+                &ledger.connection,
+                "WHERE destination = ?1 AND task = ?2 ORDER BY rowid",
+                params![destination, number(task)],
+            )?;
+            store(ledger, &sent)?;
+            let connection = &ledger.connection;
             forget(connection, &destination, task)?;
             records.iter().try_for_each(|record| {
                 connection
                     .prepare_cached(
-                        "INSERT INTO foretold (destination, task, at, patient, client, id, payload)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                        "INSERT INTO foretold (destination, task, at, patient, client, id, payload, salt)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                     )?
                     .execute(params![
                         destination,
@@ -37,12 +41,13 @@ impl Embedded {
                         record.patient.map(|patient| patient.0),
                         record.client,
                         record.id.0,
-                        record.payload
+                        record.payload,
+                        record.salt
                     ])
                     .map(drop)
             })
         };
-        self.writer.call(1, move |ledger| Ok(foretell(&ledger.connection)?)).await
+        self.writer.call(1, move |ledger| Ok(foretell(ledger)?)).await
     }
 
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
@@ -50,11 +55,19 @@ impl Embedded {
     }
 }
 
-pub(super) fn store(connection: &Connection, records: &[AuditRecord]) -> rusqlite::Result<()> {
-    for record in records {
-        connection
+/// Records, and their entries in the log.
+pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> rusqlite::Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let entries: Vec<Hash> = records.iter().map(|record| commitment(&record.salt, &record.payload)).collect();
+    let first = log::append(ledger, &entries)?;
+    for (number, record) in (first..).zip(records) {
+        ledger
+            .connection
             .prepare_cached(
-                "INSERT INTO audit (at, patient, client, id, payload, withheld) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO audit (at, patient, client, id, payload, withheld, entry, salt)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 record.at_ms,
@@ -62,7 +75,9 @@ pub(super) fn store(connection: &Connection, records: &[AuditRecord]) -> rusqlit
                 record.client,
                 record.id.0,
                 record.payload,
-                record.withheld
+                record.withheld,
+                number as i64,
+                record.salt
             ])?;
     }
     Ok(())
@@ -78,12 +93,27 @@ pub(super) fn forget(connection: &Connection, destination: &str, task: Task) -> 
 
 /// Makes records of what an earlier process foretold and did not live to tell. The condition keeps SQLite from
 /// rewriting a table that is empty anyway.
-pub(super) fn inherit(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "INSERT INTO audit (at, patient, client, id, payload)
-         SELECT at, patient, client, id, payload FROM foretold ORDER BY rowid;
-         DELETE FROM foretold WHERE true;",
-    )
+pub(super) fn inherit(ledger: &mut Ledger) -> rusqlite::Result<()> {
+    let sent = foretold(&ledger.connection, "ORDER BY rowid", [])?;
+    store(ledger, &sent)?;
+    ledger.connection.execute_batch("DELETE FROM foretold WHERE true;")
+}
+
+fn foretold(connection: &Connection, which: &str, values: impl Params) -> rusqlite::Result<Vec<AuditRecord>> {
+    connection
+        .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?
+        .query_map(values, |row| {
+            Ok(AuditRecord {
+                at_ms: row.get(0)?,
+                patient: row.get::<_, Option<[u8; 16]>>(1)?.map(PatientKey),
+                client: row.get(2)?,
+                id: ResId(row.get(3)?),
+                payload: row.get(4)?,
+                withheld: false,
+                salt: row.get::<_, Option<[u8; 32]>>(5)?.unwrap_or_default(),
+            })
+        })?
+        .collect()
 }
 
 fn number(task: Task) -> i64 {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::writer::Ledger;
 use super::{Embedded, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
@@ -54,7 +55,7 @@ impl Embedded {
     ) -> Result<Fenced, Error> {
         let lease = lease.clone();
         let weight = (failures.len() + records.len()).max(1);
-        self.writer.call(weight, move |ledger| Ok(advance(&ledger.connection, &lease, to, &failures, &records)?)).await
+        self.writer.call(weight, move |ledger| Ok(advance(ledger, &lease, to, &failures, &records)?)).await
     }
 
     pub async fn backlog(&self, destination: &str) -> Result<Backlog, Error> {
@@ -180,12 +181,13 @@ fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
 }
 
 fn advance(
-    connection: &Connection,
+    ledger: &mut Ledger,
     lease: &Lease,
     to: u64,
     failures: &[Failure],
     records: &[AuditRecord],
 ) -> rusqlite::Result<Fenced> {
+    let connection = &ledger.connection;
     let held = connection
         .prepare_cached("UPDATE cursor SET pos = MAX(pos, ?4) WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
         .execute(params![lease.destination, lease.slot, lease.epoch as i64, to as i64])?;
@@ -196,7 +198,7 @@ fn advance(
         retry::enter(connection, &lease.destination, failure)?;
     }
     audit::forget(connection, &lease.destination, Task::Slot(lease.slot))?;
-    audit::store(connection, records)?;
+    audit::store(ledger, records)?;
     Ok(Fenced::Held)
 }
 

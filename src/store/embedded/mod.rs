@@ -9,6 +9,7 @@ mod accept;
 mod audit;
 mod consents;
 mod feed;
+mod log;
 mod pool;
 mod put;
 mod read;
@@ -36,7 +37,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use tokio::sync::watch;
 
 use self::pool::Pool;
-use self::writer::Writer;
+use self::writer::{Ledger, Writer};
 use super::fault::{Error, Health, OpenError};
 
 const FILE: &str = "gateway.sqlite3";
@@ -118,9 +119,10 @@ impl Embedded {
         prepare_writer(&connection)?;
         empty_log(&connection, lock.is_some())?;
         schema::migrate(&mut connection)?;
+        let mut ledger = Ledger::new(connection);
         if lock.is_some() {
-            uploads::sweep(&connection, dir)?;
-            match take_over(&mut connection) {
+            uploads::sweep(&ledger.connection, dir)?;
+            match take_over(&mut ledger) {
                 // A full disk must not keep us from serving reads.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                     tracing::warn!("store: no room to take over what an earlier process left");
@@ -129,12 +131,7 @@ impl Embedded {
             }
         }
         let readers = (0..READERS).map(|_| open_reader(&file)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            writer: Writer::start(connection)?,
-            pool: Pool::new(readers),
-            directory: dir.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { writer: Writer::start(ledger)?, pool: Pool::new(readers), directory: dir.to_owned(), _lock: lock })
     }
 
     pub fn health(&self) -> Health {
@@ -205,11 +202,11 @@ fn empty_log(connection: &Connection, serving: bool) -> Result<(), OpenError> {
 
 /// What an earlier process left when it was ended: leases that nobody holds any more, and sends that it could not
 /// settle, which count as disclosures.
-fn take_over(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    feed::release(&transaction)?;
-    audit::inherit(&transaction)?;
-    transaction.commit()
+fn take_over(ledger: &mut Ledger) -> rusqlite::Result<()> {
+    ledger.connection.execute_batch("BEGIN IMMEDIATE")?;
+    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let ended = ledger.connection.execute_batch(if taken.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    taken.and(ended)
 }
 
 /// Sets a pragma, then asks what it is.

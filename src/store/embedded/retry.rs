@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::writer::Ledger;
 use super::{Embedded, audit, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
@@ -33,14 +34,15 @@ impl Embedded {
     ) -> Result<(), Error> {
         let destination = destination.to_owned();
         let weight = (settled.len() + records.len()).max(1);
-        let settle = move |connection: &Connection| {
+        let settle = move |ledger: &mut Ledger| {
+            let connection = &ledger.connection;
             for settlement in &settled {
                 audit::forget(connection, &destination, Task::Retry(settlement.id))?;
                 settle_one(connection, &destination, settlement)?;
             }
-            audit::store(connection, &records)
+            audit::store(ledger, &records)
         };
-        self.writer.call(weight, move |ledger| Ok(settle(&ledger.connection)?)).await
+        self.writer.call(weight, move |ledger| Ok(settle(ledger)?)).await
     }
 
     pub async fn next_due(&self, destination: &str) -> Result<Option<i64>, Error> {
@@ -176,9 +178,9 @@ fn collected(connection: &Connection, mut rows: rusqlite::Rows<'_>) -> rusqlite:
 }
 
 /// Takes an item out of the queue before its turn, and says so if it was there.
-pub(super) fn cancel(connection: &Connection, cancelled: &Cancelled) -> rusqlite::Result<()> {
-    match take(connection, &cancelled.destination, cancelled.id)? {
-        Some(_) => audit::store(connection, std::slice::from_ref(&cancelled.record)),
+pub(super) fn cancel(ledger: &mut Ledger, cancelled: &Cancelled) -> rusqlite::Result<()> {
+    match take(&ledger.connection, &cancelled.destination, cancelled.id)? {
+        Some(_) => audit::store(ledger, std::slice::from_ref(&cancelled.record)),
         None => Ok(()),
     }
 }

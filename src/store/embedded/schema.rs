@@ -14,6 +14,7 @@ use crate::store::fault::OpenError;
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
+/// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -117,6 +118,14 @@ CREATE TABLE reading (hash BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHO
 CREATE INDEX reading_seq ON reading (seq);
 CREATE INDEX upload_client ON upload (client);
 CREATE INDEX upload_until ON upload (until);
+",
+    "
+ALTER TABLE audit ADD COLUMN entry INTEGER;
+ALTER TABLE audit ADD COLUMN salt BLOB;
+ALTER TABLE foretold ADD COLUMN salt BLOB;
+CREATE TABLE log_entry (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE log_tile (number INTEGER PRIMARY KEY, root BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) STRICT;
 ",
 ];
 

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, config::DbConfig, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::fault::{Error, Health, OpenError};
+use crate::tlog::Edge;
 
 /// Jobs that may wait; beyond it callers are told `Busy` at once.
 const QUEUE: usize = 4096;
@@ -31,13 +32,15 @@ pub(super) struct Ledger {
     kinds: HashMap<Arc<str>, i64>,
     codes: HashMap<i64, HashMap<(String, String), i64>>,
     cached_codes: usize,
+    /// The end of the transparency log, where it is known.
+    pub(super) edge: Option<Edge>,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
 }
 
 impl Ledger {
     pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, kinds: HashMap::new(), codes: HashMap::new(), cached_codes: 0, fed: false }
+        Self { connection, kinds: HashMap::new(), codes: HashMap::new(), cached_codes: 0, edge: None, fed: false }
     }
 
     /// The number of a resource type, given out at first use.
@@ -76,15 +79,20 @@ impl Ledger {
             self.connection.last_insert_rowid()
         };
         if self.cached_codes >= CACHED_CODES {
-            self.forget();
+            self.forget_numbers();
         }
         self.cached_codes += 1;
         self.codes.entry(kind).or_default().insert(coding.clone(), id);
         Ok(id)
     }
 
-    /// Numbers given out in a transaction that was rolled back mean nothing.
+    /// What a transaction that was rolled back left in memory means nothing.
     fn forget(&mut self) {
+        self.forget_numbers();
+        self.edge = None;
+    }
+
+    fn forget_numbers(&mut self) {
         self.kinds.clear();
         self.codes.clear();
         self.cached_codes = 0;
@@ -137,11 +145,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Result<Self, OpenError> {
+    pub(super) fn start(ledger: Ledger) -> Result<Self, OpenError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (fed, _) = watch::channel(0);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
-        let clerk = Clerk { ledger: Ledger::new(connection), health: health.clone(), fed: fed.clone() };
+        let clerk = Clerk { ledger, health: health.clone(), fed: fed.clone() };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))

@@ -113,6 +113,7 @@ fn audit_record() -> AuditRecord {
         id: ResId::random(None, 1, [1; 16]),
         payload: b"event".to_vec(),
         withheld: false,
+        salt: [9; 32],
     }
 }
 

@@ -1,0 +1,213 @@
+//! The transparency log, from outside: proofs that a person takes along, a log that anybody downloads, and what shows when
+//! somebody with the file in hand changes something.
+
+use std::path::Path;
+
+use ct_merkle::mem_backed_tree::MemoryBackedTree;
+use mhealth_gateway::tlog::{Address, Checkpoint, Content, Proof, Verifier, commitment};
+use rusqlite::Connection;
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::fixture::{APP_SCOPES, Client, Gateway, Site, heart_rate, run};
+
+async fn fetched(client: &Client, path: &str) -> (u16, Vec<u8>) {
+    let response = client.http.get(format!("{}/log/{path}", client.root())).send().await.unwrap();
+    (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
+}
+
+async fn key(client: &Client) -> Verifier {
+    Verifier::parse(&String::from_utf8(fetched(client, "key").await.1).unwrap()).unwrap()
+}
+
+async fn head(client: &Client) -> (String, Checkpoint) {
+    let note = String::from_utf8(fetched(client, "checkpoint").await.1).unwrap();
+    let checkpoint = Checkpoint::open(&note, &key(client).await).unwrap();
+    (note, checkpoint)
+}
+
+/// Ids of the events about a person.
+async fn events(client: &Client, patient: &str) -> Vec<Value> {
+    let found = client.get(&format!("/AuditEvent?patient={patient}&_count=100")).await.json();
+    found["entry"].as_array().unwrap().iter().map(|entry| entry["resource"].clone()).collect()
+}
+
+async fn proof(client: &Client, event: &str, patient: &str) -> (u16, String) {
+    let answer = client.get(&format!("/AuditEvent/{event}/$proof?patient={patient}")).await;
+    (answer.status, answer.text())
+}
+
+/// The log made anew by another implementation, out of what anybody can download.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_implementation_makes_the_same_tree() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    for number in 0..300 {
+        app.get(&format!("/Observation/nothing-{number}")).await;
+    }
+    app.post("/Observation", &heart_rate(&patient, "1", 70)).await;
+    let (status, text) = proof(&app, events(&app, &patient).await[0]["id"].as_str().unwrap(), &patient).await;
+    assert_eq!(status, 200, "{text}");
+    let (_, head) = head(&app).await;
+    assert!(head.size > 256, "{}", head.size);
+
+    let mut tree: MemoryBackedTree<Sha256, Vec<u8>> = MemoryBackedTree::new();
+    let mut leaves = Vec::new();
+    for address in Address::all(head.size) {
+        let (status, bytes) = fetched(&app, &address.to_string()).await;
+        assert_eq!(status, 200, "{address}");
+        match address.content {
+            Content::Entries => {
+                for entry in bytes.as_chunks::<34>().0 {
+                    assert_eq!(entry[..2], [0, 32]);
+                    tree.push(entry[2..].to_vec());
+                    leaves.push(entry[2..].to_vec());
+                }
+            }
+            Content::Hashes(_) => assert_eq!(bytes.len() as u64, address.width * 32, "{address}"),
+        }
+    }
+    assert_eq!(tree.len(), head.size);
+    assert_eq!(tree.root().as_bytes().as_slice(), head.root);
+
+    let proof = Proof::parse(&text).unwrap();
+    let entry = commitment(&proof.extra.salt, &proof.extra.record).to_vec();
+    assert_eq!(leaves[proof.index as usize], entry);
+    let old = Checkpoint::open(&proof.checkpoint, &key(&app).await).unwrap();
+    let mut then: MemoryBackedTree<Sha256, Vec<u8>> = MemoryBackedTree::new();
+    leaves[..old.size as usize].iter().for_each(|leaf| then.push(leaf.clone()));
+    assert_eq!(then.prove_inclusion(proof.index as usize).as_bytes(), proof.path.concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_is_for_who_may_read_the_record() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let event = events(&app, &patient).await[0]["id"].as_str().unwrap().to_owned();
+    let other = gateway.client("other", APP_SCOPES).await;
+    let narrow = gateway.client("narrow", "system/Observation.rs").await;
+    let stranger = Client { bearer: String::new(), ..app.clone() };
+    for (who, client, event, patient, expected) in [
+        ("the app", &app, &*event, &*patient, 200),
+        ("the app, by reference", &app, &event, &format!("Patient/{patient}"), 200),
+        ("another app", &other, &event, &patient, 404),
+        ("without scope", &narrow, &event, &patient, 403),
+        ("nobody", &stranger, &event, &patient, 401),
+        ("another person", &app, &event, "nobody", 404),
+        ("no person", &app, &event, "", 400),
+        ("no such event", &app, "00000000-0000-8000-8000-000000000000", &patient, 404),
+        ("no id", &app, "x", &patient, 404),
+    ] {
+        assert_eq!(proof(client, event, patient).await.0, expected, "{who}");
+    }
+    assert_eq!(app.get(&format!("/AuditEvent/{event}/$proof")).await.status, 400);
+    let asked = app.get(&format!("/AuditEvent?patient={patient}&_count=100")).await.text();
+    assert!(asked.contains(&format!("AuditEvent/{event}")), "that a proof was made is told, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_not_served() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let (_, head) = head(&app).await;
+    let beyond = format!("tile/0/000.p/{}", head.size + 100);
+    for path in
+        ["tile/0/000", "tile/0/001", "tile/1/000", "tile/63/000", "tile/x", "tile/entries/x999/999", "tile", &*beyond]
+    {
+        assert_eq!(fetched(&app, path).await.0, 404, "{path}");
+    }
+    // Whoever asks at once is shown the same head.
+    assert_eq!(fetched(&app, "checkpoint").await.0, 200);
+}
+
+async fn audit(arguments: &[&str]) -> (bool, String) {
+    let output = run(&[&["audit"], arguments].concat()).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+fn write(folder: &Path, name: &str, content: &str) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, content).unwrap();
+    path.display().to_string()
+}
+
+/// The commands as a citizen, a witness and an operator use them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_changed_is_seen() {
+    let site = Site::new("").await;
+    let process = site.serve().await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    app.sign_in().await;
+    let patient = app.consenting_person().await;
+    let folder = tempfile::tempdir().unwrap();
+    let key = write(folder.path(), "log.vkey", &key(&app).await.to_string());
+    let seen = write(folder.path(), "seen", &head(&app).await.0);
+    app.post("/Observation", &heart_rate(&patient, "1", 70)).await;
+    let event = events(&app, &patient).await[0]["id"].as_str().unwrap().to_owned();
+    let text = proof(&app, &event, &patient).await.1;
+    let shown = write(folder.path(), "event.tlog-proof", &text);
+    let place = format!("{}/log", app.root());
+    let certificate = site.data().join("tls-certificate.pem").display().to_string();
+
+    let (believed, said) = audit(&["verify", &shown, "--key", &key]).await;
+    assert!(believed && said.contains(" create by app (0)"), "{said}");
+    let online = ["verify", &shown, "--key", &key, "--since", &seen, "--log", &place, "--cacert", &certificate];
+    let (believed, said) = audit(&online).await;
+    assert!(believed && said.contains("entries make the signed root; 2 checkpoint(s) continued"), "{said}");
+
+    let copy = folder.path().join("copy");
+    let config = site.config();
+    let copied = copy.display().to_string();
+    let (done, said) = audit(&["export", "--config", &config, "--to", &copied]).await;
+    assert!(done, "{said}");
+    let offline = ["verify", &shown, "--key", &key, "--since", &seen, "--log", &copied];
+    assert!(audit(&offline).await.0);
+    assert!(audit(&["check", "--config", &config]).await.0);
+
+    // A record, a proof, an entry, a head: whatever is changed is not believed.
+    let forged = write(folder.path(), "forged.tlog-proof", &text.replace("\nindex ", "\nindex 1"));
+    let (believed, said) = audit(&["verify", &forged, "--key", &key]).await;
+    assert!(!believed && said.contains("NOT BELIEVED"), "{said}");
+    let bundle = copy.join(Address::all(head(&app).await.1.size).next().unwrap().to_string());
+    let bundle = if bundle.exists() { bundle } else { first_file(&copy.join("tile/entries")) };
+    let honest = std::fs::read(&bundle).unwrap();
+    for change in [2, 40] {
+        let mut changed = honest.clone();
+        changed[change] ^= 1;
+        std::fs::write(&bundle, &changed).unwrap();
+        let (believed, said) = audit(&offline).await;
+        assert!(!believed && said.contains("the entries do not make the root that was signed"), "{said}");
+    }
+    std::fs::write(&bundle, &honest).unwrap();
+    let other =
+        write(folder.path(), "other.vkey", "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
+    let (believed, said) = audit(&["verify", &shown, "--key", &other]).await;
+    assert!(!believed && said.contains("no signature is of the key"), "{said}");
+
+    // Somebody with the file in hand.
+    process.terminate().await;
+    let database = Connection::open(site.data().join("gateway.sqlite3")).unwrap();
+    let payload =
+        "UPDATE audit SET payload = CAST(replace(CAST(payload AS TEXT), '\"app\"', '\"abb\"') AS BLOB) WHERE entry = 1";
+    assert_eq!(database.execute(payload, []).unwrap(), 1);
+    let (stands, said) = audit(&["check", "--config", &config]).await;
+    assert!(!stands && said.contains("entry 1: the record is not what was committed to"), "{said}");
+    // The entry as well: now all entries fit their records again, and the signed head does not.
+    let (salt, payload): ([u8; 32], Vec<u8>) = database
+        .query_row("SELECT salt, payload FROM audit WHERE entry = 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    let entry = commitment(&salt, &payload);
+    assert_eq!(database.execute("UPDATE log_entry SET entry = ?1 WHERE number = 1", [entry]).unwrap(), 1);
+    let (stands, said) = audit(&["check", "--config", &config]).await;
+    assert!(!stands && said.contains("does not continue what was signed"), "{said}");
+    let _process = site.serve().await;
+    assert_eq!(fetched(&app, "checkpoint").await.0, 503, "nothing is signed that contradicts what was signed");
+}
+
+fn first_file(folder: &Path) -> std::path::PathBuf {
+    let entry = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    if entry.is_dir() { first_file(&entry) } else { entry }
+}
