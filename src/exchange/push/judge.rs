@@ -169,7 +169,8 @@ async fn consented<'p>(
     let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
-        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        let request =
+            consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
         consents::permit(consents, &gateway.implied, &request, &subject, &prepared.validated)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);

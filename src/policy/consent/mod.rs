@@ -23,6 +23,8 @@ mod purpose;
 
 mod unmet;
 
+mod broad;
+
 mod rule;
 
 mod lint;
@@ -53,6 +55,7 @@ mod tests;
 pub use account::{Account, Says, account};
 pub use action::Action;
 pub use actor::Actor;
+pub use broad::SYSTEM as BROAD_CONSENT;
 pub use compile::{Compiled, Status, compile};
 pub use decide::{Basis, Decision, Denial, Reason, decide};
 pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
