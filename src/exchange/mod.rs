@@ -20,6 +20,8 @@ pub mod recipients;
 pub mod simulate;
 
 mod evaluate;
+
+pub mod attest;
 mod trail;
 
 pub mod receipts;
@@ -50,6 +52,7 @@ use crate::fhir::validate::{Reaction, Unanswered, Validator};
 use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
+use crate::policy::access::seal::Seal;
 use crate::policy::audit::Strangers;
 use crate::policy::consent::Implied;
 use crate::store::{self, Health, PatientKey, ResId, Store};
@@ -164,6 +167,8 @@ pub struct Gateway {
     pub recipients: Recipients,
     /// What holds where a person has said nothing; nothing, unless the operator says so.
     pub implied: Implied,
+    /// What receipts for consents are signed with.
+    seal: Option<Seal>,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -195,6 +200,7 @@ impl Gateway {
         let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
         let log_signer = log_signer(&base, &store.secret("audit-log")?);
+        let seal = Seal::new(&store.secret("consent-receipt")?);
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
@@ -206,6 +212,7 @@ impl Gateway {
             formats: Formats::default(),
             recipients: Recipients::default(),
             implied: Implied::default(),
+            seal,
             book: Book::default(),
             store,
             clock,

@@ -43,6 +43,8 @@ pub enum Action {
     DeviceExplain,
     Evaluate,
     Revoke,
+    ConsentReceipt,
+    ReceiptKeys,
     LogCheckpoint,
     LogKey,
     LogTile,
@@ -81,6 +83,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/health/ready", Action::Ready, Door::Open),
     row("GET", "/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
     row("GET", "/fhir/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
+    row("GET", "/.well-known/consent-receipt-keys", Action::ReceiptKeys, Door::Open),
     row("GET", "/guide", Action::Guide, Door::Open),
     row("HEAD", "/guide", Action::Guide, Door::Open),
     row("GET", "/guide/explain", Action::Explain, Door::Open),
@@ -114,6 +117,8 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
+    row("GET", "/fhir/Consent/{id}/$receipt", Action::ConsentReceipt, Door::Token),
+    row("GET", "/fhir/Consent/{id}/_history/{version}/$receipt", Action::ConsentReceipt, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
@@ -226,6 +231,8 @@ mod tests {
         check("POST", "/fhir/Consent/$evaluate", "Evaluate");
         check("POST", "/fhir/Observation/$evaluate", "404");
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
+        check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
+        check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
@@ -268,6 +275,7 @@ mod tests {
                 "/health/ready",
                 "/.well-known/smart-configuration",
                 "/fhir/.well-known/smart-configuration",
+                "/.well-known/consent-receipt-keys",
                 "/guide",
                 "/guide",
                 "/guide/explain",

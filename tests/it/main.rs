@@ -9,6 +9,7 @@ mod fixture;
 
 mod access;
 mod architecture;
+mod attest;
 mod audit;
 mod bad_input;
 mod bundles;

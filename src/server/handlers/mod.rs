@@ -101,6 +101,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Scorecard => receipts::scorecard(request).await,
         Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
+        Action::ConsentReceipt => consent::receipt(request).await,
+        Action::ReceiptKeys => Ok(Reply::json(200, &request.gateway.receipt_keys())),
         Action::Revoke => consent::revoke(request).await,
         Action::Evaluate => consent::evaluate(request).await,
         Action::LogCheckpoint => log::checkpoint(request).await,
