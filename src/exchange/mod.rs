@@ -54,7 +54,7 @@ use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::access::seal::Seal;
 use crate::policy::audit::Strangers;
-use crate::policy::consent::Implied;
+use crate::policy::consent::{Implied, Proxies};
 use crate::store::{self, Health, PatientKey, ResId, Store};
 use crate::tlog::Signer;
 
@@ -167,6 +167,8 @@ pub struct Gateway {
     pub recipients: Recipients,
     /// What holds where a person has said nothing; nothing, unless the operator says so.
     pub implied: Implied,
+    /// Who may give a consent.
+    pub proxies: Proxies,
     /// What receipts for consents are signed with.
     seal: Option<Seal>,
     pub book: Book,
@@ -212,6 +214,7 @@ impl Gateway {
             formats: Formats::default(),
             recipients: Recipients::default(),
             implied: Implied::default(),
+            proxies: Proxies::default(),
             seal,
             book: Book::default(),
             store,

@@ -12,6 +12,7 @@ use super::action::Action;
 use super::broad;
 use super::decide::Reason;
 use super::implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
+use super::proxy::Proxies;
 use super::purpose::{self, Asked};
 use super::request::{Facts, Request};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub data_access_bodies: Vec<String>,
     /// Of those whose research goes by the German broad consent.
     pub broad_consent: Vec<String>,
+    /// Who may give a consent.
+    pub given: Proxies,
 }
 
 /// What is implied, ready to be asked.
@@ -136,6 +139,7 @@ mod tests {
             break_glass: list("Organization/emergency"),
             data_access_bodies: list("Organization/body"),
             broad_consent: list("Organization/centre"),
+            given: Proxies::default(),
         }
     }
 

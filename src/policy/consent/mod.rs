@@ -35,6 +35,8 @@ mod implicit;
 
 mod decide;
 
+mod proxy;
+
 mod implied;
 
 mod permit;
@@ -62,6 +64,7 @@ pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit}
 pub use implied::{Config, Implied};
 pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
+pub use proxy::Proxies;
 pub use purpose::is_purpose;
 pub use request::{Facts, Request};
 pub use unmet::Unmet;
