@@ -92,6 +92,7 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     gateway.formats = formats(config).map_err(joined)?;
     gateway.terminology = terminology(config)?;
     gateway.implied = config.implied.clone();
+    gateway.proxies = config.proxies;
     gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }
