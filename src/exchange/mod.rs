@@ -38,6 +38,8 @@ pub mod pull;
 
 pub mod login;
 
+pub mod person;
+
 pub mod deliver;
 
 use std::sync::{Arc, Mutex};

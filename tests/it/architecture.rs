@@ -86,7 +86,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonschema", &["devices/open_mhealth"]),
     ("jsonwebtoken", &["policy/access", "peers", "conformance/platform", "commands"]),
     ("memchr", &["devices/apple_health"]),
-    ("minijinja", &["guide"]),
+    ("minijinja", &["guide", "server/handlers/person"]),
     ("octofhir_ucum", &["fhir/terminology"]),
     ("pulldown_cmark", &["guide"]),
     ("rcgen", &["server/tls", "commands/keys"]),

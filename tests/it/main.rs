@@ -36,6 +36,7 @@ mod negotiation;
 mod packages;
 mod pages;
 mod patch;
+mod person;
 mod phd;
 mod process;
 mod provenance;
