@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::devices::series::Kept;
 use crate::exchange;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent;
@@ -64,13 +65,28 @@ pub struct Guide {
 }
 
 /// By what records of devices are read besides the mappings of the program.
-#[derive(Deserialize, Clone, Default, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
     /// Device content template of the IoMT connector, for `POST /devices/iomt`; together with `iomt_fhir_mapping`.
     pub iomt_device_content: Option<PathBuf>,
     /// FHIR mapping template of the IoMT connector.
     pub iomt_fhir_mapping: Option<PathBuf>,
+    /// Measures, or categories, whose readings are kept as stretches of samples: name = `PT1H` or `P1D`.
+    pub stretches: BTreeMap<String, String>,
+    /// Minutes after its span, and after its last reading, until a stretch is final.
+    pub stretch_grace_minutes: u32,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Devices {
+            iomt_device_content: None,
+            iomt_fhir_mapping: None,
+            stretches: BTreeMap::new(),
+            stretch_grace_minutes: 60,
+        }
+    }
 }
 
 /// One national platform, registry or other receiver.
@@ -217,6 +233,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let devices: Devices = section("devices", table.remove("devices"), mistakes);
     if devices.iomt_device_content.is_some() != devices.iomt_fhir_mapping.is_some() {
         mistakes.push("devices: iomt_device_content and iomt_fhir_mapping stand together".to_owned());
+    }
+    if let Err(wrong) = Kept::compile(&devices.stretches) {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("devices.stretches.{wrong}")));
     }
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();

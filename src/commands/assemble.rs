@@ -11,6 +11,7 @@ use super::packages::{Loaded, Place};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::devices::Formats;
+use crate::devices::series::Kept;
 use crate::exchange::deliver::Destination;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
@@ -85,6 +86,8 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
         Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
+    gateway.kept = Kept::compile(&config.devices.stretches).map_err(joined)?;
+    gateway.grace_ms = i64::from(config.devices.stretch_grace_minutes) * 60_000;
     gateway.terminology = terminology(config)?;
     Ok(gateway)
 }

@@ -89,6 +89,11 @@ impl Author {
         }
     }
 
+    /// For what the gateway does by itself with what it keeps.
+    pub fn itself(gateway: &Gateway) -> Self {
+        Author::destination(gateway, "", "", "", String::new())
+    }
+
     /// For whoever did not prove who it is.
     pub fn stranger(gateway: &Gateway, request_id: &str) -> Self {
         Author::destination(gateway, "", "", "", request_id.to_owned())

@@ -25,10 +25,63 @@ pub struct Stretch {
     pub is_final: bool,
 }
 
+/// How far a stretch has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    Preliminary,
+    Final,
+    /// It was final, and something came late.
+    Amended,
+}
+
+impl Status {
+    pub fn code(self) -> &'static str {
+        match self {
+            Status::Preliminary => "preliminary",
+            Status::Final => "final",
+            Status::Amended => "amended",
+        }
+    }
+
+    pub fn of(code: &str) -> Option<Status> {
+        [Status::Preliminary, Status::Final, Status::Amended].into_iter().find(|status| status.code() == code)
+    }
+}
+
 /// Writes readings of one span as a stretch. They are sorted by time and have one offset; `part` tells apart
 /// several stretches of one span, the first being 0. `complete` is the moment up to which everything has been seen.
 pub fn chunk(frame: &Frame, readings: &[Reading], span: Span, part: u32, complete: i64) -> Result<Stretch, Unfit> {
+    let first = readings.first().ok_or(Unfit::Alone)?;
+    let window = span.start(first.start, first.offset);
+    let mut id = frame.stretch(window);
+    if part > 0 {
+        // Writing into a string does not fail.
+        let _ = write!(id, "-{part}");
+    }
+    let status = if window + span.ms() <= complete { Status::Final } else { Status::Preliminary };
     let period = regular(readings)?;
+    stretch(frame, readings, period, id, status)
+}
+
+/// The period and the limits that a stretch of the readings would have.
+pub(super) fn fits(readings: &[Reading]) -> Result<i64, Unfit> {
+    // A reading without a second one has no period; a second is the precision of its time.
+    let period = if let [_] = readings { ALONE_MS } else { regular(readings)? };
+    limit(readings, Token::Below)?;
+    limit(readings, Token::Above)?;
+    Ok(period)
+}
+
+const ALONE_MS: i64 = 1000;
+
+/// Writes them under a name that they have already.
+pub(super) fn stretch(
+    frame: &Frame,
+    readings: &[Reading],
+    period: i64,
+    id: String,
+    status: Status,
+) -> Result<Stretch, Unfit> {
     let (lower, upper) = (limit(readings, Token::Below)?, limit(readings, Token::Above)?);
     let measure = frame.measure().ok_or(Unfit::Measure)?;
     let profile = if measure.profiles.contains(&"series") {
@@ -39,17 +92,9 @@ pub fn chunk(frame: &Frame, readings: &[Reading], span: Span, part: u32, complet
         return Err(Unfit::Measure);
     };
     let (first, last) = (&readings[0], &readings[readings.len() - 1]);
-    let window = span.start(first.start, first.offset);
-    let is_final = window + span.ms() <= complete;
     let profile = frame.claim(Some(profile));
-    let mut id = frame.derived("series-", window);
-    if part > 0 {
-        // Writing into a string does not fail.
-        let _ = write!(id, "-{part}");
-    }
     let mut text = String::with_capacity(1024 + readings.len() * 4);
-    let status = if is_final { "final" } else { "preliminary" };
-    frame.open(profile.as_deref(), "", status, &id, &mut text);
+    frame.open(profile.as_deref(), "", status.code(), &id, &mut text);
     text.extend(["\"code\":", frame.code(), ","]);
     period_of(first.start, last.start + period, first.offset, &mut text);
     text.extend([",\"valueSampledData\":{\"origin\":{\"value\":0", frame.unit(), "},\"period\":"]);
@@ -62,6 +107,7 @@ pub fn chunk(frame: &Frame, readings: &[Reading], span: Span, part: u32, complet
     text.push_str(",\"dimensions\":1,\"data\":\"");
     samples(readings, period, &mut text);
     text.push_str("\"}}");
+    let is_final = status == Status::Final;
     Ok(Stretch { text, facts: Facts::of("chunk", frame, readings, vec![id]), is_final })
 }
 

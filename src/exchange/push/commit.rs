@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Verdict};
+use super::gather::{Drafted, Waiting};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
@@ -66,6 +67,17 @@ pub(super) enum Step {
         /// Whether it is kept as a reading that does not count.
         secondary: bool,
     },
+    /// It is part of a stretch of samples.
+    Gathered {
+        /// The stretch's place among the unit's writes, and its logical id.
+        index: usize,
+        logical: String,
+        /// It said what the stretch said already.
+        again: bool,
+        warnings: Vec<Issue>,
+        /// The stretch, as it is answered.
+        payload: Vec<u8>,
+    },
 }
 
 impl Gateway {
@@ -88,12 +100,17 @@ impl Gateway {
             let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
             let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
             let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
+            let mut waiting: Vec<Waiting> = Vec::new();
             for index in judging_order(&entries, atomicity) {
                 let judged = match &entries[index] {
                     Ok(prepared) => judge::judge(self, caller, prepared, &mut knowledge, now_ms).await,
                     Err(refusal) => Err(refusal.clone()),
                 };
                 steps[index] = Some(match judged {
+                    Ok(Judged::Write { write, basis, warnings }) if is_apart(&entries[index]) => {
+                        waiting.push(Waiting { place: index, write, basis, warnings });
+                        continue;
+                    }
                     Ok(Judged::Write { write, basis, warnings }) => {
                         if atomicity == Atomicity::Whole {
                             knowledge.record(&write)?;
@@ -109,6 +126,9 @@ impl Gateway {
                     Err(refusal) => Step::Refused(refusal),
                 });
             }
+            let (steps_now, writes_now, bases_now) = (&mut steps, &mut writes, &mut bases);
+            let mut drafted = Drafted { entries: &entries, steps: steps_now, writes: writes_now, bases: bases_now };
+            let grown = self.gather(caller, waiting, &mut drafted, &mut knowledge, now_ms).await?;
             let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
             let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
@@ -120,13 +140,19 @@ impl Gateway {
             }
             let atomic = atomicity == Atomicity::Whole;
             let retold = match patients.first().filter(|_| terms.desk.is_some()) {
-                Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
+                Some((_, patient)) => {
+                    let spots = overlap::spots(&entries, &steps, &grown);
+                    let (roles, retold) = self.weigh(caller, *patient, &spots, &mut writes, now_ms).await?;
+                    overlap::apply(&mut steps, &writes, &roles);
+                    retold
+                }
                 None => Vec::new(),
             };
             bases.resize(writes.len(), None);
             let receipts = self.receipts_of_retold(&retold, caller.request_id);
             let retold = Changed { patient: patients.first().cloned(), retold, receipts };
             let count = writes.len();
+            let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -142,10 +168,13 @@ impl Gateway {
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => {
                     let standing = self.standing(&outcomes).await?;
+                    if !grown.is_empty() {
+                        self.grown.notify_one();
+                    }
                     for patient in lists_of(&entries, &steps) {
                         self.reorder(caller, patient).await?;
                     }
-                    return Ok(rendered(&entries, steps, &outcomes, &standing, now_ms));
+                    return Ok(rendered(&entries, steps, &outcomes, &versions, &standing, now_ms));
                 }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
@@ -293,6 +322,11 @@ impl Gateway {
     }
 }
 
+/// Whether it may be part of a stretch of samples.
+fn is_apart(entry: &Result<Prepared, Refusal>) -> bool {
+    entry.as_ref().is_ok_and(|prepared| prepared.apart.is_some())
+}
+
 /// A fault of ours concerns the whole request, a refusal of an entry only that entry.
 fn is_fault(refusal: &Refusal) -> bool {
     refusal.status() >= 500
@@ -435,6 +469,27 @@ fn finish(
                 };
                 index = Some(*write);
             }
+            (Ok(prepared), Step::Gathered { index: write, logical, again, warnings, .. }) => {
+                let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
+                lines[*write] = Some(Line {
+                    patient: prepared.patient.clone(),
+                    kind: writes[*write].kind.clone(),
+                    id: logical.clone(),
+                    version: writes[*write].version,
+                    created,
+                    basis: bases[*write].clone(),
+                });
+                remembered = Remembered {
+                    status: if *again { 200 } else { 201 },
+                    kind: prepared.rule.name.to_owned(),
+                    id: logical.clone(),
+                    version: writes[*write].version,
+                    updated_ms: writes[*write].updated_ms,
+                    issues: Vec::new(),
+                    warnings: prepared.validated.warnings().iter().chain(warnings).map(stored_form).collect(),
+                };
+                index = Some(*write);
+            }
             (Ok(prepared), Step::Same(stored)) => {
                 prepared.rule.name.clone_into(&mut remembered.kind);
                 remembered.id = stored.logical_id();
@@ -485,7 +540,7 @@ fn finish(
         }
         let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
         let desk = desk.filter(|_| !undone);
-        let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, at_ms));
+        let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, &versions, at_ms));
         if let Some(write) = &told
             && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Create)
         {
@@ -541,8 +596,11 @@ fn finish(
 fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
     let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
         (Ok(prepared), Step::Written { index, warnings, .. }) => Verdict::written(prepared, *index, warnings),
+        (Ok(prepared), Step::Gathered { index, logical, again: false, warnings, .. }) => {
+            Verdict::gathered(prepared, *index, logical, warnings)
+        }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
-        (Ok(_), Step::Same(_)) => Verdict::Same,
+        (Ok(_), Step::Same(_) | Step::Gathered { .. }) => Verdict::Same,
     };
     entries.iter().zip(steps).map(verdict).collect()
 }
@@ -560,6 +618,7 @@ fn rendered(
     entries: &[Result<Prepared, Refusal>],
     steps: Vec<Step>,
     outcomes: &[WriteOutcome],
+    versions: &[u32],
     standing: &HashMap<usize, Stored>,
     now_ms: i64,
 ) -> Vec<Outcome> {
@@ -582,6 +641,19 @@ fn rendered(
                     warnings: Vec::new(),
                 })
             }
+            (Ok(prepared), Step::Gathered { index, logical, again, warnings, payload }) => match outcomes[index] {
+                WriteOutcome::Created | WriteOutcome::Updated => Outcome::Kept(Kept {
+                    kind: Arc::from(prepared.rule.name),
+                    id: logical,
+                    version: versions[index],
+                    updated_ms: now_ms,
+                    fresh: !again,
+                    created: !again,
+                    payload,
+                    warnings: prepared.validated.warnings().iter().cloned().chain(warnings).collect(),
+                }),
+                _ => Outcome::Refused(overtaken(prepared).into()),
+            },
             (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
                 kind: stored.kind.clone(),
                 id: stored.logical_id(),

@@ -53,7 +53,12 @@ pub(super) enum Verdict {
 
 impl Verdict {
     pub fn written(prepared: &Prepared, index: usize, warnings: &[Issue]) -> Verdict {
-        let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
+        Verdict::gathered(prepared, index, &prepared.logical, warnings)
+    }
+
+    /// Of a record that became part of another resource.
+    pub fn gathered(prepared: &Prepared, index: usize, logical: &str, warnings: &[Issue]) -> Verdict {
+        let resource = format!("{}/{logical}", prepared.rule.name);
         let warnings = prepared.validated.warnings().iter().chain(warnings).cloned().collect();
         let made = Made::of(prepared);
         Verdict::Written { index, resource, made, warnings, conflict: judge::conflict(prepared) }
@@ -62,13 +67,20 @@ impl Verdict {
 
 impl Desk {
     /// How what came to be came to be; nothing where nothing did.
-    pub fn provenance(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> Option<Write> {
-        let made: Vec<(&str, &Made)> = verdicts
+    pub fn provenance(
+        &self,
+        verdicts: &[Verdict],
+        outcomes: &[WriteOutcome],
+        versions: &[u32],
+        now_ms: i64,
+    ) -> Option<Write> {
+        let made: Vec<(String, &Made)> = verdicts
             .iter()
             .filter_map(|verdict| match verdict {
                 Verdict::Written { index, resource, made, .. } => {
-                    let created = matches!(outcomes.get(*index), Some(WriteOutcome::Created));
-                    created.then_some((resource.as_str(), made))
+                    // A stretch that stands comes to say more.
+                    let came = matches!(outcomes.get(*index), Some(WriteOutcome::Created | WriteOutcome::Updated));
+                    came.then(|| (format!("{resource}/_history/{}", versions[*index]), made))
                 }
                 _ => None,
             })

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
+use super::gather;
 use super::overlap;
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
@@ -151,6 +152,7 @@ impl Gateway {
                 sent.measured_ms = prepared.ended_ms;
                 prepared.reading = reading::key(caller, prepared);
                 prepared.span = overlap::span(prepared, &caller.principal.client);
+                prepared.apart = gather::apart(self, prepared);
             }
         }
         let desk = Arc::new(Desk {

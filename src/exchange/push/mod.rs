@@ -3,13 +3,15 @@
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
 //! once, `device` for records that are not FHIR yet, of which `desk` files what became of each,
-//! `provenance` says how they came to be and `overlap` which count beside those of other sources. Success is answered only when the data is on disk.
+//! `provenance` says how they came to be and `overlap` which count beside those of other sources; `gather` puts readings into stretches of samples, which `close` ends. Success is answered only when the data is on disk.
 
 mod bundle;
+pub mod close;
 mod commit;
 mod desk;
 mod device;
 pub mod explain;
+pub(in crate::exchange) mod gather;
 mod judge;
 mod overlap;
 mod patch;

@@ -73,7 +73,7 @@ impl Origin {
     }
 
     /// The Provenance of these, as it is stored.
-    pub fn write(&self, made: &[(&str, &Made)], now_ms: i64) -> Write {
+    pub fn write(&self, made: &[(String, &Made)], now_ms: i64) -> Write {
         let payload = self.resource(made, now_ms).to_string().into_bytes();
         // It is our own text; should it not be readable, its content is the same as no other.
         let content = match reader::parse(payload.as_slice()) {
@@ -90,6 +90,7 @@ impl Origin {
             content,
             reading: None,
             says_the_same: false,
+            growth: None,
             span: None,
             codes: Vec::new(),
             tokens: Vec::new(),
@@ -103,7 +104,7 @@ impl Origin {
         }
     }
 
-    fn resource(&self, made: &[(&str, &Made)], now_ms: i64) -> Value {
+    fn resource(&self, made: &[(String, &Made)], now_ms: i64) -> Value {
         let recorded = time::instant(now_ms);
         let mut recordings: Vec<Option<&str>> = made.iter().map(|(_, made)| made.recording.as_deref()).collect();
         recordings.dedup();
@@ -129,8 +130,10 @@ impl Origin {
             let tag = |code: &&str| json!({"system": CATEGORY_SYSTEM, "code": code});
             meta["tag"] = categories.iter().map(tag).collect();
         }
-        let targets: Vec<Value> =
-            made.iter().map(|(resource, _)| json!({"reference": format!("{resource}/_history/1")})).collect();
+        let mut targets: Vec<&str> = made.iter().map(|(target, _)| target.as_str()).collect();
+        // Many records are one stretch.
+        targets.dedup();
+        let targets: Vec<Value> = targets.into_iter().map(|target| json!({"reference": target})).collect();
         json!({
             "resourceType": KIND,
             "id": self.id.to_string(),

@@ -138,6 +138,11 @@ CREATE TABLE span (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX span_seq ON span (seq);
 ",
+    "
+CREATE TABLE member (tail BLOB PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE open_stretch (seq INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+CREATE INDEX open_stretch_until ON open_stretch (until);
+",
 ];
 
 /// Brings the file to the newest schema this program knows.

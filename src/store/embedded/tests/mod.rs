@@ -85,6 +85,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         consent: false,
         reading: None,
         says_the_same: false,
+        growth: None,
         span: None,
     }
 }
