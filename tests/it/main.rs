@@ -42,6 +42,7 @@ mod receipts;
 mod site;
 mod sources;
 mod streams;
+mod stretches;
 mod suites;
 mod terminology;
 mod transparency;

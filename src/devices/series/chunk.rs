@@ -59,20 +59,26 @@ pub fn chunk(frame: &Frame, readings: &[Reading], span: Span, part: u32, complet
         let _ = write!(id, "-{part}");
     }
     let status = if window + span.ms() <= complete { Status::Final } else { Status::Preliminary };
-    let period = regular(readings)?;
+    let period = regular(readings, MAX_PLACES)?;
     stretch(frame, readings, period, id, status)
 }
 
 /// The period and the limits that a stretch of the readings would have.
 pub(super) fn fits(readings: &[Reading]) -> Result<i64, Unfit> {
     // A reading without a second one has no period; a second is the precision of its time.
-    let period = if let [_] = readings { ALONE_MS } else { regular(readings)? };
+    let period = match readings {
+        [_] => ALONE_MS,
+        // What is to fill a gap may still come, and of minutes there are few enough.
+        _ => regular(readings, i64::MAX)
+            .and_then(|period| if period < MINUTE_MS { regular(readings, MAX_PLACES) } else { Ok(period) })?,
+    };
     limit(readings, Token::Below)?;
     limit(readings, Token::Above)?;
     Ok(period)
 }
 
 const ALONE_MS: i64 = 1000;
+const MINUTE_MS: i64 = 60_000;
 
 /// Writes them under a name that they have already.
 pub(super) fn stretch(
@@ -131,7 +137,7 @@ fn samples(readings: &[Reading], period: i64, out: &mut String) {
 }
 
 /// The greatest period that leads to every reading.
-fn regular(readings: &[Reading]) -> Result<i64, Unfit> {
+fn regular(readings: &[Reading], most_places: i64) -> Result<i64, Unfit> {
     let [first, .., last] = readings else { return Err(Unfit::Alone) };
     if readings.iter().any(|reading| reading.start != reading.end) {
         return Err(Unfit::Form);
@@ -145,7 +151,7 @@ fn regular(readings: &[Reading]) -> Result<i64, Unfit> {
         period = divisor(step, period);
     }
     let places = (last.start - first.start) / period + 1;
-    let most = (readings.len() as i64).saturating_mul(MAX_PLACES).min(MAX_SAMPLES);
+    let most = (readings.len() as i64).saturating_mul(most_places).min(MAX_SAMPLES);
     if places > most { Err(Unfit::Irregular) } else { Ok(period) }
 }
 

@@ -254,6 +254,11 @@ fn what_does_not_fit_stays_outside() {
     assert_eq!(field(&document, "status"), Some("amended"));
     assert_eq!(explode(&document).unwrap().1.len(), 4);
     assert_eq!(grow(&frame, &standing, &new[..3], "x", Status::Amended).0, None);
+    // A long gap may still be filled; of readings a second apart it would be nearly all that there is.
+    let (_, far) = apart(&[at("9", "14:08:00", "65")]);
+    let (_, odd) = apart(&[at("9", "14:08:01", "65")]);
+    assert_eq!(grow(&frame, &standing, &far, "x", Status::Preliminary).1, [Taken]);
+    assert_eq!(grow(&frame, &standing, &odd, "x", Status::Preliminary).1, [Left(Unfit::Irregular)]);
     let (alone, _) = grow(&frame, &[], &standing[..1], "x", Status::Preliminary);
     let document = parsed(&alone.unwrap().text);
     assert_eq!(field(&document, "effectivePeriod.end"), Some("2026-05-04T08:00:01Z"));
