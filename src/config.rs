@@ -17,7 +17,7 @@ use toml::{Table, Value};
 use crate::devices::series::Kept;
 use crate::exchange;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent;
+use crate::policy::consent::{self, Implied};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -41,6 +41,8 @@ pub struct Config {
     pub validation: Validation,
     pub guide: Guide,
     pub devices: Devices,
+    /// What holds where a person has said nothing.
+    pub implied: Implied,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -237,6 +239,11 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     if let Err(wrong) = Kept::compile(&devices.stretches) {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("devices.stretches.{wrong}")));
     }
+    let unsaid: consent::Config = section("consent", table.remove("consent"), mistakes);
+    let implied = Implied::compile(&unsaid).unwrap_or_else(|wrong| {
+        mistakes.extend(wrong.into_iter().map(|mistake| format!("consent.{mistake}")));
+        Implied::default()
+    });
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
@@ -255,7 +262,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [terminology], [[destination]]",
+            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [consent], [terminology], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -310,6 +317,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         validation,
         guide,
         devices,
+        implied,
         terminology,
         destinations,
     }

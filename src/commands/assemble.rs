@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::devices::Formats;
 use crate::devices::series::Kept;
 use crate::exchange::deliver::Destination;
+use crate::exchange::recipients::{Recipient, Recipients};
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
@@ -89,6 +90,8 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     gateway.kept = Kept::compile(&config.devices.stretches).map_err(joined)?;
     gateway.grace_ms = i64::from(config.devices.stretch_grace_minutes) * 60_000;
     gateway.terminology = terminology(config)?;
+    gateway.implied = config.implied.clone();
+    gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }
 
@@ -163,11 +166,24 @@ pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
     Store::open_shared(&config.data).with_context(|| format!("opening the store in {directory}"))
 }
 
+/// Who receives what is taken in.
+fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
+    let all = config.destinations.iter().map(|configured| Recipient {
+        name: Arc::from(configured.rule.name.as_str()),
+        actor: configured.actor.clone(),
+        purpose: configured.purpose.clone(),
+    });
+    Ok(Recipients { all: all.collect(), routing: Arc::new(routing(config)?) })
+}
+
+fn routing(config: &Config) -> Result<Table, Vec<String>> {
+    Table::compile(config.destinations.iter().map(|destination| destination.rule.clone()).collect())
+}
+
 /// Opens every destination, so that a wrong key or certificate shows at start.
 pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
     let opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
-    let rules = config.destinations.iter().map(|destination| destination.rule.clone()).collect();
-    let table = Table::compile(rules).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    let table = routing(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
     Ok((opened, Arc::new(table)))
 }
 
@@ -179,6 +195,7 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         name: Arc::from(name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
+        address: configured.fhir.url.clone(),
         secondary: configured.secondary,
         platform: Arc::new(platform),
         schedule: configured.retry,

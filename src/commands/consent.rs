@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use super::validate::short;
 use crate::exchange::simulate::{self, Simulation};
-use crate::fhir::tree::{Document, json};
-use crate::policy::consent::Implicit;
+use crate::fhir::tree::{Document, Element, json};
+use crate::policy::consent::{Implicit, Implied};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Options {
@@ -77,19 +77,33 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
         None => jiff::Timestamp::now().as_millisecond(),
         Some(text) => simulate::moment_ms(text).context("--now is a FHIR dateTime, such as 2026-05-04T08:00:00Z")?,
     };
-    let implicit = match &options.implicit {
-        None => None,
-        Some(name) => Some(Implicit::named(name).with_context(|| {
+    let implied = match &options.implicit {
+        None => Implied::default(),
+        Some(name) => Implied::everywhere(Implicit::named(name).with_context(|| {
             let known: Vec<&str> = Implicit::names().collect();
             format!("--implicit is one of {}", known.join(", "))
         })?),
     };
-    let simulation = Simulation { consents: &consents, resources: &resources, asked: &asked, now_ms, implicit };
+    let (consents, resources) = (roots(&consents), roots(&resources));
+    let simulation = Simulation {
+        consents: &consents,
+        stored: &[],
+        resources: &resources,
+        asked: &asked,
+        now_ms,
+        implied: &implied,
+        base: "",
+        recipients: None,
+    };
     match simulate::simulate(&simulation) {
         Ok(answer) if options.format == Form::Json => Ok(format!("{answer:#}\n")),
         Ok(answer) => Ok(told(&answer)),
         Err(issue) => bail!("{}", short(&issue)),
     }
+}
+
+fn roots(documents: &[Document]) -> Vec<Element<'_>> {
+    documents.iter().map(Element::root).collect()
 }
 
 fn documents(files: &[PathBuf]) -> anyhow::Result<Vec<Document>> {
@@ -138,10 +152,26 @@ fn told(answer: &Value) -> String {
     }
     for resource in answer["resources"].as_array().into_iter().flatten() {
         let _ = writeln!(out, "  {} {}: {}", text(&resource["decision"]), text(&resource["resource"]), why(resource));
+        if resource["decision"] != "permit" {
+            silent(resource, "    ", &mut out);
+        }
+    }
+    if answer["decision"] != "permit" {
+        silent(answer, "  ", &mut out);
     }
     for issue in answer["lint"]["issue"].as_array().into_iter().flatten() {
         let place = text(&issue["expression"][0]);
         let _ = writeln!(out, "  note: {place}: {}", text(&issue["details"]["text"]));
     }
     out
+}
+
+/// Consents that said nothing, and what they were missing.
+fn silent(told: &Value, indent: &str, out: &mut String) {
+    let said = told["consents"].as_array().into_iter().flatten();
+    for said in said.filter(|said| said["says"] == "nothing") {
+        let unmet: Vec<&str> = said["unmet"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let consent = said["consent"].as_str().unwrap_or("-");
+        let _ = writeln!(out, "{indent}{consent} version {} says nothing: {}", said["version"], unmet.join(", "));
+    }
 }

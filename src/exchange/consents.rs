@@ -4,6 +4,7 @@
 //! was decided under, and a refusal looks the epoch up before it is given, so a page of the book that has gone stale
 //! costs a second look and never a wrong answer; deliveries and reads look the epoch up in the store itself.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use super::{Caller, Gateway};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
 use crate::fhir::validate::measures::category::category;
-use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Permitted, Reason};
+use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Permitted, Reason};
 use crate::store::{self, PatientKey, Stored};
 
 /// What applies to one person, as of an epoch.
@@ -126,41 +127,44 @@ pub(super) struct Subject<'a> {
     pub facts: &'a Facts<'a>,
 }
 
+impl Subject<'_> {
+    /// Every reference that the patient answers to.
+    pub fn patients(&self) -> [String; 2] {
+        let relative = format!("Patient/{}", self.patient);
+        let absolute = format!("{}/{relative}", self.base);
+        [relative, absolute]
+    }
+}
+
 /// Decides everything that a resource claims to be; the first denial wins, and only a permit of each gives the value
 /// back. What is still to be given permits nothing yet, whatever it refuses already.
 pub(super) fn permit<T>(
     consents: &[Arc<Compiled>],
-    action: Action,
-    actor: &Actor,
-    purpose: &str,
-    now_ms: i64,
+    implied: &Implied,
+    request: &consent::Request<'_>,
     subject: &Subject<'_>,
     value: T,
 ) -> Result<Permitted<T>, Denial> {
-    let request = consent::Request { action, actor, purpose, now_ms };
-    if consents.iter().all(|consent| is_given(consent, now_ms)) {
-        return permit_by(consents, consents, &request, subject, value);
-    }
-    let given: Vec<Arc<Compiled>> = consents.iter().filter(|consent| is_given(consent, now_ms)).cloned().collect();
-    permit_by(consents, &given, &request, subject, value)
-}
-
-/// Whether the person has given it by then.
-pub(super) fn is_given(consent: &Compiled, now_ms: i64) -> bool {
-    consent.given_ms().is_none_or(|given_ms| given_ms <= now_ms + CLOCK_TOLERANCE_MS)
+    let now_ms = request.now_ms;
+    let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| is_given(consent, now_ms)) {
+        Cow::Borrowed(consents)
+    } else {
+        consents.iter().filter(|consent| is_given(consent, now_ms)).cloned().collect()
+    };
+    permit_by(consents, &permitting, implied, request, subject, value)
 }
 
 /// Decides by two lists: what may refuse, and of these what may permit.
 pub(super) fn permit_by<T>(
     refusing: &[Arc<Compiled>],
     permitting: &[Arc<Compiled>],
+    implied: &Implied,
     request: &consent::Request<'_>,
     subject: &Subject<'_>,
     value: T,
 ) -> Result<Permitted<T>, Denial> {
-    let relative = format!("Patient/{}", subject.patient);
-    let absolute = format!("{}/{relative}", subject.base);
-    let patients = [relative.as_str(), absolute.as_str()];
+    let patients = subject.patients();
+    let patients = patients.each_ref().map(String::as_str);
     // All that it says at once can only refuse: what a sender adds must not widen a permission.
     let whole = subject.facts.whole(&patients, subject.reference);
     if let Decision::Deny(denial) = consent::decide(refusing, request, &whole)
@@ -168,14 +172,13 @@ pub(super) fn permit_by<T>(
     {
         return Err(denial);
     }
-    let mut claims = subject.facts.claims(&patients, subject.reference);
-    let first = claims.next().expect("a resource claims at least to be of its type");
-    for claim in claims {
-        if let Decision::Deny(denial) = consent::decide(permitting, request, &claim) {
-            return Err(denial);
-        }
-    }
-    consent::permit(permitting, request, &first, value)
+    let claims = subject.facts.claims(&patients, subject.reference);
+    consent::permit(permitting, implied, request, &whole, claims, value)
+}
+
+/// Whether the person has given it by then.
+pub(super) fn is_given(consent: &Compiled, now_ms: i64) -> bool {
+    consent.given_ms().is_none_or(|given_ms| given_ms <= now_ms + CLOCK_TOLERANCE_MS)
 }
 
 /// The actor that a caller is to consents.

@@ -15,7 +15,11 @@ mod consents;
 
 mod terms;
 
+pub mod recipients;
+
 pub mod simulate;
+
+mod evaluate;
 mod trail;
 
 pub mod receipts;
@@ -38,6 +42,8 @@ use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
 
+use recipients::Recipients;
+
 use crate::devices::Formats;
 use crate::devices::series::Kept;
 use crate::fhir::definitions::Registry;
@@ -46,6 +52,7 @@ use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::audit::Strangers;
+use crate::policy::consent::Implied;
 use crate::store::{self, Health, PatientKey, ResId, Store};
 use crate::tlog::Signer;
 
@@ -158,6 +165,10 @@ pub struct Gateway {
     /// last reading.
     pub kept: Kept,
     pub grace_ms: i64,
+    /// Who receives what is taken in.
+    pub recipients: Recipients,
+    /// What holds where a person has said nothing; nothing, unless the operator says so.
+    pub implied: Implied,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -203,6 +214,8 @@ impl Gateway {
             formats: Formats::default(),
             kept: Kept::default(),
             grace_ms: 0,
+            recipients: Recipients::default(),
+            implied: Implied::default(),
             book: Book::default(),
             store,
             clock,
@@ -287,6 +300,8 @@ pub struct Caller<'a> {
     pub request_id: &'a str,
     /// v3-ActReason code.
     pub purpose: &'a str,
+    /// Where it was called from, an IP address; nothing where the work is done later.
+    pub address: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::devices::Format;
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::fhir::tree::{Element, json as reader, time};
 use crate::policy::access::Interaction;
-use crate::policy::consent::Action;
+use crate::policy::consent::{self, Action};
 use crate::store::{Filed, PatientKey, ReceiptPlan, ResId, Stored, Tally};
 
 const KIND: &str = "Observation";
@@ -260,8 +260,8 @@ impl Gateway {
         let reference = format!("{KIND}/{}", stored.logical_id());
         let subject = Subject { base: &self.base, patient: &patient, reference: &reference, facts: &facts };
         let (actor, now_ms) = (consents::actor(caller), self.now_ms());
-        let decided =
-            consents::permit(&page.consents, Action::Collect, &actor, caller.purpose, now_ms, &subject, ()).is_ok();
+        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        let decided = consents::permit(&page.consents, &self.implied, &request, &subject, ()).is_ok();
         Ok(decided.then_some((patient, key)))
     }
 

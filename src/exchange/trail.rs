@@ -6,7 +6,7 @@ use super::{Caller, Entropy, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::policy::audit::{self, Entity, Kind, Merged, Outcome, Party, Role};
-use crate::policy::consent::Basis;
+use crate::policy::consent::{Basis, Implicit};
 use crate::store::{AuditRecord, PatientKey, ResId, Stored};
 
 /// What the exchange tells the audit.
@@ -51,6 +51,7 @@ pub(super) struct Author {
     request_id: String,
     purpose: String,
     observer: String,
+    address: Option<String>,
     at_ms: i64,
     query: Option<String>,
     entropy: Entropy,
@@ -64,6 +65,7 @@ impl Author {
             request_id: caller.request_id.to_owned(),
             purpose: caller.purpose.to_owned(),
             observer: gateway.base.clone(),
+            address: caller.address.map(str::to_owned),
             at_ms: gateway.now_ms(),
             query: None,
             entropy: gateway.entropy.clone(),
@@ -83,6 +85,7 @@ impl Author {
             request_id,
             purpose: purpose.to_owned(),
             observer: gateway.base.clone(),
+            address: None,
             at_ms: gateway.now_ms(),
             query: None,
             entropy: gateway.entropy.clone(),
@@ -92,6 +95,11 @@ impl Author {
     /// For what the gateway does by itself with what it keeps.
     pub fn itself(gateway: &Gateway) -> Self {
         Author::destination(gateway, "", "", "", String::new())
+    }
+
+    /// The same with the address that it has.
+    pub fn at(self, address: &str) -> Self {
+        Author { address: Some(address.to_owned()), ..self }
     }
 
     /// For whoever did not prove who it is.
@@ -186,7 +194,8 @@ impl Author {
         let entities: Vec<Entity<'_>> =
             references.iter().map(|reference| Entity { reference, role: Role::DomainResource }).collect();
         let patient_reference = patient.map(|(id, _)| format!("Patient/{id}"));
-        let consent = basis.map(|basis| format!("Consent/{}/_history/{}", basis.consent_id(), basis.version()));
+        let consent = basis.and_then(Basis::by_consent).map(|(id, version)| format!("Consent/{id}/_history/{version}"));
+        let policy = basis.and_then(Basis::by_policy).map(Implicit::url);
         let payload = audit::event(&audit::Facts {
             id: &id.to_string(),
             kind,
@@ -194,12 +203,13 @@ impl Author {
             party: (!self.client.is_empty()).then_some(Party {
                 id: &self.client,
                 actor: Some(&self.actor),
-                address: None,
+                address: self.address.as_deref(),
             }),
             observer: &self.observer,
             patient: patient_reference.as_deref(),
             entities: &entities,
             consent: consent.as_deref(),
+            policy: policy.as_deref(),
             purpose: Some(self.purpose.as_str()).filter(|purpose| !purpose.is_empty()),
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },

@@ -4,8 +4,9 @@
 use serde_json::{Value, json};
 
 use super::routes::{Action, ROUTES};
-use crate::exchange::kinds::KINDS;
+use crate::exchange::kinds::{KINDS, KindRule};
 use crate::exchange::{ChosenIds, Gateway};
+use crate::fhir::ours::BASE;
 use crate::fhir::search;
 use crate::guide::Definition;
 
@@ -38,11 +39,7 @@ pub fn statement(gateway: &Gateway) -> Value {
                 "conditionalCreate": rule.writable,
                 "conditionalRead": if rule.writable { "not-match" } else { "not-supported" },
                 "searchParam": parameters(gateway, rule.name),
-                "operation": if rule.writable {
-                    json!([{"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}])
-                } else {
-                    json!([])
-                },
+                "operation": operations(rule),
             })
         })
         .map(without_empty_arrays)
@@ -87,6 +84,22 @@ pub fn statement(gateway: &Gateway) -> Value {
             "interaction": [{"code": "transaction"}, {"code": "batch"}],
         }],
     })
+}
+
+/// What can be asked of a type beyond the interactions of FHIR.
+fn operations(rule: &KindRule) -> Value {
+    let mut operations = Vec::new();
+    if rule.writable {
+        operations.push(
+            json!({"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}),
+        );
+    }
+    if rule.name == "Consent" {
+        let own = ["evaluate", "revoke"]
+            .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/consent-{name}")}));
+        operations.extend(own);
+    }
+    operations.into()
 }
 
 /// A type of the guide's definitions.

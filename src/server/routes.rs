@@ -45,6 +45,8 @@ pub enum Action {
     LogKey,
     LogTile,
     AuditProof,
+    Evaluate,
+    Revoke,
 }
 
 /// Who may come in.
@@ -110,6 +112,8 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
+    row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
+    row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
@@ -219,6 +223,9 @@ mod tests {
         check("POST", "/fhir/Observation/_search", "SearchForm Observation");
         check("POST", "/fhir/Observation/$validate", "Validate Observation");
         check("GET", "/fhir/Observation/a/$validate", "Validate Observation a");
+        check("POST", "/fhir/Consent/$evaluate", "Evaluate");
+        check("POST", "/fhir/Observation/$evaluate", "404");
+        check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");

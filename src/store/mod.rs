@@ -38,8 +38,8 @@ pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, Toke
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
-    Accepted, AuditRecord, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition, Token, Unit,
-    Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,
+    Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -179,6 +179,13 @@ impl Store {
         }
     }
 
+    /// The patient's consents as they stood at a moment.
+    pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.consents_then(patient, then_ms).await,
+        }
+    }
+
     /// Sequence numbers and payloads of audit events.
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         match self {
@@ -311,6 +318,13 @@ impl Store {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         match self {
             Self::Embedded(store) => store.retries_due(destination, now_ms, max).await,
+        }
+    }
+
+    /// Everything of one patient that waits for another attempt, due or not.
+    pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
+        match self {
+            Self::Embedded(store) => store.retries_of(destination, patient).await,
         }
     }
 

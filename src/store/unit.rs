@@ -41,6 +41,17 @@ pub struct Finished {
     pub writes: Vec<Write>,
     /// What became of the records of an upload's step, counted in four words.
     pub words: [u64; 4],
+    /// What waits for another attempt and is no longer to be delivered.
+    pub cancelled: Vec<Cancelled>,
+}
+
+/// A delivery that leaves the queue, and the record of it; nothing happens where it has left already.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Cancelled {
+    pub destination: Arc<str>,
+    /// Of the `Retry`.
+    pub id: i64,
+    pub record: AuditRecord,
 }
 
 /// A client's promise that requests with this key are the same request.

@@ -638,3 +638,11 @@ pub async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>)
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
 }
+
+/// A folder of what others wrote, which lies beside the project.
+pub fn shared(variable: &str, name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name);
+    let folder = std::env::var_os(variable).map_or(root, PathBuf::from);
+    assert!(folder.exists(), "{} is missing: set {variable}", folder.display());
+    folder
+}

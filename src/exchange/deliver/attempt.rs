@@ -4,15 +4,13 @@ use std::sync::PoisonError;
 
 use super::Worker;
 use crate::devices::sources;
-use crate::exchange::consents;
-use crate::exchange::facts::Facts;
+use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::peers::{Item, Resource};
-use crate::policy::consent::{Action, Permitted};
+use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
-use crate::policy::routing;
 use crate::store::{self, AuditRecord, Stored};
 
 /// What consent and routing leave of some stored resources of one patient.
@@ -52,14 +50,7 @@ impl Worker {
 
     /// Whether the routing table sends the resource here.
     fn is_routed(&self, stored: &Stored, root: Element<'_>) -> bool {
-        let facts = Facts::of(stored.kind.clone(), root);
-        let asked = routing::Facts {
-            kind: &stored.kind,
-            codes: facts.codes(),
-            categories: facts.categories(),
-            owner: &stored.owner,
-        };
-        self.routing.decide(&asked).contains(&&*self.name)
+        recipients::routes(&self.routing, &stored.kind, root, &stored.owner, &self.name)
     }
 
     /// Asks the consents as they stand now. A deleted resource is not disclosed.
@@ -68,35 +59,11 @@ impl Worker {
         for stored in items.into_iter().filter(|stored| !stored.deleted) {
             let Some(patient) = stored.patient else { continue };
             let page = self.gateway.consents_now(patient).await?;
-            let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
             let author = self.author(String::new());
-            let id = Author::patient_of(&stored);
-            let facts = Facts::of(stored.kind.clone(), Element::root(&document));
-            let reference = format!("{}/{}", stored.kind, stored.logical_id());
-            let subject =
-                consents::Subject { base: &self.gateway.base, patient: &id, reference: &reference, facts: &facts };
-            let now_ms = self.gateway.now_ms();
-            let versioned = format!("{reference}/_history/{}", stored.version);
-            match consents::permit(
-                &page.consents,
-                Action::Disclose,
-                &self.actor,
-                &self.purpose,
-                now_ms,
-                &subject,
-                stored,
-            ) {
-                Ok(permitted) => judged.permitted.push(permitted),
-                Err(denial) => {
-                    let basis = denial.basis.as_ref();
-                    judged.audit.push(author.record(
-                        Act::Withhold,
-                        Some(&(id.clone(), patient)),
-                        &[versioned],
-                        basis,
-                        &[denial.issue().id],
-                    ));
-                }
+            match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
+                Some(Ok(permitted)) => judged.permitted.push(permitted),
+                Some(Err(record)) => judged.audit.push(*record),
+                None => {}
             }
         }
         Ok(judged)
@@ -156,5 +123,6 @@ impl Worker {
 
     fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
+            .at(&self.address)
     }
 }

@@ -30,6 +30,8 @@ pub struct Destination {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// URL at which it is reached.
+    pub address: String,
     /// Whether it is sent readings that do not count beside those of another source.
     pub secondary: bool,
     pub platform: Arc<dyn Platform>,
@@ -44,6 +46,7 @@ struct Worker {
     name: Arc<str>,
     actor: Actor,
     actor_reference: String,
+    address: String,
     purpose: String,
     secondary: bool,
     platform: Arc<dyn Platform>,
@@ -75,6 +78,7 @@ pub async fn run(
     let worker = Arc::new(Worker {
         actor: Actor::reference(&destination.actor),
         actor_reference: destination.actor,
+        address: destination.address,
         gateway,
         routing,
         name: destination.name,

@@ -21,7 +21,7 @@ use super::trail::Author;
 use super::{Caller, Gateway};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
-use crate::policy::consent::{Action, Basis, Denial};
+use crate::policy::consent::{self, Action, Basis, Denial};
 use crate::store::{self, PatientKey, Stored};
 
 /// What the caller may see of a stored resource.
@@ -89,8 +89,8 @@ impl Gateway {
         };
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let actor = consents::actor(caller);
-        let decision =
-            consents::permit(&page.consents, Action::Access, &actor, caller.purpose, now_ms, &subject, stored);
+        let request = consent::Request { action: Action::Access, actor: &actor, purpose: caller.purpose, now_ms };
+        let decision = consents::permit(&page.consents, &self.implied, &request, &subject, stored);
         drop(facts);
         Ok(match decision {
             Ok(permitted) => {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::overlap;
-use super::prepare::Prepared;
+use super::prepare::{self, Prepared};
 use super::{Condition, Intent, Unless, When};
 use crate::devices::sources;
 use crate::exchange::consents::{self, Page, Subject};
@@ -70,6 +70,23 @@ impl Knowledge {
         let replaced = |id: &str| new.clone().any(|consent| consent.id() == id);
         let kept = page.consents.iter().filter(|consent| !replaced(consent.id()));
         Ok(kept.chain(new.clone()).cloned().collect())
+    }
+
+    /// What applies to a patient once these writes are done.
+    pub async fn consents_after(
+        &mut self,
+        gateway: &Gateway,
+        patient: PatientKey,
+        writes: &[Write],
+    ) -> Result<Vec<Arc<Compiled>>, Refusal> {
+        let mut new: Vec<Arc<Compiled>> = Vec::new();
+        for write in writes.iter().filter(|write| write.consent && write.patient == Some(patient)) {
+            let document = json::parse(write.payload.as_slice())?;
+            new.push(Arc::new(consent::compile(Element::root(&document), write.version).0));
+        }
+        let page = self.page(gateway, patient).await?;
+        let kept = page.consents.iter().filter(|kept| !new.iter().any(|consent| consent.id() == kept.id()));
+        Ok(kept.cloned().chain(new.iter().cloned()).collect())
     }
 
     /// Every epoch that a decision rested on.
@@ -154,8 +171,8 @@ async fn consented<'p>(
     let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
-        let (purpose, validated) = (caller.purpose, &prepared.validated);
-        consents::permit(consents, Action::Collect, &actor, purpose, now_ms, &subject, validated)
+        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        consents::permit(consents, &gateway.implied, &request, &subject, &prepared.validated)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
     // A permission is checked again where it is written; a refusal on a page that has gone stale would be final.
@@ -304,8 +321,11 @@ async fn standing(
     if stored.patient != prepared.patient.as_ref().map(|(_, key)| *key) {
         return Err(cannot("The id belongs to a resource of another person."));
     }
-    let grant = caller.principal.scopes.permits(prepared.rule.name, Interaction::Update);
-    if grant != Grant::All && !within(&grant, prepared.rule.name, &stored) {
+    let allows = |interaction: &Interaction| {
+        let grant = caller.principal.scopes.permits(prepared.rule.name, *interaction);
+        grant == Grant::All || within(&grant, prepared.rule.name, &stored)
+    };
+    if !prepare::interactions(&prepared.intent).iter().any(allows) {
         let text = "The access token covers other categories or codes of this type only.";
         return Err(Refusal::one(Id::ScopeInsufficient, prepared.location.as_str(), text));
     }

@@ -18,7 +18,9 @@ mod patch;
 mod prepare;
 mod provenance;
 mod reading;
+mod revoke;
 pub(in crate::exchange) mod turn;
+mod withdrawal;
 
 use std::sync::Arc;
 
@@ -73,6 +75,8 @@ pub struct When {
     pub version: Option<u32>,
     /// `If-None-Match`: nothing is changed that stands, or that stands in this version.
     pub unless: Option<Unless>,
+    /// It takes back what was given, so that whoever may give may do it.
+    pub withdraws: bool,
 }
 
 /// What must not stand.
@@ -91,7 +95,7 @@ impl When {
             Some("*") => Some(Unless::Anything),
             Some(tag) => Some(Unless::Version(etag(tag).ok_or("If-None-Match")?)),
         };
-        Ok(When { version, unless })
+        Ok(When { version, unless, withdraws: false })
     }
 }
 
@@ -164,22 +168,33 @@ impl Gateway {
         intent: Intent,
         idempotency: Option<Idempotency>,
     ) -> Result<Kept, Refusal> {
-        let document = Arc::new(document);
-        let validator = match self.rules(caller.principal, [Element::root(&document)], &[]).await {
-            Ok(rules) => rules.of(Some(Element::root(&document)), &[]),
-            Err(refusal) => return Err(self.refused(caller, refusal).await),
-        };
-        let prepared = match prepare::one(self, validator, caller, kind, &document, intent) {
-            Ok(examined) => {
-                let told = self.told(examined.checked.questions()).await;
-                prepare::conclude(self, caller, examined, &told, Arc::default())
-            }
-            Err(refusal) => Err(refusal),
-        };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(refusal) => return Err(self.refused(caller, refusal).await),
-        };
+        match self.checked_for(caller, kind, &Arc::new(document), intent).await {
+            Ok(prepared) => self.keep_one(caller, prepared, idempotency).await,
+            Err(refusal) => Err(self.refused(caller, refusal).await),
+        }
+    }
+
+    /// What can be said of a resource before it is decided upon.
+    async fn checked_for(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        document: &Arc<Document>,
+        intent: Intent,
+    ) -> Result<prepare::Prepared, Refusal> {
+        let rules = self.rules(caller.principal, [Element::root(document)], &[]).await?;
+        let validator = rules.of(Some(Element::root(document)), &[]);
+        let examined = prepare::one(self, validator, caller, kind, document, intent)?;
+        let told = self.told(examined.checked.questions()).await;
+        prepare::conclude(self, caller, examined, &told, Arc::default())
+    }
+
+    async fn keep_one(
+        &self,
+        caller: &Caller<'_>,
+        prepared: prepare::Prepared,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Kept, Refusal> {
         let terms = commit::Terms { atomicity: commit::Atomicity::Whole, idempotency, desk: None, progress: None };
         let mut outcomes = self.commit(caller, vec![Ok(prepared)], terms).await?;
         match outcomes.pop() {

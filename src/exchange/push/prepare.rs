@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::gather::Apart;
-use super::{Condition, Intent};
+use super::{Condition, Intent, When};
 use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
@@ -159,17 +159,23 @@ pub(super) fn permitted_by_scope(
     intent: &Intent,
     location: &str,
 ) -> Result<(), Refusal> {
-    caller.principal.permits(rule.name, interaction(intent)).map(|_| ()).map_err(|denied| {
+    let interactions = interactions(intent);
+    if interactions.iter().any(|interaction| caller.principal.permits(rule.name, *interaction).is_ok()) {
+        return Ok(());
+    }
+    caller.principal.permits(rule.name, interactions[0]).map(|_| ()).map_err(|denied| {
         let mut issue = denied.issue();
         location.clone_into(&mut issue.expression);
         issue.into()
     })
 }
 
-fn interaction(intent: &Intent) -> Interaction {
+/// Any of which lets the caller do it.
+pub(super) fn interactions(intent: &Intent) -> &'static [Interaction] {
     match intent {
-        Intent::Create { .. } => Interaction::Create,
-        Intent::Update { .. } => Interaction::Update,
+        Intent::Create { .. } => &[Interaction::Create],
+        Intent::Update { when: When { withdraws: true, .. }, .. } => &[Interaction::Update, Interaction::Create],
+        Intent::Update { .. } => &[Interaction::Update],
     }
 }
 
@@ -262,7 +268,10 @@ fn granular(
     facts: &Facts<'_>,
     location: &str,
 ) -> Result<(), Refusal> {
-    if caller.principal.scopes.permits(rule.name, interaction(intent)).allows(facts.categories(), facts.codes()) {
+    let scopes = &caller.principal.scopes;
+    let allows =
+        |interaction: &Interaction| scopes.permits(rule.name, *interaction).allows(facts.categories(), facts.codes());
+    if interactions(intent).iter().any(allows) {
         return Ok(());
     }
     Err(Refusal::one(

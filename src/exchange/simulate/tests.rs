@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
 use super::*;
-use crate::fhir::tree::json as tree;
+use crate::fhir::outcome::Id;
+use crate::fhir::tree::{Document, json as tree};
+use crate::policy::consent::Implicit;
+use crate::policy::consent::draft::{Draft, Permit};
 
 fn read(path: &str) -> String {
     let suites = std::env::var_os("MHEALTH_SUITES")
@@ -20,9 +24,22 @@ fn answer(case: &Value, consents: &[String], resources: &[String]) -> Value {
     let parsed = |texts: &[String]| texts.iter().map(|text| tree::parse(text.as_str()).unwrap()).collect::<Vec<_>>();
     let (consents, resources) = (parsed(consents), parsed(resources));
     let asked = asked(&case["request"].to_string()).unwrap();
-    let implicit = case["implicit_policy"].as_str().map(|url| Implicit::named(url).unwrap());
+    let implicit = case["implicit_policy"].as_str().map(|url| Implied::everywhere(Implicit::named(url).unwrap()));
+    let implied = implicit.unwrap_or_default();
     let now_ms = moment_ms(case["now"].as_str().unwrap()).unwrap();
-    simulate(&Simulation { consents: &consents, resources: &resources, asked: &asked, now_ms, implicit }).unwrap()
+    let (consents, resources) = (roots(&consents), roots(&resources));
+    simulate(&Simulation { consents: &consents, resources: &resources, implied: &implied, ..plain(&asked, now_ms) })
+        .unwrap()
+}
+
+fn roots(documents: &[Document]) -> Vec<Element<'_>> {
+    documents.iter().map(Element::root).collect()
+}
+
+fn plain(asked: &Asked, now_ms: i64) -> Simulation<'_> {
+    let (base, recipients) = ("", None);
+    static NOTHING: LazyLock<Implied> = LazyLock::new(Implied::default);
+    Simulation { consents: &[], stored: &[], resources: &[], asked, now_ms, implied: &NOTHING, base, recipients }
 }
 
 #[test]
@@ -131,6 +148,43 @@ fn a_question_that_means_nothing_is_refused() {
         assert!(asked(text).unwrap_err().text.contains(expected), "{text}");
     }
     let asked = asked(r#"{"action": "sell"}"#).unwrap();
-    let simulation = Simulation { consents: &[], resources: &[], asked: &asked, now_ms: 0, implicit: None };
-    assert_eq!(simulate(&simulation).unwrap_err().id, Id::OperationParameter);
+    assert_eq!(simulate(&plain(&asked, 0)).unwrap_err().id, Id::OperationParameter);
+}
+
+#[test]
+fn each_consent_says_why_it_said_nothing() {
+    let draft = |id: &str, actor: &str, until_ms: Option<i64>| {
+        let permit = Permit { actor: actor.to_owned(), purposes: vec!["TREAT".to_owned()], ..Permit::default() };
+        let made_ms = 1_700_000_000_000;
+        let draft = Draft { patient: "Patient/p".to_owned(), made_ms, permits: vec![permit], until_ms };
+        let mut consent = draft.consent();
+        consent["id"] = json!(id);
+        consent.to_string()
+    };
+    let consents = [
+        draft("other", "Organization/b", None),
+        draft("ended", "Organization/a", Some(1_750_000_000_000)),
+        draft("mine", "Organization/a", None),
+    ];
+    let case = |purpose: &str| json!({"request": {"patient": "Patient/p", "actors": ["Organization/a"], "purpose": purpose}, "now": "2026-05-04T08:00:00Z"});
+    let heart = [r#"{"resourceType":"Observation","id":"o","subject":{"reference":"Patient/p"}}"#.to_owned()];
+    for resources in [&[][..], &heart[..]] {
+        for (purpose, expected) in [
+            ("TREAT", ["nothing actor", "nothing period", "permits "]),
+            ("HRESCH", ["nothing actor purpose", "nothing period", "nothing purpose"]),
+        ] {
+            let found = answer(&case(purpose), &consents, resources);
+            let told = if resources.is_empty() { &found } else { &found["resources"][0] };
+            let said: Vec<String> = told["consents"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|said| {
+                    let unmet: Vec<&str> = said["unmet"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+                    format!("{} {}", said["says"].as_str().unwrap(), unmet.join(" "))
+                })
+                .collect();
+            assert_eq!(said, expected, "{purpose}: {found:#}");
+        }
+    }
 }

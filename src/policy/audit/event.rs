@@ -82,7 +82,7 @@ impl Pattern {
         facts.party?.address?;
         let fits = match facts.kind {
             Kind::Disclosure => !facts.entities.is_empty(),
-            Kind::Query => facts.outcome == Outcome::Success && facts.query.is_some() && facts.entities.is_empty(),
+            Kind::Query => facts.outcome == Outcome::Success && facts.query.is_some(),
             _ => facts.outcome == Outcome::Success && facts.entities.len() == 1,
         };
         if !fits {
@@ -148,7 +148,7 @@ fn instant(recorded_ms: i64) -> String {
 fn agents(text: &mut Text, pattern: &Pattern, facts: &Facts<'_>) {
     let delivers = facts.kind == Kind::Disclosure;
     if let Some(party) = facts.party {
-        party_agent(text, pattern.party, &party, !delivers, facts.purpose);
+        party_agent(text, pattern.party, &party, !delivers, facts);
     }
     agent_type(text, pattern.server);
     text.raw("\"who\":{").member("display", facts.observer).raw("}");
@@ -161,7 +161,7 @@ fn agent_type(text: &mut Text, (system, code): Coding) {
     text.raw("{").raw("\"type\":{").raw("\"coding\":[").coding(system, code).raw("]").raw("}");
 }
 
-fn party_agent(text: &mut Text, kind: Coding, party: &Party<'_>, requestor: bool, purpose: Option<&str>) {
+fn party_agent(text: &mut Text, kind: Coding, party: &Party<'_>, requestor: bool, facts: &Facts<'_>) {
     agent_type(text, kind);
     text.raw("\"who\":{");
     if let Some(actor) = party.actor {
@@ -169,10 +169,13 @@ fn party_agent(text: &mut Text, kind: Coding, party: &Party<'_>, requestor: bool
     }
     text.raw("\"identifier\":{").member("value", party.id).raw("}").raw("}");
     text.raw(if requestor { "\"requestor\":true" } else { "\"requestor\":false" });
+    if let Some(policy) = facts.policy {
+        text.raw("\"policy\":[").raw("").value(policy).raw("]");
+    }
     if let Some(address) = party.address {
         network(text, address);
     }
-    if let (true, Some(purpose)) = (requestor, purpose) {
+    if let (true, Some(purpose)) = (requestor, facts.purpose) {
         text.raw("\"purposeOfUse\":[").raw("{\"coding\":[").coding(ACT_REASON, purpose).raw("]").raw("}").raw("]");
     }
     text.raw("}");
@@ -201,7 +204,12 @@ fn entities(text: &mut Text, facts: &Facts<'_>) {
             Role::DomainResource => "4",
             Role::Job => "20",
         };
-        object(text, reference, (ENTITY_TYPE, "2"), Some(role));
+        // The pattern of a query has one object of the system, which is the query itself.
+        let kind = match reference.split_once('/') {
+            Some((kind, _)) if facts.kind == Kind::Query => (RESOURCE_TYPES, kind),
+            _ => (ENTITY_TYPE, "2"),
+        };
+        object(text, reference, kind, Some(role));
     }
     if let Some(query) = facts.query {
         text.raw("{").raw("\"type\":").coding(ENTITY_TYPE, "2").raw("\"role\":").coding(OBJECT_ROLE, "24");
@@ -215,7 +223,7 @@ fn entities(text: &mut Text, facts: &Facts<'_>) {
     }
 }
 
-fn object(text: &mut Text, reference: &str, kind: Coding, role: Option<&str>) {
+fn object(text: &mut Text, reference: &str, kind: (&str, &str), role: Option<&str>) {
     text.raw("{").raw("\"what\":{").member("reference", reference).raw("}");
     text.raw("\"type\":").coding(kind.0, kind.1);
     if let Some(role) = role {

@@ -88,6 +88,8 @@ pub struct Facts<'a> {
     pub entities: &'a [Entity<'a>],
     /// `Consent/id/_history/version` that the decision rests on.
     pub consent: Option<&'a str>,
+    /// Address of the policy that it rests on where there is no consent.
+    pub policy: Option<&'a str>,
     /// v3-ActReason code.
     pub purpose: Option<&'a str>,
     /// Our id of the request, as sent back in X-Request-Id; empty where there is no single one.

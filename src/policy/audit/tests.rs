@@ -13,6 +13,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         observer: "https://gateway.example/fhir",
         patient: Some("Patient/p1"),
         entities: &[Entity { reference: "Observation/o1/_history/1", role: Role::DomainResource }],
+        policy: None,
         consent: Some("Consent/c1/_history/3"),
         purpose: Some("TREAT"),
         request: "r-1",

@@ -108,6 +108,16 @@ impl Compiled {
         (self.in_force.from, self.in_force.until)
     }
 
+    /// The same, but that it permits nothing.
+    #[must_use]
+    pub fn refusing(&self) -> Compiled {
+        Compiled { is_verified: false, ..self.clone() }
+    }
+
+    pub(super) fn is_privacy(&self) -> bool {
+        self.is_privacy
+    }
+
     /// Whether it has a say about that person at some time.
     pub(super) fn concerns(&self, patients: &[&str]) -> Match {
         let has_say = self.is_privacy && matches!(self.status, Status::Active | Status::Unknown);

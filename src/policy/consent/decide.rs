@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::compile::{Body, Compiled};
+use super::implicit::Implicit;
 use super::matching::{Effect, Match};
 use super::purpose::Asked;
 use super::request::{Facts, Request};
@@ -27,12 +28,17 @@ impl Decision {
     }
 }
 
-/// Which rule of which version of which consent decided: what the audit records.
+/// Which rule of which version of which consent decided, or which policy in its stead: what the audit records.
 #[derive(Clone)]
 pub struct Basis {
-    consent: Arc<Compiled>,
-    rule: Arc<str>,
+    by: By,
     valid_until_ms: Option<i64>,
+}
+
+#[derive(Clone)]
+enum By {
+    Consent { consent: Arc<Compiled>, rule: Arc<str> },
+    Policy(Implicit),
 }
 
 /// Why not.
@@ -57,17 +63,36 @@ pub struct Denial {
 }
 
 impl Basis {
-    pub fn consent_id(&self) -> &str {
-        self.consent.id()
+    fn consent(consent: &Arc<Compiled>, rule: &Arc<str>, valid_until_ms: Option<i64>) -> Basis {
+        Basis { by: By::Consent { consent: Arc::clone(consent), rule: Arc::clone(rule) }, valid_until_ms }
     }
 
-    pub fn version(&self) -> u32 {
-        self.consent.version()
+    pub(super) fn policy(policy: Implicit, valid_until_ms: Option<i64>) -> Basis {
+        Basis { by: By::Policy(policy), valid_until_ms }
     }
 
-    /// FHIRPath of the rule inside the Consent.
+    /// Id and version of the consent that decided.
+    pub fn by_consent(&self) -> Option<(&str, u32)> {
+        match &self.by {
+            By::Consent { consent, .. } => Some((consent.id(), consent.version())),
+            By::Policy(_) => None,
+        }
+    }
+
+    /// The policy that decided where no consent did.
+    pub fn by_policy(&self) -> Option<Implicit> {
+        match &self.by {
+            By::Consent { .. } => None,
+            By::Policy(policy) => Some(*policy),
+        }
+    }
+
+    /// FHIRPath of the rule inside the Consent; empty where none decided.
     pub fn rule(&self) -> &str {
-        &self.rule
+        match &self.by {
+            By::Consent { rule, .. } => rule,
+            By::Policy(_) => "",
+        }
     }
 
     /// The earliest instant at which the decision could change by time alone; nothing where it never does.
@@ -78,8 +103,10 @@ impl Basis {
 
 impl PartialEq for Basis {
     fn eq(&self, other: &Basis) -> bool {
-        let key = |basis: &Basis| (basis.version(), basis.valid_until_ms);
-        key(self) == key(other) && self.rule == other.rule && self.consent_id() == other.consent_id()
+        self.by_consent() == other.by_consent()
+            && self.by_policy() == other.by_policy()
+            && self.rule() == other.rule()
+            && self.valid_until_ms == other.valid_until_ms
     }
 }
 
@@ -87,7 +114,12 @@ impl Eq for Basis {}
 
 impl fmt::Display for Basis {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Consent/{} version {}, {}", self.consent_id(), self.version(), self.rule)
+        match &self.by {
+            By::Consent { consent, rule } => {
+                write!(formatter, "Consent/{} version {}, {rule}", consent.id(), consent.version())
+            }
+            By::Policy(policy) => formatter.write_str(policy.name()),
+        }
     }
 }
 
@@ -98,6 +130,11 @@ impl fmt::Debug for Basis {
 }
 
 impl Denial {
+    /// Nobody has said anything.
+    pub(super) fn silence() -> Denial {
+        Denial { reason: Reason::NoConsent, basis: None }
+    }
+
     /// What the client reads: names the rule, and nothing of the person or the data.
     pub fn issue(&self) -> Issue {
         let (id, text) = match self.reason {
@@ -116,7 +153,7 @@ impl Denial {
 
 /// What one consent says, the stronger the greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Voice {
+pub(super) enum Voice {
     /// Nothing but its default, which withholds and overrules nobody.
     Silent,
     Permits,
@@ -148,9 +185,9 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
         }
     }
     let Some((voice, consent, rule)) = loudest else {
-        return Decision::Deny(Denial { reason: Reason::NoConsent, basis: None });
+        return Decision::Deny(Denial::silence());
     };
-    let basis = Basis { consent: Arc::clone(consent), rule: Arc::clone(rule), valid_until_ms: until };
+    let basis = Basis::consent(consent, rule, until);
     let denied = |reason, basis| Decision::Deny(Denial { reason, basis: Some(basis) });
     match voice {
         Voice::Silent => denied(Reason::NotCovered, basis),
@@ -160,8 +197,14 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
     }
 }
 
+/// The earliest instant at which what the consents of a person say could change by time alone.
+pub(super) fn until(consents: &[Arc<Compiled>], now_ms: i64, patients: &[&str]) -> Option<i64> {
+    let concerned = consents.iter().filter(|consent| consent.concerns(patients) != Match::No);
+    concerned.filter_map(|consent| consent.next_bound(now_ms)).min()
+}
+
 /// What a consent in force says, and by which rule.
-fn hear<'c>(consent: &'c Compiled, concerns: Match, asked: &Asking<'_>) -> (Voice, &'c Arc<str>) {
+pub(super) fn hear<'c>(consent: &'c Compiled, concerns: Match, asked: &Asking<'_>) -> (Voice, &'c Arc<str>) {
     match &consent.body {
         Body::Indeterminate { first, .. } => (Voice::Unclear, first),
         Body::Rules(root) if concerns == Match::Unknown => (Voice::Unclear, &root.path),

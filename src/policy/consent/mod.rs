@@ -21,19 +21,25 @@ mod labels;
 mod period;
 mod purpose;
 
+mod unmet;
+
 mod rule;
 
 mod lint;
 
 mod compile;
 
+mod implicit;
+
 mod decide;
+
+mod implied;
 
 mod permit;
 
-mod implicit;
-
 mod outlook;
+
+mod account;
 
 pub mod draft;
 
@@ -44,12 +50,15 @@ mod suites;
 #[cfg(test)]
 mod tests;
 
+pub use account::{Account, Says, account};
 pub use action::Action;
 pub use actor::Actor;
 pub use compile::{Compiled, Status, compile};
 pub use decide::{Basis, Decision, Denial, Reason, decide};
-pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, Implicit};
+pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
+pub use implied::{Config, Implied};
 pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
 pub use purpose::is_purpose;
 pub use request::{Facts, Request};
+pub use unmet::Unmet;

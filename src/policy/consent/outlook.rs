@@ -53,10 +53,15 @@ impl Answers {
     }
 }
 
-/// What the consents of a person could answer.
-pub fn outlook(consents: &[Arc<Compiled>], request: &Request<'_>, patients: &[&str]) -> (Outlook, Vec<Residual>) {
+/// What the consents of a person could answer. `unsaid` is whether a policy permits what they leave unsaid.
+pub fn outlook(
+    consents: &[Arc<Compiled>],
+    request: &Request<'_>,
+    patients: &[&str],
+    unsaid: bool,
+) -> (Outlook, Vec<Residual>) {
     let purpose = Asked::new(request.purpose);
-    let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (false, false, false, false);
+    let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (unsaid, unsaid, false, false);
     let mut residual = Vec::new();
     for consent in consents {
         let concerns = consent.concerns(patients);

@@ -184,7 +184,7 @@ proptest! {
             json!([{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": rank}]);
         if let Decision::Permit(basis) = decide_all(&consents, ms(NOW)) {
             let pointer = basis.rule()["Consent".len()..].replace(['.', '['], "/").replace(']', "");
-            let index: usize = basis.consent_id()[1..].parse().unwrap();
+            let index: usize = basis.by_consent().unwrap().0[1..].parse().unwrap();
             let rule = consents[index].pointer_mut(&pointer).unwrap();
             let deny = json!({"type": "deny"});
             match rule["provision"].as_array_mut() {

@@ -94,6 +94,11 @@ pub(super) fn covers(code: &str, asked: Asked<'_>) -> bool {
     matches!(asked, Asked::Known(bit) if covered & bit != 0)
 }
 
+/// How much lies below a code; what is no code lies above everything.
+pub(super) fn breadth(code: &str) -> u32 {
+    index(code).map_or(u32::MAX, |index| below(index).count_ones())
+}
+
 /// The purposes of a rule, as alternatives.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Purposes {

@@ -38,3 +38,10 @@ pub struct Facts<'a> {
     /// References that it holds, for rules about what is related to something.
     pub links: &'a [&'a str],
 }
+
+impl<'a> Facts<'a> {
+    /// A resource of which nothing is known but whose it is.
+    pub fn unknown(patients: &'a [&'a str]) -> Facts<'a> {
+        Facts { patients, kind: "", reference: "", codings: &[], labels: &[], date_ms: None, authors: &[], links: &[] }
+    }
+}

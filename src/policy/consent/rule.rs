@@ -15,6 +15,7 @@ use super::matching::{Effect, Match};
 use super::period::{Span, Window};
 use super::purpose::{Asked, Purposes};
 use super::request::{Facts, Request};
+use super::unmet::Unmet;
 
 /// What must hold for a rule to match; absent elements don't restrict.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -97,6 +98,29 @@ impl Conditions {
             .and(|| ask(self.data.as_ref(), |data| data.matches(facts)))
     }
 
+    /// Which conditions of a permit are not met; without facts, which of those about the request.
+    pub fn unmet(&self, request: &Request<'_>, purpose: Asked<'_>, facts: Option<&Facts<'_>>) -> Vec<Unmet> {
+        const PERMIT: Effect = Effect::Permit;
+        let Conditions { period, action, class, purpose: purposes, data_period, labels, code, actor, data } = self;
+        let of_request = [
+            (Unmet::Period, ask(period.as_ref(), |period| period.holds(request.now_ms))),
+            (Unmet::Actor, ask(actor.as_ref(), |actors| actors.matches(request.actor))),
+            (Unmet::Action, ask(action.as_ref(), |action| action.matches(request.action))),
+            (Unmet::Purpose, ask(purposes.as_ref(), |purposes| purposes.matches(PERMIT, purpose))),
+        ];
+        let of_resource = facts.map(|facts| {
+            [
+                (Unmet::Class, ask(class.as_ref(), |class| class.matches(facts.kind))),
+                (Unmet::Code, ask(code.as_ref(), |codes| codes.matches(facts.codings))),
+                (Unmet::SecurityLabel, ask(labels.as_ref(), |labels| labels.matches(PERMIT, facts.labels))),
+                (Unmet::DataPeriod, ask(data_period.as_ref(), |period| period.speaks_of(PERMIT, facts.date_ms))),
+                (Unmet::Data, ask(data.as_ref(), |data| data.matches(facts))),
+            ]
+        });
+        let all = of_request.into_iter().chain(of_resource.into_iter().flatten());
+        all.filter(|(_, met)| !met.fires(PERMIT)).map(|(unmet, _)| unmet).collect()
+    }
+
     fn print(&self, formatter: &mut fmt::Formatter<'_>, effect: Effect, indent: usize) -> fmt::Result {
         let labels = self.labels.as_ref().map(|labels| Shown(labels, effect));
         line(formatter, indent, "period", self.period.as_ref())?;
@@ -155,6 +179,13 @@ impl Rule {
             }
         }
         permit.or_else(|| self.when.matches(self.effect, asked).fires(self.effect).then_some(self))
+    }
+
+    /// Every rule of the tree, the outer before the inner.
+    pub fn all(&self) -> Vec<&Rule> {
+        let mut all = vec![self];
+        all.extend(self.nested.iter().flat_map(Rule::all));
+        all
     }
 
     /// Every instant at which some rule of the tree begins or ceases to hold.

@@ -307,7 +307,7 @@ fn basis_and_issue_name_the_rule() {
     ]});
     let consents = [compiled(&consent("c", None, &provision))];
     let Decision::Permit(basis) = decide_at(&consents, ms(NOW)) else { panic!("permitted") };
-    assert_eq!((basis.consent_id(), basis.version(), basis.rule()), ("c", 1, "Consent.provision.provision[0]"));
+    assert_eq!((basis.by_consent(), basis.rule()), (Some(("c", 1)), "Consent.provision.provision[0]"));
     assert_eq!(basis.valid_until_ms(), Some(ms("2026-07-01")));
     let Decision::Deny(denial) = decide_at(&consents, ms("2026-07-01")) else { panic!("denied") };
     let issue = denial.issue();
@@ -368,13 +368,19 @@ fn proof_carries_value_and_basis() {
         authors: &[],
         links: &[],
     };
-    let permitted = permit(&consents, &request, &facts, 7).unwrap();
+    let permitted = permit(&consents, &Implied::default(), &request, &facts, std::iter::once(facts), 7).unwrap();
     assert_eq!((*permitted.get(), permitted.basis().rule()), (7, "Consent.provision"));
     assert_eq!(permitted.into_inner(), 7);
     let stranger = Facts { patients: &["Patient/2"], ..facts };
-    assert_eq!(permit(&consents, &request, &stranger, 7).unwrap_err().reason, Reason::NoConsent);
+    assert_eq!(
+        permit(&consents, &Implied::default(), &request, &stranger, std::iter::once(stranger), 7).unwrap_err().reason,
+        Reason::NoConsent
+    );
     let nobody = Facts { patients: &[], ..facts };
-    assert_eq!(permit(&consents, &request, &nobody, 7).unwrap_err().reason, Reason::Indeterminate);
+    assert_eq!(
+        permit(&consents, &Implied::default(), &request, &nobody, std::iter::once(nobody), 7).unwrap_err().reason,
+        Reason::Indeterminate
+    );
 }
 
 /// `BLESS=1` rewrites the goldens; a print whose Consent is gone fails.

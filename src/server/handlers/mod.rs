@@ -2,6 +2,7 @@
 
 mod body;
 mod bundle;
+mod consent;
 mod create;
 mod definitions;
 mod device;
@@ -40,6 +41,8 @@ pub struct Request<'r> {
     pub body: Bytes,
     pub principal: Option<&'r Principal>,
     pub request_id: &'r str,
+    /// IP address of the caller.
+    pub address: &'r str,
 }
 
 impl Request<'_> {
@@ -49,7 +52,7 @@ impl Request<'_> {
             return Err(crate::policy::access::Denied::Missing.issue().into());
         };
         let purpose = principal.purpose(stated_purpose(self.headers)).map_err(|denied| denied.issue())?;
-        Ok(Caller { principal, request_id: self.request_id, purpose })
+        Ok(Caller { principal, request_id: self.request_id, purpose, address: Some(self.address) })
     }
 
     /// Whom the answer's issues are for.
@@ -104,6 +107,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::LogKey => Ok(log::key(request)),
         Action::LogTile => log::tile(request).await,
         Action::AuditProof => log::proof(request).await,
+        Action::Revoke => consent::revoke(request).await,
+        Action::Evaluate => consent::evaluate(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
         Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Embedded, audit, feed, receipts, uploads};
+use super::{Embedded, audit, feed, receipts, retry, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
@@ -88,6 +88,9 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
         ledger.fed |= write_feed(connection, &delivered, unit.now_ms)?;
     }
     audit::store(ledger, &finished.audit)?;
+    for cancelled in &finished.cancelled {
+        retry::cancel(ledger, cancelled)?;
+    }
     let connection = &ledger.connection;
     receipts::file(connection, &unit.client, &finished.filing)?;
     if let Some(progress) = unit.progress {

@@ -17,6 +17,10 @@ impl Embedded {
         })
         .await
     }
+
+    pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
+        self.query(move |connection| past_consents(connection, patient, then_ms)).await
+    }
 }
 
 /// How often the patient's consents have changed.
@@ -38,14 +42,36 @@ pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> rusqli
     Ok(())
 }
 
-fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
-    let seqs: Vec<i64> = connection
+fn numbers(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<i64>> {
+    connection
         .prepare_cached("SELECT seq FROM consent WHERE patient = ?1 ORDER BY seq")?
         .query_map([patient.0], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    let mut consents = Vec::with_capacity(seqs.len());
-    for seq in seqs {
+        .collect()
+}
+
+fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
+    let mut consents = Vec::new();
+    for seq in numbers(connection, patient)? {
         consents.extend(row::current(connection, seq as u64)?);
     }
+    Ok(consents)
+}
+
+/// Of each the version that was the last one by then, if there was one.
+fn past_consents(connection: &Connection, patient: PatientKey, then_ms: i64) -> rusqlite::Result<Vec<Stored>> {
+    let mut consents = Vec::new();
+    for seq in numbers(connection, patient)? {
+        let version: Option<u32> = connection
+            .prepare_cached(
+                "SELECT MAX(version) FROM (
+                     SELECT version FROM resource WHERE seq = ?1 AND updated <= ?2
+                     UNION ALL SELECT version FROM history WHERE seq = ?1 AND updated <= ?2)",
+            )?
+            .query_row([seq, then_ms], |row| row.get(0))?;
+        if let Some(version) = version {
+            consents.extend(row::version(connection, seq as u64, version)?);
+        }
+    }
+    consents.retain(|stored| !stored.deleted);
     Ok(consents)
 }

@@ -13,12 +13,17 @@ use super::{Embedded, audit, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
-use crate::store::unit::AuditRecord;
+use crate::store::unit::{AuditRecord, Cancelled};
 
 impl Embedded {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         let destination = destination.to_owned();
         self.query(move |connection| due(connection, &destination, now_ms, max)).await
+    }
+
+    pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| queued(connection, &destination, patient)).await
     }
 
     pub async fn settle(
@@ -145,7 +150,19 @@ fn due(connection: &Connection, destination: &str, now_ms: i64, max: usize) -> r
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",
     )?;
-    let mut rows = statement.query(params![destination, now_ms, max as i64])?;
+    collected(connection, statement.query(params![destination, now_ms, max as i64])?)
+}
+
+/// A patient's lane, from its head.
+fn queued(connection: &Connection, destination: &str, patient: PatientKey) -> rusqlite::Result<Vec<Retry>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, attempts, not_before, reason, seq, version FROM retry
+         WHERE destination = ?1 AND lane = ?2 ORDER BY id",
+    )?;
+    collected(connection, statement.query(params![destination, patient.0])?)
+}
+
+fn collected(connection: &Connection, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Retry>> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let Some(stored) = row::version(connection, row.get::<_, i64>(4)? as u64, row.get(5)?)? else { continue };
@@ -158,6 +175,14 @@ fn due(connection: &Connection, destination: &str, now_ms: i64, max: usize) -> r
         });
     }
     Ok(found)
+}
+
+/// Takes an item out of the queue before its turn, and says so if it was there.
+pub(super) fn cancel(ledger: &mut Ledger, cancelled: &Cancelled) -> rusqlite::Result<()> {
+    match take(&ledger.connection, &cancelled.destination, cancelled.id)? {
+        Some(_) => audit::store(ledger, std::slice::from_ref(&cancelled.record)),
+        None => Ok(()),
+    }
 }
 
 /// A row that was settled by somebody else is gone, and then nothing happens.

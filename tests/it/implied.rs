@@ -1,0 +1,127 @@
+//! What a deployment permits where the person has said nothing, and how the person ends it.
+
+use mhealth_gateway::policy::consent::Action;
+use serde_json::{Value, json};
+
+use crate::fixture::{Client, Gateway, consent, heart_rate};
+
+const SCOPES: &str = "system/Observation.crs system/AuditEvent.s";
+
+const EHDS: &str = r#"
+[consent]
+clinicians = ["Organization/clinic"]
+data_access_bodies = ["Organization/body"]
+[consent.implicit]
+TREAT = "ehds-primary-use"
+HRESCH = "ehds-secondary-use"
+"#;
+
+const BASIC: &str = r#"
+[consent]
+clinicians = ["Organization/clinic"]
+implicit = { TREAT = "Policy-basic-normal" }
+"#;
+
+/// A person of whom one heart rate is on file.
+async fn person(app: &Client) -> String {
+    let patient = app.person().await;
+    let actor = app.actor.clone();
+    app.consent(&patient, &[(&actor, &[Action::Collect], &["heart-rate"])]).await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, &patient, 70)).await.status, 201);
+    patient
+}
+
+async fn sees(client: &Client, patient: &str) -> bool {
+    client.find(&format!("/Observation?patient={patient}")).await.1.len() == 1
+}
+
+/// A client that may state research, beside treatment.
+async fn with_research(gateway: &Gateway, id: &str) -> Client {
+    let mut client = gateway.client(id, SCOPES).await;
+    let stored = gateway.store().get_client(id).await.unwrap().unwrap();
+    let mut document: Value = serde_json::from_str(&stored).unwrap();
+    document["purposes"] = json!(["HRESCH", "TREAT"]);
+    gateway.store().put_client(id, &document.to_string()).await.unwrap();
+    client.sign_in().await;
+    client
+}
+
+/// The person refuses a purpose.
+fn opt_out(patient: &str, purpose: &str) -> Value {
+    let mut refusal = consent(patient, &[]);
+    refusal["provision"] = json!({"type": "deny", "purpose": [
+        {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": purpose}
+    ]});
+    refusal
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_implied_unless_the_operator_says_so() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", SCOPES).await;
+    let patient = person(&app).await;
+    assert!(!sees(&clinic, &patient).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_law_permits_ends_with_an_opt_out() {
+    let gateway = Gateway::with(EHDS).await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", SCOPES).await;
+    let other = gateway.client("other", SCOPES).await;
+    let body = with_research(&gateway, "body").await;
+    let patient = person(&app).await;
+    let all = async || (sees(&clinic, &patient).await, sees(&body, &patient).await, sees(&other, &patient).await);
+    // The consent to collect is no opt-out of anything.
+    assert_eq!(all().await, (true, true, false));
+    let secondary = app.post("/Consent", &opt_out(&patient, "HRESCH")).await;
+    assert_eq!(secondary.status, 201, "{}", secondary.text());
+    assert_eq!(all().await, (true, false, false));
+    let primary = app.post("/Consent", &opt_out(&patient, "TREAT")).await;
+    assert_eq!(primary.status, 201, "{}", primary.text());
+    assert_eq!(all().await, (false, false, false));
+    // It is reversible.
+    for refusal in [primary, secondary] {
+        let revoked = app.raw("POST", &format!("/Consent/{}/$revoke", refusal.id()), &[], "").await;
+        assert_eq!(revoked.status, 200, "{}", revoked.text());
+    }
+    assert_eq!(all().await, (true, true, false));
+    // The audit names the policy where there is no consent to name.
+    let trail = app.get(&format!("/AuditEvent?patient=Patient/{patient}")).await.text();
+    for article in ["art_10", "art_71"] {
+        assert!(trail.contains(&format!("http://data.europa.eu/eli/reg/2025/327/oj#{article}")), "{article}: {trail}");
+    }
+    // Nobody takes anything in by it.
+    let sent = clinic.post("/Observation", &heart_rate(&patient, "by-the-clinic", 70)).await;
+    assert_eq!((sent.status, sent.issues()), (403, vec!["consent-missing".to_owned()]));
+    // Nor does it cover what is restricted.
+    let actor = app.actor.clone();
+    app.consent(&patient, &[(&actor, &[Action::Collect], &["heart-rate"])]).await;
+    let mut restricted = heart_rate(&patient, "restricted", 70);
+    restricted["meta"] = json!({"security": [
+        {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+    ]});
+    assert_eq!(app.post("/Observation", &restricted).await.status, 201);
+    assert!(sees(&clinic, &patient).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_silence_is_silenced_by_any_consent() {
+    let gateway = Gateway::with(BASIC).await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", SCOPES).await;
+    let patient = person(&app).await;
+    assert!(!sees(&clinic, &patient).await);
+    let (_, given) = app.find(&format!("/Consent?patient={patient}")).await;
+    let revoked = app.raw("POST", &format!("/Consent/{}/$revoke", given[0]), &[], "").await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    assert!(sees(&clinic, &patient).await);
+    let asked = json!({"resourceType": "Parameters", "parameter": [
+        {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
+        {"name": "actor", "valueReference": {"reference": "Organization/clinic"}},
+        {"name": "resource", "resource": heart_rate(&patient, "1", 70)},
+    ]});
+    let told = app.post("/Consent/$evaluate", &asked).await.text();
+    assert!(told.contains("implicit-policy") && told.contains("Policy-basic-normal"), "{told}");
+}
