@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Verdict};
-use super::gather::{Drafted, Waiting};
+use super::gather::{Drafted, Grown, Waiting};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
@@ -99,63 +99,26 @@ impl Gateway {
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
-            let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
-            let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
-            let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
-            let mut waiting: Vec<Waiting> = Vec::new();
-            for index in judging_order(&entries, atomicity) {
-                let judged = match &entries[index] {
-                    Ok(prepared) => judge::judge(self, caller, prepared, &mut knowledge, now_ms).await,
-                    Err(refusal) => Err(refusal.clone()),
-                };
-                steps[index] = Some(match judged {
-                    Ok(Judged::Write { write, basis, warnings }) if is_apart(&entries[index]) => {
-                        waiting.push(Waiting { place: index, write, basis, warnings });
-                        continue;
-                    }
-                    Ok(Judged::Write { write, basis, warnings }) => {
-                        if atomicity == Atomicity::Whole {
-                            knowledge.record(&write)?;
-                        }
-                        let step =
-                            Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
-                        writes.push(*write);
-                        bases.push(basis);
-                        step
-                    }
-                    Ok(Judged::Same(stored)) => Step::Same(stored),
-                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
-                    Err(refusal) => Step::Refused(refusal),
-                });
-            }
-            let (steps_now, writes_now, bases_now) = (&mut steps, &mut writes, &mut bases);
-            let mut drafted = Drafted { entries: &entries, steps: steps_now, writes: writes_now, bases: bases_now };
-            let grown = self.gather(caller, waiting, &mut drafted, &mut knowledge, now_ms).await?;
-            let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
-            let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
+            let mut draft = self.draft(caller, &entries, atomicity, &mut knowledge, now_ms).await?;
+            let failed = draft.steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
                 if self.went_stale(&knowledge).await? {
                     continue;
                 }
-                return Ok(self.all_refused(caller, &entries, steps).await);
+                return Ok(self.all_refused(caller, &entries, draft.steps).await);
             }
             let atomic = atomicity == Atomicity::Whole;
-            let retold = match patients.first().filter(|_| terms.desk.is_some()) {
-                Some((_, patient)) => {
-                    let spots = overlap::spots(&entries, &steps, &grown);
-                    let (roles, retold) = self.weigh(caller, *patient, &spots, &mut writes, now_ms).await?;
-                    overlap::apply(&mut steps, &writes, &roles);
-                    retold
-                }
-                None => Vec::new(),
+            let whose = patients.first().filter(|_| terms.desk.is_some());
+            let changed = match whose {
+                Some(patient) => self.compare(caller, patient, &entries, &mut draft, now_ms).await?,
+                None => Changed::default(),
             };
-            bases.resize(writes.len(), None);
-            let receipts = self.receipts_of_retold(&retold, caller.request_id);
-            let retold = Changed { patient: patients.first().cloned(), retold, receipts };
+            let cancelled = self.no_longer_permitted(&mut knowledge, &draft.writes).await?;
+            let finish = finish(Author::of(self, caller), &entries, &draft, &terms, changed, cancelled);
+            let Draft { steps, writes, grown, .. } = draft;
             let count = writes.len();
             let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
-            let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -163,7 +126,7 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, retold, cancelled),
+                finish,
                 writes,
                 atomic,
                 now_ms,
@@ -206,6 +169,66 @@ impl Gateway {
             Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
         refusal.retry_after_seconds = Some(1);
         Err(refusal)
+    }
+
+    /// Judges the entries, and puts together what is to be written of them.
+    async fn draft(
+        &self,
+        caller: &Caller<'_>,
+        entries: &[Result<Prepared, Refusal>],
+        atomicity: Atomicity,
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Draft, Refusal> {
+        let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
+        let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
+        let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
+        let mut waiting: Vec<Waiting> = Vec::new();
+        for index in judging_order(entries, atomicity) {
+            let judged = match &entries[index] {
+                Ok(prepared) => judge::judge(self, caller, prepared, knowledge, now_ms).await,
+                Err(refusal) => Err(refusal.clone()),
+            };
+            steps[index] = Some(match judged {
+                Ok(Judged::Write { write, basis, warnings }) if is_apart(&entries[index]) => {
+                    waiting.push(Waiting { place: index, write, basis, warnings });
+                    continue;
+                }
+                Ok(Judged::Write { write, basis, warnings }) => {
+                    if atomicity == Atomicity::Whole {
+                        knowledge.record(&write)?;
+                    }
+                    let version = write.version;
+                    let step = Step::Written { index: writes.len(), version, warnings, secondary: false };
+                    writes.push(*write);
+                    bases.push(basis);
+                    step
+                }
+                Ok(Judged::Same(stored)) => Step::Same(stored),
+                Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                Err(refusal) => Step::Refused(refusal),
+            });
+        }
+        let mut drafted = Drafted { entries, steps: &mut steps, writes: &mut writes, bases: &mut bases };
+        let grown = self.gather(caller, waiting, &mut drafted, knowledge, now_ms).await?;
+        Ok(Draft { steps: steps.into_iter().flatten().collect(), writes, bases, grown })
+    }
+
+    /// Holds the readings that are to be written against those of other sources.
+    async fn compare(
+        &self,
+        caller: &Caller<'_>,
+        patient: &Patient,
+        entries: &[Result<Prepared, Refusal>],
+        draft: &mut Draft,
+        now_ms: i64,
+    ) -> Result<Changed, Refusal> {
+        let spots = overlap::spots(entries, &draft.steps, &draft.grown);
+        let (roles, retold) = self.weigh(caller, patient.1, &spots, &mut draft.writes, now_ms).await?;
+        overlap::apply(&mut draft.steps, &draft.writes, &roles);
+        draft.bases.resize(draft.writes.len(), None);
+        let receipts = self.receipts_of_retold(&retold, caller.request_id);
+        Ok(Changed { patient: Some(patient.clone()), retold, receipts })
     }
 
     /// What stands where another resource says the same as one that was to be written, by its place among the writes.
@@ -401,7 +424,17 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
     }
 }
 
+/// What is to be written of the entries.
+struct Draft {
+    steps: Vec<Step>,
+    writes: Vec<Write>,
+    /// Of each write, the consent that it rests on.
+    bases: Vec<Option<Basis>>,
+    grown: Vec<Grown>,
+}
+
 /// Readings that stood before and are told anew beside those of the request.
+#[derive(Default)]
 struct Changed {
     patient: Option<Patient>,
     retold: Vec<Retold>,
@@ -419,13 +452,12 @@ fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec
 fn finish(
     author: Author,
     entries: &[Result<Prepared, Refusal>],
-    steps: &[Step],
-    writes: &[Write],
-    bases: &[Option<Basis>],
+    draft: &Draft,
     terms: &Terms,
     changed: Changed,
     cancelled: Vec<Cancelled>,
 ) -> Finish {
+    let Draft { steps, writes, bases, .. } = draft;
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
     struct Line {

@@ -138,12 +138,11 @@ impl Gateway {
         now_ms: i64,
     ) -> Result<Option<Grown>, Refusal> {
         let id = key.frame.stretch(key.window);
-        let standing = match self.standing_stretch(caller, key, &id).await? {
-            Ok(standing) => standing,
-            Err(Foreign) => {
-                waiting.into_iter().for_each(|one| drafted.alone(one));
-                return Ok(None);
+        let Ok(standing) = self.standing_stretch(caller, key, &id).await? else {
+            for one in waiting {
+                drafted.alone(one);
             }
+            return Ok(None);
         };
         let waiting = self.known(waiting, standing.as_ref(), drafted).await?;
         let readings: Vec<Reading> = waiting
@@ -237,12 +236,11 @@ impl Gateway {
                 grow(&Frame::default(), &standing.readings, std::slice::from_ref(reading), "", Status::Final).1
                     == [Fate::Same]
             });
-            drafted.steps[one.place] = Some(match gathered.filter(|_| says_so) {
-                Some(stored) => Step::Same(Box::new(stored)),
-                None => {
-                    let conflict = drafted.entries[one.place].as_ref().map(judge::conflict);
-                    Step::Refused(conflict.map_or_else(Clone::clone, Into::into))
-                }
+            drafted.steps[one.place] = Some(if let Some(stored) = gathered.filter(|_| says_so) {
+                Step::Same(Box::new(stored))
+            } else {
+                let conflict = drafted.entries[one.place].as_ref().map(judge::conflict);
+                Step::Refused(conflict.map_or_else(Clone::clone, Into::into))
             });
         }
         Ok(new)

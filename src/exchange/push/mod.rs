@@ -2,8 +2,10 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each,
-//! `provenance` says how they came to be and `overlap` which count beside those of other sources; `gather` puts readings into stretches of samples, which `close` ends. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each, `provenance` says how they
+//! came to be and `overlap` which count beside those of other sources; `gather` puts readings into stretches of samples,
+//! which `close` ends. Who changes what hangs on a person's other data waits its `turn`. Success is answered only when the
+//! data is on disk.
 
 mod bundle;
 pub mod close;
