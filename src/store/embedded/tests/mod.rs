@@ -5,6 +5,7 @@ mod delivery;
 mod faults;
 mod receipts;
 mod search;
+mod spans;
 
 use std::sync::Arc;
 
