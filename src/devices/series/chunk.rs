@@ -59,36 +59,93 @@ pub fn chunk(frame: &Frame, readings: &[Reading], span: Span, part: u32, complet
         let _ = write!(id, "-{part}");
     }
     let status = if window + span.ms() <= complete { Status::Final } else { Status::Preliminary };
-    let period = regular(readings, MAX_PLACES)?;
-    stretch(frame, readings, period, id, status)
-}
-
-/// The period and the limits that a stretch of the readings would have.
-pub(super) fn fits(readings: &[Reading]) -> Result<i64, Unfit> {
-    // A reading without a second one has no period; a second is the precision of its time.
-    let period = match readings {
-        [_] => ALONE_MS,
-        // What is to fill a gap may still come, and of minutes there are few enough.
-        _ => regular(readings, i64::MAX)
-            .and_then(|period| if period < MINUTE_MS { regular(readings, MAX_PLACES) } else { Ok(period) })?,
-    };
-    limit(readings, Token::Below)?;
-    limit(readings, Token::Above)?;
-    Ok(period)
+    // Two of one moment cannot stand in it.
+    if readings.windows(2).any(|pair| pair[1].start <= pair[0].start) {
+        return Err(Unfit::SameMoment);
+    }
+    let shape = Shape::of(readings)?;
+    stretch(frame, readings, &shape, shape.closed()?, id, status)
 }
 
 const ALONE_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60_000;
 
+/// What decides whether readings make a stretch; one more is added without looking at the others again.
+#[derive(Clone, Default)]
+pub(super) struct Shape {
+    first: i64,
+    last: i64,
+    /// The greatest that leads to every reading; 0 for less than two.
+    period: i64,
+    count: i64,
+    lower: Option<String>,
+    upper: Option<String>,
+}
+
+impl Shape {
+    pub(super) fn of<'r>(readings: impl IntoIterator<Item = &'r Reading>) -> Result<Shape, Unfit> {
+        readings.into_iter().try_fold(Shape::default(), |shape, reading| shape.and(reading))
+    }
+
+    /// With a reading of another moment.
+    pub(super) fn and(&self, reading: &Reading) -> Result<Shape, Unfit> {
+        if reading.start != reading.end {
+            return Err(Unfit::Form);
+        }
+        let mut shape = self.clone();
+        let limit = match reading.token {
+            Token::Value => None,
+            Token::Below => Some(&mut shape.lower),
+            Token::Above => Some(&mut shape.upper),
+        };
+        if let Some(limit) = limit
+            && *limit.get_or_insert_with(|| reading.digits.clone()) != reading.digits
+        {
+            return Err(Unfit::Limits);
+        }
+        if self.count == 0 {
+            (shape.first, shape.last) = (reading.start, reading.start);
+        }
+        shape.period = divisor((reading.start - shape.first).abs(), self.period);
+        (shape.first, shape.last) = (shape.first.min(reading.start), shape.last.max(reading.start));
+        shape.count += 1;
+        Ok(shape)
+    }
+
+    /// The period of a stretch that is made at once.
+    fn closed(&self) -> Result<i64, Unfit> {
+        if self.count < 2 {
+            return Err(Unfit::Alone);
+        }
+        let most = self.count.saturating_mul(MAX_PLACES).min(MAX_SAMPLES);
+        if self.places() > most { Err(Unfit::Irregular) } else { Ok(self.period) }
+    }
+
+    /// The period of a stretch that may still grow: what is to fill a gap may still come, and of minutes there are few
+    /// enough. A reading without a second one has none; a second is the precision of its time.
+    pub(super) fn open(&self) -> Result<i64, Unfit> {
+        match self.count {
+            0 => Err(Unfit::Alone),
+            1 => Ok(ALONE_MS),
+            _ if self.period >= MINUTE_MS && self.places() <= MAX_SAMPLES => Ok(self.period),
+            _ => self.closed(),
+        }
+    }
+
+    fn places(&self) -> i64 {
+        (self.last - self.first) / self.period.max(1) + 1
+    }
+}
+
 /// Writes them under a name that they have already.
 pub(super) fn stretch(
     frame: &Frame,
     readings: &[Reading],
+    shape: &Shape,
     period: i64,
     id: String,
     status: Status,
 ) -> Result<Stretch, Unfit> {
-    let (lower, upper) = (limit(readings, Token::Below)?, limit(readings, Token::Above)?);
     let measure = frame.measure().ok_or(Unfit::Measure)?;
     let profile = if measure.profiles.contains(&"series") {
         "series"
@@ -105,7 +162,7 @@ pub(super) fn stretch(
     period_of(first.start, last.start + period, first.offset, &mut text);
     text.extend([",\"valueSampledData\":{\"origin\":{\"value\":0", frame.unit(), "},\"period\":"]);
     let _ = write!(text, "{period}");
-    for (name, limit) in [("lowerLimit", lower), ("upperLimit", upper)] {
+    for (name, limit) in [("lowerLimit", &shape.lower), ("upperLimit", &shape.upper)] {
         if let Some(limit) = limit {
             text.extend([",\"", name, "\":", limit]);
         }
@@ -136,25 +193,6 @@ fn samples(readings: &[Reading], period: i64, out: &mut String) {
     }
 }
 
-/// The greatest period that leads to every reading.
-fn regular(readings: &[Reading], most_places: i64) -> Result<i64, Unfit> {
-    let [first, .., last] = readings else { return Err(Unfit::Alone) };
-    if readings.iter().any(|reading| reading.start != reading.end) {
-        return Err(Unfit::Form);
-    }
-    let steps = readings.windows(2).map(|pair| pair[1].start - pair[0].start);
-    let mut period = 0;
-    for step in steps {
-        if step <= 0 {
-            return Err(Unfit::SameMoment);
-        }
-        period = divisor(step, period);
-    }
-    let places = (last.start - first.start) / period + 1;
-    let most = (readings.len() as i64).saturating_mul(most_places).min(MAX_SAMPLES);
-    if places > most { Err(Unfit::Irregular) } else { Ok(period) }
-}
-
 /// Euclid's.
 fn divisor(one: i64, other: i64) -> i64 {
     let (mut one, mut other) = (one, other);
@@ -162,13 +200,6 @@ fn divisor(one: i64, other: i64) -> i64 {
         (one, other) = (other, one % other);
     }
     one
-}
-
-/// The one limit that readings lie beyond.
-fn limit(readings: &[Reading], token: Token) -> Result<Option<&str>, Unfit> {
-    let mut limits = readings.iter().filter(|reading| reading.token == token).map(|reading| reading.digits.as_str());
-    let first = limits.next();
-    if limits.any(|limit| Some(limit) != first) { Err(Unfit::Limits) } else { Ok(first) }
 }
 
 impl Facts {

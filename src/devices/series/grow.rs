@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::Unfit;
-use super::chunk::{Status, Stretch, fits, stretch};
+use super::chunk::{Shape, Status, Stretch, stretch};
 use super::explode::explode;
 use super::frame::{Frame, Reading};
 use crate::fhir::tree::{Document, Element};
@@ -34,32 +34,21 @@ pub fn grow(
     id: &str,
     status: Status,
 ) -> (Option<Stretch>, Vec<Fate>) {
-    let mut all: BTreeMap<i64, Reading> = standing.iter().map(|reading| (reading.start, reading.clone())).collect();
-    let mut fates = Vec::with_capacity(new.len());
-    for reading in new {
-        fates.push(met(&all, reading));
-        all.entry(reading.start).or_insert_with(|| reading.clone());
-    }
-    if fit(&all).is_err() {
-        all = standing.iter().map(|reading| (reading.start, reading.clone())).collect();
-        fates.clear();
-        for reading in new {
-            let mut fate = met(&all, reading);
-            if fate == Fate::Taken {
-                all.insert(reading.start, reading.clone());
-                if let Err(why) = fit(&all) {
-                    all.remove(&reading.start);
-                    fate = Fate::Left(why);
-                }
-            }
-            fates.push(fate);
-        }
+    let (mut all, mut fates) = added(standing, new, |_| Ok(()));
+    if Shape::of(all.values().copied()).and_then(|shape| shape.open()).is_err() {
+        let Ok(mut shape) = Shape::of(standing) else { return (None, vec![Fate::Left(Unfit::Form); new.len()]) };
+        (all, fates) = added(standing, new, |reading| {
+            let with = shape.and(reading)?;
+            with.open()?;
+            shape = with;
+            Ok(())
+        });
     }
     if !fates.contains(&Fate::Taken) {
         return (None, fates);
     }
-    let readings: Vec<Reading> = all.into_values().collect();
-    match fits(&readings).and_then(|period| stretch(frame, &readings, period, id.to_owned(), status)) {
+    let readings: Vec<Reading> = all.into_values().cloned().collect();
+    match drawn(frame, &readings, id.to_owned(), status) {
         Ok(stretch) => (Some(stretch), fates),
         Err(why) => {
             let left = |fate: &Fate| if *fate == Fate::Taken { Fate::Left(why) } else { *fate };
@@ -68,17 +57,33 @@ pub fn grow(
     }
 }
 
-fn fit(all: &BTreeMap<i64, Reading>) -> Result<i64, Unfit> {
-    let readings: Vec<Reading> = all.values().cloned().collect();
-    fits(&readings)
+/// What there is with those that may be added, and what becomes of each.
+fn added<'r>(
+    standing: &'r [Reading],
+    new: &'r [Reading],
+    mut fits: impl FnMut(&Reading) -> Result<(), Unfit>,
+) -> (BTreeMap<i64, &'r Reading>, Vec<Fate>) {
+    let mut all: BTreeMap<i64, &Reading> = standing.iter().map(|reading| (reading.start, reading)).collect();
+    let mut fates = Vec::with_capacity(new.len());
+    for reading in new {
+        fates.push(match all.get(&reading.start) {
+            Some(known) if says_the_same(known, reading) => Fate::Same,
+            Some(_) => Fate::Other,
+            None => match fits(reading) {
+                Ok(()) => {
+                    all.insert(reading.start, reading);
+                    Fate::Taken
+                }
+                Err(why) => Fate::Left(why),
+            },
+        });
+    }
+    (all, fates)
 }
 
-fn met(all: &BTreeMap<i64, Reading>, reading: &Reading) -> Fate {
-    match all.get(&reading.start) {
-        None => Fate::Taken,
-        Some(known) if says_the_same(known, reading) => Fate::Same,
-        Some(_) => Fate::Other,
-    }
+fn drawn(frame: &Frame, readings: &[Reading], id: String, status: Status) -> Result<Stretch, Unfit> {
+    let shape = Shape::of(readings)?;
+    stretch(frame, readings, &shape, shape.open()?, id, status)
 }
 
 fn says_the_same(one: &Reading, other: &Reading) -> bool {
@@ -92,5 +97,5 @@ pub fn again(document: &Document, status: Status) -> Result<Stretch, Unfit> {
     let (frame, readings) = explode(document)?;
     let identifier = Element::root(document).get("identifier").ok_or(Unfit::Form)?;
     let id = identifier.text_of("value").ok_or(Unfit::Form)?;
-    stretch(&frame, &readings, fits(&readings)?, id.to_owned(), status)
+    drawn(&frame, &readings, id.to_owned(), status)
 }
