@@ -30,6 +30,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Directory of the embedded store, the keys and the self-signed certificate.
     pub data: PathBuf,
+    /// File of the key that persons' keys are wrapped by; without one `gateway.key` in `data`, made at the first start.
+    pub key_file: Option<PathBuf>,
     /// How clients reach the FHIR service, without a slash at the end.
     pub base_url: String,
     /// How long requests under way may take to finish at the end.
@@ -74,6 +76,8 @@ pub struct Devices {
     pub iomt_device_content: Option<PathBuf>,
     /// FHIR mapping template of the IoMT connector.
     pub iomt_fhir_mapping: Option<PathBuf>,
+    /// Files of mappings of the operator's own, besides those of the program or in place of one with the same id.
+    pub mappings: Vec<PathBuf>,
     /// Measures, or categories, whose readings are kept as stretches of samples: name = `PT1H` or `P1D`.
     pub stretches: BTreeMap<String, String>,
     /// Minutes after its span, and after its last reading, until a stretch is final.
@@ -85,6 +89,7 @@ impl Default for Devices {
         Devices {
             iomt_device_content: None,
             iomt_fhir_mapping: None,
+            mappings: Vec::new(),
             stretches: BTreeMap::new(),
             stretch_grace_minutes: 60,
         }
@@ -113,6 +118,7 @@ pub struct Destination {
 struct Top {
     listen: Option<SocketAddr>,
     data: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     base_url: Option<String>,
     drain_seconds: Option<u64>,
 }
@@ -309,6 +315,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     Config {
         listen,
         data: top.data.unwrap_or_else(|| PathBuf::from("data")),
+        key_file: top.key_file,
         base_url,
         drain: Duration::from_secs(top.drain_seconds.unwrap_or(20)),
         tls,

@@ -73,7 +73,7 @@ impl Gateway {
 
 /// A stored consent, compiled. It was read and checked when it was accepted; should it no longer be readable, it
 /// counts as one that cannot be evaluated, which denies.
-fn compiled(stored: &Stored) -> Compiled {
+pub(super) fn compiled(stored: &Stored) -> Compiled {
     const UNREADABLE: &str = r#"{"resourceType":"Consent","status":"active","implicitRules":"urn:unreadable"}"#;
     let document = json::parse(stored.payload.as_slice()).or_else(|_| json::parse(UNREADABLE));
     let document = document.expect("the stand-in is well-formed");

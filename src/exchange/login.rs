@@ -152,6 +152,11 @@ impl Gateway {
         Realm { issuer: &self.base, audience: &self.base }
     }
 
+    /// How a client is registered, as it was a few seconds ago.
+    pub(super) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, Refusal> {
+        self.registered(id, STANDING_MS).await
+    }
+
     /// A registration, at most `age_ms` old; `i64::MAX` asks the store in any case.
     async fn registered(&self, id: &str, age_ms: i64) -> Result<Option<Arc<Client>>, Refusal> {
         let now_ms = self.now_ms();

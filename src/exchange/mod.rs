@@ -15,6 +15,8 @@ mod consents;
 
 mod terms;
 
+mod sending;
+
 pub mod recipients;
 
 pub mod simulate;
@@ -35,6 +37,8 @@ pub mod uploads;
 pub mod pull;
 
 pub mod login;
+
+pub mod person;
 
 pub mod deliver;
 
@@ -91,6 +95,9 @@ pub struct Config {
     pub upload_files: u32,
     /// Hours after which an upload is forgotten, finished or not.
     pub upload_hours: u32,
+    /// Days for which device records are kept as they came, sealed, so that a mended mapping can read them again; 0 keeps
+    /// none.
+    pub raw_days: u32,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -144,6 +151,7 @@ impl Default for Config {
             upload_bytes: 4 << 30,
             upload_files: 8,
             upload_hours: 72,
+            raw_days: 14,
             bundle_entries: 1000,
         }
     }

@@ -256,6 +256,7 @@ catalogue! {
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";
+    MappingCorrected "mapping-corrected" Information "informational" "Nothing to do: a newer version of the mapping read the record again as it had come, and the resource follows it; whoever received an earlier version gets this one.";
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
     MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
     ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";

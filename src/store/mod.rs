@@ -10,10 +10,17 @@
 pub mod id;
 
 pub mod fault;
+
+mod seal;
+
+mod key_file;
+
 pub mod plan;
 pub mod unit;
 
 pub mod outbox;
+
+pub mod raw;
 
 pub mod receipt;
 
@@ -31,10 +38,11 @@ use tokio::sync::watch;
 use crate::tlog::Hash;
 
 pub use embedded::UploadFile;
-pub use fault::{Error, Health, OpenError};
+pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
@@ -56,8 +64,8 @@ impl Store {
     }
 
     /// Whether a store could be made or written in a directory.
-    pub fn usable(dir: &Path) -> Result<(), OpenError> {
-        embedded::Embedded::usable(dir)
+    pub fn usable(dir: &Path, key: Option<&Path>) -> Result<(), OpenError> {
+        embedded::Embedded::usable(dir, key)
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
@@ -65,14 +73,15 @@ impl Store {
         embedded::Embedded::registered(dir)
     }
 
-    /// For the serving process; refuses a directory from which another one serves.
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        embedded::Embedded::open(dir).map(Self::Embedded)
+    /// For the serving process; refuses a directory from which another one serves. The key file is the one named, else
+    /// one beside the data.
+    pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
+        embedded::Embedded::open(dir, key).map(Self::Embedded)
     }
 
     /// For a command beside a serving process.
-    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
-        embedded::Embedded::open_shared(dir).map(Self::Embedded)
+    pub fn open_shared(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
+        embedded::Embedded::open_shared(dir, key).map(Self::Embedded)
     }
 
     /// Durable when it returns.
@@ -479,6 +488,35 @@ impl Store {
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         match self {
             Self::Embedded(store) => store.expire_uploads(now_ms).await,
+        }
+    }
+
+    /// Raw inputs that follow a number, the oldest first.
+    pub async fn raw_heads(&self, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw_heads(after, most).await,
+        }
+    }
+
+    /// None where it is forgotten, or its person's key was shredded.
+    pub async fn raw(&self, number: u64) -> Result<Option<Raw>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw(number).await,
+        }
+    }
+
+    /// Forgets some of the raw inputs from before; returns how many.
+    pub async fn expire_raw(&self, before_ms: i64) -> Result<usize, Error> {
+        match self {
+            Self::Embedded(store) => store.expire_raw(before_ms).await,
+        }
+    }
+
+    /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
+    /// an older copy of the key. Whether there was one. Durable when it returns.
+    pub async fn shred(&self, patient: PatientKey) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.shred(patient).await,
         }
     }
 

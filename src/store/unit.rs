@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
+use super::raw::{RawStep, Rereading};
 use super::receipt::Filing;
 use super::span::Span;
 use super::upload::Progress;
@@ -19,6 +20,10 @@ pub struct Unit {
     pub preconditions: Vec<Precondition>,
     /// The step of an upload's work that it is.
     pub progress: Option<Progress>,
+    /// The raw input that it reads again.
+    pub rereading: Option<Rereading>,
+    /// What would become of each write is found out, and nothing is kept.
+    pub rehearsal: bool,
     pub writes: Vec<Write>,
     /// True: one conflict rolls all writes back. False: conflicting writes are skipped and reported.
     pub atomic: bool,
@@ -41,6 +46,8 @@ pub struct Finished {
     pub writes: Vec<Write>,
     /// What became of the records of an upload's step, counted in four words.
     pub words: [u64; 4],
+    /// What came in, or what is noted of it.
+    pub raw: Option<RawStep>,
     /// What waits for another attempt and is no longer to be delivered.
     pub cancelled: Vec<Cancelled>,
 }

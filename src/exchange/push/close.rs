@@ -67,6 +67,8 @@ impl Gateway {
                 idempotency: None,
                 preconditions: Vec::new(),
                 progress: None,
+                rereading: None,
+                rehearsal: false,
                 writes: vec![write],
                 atomic: false,
                 now_ms,

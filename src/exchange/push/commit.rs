@@ -11,6 +11,8 @@ use super::gather::{Drafted, Grown, Waiting};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
+use super::raw::{Keeping, Making, Seen, Source};
+use super::remap::{Again, Withdrawal};
 use super::{Idempotency, Intent, Kept, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
@@ -36,6 +38,16 @@ pub(super) struct Terms {
     pub desk: Option<Arc<Desk>>,
     /// The step of an upload's work that it is.
     pub progress: Option<Progress>,
+    /// What came in, where it is to be kept as it came.
+    pub source: Option<Source>,
+    /// What was kept so and is read again.
+    pub again: Option<Arc<Again>>,
+}
+
+impl Terms {
+    pub fn of(atomicity: Atomicity) -> Terms {
+        Terms { atomicity, idempotency: None, desk: None, progress: None, source: None, again: None }
+    }
 }
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
@@ -74,6 +86,7 @@ pub(super) enum Step {
         /// The stretch's place among the unit's writes, and its logical id.
         index: usize,
         logical: String,
+        version: u32,
         /// It said what the stretch said already.
         again: bool,
         warnings: Vec<Issue>,
@@ -99,7 +112,7 @@ impl Gateway {
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
-            let mut draft = self.draft(caller, &entries, atomicity, &mut knowledge, now_ms).await?;
+            let mut draft = self.draft(caller, &entries, &terms, &mut knowledge, now_ms).await?;
             let failed = draft.steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
@@ -108,6 +121,13 @@ impl Gateway {
                 }
                 return Ok(self.all_refused(caller, &entries, draft.steps).await);
             }
+            let keeping = match (&terms.source, &terms.desk, &terms.again) {
+                (Some(source), Some(desk), _) => {
+                    self.keeping(caller, source, desk, &entries, &draft.steps, &mut knowledge, now_ms).await?
+                }
+                (.., Some(again)) => Some(again.keeping(&entries, &draft.steps, &draft.withdrawn)),
+                _ => None,
+            };
             let atomic = atomicity == Atomicity::Whole;
             let whose = patients.first().filter(|_| terms.desk.is_some());
             let changed = match whose {
@@ -115,10 +135,10 @@ impl Gateway {
                 None => Changed::default(),
             };
             let cancelled = self.no_longer_permitted(&mut knowledge, &draft.writes).await?;
-            let finish = finish(Author::of(self, caller), &entries, &draft, &terms, changed, cancelled);
-            let Draft { steps, writes, grown, .. } = draft;
+            let told = (changed, cancelled);
+            let finish = finish(Author::of(self, caller), &entries, &draft, keeping, &terms, told);
+            let Draft { steps, writes, grown, withdrawn, .. } = draft;
             let count = writes.len();
-            let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -126,6 +146,8 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
+                rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
+                rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
                 finish,
                 writes,
                 atomic,
@@ -140,7 +162,11 @@ impl Gateway {
                     for patient in lists_of(&entries, &steps) {
                         self.reorder(caller, patient).await?;
                     }
-                    return Ok(rendered(&entries, steps, &outcomes, &versions, &standing, now_ms));
+                    let mut rendered = rendered(&entries, steps, &outcomes, &standing, now_ms);
+                    if let Some(again) = &terms.again {
+                        rendered.extend(again.withdrawn(&withdrawn, &outcomes));
+                    }
+                    return Ok(rendered);
                 }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
@@ -176,7 +202,7 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         entries: &[Result<Prepared, Refusal>],
-        atomicity: Atomicity,
+        terms: &Terms,
         knowledge: &mut Knowledge,
         now_ms: i64,
     ) -> Result<Draft, Refusal> {
@@ -184,6 +210,7 @@ impl Gateway {
         let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
         let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
         let mut waiting: Vec<Waiting> = Vec::new();
+        let atomicity = terms.atomicity;
         for index in judging_order(entries, atomicity) {
             let judged = match &entries[index] {
                 Ok(prepared) => judge::judge(self, caller, prepared, knowledge, now_ms).await,
@@ -211,7 +238,19 @@ impl Gateway {
         }
         let mut drafted = Drafted { entries, steps: &mut steps, writes: &mut writes, bases: &mut bases };
         let grown = self.gather(caller, waiting, &mut drafted, knowledge, now_ms).await?;
-        Ok(Draft { steps: steps.into_iter().flatten().collect(), writes, bases, grown })
+        let mut withdrawn = Vec::new();
+        for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
+            match withdrawal.judged(self, caller, knowledge, now_ms).await {
+                Ok(basis) => {
+                    withdrawn.push((writes.len(), place));
+                    writes.push(withdrawal.write.clone());
+                    bases.push(Some(basis));
+                }
+                Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        Ok(Draft { steps: steps.into_iter().flatten().collect(), writes, bases, grown, withdrawn })
     }
 
     /// Holds the readings that are to be written against those of other sources.
@@ -229,6 +268,39 @@ impl Gateway {
         draft.bases.resize(draft.writes.len(), None);
         let receipts = self.receipts_of_retold(&retold, caller.request_id);
         Ok(Changed { patient: Some(patient.clone()), retold, receipts })
+    }
+
+    /// What may be kept of what came in. What was judged and refused may not; what could not be judged only where the person
+    /// lets everything be collected.
+    #[expect(clippy::too_many_arguments, reason = "what one attempt to commit knows")]
+    async fn keeping(
+        &self,
+        caller: &Caller<'_>,
+        source: &Source,
+        desk: &Desk,
+        entries: &[Result<Prepared, Refusal>],
+        steps: &[Step],
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Option<Keeping>, Refusal> {
+        let unread = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
+            (Err(refusal), _) => !refusal.ids().contains(&Id::ScopeInsufficient),
+            _ => false,
+        };
+        let mut anything = false;
+        if entries.iter().zip(steps).any(unread) {
+            anything = judge::may_collect_anything(self, caller, &source.patient, knowledge, now_ms).await?;
+        }
+        let seen = entries.iter().zip(steps).zip(&desk.records).map(|((entry, step), sent)| Seen {
+            line: sent.line,
+            pointer: &sent.pointer,
+            fits: match step {
+                Step::Written { .. } | Step::Gathered { .. } | Step::Same(_) => true,
+                Step::Refused(_) => anything && unread((entry, step)),
+            },
+            making: making(entry, step),
+        });
+        Ok(source.keeping(seen.collect(), now_ms))
     }
 
     /// What stands where another resource says the same as one that was to be written, by its place among the writes.
@@ -431,6 +503,18 @@ struct Draft {
     /// Of each write, the consent that it rests on.
     bases: Vec<Option<Basis>>,
     grown: Vec<Grown>,
+    /// Places among the writes, and among the withdrawals, of what a record no longer stands for.
+    withdrawn: Vec<(usize, usize)>,
+}
+
+/// The resource that an entry becomes.
+pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<Making> {
+    match (entry, step) {
+        (Ok(prepared), Step::Written { index, .. }) => {
+            Some(Making { id: prepared.logical.clone(), write: Some((*index, prepared.content)), before: None })
+        }
+        _ => None,
+    }
 }
 
 /// Readings that stood before and are told anew beside those of the request.
@@ -448,16 +532,17 @@ fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec
     lists.filter_map(|prepared| prepared.patient.as_ref()).collect()
 }
 
-/// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
+/// What the writer does inside the transaction: one audit event a person, what the idempotency key remembers, and what is
+/// kept of what came in.
 fn finish(
     author: Author,
     entries: &[Result<Prepared, Refusal>],
     draft: &Draft,
+    keeping: Option<Keeping>,
     terms: &Terms,
-    changed: Changed,
-    cancelled: Vec<Cancelled>,
+    (changed, cancelled): (Changed, Vec<Cancelled>),
 ) -> Finish {
-    let Draft { steps, writes, bases, .. } = draft;
+    let Draft { steps, writes, bases, withdrawn, .. } = draft;
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
     struct Line {
@@ -543,6 +628,19 @@ fn finish(
             memory.push((index, remembered));
         }
     }
+    let again = terms.again.clone();
+    for (write, place) in withdrawn {
+        let Some(withdrawal) = again.as_ref().and_then(|again| again.withdrawals.get(*place)) else { continue };
+        lines[*write] = Some(Line {
+            patient: Some(withdrawal.person.clone()),
+            kind: writes[*write].kind.clone(),
+            id: withdrawal.id().to_owned(),
+            version: writes[*write].version,
+            created: false,
+            basis: bases[*write].clone(),
+        });
+    }
+    let withdrawn = withdrawn.to_vec();
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
@@ -577,9 +675,19 @@ fn finish(
         }
         let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
         let desk = desk.filter(|_| !undone);
-        let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, &versions, at_ms));
+        let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, at_ms));
         if let Some(write) = &told
             && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Create)
+        {
+            references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
+        }
+        let withdrawn: Vec<(usize, &Withdrawal)> = withdrawn
+            .iter()
+            .filter_map(|(write, place)| Some((*write, again.as_ref()?.withdrawals.get(*place)?)))
+            .collect();
+        let revised = desk.as_ref().and_then(|(desk, verdicts)| desk.revision(verdicts, &withdrawn, outcomes, at_ms));
+        if let Some(write) = &revised
+            && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Update)
         {
             references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
         }
@@ -624,20 +732,27 @@ fn finish(
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
+        if let Some((desk, _)) = &desk {
+            let done = withdrawn.iter().filter(|(write, _)| outcomes.get(*write) == Some(&WriteOutcome::Updated));
+            filing.receipts.extend(done.map(|(_, withdrawal)| desk.withdrawn(withdrawal, at_ms)));
+        }
+        let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
         // What was judged by consents that did not come about is judged again at its next attempt.
         let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
         let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
         overlap::file(&mut filing, receipts, outcomes);
-        Finished { audit, response, filing, writes: told.into_iter().collect(), words, cancelled }
+        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, cancelled, raw }
     })
 }
 
 /// What is known of each record before it is written.
 fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
     let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
-        (Ok(prepared), Step::Written { index, warnings, .. }) => Verdict::written(prepared, *index, warnings),
-        (Ok(prepared), Step::Gathered { index, logical, again: false, warnings, .. }) => {
-            Verdict::gathered(prepared, *index, logical, warnings)
+        (Ok(prepared), Step::Written { index, version, warnings, .. }) => {
+            Verdict::written(prepared, *index, *version, warnings)
+        }
+        (Ok(prepared), Step::Gathered { index, logical, version, again: false, warnings, .. }) => {
+            Verdict::gathered(prepared, *index, *version, logical, warnings)
         }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
         (Ok(_), Step::Same(_) | Step::Gathered { .. }) => Verdict::Same,
@@ -658,7 +773,6 @@ fn rendered(
     entries: &[Result<Prepared, Refusal>],
     steps: Vec<Step>,
     outcomes: &[WriteOutcome],
-    versions: &[u32],
     standing: &HashMap<usize, Stored>,
     now_ms: i64,
 ) -> Vec<Outcome> {
@@ -681,19 +795,21 @@ fn rendered(
                     warnings: Vec::new(),
                 })
             }
-            (Ok(prepared), Step::Gathered { index, logical, again, warnings, payload }) => match outcomes[index] {
-                WriteOutcome::Created | WriteOutcome::Updated => Outcome::Kept(Kept {
-                    kind: Arc::from(prepared.rule.name),
-                    id: logical,
-                    version: versions[index],
-                    updated_ms: now_ms,
-                    fresh: !again,
-                    created: !again,
-                    payload,
-                    warnings: prepared.validated.warnings().iter().cloned().chain(warnings).collect(),
-                }),
-                _ => Outcome::Refused(overtaken(prepared).into()),
-            },
+            (Ok(prepared), Step::Gathered { index, logical, version, again, warnings, payload }) => {
+                match outcomes[index] {
+                    WriteOutcome::Created | WriteOutcome::Updated => Outcome::Kept(Kept {
+                        kind: Arc::from(prepared.rule.name),
+                        id: logical,
+                        version,
+                        updated_ms: now_ms,
+                        fresh: !again,
+                        created: !again,
+                        payload,
+                        warnings: prepared.validated.warnings().iter().cloned().chain(warnings).collect(),
+                    }),
+                    _ => Outcome::Refused(overtaken(prepared).into()),
+                }
+            }
             (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
                 kind: stored.kind.clone(),
                 id: stored.logical_id(),

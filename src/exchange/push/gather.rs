@@ -86,7 +86,8 @@ struct Standing {
 
 /// Takes a record apart, if its measure is kept so and nothing of it would be lost.
 pub(super) fn apart(gateway: &Gateway, prepared: &Prepared) -> Option<Box<Apart>> {
-    if gateway.kept.is_empty() {
+    // What is read again and corrected stands by itself.
+    if gateway.kept.is_empty() || !matches!(prepared.intent, Intent::Create { .. }) {
         return None;
     }
     let element = prepared.validated.element();
@@ -176,6 +177,7 @@ impl Gateway {
                 (Fate::Taken | Fate::Same, Some(grown), _) => Step::Gathered {
                     index,
                     logical: grown.prepared.logical.clone(),
+                    version: drafted.writes[index].version,
                     again: fate == Fate::Same,
                     warnings: one.warnings,
                     payload: Vec::new(),

@@ -16,7 +16,7 @@ use crate::fhir::tree::{Element, json, time, write};
 use crate::fhir::validate::Validated;
 use crate::policy::access::Interaction;
 use crate::policy::access::scope::Grant;
-use crate::policy::consent::{self, Action, Basis, Compiled, Permitted};
+use crate::policy::consent::{self, Action, Basis, Compiled, Outlook, Permitted};
 use crate::store::{Expect, PatientKey, Plan, Precondition, Stored, TokenKey, Write};
 
 /// A resource that may be kept as things stand, or that stands already.
@@ -137,6 +137,7 @@ pub(super) async fn judge(
             }
             (Expect::Absent, 1)
         }
+        Intent::Correct(corrected) => (Expect::Version(corrected.version), corrected.version + 1),
         Intent::Update { id, when } => match standing(gateway, caller, prepared, id, *when).await? {
             Standing::Nothing => (Expect::Absent, 1),
             Standing::Same(stored) => return Ok(Judged::Same(stored)),
@@ -162,17 +163,46 @@ async fn consented<'p>(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Permitted<&'p Validated>, Refusal> {
-    let Some((id, patient)) = &prepared.patient else {
+    let Some(person) = &prepared.patient else {
         return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), "Whose data it is is not known."));
     };
     let element = prepared.validated.element();
     let facts = Facts::of(Arc::from(prepared.rule.name), element);
     let reference = format!("{}/{}", prepared.rule.name, prepared.logical);
-    let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
+    let about = About { person, facts: &facts, reference: &reference, location: &prepared.location };
+    let permitted = may_collect(gateway, caller, &about, &prepared.validated, knowledge, now_ms).await;
+    permitted.map_err(|mut refusal| {
+        refusal.issues.iter_mut().for_each(|issue| issue.position = element.position());
+        refusal
+    })
+}
+
+/// What a decision to collect is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub person: &'a (String, PatientKey),
+    pub facts: &'a Facts<'a>,
+    /// `Type/id`
+    pub reference: &'a str,
+    /// Place in the message.
+    pub location: &'a str,
+}
+
+/// Whether the person lets the client collect it.
+pub(super) async fn may_collect<T: Copy>(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    about: &About<'_>,
+    value: T,
+    knowledge: &mut Knowledge,
+    now_ms: i64,
+) -> Result<Permitted<T>, Refusal> {
+    let (id, patient) = about.person;
+    let subject = Subject { base: &gateway.base, patient: id, reference: about.reference, facts: about.facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
         let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
-        consents::permit(consents, &gateway.implied, &request, &subject, &prepared.validated)
+        consents::permit(consents, &gateway.implied, &request, &subject, value)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
     // A permission is checked again where it is written; a refusal on a page that has gone stale would be final.
@@ -187,14 +217,32 @@ async fn consented<'p>(
             let own = registered.is_some_and(|stored| stored.owner == caller.principal.client);
             let text = "No consent on file lets this client send this for that person.";
             let issue = if own {
-                consents::denied(&denial, &prepared.location)
+                consents::denied(&denial, about.location)
             } else {
-                Issue::new(Id::ConsentMissing, prepared.location.as_str(), text)
+                Issue::new(Id::ConsentMissing, about.location, text)
             };
             // The person may know which consent it was, also where the client may not.
-            Err(Refusal { basis: denial.basis, ..issue.at(element.position()).into() })
+            Err(Refusal { basis: denial.basis, ..issue.into() })
         }
     }
+}
+
+/// Whether the person, in so many words, lets the client collect whatever it sends: what could not be mapped has no category that could be
+/// asked for.
+pub(super) async fn may_collect_anything(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    (id, patient): &(String, PatientKey),
+    knowledge: &mut Knowledge,
+    now_ms: i64,
+) -> Result<bool, Refusal> {
+    let consents = knowledge.consents(gateway, *patient).await?;
+    let actor = consents::actor(caller);
+    let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+    let relative = format!("Patient/{id}");
+    let absolute = format!("{}/{relative}", gateway.base);
+    let given = consents.iter().all(|consent| consents::is_given(consent, now_ms));
+    Ok(given && consent::outlook(&consents, &request, &[&relative, &absolute], false).0 == Outlook::Permit)
 }
 
 /// A client writes what concerns the patients that it registered. A consent is looked through before it counts; what

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::commit::{Patient, Step};
 use super::gather::Grown;
 use super::prepare::{Prepared, coded};
-use super::{Refusal, judge};
+use super::{Corrected, Intent, Refusal, judge};
 use crate::devices::sources::{self, Order, Placed, Role, Source};
 use crate::exchange::receipts::{self, Word};
 use crate::exchange::trail::{Act, Author};
@@ -269,6 +269,8 @@ impl Gateway {
                 idempotency: None,
                 preconditions: Vec::new(),
                 progress: None,
+                rereading: None,
+                rehearsal: false,
                 writes,
                 atomic: false,
                 now_ms,
@@ -326,6 +328,13 @@ pub(super) fn file(filing: &mut Filing, receipts: Vec<(usize, Receipt)>, outcome
     filing.receipts.extend(receipts.into_iter().filter(|(index, _)| changed(*index)).map(|(_, receipt)| receipt));
 }
 
+fn corrected(prepared: &Prepared) -> Option<&Corrected> {
+    match &prepared.intent {
+        Intent::Correct(corrected) => Some(corrected),
+        _ => None,
+    }
+}
+
 fn known(measure: &str) -> Option<&'static Measure> {
     let all = measures::all();
     all.binary_search_by(|known| known.key.as_str().cmp(measure)).ok().map(|at| &all[at])
@@ -378,14 +387,17 @@ pub(super) struct Spot<'a> {
     /// Place among the writes.
     index: usize,
     prepared: &'a Prepared,
-    /// Of what stands, its order of creation.
+    /// Of what stands and is about to be replaced, its order of creation.
     seq: Option<u64>,
 }
 
 /// What is weighed of a request: records of their own, and the stretches that others went into.
 pub(super) fn spots<'a>(entries: &'a [Result<Prepared, Refusal>], steps: &[Step], grown: &'a [Grown]) -> Vec<Spot<'a>> {
     let own = entries.iter().zip(steps).filter_map(|(entry, step)| match (entry, step) {
-        (Ok(prepared), Step::Written { index, .. }) => Some(Spot { index: *index, prepared, seq: None }),
+        (Ok(prepared), Step::Written { index, .. }) => {
+            let seq = corrected(prepared).map(|corrected| corrected.seq);
+            Some(Spot { index: *index, prepared, seq })
+        }
         _ => None,
     });
     let stretches = grown.iter().map(|one| Spot { index: one.index, prepared: &one.prepared, seq: one.seq });

@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::pool::Reader;
 use super::{Embedded, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
@@ -49,7 +50,7 @@ fn numbers(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec
         .collect()
 }
 
-fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
+fn current_consents(connection: &Reader, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
         consents.extend(row::current(connection, seq as u64)?);
@@ -58,7 +59,7 @@ fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::R
 }
 
 /// Of each the version that was the last one by then, if there was one.
-fn past_consents(connection: &Connection, patient: PatientKey, then_ms: i64) -> rusqlite::Result<Vec<Stored>> {
+fn past_consents(connection: &Reader, patient: PatientKey, then_ms: i64) -> rusqlite::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
         let version: Option<u32> = connection

@@ -3,6 +3,8 @@
 mod accept;
 mod delivery;
 mod faults;
+mod keys;
+mod raw;
 mod receipts;
 mod search;
 mod spans;
@@ -25,14 +27,14 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(dir.path(), None).unwrap());
         Self { dir, store }
     }
 
     fn reopen(self) -> Self {
         let Self { dir, store } = self;
         drop(Arc::into_inner(store).expect("no task holds the store"));
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(dir.path(), None).unwrap());
         Self { dir, store }
     }
 
@@ -128,6 +130,8 @@ fn unit(writes: Vec<Write>) -> Unit {
         idempotency: None,
         preconditions: Vec::new(),
         progress: None,
+        rereading: None,
+        rehearsal: false,
         writes,
         atomic: true,
         now_ms: NOW_MS,
