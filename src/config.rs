@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::devices::series::Kept;
 use crate::exchange;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Implied, Proxies};
@@ -70,7 +71,7 @@ pub struct Guide {
 }
 
 /// By what records of devices are read besides the mappings of the program.
-#[derive(Deserialize, Clone, Default, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
     /// Device content template of the IoMT connector, for `POST /devices/iomt`; together with `iomt_fhir_mapping`.
@@ -79,6 +80,22 @@ pub struct Devices {
     pub iomt_fhir_mapping: Option<PathBuf>,
     /// Files of mappings of the operator's own, besides those of the program or in place of one with the same id.
     pub mappings: Vec<PathBuf>,
+    /// Measures, or categories, whose readings are kept as stretches of samples: name = `PT1H` or `P1D`.
+    pub stretches: BTreeMap<String, String>,
+    /// Minutes after its span, and after its last reading, until a stretch is final.
+    pub stretch_grace_minutes: u32,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Devices {
+            iomt_device_content: None,
+            iomt_fhir_mapping: None,
+            mappings: Vec::new(),
+            stretches: BTreeMap::new(),
+            stretch_grace_minutes: 60,
+        }
+    }
 }
 
 /// One national platform, registry or other receiver.
@@ -226,6 +243,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let devices: Devices = section("devices", table.remove("devices"), mistakes);
     if devices.iomt_device_content.is_some() != devices.iomt_fhir_mapping.is_some() {
         mistakes.push("devices: iomt_device_content and iomt_fhir_mapping stand together".to_owned());
+    }
+    if let Err(wrong) = Kept::compile(&devices.stretches) {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("devices.stretches.{wrong}")));
     }
     let unsaid: consent::Config = section("consent", table.remove("consent"), mistakes);
     let implied = Implied::compile(&unsaid).unwrap_or_else(|wrong| {

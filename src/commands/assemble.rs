@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::packages::{Loaded, Place};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
+use crate::devices::series::Kept;
 use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
 use crate::exchange::recipients::{Recipient, Recipients};
@@ -90,6 +91,8 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
         Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
+    gateway.kept = Kept::compile(&config.devices.stretches).map_err(joined)?;
+    gateway.grace_ms = i64::from(config.devices.stretch_grace_minutes) * 60_000;
     gateway.terminology = terminology(config)?;
     gateway.implied = config.implied.clone();
     gateway.proxies = config.proxies;

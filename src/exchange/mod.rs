@@ -51,6 +51,7 @@ use serde::Deserialize;
 use recipients::Recipients;
 
 use crate::devices::Formats;
+use crate::devices::series::Kept;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
 use crate::guide::Shelf;
@@ -171,6 +172,10 @@ pub struct Gateway {
     pub terminology: Option<Terminology>,
     /// What devices' records are read by.
     pub formats: Formats,
+    /// Measures whose readings are kept as stretches of samples, and how long a stretch stays open after its span and its
+    /// last reading.
+    pub kept: Kept,
+    pub grace_ms: i64,
     /// Who receives what is taken in.
     pub recipients: Recipients,
     /// What holds where a person has said nothing; nothing, unless the operator says so.
@@ -189,6 +194,8 @@ pub struct Gateway {
     register: login::Register,
     uploads: uploads::Uploads,
     turns: push::turn::Turns,
+    /// Tells that a stretch of samples has grown.
+    grown: tokio::sync::Notify,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -221,6 +228,8 @@ impl Gateway {
             registry,
             terminology: None,
             formats: Formats::default(),
+            kept: Kept::default(),
+            grace_ms: 0,
             recipients: Recipients::default(),
             implied: Implied::default(),
             proxies: Proxies::default(),
@@ -234,6 +243,7 @@ impl Gateway {
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
             turns: push::turn::Turns::default(),
+            grown: tokio::sync::Notify::default(),
             patient_secret,
             page_secret,
             receipt_secret,

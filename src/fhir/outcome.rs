@@ -164,6 +164,7 @@ catalogue! {
     SourceOrder "source-order" Error "business-rule" "Send a List of mode working that is ordered by priority and names its sources by identifier or display; other Lists are not kept.";
     SourceSecondary "source-secondary" Warning "informational" "Nothing to do: the reading is kept and tagged. Change the person's List of sources if this source should count.";
     SourceOverlap "source-overlap" Warning "informational" "Say in a List of sources which of them counts, if only one should.";
+    SeriesValue "series-value" Error "conflict" "Send a reading once; one that was corrected is corrected in the stretch that it went into.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
     /// Text that people read.

@@ -46,8 +46,8 @@ pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
-    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token,
-    Unit, Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,
+    Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -144,6 +144,34 @@ impl Store {
     pub async fn stand(&self, asked: Vec<Known>) -> Result<Vec<bool>, Error> {
         match self {
             Self::Embedded(store) => store.stand(asked).await,
+        }
+    }
+
+    /// The stretch that a record went into, and when it did.
+    pub async fn gathered(&self, record: ResId) -> Result<Option<(Stored, i64)>, Error> {
+        match self {
+            Self::Embedded(store) => store.gathered(record).await,
+        }
+    }
+
+    /// Open stretches for which nothing more is expected, by order of creation.
+    pub async fn ripe(&self, now_ms: i64, limit: usize) -> Result<Vec<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.ripe(now_ms, limit).await,
+        }
+    }
+
+    /// It is none of them any more.
+    pub async fn forget_stretch(&self, seq: u64) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.forget_stretch(seq).await,
+        }
+    }
+
+    /// When the next of them is.
+    pub async fn next_ripe(&self) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Embedded(store) => store.next_ripe().await,
         }
     }
 

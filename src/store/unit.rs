@@ -125,6 +125,8 @@ pub struct Write {
     pub reading: Option<[u8; 16]>,
     /// Of a later version: it says what the one before it said, so that it stands for the same reading.
     pub says_the_same: bool,
+    /// What it gathers, where it is a stretch that grows.
+    pub growth: Option<Growth>,
     /// The time that its reading takes up, where that is compared with others.
     pub span: Option<Span>,
     /// (system, code) of what says the resource's topic, for the index patient, code, date.
@@ -141,6 +143,15 @@ pub struct Write {
     pub deliver: bool,
     /// A consent of `patient`: bumps the patient's consent epoch in this transaction.
     pub consent: bool,
+}
+
+/// Of a stretch of samples.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Growth {
+    /// Ids that its new records would have had.
+    pub members: Vec<ResId>,
+    /// When nothing more is expected; none where it is closed.
+    pub until_ms: Option<i64>,
 }
 
 /// What the writer must find for the write to happen.

@@ -51,6 +51,7 @@ mod revoke;
 mod site;
 mod sources;
 mod streams;
+mod stretches;
 mod suites;
 mod terminology;
 mod transparency;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Verdict};
+use super::gather::{Drafted, Grown, Waiting};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
@@ -80,6 +81,18 @@ pub(super) enum Step {
         /// Whether it is kept as a reading that does not count.
         secondary: bool,
     },
+    /// It is part of a stretch of samples.
+    Gathered {
+        /// The stretch's place among the unit's writes, and its logical id.
+        index: usize,
+        logical: String,
+        version: u32,
+        /// It said what the stretch said already.
+        again: bool,
+        warnings: Vec<Issue>,
+        /// The stretch, as it is answered.
+        payload: Vec<u8>,
+    },
 }
 
 impl Gateway {
@@ -99,68 +112,33 @@ impl Gateway {
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
-            let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
-            let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
-            let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
-            for index in judging_order(&entries, atomicity) {
-                let judged = match &entries[index] {
-                    Ok(prepared) => judge::judge(self, caller, prepared, &mut knowledge, now_ms).await,
-                    Err(refusal) => Err(refusal.clone()),
-                };
-                steps[index] = Some(match judged {
-                    Ok(Judged::Write { write, basis, warnings }) => {
-                        if atomicity == Atomicity::Whole {
-                            knowledge.record(&write)?;
-                        }
-                        let step =
-                            Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
-                        writes.push(*write);
-                        bases.push(basis);
-                        step
-                    }
-                    Ok(Judged::Same(stored)) => Step::Same(stored),
-                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
-                    Err(refusal) => Step::Refused(refusal),
-                });
-            }
-            let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
-            let mut withdrawn = Vec::new();
-            for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
-                match withdrawal.judged(self, caller, &mut knowledge, now_ms).await {
-                    Ok(basis) => {
-                        withdrawn.push((writes.len(), place));
-                        writes.push(withdrawal.write.clone());
-                        bases.push(Some(basis));
-                    }
-                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
-                    Err(_) => {}
-                }
-            }
-            let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
+            let mut draft = self.draft(caller, &entries, &terms, &mut knowledge, now_ms).await?;
+            let failed = draft.steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
                 if self.went_stale(&knowledge).await? {
                     continue;
                 }
-                return Ok(self.all_refused(caller, &entries, steps).await);
+                return Ok(self.all_refused(caller, &entries, draft.steps).await);
             }
             let keeping = match (&terms.source, &terms.desk, &terms.again) {
                 (Some(source), Some(desk), _) => {
-                    self.keeping(caller, source, desk, &entries, &steps, &mut knowledge, now_ms).await?
+                    self.keeping(caller, source, desk, &entries, &draft.steps, &mut knowledge, now_ms).await?
                 }
-                (.., Some(again)) => Some(again.keeping(&entries, &steps, &withdrawn)),
+                (.., Some(again)) => Some(again.keeping(&entries, &draft.steps, &draft.withdrawn)),
                 _ => None,
             };
             let atomic = atomicity == Atomicity::Whole;
-            let retold = match patients.first().filter(|_| terms.desk.is_some()) {
-                Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
-                None => Vec::new(),
+            let whose = patients.first().filter(|_| terms.desk.is_some());
+            let changed = match whose {
+                Some(patient) => self.compare(caller, patient, &entries, &mut draft, now_ms).await?,
+                None => Changed::default(),
             };
-            bases.resize(writes.len(), None);
-            let receipts = self.receipts_of_retold(&retold, caller.request_id);
-            let retold = Changed { patient: patients.first().cloned(), retold, receipts };
+            let cancelled = self.no_longer_permitted(&mut knowledge, &draft.writes).await?;
+            let told = (changed, cancelled);
+            let finish = finish(Author::of(self, caller), &entries, &draft, keeping, &terms, told);
+            let Draft { steps, writes, grown, withdrawn, .. } = draft;
             let count = writes.len();
-            let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -170,15 +148,7 @@ impl Gateway {
                 progress: terms.progress,
                 rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
                 rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
-                finish: finish(
-                    Author::of(self, caller),
-                    &entries,
-                    &steps,
-                    (&writes, &bases),
-                    (keeping, &withdrawn),
-                    &terms,
-                    (retold, cancelled),
-                ),
+                finish,
                 writes,
                 atomic,
                 now_ms,
@@ -186,6 +156,9 @@ impl Gateway {
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => {
                     let standing = self.standing(&outcomes).await?;
+                    if !grown.is_empty() {
+                        self.grown.notify_one();
+                    }
                     for patient in lists_of(&entries, &steps) {
                         self.reorder(caller, patient).await?;
                     }
@@ -224,6 +197,79 @@ impl Gateway {
         Err(refusal)
     }
 
+    /// Judges the entries, and puts together what is to be written of them.
+    async fn draft(
+        &self,
+        caller: &Caller<'_>,
+        entries: &[Result<Prepared, Refusal>],
+        terms: &Terms,
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Draft, Refusal> {
+        let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
+        let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
+        let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let atomicity = terms.atomicity;
+        for index in judging_order(entries, atomicity) {
+            let judged = match &entries[index] {
+                Ok(prepared) => judge::judge(self, caller, prepared, knowledge, now_ms).await,
+                Err(refusal) => Err(refusal.clone()),
+            };
+            steps[index] = Some(match judged {
+                Ok(Judged::Write { write, basis, warnings }) if is_apart(&entries[index]) => {
+                    waiting.push(Waiting { place: index, write, basis, warnings });
+                    continue;
+                }
+                Ok(Judged::Write { write, basis, warnings }) => {
+                    if atomicity == Atomicity::Whole {
+                        knowledge.record(&write)?;
+                    }
+                    let version = write.version;
+                    let step = Step::Written { index: writes.len(), version, warnings, secondary: false };
+                    writes.push(*write);
+                    bases.push(basis);
+                    step
+                }
+                Ok(Judged::Same(stored)) => Step::Same(stored),
+                Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                Err(refusal) => Step::Refused(refusal),
+            });
+        }
+        let mut drafted = Drafted { entries, steps: &mut steps, writes: &mut writes, bases: &mut bases };
+        let grown = self.gather(caller, waiting, &mut drafted, knowledge, now_ms).await?;
+        let mut withdrawn = Vec::new();
+        for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
+            match withdrawal.judged(self, caller, knowledge, now_ms).await {
+                Ok(basis) => {
+                    withdrawn.push((writes.len(), place));
+                    writes.push(withdrawal.write.clone());
+                    bases.push(Some(basis));
+                }
+                Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        Ok(Draft { steps: steps.into_iter().flatten().collect(), writes, bases, grown, withdrawn })
+    }
+
+    /// Holds the readings that are to be written against those of other sources.
+    async fn compare(
+        &self,
+        caller: &Caller<'_>,
+        patient: &Patient,
+        entries: &[Result<Prepared, Refusal>],
+        draft: &mut Draft,
+        now_ms: i64,
+    ) -> Result<Changed, Refusal> {
+        let spots = overlap::spots(entries, &draft.steps, &draft.grown);
+        let (roles, retold) = self.weigh(caller, patient.1, &spots, &mut draft.writes, now_ms).await?;
+        overlap::apply(&mut draft.steps, &draft.writes, &roles);
+        draft.bases.resize(draft.writes.len(), None);
+        let receipts = self.receipts_of_retold(&retold, caller.request_id);
+        Ok(Changed { patient: Some(patient.clone()), retold, receipts })
+    }
+
     /// What may be kept of what came in. What was judged and refused may not; what could not be judged only where the person
     /// lets everything be collected.
     #[expect(clippy::too_many_arguments, reason = "what one attempt to commit knows")]
@@ -249,7 +295,7 @@ impl Gateway {
             line: sent.line,
             pointer: &sent.pointer,
             fits: match step {
-                Step::Written { .. } | Step::Same(_) => true,
+                Step::Written { .. } | Step::Gathered { .. } | Step::Same(_) => true,
                 Step::Refused(_) => anything && unread((entry, step)),
             },
             making: making(entry, step),
@@ -374,6 +420,11 @@ impl Gateway {
     }
 }
 
+/// Whether it may be part of a stretch of samples.
+fn is_apart(entry: &Result<Prepared, Refusal>) -> bool {
+    entry.as_ref().is_ok_and(|prepared| prepared.apart.is_some())
+}
+
 /// A fault of ours concerns the whole request, a refusal of an entry only that entry.
 fn is_fault(refusal: &Refusal) -> bool {
     refusal.status() >= 500
@@ -451,6 +502,17 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
     }
 }
 
+/// What is to be written of the entries.
+struct Draft {
+    steps: Vec<Step>,
+    writes: Vec<Write>,
+    /// Of each write, the consent that it rests on.
+    bases: Vec<Option<Basis>>,
+    grown: Vec<Grown>,
+    /// Places among the writes, and among the withdrawals, of what a record no longer stands for.
+    withdrawn: Vec<(usize, usize)>,
+}
+
 /// The resource that an entry becomes.
 pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<Making> {
     match (entry, step) {
@@ -462,6 +524,7 @@ pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<M
 }
 
 /// Readings that stood before and are told anew beside those of the request.
+#[derive(Default)]
 struct Changed {
     patient: Option<Patient>,
     retold: Vec<Retold>,
@@ -480,12 +543,12 @@ fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec
 fn finish(
     author: Author,
     entries: &[Result<Prepared, Refusal>],
-    steps: &[Step],
-    (writes, bases): (&[Write], &[Option<Basis>]),
-    (keeping, withdrawn): (Option<Keeping>, &[(usize, usize)]),
+    draft: &Draft,
+    keeping: Option<Keeping>,
     terms: &Terms,
     (changed, cancelled): (Changed, Vec<Cancelled>),
 ) -> Finish {
+    let Draft { steps, writes, bases, withdrawn, .. } = draft;
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
     struct Line {
@@ -526,6 +589,27 @@ fn finish(
                     status: if created { 201 } else { 200 },
                     kind: prepared.rule.name.to_owned(),
                     id: prepared.logical.clone(),
+                    version: writes[*write].version,
+                    updated_ms: writes[*write].updated_ms,
+                    issues: Vec::new(),
+                    warnings: prepared.validated.warnings().iter().chain(warnings).map(stored_form).collect(),
+                };
+                index = Some(*write);
+            }
+            (Ok(prepared), Step::Gathered { index: write, logical, again, warnings, .. }) => {
+                let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
+                lines[*write] = Some(Line {
+                    patient: prepared.patient.clone(),
+                    kind: writes[*write].kind.clone(),
+                    id: logical.clone(),
+                    version: writes[*write].version,
+                    created,
+                    basis: bases[*write].clone(),
+                });
+                remembered = Remembered {
+                    status: if *again { 200 } else { 201 },
+                    kind: prepared.rule.name.to_owned(),
+                    id: logical.clone(),
                     version: writes[*write].version,
                     updated_ms: writes[*write].updated_ms,
                     issues: Vec::new(),
@@ -673,8 +757,11 @@ fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdic
         (Ok(prepared), Step::Written { index, version, warnings, .. }) => {
             Verdict::written(prepared, *index, *version, warnings)
         }
+        (Ok(prepared), Step::Gathered { index, logical, version, again: false, warnings, .. }) => {
+            Verdict::gathered(prepared, *index, *version, logical, warnings)
+        }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
-        (Ok(_), Step::Same(_)) => Verdict::Same,
+        (Ok(_), Step::Same(_) | Step::Gathered { .. }) => Verdict::Same,
     };
     entries.iter().zip(steps).map(verdict).collect()
 }
@@ -713,6 +800,21 @@ fn rendered(
                     payload: stored.payload.clone(),
                     warnings: Vec::new(),
                 })
+            }
+            (Ok(prepared), Step::Gathered { index, logical, version, again, warnings, payload }) => {
+                match outcomes[index] {
+                    WriteOutcome::Created | WriteOutcome::Updated => Outcome::Kept(Kept {
+                        kind: Arc::from(prepared.rule.name),
+                        id: logical,
+                        version,
+                        updated_ms: now_ms,
+                        fresh: !again,
+                        created: !again,
+                        payload,
+                        warnings: prepared.validated.warnings().iter().cloned().chain(warnings).collect(),
+                    }),
+                    _ => Outcome::Refused(overtaken(prepared).into()),
+                }
             }
             (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
                 kind: stored.kind.clone(),

@@ -58,7 +58,12 @@ pub(super) enum Verdict {
 
 impl Verdict {
     pub fn written(prepared: &Prepared, index: usize, version: u32, warnings: &[Issue]) -> Verdict {
-        let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
+        Verdict::gathered(prepared, index, version, &prepared.logical, warnings)
+    }
+
+    /// Of a record that became part of another resource.
+    pub fn gathered(prepared: &Prepared, index: usize, version: u32, logical: &str, warnings: &[Issue]) -> Verdict {
+        let resource = format!("{}/{logical}", prepared.rule.name);
         let warnings = prepared.validated.warnings().iter().chain(warnings).cloned().collect();
         let made = Made::of(prepared.rule.name, prepared.validated.element());
         Verdict::Written { index, resource, version, made, warnings, conflict: judge::conflict(prepared) }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
+use super::gather;
 use super::overlap;
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
@@ -213,6 +214,7 @@ impl Gateway {
                 prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places)?;
             prepared.reading = reading::key(caller, &prepared);
             prepared.span = overlap::span(&prepared, &caller.principal.client);
+            prepared.apart = gather::apart(self, &prepared);
             Ok(prepared)
         };
         examined.into_iter().map(|record| record.and_then(conclude)).collect()

@@ -426,6 +426,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         content: prepared.content,
         reading: prepared.reading,
         says_the_same: false,
+        growth: None,
         span: prepared.span.clone(),
         codes: prepared.codes.clone(),
         tokens: prepared.tokens.clone(),

@@ -2,15 +2,18 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each,
-//! `provenance` says how they came to be and `overlap` which count beside those of other sources, `raw` keeps what came, and
-//! `remap` reads that again. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each, `provenance` says how they
+//! came to be and `overlap` which count beside those of other sources; `gather` puts readings into stretches of samples,
+//! which `close` ends; `raw` keeps what came, and `remap` reads that again. Who changes what hangs on a person's other data waits its `turn`. Success is answered only when the
+//! data is on disk.
 
 mod bundle;
+pub mod close;
 mod commit;
 mod desk;
 mod device;
 pub mod explain;
+pub(in crate::exchange) mod gather;
 mod judge;
 mod overlap;
 mod patch;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::gather::Apart;
 use super::{Condition, Corrected, Intent, When};
 use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     pub reading: Option<[u8; 16]>,
     /// The time that it takes up, where that is compared with other sources'.
     pub span: Option<Span>,
+    /// Taken apart, where it may be part of a stretch of samples.
+    pub apart: Option<Box<Apart>>,
     /// Place in the date index.
     pub date_ms: Option<i64>,
     /// End of what was measured.
@@ -243,6 +246,7 @@ fn finish(
         content,
         reading: None,
         span: None,
+        apart: None,
         date_ms,
         ended_ms,
         codes,

@@ -5,6 +5,7 @@
 //! doubles nothing. It belongs to the person and is as private as what it tells of, whose categories it bears as tags. It
 //! is the gateway's own: no client writes it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -88,7 +89,7 @@ impl Origin {
             let what = format!("{resource}/_history/{}", version.saturating_sub(1));
             json!({"role": "revision", "what": {"reference": what}})
         };
-        resource["entity"] = made.iter().map(before).collect();
+        resource["entity"] = once(made).map(before).collect();
         self.stored(self.revision, &resource, now_ms)
     }
 
@@ -109,6 +110,7 @@ impl Origin {
             content,
             reading: None,
             says_the_same: false,
+            growth: None,
             span: None,
             codes: Vec::new(),
             tokens: Vec::new(),
@@ -148,8 +150,7 @@ impl Origin {
             let tag = |code: &&str| json!({"system": CATEGORY_SYSTEM, "code": code});
             meta["tag"] = categories.iter().map(tag).collect();
         }
-        let targets: Vec<Value> = made
-            .iter()
+        let targets: Vec<Value> = once(made)
             .map(|(resource, version, _)| json!({"reference": format!("{resource}/_history/{version}")}))
             .collect();
         json!({
@@ -169,4 +170,10 @@ impl Origin {
             }],
         })
     }
+}
+
+/// Each resource once: many records may be one stretch of samples.
+fn once<'m>(made: &'m [(&'m str, u32, &'m Made)]) -> impl Iterator<Item = &'m (&'m str, u32, &'m Made)> {
+    let mut seen = HashSet::new();
+    made.iter().filter(move |(resource, ..)| seen.insert(*resource))
 }

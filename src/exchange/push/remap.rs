@@ -611,6 +611,7 @@ impl Withdrawal {
             content: hash::content(&document, document.root()),
             reading: None,
             says_the_same: false,
+            growth: None,
             span: None,
             codes: prepare::coded(element),
             tokens: Vec::new(),

@@ -23,6 +23,7 @@ mod schema;
 mod search;
 mod source;
 mod spans;
+mod stretches;
 mod uploads;
 mod writer;
 

@@ -10,6 +10,7 @@ use super::consents::bump_epoch;
 use super::keys::{self, Sealed, Sealer, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
 use super::spans;
+use super::stretches;
 use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
@@ -189,6 +190,7 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
         connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
     }
     spans::note(connection, write, seq)?;
+    stretches::note(connection, write, seq)?;
     Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
 }
 
@@ -242,9 +244,11 @@ fn replace(
                 .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
                 .execute(params![reading, old.seq])?;
         }
+        stretches::close(connection, old.seq)?;
     }
     spans::forget(connection, old.seq)?;
     spans::note(connection, write, old.seq)?;
+    stretches::note(connection, write, old.seq)?;
     let (sealed_by, payload) = new.payload()?;
     connection
         .prepare_cached(

@@ -151,6 +151,11 @@ CREATE TABLE raw (
 ) STRICT;
 CREATE INDEX raw_at ON raw (at);
 ",
+    "
+CREATE TABLE member (tail BLOB PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE open_stretch (seq INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+CREATE INDEX open_stretch_until ON open_stretch (until);
+",
 ];
 
 /// Brings the file to the newest schema this program knows.

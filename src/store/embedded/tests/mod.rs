@@ -7,6 +7,7 @@ mod keys;
 mod raw;
 mod receipts;
 mod search;
+mod spans;
 
 use std::sync::Arc;
 
@@ -87,6 +88,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         consent: false,
         reading: None,
         says_the_same: false,
+        growth: None,
         span: None,
     }
 }
