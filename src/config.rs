@@ -84,6 +84,8 @@ pub struct Destination {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// Whether it is sent readings that do not count beside those of a source that the person prefers.
+    pub secondary: bool,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     pub fhir: fhir_rest::Config,
@@ -107,6 +109,7 @@ struct Target {
     name: Option<String>,
     actor: Option<String>,
     purpose: Option<String>,
+    secondary: Option<bool>,
     kinds: Option<Vec<String>>,
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
@@ -366,6 +369,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     let destination = fhir.filter(|_| mistakes.len() == before).map(|fhir| Destination {
         actor,
         purpose,
+        secondary: target.secondary.unwrap_or(false),
         rule: rule.clone(),
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },

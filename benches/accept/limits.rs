@@ -62,7 +62,7 @@ fn parts() -> anyhow::Result<Vec<Part>> {
     part("validate heart rate", micros(|| drop(black_box(validator.check(element, &Options::default()))))?);
     part("hash of the content", micros(|| _ = black_box(hash::content(&document, document.root())))?);
     part("write the stored JSON", {
-        let owned = write::Owned { id: "id", version: 1, last_updated: "2026-01-01T00:00:00.000Z", meta_extra: "" };
+        let owned = write::Owned { id: "id", version: 1, last_updated: "2026-01-01T00:00:00.000Z", tags: None };
         micros(|| drop(black_box(write::resource(&document, document.root(), &owned, None))))?
     });
     part("decide consent", decide(person)?);

@@ -18,3 +18,4 @@ Alias: $audit = http://terminology.hl7.org/CodeSystem/audit-event-type
 Alias: $interaction = http://hl7.org/fhir/restful-interaction
 Alias: $gateway-device = http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice
 Alias: $vital-signs = http://hl7.org/fhir/StructureDefinition/vitalsigns
+Alias: $listorder = http://terminology.hl7.org/CodeSystem/list-order

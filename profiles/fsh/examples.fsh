@@ -787,6 +787,32 @@ Usage: #example
 * provision.provision[=].provision.actor.reference = Reference(Organization/example-platform)
 * provision.provision[=].provision.code = MeasureCategory#mental-health
 
+Instance: sources-steps
+InstanceOf: SourceOrder
+Title: "The watch counts the steps, and the phone where the watch was not worn"
+Usage: #example
+* status = #current
+* mode = #working
+* code = $loinc#55423-8
+* subject = Reference(anna)
+* date = "2026-05-01"
+* orderedBy = $listorder#priority
+* entry[+].item.display = "Watch 5"
+* entry[+].item.display = "Phone 9"
+
+Instance: sources-all
+InstanceOf: SourceOrder
+Title: "Of everything about the heart rate, the strap around the chest counts first"
+Usage: #example
+* status = #current
+* mode = #working
+* code = MeasureCategory#heart-rate
+* subject = Reference(anna)
+* orderedBy = $listorder#priority
+* entry[+].item.identifier.system = "https://app.example.org/devices"
+* entry[=].item.identifier.value = "chest-strap-7"
+* entry[+].item.display = "Watch 5"
+
 Instance: audit-create
 InstanceOf: Trace
 Title: "An app sent a measurement"

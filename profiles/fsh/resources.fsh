@@ -150,6 +150,29 @@ Description: "What a person permits: which app or platform may do what with whic
 * provision.provision.action 1..*
 * provision.provision.purpose 1..*
 
+Invariant: mh-source-named
+Description: "A source is named by an identifier or in words."
+Severity: #error
+Expression: "identifier.value.exists() or display.exists()"
+
+Profile: SourceOrder
+Parent: List
+Id: mh-source-order
+Title: "Order of sources"
+Description: "Which source counts where several have readings of one measure and time: the first that is listed. Without a code it holds for every measure that has no list of its own."
+* insert Own
+* mode = #working
+* code ^short = "A measure, or a category of measures"
+* subject 1..1
+* subject only Reference(Patient)
+* orderedBy 1..1
+* orderedBy = $listorder#priority
+* entry 1..*
+* entry.deleted 0..0
+* entry.item obeys mh-source-named
+* entry.item.reference 0..0
+* entry.item.display ^short = "Device or app, as readings name it"
+
 Profile: Trace
 Parent: AuditEvent
 Id: mh-audit

@@ -49,6 +49,13 @@ Description: "Who stands behind a statement, so that what persons enter stays di
 * #patient-generated "Patient-generated" "Made by a person or the person's devices, outside of professional care."
 * #professional "Professional" "Made or taken over by a health professional."
 
+CodeSystem: SourceRole
+Id: source-role
+Title: "Role of a source"
+Description: "How a reading stands to others of the same measure and time. The gateway writes it as a tag; what has none counts."
+* insert OwnSystem
+* #secondary "Secondary" "A source that the person prefers has a reading of the same time: this one is kept and does not count."
+
 CodeSystem: RecordingMethod
 Id: recording-method
 Title: "Recording method"

@@ -69,7 +69,7 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
     let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
     let gateway = built(config, store)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
-    gateway.validator.warm(&["Patient", "Consent", "Device", "Observation", "QuestionnaireResponse"]);
+    gateway.validator.warm(&["Patient", "Consent", "Device", "List", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
 }
 
@@ -193,6 +193,8 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         name: Arc::from(name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
+        address: configured.fhir.url.clone(),
+        secondary: configured.secondary,
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

@@ -15,6 +15,7 @@ pub mod night;
 pub mod observation;
 mod open_mhealth;
 pub mod series;
+pub mod sources;
 pub mod unpack;
 
 use std::sync::{Arc, LazyLock};

@@ -59,6 +59,13 @@ pub const KINDS: &[KindRule] = &[
         writable: true,
     },
     KindRule {
+        name: "List",
+        subject: Subject::Required("subject"),
+        guard: Guard::Owner,
+        deliverable: false,
+        writable: true,
+    },
+    KindRule {
         name: "Observation",
         subject: Subject::Required("subject"),
         guard: Guard::Consent,

@@ -204,7 +204,7 @@ impl Gateway {
             guide: None,
         };
         let purpose = client.purposes.first().map_or("", String::as_str);
-        let caller = Caller { principal: &principal, request_id, purpose };
+        let caller = Caller { principal: &principal, request_id, purpose, address: None };
         let record = Author::of(self, &caller).record(Act::Login, None, &[], None, issues);
         Ok(self.store.record_audit(vec![record]).await?)
     }

@@ -180,6 +180,7 @@ pub struct Gateway {
     pub pages: String,
     register: login::Register,
     uploads: uploads::Uploads,
+    turns: push::turn::Turns,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -224,6 +225,7 @@ impl Gateway {
             base,
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
+            turns: push::turn::Turns::default(),
             patient_secret,
             page_secret,
             receipt_secret,
@@ -298,6 +300,8 @@ pub struct Caller<'a> {
     pub request_id: &'a str,
     /// v3-ActReason code.
     pub purpose: &'a str,
+    /// Where it was called from, an IP address; nothing where the work is done later.
+    pub address: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub(super) struct Author {
     request_id: String,
     purpose: String,
     observer: String,
+    address: Option<String>,
     at_ms: i64,
     query: Option<String>,
     entropy: Entropy,
@@ -64,6 +65,7 @@ impl Author {
             request_id: caller.request_id.to_owned(),
             purpose: caller.purpose.to_owned(),
             observer: gateway.base.clone(),
+            address: caller.address.map(str::to_owned),
             at_ms: gateway.now_ms(),
             query: None,
             entropy: gateway.entropy.clone(),
@@ -83,10 +85,16 @@ impl Author {
             request_id,
             purpose: purpose.to_owned(),
             observer: gateway.base.clone(),
+            address: None,
             at_ms: gateway.now_ms(),
             query: None,
             entropy: gateway.entropy.clone(),
         }
+    }
+
+    /// The same with the address that it has.
+    pub fn at(self, address: &str) -> Self {
+        Author { address: Some(address.to_owned()), ..self }
     }
 
     /// For whoever did not prove who it is.
@@ -190,7 +198,7 @@ impl Author {
             party: (!self.client.is_empty()).then_some(Party {
                 id: &self.client,
                 actor: Some(&self.actor),
-                address: None,
+                address: self.address.as_deref(),
             }),
             observer: &self.observer,
             patient: patient_reference.as_deref(),

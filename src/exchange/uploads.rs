@@ -192,7 +192,8 @@ impl Gateway {
         let mut about = self.about(upload)?;
         about.principal.guide = self.stands(&about.principal).await?;
         let request = printed(upload.id);
-        let caller = Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose };
+        let caller =
+            Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose, address: None };
         let (mut at, mut unpack) = (0, Unpack::new(about.coding));
         let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
         // What was worked off before a restart is read again and passed over.

@@ -37,6 +37,9 @@ pub const CATEGORY_SYSTEM: &str =
 /// The code system of measures that no other system names.
 pub const MEASURE_SYSTEM: &str = member(include_str!("../../profiles/compiled/CodeSystem-measure.json"), "url");
 
+/// The code system by which readings are tagged that do not count beside those of another source.
+pub const SOURCE_ROLE_SYSTEM: &str = member(include_str!("../../profiles/compiled/CodeSystem-source-role.json"), "url");
+
 /// A text member of the outermost object of JSON that is indented by two spaces and needs no escapes.
 const fn member(json: &'static str, name: &str) -> &'static str {
     let mut at = 0;
@@ -103,6 +106,7 @@ mod tests {
             (ISSUE_SYSTEM, "/CodeSystem/issue"),
             (CATEGORY_SYSTEM, "/CodeSystem/measure-category"),
             (MEASURE_SYSTEM, "/CodeSystem/measure"),
+            (SOURCE_ROLE_SYSTEM, "/CodeSystem/source-role"),
             (STRUCTURES, "/StructureDefinition/"),
         ] {
             assert_eq!(canonical, format!("{BASE}{path}"));

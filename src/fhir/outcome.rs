@@ -161,6 +161,9 @@ catalogue! {
     DeviceFile "device-file" Fatal "structure" "Send the file that the format names, as the phone or the app wrote it.";
     DeviceTruncated "device-truncated" Fatal "incomplete" "Export the file again and send it whole; the records before the break were read.";
     DeviceTypeLeftOut "device-type-left-out" Error "not-supported" "Leave records of this type out; the message says why they are not taken.";
+    SourceOrder "source-order" Error "business-rule" "Send a List of mode working that is ordered by priority and names its sources by identifier or display; other Lists are not kept.";
+    SourceSecondary "source-secondary" Warning "informational" "Nothing to do: the reading is kept and tagged. Change the person's List of sources if this source should count.";
+    SourceOverlap "source-overlap" Warning "informational" "Say in a List of sources which of them counts, if only one should.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
     /// Text that people read.

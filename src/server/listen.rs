@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,14 @@ struct Shared {
     turnstile: Arc<Turnstile>,
 }
 
+/// By what a request is known to the audit.
+#[derive(Clone)]
+struct Contact {
+    request_id: String,
+    /// The far end of the connection. What a proxy says of others is not believed.
+    address: Arc<str>,
+}
+
 /// Serves until `shutdown`, then drains for at most `drain`.
 pub async fn run(
     listener: TcpListener,
@@ -60,9 +69,9 @@ pub async fn run(
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, address) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: waiting gives the others time to close.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -78,7 +87,7 @@ pub async fn run(
         };
         let (acceptor, shared, watcher) = (acceptor.clone(), shared.clone(), graceful.watcher());
         tokio::spawn(async move {
-            connection(stream, acceptor, shared, watcher).await;
+            connection(stream, address, acceptor, shared, watcher).await;
             drop(place);
         });
     }
@@ -90,6 +99,7 @@ pub async fn run(
 
 async fn connection(
     stream: TcpStream,
+    address: SocketAddr,
     acceptor: TlsAcceptor,
     shared: Arc<Shared>,
     watcher: hyper_util::server::graceful::Watcher,
@@ -105,7 +115,8 @@ async fn connection(
     builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(64 << 10);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(32 << 10).max_concurrent_streams(256);
     let gateway = shared.gateway.clone();
-    let service = service_fn(move |request| serve(request, shared.clone()));
+    let address: Arc<str> = Arc::from(address.ip().to_canonical().to_string());
+    let service = service_fn(move |request| serve(request, shared.clone(), address.clone()));
     let (request_id, refused) = (random_id(&gateway), Refused::default());
     let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), gateway.pages.clone(), refused.clone());
     let served = builder.serve_connection(stream, service).into_owned();
@@ -118,25 +129,30 @@ async fn connection(
     }
 }
 
-async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn serve(
+    request: HyperRequest<Incoming>,
+    shared: Arc<Shared>,
+    address: Arc<str>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let started = Instant::now();
     let request_id = request_id(request.headers(), &shared.gateway);
     let method = request.method().clone();
     let is_head = method == hyper::Method::HEAD;
     let (parts, body) = request.into_parts();
     let headers = parts.headers.clone();
-    let id = request_id.clone();
+    let contact = Contact { request_id: request_id.clone(), address };
+    let asked = contact.clone();
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let worker = Arc::clone(&shared);
     let worked = tokio::spawn(async move {
-        let reply = work(&parts, body, &worker, &id).await;
+        let reply = work(&parts, body, &worker, &asked).await;
         finish(reply, &worker.gateway, &parts.headers, &query)
     });
     let (reply, encoded) = if let Ok(answer) = worked.await {
         answer
     } else {
         // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
-        let reply = on_record(problem::internal(), Who::Unasked, &headers, &shared, &request_id).await;
+        let reply = on_record(problem::internal(), Who::Unasked, &headers, &shared, &contact).await;
         finish(reply, &shared.gateway, &headers, "")
     };
     let status = reply.status;
@@ -152,14 +168,15 @@ async fn serve(request: HyperRequest<Incoming>, shared: Arc<Shared>) -> Result<R
 }
 
 /// From the head of a request to its reply, with every refusal on record.
-async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, request_id: &str) -> Reply {
+async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, contact: &Contact) -> Reply {
     let mut who = Who::Unasked;
-    let reply = serve_within(parts, body, shared, request_id, &mut who).await;
-    on_record(reply, who, &parts.headers, shared, request_id).await
+    let reply = serve_within(parts, body, shared, contact, &mut who).await;
+    on_record(reply, who, &parts.headers, shared, contact).await
 }
 
 /// The reply, once a refusal that nobody has recorded yet is on record.
-async fn on_record(mut reply: Reply, mut who: Who, headers: &HeaderMap, shared: &Shared, request_id: &str) -> Reply {
+async fn on_record(mut reply: Reply, mut who: Who, headers: &HeaderMap, shared: &Shared, contact: &Contact) -> Reply {
+    let Contact { request_id, address } = contact;
     if !reply.issues.is_empty() && !reply.on_record {
         if matches!(who, Who::Unasked) {
             who = asking(shared, headers).await;
@@ -168,7 +185,7 @@ async fn on_record(mut reply: Reply, mut who: Who, headers: &HeaderMap, shared: 
             Who::Client(principal) => {
                 // A purpose that it may not state is no purpose of the refusal.
                 let purpose = principal.purpose(handlers::stated_purpose(headers)).unwrap_or_default();
-                let caller = Caller { principal, request_id, purpose };
+                let caller = Caller { principal, request_id, purpose, address: Some(address) };
                 if let Err(fault) = shared.gateway.refused_for(&caller, &reply.issues).await {
                     reply = problem::reply(&fault);
                 }
@@ -200,7 +217,7 @@ async fn serve_within(
     parts: &hyper::http::request::Parts,
     body: Incoming,
     shared: &Shared,
-    request_id: &str,
+    contact: &Contact,
     who: &mut Who,
 ) -> Reply {
     let path = parts.uri.path();
@@ -255,7 +272,8 @@ async fn serve_within(
         headers: &parts.headers,
         body,
         principal,
-        request_id,
+        request_id: &contact.request_id,
+        address: &contact.address,
     };
     match flowing {
         Some(body) => handlers::stream(&request, body, &shared.limits).await,

@@ -17,11 +17,14 @@ pub mod outbox;
 
 pub mod receipt;
 
+pub mod span;
+
 pub mod upload;
 
 pub mod embedded;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
@@ -33,6 +36,7 @@ pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
+pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token,
     Unit, Write, WriteOutcome,
@@ -103,6 +107,34 @@ impl Store {
     pub async fn read_version(&self, kind: &str, id: &str, version: u32) -> Result<Option<Stored>, Error> {
         match self {
             Self::Embedded(store) => store.read_version(kind, id, version).await,
+        }
+    }
+
+    /// The current version by order of creation.
+    pub async fn current(&self, seq: u64) -> Result<Option<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.current(seq).await,
+        }
+    }
+
+    /// Readings of a person that take up time where it is asked about.
+    pub async fn neighbours(&self, patient: PatientKey, asked: Vec<Around>) -> Result<Vec<Neighbour>, Error> {
+        match self {
+            Self::Embedded(store) => store.neighbours(patient, asked).await,
+        }
+    }
+
+    /// Measures of a person of which there are readings of several sources.
+    pub async fn several_sources(&self, patient: PatientKey) -> Result<Vec<Arc<str>>, Error> {
+        match self {
+            Self::Embedded(store) => store.several_sources(patient).await,
+        }
+    }
+
+    /// Of each, whether its id or its reading is there already.
+    pub async fn stand(&self, asked: Vec<Known>) -> Result<Vec<bool>, Error> {
+        match self {
+            Self::Embedded(store) => store.stand(asked).await,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
 use super::receipt::Filing;
+use super::span::Span;
 use super::upload::Progress;
 
 /// One request's writes.
@@ -115,6 +116,10 @@ pub struct Write {
     pub content: [u8; 16],
     /// What it says, if that may stand only once: hash of it without what names it.
     pub reading: Option<[u8; 16]>,
+    /// Of a later version: it says what the one before it said, so that it stands for the same reading.
+    pub says_the_same: bool,
+    /// The time that its reading takes up, where that is compared with others.
+    pub span: Option<Span>,
     /// (system, code) of what says the resource's topic, for the index patient, code, date.
     pub codes: Vec<(String, String)>,
     pub tokens: Vec<Token>,

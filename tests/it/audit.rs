@@ -1,15 +1,19 @@
 //! The trail: whatever was done or refused is told, once, by a valid AuditEvent, and tells nothing of the content.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
+use std::sync::Arc;
 
+use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::fhir::ours;
 use mhealth_gateway::fhir::tree::{Element, json as tree};
-use mhealth_gateway::fhir::validate::Options;
+use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::guide;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
-use crate::fixture::{APP_SCOPES, Gateway, eventually, head, heart_rate};
+use crate::fixture::{APP_SCOPES, Gateway, Platform, eventually, head, heart_rate, shared};
 
 const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 
@@ -481,4 +485,44 @@ async fn an_unreadable_push_is_on_record() {
     let events = gateway.store().audit(plan).await.unwrap();
     let told = events.iter().any(|(_, event)| String::from_utf8_lossy(event).contains("json-syntax"));
     assert!(told, "{} events", events.len());
+}
+
+/// What is said to follow a pattern of IHE's Basic Audit Log Patterns is held against the pattern itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn patterns_that_are_claimed_are_followed() {
+    let platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination("")).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "1", 70)).await.id();
+    let mut changed = heart_rate(&patient, "1", 71);
+    changed["id"] = json!(reading);
+    assert_eq!(app.put(&format!("/Observation/{reading}"), &changed).await.status, 200);
+    assert_eq!(app.get(&format!("/Observation/{reading}")).await.status, 200);
+    assert_eq!(app.get(&format!("/Observation?patient={patient}")).await.status, 200);
+
+    let package = shared("MHEALTH_PACKAGES", "packages").join("ihe.iti.balp-1.1.5-current.tgz");
+    let balp = Arc::new(Package::read(&std::fs::read(&package).unwrap()).unwrap());
+    let validator = Validator::new(Registry::with_packages([guide::packages(), vec![balp]].concat()));
+    let mut followed = BTreeSet::new();
+    let told = eventually("the delivery is told", async || {
+        let events = trail(&gateway).await;
+        events.iter().any(|event| event["type"]["code"] == "110106").then_some(events)
+    })
+    .await;
+    for event in told {
+        let Some(profile) = event["meta"]["profile"][0].as_str() else { continue };
+        let document = tree::parse(event.to_string()).unwrap();
+        let report = validator.check(
+            Element::root(&document),
+            &Options { location: "AuditEvent", profiles: &[profile], ..Options::default() },
+        );
+        let errors: Vec<String> =
+            report.issues.iter().filter(|issue| issue.is_error()).map(|issue| format!("{issue:?}")).collect();
+        assert!(errors.is_empty(), "{event:#}\n{}", errors.join("\n"));
+        followed.insert(profile.rsplit_once("IHE.BasicAudit.").unwrap().1.to_owned());
+    }
+    let expected = ["PatientCreate", "PatientQuery", "PatientRead", "PatientUpdate", "PrivacyDisclosure.Source"];
+    assert_eq!(followed.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }

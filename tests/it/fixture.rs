@@ -24,7 +24,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 /// Everything that an app may be registered for.
-pub const APP_SCOPES: &str = "system/Patient.crus system/Consent.crus system/Device.crus system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
+pub const APP_SCOPES: &str = "system/Patient.crus system/Consent.crus system/Device.crus system/List.crus system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
 
 /// For tests in which clients give their resources short ids.
 pub const ANY_ID: &str = "[exchange]\nchosen_ids = \"any\"\n";
@@ -637,4 +637,12 @@ pub async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>)
         }
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap_or_else(|_| panic!("did not happen: {what}"))
+}
+
+/// A folder of what others wrote, which lies beside the project.
+pub fn shared(variable: &str, name: &str) -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name);
+    let folder = std::env::var_os(variable).map_or(root, PathBuf::from);
+    assert!(folder.exists(), "{} is missing: set {variable}", folder.display());
+    folder
 }

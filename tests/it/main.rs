@@ -46,6 +46,7 @@ mod push;
 mod receipts;
 mod revoke;
 mod site;
+mod sources;
 mod streams;
 mod suites;
 mod terminology;

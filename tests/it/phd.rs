@@ -12,20 +12,13 @@ use mhealth_gateway::fhir::validate::{Options, Validator};
 use mhealth_gateway::guide;
 use serde_json::Value;
 
-use crate::fixture::PROGRAM;
+use crate::fixture::{PROGRAM, shared};
 
 /// Name, folder of the examples, and what the guide's own definitions come from.
 struct Guide {
     name: &'static str,
     examples: PathBuf,
     definitions: Vec<PathBuf>,
-}
-
-fn shared(variable: &str, name: &str) -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(name);
-    let folder = std::env::var_os(variable).map_or(root, PathBuf::from);
-    assert!(folder.exists(), "{} is missing: set {variable}", folder.display());
-    folder
 }
 
 fn guides() -> Vec<Guide> {

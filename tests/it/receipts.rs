@@ -201,7 +201,10 @@ async fn the_same_reading_of_another_source_is_a_duplicate_of_the_one_that_stand
         of_another_source("cloud-3", 71, "2026-01-15T09:30:01+02:00"),
     ]});
     let answer = push(&app, &patient, &body).await;
-    assert_eq!(words(&answer), ["duplicate duplicate", "accepted", "accepted", "duplicate duplicate"]);
+    assert_eq!(
+        words(&answer),
+        ["duplicate duplicate", "flagged source-overlap", "flagged source-overlap", "duplicate duplicate"]
+    );
     let receipts = answer.json()["receipts"].clone();
     assert_eq!(receipts[0]["resource"], standing);
     assert_eq!(receipts[3]["resource"], receipts[2]["resource"]);

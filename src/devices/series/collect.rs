@@ -10,6 +10,7 @@ use super::chunk::{Stretch, chunk};
 use super::explode::explode;
 use super::frame::{Frame, Reading, separate};
 use super::{Facts, Span, Unfit};
+use crate::devices::sources::is_secondary;
 use crate::fhir::tree::{Document, Element};
 
 /// What readings become.
@@ -94,6 +95,9 @@ impl Collector {
             Form::Chunk(_) if is_stretch => return told(Made::Same),
             Form::Chunk(span) | Form::Aggregate(span) => span,
         };
+        if matches!(self.form, Form::Aggregate(_)) && is_secondary(Element::root(document)) {
+            return told(Made::Unfit(Unfit::Secondary));
+        }
         let (frame, reading) = match separate(document) {
             Ok(apart) => apart,
             Err(why) => return told(Made::Unfit(why)),

@@ -5,7 +5,7 @@
 //! what was chunked gives the same readings, digit by digit; `aggregate` counts, sums and averages what falls into an
 //! hour or a day; `collect` does either for readings that stream by. Nothing is invented: a gap is `E`, a series that
 //! is not regular stays as it is and says why, and sources are never mixed, since the device and the app are part of
-//! what a series shares.
+//! what a series shares. What does not count beside another source is in no statistic.
 
 mod aggregate;
 mod chunk;
@@ -69,6 +69,8 @@ pub enum Unfit {
     Overlap,
     /// It came when its span had been closed.
     Late,
+    /// Another source that the person prefers tells of its time, so that it would count twice.
+    Secondary,
 }
 
 impl fmt::Display for Unfit {
@@ -83,6 +85,7 @@ impl fmt::Display for Unfit {
             Unfit::Limits => "lies beyond the limits of measuring",
             Unfit::Overlap => "overlaps another reading of its source",
             Unfit::Late => "came after its span was closed",
+            Unfit::Secondary => "does not count beside a source that the person prefers",
         })
     }
 }

@@ -189,6 +189,20 @@ fn sources_never_come_together() {
 }
 
 #[test]
+fn what_does_not_count_is_in_no_statistic() {
+    let readings = [("08:00:00", 60), ("08:10:00", 70), ("08:20:00", 80)];
+    let mut texts: Vec<String> = readings
+        .iter()
+        .map(|(time, value)| heart_rate(time, &format!("2026-05-04T{time}+02:00"), &value.to_string()))
+        .collect();
+    let tag = format!("{{\"system\":\"{}\",\"code\":\"secondary\"}}", crate::fhir::ours::SOURCE_ROLE_SYSTEM);
+    texts[2] = texts[2].replace("\"tag\":[", &format!("\"tag\":[{tag},"));
+    let made = collected(Form::Aggregate(Span::Hour), i64::MAX, &texts);
+    let [Made::Unfit(Unfit::Secondary), Made::Statistics(_, facts)] = made.as_slice() else { panic!("{made:?}") };
+    assert_eq!(facts.count, 2);
+}
+
+#[test]
 fn a_span_that_comes_again_has_another_name() {
     let readings: Vec<String> = ["08:00", "08:01", "09:00", "09:01", "08:30", "08:31"]
         .map(|time| heart_rate(time, &format!("2026-05-04T{time}:00Z"), "60"))

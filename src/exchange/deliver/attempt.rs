@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use super::Worker;
+use crate::devices::sources;
 use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
@@ -21,10 +22,35 @@ pub(super) struct Judged {
 }
 
 impl Worker {
-    /// Whether the routing table sends the resource here at all.
-    pub(super) fn is_routed(&self, stored: &Stored) -> bool {
-        let Ok(document) = json::parse(stored.payload.as_slice()) else { return false };
-        recipients::routes(&self.routing, &stored.kind, Element::root(&document), &stored.owner, &self.name)
+    /// Leaves what is sent here at all.
+    pub(super) async fn wanted(&self, items: Vec<Stored>) -> Result<Vec<Stored>, store::Error> {
+        let mut wanted = Vec::with_capacity(items.len());
+        for stored in items {
+            let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
+            let root = Element::root(&document);
+            if self.is_routed(&stored, root) && (!sources::is_secondary(root) || self.takes_secondary(&stored).await?) {
+                wanted.push(stored);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Whether a reading that does not count beside another source's is sent: where the destination asks for all, and
+    /// where it may have the version before, which counted, so that it learns.
+    async fn takes_secondary(&self, stored: &Stored) -> Result<bool, store::Error> {
+        if self.secondary || stored.version < 2 {
+            return Ok(self.secondary);
+        }
+        let before = self.gateway.store.read_version(&stored.kind, &stored.logical_id(), stored.version - 1).await?;
+        let counted = |before: Stored| {
+            json::parse(before.payload).is_ok_and(|document| !sources::is_secondary(Element::root(&document)))
+        };
+        Ok(before.is_some_and(counted))
+    }
+
+    /// Whether the routing table sends the resource here.
+    fn is_routed(&self, stored: &Stored, root: Element<'_>) -> bool {
+        recipients::routes(&self.routing, &stored.kind, root, &stored.owner, &self.name)
     }
 
     /// Asks the consents as they stand now. A deleted resource is not disclosed.
@@ -97,5 +123,6 @@ impl Worker {
 
     fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
+            .at(&self.address)
     }
 }

@@ -41,7 +41,7 @@ impl Worker {
         let deadline_ms = self.gateway.now_ms() + LEASE_MS / 2;
         let mut rows = store.feed(&lease, max).await?;
         for row in &mut rows {
-            row.items.retain(|stored| self.is_routed(stored));
+            row.items = self.wanted(std::mem::take(&mut row.items)).await?;
         }
         let mut batch = Batch { foretold: self.foretell(&lease, &rows).await?, ..Batch::default() };
         let mut moved = 0;

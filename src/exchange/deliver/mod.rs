@@ -30,6 +30,10 @@ pub struct Destination {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// URL at which it is reached.
+    pub address: String,
+    /// Whether it is sent readings that do not count beside those of another source.
+    pub secondary: bool,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
@@ -42,7 +46,9 @@ struct Worker {
     name: Arc<str>,
     actor: Actor,
     actor_reference: String,
+    address: String,
     purpose: String,
+    secondary: bool,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
     circuit: Mutex<Circuit>,
@@ -72,10 +78,12 @@ pub async fn run(
     let worker = Arc::new(Worker {
         actor: Actor::reference(&destination.actor),
         actor_reference: destination.actor,
+        address: destination.address,
         gateway,
         routing,
         name: destination.name,
         purpose: destination.purpose,
+        secondary: destination.secondary,
         platform: destination.platform,
         schedule: destination.schedule,
         circuit: Mutex::new(destination.circuit),

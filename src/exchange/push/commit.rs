@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Verdict};
 use super::judge::{self, Judged, Knowledge};
+use super::overlap::{self, Retold};
 use super::prepare::Prepared;
 use super::{Idempotency, Intent, Kept, Outcome, When};
 use crate::exchange::kinds::Subject;
@@ -16,7 +17,7 @@ use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
 use crate::store::{
-    Accepted, Cancelled, Finish, Finished, IdempotencyKey, Progress, Stored, Unit, Write, WriteOutcome,
+    Accepted, Cancelled, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome,
 };
 
 /// Whether entries stand or fall together.
@@ -56,7 +57,7 @@ struct Remembered {
 }
 
 /// One entry between judgement and outcome.
-enum Step {
+pub(super) enum Step {
     Refused(Refusal),
     Same(Box<Stored>),
     /// Its place among the unit's writes, and the version that it becomes.
@@ -64,6 +65,8 @@ enum Step {
         index: usize,
         version: u32,
         warnings: Vec<Issue>,
+        /// Whether it is kept as a reading that does not count.
+        secondary: bool,
     },
 }
 
@@ -76,6 +79,11 @@ impl Gateway {
         terms: Terms,
     ) -> Result<Vec<Outcome>, Refusal> {
         let Terms { atomicity, ref idempotency, .. } = terms;
+        let patients = patients_of(entries.iter().flatten());
+        let _turn = match patients.first().filter(|_| terms.desk.is_some()) {
+            Some((_, patient)) => Some(self.turns.of(*patient).await),
+            None => None,
+        };
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
@@ -92,7 +100,8 @@ impl Gateway {
                         if atomicity == Atomicity::Whole {
                             knowledge.record(&write)?;
                         }
-                        let step = Step::Written { index: writes.len(), version: write.version, warnings };
+                        let step =
+                            Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
                         writes.push(*write);
                         bases.push(basis);
                         step
@@ -102,7 +111,7 @@ impl Gateway {
                     Err(refusal) => Step::Refused(refusal),
                 });
             }
-            let steps: Vec<Step> = steps.into_iter().flatten().collect();
+            let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
             let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
@@ -112,6 +121,13 @@ impl Gateway {
                 return Ok(self.all_refused(caller, &entries, steps).await);
             }
             let atomic = atomicity == Atomicity::Whole;
+            let retold = match patients.first().filter(|_| terms.desk.is_some()) {
+                Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
+                None => Vec::new(),
+            };
+            bases.resize(writes.len(), None);
+            let receipts = self.receipts_of_retold(&retold, caller.request_id);
+            let retold = Changed { patient: patients.first().cloned(), retold, receipts };
             let count = writes.len();
             let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
             let unit = Unit {
@@ -121,7 +137,7 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, cancelled),
+                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, retold, cancelled),
                 writes,
                 atomic,
                 now_ms,
@@ -129,6 +145,9 @@ impl Gateway {
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => {
                     let standing = self.standing(&outcomes).await?;
+                    for patient in lists_of(&entries, &steps) {
+                        self.reorder(caller, patient).await?;
+                    }
                     return Ok(rendered(&entries, steps, &outcomes, &standing, now_ms));
                 }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
@@ -354,6 +373,20 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
     }
 }
 
+/// Readings that stood before and are told anew beside those of the request.
+struct Changed {
+    patient: Option<Patient>,
+    retold: Vec<Retold>,
+    receipts: Vec<(usize, Receipt)>,
+}
+
+/// Persons whose order of sources was written.
+fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec<&'p Patient> {
+    let kept = entries.iter().zip(steps).filter(|(_, step)| !matches!(step, Step::Refused(_)));
+    let lists = kept.filter_map(|(entry, _)| entry.as_ref().ok()).filter(|prepared| prepared.rule.name == "List");
+    lists.filter_map(|prepared| prepared.patient.as_ref()).collect()
+}
+
 /// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
 fn finish(
     author: Author,
@@ -362,6 +395,7 @@ fn finish(
     writes: &[Write],
     bases: &[Option<Basis>],
     terms: &Terms,
+    changed: Changed,
     cancelled: Vec<Cancelled>,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
@@ -432,6 +466,7 @@ fn finish(
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
     let consents: Vec<usize> = (0..writes.len()).filter(|index| writes[*index].consent).collect();
+    let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
     Box::new(move |outcomes: &[WriteOutcome]| {
         if atomic && looks_again(&retriable, outcomes) {
             // Nothing happened yet: it will be looked again, and then told what came of it.
@@ -476,6 +511,10 @@ fn finish(
         for (patient, basis, ids) in &refused {
             audit.push(author.record(Act::Refuse, patient.as_ref(), &[], basis.as_ref(), ids));
         }
+        let Changed { patient, retold, receipts } = changed;
+        if let Some(patient) = &patient {
+            audit.extend(overlap::audited(&author, patient, &retold, &versions, outcomes));
+        }
         // A rollback did nothing, so there is nothing to remember: the same request may be tried again.
         let response = (!undone && !memory.is_empty()).then(|| {
             for (index, remembered) in &mut memory {
@@ -500,13 +539,14 @@ fn finish(
             let memory: Vec<&Remembered> = memory.iter().map(|(_, remembered)| remembered).collect();
             serde_json::to_vec(&memory).unwrap_or_default()
         });
-        let (filing, words) = match &desk {
+        let (mut filing, words) = match &desk {
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
         // What was judged by consents that did not come about is judged again at its next attempt.
         let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
         let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
+        overlap::file(&mut filing, receipts, outcomes);
         Finished { audit, response, filing, writes: told.into_iter().collect(), words, cancelled }
     })
 }
@@ -566,8 +606,8 @@ fn rendered(
                 payload: stored.payload,
                 warnings: prepared.validated.warnings().to_vec(),
             }),
-            (Ok(prepared), Step::Written { index, version, warnings }) => {
-                with_warnings(written(prepared, &outcomes[index], version, now_ms), warnings)
+            (Ok(prepared), Step::Written { index, version, warnings, secondary }) => {
+                with_warnings(written(prepared, &outcomes[index], version, now_ms, secondary), warnings)
             }
         })
         .collect()
@@ -583,7 +623,13 @@ fn with_warnings(outcome: Outcome, warnings: Vec<Issue>) -> Outcome {
     }
 }
 
-fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, now_ms: i64) -> Outcome {
+fn written(
+    prepared: &Prepared,
+    outcome: &WriteOutcome,
+    prepared_version: u32,
+    now_ms: i64,
+    secondary: bool,
+) -> Outcome {
     let (version, updated_ms, fresh, created) = match *outcome {
         WriteOutcome::Created => (1, now_ms, true, true),
         WriteOutcome::Updated => (prepared_version, now_ms, true, false),
@@ -593,7 +639,7 @@ fn written(prepared: &Prepared, outcome: &WriteOutcome, prepared_version: u32, n
         WriteOutcome::Conflict { .. } => return Outcome::Refused(judge::conflict(prepared).into()),
         WriteOutcome::VersionMismatch { .. } => return Outcome::Refused(overtaken(prepared).into()),
     };
-    let payload = judge::payload(prepared, version, updated_ms);
+    let payload = judge::payload(prepared, version, updated_ms, secondary);
     Outcome::Kept(Kept {
         kind: Arc::from(prepared.rule.name),
         id: prepared.logical.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
+use super::overlap;
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
 use super::reading;
@@ -149,6 +150,7 @@ impl Gateway {
             if let Ok(prepared) = prepared {
                 sent.measured_ms = prepared.ended_ms;
                 prepared.reading = reading::key(caller, prepared);
+                prepared.span = overlap::span(prepared, &caller.principal.client);
             }
         }
         let desk = Arc::new(Desk {

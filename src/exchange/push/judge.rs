@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::overlap;
 use super::prepare::{self, Prepared};
 use super::{Condition, Intent, Unless, When};
+use crate::devices::sources;
 use crate::exchange::consents::{self, Page, Subject};
 use crate::exchange::facts::Facts;
 use crate::exchange::kinds::{self, Guard};
@@ -223,6 +225,16 @@ async fn owned(
             }
         }
     }
+    if prepared.rule.name == "List" {
+        let placed = |mut issue: Issue| {
+            issue.expression = issue.expression.replacen("List", &prepared.location, 1);
+            issue
+        };
+        let compiled = sources::compile(prepared.validated.element());
+        return compiled
+            .map(|_| Vec::new())
+            .map_err(|issues| issues.into_iter().map(placed).collect::<Vec<_>>().into());
+    }
     if prepared.rule.name != "Consent" {
         return Ok(Vec::new());
     }
@@ -280,7 +292,7 @@ fn linted(prepared: &Prepared, now_ms: i64) -> Result<Vec<Issue>, Refusal> {
     if prepared.rewrites.is_empty() {
         return Ok(consents::linted(prepared.validated.element(), 1, now_ms));
     }
-    let document = json::parse(payload(prepared, 1, 0))?;
+    let document = json::parse(payload(prepared, 1, 0, false))?;
     let mut issues = consents::linted(Element::root(&document), 1, now_ms);
     for issue in &mut issues {
         // Places in what we wrote ourselves would mislead.
@@ -364,25 +376,28 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         expect,
         content: prepared.content,
         reading: prepared.reading,
+        says_the_same: false,
+        span: prepared.span.clone(),
         codes: prepared.codes.clone(),
         tokens: prepared.tokens.clone(),
         date: prepared.date_ms,
         updated_ms: now_ms,
         version,
-        payload: payload(prepared, version, now_ms),
+        payload: payload(prepared, version, now_ms, false),
         delete: false,
         deliver: prepared.rule.deliverable && prepared.patient.is_some(),
         consent: prepared.rule.name == "Consent",
     }
 }
 
-/// The resource as it is stored and answered.
-pub(super) fn payload(prepared: &Prepared, version: u32, updated_ms: i64) -> Vec<u8> {
+/// The resource as it is stored and answered; of a reading, with what it is beside others.
+pub(super) fn payload(prepared: &Prepared, version: u32, updated_ms: i64, secondary: bool) -> Vec<u8> {
     let rewrites = &prepared.rewrites;
     let rewrite = |reference: &str| rewrites.iter().find(|(from, _)| from == reference).map(|(_, to)| to.clone());
     let rewrite: Option<write::Rewrite<'_>> = if rewrites.is_empty() { None } else { Some(&rewrite) };
     let last_updated = time::instant(updated_ms);
-    let owned = write::Owned { id: &prepared.logical, version, last_updated: &last_updated, meta_extra: "" };
+    let tags = prepared.span.as_ref().map(|_| overlap::tags(secondary));
+    let owned = write::Owned { id: &prepared.logical, version, last_updated: &last_updated, tags };
     write::resource(prepared.validated.document(), prepared.node(), &owned, rewrite).into_bytes()
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each and
-//! `provenance` says how they came to be. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each,
+//! `provenance` says how they came to be and `overlap` which count beside those of other sources. Success is answered only when the data is on disk.
 
 mod bundle;
 mod commit;
@@ -11,11 +11,13 @@ mod desk;
 mod device;
 pub mod explain;
 mod judge;
+mod overlap;
 mod patch;
 mod prepare;
 mod provenance;
 mod reading;
 mod revoke;
+pub(in crate::exchange) mod turn;
 mod withdrawal;
 
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
 use crate::fhir::validate::{Checked, Options, Validated, Validator};
 use crate::policy::access::Interaction;
-use crate::store::{PatientKey, ResId, Token};
+use crate::store::{PatientKey, ResId, Span, Token};
 
 /// A resource that passed validation, with everything that deciding and storing it will need.
 pub(super) struct Prepared {
@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     pub content: [u8; 16],
     /// What it says, where the same said of another source is the same reading.
     pub reading: Option<[u8; 16]>,
+    /// The time that it takes up, where that is compared with other sources'.
+    pub span: Option<Span>,
     /// Place in the date index.
     pub date_ms: Option<i64>,
     /// End of what was measured.
@@ -201,14 +203,7 @@ fn finish(
     granular(caller, rule, &intent, &facts, &location)?;
     let date_ms = facts.date_ms.map(|(start, _)| start);
     let ended_ms = facts.date_ms.map(|(_, end)| end);
-    let codes: Vec<(String, String)> = element
-        .get("code")
-        .into_iter()
-        .flat_map(|code| code.all("coding"))
-        .filter_map(|coding| {
-            Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
-        })
-        .collect();
+    let codes = coded(element);
     let identifiers: Vec<(String, String)> = element
         .all("identifier")
         .filter_map(|identifier| {
@@ -243,12 +238,22 @@ fn finish(
         named,
         content,
         reading: None,
+        span: None,
         date_ms,
         ended_ms,
         codes,
         tokens,
         rewrites,
     })
+}
+
+/// What says the topic of a resource, for the index.
+pub(super) fn coded(element: Element<'_>) -> Vec<(String, String)> {
+    let codings = element.get("code").into_iter().flat_map(|code| code.all("coding"));
+    let code = |coding: Element<'_>| {
+        Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
+    };
+    codings.filter_map(code).collect()
 }
 
 /// Scopes may be narrowed to categories or codes (SMART App Launch 2.2 §3.0.2.3).

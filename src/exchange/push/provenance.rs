@@ -89,6 +89,8 @@ impl Origin {
             expect: Expect::Absent,
             content,
             reading: None,
+            says_the_same: false,
+            span: None,
             codes: Vec::new(),
             tokens: Vec::new(),
             date: Some(now_ms),

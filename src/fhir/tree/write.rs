@@ -14,8 +14,16 @@ pub struct Owned<'a> {
     pub version: u32,
     /// FHIR instant.
     pub last_updated: &'a str,
-    /// Further members for `meta` as JSON, e.g. `"tag":[…]`; empty for none.
-    pub meta_extra: &'a str,
+    /// A system of tags that are the server's; those that were sent give way. None where it has no say.
+    pub tags: Option<Tags<'a>>,
+}
+
+/// What the server says by a tag.
+#[derive(Clone, Copy, Debug)]
+pub struct Tags<'a> {
+    pub system: &'a str,
+    /// None for no tag of the system.
+    pub code: Option<&'a str>,
 }
 
 /// Says what a reference is to become; `None` keeps it.
@@ -59,19 +67,42 @@ fn meta(document: &Document, sent: Option<NodeId>, owned: &Owned<'_>, out: &mut 
     out.push_str("\",\"lastUpdated\":\"");
     out.push_str(owned.last_updated);
     out.push('"');
-    if !owned.meta_extra.is_empty() {
-        out.push(',');
-        out.push_str(owned.meta_extra);
-    }
     for member in sent.into_iter().flat_map(|node| document.children(node)) {
-        if !matches!(document.key(member), "versionId" | "lastUpdated" | "_versionId" | "_lastUpdated") {
+        let key = document.key(member);
+        let is_owned = matches!(key, "versionId" | "lastUpdated" | "_versionId" | "_lastUpdated");
+        if !(is_owned || key == "tag" && owned.tags.is_some()) {
             out.push(',');
-            string(document.key(member), out);
+            string(key, out);
             out.push(':');
             value(document, member, None, out);
         }
     }
+    if let Some(own) = &owned.tags {
+        tags(document, sent.and_then(|meta| document.member(meta, "tag")), own, out);
+    }
     out.push('}');
+}
+
+fn tags(document: &Document, sent: Option<NodeId>, own: &Tags<'_>, out: &mut String) {
+    let is_own =
+        |tag: &NodeId| document.member(*tag, "system").is_some_and(|system| document.value(system) == own.system);
+    let mut before = ",\"tag\":[";
+    for tag in sent.into_iter().flat_map(|tags| document.children(tags)).filter(|tag| !is_own(tag)) {
+        out.push_str(before);
+        value(document, tag, None, out);
+        before = ",";
+    }
+    if let Some(code) = own.code {
+        out.extend([before, "{\"system\":"]);
+        string(own.system, out);
+        out.push_str(",\"code\":");
+        string(code, out);
+        out.push('}');
+        before = ",";
+    }
+    if before == "," {
+        out.push(']');
+    }
 }
 
 fn value(document: &Document, node: NodeId, rewrite: Option<Rewrite<'_>>, out: &mut String) {
@@ -165,12 +196,31 @@ mod tests {
     fn server_owns_id_and_meta() {
         let text = r#"{"id":"mine","meta":{"versionId":"9","profile":["p"]},"resourceType":"Observation","subject":{"reference":"urn:uuid:1"}}"#;
         let document = parse(text).unwrap();
-        let owned = Owned { id: "x", version: 2, last_updated: "2026-01-01T00:00:00Z", meta_extra: "" };
+        let owned = Owned { id: "x", version: 2, last_updated: "2026-01-01T00:00:00Z", tags: None };
         let rewrite = |reference: &str| (reference == "urn:uuid:1").then(|| "Patient/1".to_owned());
         assert_eq!(
             resource(&document, document.root(), &owned, Some(&rewrite)),
             r#"{"resourceType":"Observation","id":"x","meta":{"versionId":"2","lastUpdated":"2026-01-01T00:00:00Z","profile":["p"]},"subject":{"reference":"Patient/1"}}"#
         );
+    }
+
+    #[test]
+    fn tags_of_a_system_may_be_the_servers() {
+        let other = r#"{"system":"urn:other","code":"b"}"#;
+        let own = r#"{"system":"urn:own","code":"a"}"#;
+        for (sent, code, expected) in [
+            (String::new(), None, String::new()),
+            (String::new(), Some("a"), format!(",\"tag\":[{own}]")),
+            (format!("\"tag\":[{own}]"), None, String::new()),
+            (format!("\"tag\":[{own},{other}]"), None, format!(",\"tag\":[{other}]")),
+            (format!("\"tag\":[{other},{own}]"), Some("a"), format!(",\"tag\":[{other},{own}]")),
+        ] {
+            let document = parse(format!("{{\"resourceType\":\"List\",\"meta\":{{{sent}}}}}")).unwrap();
+            let tags = Some(Tags { system: "urn:own", code });
+            let owned = Owned { id: "x", version: 1, last_updated: "2026-01-01T00:00:00Z", tags };
+            let written = resource(&document, document.root(), &owned, None);
+            assert!(written.ends_with(&format!("00:00:00Z\"{expected}}}}}")), "{written}");
+        }
     }
 
     proptest::proptest! {

@@ -82,7 +82,7 @@ impl Pattern {
         facts.party?.address?;
         let fits = match facts.kind {
             Kind::Disclosure => !facts.entities.is_empty(),
-            Kind::Query => facts.outcome == Outcome::Success && facts.query.is_some() && facts.entities.is_empty(),
+            Kind::Query => facts.outcome == Outcome::Success && facts.query.is_some(),
             _ => facts.outcome == Outcome::Success && facts.entities.len() == 1,
         };
         if !fits {
@@ -204,7 +204,12 @@ fn entities(text: &mut Text, facts: &Facts<'_>) {
             Role::DomainResource => "4",
             Role::Job => "20",
         };
-        object(text, reference, (ENTITY_TYPE, "2"), Some(role));
+        // The pattern of a query has one object of the system, which is the query itself.
+        let kind = match reference.split_once('/') {
+            Some((kind, _)) if facts.kind == Kind::Query => (RESOURCE_TYPES, kind),
+            _ => (ENTITY_TYPE, "2"),
+        };
+        object(text, reference, kind, Some(role));
     }
     if let Some(query) = facts.query {
         text.raw("{").raw("\"type\":").coding(ENTITY_TYPE, "2").raw("\"role\":").coding(OBJECT_ROLE, "24");
@@ -218,7 +223,7 @@ fn entities(text: &mut Text, facts: &Facts<'_>) {
     }
 }
 
-fn object(text: &mut Text, reference: &str, kind: Coding, role: Option<&str>) {
+fn object(text: &mut Text, reference: &str, kind: (&str, &str), role: Option<&str>) {
     text.raw("{").raw("\"what\":{").member("reference", reference).raw("}");
     text.raw("\"type\":").coding(kind.0, kind.1);
     if let Some(role) = role {

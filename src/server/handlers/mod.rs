@@ -41,6 +41,8 @@ pub struct Request<'r> {
     pub body: Bytes,
     pub principal: Option<&'r Principal>,
     pub request_id: &'r str,
+    /// IP address of the caller.
+    pub address: &'r str,
 }
 
 impl Request<'_> {
@@ -50,7 +52,7 @@ impl Request<'_> {
             return Err(crate::policy::access::Denied::Missing.issue().into());
         };
         let purpose = principal.purpose(stated_purpose(self.headers)).map_err(|denied| denied.issue())?;
-        Ok(Caller { principal, request_id: self.request_id, purpose })
+        Ok(Caller { principal, request_id: self.request_id, purpose, address: Some(self.address) })
     }
 
     /// Whom the answer's issues are for.

@@ -20,6 +20,7 @@ mod row;
 mod schema;
 mod search;
 mod source;
+mod spans;
 mod uploads;
 mod writer;
 

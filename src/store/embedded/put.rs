@@ -6,6 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::consents::bump_epoch;
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
+use super::spans;
 use super::writer::Ledger;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::unit::{Expect, Write, WriteOutcome};
@@ -162,6 +163,7 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(Writ
     if let Some(reading) = write.reading {
         connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
     }
+    spans::note(connection, write, seq)?;
     Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
 }
 
@@ -207,8 +209,12 @@ fn replace(
         )?
         .execute([old.seq])?;
     unindex(connection, &old, write)?;
-    // What it says now was not compared with anything.
-    connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+    if !write.says_the_same {
+        // What it says now was not compared with anything.
+        connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+    }
+    spans::forget(connection, old.seq)?;
+    spans::note(connection, write, old.seq)?;
     connection
         .prepare_cached(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,

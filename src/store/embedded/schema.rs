@@ -127,6 +127,17 @@ CREATE TABLE log_entry (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
 CREATE TABLE log_tile (number INTEGER PRIMARY KEY, root BLOB NOT NULL) STRICT;
 CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) STRICT;
 ",
+    "
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, patient BLOB NOT NULL, measure TEXT NOT NULL, client TEXT NOT NULL, app TEXT NOT NULL,
+    device TEXT NOT NULL, longest INTEGER NOT NULL, UNIQUE (patient, measure, client, app, device)
+) STRICT;
+CREATE TABLE span (
+    series INTEGER NOT NULL, start INTEGER NOT NULL, seq INTEGER NOT NULL, finish INTEGER NOT NULL,
+    secondary INTEGER NOT NULL, PRIMARY KEY (series, start, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX span_seq ON span (seq);
+",
 ];
 
 /// Brings the file to the newest schema this program knows.

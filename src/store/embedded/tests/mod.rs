@@ -84,6 +84,8 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         deliver: true,
         consent: false,
         reading: None,
+        says_the_same: false,
+        span: None,
     }
 }
 
