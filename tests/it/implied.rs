@@ -159,6 +159,21 @@ async fn research_by_the_broad_consent() {
     assert_eq!(whole.status, 201, "{}", whole.text());
     assert!(sees(&body, &patient).await);
     assert!(!sees(&other, &patient).await);
+    // It is told so beforehand.
+    let reading = heart_rate(&patient, "1", 70);
+    let asked = |actor: &str| {
+        json!({"resourceType": "Parameters", "parameter": [
+            {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
+            {"name": "actor", "valueReference": {"reference": actor}},
+            {"name": "purpose", "valueCode": "HRESCH"},
+            {"name": "resource", "resource": reading},
+        ]})
+    };
+    for (actor, decision) in [("Organization/body", "permit"), ("Organization/other", "deny")] {
+        let told = app.post("/Consent/$evaluate", &asked(actor)).await.json();
+        let first = told["parameter"].as_array().unwrap().iter().find(|part| part["name"] == "decision").unwrap();
+        assert_eq!(first["valueCode"], decision, "{actor}: {told:#}");
+    }
     // What the app was permitted is as it was.
     assert_eq!(app.post("/Observation", &heart_rate(&patient, "later", 70)).await.status, 201);
 }
