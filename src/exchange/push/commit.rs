@@ -10,15 +10,13 @@ use super::desk::{Desk, Verdict};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
-use super::{Idempotency, Intent, Kept, Outcome, When};
+use super::{Idempotency, Intent, Kept, Outcome, When, withdrawal};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{
-    Accepted, Cancelled, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome,
-};
+use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,6 +128,7 @@ impl Gateway {
             let retold = Changed { patient: patients.first().cloned(), retold, receipts };
             let count = writes.len();
             let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
+            let told = finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, retold);
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -137,7 +136,7 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, retold, cancelled),
+                finish: withdrawal::cancelling(told, cancelled, &writes, atomic),
                 writes,
                 atomic,
                 now_ms,
@@ -396,7 +395,6 @@ fn finish(
     bases: &[Option<Basis>],
     terms: &Terms,
     changed: Changed,
-    cancelled: Vec<Cancelled>,
 ) -> Finish {
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
@@ -465,7 +463,6 @@ fn finish(
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
-    let consents: Vec<usize> = (0..writes.len()).filter(|index| writes[*index].consent).collect();
     let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
     Box::new(move |outcomes: &[WriteOutcome]| {
         if atomic && looks_again(&retriable, outcomes) {
@@ -543,11 +540,8 @@ fn finish(
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
-        // What was judged by consents that did not come about is judged again at its next attempt.
-        let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
-        let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
         overlap::file(&mut filing, receipts, outcomes);
-        Finished { audit, response, filing, writes: told.into_iter().collect(), words, cancelled }
+        Finished { audit, response, filing, writes: told.into_iter().collect(), words, ..Finished::default() }
     })
 }
 
