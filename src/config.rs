@@ -17,7 +17,7 @@ use toml::{Table, Value};
 use crate::devices::series::Kept;
 use crate::exchange;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent::{self, Implied};
+use crate::policy::consent::{self, Implied, Proxies};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -45,6 +45,8 @@ pub struct Config {
     pub devices: Devices,
     /// What holds where a person has said nothing.
     pub implied: Implied,
+    /// Who may give a consent.
+    pub proxies: Proxies,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -325,6 +327,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         guide,
         devices,
         implied,
+        proxies: unsaid.given,
         terminology,
         destinations,
     }

@@ -146,6 +146,8 @@ pub(super) fn permit<T>(
     value: T,
 ) -> Result<Permitted<T>, Denial> {
     let now_ms = request.now_ms;
+    // Who does research by the broad consent asks under its policies.
+    let request = &consent::Request { policies: implied.package(request), ..*request };
     let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| is_given(consent, now_ms)) {
         Cow::Borrowed(consents)
     } else {

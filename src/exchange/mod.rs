@@ -22,6 +22,8 @@ pub mod recipients;
 pub mod simulate;
 
 mod evaluate;
+
+pub mod attest;
 mod trail;
 
 pub mod receipts;
@@ -55,8 +57,9 @@ use crate::fhir::validate::{Reaction, Unanswered, Validator};
 use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
+use crate::policy::access::seal::Seal;
 use crate::policy::audit::Strangers;
-use crate::policy::consent::Implied;
+use crate::policy::consent::{Implied, Proxies};
 use crate::store::{self, Health, PatientKey, ResId, Store};
 use crate::tlog::Signer;
 
@@ -177,6 +180,10 @@ pub struct Gateway {
     pub recipients: Recipients,
     /// What holds where a person has said nothing; nothing, unless the operator says so.
     pub implied: Implied,
+    /// Who may give a consent.
+    pub proxies: Proxies,
+    /// What receipts for consents are signed with.
+    seal: Option<Seal>,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -211,6 +218,7 @@ impl Gateway {
         let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
         let log_signer = log_signer(&base, &store.secret("audit-log")?);
+        let seal = Seal::new(&store.secret("consent-receipt")?);
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
@@ -224,6 +232,8 @@ impl Gateway {
             grace_ms: 0,
             recipients: Recipients::default(),
             implied: Implied::default(),
+            proxies: Proxies::default(),
+            seal,
             book: Book::default(),
             store,
             clock,

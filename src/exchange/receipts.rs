@@ -260,7 +260,8 @@ impl Gateway {
         let reference = format!("{KIND}/{}", stored.logical_id());
         let subject = Subject { base: &self.base, patient: &patient, reference: &reference, facts: &facts };
         let (actor, now_ms) = (consents::actor(caller), self.now_ms());
-        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        let request =
+            consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
         let decided = consents::permit(&page.consents, &self.implied, &request, &subject, ()).is_ok();
         Ok(decided.then_some((patient, key)))
     }

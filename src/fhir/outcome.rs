@@ -232,6 +232,7 @@ catalogue! {
     ConsentUnclear "consent-unclear" Error "suppressed" "A Consent on file cannot be evaluated and therefore permits nothing; correct it.";
     ConsentElement "consent-element" Warning "business-rule" "Check its codes, references and dates: what cannot be evaluated permits nothing, and what it refuses stays refused.";
     PatientOther "patient-other" Error "business-rule" "Send what concerns another person as a resource of that person, whose own consent is asked for it.";
+    ConsentProxy "consent-proxy" Warning "business-rule" "Let a holder of parental responsibility give it, or state in a RelatedPerson inside the Consent what gives the right to.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
 
     /// The exchange itself.

@@ -49,12 +49,14 @@ pub enum Action {
     PersonChoice,
     PersonWithdraw,
     PersonLeave,
+    Evaluate,
+    Revoke,
+    ConsentReceipt,
+    ReceiptKeys,
     LogCheckpoint,
     LogKey,
     LogTile,
     AuditProof,
-    Evaluate,
-    Revoke,
 }
 
 /// Who may come in.
@@ -91,6 +93,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/health/ready", Action::Ready, Door::Open),
     row("GET", "/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
     row("GET", "/fhir/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
+    row("GET", "/.well-known/consent-receipt-keys", Action::ReceiptKeys, Door::Open),
     row("GET", "/guide", Action::Guide, Door::Open),
     row("HEAD", "/guide", Action::Guide, Door::Open),
     row("GET", "/guide/explain", Action::Explain, Door::Open),
@@ -131,6 +134,8 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
+    row("GET", "/fhir/Consent/{id}/$receipt", Action::ConsentReceipt, Door::Token),
+    row("GET", "/fhir/Consent/{id}/_history/{version}/$receipt", Action::ConsentReceipt, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
@@ -244,6 +249,8 @@ mod tests {
         check("POST", "/fhir/Consent/$evaluate", "Evaluate");
         check("POST", "/fhir/Observation/$evaluate", "404");
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
+        check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
+        check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
@@ -286,6 +293,7 @@ mod tests {
                 "/health/ready",
                 "/.well-known/smart-configuration",
                 "/fhir/.well-known/smart-configuration",
+                "/.well-known/consent-receipt-keys",
                 "/guide",
                 "/guide",
                 "/guide/explain",

@@ -513,7 +513,7 @@ impl Store {
     }
 
     /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
-    /// an older copy of the key. Whether there was one. Durable when it returns.
+    /// an older copy of the key, and what waits to be sent of it leaves the queue. Whether there was one. Durable when it returns.
     pub async fn shred(&self, patient: PatientKey) -> Result<bool, Error> {
         match self {
             Self::Embedded(store) => store.shred(patient).await,

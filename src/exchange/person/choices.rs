@@ -167,8 +167,13 @@ impl Gateway {
             let reference = "Observation/example";
             let subject = Subject { base: &self.base, patient: &person.patient, reference, facts: &facts };
             for action in actions {
-                let request =
-                    consent::Request { action: *action, actor: &actor, purpose: &party.purpose, now_ms: self.now_ms() };
+                let request = consent::Request {
+                    action: *action,
+                    actor: &actor,
+                    purpose: &party.purpose,
+                    policies: &[],
+                    now_ms: self.now_ms(),
+                };
                 permitted.push(consents::permit(consents, &self.implied, &request, &subject, ()).is_ok());
             }
         }

@@ -441,7 +441,10 @@ fn judging_order(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) ->
 
 /// In one transaction a Patient and what belongs to it may arrive together: a Patient that this client may not write
 /// undoes the whole.
-fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) -> Vec<crate::store::PatientKey> {
+fn registered_here(
+    entries: &[Result<Prepared, Refusal>],
+    atomicity: Atomicity,
+) -> Vec<(crate::store::PatientKey, Option<String>)> {
     if atomicity == Atomicity::EachAlone {
         return Vec::new();
     }
@@ -449,7 +452,10 @@ fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) 
         .iter()
         .flatten()
         .filter(|prepared| prepared.rule.subject == Subject::Itself)
-        .filter_map(|prepared| prepared.patient.as_ref().map(|(_, key)| *key))
+        .filter_map(|prepared| {
+            let (_, key) = prepared.patient.as_ref()?;
+            Some((*key, judge::born_of(prepared.validated.element())))
+        })
         .collect()
 }
 

@@ -34,14 +34,14 @@ pub(super) enum Judged {
 /// What one attempt to commit knows of the persons concerned.
 pub(super) struct Knowledge {
     pages: HashMap<PatientKey, Page>,
-    /// Patients that this very transaction registers.
-    pub registers: Vec<PatientKey>,
+    /// Patients that this very transaction registers, and when each was born.
+    registers: Vec<(PatientKey, Option<String>)>,
     /// Consents that this very transaction records: they hold if it does, and stand in the place of older versions.
     records: Vec<(PatientKey, Arc<Compiled>)>,
 }
 
 impl Knowledge {
-    pub fn new(registers: Vec<PatientKey>) -> Self {
+    pub fn new(registers: Vec<(PatientKey, Option<String>)>) -> Self {
         Knowledge { pages: HashMap::new(), registers, records: Vec::new() }
     }
 
@@ -201,7 +201,8 @@ pub(super) async fn may_collect<T: Copy>(
     let subject = Subject { base: &gateway.base, patient: id, reference: about.reference, facts: about.facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
-        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        let request =
+            consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
         consents::permit(consents, &gateway.implied, &request, &subject, value)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
@@ -238,7 +239,8 @@ pub(super) async fn may_collect_anything(
 ) -> Result<bool, Refusal> {
     let consents = knowledge.consents(gateway, *patient).await?;
     let actor = consents::actor(caller);
-    let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+    let request =
+        consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
     let relative = format!("Patient/{id}");
     let absolute = format!("{}/{relative}", gateway.base);
     let given = consents.iter().all(|consent| consents::is_given(consent, now_ms));
@@ -254,14 +256,22 @@ async fn owned(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Vec<Issue>, Refusal> {
+    let mut born = None;
     if prepared.rule.subject != kinds::Subject::Itself
         && let Some((id, patient)) = &prepared.patient
-        && !knowledge.registers.contains(patient)
     {
-        let registered = gateway.store.read("Patient", id).await?;
-        if registered.is_none_or(|stored| stored.deleted || stored.owner != caller.principal.client) {
-            let text = "The reference names no Patient that this client registered.";
-            return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
+        if let Some((_, date)) = knowledge.registers.iter().find(|(registered, _)| registered == patient) {
+            born.clone_from(date);
+        } else {
+            let registered = gateway.store.read("Patient", id).await?;
+            let own = registered.filter(|stored| !stored.deleted && stored.owner == caller.principal.client);
+            let Some(own) = own else {
+                let text = "The reference names no Patient that this client registered.";
+                return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
+            };
+            if prepared.rule.name == "Consent" {
+                born = born_of(Element::root(&json::parse(own.payload)?));
+            }
         }
     }
     if prepared.rule.name == "List" {
@@ -278,10 +288,19 @@ async fn owned(
         return Ok(Vec::new());
     }
     let mut issues = linted(prepared, now_ms)?;
+    // A withdrawal is anybody's to give.
+    if prepared.validated.element().text_of("status") == Some("active") {
+        issues.extend(gateway.proxies.issues(prepared.validated.element(), born.as_deref()));
+    }
     for issue in &mut issues {
         issue.expression = issue.expression.replacen("Consent", &prepared.location, 1);
     }
     if has_errors(&issues) { Err(issues.into()) } else { Ok(issues) }
+}
+
+/// When a person was born, as the Patient says.
+pub(super) fn born_of(patient: Element<'_>) -> Option<String> {
+    patient.text_of("birthDate").map(str::to_owned)
 }
 
 /// A conditional create finds what the condition names, whatever its content (FHIR R4 §3.1.0.8.2). Of the rare types

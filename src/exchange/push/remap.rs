@@ -10,6 +10,9 @@
 //! the input is still of the version that it was read at. So whatever ends a run, each input has been done wholly or not at
 //! all, and neither the next run nor one beside it does anything twice. An input of which the person's consent withholds
 //! something stays as old as it is, and is asked about again.
+//!
+//! Which of several sources counts is weighed with each input as with a push. Of what is pushed to another process at that
+//! very moment nothing is known here: both may count until the person's order of sources is told again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -24,6 +24,7 @@ pub mod assertion;
 
 pub mod token;
 
+pub mod seal;
 pub mod visit;
 
 pub use denied::Denied;

@@ -183,14 +183,22 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
 }
 
 impl Embedded {
-    /// The row is overwritten in the file (`secure_delete`), and the log, which still has it, is emptied.
+    /// The row is overwritten in the file (`secure_delete`), and the log, which still has it, is emptied. What waits for
+    /// another attempt could never be sent and would stand in the way of others, so it goes with the key, as do the raw
+    /// inputs that nobody can open.
     pub async fn shred(&self, patient: PatientKey) -> Result<bool, Error> {
         let shredded = self
             .writer
             .call(1, move |ledger| {
                 ledger.sealers.remove(&patient);
-                let sql = "DELETE FROM person_key WHERE patient = ?1";
-                Ok(ledger.connection.prepare_cached(sql)?.execute([patient.0])? > 0)
+                for sql in [
+                    "DELETE FROM retry WHERE lane = ?1",
+                    "DELETE FROM dead WHERE lane = ?1",
+                    "DELETE FROM raw WHERE patient = ?1",
+                ] {
+                    ledger.connection.execute(sql, [patient.0])?;
+                }
+                Ok(ledger.connection.execute("DELETE FROM person_key WHERE patient = ?1", [patient.0])? > 0)
             })
             .await?;
         self.empty_log().await?;

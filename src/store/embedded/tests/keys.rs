@@ -61,6 +61,23 @@ async fn a_shredded_key_opens_nothing_any_more() {
     assert!(fixture.store.read("Observation", &gone).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn what_nobody_can_open_stands_in_nobodys_way() {
+    let fixture = Fixture::new();
+    for (person, name) in [(1, "a"), (2, "b")] {
+        fixture.put(observation(patient(person), name, MARKER)).await;
+    }
+    let connection = rusqlite::Connection::open(fixture.dir.path().join("gateway.sqlite3")).unwrap();
+    for person in [1, 2] {
+        let sql = "INSERT INTO retry (destination, lane, patient, seq, version, attempts, not_before, reason, head)
+             VALUES ('d', ?1, ?1, ?2, 1, 1, 0, 'r', 1)";
+        connection.execute(sql, rusqlite::params![patient(person).0, person]).unwrap();
+    }
+    fixture.store.shred(patient(1)).await.unwrap();
+    let due = fixture.store.retries_due("d", 1, 1).await.unwrap();
+    assert_eq!(due.iter().map(|retry| retry.stored.patient).collect::<Vec<_>>(), [Some(patient(2))]);
+}
+
 fn wrapped_key(dir: &Path) -> Vec<u8> {
     let connection = rusqlite::Connection::open(dir.join("gateway.sqlite3")).unwrap();
     connection.query_row("SELECT wrapped FROM person_key WHERE patient = ?1", [patient(1).0], |row| row.get(0)).unwrap()
