@@ -152,6 +152,12 @@ impl Gateway {
         Realm { issuer: &self.base, audience: &self.base }
     }
 
+    /// The name under which a client is registered.
+    pub(super) async fn client_named(&self, id: Option<&str>) -> Result<Option<String>, Refusal> {
+        let Some(id) = id else { return Ok(None) };
+        Ok(self.registered(id, STANDING_MS).await?.map(|client| client.name.clone()))
+    }
+
     /// A registration, at most `age_ms` old; `i64::MAX` asks the store in any case.
     async fn registered(&self, id: &str, age_ms: i64) -> Result<Option<Arc<Client>>, Refusal> {
         let now_ms = self.now_ms();

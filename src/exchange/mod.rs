@@ -34,6 +34,8 @@ pub mod uploads;
 
 pub mod pull;
 
+pub mod rights;
+
 pub mod login;
 
 pub mod deliver;

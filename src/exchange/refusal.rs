@@ -113,7 +113,13 @@ pub fn status_of(id: Id) -> u16 {
         | Id::ResourceTypeMissing
         | Id::BundleRule => 400,
         Id::LoginRequired | Id::TokenInvalid => 401,
-        Id::GuideVersion | Id::ScopeInsufficient | Id::ConsentMissing | Id::ConsentDenied | Id::ConsentUnclear => 403,
+        Id::GuideVersion
+        | Id::ScopeInsufficient
+        | Id::RequestNotOwn
+        | Id::ProcessingRestricted
+        | Id::ConsentMissing
+        | Id::ConsentDenied
+        | Id::ConsentUnclear => 403,
         Id::NotFound | Id::RouteUnknown | Id::InteractionUnsupported => 404,
         Id::MethodNotAllowed => 405,
         Id::NotAcceptable => 406,

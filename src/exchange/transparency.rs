@@ -50,7 +50,7 @@ impl Gateway {
         let key = self.patient_key(patient);
         let author = Author::of(self, caller);
         let logged = match ResId::parse(id) {
-            Some(id) if self.may_read_audit(caller, patient).await? => {
+            Some(id) if self.is_used_by(caller, patient).await? => {
                 self.store.logged(key, id, &caller.principal.client).await?
             }
             _ => None,
@@ -66,12 +66,6 @@ impl Gateway {
         self.store.record_audit(vec![record]).await?;
         let extra = Extra { salt: logged.salt, record: logged.payload };
         Ok(Proof { extra, index: logged.index, path, checkpoint: head.note }.to_string())
-    }
-
-    /// Whether somebody uses that client to see who did what with the person's data.
-    pub(super) async fn may_read_audit(&self, caller: &Caller<'_>, patient: &str) -> Result<bool, Refusal> {
-        let registered = self.store.read("Patient", patient).await?;
-        Ok(registered.is_some_and(|stored| stored.owner == caller.principal.client))
     }
 
     /// The last head if that will do, else one of the log as it stands.

@@ -47,6 +47,10 @@ pub enum Action {
     AuditProof,
     Evaluate,
     Revoke,
+    Everything,
+    AccessLog,
+    Restrict,
+    Unrestrict,
 }
 
 /// Who may come in.
@@ -114,6 +118,10 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
+    row("GET", "/fhir/Patient/{id}/$everything", Action::Everything, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$restrict", Action::Restrict, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$unrestrict", Action::Unrestrict, Door::Token),
+    row("GET", "/persons/{id}/access-log", Action::AccessLog, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
@@ -226,6 +234,8 @@ mod tests {
         check("POST", "/fhir/Consent/$evaluate", "Evaluate");
         check("POST", "/fhir/Observation/$evaluate", "404");
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
+        check("GET", "/fhir/Patient/a/$everything", "Everything  a");
+        check("GET", "/persons/a/access-log", "AccessLog  a");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");

@@ -38,8 +38,8 @@ pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, Toke
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
-    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Token,
-    Unit, Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Said,
+    Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -110,6 +110,13 @@ impl Store {
         }
     }
 
+    /// Those of some versions that are there, by type, logical id and version, in the order asked.
+    pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.versions(asked).await,
+        }
+    }
+
     /// The current version by order of creation.
     pub async fn current(&self, seq: u64) -> Result<Option<Stored>, Error> {
         match self {
@@ -148,6 +155,26 @@ impl Store {
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
         match self {
             Self::Embedded(store) => store.consents(patient).await,
+        }
+    }
+
+    /// All that the patient has said, seen at one moment.
+    pub async fn said(&self, patient: PatientKey) -> Result<Said, Error> {
+        match self {
+            Self::Embedded(store) => store.said(patient).await,
+        }
+    }
+
+    /// Begins or ends that what is the patient's is kept and nothing else; answers since when it is so. What waits for
+    /// another attempt is due when it ends.
+    pub async fn restrict(
+        &self,
+        patient: PatientKey,
+        since_ms: Option<i64>,
+        record: AuditRecord,
+    ) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Embedded(store) => store.restrict(patient, since_ms, record).await,
         }
     }
 

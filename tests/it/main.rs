@@ -42,6 +42,7 @@ mod pull;
 mod push;
 mod receipts;
 mod revoke;
+mod rights;
 mod site;
 mod sources;
 mod streams;

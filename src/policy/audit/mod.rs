@@ -24,6 +24,8 @@ pub enum Kind {
     Delete,
     Read,
     Query,
+    /// Something else that was done, which the query names.
+    Operation,
     /// A delivery to another controller, after its acknowledgement or final failure (BALP PrivacyDisclosure.Source).
     Disclosure,
     /// A request that was turned away before anything happened.

@@ -12,6 +12,7 @@ mod open;
 mod patch;
 mod read;
 mod receipts;
+mod rights;
 mod search;
 mod token;
 mod update;
@@ -109,6 +110,10 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::AuditProof => log::proof(request).await,
         Action::Revoke => consent::revoke(request).await,
         Action::Evaluate => consent::evaluate(request).await,
+        Action::Everything => rights::everything(request).await,
+        Action::Restrict => rights::restrict(request, true).await,
+        Action::Unrestrict => rights::restrict(request, false).await,
+        Action::AccessLog => rights::access_log(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
         Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),

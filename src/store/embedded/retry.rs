@@ -97,6 +97,17 @@ fn occupied(connection: &Connection, destination: &str, lane: &[u8]) -> rusqlite
         .query_row(params![destination, lane], |row| row.get(0))
 }
 
+/// Whatever waits in the patient's lanes waits no longer.
+pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE retry SET not_before = ?2 WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
+             AND lane = ?1",
+        )?
+        .execute(params![lane(Some(patient), 0), i64::MIN])?;
+    Ok(())
+}
+
 /// Takes an item that leaves the feed undelivered.
 pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failure) -> rusqlite::Result<()> {
     let item = Item {

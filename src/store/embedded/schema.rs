@@ -14,6 +14,7 @@ use crate::store::fault::OpenError;
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
+/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
 const MIGRATIONS: &[&str] = &[
     "
@@ -137,6 +138,9 @@ CREATE TABLE span (
     secondary INTEGER NOT NULL, PRIMARY KEY (series, start, seq)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX span_seq ON span (seq);
+",
+    "
+ALTER TABLE patient_state ADD COLUMN restricted INTEGER;
 ",
 ];
 

@@ -1,0 +1,286 @@
+//! What a person may ask: everything that is held of her, who did what with it, and what she may have done about it.
+
+use std::collections::BTreeSet;
+
+use mhealth_gateway::policy::access::client::Client as Registration;
+use mhealth_gateway::policy::consent::Action;
+use serde_json::{Value, json};
+
+use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate, ids};
+
+/// Lets a client state that it is the person's own request.
+async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
+    let stored = gateway.store().get_client(&client.id).await.unwrap().unwrap();
+    let mut document: Value = serde_json::from_str(&stored).unwrap();
+    document["purposes"] = json!(["TREAT", "PATRQT"]);
+    document["scopes"] = json!(scopes);
+    let registration = Registration::parse(&document.to_string()).unwrap();
+    gateway.store().put_client(&client.id, &registration.document().to_string()).await.unwrap();
+    let mut client = client.clone();
+    client.sign_in().await;
+    client
+}
+
+/// Everything of a person, page by page: types and ids.
+async fn everything(client: &Client, address: &str) -> Vec<(String, String)> {
+    let (mut all, mut next) = (Vec::new(), Some(address.to_owned()));
+    while let Some(address) = next {
+        let answer = client.get(&address).await;
+        assert_eq!(answer.status, 200, "{address}: {}", answer.text());
+        let bundle = answer.json();
+        let entries = bundle["entry"].as_array().into_iter().flatten();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        all.extend(entries.map(|entry| {
+            assert_eq!(entry["search"]["mode"], "match");
+            (text(&entry["resource"]["resourceType"]), text(&entry["resource"]["id"]))
+        }));
+        let links = bundle["link"].as_array().unwrap();
+        next = links.iter().find(|link| link["relation"] == "next").map(|link| text(&link["url"]));
+    }
+    all
+}
+
+fn kinds(all: &[(String, String)]) -> Vec<&str> {
+    let mut kinds: Vec<&str> = all.iter().map(|(kind, _)| kind.as_str()).collect();
+    kinds.dedup();
+    kinds
+}
+
+fn measured(patient: &str, identifier: &str, day: &str) -> Value {
+    let mut reading = heart_rate(patient, identifier, 70);
+    reading["effectiveDateTime"] = json!(format!("{day}T08:30:00+01:00"));
+    reading
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_what_a_search_of_each_type_would_find() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let other = app.consenting_person().await;
+    for (number, day) in ["2026-01-10", "2026-01-11", "2026-01-12", "2026-01-13", "2026-01-14"].iter().enumerate() {
+        assert_eq!(app.post("/Observation", &measured(&patient, &number.to_string(), day)).await.status, 201);
+    }
+    app.post("/Observation", &measured(&other, "other", "2026-01-10")).await;
+    let device = json!({"resourceType": "Device", "patient": {"reference": format!("Patient/{patient}")}});
+    assert_eq!(app.post("/Device", &device).await.status, 201);
+    let address = format!("/Patient/{patient}/$everything");
+    let all = everything(&app, &address).await;
+    assert_eq!(all.first(), Some(&("Patient".to_owned(), patient.clone())));
+    assert_eq!((kinds(&all), all.len()), (vec!["Patient", "Consent", "Device", "Observation"], 8));
+    for (query, expected) in [
+        ("_count=1", 8),
+        ("_count=2", 8),
+        ("_count=8", 8),
+        ("_type=Observation", 5),
+        ("_type=Observation,Device&_count=4", 6),
+        ("_type=Medication", 0),
+        ("_type=AuditEvent", 0),
+        ("_type=Observation&start=2026-01-12", 3),
+        ("_type=Observation&end=2026-01-11&_count=1", 2),
+        ("start=2026-01-11&end=2026-01-12", 5),
+        ("_since=2020-01-01", 8),
+        ("_since=2099-01-01T00:00:00Z", 0),
+    ] {
+        let some = everything(&app, &format!("{address}?{query}")).await;
+        assert_eq!(some.len(), expected, "{query}");
+        let distinct: BTreeSet<_> = some.iter().collect();
+        assert_eq!(distinct.len(), some.len(), "{query}: nothing comes twice");
+        assert!(some.iter().all(|one| all.contains(one)), "{query}");
+    }
+    for (query, issue) in [
+        ("start=tomorrow", "operation-parameter"),
+        ("start=2026&start=2027", "operation-parameter"),
+        ("_since=lt2026", "operation-parameter"),
+        ("_count=0", "search-value"),
+        ("code=8867-4", "operation-parameter"),
+    ] {
+        let answer = app.get(&format!("{address}?{query}")).await;
+        assert_eq!((answer.status, answer.issues()), (400, vec![issue.to_owned()]), "{query}");
+    }
+}
+
+/// What the asker may not see is absent, and a page's link serves who received it for that person alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_no_way_around_consent_or_scope() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let patient = app.consenting_person().await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "1", 70)).await.status, 201);
+    let address = format!("/Patient/{patient}/$everything");
+    let unseen = clinic.get(&address).await;
+    let unknown = clinic.get("/Patient/nobody/$everything").await;
+    let told = |answer: &Answer, id: &str| answer.text().replace(id, "ID");
+    assert_eq!((unseen.status, told(&unseen, &patient)), (unknown.status, told(&unknown, "nobody")));
+    let consent = app.consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]).await;
+    assert_eq!(kinds(&everything(&clinic, &address).await), ["Observation"]);
+    app.withdraw(&consent).await;
+    assert_eq!(everything(&clinic, &address).await, []);
+
+    let narrow = gateway.client("narrow", "system/Observation.rs").await;
+    assert_eq!(narrow.get(&address).await.issues(), ["scope-insufficient"]);
+
+    let page = app.get(&format!("{address}?_count=1")).await.json();
+    let next = page["link"][1]["url"].as_str().unwrap().to_owned();
+    assert_eq!(app.get(&next).await.status, 200);
+    assert_eq!(clinic.get(&next).await.issues(), ["page-unknown"]);
+    assert_eq!(app.get(&next.replace(&patient, "nobody")).await.issues(), ["page-unknown"]);
+    let token = next.split_once("_page=").unwrap().1;
+    assert_eq!(app.get(&format!("/Observation?_page={token}")).await.issues(), ["page-unknown"]);
+
+    let trail = app.get(&format!("/AuditEvent?patient={patient}&_count=100")).await.json();
+    let by_clinic: Vec<&Value> = trail["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["resource"])
+        .filter(|event| event["agent"][0]["who"]["reference"] == "Organization/clinic")
+        .collect();
+    // The newest first: withheld; some of it withheld and some of it seen; withheld.
+    let codes: Vec<_> = by_clinic.iter().map(|event| event["outcome"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["4", "4", "0", "4"], "{by_clinic:#?}");
+
+    let some = own_requests(&gateway, &app, "system/Patient.rs system/Consent.s").await;
+    assert_eq!(kinds(&everything(&some, &address).await), ["Patient", "Consent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_log_says_who_when_what_why_and_by_what_right() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let patient = app.consenting_person().await;
+    let consent = app.consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]).await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "1", 70)).await.id();
+    assert_eq!(ids(&clinic.get(&format!("/Observation?patient={patient}")).await.json()), [reading.as_str()]);
+    clinic.get(&format!("/Consent?patient={patient}")).await;
+    let address = app.root().to_owned() + &format!("/persons/{patient}/access-log");
+    let log = app.get(&address).await;
+    assert_eq!(log.status, 200, "{}", log.text());
+    let log = log.json();
+    let entries = log["entries"].as_array().unwrap();
+    let seen = entries.iter().find(|line| line["act"] == "search" && line["done"] == true).unwrap();
+    assert_eq!(
+        seen["who"],
+        json!({"id": "clinic", "name": "clinic", "reference": "Organization/clinic", "kind": "client"})
+    );
+    assert_eq!(seen["basis"], json!({"kind": "consent", "reference": format!("Consent/{consent}/_history/1")}));
+    assert_eq!(seen["categories"], json!(["heart-rate"]));
+    assert_eq!(seen["resources"], json!([format!("Observation/{reading}/_history/1")]));
+    assert_eq!((&seen["purpose"], &seen["from"]), (&json!("TREAT"), &json!("127.0.0.1")));
+    assert!(seen["when"].as_str().unwrap().ends_with('Z') && !seen["request"].as_str().unwrap().is_empty());
+    assert_eq!(app.get(seen["proof"].as_str().unwrap()).await.status, 200);
+    let withheld = entries.iter().find(|line| line["done"] == false).unwrap();
+    assert_eq!((&withheld["act"], &withheld["who"]["id"]), (&json!("refuse"), &json!("clinic")));
+    let registered = entries.last().unwrap();
+    assert_eq!((&registered["act"], &registered["basis"]), (&json!("create"), &json!({"kind": "own-client"})));
+
+    // Page by page it is the same, but for the lines about the reading of it.
+    let (mut lines, mut next) = (Vec::new(), Some(format!("{address}?_count=2")));
+    while let Some(address) = next {
+        let page = app.get(&address).await.json();
+        lines.extend(page["entries"].as_array().unwrap().iter().map(|line| line["record"].clone()));
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    assert!(lines.ends_with(&entries.iter().map(|line| line["record"].clone()).collect::<Vec<_>>()));
+
+    let narrow = gateway.client("narrow", "system/Observation.rs").await;
+    let absent = app.root().to_owned() + "/persons/nobody/access-log";
+    for (client, address, expected) in [
+        (&clinic, address.clone(), (404, "not-found")),
+        (&app, absent, (404, "not-found")),
+        (&narrow, address.clone(), (403, "scope-insufficient")),
+        (&app, format!("{address}?_page=x"), (410, "page-unknown")),
+        (&app, format!("{address}?_count=0"), (400, "search-value")),
+        (&app, format!("{address}?since=1"), (400, "search-parameter-unknown")),
+    ] {
+        let answer = client.get(&address).await;
+        assert_eq!((answer.status, answer.issues()), (expected.0, vec![expected.1.to_owned()]), "{address}");
+    }
+}
+
+/// Sends a request of the person's own.
+async fn asks(client: &Client, method: &str, path: &str) -> Answer {
+    client.raw(method, path, &[("x-purpose-of-use", "PATRQT")], "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
+    let mut platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination("")).await;
+    let app = gateway.app().await;
+    let app = own_requests(&gateway, &app, APP_SCOPES).await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let patient = app.consenting_person().await;
+    for (actor, action) in [("Organization/platform", Action::Disclose), ("Organization/clinic", Action::Access)] {
+        app.consent(&patient, &[(actor, &[action], &["heart-rate"])]).await;
+    }
+    let other = app.consenting_person().await;
+    app.consent(&other, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    // One that waits for its next attempt already.
+    platform.leave().await;
+    let waiting = app.post("/Observation", &heart_rate(&patient, "waiting", 61)).await.id();
+    eventually("the reading waits", async || {
+        (gateway.store().backlog("platform").await.unwrap().retries == 1).then_some(())
+    })
+    .await;
+
+    let address = format!("/Patient/{patient}/$restrict");
+    let begun = asks(&app, "POST", &address).await;
+    assert_eq!(begun.status, 200, "{}", begun.text());
+    assert_eq!(begun.json()["parameter"][0], json!({"name": "restricted", "valueBoolean": true}));
+    assert_eq!(asks(&app, "POST", &address).await.json(), begun.json(), "since when does not change");
+    platform.come_back().await;
+    let kept = app.post("/Observation", &heart_rate(&patient, "kept", 62)).await;
+    assert_eq!(kept.status, 201, "{}", kept.text());
+    app.post("/Observation", &heart_rate(&other, "other", 63)).await;
+    platform.until("the other person's arrives", |account| account["received"] == 1).await;
+    eventually("what is kept back waits", async || {
+        let backlog = gateway.store().backlog("platform").await.unwrap();
+        (backlog.behind == 0 && backlog.retries == 2).then_some(())
+    })
+    .await;
+    for client in [&app, &clinic] {
+        assert_eq!(client.get(&format!("/Observation/{waiting}")).await.issues(), ["not-found"]);
+        assert_eq!(client.find(&format!("/Observation?patient={patient}")).await, (Some(0), Vec::new()));
+    }
+    assert_eq!(kinds(&everything(&app, &format!("/Patient/{patient}/$everything")).await), ["Patient", "Consent"]);
+    assert_eq!(app.find(&format!("/Observation?patient={other}")).await.0, Some(1));
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log"))).await.text();
+    assert!(log.contains("processing-restricted") && log.contains("$restrict"), "{log}");
+
+    let lifted = asks(&app, "POST", &format!("/Patient/{patient}/$unrestrict")).await;
+    assert_eq!(lifted.json()["parameter"], json!([{"name": "restricted", "valueBoolean": false}]));
+    platform.until("what waited arrives", |account| account["received"] == 3).await;
+    assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(2));
+}
+
+/// What goes beyond what a client may do is the person's own request, by her own client.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_else_speaks_for_a_person() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let app = own_requests(&gateway, &app, APP_SCOPES).await;
+    let other = gateway.client("other", APP_SCOPES).await;
+    let other = own_requests(&gateway, &other, APP_SCOPES).await;
+    let narrow = gateway.client("narrow", "system/Observation.rs").await;
+    let narrow = own_requests(&gateway, &narrow, "system/Observation.rs").await;
+    for (method, operation) in [("POST", "$restrict"), ("POST", "$unrestrict")] {
+        let address = format!("/Patient/{patient}/{operation}");
+        assert_eq!(app.raw(method, &address, &[], "").await.issues(), ["request-not-own"], "{operation}");
+        assert_eq!(asks(&other, method, &address).await.issues(), ["not-found"], "{operation}");
+        assert_eq!(
+            asks(&app, method, &address.replace(&patient, "nobody")).await.issues(),
+            ["not-found"],
+            "{operation}"
+        );
+        assert_eq!(asks(&narrow, method, &address).await.issues(), ["scope-insufficient"], "{operation}");
+    }
+    let unregistered = gateway.client("unregistered", APP_SCOPES).await;
+    let address = format!("/Patient/{patient}/$restrict");
+    assert_eq!(asks(&unregistered, "POST", &address).await.status, 403);
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log"))).await.text();
+    assert!(log.contains("\"other\""), "she hears who tried: {log}");
+}
