@@ -22,6 +22,8 @@ pub struct Page {
     pub epoch: u64,
     /// Whether the person wants what is hers kept and nothing else.
     pub restricted: bool,
+    /// Whether she was erased, so that nothing is permitted whatever holds where nothing was said.
+    pub erased: bool,
     pub consents: Arc<[Arc<Compiled>]>,
 }
 
@@ -46,7 +48,7 @@ impl Gateway {
 
     /// The consents of a person as they are in the store now.
     pub(super) async fn consents_now(&self, patient: PatientKey) -> Result<Page, store::Error> {
-        let Said { epoch, consents, restricted_ms } = self.store.said(patient).await?;
+        let Said { epoch, consents, restricted_ms, erased } = self.store.said(patient).await?;
         {
             let pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(page) = pages.get(&patient)
@@ -56,7 +58,7 @@ impl Gateway {
             }
         }
         let consents = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
-        let page = Page { epoch, restricted: restricted_ms.is_some(), consents };
+        let page = Page { epoch, restricted: restricted_ms.is_some(), erased, consents };
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if pages.len() >= PAGES {
             pages.clear();

@@ -125,7 +125,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::NotAcceptable => 406,
         Id::BodyTooSlow => 408,
         Id::DuplicateIdentifier | Id::IdempotencyKeyReused | Id::UploadOffset => 409,
-        Id::Gone | Id::PageUnknown => 410,
+        Id::Gone | Id::PersonErased | Id::PageUnknown => 410,
         Id::VersionConflict | Id::MultipleMatches | Id::UploadVersion => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,

@@ -7,7 +7,7 @@ use super::trail::{Act, Author};
 use super::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::Id;
 use crate::policy::access::Interaction;
-use crate::store::{Head, ResId};
+use crate::store::{Head, Logged, ResId};
 use crate::tlog::{Address, Checkpoint, Content, Extra, Proof, TILE_WIDTH, Verifier};
 
 /// A younger head is shown again, however often it is asked for.
@@ -59,11 +59,17 @@ impl Gateway {
             self.store.record_audit(vec![author.refusal(&[Id::NotFound])]).await?;
             return Err(Refusal::not_found().recorded());
         };
-        let head = self.log_head(|head, _| head.size > logged.index).await?;
-        let path = self.store.log_inclusion(logged.index, head.size).await?;
+        let proof = self.proof_of(logged).await?;
         let references = [format!("AuditEvent/{id}")];
         let record = author.record(Act::Read, Some(&(patient.to_owned(), key)), &references, None, &[]);
         self.store.record_audit(vec![record]).await?;
+        Ok(proof)
+    }
+
+    /// What proves that a record is in the log.
+    pub(super) async fn proof_of(&self, logged: Logged) -> Result<String, Refusal> {
+        let head = self.log_head(|head, _| head.size > logged.index).await?;
+        let path = self.store.log_inclusion(logged.index, head.size).await?;
         let extra = Extra { salt: logged.salt, record: logged.payload };
         Ok(Proof { extra, index: logged.index, path, checkpoint: head.note }.to_string())
     }

@@ -233,6 +233,7 @@ catalogue! {
     PatientOther "patient-other" Error "business-rule" "Send what concerns another person as a resource of that person, whose own consent is asked for it.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
     ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
+    PersonErased "person-erased" Error "deleted" "Register the person anew under another identifier, if the person wants that; what was erased does not come back.";
     RequestNotOwn "request-not-own" Error "forbidden" "Let the person ask by the client that she uses: registered for the purpose PATRQT, and stating it in X-Purpose-Of-Use.";
 
     /// The exchange itself.

@@ -98,7 +98,7 @@ fn operations(rule: &KindRule) -> Value {
         operations.push(
             json!({"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}),
         );
-        let own = ["restrict", "unrestrict"]
+        let own = ["erase", "export-data", "restrict", "unrestrict"]
             .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/patient-{name}")}));
         operations.extend(own);
     }

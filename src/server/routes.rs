@@ -49,6 +49,8 @@ pub enum Action {
     Revoke,
     Everything,
     AccessLog,
+    Erase,
+    Export,
     Restrict,
     Unrestrict,
 }
@@ -121,6 +123,8 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/Patient/{id}/$everything", Action::Everything, Door::Token),
     row("POST", "/fhir/Patient/{id}/$restrict", Action::Restrict, Door::Token),
     row("POST", "/fhir/Patient/{id}/$unrestrict", Action::Unrestrict, Door::Token),
+    row("GET", "/fhir/Patient/{id}/$export-data", Action::Export, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$erase", Action::Erase, Door::Token),
     row("GET", "/persons/{id}/access-log", Action::AccessLog, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),

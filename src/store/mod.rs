@@ -17,6 +17,8 @@ pub mod outbox;
 
 pub mod receipt;
 
+pub mod erasure;
+
 pub mod span;
 
 pub mod upload;
@@ -31,11 +33,12 @@ use tokio::sync::watch;
 use crate::tlog::Hash;
 
 pub use embedded::UploadFile;
+pub use erasure::Erasure;
 pub use fault::{Error, Health, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
-pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
+pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Said,
@@ -175,6 +178,73 @@ impl Store {
     ) -> Result<Option<i64>, Error> {
         match self {
             Self::Embedded(store) => store.restrict(patient, since_ms, record).await,
+        }
+    }
+
+    /// Writes a tombstone: from here on nothing of the person is found. False where there is one.
+    pub async fn begin_erasure(&self, erasure: Erasure, record: AuditRecord) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.begin_erasure(erasure, record).await,
+        }
+    }
+
+    pub async fn erasure(&self, patient: PatientKey) -> Result<Option<Erasure>, Error> {
+        match self {
+            Self::Embedded(store) => store.erasure(patient).await,
+        }
+    }
+
+    /// Those that are not finished, and those since a moment.
+    pub async fn erasures_since(&self, since_ms: i64) -> Result<Vec<Erasure>, Error> {
+        match self {
+            Self::Embedded(store) => store.erasures_since(since_ms).await,
+        }
+    }
+
+    /// How many resources there are of a patient, by type.
+    pub async fn census(&self, patient: PatientKey) -> Result<Vec<(String, u64)>, Error> {
+        match self {
+            Self::Embedded(store) => store.census(patient).await,
+        }
+    }
+
+    /// Takes away some of what an erased person left; false when nothing was left.
+    pub async fn erase_step(&self, patient: PatientKey) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.erase_step(patient).await,
+        }
+    }
+
+    /// Takes an erased person out of the feed, from a position on; where to go on.
+    pub async fn erase_feed(&self, patient: PatientKey, from: u64) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.erase_feed(patient, from).await,
+        }
+    }
+
+    /// Records about an erased person that are as they were written, after a number; without that of the erasure.
+    pub async fn audit_unredacted(
+        &self,
+        patient: PatientKey,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        match self {
+            Self::Embedded(store) => store.audit_unredacted(patient, after, most).await,
+        }
+    }
+
+    /// Puts others in the place of records; their entries in the log stay and are proved no more.
+    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.redact_audit(records).await,
+        }
+    }
+
+    /// The last step: the receipt is kept, and nothing that was deleted is in any file of the store.
+    pub async fn finish_erasure(&self, patient: PatientKey, receipt: Vec<u8>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.finish_erasure(patient, receipt).await,
         }
     }
 
@@ -409,6 +479,18 @@ impl Store {
     pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
         match self {
             Self::Embedded(store) => store.receipts(plan).await,
+        }
+    }
+
+    /// What any client was told of records about a patient, each with its place; those after a place.
+    pub async fn receipts_about(
+        &self,
+        patient: PatientKey,
+        after: ReceiptPlace,
+        limit: usize,
+    ) -> Result<Vec<(ReceiptPlace, Filed)>, Error> {
+        match self {
+            Self::Embedded(store) => store.receipts_about(patient, after, limit).await,
         }
     }
 

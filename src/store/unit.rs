@@ -79,6 +79,8 @@ pub struct Said {
     pub consents: Vec<Stored>,
     /// Since when what is hers is to be kept and nothing else; milliseconds.
     pub restricted_ms: Option<i64>,
+    /// Whether everything of hers was taken away for good.
+    pub erased: bool,
 }
 
 /// One event of the audit trail, rendered.

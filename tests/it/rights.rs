@@ -267,7 +267,7 @@ async fn nobody_else_speaks_for_a_person() {
     let other = own_requests(&gateway, &other, APP_SCOPES).await;
     let narrow = gateway.client("narrow", "system/Observation.rs").await;
     let narrow = own_requests(&gateway, &narrow, "system/Observation.rs").await;
-    for (method, operation) in [("POST", "$restrict"), ("POST", "$unrestrict")] {
+    for (method, operation) in [("POST", "$restrict"), ("POST", "$unrestrict"), ("GET", "$export-data")] {
         let address = format!("/Patient/{patient}/{operation}");
         assert_eq!(app.raw(method, &address, &[], "").await.issues(), ["request-not-own"], "{operation}");
         assert_eq!(asks(&other, method, &address).await.issues(), ["not-found"], "{operation}");
@@ -283,4 +283,56 @@ async fn nobody_else_speaks_for_a_person() {
     assert_eq!(asks(&unregistered, "POST", &address).await.status, 403);
     let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log"))).await.text();
     assert!(log.contains("\"other\""), "she hears who tried: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_all_of_it_whatever_apps_may_see() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let app = own_requests(&gateway, &app, APP_SCOPES).await;
+    let patient = app.person().await;
+    let other = app.consenting_person().await;
+    app.post("/Observation", &heart_rate(&other, "other", 99)).await;
+    let actor = app.actor.clone();
+    let consent = app.consent(&patient, &[(&actor, &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+    let many: Vec<Value> = (0..450)
+        .map(|number| {
+            let reading = heart_rate(&patient, &format!("reading-{number}"), 70);
+            json!({"resource": reading, "request": {"method": "POST", "url": "Observation"}})
+        })
+        .collect();
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": many});
+    assert_eq!(app.post("", &bundle).await.status, 200);
+    let unread = json!([{"header": {"id": "unread"}, "body": {}}]).to_string();
+    let address = app.root().to_owned() + &format!("/devices/open-mhealth?patient={patient}");
+    let pushed = app.raw("POST", &address, &[("content-type", "application/json")], unread).await;
+    assert!(pushed.status < 500, "{}", pushed.text());
+    app.withdraw(&consent).await;
+    assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1.len(), 0);
+
+    let address = format!("/Patient/{patient}/$export-data");
+    let lines = asks(&app, "GET", &address).await;
+    assert_eq!((lines.status, lines.header("content-type")), (200, "application/fhir+ndjson"));
+    let lines: Vec<Value> = lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["resourceType"] == kind).count();
+    assert_eq!(lines[0]["id"], patient.as_str());
+    assert_eq!((of("Patient"), of("Consent"), of("Observation")), (1, 2, 450), "each version of the consent");
+    assert!(of("AuditEvent") > 3, "{}", of("AuditEvent"));
+    assert_eq!(of("Parameters"), 1, "what was told of a record that was refused");
+    let text = serde_json::to_string(&lines).unwrap();
+    assert!(text.contains("$export-data") || text.contains("JGV4cG9ydC1kYXRh") || of("AuditEvent") > 4);
+    assert!(!text.contains(&other), "nobody else's");
+
+    let bundle = asks(&app, "GET", &format!("{address}?_format=json")).await.json();
+    assert_eq!(bundle["type"], "collection");
+    let entries = bundle["entry"].as_array().unwrap();
+    // The second export tells of the first, too.
+    assert_eq!(entries.len(), lines.len() + 1);
+    assert_eq!(entries[0]["fullUrl"], format!("{}/Patient/{patient}", app.base));
+
+    let unacceptable = asks(&app, "GET", &format!("{address}?_format=xml")).await;
+    assert!(unacceptable.text().contains("not-acceptable"));
+    for (query, issue) in [("_format=pdf", "not-acceptable"), ("_type=Observation", "operation-parameter")] {
+        assert_eq!(asks(&app, "GET", &format!("{address}?{query}")).await.issues(), [issue], "{query}");
+    }
 }

@@ -154,6 +154,7 @@ impl Gateway {
             }
         }
         let desk = Arc::new(Desk {
+            patient: self.patient_key(subject.strip_prefix("Patient/").unwrap_or(subject)),
             format: Arc::from(format.name()),
             request: caller.request_id.to_owned(),
             records: sent,

@@ -120,6 +120,13 @@ pub(super) async fn judge(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Judged, Refusal> {
+    if prepared.rule.subject == kinds::Subject::Itself
+        && let Some((_, patient)) = &prepared.patient
+        && knowledge.page(gateway, *patient).await?.erased
+    {
+        let text = "The person was erased; nothing is taken in under this identity any more.";
+        return Err(Refusal::one(Id::PersonErased, prepared.location.as_str(), text));
+    }
     let (basis, warnings) = match prepared.rule.guard {
         Guard::Consent => {
             let permitted = consented(gateway, caller, prepared, knowledge, now_ms).await?;
@@ -155,6 +162,9 @@ pub(super) async fn judge(
     Ok(Judged::Write { write: Box::new(write), basis, warnings })
 }
 
+/// What those hear who may not know more.
+const NONE_ON_FILE: &str = "No consent on file lets this client send this for that person.";
+
 async fn consented<'p>(
     gateway: &Gateway,
     caller: &Caller<'_>,
@@ -165,6 +175,9 @@ async fn consented<'p>(
     let Some((id, patient)) = &prepared.patient else {
         return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), "Whose data it is is not known."));
     };
+    if knowledge.page(gateway, *patient).await?.erased {
+        return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), NONE_ON_FILE));
+    }
     let element = prepared.validated.element();
     let facts = Facts::of(Arc::from(prepared.rule.name), element);
     let reference = format!("{}/{}", prepared.rule.name, prepared.logical);
@@ -185,11 +198,10 @@ async fn consented<'p>(
             // Whoever did not register the person learns neither whether the person exists nor what was consented.
             let registered = gateway.store.read("Patient", id).await?;
             let own = registered.is_some_and(|stored| stored.owner == caller.principal.client);
-            let text = "No consent on file lets this client send this for that person.";
             let issue = if own {
                 consents::denied(&denial, &prepared.location)
             } else {
-                Issue::new(Id::ConsentMissing, prepared.location.as_str(), text)
+                Issue::new(Id::ConsentMissing, prepared.location.as_str(), NONE_ON_FILE)
             };
             // The person may know which consent it was, also where the client may not.
             Err(Refusal { basis: denial.basis, ..issue.at(element.position()).into() })

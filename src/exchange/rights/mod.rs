@@ -4,6 +4,11 @@
 //! else, and to anybody but the person a person that exists and one that does not look the same.
 
 mod access_log;
+mod erasure;
 mod everything;
+mod export;
 mod restriction;
 mod standing;
+pub mod upkeep;
+
+pub use export::{Export, Form};

@@ -10,10 +10,12 @@
 use crate::fhir::outcome::Id;
 
 mod event;
+mod redacted;
 mod strangers;
 mod text;
 
 pub use event::event;
+pub use redacted::redacted;
 pub use strangers::{Merged, Strangers, Told};
 
 /// What happened.

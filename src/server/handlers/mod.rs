@@ -19,6 +19,8 @@ mod update;
 mod uploads;
 mod validate;
 
+use std::sync::Arc;
+
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
@@ -32,7 +34,7 @@ use crate::policy::access::Principal;
 
 /// A request within its limits, with whoever sent it.
 pub struct Request<'r> {
-    pub gateway: &'r Gateway,
+    pub gateway: &'r Arc<Gateway>,
     pub matched: Matched<'r>,
     pub method: &'r str,
     pub path: &'r str,
@@ -111,6 +113,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Revoke => consent::revoke(request).await,
         Action::Evaluate => consent::evaluate(request).await,
         Action::Everything => rights::everything(request).await,
+        Action::Export => rights::export(request).await,
+        Action::Erase => rights::erase(request).await,
         Action::Restrict => rights::restrict(request, true).await,
         Action::Unrestrict => rights::restrict(request, false).await,
         Action::AccessLog => rights::access_log(request).await,

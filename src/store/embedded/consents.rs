@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Ledger;
-use super::{Embedded, audit, retry, row};
+use super::{Embedded, audit, erase, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
@@ -26,6 +26,7 @@ impl Embedded {
                 epoch: consent_epoch(connection, patient)?,
                 consents: current_consents(connection, patient)?,
                 restricted_ms: restricted(connection, patient)?,
+                erased: erase::is_erased(connection, patient)?,
             })
         })
         .await

@@ -8,6 +8,7 @@
 mod accept;
 mod audit;
 mod consents;
+mod erase;
 mod feed;
 mod log;
 mod pool;
@@ -155,6 +156,25 @@ impl Embedded {
     ) -> Result<T, Error> {
         self.pool.query(work).await
     }
+
+    /// Copies the log into the file and cuts it off, so that what was overwritten there is gone here, too. A search that
+    /// still reads the log may keep it a little longer.
+    async fn empty_log(&self) -> Result<(), Error> {
+        let file = self.directory.join(FILE);
+        let emptied = move || -> Result<bool, Error> {
+            let connection = Connection::open_with_flags(
+                &file,
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )?;
+            connection.busy_timeout(Duration::from_secs(5))?;
+            let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            Ok(!busy)
+        };
+        if !tokio::task::spawn_blocking(emptied).await.unwrap_or(Err(Error::Closed))? {
+            tracing::warn!("store: the log is in use and is emptied later");
+        }
+        Ok(())
+    }
 }
 
 fn create(dir: &Path) -> Result<(), OpenError> {
@@ -173,6 +193,8 @@ fn prepare_writer(connection: &Connection) -> Result<(), OpenError> {
     expect(connection, "journal_mode", "WAL", "wal")?;
     connection.pragma_update(None, "synchronous", SYNCHRONOUS_FULL)?;
     expect(connection, "synchronous", SYNCHRONOUS_FULL, "2")?;
+    // What is deleted is overwritten: it may be a person's who wants to be forgotten.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;

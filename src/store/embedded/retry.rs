@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Ledger;
-use super::{Embedded, audit, row};
+use super::{Embedded, audit, erase, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
@@ -110,6 +110,11 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> rusql
 
 /// Takes an item that leaves the feed undelivered.
 pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failure) -> rusqlite::Result<()> {
+    if let Some(patient) = failure.patient
+        && erase::is_erased(connection, patient)?
+    {
+        return Ok(());
+    }
     let item = Item {
         lane: lane(failure.patient, failure.seq),
         patient: failure.patient.map(|patient| patient.0),

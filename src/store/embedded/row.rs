@@ -14,6 +14,13 @@ macro_rules! stored_columns {
     };
 }
 
+/// Leaves out what belongs to a person who was erased, also while it still lies there.
+macro_rules! living {
+    () => {
+        " AND (v.patient IS NULL OR NOT EXISTS (SELECT 1 FROM erased e WHERE e.patient = v.patient))"
+    };
+}
+
 pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         kind: row.get(0)?,
@@ -37,7 +44,8 @@ pub(super) fn current(connection: &Connection, seq: u64) -> rusqlite::Result<Opt
         .prepare_cached(concat!(
             "SELECT ",
             stored_columns!(),
-            " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind WHERE v.seq = ?1"
+            " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind WHERE v.seq = ?1",
+            living!()
         ))?
         .query_row([seq as i64], stored)
         .optional()
@@ -55,7 +63,8 @@ pub(super) fn version(connection: &Connection, seq: u64, version: u32) -> rusqli
             "SELECT ",
             stored_columns!(),
             " FROM history v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
-            " WHERE v.seq = ?1 AND v.version = ?2"
+            " WHERE v.seq = ?1 AND v.version = ?2",
+            living!()
         ))?
         .query_row(params![seq as i64, version], stored)
         .optional()

@@ -141,6 +141,13 @@ CREATE INDEX span_seq ON span (seq);
 ",
     "
 ALTER TABLE patient_state ADD COLUMN restricted INTEGER;
+ALTER TABLE receipt ADD COLUMN patient BLOB;
+CREATE INDEX receipt_patient ON receipt (patient) WHERE patient IS NOT NULL;
+ALTER TABLE idem ADD COLUMN patient BLOB;
+CREATE TABLE erased (
+    patient BLOB PRIMARY KEY, owner TEXT NOT NULL, at INTEGER NOT NULL, record BLOB NOT NULL, receipt BLOB NOT NULL,
+    finished INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ",
 ];
 
