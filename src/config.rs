@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
+use crate::devices::series::Kept;
 use crate::exchange;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent::{self, Implied};
+use crate::policy::consent::{self, Implied, Proxies};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -29,6 +30,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Directory of the embedded store, the keys and the self-signed certificate.
     pub data: PathBuf,
+    /// File of the key that persons' keys are wrapped by; without one `gateway.key` in `data`, made at the first start.
+    pub key_file: Option<PathBuf>,
     /// How clients reach the FHIR service, without a slash at the end.
     pub base_url: String,
     /// How long requests under way may take to finish at the end.
@@ -42,6 +45,8 @@ pub struct Config {
     pub devices: Devices,
     /// What holds where a person has said nothing.
     pub implied: Implied,
+    /// Who may give a consent.
+    pub proxies: Proxies,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -66,13 +71,31 @@ pub struct Guide {
 }
 
 /// By what records of devices are read besides the mappings of the program.
-#[derive(Deserialize, Clone, Default, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
     /// Device content template of the IoMT connector, for `POST /devices/iomt`; together with `iomt_fhir_mapping`.
     pub iomt_device_content: Option<PathBuf>,
     /// FHIR mapping template of the IoMT connector.
     pub iomt_fhir_mapping: Option<PathBuf>,
+    /// Files of mappings of the operator's own, besides those of the program or in place of one with the same id.
+    pub mappings: Vec<PathBuf>,
+    /// Measures, or categories, whose readings are kept as stretches of samples: name = `PT1H` or `P1D`.
+    pub stretches: BTreeMap<String, String>,
+    /// Minutes after its span, and after its last reading, until a stretch is final.
+    pub stretch_grace_minutes: u32,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Devices {
+            iomt_device_content: None,
+            iomt_fhir_mapping: None,
+            mappings: Vec::new(),
+            stretches: BTreeMap::new(),
+            stretch_grace_minutes: 60,
+        }
+    }
 }
 
 /// One national platform, registry or other receiver.
@@ -97,6 +120,7 @@ pub struct Destination {
 struct Top {
     listen: Option<SocketAddr>,
     data: Option<PathBuf>,
+    key_file: Option<PathBuf>,
     base_url: Option<String>,
     drain_seconds: Option<u64>,
 }
@@ -220,6 +244,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     if devices.iomt_device_content.is_some() != devices.iomt_fhir_mapping.is_some() {
         mistakes.push("devices: iomt_device_content and iomt_fhir_mapping stand together".to_owned());
     }
+    if let Err(wrong) = Kept::compile(&devices.stretches) {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("devices.stretches.{wrong}")));
+    }
     let unsaid: consent::Config = section("consent", table.remove("consent"), mistakes);
     let implied = Implied::compile(&unsaid).unwrap_or_else(|wrong| {
         mistakes.extend(wrong.into_iter().map(|mistake| format!("consent.{mistake}")));
@@ -290,6 +317,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     Config {
         listen,
         data: top.data.unwrap_or_else(|| PathBuf::from("data")),
+        key_file: top.key_file,
         base_url,
         drain: Duration::from_secs(top.drain_seconds.unwrap_or(20)),
         tls,
@@ -299,6 +327,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         guide,
         devices,
         implied,
+        proxies: unsaid.given,
         terminology,
         destinations,
     }

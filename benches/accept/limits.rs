@@ -73,7 +73,8 @@ fn decide(person: &str) -> anyhow::Result<f64> {
     let document = json::parse(crate::consent(person).to_string()).map_err(|issue| anyhow::anyhow!(issue.text))?;
     let consents = [Arc::new(consent::compile(Element::root(&document), 1).0)];
     let actor = Actor::reference(ACTOR);
-    let request = Request { action: Action::Collect, actor: &actor, purpose: "TREAT", now_ms: 1_767_225_600_000 };
+    let request =
+        Request { action: Action::Collect, actor: &actor, purpose: "TREAT", policies: &[], now_ms: 1_767_225_600_000 };
     let patient = format!("Patient/{person}");
     let facts = Facts {
         patients: &[patient.as_str()],

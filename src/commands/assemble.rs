@@ -10,7 +10,8 @@ use anyhow::Context;
 use super::packages::{Loaded, Place};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
-use crate::devices::Formats;
+use crate::devices::series::Kept;
+use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
 use crate::exchange::recipients::{Recipient, Recipients};
 use crate::exchange::{Clock, Entropy, Gateway};
@@ -66,11 +67,15 @@ pub(super) fn print(mistakes: &[String]) {
 
 /// Opens the store and builds the gateway on it.
 pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
-    let store = Store::open(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
-    let gateway = built(config, store)?;
+    let gateway = built(config, open(config)?)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "List", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
+}
+
+fn open(config: &Config) -> anyhow::Result<Store> {
+    let directory = config.data.display();
+    Store::open(&config.data, config.key_file.as_deref()).with_context(|| format!("opening the store in {directory}"))
 }
 
 /// The same for a command beside a process that serves, on a store that must exist.
@@ -86,20 +91,40 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
         Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
+    gateway.kept = Kept::compile(&config.devices.stretches).map_err(joined)?;
+    gateway.grace_ms = i64::from(config.devices.stretch_grace_minutes) * 60_000;
     gateway.terminology = terminology(config)?;
     gateway.implied = config.implied.clone();
+    gateway.proxies = config.proxies;
     gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }
 
-/// What records of devices are read by. The error is everything that is wrong with the templates of the configuration.
+/// What records of devices are read by. The error is everything that is wrong with the mappings and the templates of the
+/// configuration.
 pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
     let mut formats = Formats::default();
+    let read = |path: &Path| {
+        let unreadable = |error| vec![format!("devices: {}: cannot be read: {error}", path.display())];
+        fs::read_to_string(path).map_err(unreadable)
+    };
+    let mut mistakes = Vec::new();
+    let mut own: Vec<Arc<Pack>> = Vec::new();
+    for path in &config.devices.mappings {
+        let of_file = |mistake: &String| format!("devices: {}: {mistake}", path.display());
+        match read(path).map(|text| formats.add(&text)) {
+            Err(unreadable) => mistakes.extend(unreadable),
+            Ok(Err(wrong)) => mistakes.extend(wrong.iter().map(of_file)),
+            Ok(Ok(pack)) if own.iter().any(|known| known.id == pack.id) => {
+                mistakes.push(of_file(&format!("another file has a mapping {}", pack.id)));
+            }
+            Ok(Ok(pack)) => own.push(pack),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
     if let (Some(content), Some(mapping)) = (&config.devices.iomt_device_content, &config.devices.iomt_fhir_mapping) {
-        let read = |path: &Path| {
-            let unreadable = |error| vec![format!("devices: {}: cannot be read: {error}", path.display())];
-            fs::read_to_string(path).map_err(unreadable)
-        };
         let mistaken = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("devices: {mistake}")).collect();
         formats.add_templates(&read(content)?, &read(mapping)?).map_err::<Vec<String>, _>(mistaken)?;
     }
@@ -160,7 +185,8 @@ pub(super) fn shelf(config: &Config) -> Result<Shelf, Vec<String>> {
 pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
     let directory = config.data.display();
     anyhow::ensure!(Store::exists(&config.data), "there is no store in {directory}; `serve` and `client add` make one");
-    Store::open_shared(&config.data).with_context(|| format!("opening the store in {directory}"))
+    Store::open_shared(&config.data, config.key_file.as_deref())
+        .with_context(|| format!("opening the store in {directory}"))
 }
 
 /// Who receives what is taken in.

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::peers::fhir_rest::Auth;
 use crate::policy::access::client::Client;
 use crate::server::tls;
-use crate::store::Store;
+use crate::store::{OpenError, Store};
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
@@ -43,8 +43,9 @@ pub(super) fn checked(source: &Source) -> Result<Config, ExitCode> {
 /// What is wrong with the files and the directory that the configuration names.
 fn mistaken(config: &Config) -> Vec<String> {
     let mut mistakes: Vec<String> = Vec::new();
-    if let Err(error) = Store::usable(&config.data) {
-        mistakes.push(format!("data: {:#}", anyhow::Error::from(error)));
+    if let Err(error) = Store::usable(&config.data, config.key_file.as_deref()) {
+        let key = if matches!(error, OpenError::Key { .. }) { "key_file" } else { "data" };
+        mistakes.push(format!("{key}: {:#}", anyhow::Error::from(error)));
     }
     if let Some(own) = &config.tls {
         let before = mistakes.len();

@@ -61,6 +61,10 @@ struct Add {
     /// The version of the guide that it is held to until it is registered anew; the newest where none is named.
     #[arg(long, value_name = "VERSION")]
     guide: Option<String>,
+    /// It knows for sure who its users are, and may open the page on which a person sees and changes everything about the
+    /// own data, whatever the person permits the client itself.
+    #[arg(long)]
+    visits: bool,
     /// JSON Web Key Set with its public keys.
     #[arg(long, conflicts_with = "generate_key")]
     jwks: Option<PathBuf>,
@@ -99,8 +103,8 @@ fn add(add: &Add, config: &Config) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(super::EX_USAGE));
         }
     };
-    let store =
-        Store::open_shared(&config.data).with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let store = Store::open_shared(&config.data, config.key_file.as_deref())
+        .with_context(|| format!("opening the store in {}", config.data.display()))?;
     if let Some((path, pem)) = &private {
         write_private(path, pem.as_bytes())?;
     }
@@ -209,6 +213,7 @@ fn registration(add: &Add, keys: &Value, shelf: &Shelf) -> Result<Client, Vec<St
         "scopes": add.scope,
         "purposes": add.purpose,
         "guide": add.guide.as_deref().unwrap_or(ours::VERSION),
+        "visits": add.visits,
     });
     let unknown = add.purpose.iter().filter(|code| !consent::is_purpose(code));
     let mut mistakes: Vec<String> = unknown

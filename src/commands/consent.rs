@@ -1,4 +1,5 @@
-//! `consent explain`: what consents would decide, of what, by which rule, now or at another time.
+//! `consent explain`: what consents would decide, of what, by which rule, now or at another time. `consent verify`: whether
+//! a receipt for one is genuine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,6 +12,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use super::validate::short;
+use crate::exchange::attest;
 use crate::exchange::simulate::{self, Simulation};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::consent::{Implicit, Implied};
@@ -19,6 +21,21 @@ use crate::policy::consent::{Implicit, Implied};
 pub(super) enum Options {
     /// Say what consents would permit, and by which rule.
     Explain(Explain),
+    /// Say whether a receipt is genuine, without asking the gateway.
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// The receipt; `-` is standard input.
+    #[arg(long, value_name = "FILE|-")]
+    receipt: PathBuf,
+    /// The gateway's published keys (`/.well-known/consent-receipt-keys`).
+    #[arg(long, value_name = "FILE")]
+    keys: PathBuf,
+    /// The Consent that it should be of, byte for byte as the gateway answered it.
+    #[arg(long, value_name = "FILE")]
+    consent: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -54,8 +71,11 @@ const COULD_NOT_RUN: u8 = 2;
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let Options::Explain(options) = options;
-    match explained(options) {
+    let outcome = match options {
+        Options::Explain(options) => explained(options),
+        Options::Verify(options) => verified(options),
+    };
+    match outcome {
         Ok(text) => {
             print!("{text}");
             Ok(ExitCode::SUCCESS)
@@ -65,6 +85,15 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(COULD_NOT_RUN))
         }
     }
+}
+
+/// What a genuine receipt says.
+fn verified(options: &Verify) -> anyhow::Result<String> {
+    let keys: Value = serde_json::from_str(&read(&options.keys)?).context("the keys are a JWK Set in JSON")?;
+    let consent = options.consent.as_ref().map(|path| read(path)).transpose()?;
+    let claims = attest::verified(&read(&options.receipt)?, &keys, consent.as_deref().map(str::as_bytes))
+        .map_err(anyhow::Error::msg)?;
+    Ok(format!("{claims:#}\n"))
 }
 
 fn explained(options: &Explain) -> anyhow::Result<String> {

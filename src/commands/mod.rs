@@ -20,6 +20,7 @@ pub mod packages;
 mod platform;
 mod progress;
 mod publish;
+mod remap;
 mod serve;
 pub mod token;
 mod validate;
@@ -73,6 +74,8 @@ enum Command {
     Convert(convert::Options),
     /// Say what a mapping makes of a sender's records, or check a mapping.
     Map(map::Options),
+    /// Read again what devices sent, by mappings that were mended since, and correct what came of it.
+    Remap(remap::Options),
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
@@ -111,6 +114,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Validate(options) => validate::run(&options),
         Command::Convert(options) => convert::run(&options),
         Command::Map(options) => map::run(&options),
+        Command::Remap(options) => remap::run(&options),
         Command::Consent(options) => consent::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),

@@ -78,7 +78,7 @@ impl Gateway {
 
 /// A stored consent, compiled. It was read and checked when it was accepted; should it no longer be readable, it
 /// counts as one that cannot be evaluated, which denies.
-fn compiled(stored: &Stored) -> Compiled {
+pub(super) fn compiled(stored: &Stored) -> Compiled {
     const UNREADABLE: &str = r#"{"resourceType":"Consent","status":"active","implicitRules":"urn:unreadable"}"#;
     let document = json::parse(stored.payload.as_slice()).or_else(|_| json::parse(UNREADABLE));
     let document = document.expect("the stand-in is well-formed");
@@ -151,6 +151,8 @@ pub(super) fn permit<T>(
     value: T,
 ) -> Result<Permitted<T>, Denial> {
     let now_ms = request.now_ms;
+    // Who does research by the broad consent asks under its policies.
+    let request = &consent::Request { policies: implied.package(request), ..*request };
     let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| is_given(consent, now_ms)) {
         Cow::Borrowed(consents)
     } else {

@@ -152,10 +152,9 @@ impl Gateway {
         Realm { issuer: &self.base, audience: &self.base }
     }
 
-    /// The name under which a client is registered.
-    pub(super) async fn client_named(&self, id: Option<&str>) -> Result<Option<String>, Refusal> {
-        let Some(id) = id else { return Ok(None) };
-        Ok(self.registered(id, STANDING_MS).await?.map(|client| client.name.clone()))
+    /// How a client is registered, as it was a few seconds ago.
+    pub(super) async fn client(&self, id: &str) -> Result<Option<Arc<Client>>, Refusal> {
+        self.registered(id, STANDING_MS).await
     }
 
     /// A registration, at most `age_ms` old; `i64::MAX` asks the store in any case.

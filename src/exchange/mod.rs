@@ -15,11 +15,15 @@ mod consents;
 
 mod terms;
 
+mod sending;
+
 pub mod recipients;
 
 pub mod simulate;
 
 mod evaluate;
+
+pub mod attest;
 mod trail;
 
 pub mod receipts;
@@ -38,6 +42,8 @@ pub mod rights;
 
 pub mod login;
 
+pub mod person;
+
 pub mod deliver;
 
 use std::sync::{Arc, Mutex};
@@ -47,13 +53,15 @@ use serde::Deserialize;
 use recipients::Recipients;
 
 use crate::devices::Formats;
+use crate::devices::series::Kept;
 use crate::fhir::definitions::Registry;
 use crate::fhir::validate::{Reaction, Unanswered, Validator};
 use crate::guide::Shelf;
 use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
+use crate::policy::access::seal::Seal;
 use crate::policy::audit::Strangers;
-use crate::policy::consent::Implied;
+use crate::policy::consent::{Implied, Proxies};
 use crate::store::{self, Health, PatientKey, ResId, Store};
 use crate::tlog::Signer;
 
@@ -92,6 +100,9 @@ pub struct Config {
     pub upload_files: u32,
     /// Hours after which an upload is forgotten, finished or not.
     pub upload_hours: u32,
+    /// Days for which device records are kept as they came, sealed, so that a mended mapping can read them again; 0 keeps
+    /// none.
+    pub raw_days: u32,
     /// Entries of one Bundle; set from the server's limits, which have the key.
     #[serde(skip)]
     pub bundle_entries: usize,
@@ -145,6 +156,7 @@ impl Default for Config {
             upload_bytes: 4 << 30,
             upload_files: 8,
             upload_hours: 72,
+            raw_days: 14,
             bundle_entries: 1000,
         }
     }
@@ -162,10 +174,18 @@ pub struct Gateway {
     pub terminology: Option<Terminology>,
     /// What devices' records are read by.
     pub formats: Formats,
+    /// Measures whose readings are kept as stretches of samples, and how long a stretch stays open after its span and its
+    /// last reading.
+    pub kept: Kept,
+    pub grace_ms: i64,
     /// Who receives what is taken in.
     pub recipients: Recipients,
     /// What holds where a person has said nothing; nothing, unless the operator says so.
     pub implied: Implied,
+    /// Who may give a consent.
+    pub proxies: Proxies,
+    /// What receipts for consents are signed with.
+    seal: Option<Seal>,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -176,6 +196,8 @@ pub struct Gateway {
     register: login::Register,
     uploads: uploads::Uploads,
     turns: push::turn::Turns,
+    /// Tells that a stretch of samples has grown.
+    grown: tokio::sync::Notify,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -198,6 +220,7 @@ impl Gateway {
         let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
         let log_signer = log_signer(&base, &store.secret("audit-log")?);
+        let seal = Seal::new(&store.secret("consent-receipt")?);
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
@@ -207,8 +230,12 @@ impl Gateway {
             registry,
             terminology: None,
             formats: Formats::default(),
+            kept: Kept::default(),
+            grace_ms: 0,
             recipients: Recipients::default(),
             implied: Implied::default(),
+            proxies: Proxies::default(),
+            seal,
             book: Book::default(),
             store,
             clock,
@@ -218,6 +245,7 @@ impl Gateway {
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
             turns: push::turn::Turns::default(),
+            grown: tokio::sync::Notify::default(),
             patient_secret,
             page_secret,
             receipt_secret,

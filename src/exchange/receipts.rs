@@ -172,8 +172,14 @@ impl Gateway {
                 format.identifier().as_bytes(),
                 id.as_bytes(),
             ];
-            let found = self.store.read_derived(KIND, ResId::derived(None, 0, &parts)).await?;
-            if let Some(stored) = found.filter(|stored| !stored.deleted && stored.owner == caller.principal.client)
+            let id = ResId::derived(None, 0, &parts);
+            let found = match self.store.read_derived(KIND, id).await? {
+                Some(stored) => Some((stored.updated_ms, stored)),
+                // It may have gone into a stretch of samples.
+                None => self.store.gathered(id).await?.map(|(stored, at_ms)| (at_ms, stored)),
+            };
+            if let Some((received_ms, stored)) =
+                found.filter(|(_, stored)| !stored.deleted && stored.owner == caller.principal.client)
                 && let Some(patient) = self.still_collects(caller, &stored).await?
             {
                 let resource = format!("{KIND}/{}", stored.logical_id());
@@ -182,11 +188,11 @@ impl Gateway {
                 self.store.record_audit(vec![record]).await?;
                 let value = json!({
                     "outcome": Word::Accepted.code(),
-                    "received": time::instant(stored.updated_ms),
+                    "received": time::instant(received_ms),
                     "format": format.name(),
                     "resource": format!("{}/{resource}", self.base),
                 });
-                receipts.push((stored.updated_ms, value));
+                receipts.push((received_ms, value));
             }
         }
         let keys = formats.iter().map(|format| self.record_key(format.name(), id)).collect();
@@ -254,7 +260,8 @@ impl Gateway {
         let reference = format!("{KIND}/{}", stored.logical_id());
         let subject = Subject { base: &self.base, patient: &patient, reference: &reference, facts: &facts };
         let (actor, now_ms) = (consents::actor(caller), self.now_ms());
-        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
+        let request =
+            consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
         let decided = consents::permit(&page.consents, &self.implied, &request, &subject, ()).is_ok();
         Ok(decided.then_some((patient, key)))
     }

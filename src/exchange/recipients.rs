@@ -62,7 +62,8 @@ impl Gateway {
         let reference = format!("{}/{}", stored.kind, stored.logical_id());
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let versioned = format!("{reference}/_history/{}", stored.version);
-        let request = consent::Request { action: Action::Disclose, actor, purpose, now_ms: self.now_ms() };
+        let request =
+            consent::Request { action: Action::Disclose, actor, purpose, policies: &[], now_ms: self.now_ms() };
         let decided = consents::permit(consents, &self.implied, &request, &subject, stored);
         Some(decided.map_err(|denial| {
             let (issue, basis) = (denial.issue().id, denial.basis.as_ref());

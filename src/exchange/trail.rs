@@ -94,6 +94,11 @@ impl Author {
         }
     }
 
+    /// For what the gateway does by itself with what it keeps.
+    pub fn itself(gateway: &Gateway) -> Self {
+        Author::destination(gateway, "", "", "", String::new())
+    }
+
     /// The same with the address that it has.
     pub fn at(self, address: &str) -> Self {
         Author { address: Some(address.to_owned()), ..self }

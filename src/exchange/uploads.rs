@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::push::{Addressed, Repeats};
-use super::receipts::Word;
+use super::receipts::{DAY_MS, Word};
+use super::sending::Sending;
 use super::{Caller, Gateway, Refusal, is_id};
+use crate::devices::Format;
 use crate::devices::lines::{self, Line, Lines};
 use crate::devices::unpack::{Coding, PACKED_PIECE, Unpack};
-use crate::devices::{Format, Zone};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::time;
-use crate::policy::access::scope::Scopes;
-use crate::policy::access::{Interaction, Principal};
+use crate::policy::access::Interaction;
 pub use crate::store::Upload;
 use crate::store::{Progress, Quota, UploadFile, UploadId, UploadState};
 
@@ -58,15 +58,8 @@ impl Gateway {
         let now_ms = self.now_ms();
         let mut id: UploadId = [0; 16];
         (self.entropy)(&mut id);
-        let about = json!({
-            "format": announced.format.name(),
-            "patient": patient,
-            "zone": announced.zone,
-            "gzip": announced.coding == Coding::Gzip,
-            "actor": &*caller.principal.actor,
-            "scopes": caller.principal.scopes.to_string(),
-            "purpose": caller.purpose,
-        });
+        let mut about = Sending::remembered(caller, announced.format, patient, announced.zone);
+        about["gzip"] = (announced.coding == Coding::Gzip).into();
         let upload = Upload {
             id,
             client: caller.principal.client.clone(),
@@ -189,12 +182,12 @@ impl Gateway {
 
     /// Whether it came to the end; a stop leaves it where it is.
     async fn work_off_one(&self, upload: &Upload, stop: &watch::Receiver<bool>) -> Result<bool, Refusal> {
-        let mut about = self.about(upload)?;
+        let (mut about, coding) = self.about(upload)?;
         about.principal.guide = self.stands(&about.principal).await?;
         let request = printed(upload.id);
         let caller =
             Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose, address: None };
-        let (mut at, mut unpack) = (0, Unpack::new(about.coding));
+        let (mut at, mut unpack) = (0, Unpack::new(coding));
         let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
         // What was worked off before a restart is read again and passed over.
         let (mut seen, mut done) = (0, upload.done);
@@ -228,7 +221,7 @@ impl Gateway {
     async fn work_piece(
         &self,
         caller: &Caller<'_>,
-        about: &About,
+        about: &Sending,
         upload: UploadId,
         mut lines: Vec<Line>,
         seen: &mut u64,
@@ -251,13 +244,23 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Forgets uploads and raw inputs whose time is over, some at a time.
+    async fn forget(&self) -> Result<(), crate::store::Error> {
+        let now_ms = self.now_ms();
+        self.store.expire_uploads(now_ms).await?;
+        self.store.expire_raw(now_ms - i64::from(self.config.raw_days) * DAY_MS).await?;
+        Ok(())
+    }
+}
+
 /// Works off uploads as they are complete, and forgets those whose time is over, until told to stop.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         let worked = gateway.work_off(&stop).await;
-        let forgotten = gateway.store.expire_uploads(gateway.now_ms()).await;
+        let forgotten = gateway.forget().await;
         if let Err(error) = &forgotten {
-            tracing::warn!(error = error as &dyn std::error::Error, "uploads could not be forgotten");
+            tracing::warn!(error = error as &dyn std::error::Error, "uploads or raw inputs could not be forgotten");
         }
         // What failed was logged where the store refused.
         let wait = if worked.is_ok() && forgotten.is_ok() { LOOK } else { AGAIN };
@@ -335,40 +338,13 @@ impl Appending<'_> {
     }
 }
 
-/// What its owner said of a file.
-struct About {
-    format: Format,
-    patient: String,
-    zone: Option<Zone>,
-    coding: Coding,
-    principal: Principal,
-    purpose: String,
-}
-
 impl Gateway {
-    fn about(&self, upload: &Upload) -> Result<About, Refusal> {
-        let unreadable = || Refusal::one(Id::Internal, "", "What was said of the upload cannot be read.");
-        let value: Value = serde_json::from_slice(&upload.about).map_err(|_| unreadable())?;
-        let text = |name: &str| value[name].as_str().ok_or_else(unreadable);
-        let purpose = text("purpose")?.to_owned();
-        Ok(About {
-            format: self
-                .formats
-                .format(text("format")?)
-                .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))?,
-            patient: text("patient")?.to_owned(),
-            zone: value["zone"].as_str().map(Zone::get).transpose().map_err(|_| unreadable())?,
-            coding: if value["gzip"] == true { Coding::Gzip } else { Coding::Plain },
-            principal: Principal {
-                client: upload.client.clone(),
-                actor: Arc::from(text("actor")?),
-                scopes: Scopes::parse(text("scopes")?).map_err(|_| unreadable())?,
-                purposes: vec![purpose.clone()],
-                expires_ms: i64::MAX,
-                guide: None,
-            },
-            purpose,
-        })
+    /// What its owner said of a file, and how it is packed.
+    fn about(&self, upload: &Upload) -> Result<(Sending, Coding), Refusal> {
+        let unreadable = |_| Refusal::one(Id::Internal, "", "What was said of the upload cannot be read.");
+        let about: Value = serde_json::from_slice(&upload.about).map_err(unreadable)?;
+        let coding = if about["gzip"] == true { Coding::Gzip } else { Coding::Plain };
+        Ok((Sending::restored(self, &upload.client, &about)?, coding))
     }
 }
 

@@ -164,6 +164,7 @@ catalogue! {
     SourceOrder "source-order" Error "business-rule" "Send a List of mode working that is ordered by priority and names its sources by identifier or display; other Lists are not kept.";
     SourceSecondary "source-secondary" Warning "informational" "Nothing to do: the reading is kept and tagged. Change the person's List of sources if this source should count.";
     SourceOverlap "source-overlap" Warning "informational" "Say in a List of sources which of them counts, if only one should.";
+    SeriesValue "series-value" Error "conflict" "Send a reading once; one that was corrected is corrected in the stretch that it went into.";
     DeviceField "device-field" Warning "informational" "The rest of the record was taken. Send the Observation itself if the field matters.";
 
     /// Text that people read.
@@ -231,6 +232,7 @@ catalogue! {
     ConsentUnclear "consent-unclear" Error "suppressed" "A Consent on file cannot be evaluated and therefore permits nothing; correct it.";
     ConsentElement "consent-element" Warning "business-rule" "Check its codes, references and dates: what cannot be evaluated permits nothing, and what it refuses stays refused.";
     PatientOther "patient-other" Error "business-rule" "Send what concerns another person as a resource of that person, whose own consent is asked for it.";
+    ConsentProxy "consent-proxy" Warning "business-rule" "Let a holder of parental responsibility give it, or state in a RelatedPerson inside the Consent what gives the right to.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
     ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
     PersonErased "person-erased" Error "deleted" "Register the person anew under another identifier, if the person wants that; what was erased does not come back.";
@@ -258,6 +260,7 @@ catalogue! {
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource was accepted before, and it was not stored twice.";
+    MappingCorrected "mapping-corrected" Information "informational" "Nothing to do: a newer version of the mapping read the record again as it had come, and the resource follows it; whoever received an earlier version gets this one.";
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
     MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
     ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";

@@ -41,12 +41,22 @@ pub enum Action {
     UploadRemove,
     UploadStatus,
     DeviceExplain,
+    Visit,
+    PersonPage,
+    PersonStyle,
+    PersonDoor,
+    PersonEnter,
+    PersonChoice,
+    PersonWithdraw,
+    PersonLeave,
+    Evaluate,
+    Revoke,
+    ConsentReceipt,
+    ReceiptKeys,
     LogCheckpoint,
     LogKey,
     LogTile,
     AuditProof,
-    Evaluate,
-    Revoke,
     Everything,
     AccessLog,
     Erase,
@@ -62,6 +72,8 @@ pub enum Door {
     Open,
     /// A client that proves itself in the request.
     Assertion,
+    /// A person with a link or a session, which the page's own handlers look at.
+    Visit,
     /// A valid access token; the scope that the action needs is checked where the resource type is known.
     Token,
 }
@@ -87,6 +99,7 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/health/ready", Action::Ready, Door::Open),
     row("GET", "/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
     row("GET", "/fhir/.well-known/smart-configuration", Action::SmartConfiguration, Door::Open),
+    row("GET", "/.well-known/consent-receipt-keys", Action::ReceiptKeys, Door::Open),
     row("GET", "/guide", Action::Guide, Door::Open),
     row("HEAD", "/guide", Action::Guide, Door::Open),
     row("GET", "/guide/explain", Action::Explain, Door::Open),
@@ -95,6 +108,13 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/guide/{version}/explain", Action::Explain, Door::Open),
     row("GET", "/guide/{version}/{file}", Action::Guide, Door::Open),
     row("HEAD", "/guide/{version}/{file}", Action::Guide, Door::Open),
+    row("GET", "/person", Action::PersonPage, Door::Visit),
+    row("GET", "/person/style.css", Action::PersonStyle, Door::Open),
+    row("GET", "/person/enter", Action::PersonDoor, Door::Visit),
+    row("POST", "/person/enter", Action::PersonEnter, Door::Visit),
+    row("POST", "/person/choice", Action::PersonChoice, Door::Visit),
+    row("POST", "/person/withdraw", Action::PersonWithdraw, Door::Visit),
+    row("POST", "/person/leave", Action::PersonLeave, Door::Open),
     row("GET", "/log/checkpoint", Action::LogCheckpoint, Door::Open),
     row("GET", "/log/key", Action::LogKey, Door::Open),
     row("GET", "/log/tile/{path}", Action::LogTile, Door::Open),
@@ -126,9 +146,12 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/Patient/{id}/$export-data", Action::Export, Door::Token),
     row("POST", "/fhir/Patient/{id}/$erase", Action::Erase, Door::Token),
     row("GET", "/persons/{id}/access-log", Action::AccessLog, Door::Token),
+    row("GET", "/fhir/Consent/{id}/$receipt", Action::ConsentReceipt, Door::Token),
+    row("GET", "/fhir/Consent/{id}/_history/{version}/$receipt", Action::ConsentReceipt, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
     row("GET", "/fhir/{kind}", Action::Search, Door::Token),
     row("POST", "/fhir/{kind}", Action::Create, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$visit", Action::Visit, Door::Token),
     row("GET", "/fhir/AuditEvent/{id}/$proof", Action::AuditProof, Door::Token),
     row("GET", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("HEAD", "/fhir/{kind}/{id}", Action::Read, Door::Token),
@@ -240,6 +263,8 @@ mod tests {
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
         check("GET", "/fhir/Patient/a/$everything", "Everything  a");
         check("GET", "/persons/a/access-log", "AccessLog  a");
+        check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
+        check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
@@ -282,6 +307,7 @@ mod tests {
                 "/health/ready",
                 "/.well-known/smart-configuration",
                 "/fhir/.well-known/smart-configuration",
+                "/.well-known/consent-receipt-keys",
                 "/guide",
                 "/guide",
                 "/guide/explain",
@@ -290,6 +316,8 @@ mod tests {
                 "/guide/{version}/explain",
                 "/guide/{version}/{file}",
                 "/guide/{version}/{file}",
+                "/person/style.css",
+                "/person/leave",
                 "/log/checkpoint",
                 "/log/key",
                 "/log/tile/{path}",

@@ -24,6 +24,8 @@ pub enum Error {
     Finish,
     /// The operating system gave no random bytes.
     Entropy,
+    /// Something could not be sealed, or a person's key could not be unwrapped.
+    Sealing,
     Sql(Arc<rusqlite::Error>),
     /// A file beside the database could not be read or written.
     File(Arc<io::Error>),
@@ -63,6 +65,7 @@ impl fmt::Display for Error {
             Self::Closed => "the store is closed",
             Self::Finish => "the closing step of a unit panicked",
             Self::Entropy => "no entropy from the operating system",
+            Self::Sealing => "a person's key cannot be used",
             Self::Sql(_) => "the database failed",
             Self::File(_) => "a file of the store failed",
         })
@@ -100,8 +103,24 @@ pub enum OpenError {
         pragma: &'static str,
         found: String,
     },
+    /// The key of the persons' keys.
+    Key {
+        path: PathBuf,
+        mistake: KeyMistake,
+    },
     Thread(io::Error),
     Sql(rusqlite::Error),
+}
+
+/// What is wrong with the key file.
+#[derive(Debug)]
+pub enum KeyMistake {
+    /// It is not there, and must not be made anew.
+    Missing,
+    Unreadable(io::Error),
+    Malformed,
+    /// It is another store's.
+    Other,
 }
 
 impl From<rusqlite::Error> for OpenError {
@@ -119,6 +138,20 @@ impl fmt::Display for OpenError {
                 write!(f, "the store has schema {found}, this program knows up to {known}")
             }
             Self::Setting { pragma, found } => write!(f, "the database answered {found} to the setting {pragma}"),
+            Self::Key { path, mistake } => {
+                let path = path.display();
+                match mistake {
+                    KeyMistake::Missing => write!(
+                        f,
+                        "the key file {path} is not there; without it nothing that is kept of a person can be read"
+                    ),
+                    KeyMistake::Unreadable(_) => write!(f, "cannot use the key file {path}"),
+                    KeyMistake::Malformed => write!(f, "the key file {path} is not 64 hexadecimal digits"),
+                    KeyMistake::Other => {
+                        write!(f, "the key file {path} is not the one that this store's keys are wrapped by")
+                    }
+                }
+            }
             Self::Thread(_) => f.write_str("cannot start the writer thread"),
             Self::Sql(_) => f.write_str("cannot open the database"),
         }
@@ -128,9 +161,11 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Directory { source, .. } | Self::Thread(source) => Some(source),
+            Self::Directory { source, .. }
+            | Self::Thread(source)
+            | Self::Key { mistake: KeyMistake::Unreadable(source), .. } => Some(source),
             Self::Sql(error) => Some(error),
-            Self::Locked { .. } | Self::Newer { .. } | Self::Setting { .. } => None,
+            Self::Locked { .. } | Self::Newer { .. } | Self::Setting { .. } | Self::Key { .. } => None,
         }
     }
 }

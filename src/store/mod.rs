@@ -10,10 +10,17 @@
 pub mod id;
 
 pub mod fault;
+
+mod seal;
+
+mod key_file;
+
 pub mod plan;
 pub mod unit;
 
 pub mod outbox;
+
+pub mod raw;
 
 pub mod receipt;
 
@@ -34,15 +41,16 @@ use crate::tlog::Hash;
 
 pub use embedded::UploadFile;
 pub use erasure::Erasure;
-pub use fault::{Error, Health, OpenError};
+pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
-    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Head, IdempotencyKey, Logged, Precondition, Said,
-    Token, Unit, Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,
+    Said, Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -59,8 +67,8 @@ impl Store {
     }
 
     /// Whether a store could be made or written in a directory.
-    pub fn usable(dir: &Path) -> Result<(), OpenError> {
-        embedded::Embedded::usable(dir)
+    pub fn usable(dir: &Path, key: Option<&Path>) -> Result<(), OpenError> {
+        embedded::Embedded::usable(dir, key)
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
@@ -68,14 +76,15 @@ impl Store {
         embedded::Embedded::registered(dir)
     }
 
-    /// For the serving process; refuses a directory from which another one serves.
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        embedded::Embedded::open(dir).map(Self::Embedded)
+    /// For the serving process; refuses a directory from which another one serves. The key file is the one named, else
+    /// one beside the data.
+    pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
+        embedded::Embedded::open(dir, key).map(Self::Embedded)
     }
 
     /// For a command beside a serving process.
-    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
-        embedded::Embedded::open_shared(dir).map(Self::Embedded)
+    pub fn open_shared(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
+        embedded::Embedded::open_shared(dir, key).map(Self::Embedded)
     }
 
     /// Durable when it returns.
@@ -145,6 +154,34 @@ impl Store {
     pub async fn stand(&self, asked: Vec<Known>) -> Result<Vec<bool>, Error> {
         match self {
             Self::Embedded(store) => store.stand(asked).await,
+        }
+    }
+
+    /// The stretch that a record went into, and when it did.
+    pub async fn gathered(&self, record: ResId) -> Result<Option<(Stored, i64)>, Error> {
+        match self {
+            Self::Embedded(store) => store.gathered(record).await,
+        }
+    }
+
+    /// Open stretches for which nothing more is expected, by order of creation.
+    pub async fn ripe(&self, now_ms: i64, limit: usize) -> Result<Vec<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.ripe(now_ms, limit).await,
+        }
+    }
+
+    /// It is none of them any more.
+    pub async fn forget_stretch(&self, seq: u64) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.forget_stretch(seq).await,
+        }
+    }
+
+    /// When the next of them is.
+    pub async fn next_ripe(&self) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Embedded(store) => store.next_ripe().await,
         }
     }
 
@@ -560,6 +597,35 @@ impl Store {
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         match self {
             Self::Embedded(store) => store.expire_uploads(now_ms).await,
+        }
+    }
+
+    /// Raw inputs that follow a number, the oldest first.
+    pub async fn raw_heads(&self, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw_heads(after, most).await,
+        }
+    }
+
+    /// None where it is forgotten, or its person's key was shredded.
+    pub async fn raw(&self, number: u64) -> Result<Option<Raw>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw(number).await,
+        }
+    }
+
+    /// Forgets some of the raw inputs from before; returns how many.
+    pub async fn expire_raw(&self, before_ms: i64) -> Result<usize, Error> {
+        match self {
+            Self::Embedded(store) => store.expire_raw(before_ms).await,
+        }
+    }
+
+    /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
+    /// an older copy of the key, and what waits to be sent of it leaves the queue. Whether there was one. Durable when it returns.
+    pub async fn shred(&self, patient: PatientKey) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.shred(patient).await,
         }
     }
 

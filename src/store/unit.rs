@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
 use super::plan::Stored;
+use super::raw::{RawStep, Rereading};
 use super::receipt::Filing;
 use super::span::Span;
 use super::upload::Progress;
@@ -20,6 +21,10 @@ pub struct Unit {
     pub preconditions: Vec<Precondition>,
     /// The step of an upload's work that it is.
     pub progress: Option<Progress>,
+    /// The raw input that it reads again.
+    pub rereading: Option<Rereading>,
+    /// What would become of each write is found out, and nothing is kept.
+    pub rehearsal: bool,
     pub writes: Vec<Write>,
     /// True: one conflict rolls all writes back. False: conflicting writes are skipped and reported.
     pub atomic: bool,
@@ -42,6 +47,8 @@ pub struct Finished {
     pub writes: Vec<Write>,
     /// What became of the records of an upload's step, counted in four words.
     pub words: [u64; 4],
+    /// What came in, or what is noted of it.
+    pub raw: Option<RawStep>,
     /// What waits for another attempt and is no longer to be delivered.
     pub cancelled: Vec<Cancelled>,
 }
@@ -132,6 +139,8 @@ pub struct Write {
     pub reading: Option<[u8; 16]>,
     /// Of a later version: it says what the one before it said, so that it stands for the same reading.
     pub says_the_same: bool,
+    /// What it gathers, where it is a stretch that grows.
+    pub growth: Option<Growth>,
     /// The time that its reading takes up, where that is compared with others.
     pub span: Option<Span>,
     /// (system, code) of what says the resource's topic, for the index patient, code, date.
@@ -148,6 +157,15 @@ pub struct Write {
     pub deliver: bool,
     /// A consent of `patient`: bumps the patient's consent epoch in this transaction.
     pub consent: bool,
+}
+
+/// Of a stretch of samples.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Growth {
+    /// Ids that its new records would have had.
+    pub members: Vec<ResId>,
+    /// When nothing more is expected; none where it is closed.
+    pub until_ms: Option<i64>,
 }
 
 /// What the writer must find for the write to happen.

@@ -19,7 +19,9 @@ pub use checkpoint::Checkpoint;
 pub use note::{Signer, Verifier};
 pub use proof::{Extra, Proof, Shown};
 pub use tile::{Address, Content, Edge, Subtree, TILE_WIDTH, levels, subtree};
-pub use tree::{EMPTY, Hash, commitment, consistency, inclusion, leaf, root, verify_consistency, verify_inclusion};
+pub use tree::{
+    EMPTY, Hash, commitment, consistency, inclusion, leaf, root, sha256, verify_consistency, verify_inclusion,
+};
 
 /// Bytes of a salt: as many as a hash has, so that nobody can try all.
 pub const SALT_BYTES: usize = 32;

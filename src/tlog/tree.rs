@@ -14,7 +14,8 @@ pub const EMPTY: Hash = [
     0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
-pub(super) fn sha256(parts: &[&[u8]]) -> Hash {
+/// SHA-256 of the parts one after the other.
+pub fn sha256(parts: &[&[u8]]) -> Hash {
     let mut context = Context::new(&SHA256);
     for part in parts {
         context.update(part);

@@ -33,6 +33,7 @@ async fn only_open_doors_are_open() {
                 Door::Open if row.method == "OPTIONS" => 204,
                 Door::Open => 200,
                 Door::Assertion => 400,
+                Door::Visit => 401,
                 Door::Token => 401,
             };
             assert_eq!(answer.status, expected, "{} {path} with {authorization:?}", row.method);

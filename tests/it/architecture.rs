@@ -59,7 +59,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// Owners of each third-party crate: folders or files, without `src/`.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
-    ("aws_lc_rs", &["tlog"]),
+    ("aws_lc_rs", &["tlog", "store/seal"]),
     (
         "base64",
         &["tlog", "policy", "peers", "exchange/pull", "exchange/rights", "conformance/platform", "commands/keys"],
@@ -76,6 +76,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "guide",
             "commands/convert",
             "commands/definitions",
+            "exchange/push/raw",
             "server/limits",
             "server/listen",
         ],
@@ -88,7 +89,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("jsonschema", &["devices/open_mhealth"]),
     ("jsonwebtoken", &["policy/access", "peers", "conformance/platform", "commands"]),
     ("memchr", &["devices/apple_health"]),
-    ("minijinja", &["guide"]),
+    ("minijinja", &["guide", "server/handlers/person"]),
     ("octofhir_ucum", &["fhir/terminology"]),
     ("pulldown_cmark", &["guide"]),
     ("rcgen", &["server/tls", "commands/keys"]),

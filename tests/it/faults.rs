@@ -334,7 +334,7 @@ async fn ready(site: &Site) -> u16 {
 }
 
 async fn all_are_kept(site: &Site, kept: &[String]) {
-    let store = Store::open(&site.data()).unwrap();
+    let store = Store::open(&site.data(), None).unwrap();
     for id in kept {
         assert!(
             store.read("Observation", id).await.unwrap().is_some(),

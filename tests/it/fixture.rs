@@ -18,7 +18,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -73,10 +73,16 @@ impl Gateway {
 
     /// The same, held to a version of the guide.
     pub async fn client_of(&self, id: &str, scopes: &str, guide: Option<&str>) -> Client {
+        self.registered(id, scopes, json!({"guide": guide})).await
+    }
+
+    /// A client of which more is said in its registration.
+    pub async fn registered(&self, id: &str, scopes: &str, more: Value) -> Client {
         let key = self.path().join(format!("{id}.pem"));
         let jwk = keys::generate(&key, "key-1").unwrap();
         let actor = format!("Organization/{id}");
-        let document = json!({"id": id, "name": id, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"], "guide": guide});
+        let mut document = json!({"id": id, "name": id, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"]});
+        document.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap_or_default());
         let registration = Registration::parse(&document.to_string()).unwrap();
         self.store().put_client(id, &registration.document().to_string()).await.unwrap();
         let mut client = Client {
@@ -645,4 +651,31 @@ pub fn shared(variable: &str, name: &str) -> PathBuf {
     let folder = std::env::var_os(variable).map_or(root, PathBuf::from);
     assert!(folder.exists(), "{} is missing: set {variable}", folder.display());
     folder
+}
+
+/// Walks pages in a browser as a script of `tests/clients` says; fails with what the script says. `MHEALTH_SHOTS` names a
+/// folder for pictures of the pages, for whoever wants to look.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the test says whether to take pictures")]
+pub async fn browse(script: &str, mut task: Value) {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let modules = home.join("target/clients/node/node_modules");
+    let tools = [modules.join("puppeteer-core/lib/puppeteer/puppeteer-core.js"), modules.join("axe-core/axe.min.js")];
+    for tool in &tools {
+        assert!(tool.exists(), "{} is missing: run tests/setup", tool.display());
+    }
+    let mut child = Command::new("node")
+        .arg(home.join("tests/clients").join(script))
+        .args(&tools)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap_or_else(|error| panic!("node does not run ({error}): run tests/setup"));
+    task["shots"] = std::env::var("MHEALTH_SHOTS").ok().into();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(task.to_string().as_bytes()).await.unwrap();
+    drop(input);
+    let output = child.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

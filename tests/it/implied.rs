@@ -125,3 +125,40 @@ async fn a_policy_of_silence_is_silenced_by_any_consent() {
     let told = app.post("/Consent/$evaluate", &asked).await.text();
     assert!(told.contains("implicit-policy") && told.contains("Policy-basic-normal"), "{told}");
 }
+
+/// A broad consent counts for those whose research goes by it, under the policies that research stands on.
+#[tokio::test(flavor = "multi_thread")]
+async fn research_by_the_broad_consent() {
+    let gateway = Gateway::with("[consent]\nbroad_consent = [\"Organization/body\"]\n").await;
+    let app = gateway.app().await;
+    let (body, other) = (with_research(&gateway, "body").await, with_research(&gateway, "other").await);
+    let patient = person(&app).await;
+    let policy = |number: u8| {
+        json!({
+            "type": "permit",
+            "period": {"start": "2026-01-01", "end": "2055-12-31"},
+            "code": [{"coding": [{
+                "system": "urn:oid:2.16.840.1.113883.3.1937.777.24.5.3",
+                "code": format!("2.16.840.1.113883.3.1937.777.24.5.3.{number}"),
+            }]}],
+        })
+    };
+    let broad = |policies: &[u8]| {
+        let mut broad = consent(&patient, &[]);
+        broad["scope"]["coding"][0]["code"] = json!("research");
+        broad.as_object_mut().unwrap().remove("policyRule");
+        broad["policy"] = json!([{"uri": "urn:oid:2.16.840.1.113883.3.1937.777.24.2.1790"}]);
+        let provisions: Vec<Value> = policies.iter().map(|number| policy(*number)).collect();
+        broad["provision"] = json!({"type": "deny", "provision": provisions});
+        broad
+    };
+    let half = app.post("/Consent", &broad(&[6])).await;
+    assert_eq!(half.status, 201, "{}", half.text());
+    assert!(!sees(&body, &patient).await);
+    let whole = app.post("/Consent", &broad(&[6, 8])).await;
+    assert_eq!(whole.status, 201, "{}", whole.text());
+    assert!(sees(&body, &patient).await);
+    assert!(!sees(&other, &patient).await);
+    // What the app was permitted is as it was.
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "later", 70)).await.status, 201);
+}

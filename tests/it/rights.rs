@@ -1,12 +1,14 @@
 //! What a person may ask: everything that is held of her, who did what with it, and what she may have done about it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::{AuditRecord, Erasure, ResId};
 use serde_json::{Value, json};
 
-use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate, ids};
+use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate, ids};
 
 /// Lets a client state that it is the person's own request.
 async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
@@ -335,4 +337,144 @@ async fn an_export_is_all_of_it_whatever_apps_may_see() {
     for (query, issue) in [("_format=pdf", "not-acceptable"), ("_type=Observation", "operation-parameter")] {
         assert_eq!(asks(&app, "GET", &format!("{address}?{query}")).await.issues(), [issue], "{query}");
     }
+}
+
+const ERASING: &str = "system/Patient.cruds system/Consent.crus system/Device.crus system/List.crus system/Observation.crus system/AuditEvent.s";
+
+/// Files below a folder that hold a text.
+fn files_with(folder: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, text));
+        } else if std::fs::read(&path).unwrap().windows(text.len()).any(|window| window == text.as_bytes()) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+/// A person with an id that stands out, with readings, some of which wait for a destination that is away.
+async fn marked_person(app: &Client, id: &str) -> String {
+    let patient = json!({"resourceType": "Patient", "id": id, "name": [{"family": "XMARKERX"}]});
+    assert_eq!(app.put(&format!("/Patient/{id}"), &patient).await.status, 201);
+    let actor = app.actor.clone();
+    app.consent(id, &[(&actor, &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+    app.consent(id, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    for number in 0..3 {
+        let reading = heart_rate(id, &format!("XMARKERX-{number}"), 70);
+        let key = format!("key-{number}");
+        let headers = [("content-type", "application/fhir+json"), ("idempotency-key", key.as_str())];
+        let sent = app.raw("POST", "/Observation", &headers, reading.to_string());
+        assert_eq!(sent.await.status, 201);
+    }
+    id.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_erased_is_in_no_file_any_more() {
+    let mut platform = Platform::start(&[]).await;
+    let configuration = format!("{ANY_ID}{}", platform.destination(""));
+    let gateway = Gateway::with(&configuration).await;
+    let app = gateway.client("app", ERASING).await;
+    let app = own_requests(&gateway, &app, ERASING).await;
+    let patient = marked_person(&app, "XMARKERX-person").await;
+    platform.until("the readings arrive", |account| account["received"] == 3).await;
+    platform.leave().await;
+    app.post("/Observation", &heart_rate(&patient, "waits", 71)).await;
+    eventually("one waits", async || (gateway.store().backlog("platform").await.unwrap().retries == 1).then_some(()))
+        .await;
+    let other = app.consenting_person().await;
+    let kept = app.post("/Observation", &heart_rate(&other, "kept", 60)).await.id();
+    let before = app.find(&format!("/Observation?patient={other}")).await;
+    let trail =
+        app.get(&format!("/AuditEvent?patient={other}&_count=100")).await.json()["entry"].as_array().unwrap().len();
+
+    let address = format!("/Patient/{patient}/$erase");
+    let erased = asks(&app, "POST", &address).await;
+    assert_eq!(erased.status, 200, "{}", erased.text());
+    let receipt = erased.json();
+    assert_eq!(receipt["erased"]["resources"], json!({"Consent": 2, "Observation": 4, "Patient": 1}));
+    assert_eq!(receipt["recipients"], json!([{"destination": "platform", "told": false, "by": "the operator"}]));
+    assert!(receipt["finished"].is_string() && receipt["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof"));
+    assert_eq!(asks(&app, "POST", &address).await.json(), receipt, "asked again, it is the same");
+    assert_eq!(
+        app.put(&format!("/Patient/{patient}"), &json!({"resourceType": "Patient", "id": patient})).await.issues(),
+        ["person-erased"]
+    );
+    platform.come_back().await;
+    app.post("/Observation", &heart_rate(&other, "later", 61)).await;
+    let again = asks(&app, "POST", &address.replace(&patient, "nobody")).await;
+    assert_eq!(again.issues(), ["not-found"]);
+
+    // Others are as they were.
+    assert_eq!(app.get(&format!("/Observation/{kept}")).await.status, 200);
+    assert_eq!(app.find(&format!("/Observation?patient={other}")).await.1.len(), before.1.len() + 1);
+    let now = app.get(&format!("/AuditEvent?patient={other}&_count=100")).await.json();
+    assert!(now["entry"].as_array().unwrap().len() > trail);
+    let (records, changed) = gateway.store().log_changed().await.unwrap();
+    assert!(records > 0 && changed.is_empty());
+    assert_eq!(platform.account().await["received"], 3, "nothing of hers is sent");
+    let directory = gateway.stop().await;
+    assert_eq!(files_with(directory.path(), "XMARKERX"), Vec::<String>::new());
+
+    let gateway = Gateway::in_directory(directory, &configuration).await;
+    assert!(gateway.store().log_changed().await.unwrap().1.is_empty());
+}
+
+/// The first step is on the disk, and then the process ends: she is absent, and what is left of her goes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_half_erased_is_absent_and_then_gone() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.client("app", ERASING).await;
+    let app = own_requests(&gateway, &app, ERASING).await;
+    let patient = marked_person(&app, "XMARKERX-person").await;
+    let reading = app.find(&format!("/Observation?patient={patient}")).await.1.pop().unwrap();
+    let inner = &gateway.running.as_ref().unwrap().gateway;
+    let key = inner.patient_key(&patient);
+    let record = AuditRecord {
+        at_ms: 1,
+        patient: Some(key),
+        client: "app".into(),
+        id: ResId::random(Some(key), 1, [7; 16]),
+        payload: b"{}".to_vec(),
+        withheld: false,
+        salt: [1; 32],
+    };
+    let tombstone = Erasure {
+        patient: key,
+        owner: "app".into(),
+        at_ms: inner.now_ms(),
+        record: record.id,
+        receipt: b"{}".to_vec(),
+        finished: false,
+    };
+    assert!(gateway.store().begin_erasure(tombstone.clone(), record.clone()).await.unwrap());
+    assert!(!gateway.store().begin_erasure(tombstone, record).await.unwrap());
+    for path in
+        [format!("/Patient/{patient}"), format!("/Observation/{reading}"), format!("/Observation/{reading}/_history/1")]
+    {
+        assert_eq!(app.get(&path).await.issues(), ["not-found"], "{path}");
+    }
+    assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1, Vec::<String>::new());
+    assert_eq!(everything(&app, &format!("/Patient/{patient}/$everything")).await, []);
+    assert_eq!(app.get(&format!("/AuditEvent?patient={patient}")).await.json()["entry"], Value::Null);
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "new", 70)).await.issues(), ["consent-missing"]);
+    assert_eq!(app.post("/Consent", &consent(&patient, &[])).await.issues(), ["patient-unknown"]);
+    let repeated = [("content-type", "application/fhir+json"), ("idempotency-key", "key-0")];
+    let repeated = app.raw("POST", "/Observation", &repeated, heart_rate(&patient, "XMARKERX-0", 70).to_string()).await;
+    assert_eq!(repeated.issues(), ["consent-missing"]);
+
+    let directory = gateway.stop().await;
+    let gateway = Gateway::in_directory(directory, ANY_ID).await;
+    let store = gateway.store();
+    eventually("it is finished", async || store.erasure(key).await.unwrap().unwrap().finished.then_some(())).await;
+    assert_eq!(store.census(key).await.unwrap(), []);
+    assert!(!store.erase_step(key).await.unwrap());
+    let app = Client { base: gateway.base.clone(), http: gateway.http.clone(), ..app };
+    let mut app = app;
+    app.sign_in().await;
+    let receipt = asks(&app, "POST", &format!("/Patient/{patient}/$erase")).await;
+    assert_eq!((receipt.status, receipt.json()["finished"].is_string()), (200, true));
 }

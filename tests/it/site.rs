@@ -1,46 +1,18 @@
 //! The guide's site as it is served: pages in a browser, files, the package, and what the headers promise.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::guide::ethics::{CLAUSES, Held};
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
-use crate::fixture::Gateway;
+use crate::fixture::{Gateway, browse};
 
-/// `MHEALTH_SHOTS` names a folder for pictures of the pages, for whoever wants to look.
-#[expect(clippy::disallowed_methods, reason = "whoever runs the test says whether to take pictures")]
 #[tokio::test(flavor = "multi_thread")]
 async fn people_find_their_way_through_the_pages() {
-    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let modules = home.join("target/clients/node/node_modules");
-    let tools = [modules.join("puppeteer-core/lib/puppeteer/puppeteer-core.js"), modules.join("axe-core/axe.min.js")];
-    for tool in &tools {
-        assert!(tool.exists(), "{} is missing: run tests/setup", tool.display());
-    }
     let gateway = Gateway::start().await;
-    let mut child = Command::new("node")
-        .arg(home.join("tests/clients/guide_check.mjs"))
-        .args(&tools)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("node does not run ({error}): run tests/setup"));
-    let task = json!({
-        "guide": gateway.base.replace("/fhir", "/guide"),
-        "downloads": gateway.path(),
-        "shots": std::env::var("MHEALTH_SHOTS").ok(),
-    });
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(task.to_string().as_bytes()).await.unwrap();
-    drop(input);
-    let output = child.wait_with_output().await.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let task = json!({"guide": gateway.base.replace("/fhir", "/guide"), "downloads": gateway.path()});
+    browse("guide_check.mjs", task).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

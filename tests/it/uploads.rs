@@ -233,5 +233,5 @@ async fn an_upload_survives_being_killed_wherever_it_is() {
     let card = app.get(&format!("{}/receipts/scorecard", app.root())).await.json();
     assert_eq!(card["records"]["accepted"], 4000);
     process.kill().await;
-    assert_eq!(stored(&Store::open(&site.data()).unwrap()).await, 4000);
+    assert_eq!(stored(&Store::open(&site.data(), None).unwrap()).await, 4000);
 }

@@ -6,6 +6,7 @@
 use rust_decimal::Decimal;
 
 use super::Unfit;
+use super::chunk::Status;
 use super::frame::{Frame, Reading, Token};
 use super::moment;
 use crate::fhir::tree::{Document, Element};
@@ -26,7 +27,7 @@ pub fn explode(document: &Document) -> Result<(Frame, Vec<Reading>), Unfit> {
     let period = number("period").flatten().ok_or(Unfit::Form)?;
     let factor = number("factor").map_or(Ok(None), |factor| factor.map(Some).ok_or(Unfit::Form))?;
     let zero = decimal(origin.text_of("value").unwrap_or("0")).ok_or(Unfit::Form)?;
-    if data.text_of("dimensions") != Some("1") || !matches!(root.text_of("status"), Some("final" | "preliminary")) {
+    if data.text_of("dimensions") != Some("1") || root.text_of("status").and_then(Status::of).is_none() {
         return Err(Unfit::Form);
     }
     let is_plain = zero.is_zero() && factor.is_none_or(|factor| factor == Decimal::ONE);

@@ -272,7 +272,7 @@ impl Frame {
     }
 
     /// System of the identifiers.
-    pub(super) fn system(&self) -> String {
+    pub fn system(&self) -> String {
         serde_json::from_str(&self.system).unwrap_or_default()
     }
 
@@ -344,6 +344,11 @@ impl Frame {
         let mut hasher = DefaultHasher::new();
         self.hash(&mut hasher);
         hasher.finish()
+    }
+
+    /// The name of the stretch that begins with that span.
+    pub fn stretch(&self, start: i64) -> String {
+        self.derived("series-", start)
     }
 
     /// A name for something derived, the same whenever it is derived from this series.

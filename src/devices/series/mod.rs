@@ -3,7 +3,8 @@
 //! A reading is an Observation with one value. `frame` tells what the readings of a series share from what makes each
 //! one itself; `chunk` writes many readings as one SampledData and `explode` takes it apart again, so that exploding
 //! what was chunked gives the same readings, digit by digit; `aggregate` counts, sums and averages what falls into an
-//! hour or a day; `collect` does either for readings that stream by. Nothing is invented: a gap is `E`, a series that
+//! hour or a day; `collect` does either for readings that stream by, and `grow` adds them to a stretch that stands, of the
+//! measures that are `kept` so. Nothing is invented: a gap is `E`, a series that
 //! is not regular stays as it is and says why, and sources are never mixed, since the device and the app are part of
 //! what a series shares. What does not count beside another source is in no statistic.
 
@@ -12,13 +13,17 @@ mod chunk;
 mod collect;
 mod explode;
 mod frame;
+mod grow;
+mod kept;
 mod moment;
 
 pub use aggregate::{Statistic, aggregate};
-pub use chunk::{Stretch, chunk};
+pub use chunk::{Status, Stretch, chunk};
 pub use collect::{Collector, Form, Made};
 pub use explode::explode;
 pub use frame::{Frame, Reading, Token, separate};
+pub use grow::{Fate, again, grow};
+pub use kept::Kept;
 pub use moment::{dated, told};
 
 use std::fmt;

@@ -202,6 +202,69 @@ fn what_does_not_count_is_in_no_statistic() {
     assert_eq!(facts.count, 2);
 }
 
+fn apart(texts: &[String]) -> (Frame, Vec<Reading>) {
+    let mut apart: Vec<(Frame, Reading)> = texts.iter().map(|text| separate(&parsed(text)).unwrap()).collect();
+    let frame = apart[0].0.clone();
+    (frame, apart.drain(..).map(|(_, reading)| reading).collect())
+}
+
+#[test]
+fn a_stretch_that_grew_is_the_one_that_was_made_at_once() {
+    let readings = day();
+    let made = collected(Form::Chunk(Span::Day), 0, &readings);
+    let [Made::Stretch(at_once)] = made.as_slice() else { panic!("{made:?}") };
+    let (frame, all) = apart(&readings);
+    let id = frame.stretch(Span::Day.start(all[0].start, all[0].offset));
+    let mut text: Option<String> = None;
+    for pieces in [7, 500] {
+        text = None;
+        // The later ones first: the order of arrival makes no difference.
+        for piece in all.chunks(pieces).rev() {
+            let standing = text.as_ref().map(|text| explode(&parsed(text)).unwrap());
+            if let Some((found, _)) = &standing {
+                assert_eq!(*found, frame, "what they share is told again");
+            }
+            let standing = standing.map(|(_, readings)| readings).unwrap_or_default();
+            let (stretch, fates) = grow(&frame, &standing, piece, &id, Status::Preliminary);
+            assert!(fates.iter().all(|fate| *fate == Fate::Taken), "{fates:?}");
+            text = stretch.map(|stretch| stretch.text);
+        }
+        assert_eq!(text.as_ref(), Some(&at_once.text));
+    }
+    let closed = again(&parsed(&text.unwrap()), Status::Final).unwrap();
+    assert_eq!(closed.text, at_once.text.replace("\"preliminary\"", "\"final\""));
+}
+
+#[test]
+fn what_does_not_fit_stays_outside() {
+    let at = |id: &str, time: &str, value: &str| heart_rate(id, &format!("2026-05-04T{time}Z"), value);
+    let (frame, standing) = apart(&[at("1", "08:00:00", "60"), at("2", "08:01:00", "61"), at("3", "08:02:00", "62")]);
+    let (_, new) = apart(&[
+        at("4", "08:01:00", "61.0"),
+        at("5", "08:02:00", "63"),
+        at("6", "08:02:00.007", "64"),
+        at("7", "08:03:00", "65"),
+        at("8", "08:03:00", "65"),
+    ]);
+    let (stretch, fates) = grow(&frame, &standing, &new, "x", Status::Amended);
+    use Fate::{Left, Other, Same, Taken};
+    assert_eq!(fates, [Same, Other, Left(Unfit::Irregular), Taken, Same]);
+    let document = parsed(&stretch.unwrap().text);
+    assert_eq!(field(&document, "valueSampledData.data"), Some("60 61 62 65"));
+    assert_eq!(field(&document, "status"), Some("amended"));
+    assert_eq!(explode(&document).unwrap().1.len(), 4);
+    assert_eq!(grow(&frame, &standing, &new[..3], "x", Status::Amended).0, None);
+    // A long gap may still be filled; of readings a second apart it would be nearly all that there is.
+    let (_, far) = apart(&[at("9", "14:08:00", "65")]);
+    let (_, odd) = apart(&[at("9", "14:08:01", "65")]);
+    assert_eq!(grow(&frame, &standing, &far, "x", Status::Preliminary).1, [Taken]);
+    assert_eq!(grow(&frame, &standing, &odd, "x", Status::Preliminary).1, [Left(Unfit::Irregular)]);
+    let (alone, _) = grow(&frame, &[], &standing[..1], "x", Status::Preliminary);
+    let document = parsed(&alone.unwrap().text);
+    assert_eq!(field(&document, "effectivePeriod.end"), Some("2026-05-04T08:00:01Z"));
+    assert_eq!(explode(&document).unwrap().1[0].digits, "60");
+}
+
 #[test]
 fn a_span_that_comes_again_has_another_name() {
     let readings: Vec<String> = ["08:00", "08:01", "09:00", "09:01", "08:30", "08:31"]

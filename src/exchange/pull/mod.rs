@@ -93,7 +93,8 @@ impl Gateway {
         }
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let actor = consents::actor(caller);
-        let request = consent::Request { action: Action::Access, actor: &actor, purpose: caller.purpose, now_ms };
+        let request =
+            consent::Request { action: Action::Access, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
         let decision = consents::permit(&page.consents, &self.implied, &request, &subject, stored);
         drop(facts);
         Ok(match decision {

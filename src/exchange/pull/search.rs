@@ -137,7 +137,7 @@ impl Gateway {
         let whole = counting || (first && query.total == Total::Accurate);
         let mut gathered = Gathered::default();
         let wish = Wish { limit: if counting { 0 } else { limit }, whole };
-        let next = self.gather(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+        let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
         let Gathered { hits, matched, .. } = &gathered;
         let more = *matched > hits.len() && !counting;
         let total = (whole || (first && !more)).then_some(*matched);
@@ -158,7 +158,7 @@ impl Gateway {
 
     /// Goes on with a walk until a page is full; answers the key of the hit that filled it. What does not fit on it any
     /// more counts as matched.
-    pub(in crate::exchange) async fn gather(
+    pub(in crate::exchange) async fn gather_hits(
         &self,
         caller: &Caller<'_>,
         rule: &'static KindRule,

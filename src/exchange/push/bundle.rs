@@ -76,7 +76,7 @@ impl Gateway {
         let mut outcomes = if prepared.is_empty() {
             Vec::new()
         } else {
-            self.commit(caller, prepared, commit::Terms { atomicity, idempotency, desk: None, progress: None }).await?
+            self.commit(caller, prepared, commit::Terms { idempotency, ..commit::Terms::of(atomicity) }).await?
         }
         .into_iter();
         if mode == Mode::Transaction

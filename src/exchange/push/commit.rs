@@ -7,9 +7,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Verdict};
+use super::gather::{Drafted, Grown, Waiting};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
+use super::raw::{Keeping, Making, Seen, Source};
+use super::remap::{Again, Withdrawal};
 use super::{Idempotency, Intent, Kept, Outcome, When};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
@@ -35,6 +38,16 @@ pub(super) struct Terms {
     pub desk: Option<Arc<Desk>>,
     /// The step of an upload's work that it is.
     pub progress: Option<Progress>,
+    /// What came in, where it is to be kept as it came.
+    pub source: Option<Source>,
+    /// What was kept so and is read again.
+    pub again: Option<Arc<Again>>,
+}
+
+impl Terms {
+    pub fn of(atomicity: Atomicity) -> Terms {
+        Terms { atomicity, idempotency: None, desk: None, progress: None, source: None, again: None }
+    }
 }
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
@@ -68,6 +81,18 @@ pub(super) enum Step {
         /// Whether it is kept as a reading that does not count.
         secondary: bool,
     },
+    /// It is part of a stretch of samples.
+    Gathered {
+        /// The stretch's place among the unit's writes, and its logical id.
+        index: usize,
+        logical: String,
+        version: u32,
+        /// It said what the stretch said already.
+        again: bool,
+        warnings: Vec<Issue>,
+        /// The stretch, as it is answered.
+        payload: Vec<u8>,
+    },
 }
 
 impl Gateway {
@@ -87,49 +112,33 @@ impl Gateway {
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
-            let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
-            let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
-            let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
-            for index in judging_order(&entries, atomicity) {
-                let judged = match &entries[index] {
-                    Ok(prepared) => judge::judge(self, caller, prepared, &mut knowledge, now_ms).await,
-                    Err(refusal) => Err(refusal.clone()),
-                };
-                steps[index] = Some(match judged {
-                    Ok(Judged::Write { write, basis, warnings }) => {
-                        if atomicity == Atomicity::Whole {
-                            knowledge.record(&write)?;
-                        }
-                        let step =
-                            Step::Written { index: writes.len(), version: write.version, warnings, secondary: false };
-                        writes.push(*write);
-                        bases.push(basis);
-                        step
-                    }
-                    Ok(Judged::Same(stored)) => Step::Same(stored),
-                    Err(refusal) if is_fault(&refusal) => return Err(refusal),
-                    Err(refusal) => Step::Refused(refusal),
-                });
-            }
-            let mut steps: Vec<Step> = steps.into_iter().flatten().collect();
-            let failed = steps.iter().any(|step| matches!(step, Step::Refused(_)));
+            let mut draft = self.draft(caller, &entries, &terms, &mut knowledge, now_ms).await?;
+            let failed = draft.steps.iter().any(|step| matches!(step, Step::Refused(_)));
             if atomicity == Atomicity::Whole && failed {
                 // What is refused reaches no transaction that would find a stale page, so it is looked for here.
                 if self.went_stale(&knowledge).await? {
                     continue;
                 }
-                return Ok(self.all_refused(caller, &entries, steps).await);
+                return Ok(self.all_refused(caller, &entries, draft.steps).await);
             }
-            let atomic = atomicity == Atomicity::Whole;
-            let retold = match patients.first().filter(|_| terms.desk.is_some()) {
-                Some((_, patient)) => self.weigh(caller, *patient, &entries, &mut steps, &mut writes, now_ms).await?,
-                None => Vec::new(),
+            let keeping = match (&terms.source, &terms.desk, &terms.again) {
+                (Some(source), Some(desk), _) => {
+                    self.keeping(caller, source, desk, &entries, &draft.steps, &mut knowledge, now_ms).await?
+                }
+                (.., Some(again)) => Some(again.keeping(&entries, &draft.steps, &draft.withdrawn)),
+                _ => None,
             };
-            bases.resize(writes.len(), None);
-            let receipts = self.receipts_of_retold(&retold, caller.request_id);
-            let retold = Changed { patient: patients.first().cloned(), retold, receipts };
+            let atomic = atomicity == Atomicity::Whole;
+            let whose = patients.first().filter(|_| terms.desk.is_some());
+            let changed = match whose {
+                Some(patient) => self.compare(caller, patient, &entries, &mut draft, now_ms).await?,
+                None => Changed::default(),
+            };
+            let cancelled = self.no_longer_permitted(&mut knowledge, &draft.writes).await?;
+            let told = (changed, cancelled);
+            let finish = finish(Author::of(self, caller), &entries, &draft, keeping, &terms, told);
+            let Draft { steps, writes, grown, withdrawn, .. } = draft;
             let count = writes.len();
-            let cancelled = self.no_longer_permitted(&mut knowledge, &writes).await?;
             let unit = Unit {
                 client: caller.principal.client.clone(),
                 idempotency: idempotency
@@ -137,7 +146,9 @@ impl Gateway {
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
                 preconditions: knowledge.preconditions(),
                 progress: terms.progress,
-                finish: finish(Author::of(self, caller), &entries, &steps, &writes, &bases, &terms, retold, cancelled),
+                rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
+                rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
+                finish,
                 writes,
                 atomic,
                 now_ms,
@@ -145,10 +156,17 @@ impl Gateway {
             match self.store.accept(unit).await? {
                 Accepted::Done { outcomes } => {
                     let standing = self.standing(&outcomes).await?;
+                    if !grown.is_empty() {
+                        self.grown.notify_one();
+                    }
                     for patient in lists_of(&entries, &steps) {
                         self.reorder(caller, patient).await?;
                     }
-                    return Ok(rendered(&entries, steps, &outcomes, &standing, now_ms));
+                    let mut rendered = rendered(&entries, steps, &outcomes, &standing, now_ms);
+                    if let Some(again) = &terms.again {
+                        rendered.extend(again.withdrawn(&withdrawn, &outcomes));
+                    }
+                    return Ok(rendered);
                 }
                 Accepted::RolledBack { outcomes } if looks_again(&retriable(&entries, &steps, count), &outcomes) => {}
                 Accepted::RolledBack { outcomes } => return Ok(rolled_back(&entries, &steps, &outcomes)),
@@ -177,6 +195,112 @@ impl Gateway {
             Refusal::one(Id::Overloaded, "", "The resource or a consent changes too often to be written now.");
         refusal.retry_after_seconds = Some(1);
         Err(refusal)
+    }
+
+    /// Judges the entries, and puts together what is to be written of them.
+    async fn draft(
+        &self,
+        caller: &Caller<'_>,
+        entries: &[Result<Prepared, Refusal>],
+        terms: &Terms,
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Draft, Refusal> {
+        let mut steps: Vec<Option<Step>> = entries.iter().map(|_| None).collect();
+        let mut writes: Vec<Write> = Vec::with_capacity(entries.len());
+        let mut bases: Vec<Option<Basis>> = Vec::with_capacity(entries.len());
+        let mut waiting: Vec<Waiting> = Vec::new();
+        let atomicity = terms.atomicity;
+        for index in judging_order(entries, atomicity) {
+            let judged = match &entries[index] {
+                Ok(prepared) => judge::judge(self, caller, prepared, knowledge, now_ms).await,
+                Err(refusal) => Err(refusal.clone()),
+            };
+            steps[index] = Some(match judged {
+                Ok(Judged::Write { write, basis, warnings }) if is_apart(&entries[index]) => {
+                    waiting.push(Waiting { place: index, write, basis, warnings });
+                    continue;
+                }
+                Ok(Judged::Write { write, basis, warnings }) => {
+                    if atomicity == Atomicity::Whole {
+                        knowledge.record(&write)?;
+                    }
+                    let version = write.version;
+                    let step = Step::Written { index: writes.len(), version, warnings, secondary: false };
+                    writes.push(*write);
+                    bases.push(basis);
+                    step
+                }
+                Ok(Judged::Same(stored)) => Step::Same(stored),
+                Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                Err(refusal) => Step::Refused(refusal),
+            });
+        }
+        let mut drafted = Drafted { entries, steps: &mut steps, writes: &mut writes, bases: &mut bases };
+        let grown = self.gather(caller, waiting, &mut drafted, knowledge, now_ms).await?;
+        let mut withdrawn = Vec::new();
+        for (place, withdrawal) in terms.again.iter().flat_map(|again| again.withdrawals.iter().enumerate()) {
+            match withdrawal.judged(self, caller, knowledge, now_ms).await {
+                Ok(basis) => {
+                    withdrawn.push((writes.len(), place));
+                    writes.push(withdrawal.write.clone());
+                    bases.push(Some(basis));
+                }
+                Err(refusal) if is_fault(&refusal) => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        Ok(Draft { steps: steps.into_iter().flatten().collect(), writes, bases, grown, withdrawn })
+    }
+
+    /// Holds the readings that are to be written against those of other sources.
+    async fn compare(
+        &self,
+        caller: &Caller<'_>,
+        patient: &Patient,
+        entries: &[Result<Prepared, Refusal>],
+        draft: &mut Draft,
+        now_ms: i64,
+    ) -> Result<Changed, Refusal> {
+        let spots = overlap::spots(entries, &draft.steps, &draft.grown);
+        let (roles, retold) = self.weigh(caller, patient.1, &spots, &mut draft.writes, now_ms).await?;
+        overlap::apply(&mut draft.steps, &draft.writes, &roles);
+        draft.bases.resize(draft.writes.len(), None);
+        let receipts = self.receipts_of_retold(&retold, caller.request_id);
+        Ok(Changed { patient: Some(patient.clone()), retold, receipts })
+    }
+
+    /// What may be kept of what came in. What was judged and refused may not; what could not be judged only where the person
+    /// lets everything be collected.
+    #[expect(clippy::too_many_arguments, reason = "what one attempt to commit knows")]
+    async fn keeping(
+        &self,
+        caller: &Caller<'_>,
+        source: &Source,
+        desk: &Desk,
+        entries: &[Result<Prepared, Refusal>],
+        steps: &[Step],
+        knowledge: &mut Knowledge,
+        now_ms: i64,
+    ) -> Result<Option<Keeping>, Refusal> {
+        let unread = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
+            (Err(refusal), _) => !refusal.ids().contains(&Id::ScopeInsufficient),
+            _ => false,
+        };
+        let mut anything = false;
+        if entries.iter().zip(steps).any(unread) {
+            anything = judge::may_collect_anything(self, caller, &source.patient, knowledge, now_ms).await?;
+        }
+        let seen = entries.iter().zip(steps).zip(&desk.records).map(|((entry, step), sent)| Seen {
+            line: sent.line,
+            pointer: &sent.pointer,
+            fits: match step {
+                Step::Written { .. } | Step::Gathered { .. } | Step::Same(_) => true,
+                Step::Refused(_) => anything && unread((entry, step)),
+            },
+            making: making(entry, step),
+        });
+        Ok(source.keeping(seen.collect(), now_ms))
     }
 
     /// What stands where another resource says the same as one that was to be written, by its place among the writes.
@@ -296,6 +420,11 @@ impl Gateway {
     }
 }
 
+/// Whether it may be part of a stretch of samples.
+fn is_apart(entry: &Result<Prepared, Refusal>) -> bool {
+    entry.as_ref().is_ok_and(|prepared| prepared.apart.is_some())
+}
+
 /// A fault of ours concerns the whole request, a refusal of an entry only that entry.
 fn is_fault(refusal: &Refusal) -> bool {
     refusal.status() >= 500
@@ -312,7 +441,10 @@ fn judging_order(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) ->
 
 /// In one transaction a Patient and what belongs to it may arrive together: a Patient that this client may not write
 /// undoes the whole.
-fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) -> Vec<crate::store::PatientKey> {
+fn registered_here(
+    entries: &[Result<Prepared, Refusal>],
+    atomicity: Atomicity,
+) -> Vec<(crate::store::PatientKey, Option<String>)> {
     if atomicity == Atomicity::EachAlone {
         return Vec::new();
     }
@@ -320,7 +452,10 @@ fn registered_here(entries: &[Result<Prepared, Refusal>], atomicity: Atomicity) 
         .iter()
         .flatten()
         .filter(|prepared| prepared.rule.subject == Subject::Itself)
-        .filter_map(|prepared| prepared.patient.as_ref().map(|(_, key)| *key))
+        .filter_map(|prepared| {
+            let (_, key) = prepared.patient.as_ref()?;
+            Some((*key, judge::born_of(prepared.validated.element())))
+        })
         .collect()
 }
 
@@ -367,7 +502,29 @@ fn refuse(refused: &mut Vec<Refused>, patient: Option<&Patient>, basis: Option<&
     }
 }
 
+/// What is to be written of the entries.
+struct Draft {
+    steps: Vec<Step>,
+    writes: Vec<Write>,
+    /// Of each write, the consent that it rests on.
+    bases: Vec<Option<Basis>>,
+    grown: Vec<Grown>,
+    /// Places among the writes, and among the withdrawals, of what a record no longer stands for.
+    withdrawn: Vec<(usize, usize)>,
+}
+
+/// The resource that an entry becomes.
+pub(super) fn making(entry: &Result<Prepared, Refusal>, step: &Step) -> Option<Making> {
+    match (entry, step) {
+        (Ok(prepared), Step::Written { index, .. }) => {
+            Some(Making { id: prepared.logical.clone(), write: Some((*index, prepared.content)), before: None })
+        }
+        _ => None,
+    }
+}
+
 /// Readings that stood before and are told anew beside those of the request.
+#[derive(Default)]
 struct Changed {
     patient: Option<Patient>,
     retold: Vec<Retold>,
@@ -381,17 +538,17 @@ fn lists_of<'p>(entries: &'p [Result<Prepared, Refusal>], steps: &[Step]) -> Vec
     lists.filter_map(|prepared| prepared.patient.as_ref()).collect()
 }
 
-/// What the writer does inside the transaction: one audit event a person, and what the idempotency key remembers.
+/// What the writer does inside the transaction: one audit event a person, what the idempotency key remembers, and what is
+/// kept of what came in.
 fn finish(
     author: Author,
     entries: &[Result<Prepared, Refusal>],
-    steps: &[Step],
-    writes: &[Write],
-    bases: &[Option<Basis>],
+    draft: &Draft,
+    keeping: Option<Keeping>,
     terms: &Terms,
-    changed: Changed,
-    cancelled: Vec<Cancelled>,
+    (changed, cancelled): (Changed, Vec<Cancelled>),
 ) -> Finish {
+    let Draft { steps, writes, bases, withdrawn, .. } = draft;
     /// What one audit event tells of: a person, an act, the resources, the consent.
     type Event = (Option<Patient>, Act, Vec<String>, Option<Basis>);
     struct Line {
@@ -439,6 +596,27 @@ fn finish(
                 };
                 index = Some(*write);
             }
+            (Ok(prepared), Step::Gathered { index: write, logical, again, warnings, .. }) => {
+                let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
+                lines[*write] = Some(Line {
+                    patient: prepared.patient.clone(),
+                    kind: writes[*write].kind.clone(),
+                    id: logical.clone(),
+                    version: writes[*write].version,
+                    created,
+                    basis: bases[*write].clone(),
+                });
+                remembered = Remembered {
+                    status: if *again { 200 } else { 201 },
+                    kind: prepared.rule.name.to_owned(),
+                    id: logical.clone(),
+                    version: writes[*write].version,
+                    updated_ms: writes[*write].updated_ms,
+                    issues: Vec::new(),
+                    warnings: prepared.validated.warnings().iter().chain(warnings).map(stored_form).collect(),
+                };
+                index = Some(*write);
+            }
             (Ok(prepared), Step::Same(stored)) => {
                 prepared.rule.name.clone_into(&mut remembered.kind);
                 remembered.id = stored.logical_id();
@@ -456,6 +634,19 @@ fn finish(
             memory.push((index, remembered));
         }
     }
+    let again = terms.again.clone();
+    for (write, place) in withdrawn {
+        let Some(withdrawal) = again.as_ref().and_then(|again| again.withdrawals.get(*place)) else { continue };
+        lines[*write] = Some(Line {
+            patient: Some(withdrawal.person.clone()),
+            kind: writes[*write].kind.clone(),
+            id: withdrawal.id().to_owned(),
+            version: writes[*write].version,
+            created: false,
+            basis: bases[*write].clone(),
+        });
+    }
+    let withdrawn = withdrawn.to_vec();
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
@@ -493,6 +684,16 @@ fn finish(
         let told = desk.as_ref().and_then(|(desk, verdicts)| desk.provenance(verdicts, outcomes, at_ms));
         if let Some(write) = &told
             && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Create)
+        {
+            references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
+        }
+        let withdrawn: Vec<(usize, &Withdrawal)> = withdrawn
+            .iter()
+            .filter_map(|(write, place)| Some((*write, again.as_ref()?.withdrawals.get(*place)?)))
+            .collect();
+        let revised = desk.as_ref().and_then(|(desk, verdicts)| desk.revision(verdicts, &withdrawn, outcomes, at_ms));
+        if let Some(write) = &revised
+            && let Some((.., references, _)) = events.iter_mut().find(|(_, act, ..)| *act == Act::Update)
         {
             references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
         }
@@ -537,20 +738,30 @@ fn finish(
             Some((desk, verdicts)) => desk.file(verdicts, outcomes, at_ms),
             None => Default::default(),
         };
+        if let Some((desk, _)) = &desk {
+            let done = withdrawn.iter().filter(|(write, _)| outcomes.get(*write) == Some(&WriteOutcome::Updated));
+            filing.receipts.extend(done.map(|(_, withdrawal)| desk.withdrawn(withdrawal, at_ms)));
+        }
+        let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
         // What was judged by consents that did not come about is judged again at its next attempt.
         let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
         let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
         overlap::file(&mut filing, receipts, outcomes);
-        Finished { audit, response, filing, writes: told.into_iter().collect(), words, cancelled }
+        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, cancelled, raw }
     })
 }
 
 /// What is known of each record before it is written.
 fn verdicts(entries: &[Result<Prepared, Refusal>], steps: &[Step]) -> Vec<Verdict> {
     let verdict = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
-        (Ok(prepared), Step::Written { index, warnings, .. }) => Verdict::written(prepared, *index, warnings),
+        (Ok(prepared), Step::Written { index, version, warnings, .. }) => {
+            Verdict::written(prepared, *index, *version, warnings)
+        }
+        (Ok(prepared), Step::Gathered { index, logical, version, again: false, warnings, .. }) => {
+            Verdict::gathered(prepared, *index, *version, logical, warnings)
+        }
         (_, Step::Refused(refusal)) | (Err(refusal), _) => Verdict::Refused(refusal.issues.clone()),
-        (Ok(_), Step::Same(_)) => Verdict::Same,
+        (Ok(_), Step::Same(_) | Step::Gathered { .. }) => Verdict::Same,
     };
     entries.iter().zip(steps).map(verdict).collect()
 }
@@ -589,6 +800,21 @@ fn rendered(
                     payload: stored.payload.clone(),
                     warnings: Vec::new(),
                 })
+            }
+            (Ok(prepared), Step::Gathered { index, logical, version, again, warnings, payload }) => {
+                match outcomes[index] {
+                    WriteOutcome::Created | WriteOutcome::Updated => Outcome::Kept(Kept {
+                        kind: Arc::from(prepared.rule.name),
+                        id: logical,
+                        version,
+                        updated_ms: now_ms,
+                        fresh: !again,
+                        created: !again,
+                        payload,
+                        warnings: prepared.validated.warnings().iter().cloned().chain(warnings).collect(),
+                    }),
+                    _ => Outcome::Refused(overtaken(prepared).into()),
+                }
             }
             (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
                 kind: stored.kind.clone(),

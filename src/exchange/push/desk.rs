@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::judge;
 use super::prepare::Prepared;
 use super::provenance::{Made, Origin};
+use super::remap::Withdrawal;
 use crate::exchange::receipts::{self, DAY_MS, DELAY, RULE, Word};
 use crate::fhir::outcome::Issue;
 use crate::store::{Filing, PatientKey, Receipt, Tally, Write, WriteOutcome};
@@ -23,6 +24,8 @@ pub(super) struct Desk {
     /// How long receipts are kept.
     pub keep_ms: i64,
     pub origin: Origin,
+    /// Whether the records were told of before, when they came: only what changes now is filed, and nothing counted twice.
+    pub again: bool,
 }
 
 /// A record as it came.
@@ -47,6 +50,8 @@ pub(super) enum Verdict {
         /// Place among the unit's writes.
         index: usize,
         resource: String,
+        /// The version that it becomes.
+        version: u32,
         made: Made,
         warnings: Vec<Issue>,
         conflict: Issue,
@@ -54,28 +59,51 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    pub fn written(prepared: &Prepared, index: usize, warnings: &[Issue]) -> Verdict {
-        let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
+    pub fn written(prepared: &Prepared, index: usize, version: u32, warnings: &[Issue]) -> Verdict {
+        Verdict::gathered(prepared, index, version, &prepared.logical, warnings)
+    }
+
+    /// Of a record that became part of another resource.
+    pub fn gathered(prepared: &Prepared, index: usize, version: u32, logical: &str, warnings: &[Issue]) -> Verdict {
+        let resource = format!("{}/{logical}", prepared.rule.name);
         let warnings = prepared.validated.warnings().iter().chain(warnings).cloned().collect();
-        let made = Made::of(prepared);
-        Verdict::Written { index, resource, made, warnings, conflict: judge::conflict(prepared) }
+        let made = Made::of(prepared.rule.name, prepared.validated.element());
+        Verdict::Written { index, resource, version, made, warnings, conflict: judge::conflict(prepared) }
     }
 }
 
 impl Desk {
     /// How what came to be came to be; nothing where nothing did.
     pub fn provenance(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> Option<Write> {
-        let made: Vec<(&str, &Made)> = verdicts
-            .iter()
-            .filter_map(|verdict| match verdict {
-                Verdict::Written { index, resource, made, .. } => {
-                    let created = matches!(outcomes.get(*index), Some(WriteOutcome::Created));
-                    created.then_some((resource.as_str(), made))
-                }
-                _ => None,
-            })
-            .collect();
+        let made: Vec<(&str, &Made)> =
+            written(verdicts, outcomes, WriteOutcome::Created).map(|(resource, _, made)| (resource, made)).collect();
         (!made.is_empty()).then(|| self.origin.write(&made, now_ms))
+    }
+
+    /// How what was changed was changed, these withdrawals among it.
+    pub fn revision(
+        &self,
+        verdicts: &[Verdict],
+        withdrawn: &[(usize, &Withdrawal)],
+        outcomes: &[WriteOutcome],
+        now_ms: i64,
+    ) -> Option<Write> {
+        let withdrawn = withdrawn
+            .iter()
+            .filter(|(index, _)| outcomes.get(*index) == Some(&WriteOutcome::Updated))
+            .map(|(_, withdrawal)| (withdrawal.resource.as_str(), withdrawal.write.version, &withdrawal.made));
+        let made: Vec<(&str, u32, &Made)> =
+            written(verdicts, outcomes, WriteOutcome::Updated).chain(withdrawn).collect();
+        (!made.is_empty()).then(|| self.origin.revise(&made, now_ms))
+    }
+
+    /// What its sender is told of a resource that a record no longer stands for.
+    pub fn withdrawn(&self, withdrawal: &Withdrawal, now_ms: i64) -> Receipt {
+        let place = receipts::Place { line: None, pointer: "" };
+        let issues: Vec<&Issue> = withdrawal.issues.iter().collect();
+        let body = receipts::filed(&self.format, &self.request, place, Some(&withdrawal.resource), &issues);
+        let outcome = Word::Refused.code();
+        Receipt { at_ms: now_ms, record: withdrawal.key, outcome, body, once: false }
     }
 
     /// What is filed once it is known what became of each write, and how many records each word was said of.
@@ -105,6 +133,9 @@ impl Desk {
                     _ => (Word::Refused, None, vec![conflict]),
                 },
             };
+            if self.again && word == Word::Refused {
+                continue;
+            }
             let mut count = |topic: String| *counts.entry(topic).or_default() += 1;
             count(word.code().to_owned());
             words[word as usize] += 1;
@@ -125,6 +156,9 @@ impl Desk {
                 receipts.push(Receipt { at_ms: now_ms, record: sent.key, outcome: word.code(), body, once: false });
             }
         }
+        if self.again {
+            counts.clear();
+        }
         let day = now_ms.div_euclid(DAY_MS);
         let tally = |(topic, count)| Tally { day, format: self.format.clone(), topic, count };
         let tallies = counts.into_iter().map(tally).collect();
@@ -138,4 +172,18 @@ impl Desk {
             words,
         )
     }
+}
+
+/// What was written with that outcome: the resource, its version, what is said of it.
+fn written<'v>(
+    verdicts: &'v [Verdict],
+    outcomes: &'v [WriteOutcome],
+    wanted: WriteOutcome,
+) -> impl Iterator<Item = (&'v str, u32, &'v Made)> {
+    verdicts.iter().filter_map(move |verdict| match verdict {
+        Verdict::Written { index, resource, version, made, .. } if outcomes.get(*index) == Some(&wanted) => {
+            Some((resource.as_str(), *version, made))
+        }
+        _ => None,
+    })
 }

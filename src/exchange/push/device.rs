@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::commit::{Atomicity, Terms};
 use super::desk::{Desk, Sent};
+use super::gather;
 use super::overlap;
 use super::prepare::{self, Examined, Prepared};
 use super::provenance::Origin;
+use super::raw::{Body, Source};
 use super::reading;
 use super::{Idempotency, Intent, Outcome};
 use crate::devices::lines::Line;
@@ -62,8 +64,16 @@ pub struct Repeats {
     pub progress: Option<Progress>,
 }
 
+/// Records as far as they were read.
+pub(super) struct Read {
+    pub prepared: Vec<Result<Prepared, Refusal>>,
+    pub sent: Vec<Sent>,
+    /// What their sender calls them.
+    pub ids: Vec<Option<String>>,
+}
+
 /// A record, and the line that it stood on.
-type Placed = (Option<u64>, Record);
+pub(super) type Placed = (Option<u64>, Record);
 
 impl Answered {
     pub fn word(&self) -> Word {
@@ -88,10 +98,10 @@ impl Gateway {
         idempotency: Option<Idempotency>,
     ) -> Result<Vec<Answered>, Refusal> {
         let subject = addressed.subject()?;
+        let source = Source::of(self, caller, format, &addressed, Body::Whole(document.source().as_bytes()));
         let sender = Sender { subject: &subject, zone: addressed.zone };
-        let records = format.convert(document, &sender, self.config.bundle_entries)?;
-        let records = records.into_iter().map(|record| (None, record)).collect();
-        self.push_records(caller, format, &subject, records, Repeats { idempotency, progress: None }).await
+        let records = whole(format.convert(document, &sender, self.config.bundle_entries)?);
+        self.push_records(caller, format, &subject, records, Repeats { idempotency, progress: None }, source).await
     }
 
     /// The same of records that came one a line. A line that cannot be read is refused among the others.
@@ -104,18 +114,25 @@ impl Gateway {
         repeats: Repeats,
     ) -> Result<Vec<Answered>, Refusal> {
         let subject = addressed.subject()?;
+        let source = Source::of(self, caller, format, &addressed, Body::Lines(lines));
         let sender = Sender { subject: &subject, zone: addressed.zone };
+        let records = self.lines(format, lines, &sender);
+        self.push_records(caller, format, &subject, records, repeats, source).await
+    }
+
+    /// The records of lines. A line that cannot be read is one that is refused.
+    pub(super) fn lines(&self, format: &Format, lines: &[Line], sender: &Sender<'_>) -> Vec<Placed> {
         let mut records: Vec<Placed> = Vec::with_capacity(lines.len());
         for line in lines {
             let read = match &line.text {
                 Some(text) => devices::read(text.as_slice())
-                    .and_then(|document| format.convert(&document, &sender, self.config.bundle_entries)),
+                    .and_then(|document| format.convert(&document, sender, self.config.bundle_entries)),
                 None => Err(Issue::new(Id::DeviceRecord, "", "The line is longer than a record may be.")),
             };
             let read = read.unwrap_or_else(|issue| vec![Record::unread(issue)]);
             records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));
         }
-        self.push_records(caller, format, &subject, records, repeats).await
+        records
     }
 
     /// Keeps what was converted.
@@ -126,33 +143,9 @@ impl Gateway {
         subject: &str,
         records: Vec<Placed>,
         repeats: Repeats,
+        source: Option<Source>,
     ) -> Result<Vec<Answered>, Refusal> {
-        let validator = self.rules(caller.principal, [], &[]).await?.of(None, &[]);
-        let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
-        let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
-        let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
-        for (line, Record { source_id, pointer, observation, issues, .. }) in records {
-            examined.push(match observation {
-                Some(observation) => self.examine_record(validator, caller, observation),
-                None => Err(issues.clone().into()),
-            });
-            let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
-            sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
-            ids.push(source_id);
-        }
-        let told = self.told(examined.iter().flatten().flat_map(|record| record.checked.questions())).await;
-        let conclude =
-            |record: Examined| prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places);
-        let prepared: Vec<Result<Prepared, Refusal>> =
-            examined.into_iter().map(|record| record.and_then(conclude)).collect();
-        let mut prepared = prepared;
-        for (sent, prepared) in sent.iter_mut().zip(prepared.iter_mut().map(Result::as_mut)) {
-            if let Ok(prepared) = prepared {
-                sent.measured_ms = prepared.ended_ms;
-                prepared.reading = reading::key(caller, prepared);
-                prepared.span = overlap::span(prepared, &caller.principal.client);
-            }
-        }
+        let Read { prepared, sent, ids } = self.read_records(caller, format, records).await?;
         let desk = Arc::new(Desk {
             patient: self.patient_key(subject.strip_prefix("Patient/").unwrap_or(subject)),
             format: Arc::from(format.name()),
@@ -160,9 +153,11 @@ impl Gateway {
             records: sent,
             keep_ms: i64::from(self.config.receipt_days) * DAY_MS,
             origin: Origin::of(self, caller, format, subject),
+            again: false,
         });
         let Repeats { idempotency, progress } = repeats;
-        let terms = Terms { atomicity: Atomicity::EachAlone, idempotency, desk: Some(desk.clone()), progress };
+        let desk_of_terms = Some(desk.clone());
+        let terms = Terms { idempotency, desk: desk_of_terms, progress, source, ..Terms::of(Atomicity::EachAlone) };
         let outcomes = self.commit(caller, prepared, terms).await?;
         Ok(outcomes
             .into_iter()
@@ -177,16 +172,70 @@ impl Gateway {
             .collect())
     }
 
-    fn examine_record(
+    /// What the records say, as far as that can be told without asking the store.
+    pub(super) async fn read_records(
+        &self,
+        caller: &Caller<'_>,
+        format: &Format,
+        records: Vec<Placed>,
+    ) -> Result<Read, Refusal> {
+        let validator = self.rules(caller.principal, [], &[]).await?.of(None, &[]);
+        let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
+        let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
+        let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
+        for (line, Record { source_id, pointer, observation, issues, .. }) in records {
+            examined.push(match observation {
+                Some(observation) => {
+                    self.examine_record(validator, caller, observation, Intent::Create { condition: None })
+                }
+                None => Err(issues.clone().into()),
+            });
+            let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
+            sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
+            ids.push(source_id);
+        }
+        let mut prepared = self.conclude_records(caller, examined).await;
+        for (sent, prepared) in sent.iter_mut().zip(prepared.iter_mut().map(Result::as_mut)) {
+            if let Ok(prepared) = prepared {
+                sent.measured_ms = prepared.ended_ms;
+            }
+        }
+        Ok(Read { prepared, sent, ids })
+    }
+
+    /// Answers what was left open of records.
+    pub(super) async fn conclude_records(
+        &self,
+        caller: &Caller<'_>,
+        examined: Vec<Result<Examined, Refusal>>,
+    ) -> Vec<Result<Prepared, Refusal>> {
+        let told = self.told(examined.iter().flatten().flat_map(|record| record.checked.questions())).await;
+        let conclude = |record: Examined| {
+            let mut prepared =
+                prepare::conclude(self, caller, record, &told, Arc::default()).map_err(without_places)?;
+            prepared.reading = reading::key(caller, &prepared);
+            prepared.span = overlap::span(&prepared, &caller.principal.client);
+            prepared.apart = gather::apart(self, &prepared);
+            Ok(prepared)
+        };
+        examined.into_iter().map(|record| record.and_then(conclude)).collect()
+    }
+
+    pub(super) fn examine_record(
         &self,
         validator: &Validator,
         caller: &Caller<'_>,
         observation: String,
+        intent: Intent,
     ) -> Result<Examined, Refusal> {
         let document = Arc::new(json::parse(observation)?);
-        let intent = Intent::Create { condition: None };
         prepare::one(self, validator, caller, KIND, &document, intent).map_err(without_places)
     }
+}
+
+/// Records that did not come one a line.
+pub(super) fn whole(records: Vec<Record>) -> Vec<Placed> {
+    records.into_iter().map(|record| (None, record)).collect()
 }
 
 /// Places of a record that is a line of its own, as places of the whole.
@@ -198,7 +247,7 @@ fn on_line(mut record: Record, number: u64) -> Record {
 }
 
 /// The Observation is our own text: its lines and columns would mislead, its paths are FHIR's.
-fn without_places(mut refusal: Refusal) -> Refusal {
+pub(super) fn without_places(mut refusal: Refusal) -> Refusal {
     without_positions(&mut refusal.issues);
     refusal
 }

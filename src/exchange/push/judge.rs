@@ -16,7 +16,7 @@ use crate::fhir::tree::{Element, json, time, write};
 use crate::fhir::validate::Validated;
 use crate::policy::access::Interaction;
 use crate::policy::access::scope::Grant;
-use crate::policy::consent::{self, Action, Basis, Compiled, Permitted};
+use crate::policy::consent::{self, Action, Basis, Compiled, Outlook, Permitted};
 use crate::store::{Expect, PatientKey, Plan, Precondition, Stored, TokenKey, Write};
 
 /// A resource that may be kept as things stand, or that stands already.
@@ -34,14 +34,14 @@ pub(super) enum Judged {
 /// What one attempt to commit knows of the persons concerned.
 pub(super) struct Knowledge {
     pages: HashMap<PatientKey, Page>,
-    /// Patients that this very transaction registers.
-    pub registers: Vec<PatientKey>,
+    /// Patients that this very transaction registers, and when each was born.
+    registers: Vec<(PatientKey, Option<String>)>,
     /// Consents that this very transaction records: they hold if it does, and stand in the place of older versions.
     records: Vec<(PatientKey, Arc<Compiled>)>,
 }
 
 impl Knowledge {
-    pub fn new(registers: Vec<PatientKey>) -> Self {
+    pub fn new(registers: Vec<(PatientKey, Option<String>)>) -> Self {
         Knowledge { pages: HashMap::new(), registers, records: Vec::new() }
     }
 
@@ -144,6 +144,7 @@ pub(super) async fn judge(
             }
             (Expect::Absent, 1)
         }
+        Intent::Correct(corrected) => (Expect::Version(corrected.version), corrected.version + 1),
         Intent::Update { id, when } => match standing(gateway, caller, prepared, id, *when).await? {
             Standing::Nothing => (Expect::Absent, 1),
             Standing::Same(stored) => return Ok(Judged::Same(stored)),
@@ -172,20 +173,50 @@ async fn consented<'p>(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Permitted<&'p Validated>, Refusal> {
-    let Some((id, patient)) = &prepared.patient else {
+    let Some(person) = &prepared.patient else {
         return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), "Whose data it is is not known."));
     };
-    if knowledge.page(gateway, *patient).await?.erased {
-        return Err(Refusal::one(Id::ConsentMissing, prepared.location.as_str(), NONE_ON_FILE));
-    }
     let element = prepared.validated.element();
     let facts = Facts::of(Arc::from(prepared.rule.name), element);
     let reference = format!("{}/{}", prepared.rule.name, prepared.logical);
-    let subject = Subject { base: &gateway.base, patient: id, reference: &reference, facts: &facts };
+    let about = About { person, facts: &facts, reference: &reference, location: &prepared.location };
+    let permitted = may_collect(gateway, caller, &about, &prepared.validated, knowledge, now_ms).await;
+    permitted.map_err(|mut refusal| {
+        refusal.issues.iter_mut().for_each(|issue| issue.position = element.position());
+        refusal
+    })
+}
+
+/// What a decision to collect is about.
+#[derive(Clone, Copy)]
+pub(super) struct About<'a> {
+    pub person: &'a (String, PatientKey),
+    pub facts: &'a Facts<'a>,
+    /// `Type/id`
+    pub reference: &'a str,
+    /// Place in the message.
+    pub location: &'a str,
+}
+
+/// Whether the person lets the client collect it.
+pub(super) async fn may_collect<T: Copy>(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    about: &About<'_>,
+    value: T,
+    knowledge: &mut Knowledge,
+    now_ms: i64,
+) -> Result<Permitted<T>, Refusal> {
+    let (id, patient) = about.person;
+    if knowledge.page(gateway, *patient).await?.erased {
+        return Err(Refusal::one(Id::ConsentMissing, about.location, NONE_ON_FILE));
+    }
+    let subject = Subject { base: &gateway.base, patient: id, reference: about.reference, facts: about.facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
-        let request = consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, now_ms };
-        consents::permit(consents, &gateway.implied, &request, &subject, &prepared.validated)
+        let request =
+            consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
+        consents::permit(consents, &gateway.implied, &request, &subject, value)
     };
     let mut decision = decide(&knowledge.consents(gateway, *patient).await?);
     // A permission is checked again where it is written; a refusal on a page that has gone stale would be final.
@@ -199,14 +230,33 @@ async fn consented<'p>(
             let registered = gateway.store.read("Patient", id).await?;
             let own = registered.is_some_and(|stored| stored.owner == caller.principal.client);
             let issue = if own {
-                consents::denied(&denial, &prepared.location)
+                consents::denied(&denial, about.location)
             } else {
-                Issue::new(Id::ConsentMissing, prepared.location.as_str(), NONE_ON_FILE)
+                Issue::new(Id::ConsentMissing, about.location, NONE_ON_FILE)
             };
             // The person may know which consent it was, also where the client may not.
-            Err(Refusal { basis: denial.basis, ..issue.at(element.position()).into() })
+            Err(Refusal { basis: denial.basis, ..issue.into() })
         }
     }
+}
+
+/// Whether the person, in so many words, lets the client collect whatever it sends: what could not be mapped has no category that could be
+/// asked for.
+pub(super) async fn may_collect_anything(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    (id, patient): &(String, PatientKey),
+    knowledge: &mut Knowledge,
+    now_ms: i64,
+) -> Result<bool, Refusal> {
+    let consents = knowledge.consents(gateway, *patient).await?;
+    let actor = consents::actor(caller);
+    let request =
+        consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
+    let relative = format!("Patient/{id}");
+    let absolute = format!("{}/{relative}", gateway.base);
+    let given = consents.iter().all(|consent| consents::is_given(consent, now_ms));
+    Ok(given && consent::outlook(&consents, &request, &[&relative, &absolute], false).0 == Outlook::Permit)
 }
 
 /// A client writes what concerns the patients that it registered. A consent is looked through before it counts; what
@@ -218,14 +268,22 @@ async fn owned(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Vec<Issue>, Refusal> {
+    let mut born = None;
     if prepared.rule.subject != kinds::Subject::Itself
         && let Some((id, patient)) = &prepared.patient
-        && !knowledge.registers.contains(patient)
     {
-        let registered = gateway.store.read("Patient", id).await?;
-        if registered.is_none_or(|stored| stored.deleted || stored.owner != caller.principal.client) {
-            let text = "The reference names no Patient that this client registered.";
-            return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
+        if let Some((_, date)) = knowledge.registers.iter().find(|(registered, _)| registered == patient) {
+            born.clone_from(date);
+        } else {
+            let registered = gateway.store.read("Patient", id).await?;
+            let own = registered.filter(|stored| !stored.deleted && stored.owner == caller.principal.client);
+            let Some(own) = own else {
+                let text = "The reference names no Patient that this client registered.";
+                return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
+            };
+            if prepared.rule.name == "Consent" {
+                born = born_of(Element::root(&json::parse(own.payload)?));
+            }
         }
     }
     if prepared.rule.name == "List" {
@@ -242,10 +300,19 @@ async fn owned(
         return Ok(Vec::new());
     }
     let mut issues = linted(prepared, now_ms)?;
+    // A withdrawal is anybody's to give.
+    if prepared.validated.element().text_of("status") == Some("active") {
+        issues.extend(gateway.proxies.issues(prepared.validated.element(), born.as_deref()));
+    }
     for issue in &mut issues {
         issue.expression = issue.expression.replacen("Consent", &prepared.location, 1);
     }
     if has_errors(&issues) { Err(issues.into()) } else { Ok(issues) }
+}
+
+/// When a person was born, as the Patient says.
+pub(super) fn born_of(patient: Element<'_>) -> Option<String> {
+    patient.text_of("birthDate").map(str::to_owned)
 }
 
 /// A conditional create finds what the condition names, whatever its content (FHIR R4 §3.1.0.8.2). Of the rare types
@@ -371,6 +438,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         content: prepared.content,
         reading: prepared.reading,
         says_the_same: false,
+        growth: None,
         span: prepared.span.clone(),
         codes: prepared.codes.clone(),
         tokens: prepared.tokens.clone(),

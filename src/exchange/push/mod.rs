@@ -2,20 +2,26 @@
 //!
 //! Phases, one file each: `prepare` checks what needs no store, `judge` decides with what the store knows,
 //! `commit` writes and starts again if a decision went stale meanwhile, `bundle` does the same for many entries at
-//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each,
-//! `provenance` says how they came to be and `overlap` which count beside those of other sources. Success is answered only when the data is on disk.
+//! once, `device` for records that are not FHIR yet, of which `desk` files what became of each, `provenance` says how they
+//! came to be and `overlap` which count beside those of other sources; `gather` puts readings into stretches of samples,
+//! which `close` ends; `raw` keeps what came, and `remap` reads that again. Who changes what hangs on a person's other data waits its `turn`. Success is answered only when the
+//! data is on disk.
 
 mod bundle;
+pub mod close;
 mod commit;
 mod desk;
 mod device;
 pub mod explain;
+pub(in crate::exchange) mod gather;
 mod judge;
 mod overlap;
 mod patch;
 mod prepare;
 mod provenance;
+mod raw;
 mod reading;
+pub mod remap;
 mod revoke;
 pub(in crate::exchange) mod turn;
 mod withdrawal;
@@ -26,6 +32,7 @@ use super::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId};
 use crate::fhir::validate::Validator;
+use crate::store::ResId;
 
 pub use bundle::{Entry, Mode, etag, mode};
 pub use device::{Addressed, Answered, Repeats};
@@ -62,8 +69,28 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// What is to be done with one resource.
 #[derive(Clone, Debug)]
 pub enum Intent {
-    Create { condition: Option<Condition> },
-    Update { id: String, when: When },
+    Create {
+        condition: Option<Condition>,
+    },
+    Update {
+        id: String,
+        when: When,
+    },
+    /// The same push, read again by a newer mapping.
+    Correct(Corrected),
+}
+
+/// What stands of a push that is read again. Whoever says so has seen that nobody else changed it.
+#[derive(Clone, Debug)]
+pub struct Corrected {
+    pub id: ResId,
+    /// The logical id, where a client chose it.
+    pub name: Option<String>,
+    pub version: u32,
+    /// Place in the store.
+    pub seq: u64,
+    /// Of what was mapped, before its status said that it corrects something: sent again it is the same.
+    pub content: [u8; 16],
 }
 
 /// Under which circumstances an update is one.
@@ -193,7 +220,7 @@ impl Gateway {
         prepared: prepare::Prepared,
         idempotency: Option<Idempotency>,
     ) -> Result<Kept, Refusal> {
-        let terms = commit::Terms { atomicity: commit::Atomicity::Whole, idempotency, desk: None, progress: None };
+        let terms = commit::Terms { idempotency, ..commit::Terms::of(commit::Atomicity::Whole) };
         let mut outcomes = self.commit(caller, vec![Ok(prepared)], terms).await?;
         match outcomes.pop() {
             Some(Outcome::Kept(kept)) => Ok(kept),

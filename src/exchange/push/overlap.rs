@@ -4,19 +4,20 @@
 //! Only records of devices are compared, since of them the gateway itself wrote what says where they come from. The person's
 //! turn is the caller's (`turn`), so that nothing comes in between looking and writing.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::commit::{Patient, Step};
+use super::gather::Grown;
 use super::prepare::{Prepared, coded};
-use super::{Refusal, judge};
+use super::{Corrected, Intent, Refusal, judge};
 use crate::devices::sources::{self, Order, Placed, Role, Source};
 use crate::exchange::receipts::{self, Word};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway};
 use crate::fhir::ours::SOURCE_ROLE_SYSTEM;
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{Element, json, time, write};
+use crate::fhir::tree::{Document, Element, json, time, write};
 use crate::fhir::validate::measures::{self, Measure};
 use crate::store::{
     Around, AuditRecord, Expect, Filing, Finished, Known, Neighbour, Order as Sorted, OrderBy, PatientKey, Plan,
@@ -34,12 +35,46 @@ const PIECE: usize = 500;
 
 /// The time that a reading takes up, and its source; none for what is of no known measure or time.
 pub(super) fn span(prepared: &Prepared, client: &Arc<str>) -> Option<Span> {
-    let element = prepared.validated.element();
     prepared.patient.as_ref()?;
-    let measure = measures::measured(element.get("code")?)?;
-    let (start_ms, end_ms) = sources::taken(element)?;
-    let Source { app, device, .. } = Source::of(client, element);
-    Some(Span { measure: Arc::from(measure.key.as_str()), app, device, start_ms, end_ms, secondary: false })
+    span_of(prepared.validated.element(), client)
+}
+
+fn span_of(observation: Element<'_>, client: &Arc<str>) -> Option<Span> {
+    let measure = measures::measured(observation.get("code")?)?;
+    let (start_ms, end_ms) = sources::taken(observation)?;
+    let Source { app, device, .. } = Source::of(client, observation);
+    let secondary = sources::is_secondary(observation);
+    Some(Span { measure: Arc::from(measure.key.as_str()), app, device, start_ms, end_ms, secondary })
+}
+
+/// The next version of what stands, which the gateway itself makes: the same data in another light.
+pub(super) fn later(stored: &Stored, document: &Document, secondary: bool, now_ms: i64) -> Write {
+    let root = Element::root(document);
+    let (logical, version) = (stored.logical_id(), stored.version.saturating_add(1));
+    let last_updated = time::instant(now_ms);
+    let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags: Some(tags(secondary)) };
+    Write {
+        kind: stored.kind.clone(),
+        id: stored.id,
+        name: stored.name.clone(),
+        patient: stored.patient,
+        owner: stored.owner.clone(),
+        expect: Expect::Version(stored.version),
+        content: stored.content,
+        reading: None,
+        says_the_same: true,
+        growth: None,
+        span: span_of(root, &stored.owner).map(|span| Span { secondary, ..span }),
+        codes: coded(root),
+        tokens: Vec::new(),
+        date: stored.date,
+        updated_ms: now_ms,
+        version,
+        payload: write::resource(document, document.root(), &owned, None).into_bytes(),
+        delete: false,
+        deliver: true,
+        consent: false,
+    }
 }
 
 /// What the server says of a reading by a tag.
@@ -72,88 +107,85 @@ impl Gateway {
         Ok(lists.iter().filter_map(compiled).collect())
     }
 
-    /// Decides which of the readings that are about to be written count, and which that stand do not any more.
+    /// Decides which of the readings that are about to be written count, and which that stand do not any more. What it
+    /// comes to of each write, by its place, and the versions that are added to them.
     pub(super) async fn weigh(
         &self,
         caller: &Caller<'_>,
         patient: PatientKey,
-        entries: &[Result<Prepared, Refusal>],
-        steps: &mut [Step],
+        spots: &[Spot<'_>],
         writes: &mut Vec<Write>,
         now_ms: i64,
-    ) -> Result<Vec<Retold>, Refusal> {
+    ) -> Result<(HashMap<usize, Role>, Vec<Retold>), Refusal> {
         let client = &caller.principal.client;
-        let by_measure = by_measure(steps, writes);
+        let (mut roles, mut retold) = (HashMap::new(), Vec::new());
+        let by_measure = by_measure(spots, writes);
         let asked: Vec<Around> = by_measure.keys().map(|measure| around(measure, client, writes)).collect();
-        if asked.iter().all(|around| around.windows.is_empty()) {
-            return Ok(Vec::new());
+        if asked.is_empty() {
+            return Ok((roles, retold));
         }
-        let neighbours = self.store.neighbours(patient, asked.clone()).await?;
-        if neighbours.is_empty() && asked.iter().all(|around| around.but.is_some()) {
-            return Ok(Vec::new());
+        let single = asked.iter().all(|around| around.but.is_some());
+        let mut neighbours = self.store.neighbours(patient, asked).await?;
+        neighbours.retain(|one| spots.iter().all(|spot| spot.seq != Some(one.seq)));
+        if neighbours.is_empty() && single {
+            return Ok((roles, retold));
         }
         let orders = self.orders(patient).await?;
-        let new = self.unseen(entries, steps, writes).await?;
-        let mut retold = Vec::new();
+        let new = self.unseen(spots, writes).await?;
         for (measure, candidates) in &by_measure {
             let standing: Vec<&Neighbour> = neighbours.iter().filter(|one| one.span.measure == *measure).collect();
-            let coming: Vec<usize> = candidates.iter().copied().filter(|step| new.contains(step)).collect();
+            let coming: Vec<&Spot<'_>> = candidates.iter().copied().filter(|spot| new.contains(&spot.index)).collect();
             let order = known(measure).and_then(|measure| sources::chosen(&orders, measure));
-            let roles = {
+            let decided = {
+                let spans = coming.iter().filter_map(|spot| writes[spot.index].span.as_ref());
                 let spans: Vec<(Source, &Span)> = standing
                     .iter()
                     .map(|one| (source(&one.client, &one.span), &one.span))
-                    .chain(coming.iter().filter_map(|step| {
-                        let span = writes[index_of(&steps[*step])?].span.as_ref()?;
-                        Some((source(client, span), span))
-                    }))
+                    .chain(spans.map(|span| (source(client, span), span)))
                     .collect();
                 decided(&spans, order)
             };
-            for (step, role) in coming.iter().zip(&roles[standing.len()..]) {
-                if let Ok(prepared) = &entries[*step] {
-                    settle(prepared, &mut steps[*step], writes, *role, now_ms);
-                }
+            for (spot, role) in coming.iter().zip(&decided[standing.len()..]) {
+                settle(spot, &mut writes[spot.index], *role, now_ms);
+                roles.insert(spot.index, *role);
             }
-            for (neighbour, role) in standing.iter().zip(&roles) {
+            for (neighbour, role) in standing.iter().zip(&decided) {
                 let Role::Secondary(_) = role else { continue };
                 if neighbour.span.secondary {
                     continue;
                 }
-                let told = self.retell(caller, neighbour, Some(*role), writes.len(), now_ms).await?;
+                let told = self.retell(caller, neighbour, *role, writes.len(), now_ms).await?;
                 if let Some((one, write)) = told {
                     retold.push(one);
                     writes.push(write);
                 }
             }
         }
-        Ok(retold)
+        Ok((roles, retold))
     }
 
-    /// Places of the steps that will make something, as far as can be known: what is there already changes nothing.
-    async fn unseen(
-        &self,
-        entries: &[Result<Prepared, Refusal>],
-        steps: &[Step],
-        writes: &[Write],
-    ) -> Result<HashSet<usize>, Refusal> {
+    /// Places of the writes that will make something, as far as can be known: what is there already changes nothing.
+    async fn unseen(&self, spots: &[Spot<'_>], writes: &[Write]) -> Result<HashSet<usize>, Refusal> {
+        let mut new = HashSet::new();
         let mut places = Vec::new();
         let mut asked = Vec::new();
         let (mut ids, mut readings) = (HashSet::new(), HashSet::new());
-        for (place, (entry, step)) in entries.iter().zip(steps).enumerate() {
-            let (Ok(prepared), Some(index)) = (entry, index_of(step)) else { continue };
-            if writes[index].span.is_none() {
+        for spot in spots {
+            let write = &writes[spot.index];
+            if matches!(write.expect, Expect::Version(_)) {
+                new.insert(spot.index);
                 continue;
             }
             // Of what comes twice in one request, the first stands.
-            if !ids.insert(prepared.id.tail()) || prepared.reading.is_some_and(|reading| !readings.insert(reading)) {
+            if !ids.insert(write.id.tail()) || write.reading.is_some_and(|reading| !readings.insert(reading)) {
                 continue;
             }
-            places.push(place);
-            asked.push(Known { id: prepared.id, reading: prepared.reading });
+            places.push(spot.index);
+            asked.push(Known { id: write.id, reading: write.reading });
         }
         let standing = self.store.stand(asked).await?;
-        Ok(places.into_iter().zip(standing).filter(|(_, stands)| !stands).map(|(place, _)| place).collect())
+        new.extend(places.into_iter().zip(standing).filter(|(_, stands)| !stands).map(|(place, _)| place));
+        Ok(new)
     }
 
     /// A new version of a reading that stands, with the tag or without it.
@@ -161,7 +193,7 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         neighbour: &Neighbour,
-        role: Option<Role>,
+        role: Role,
         index: usize,
         now_ms: i64,
     ) -> Result<Option<(Retold, Write)>, Refusal> {
@@ -170,41 +202,18 @@ impl Gateway {
         };
         let Ok(document) = json::parse(stored.payload.as_slice()) else { return Ok(None) };
         let root = Element::root(&document);
-        let (logical, version) = (stored.logical_id(), stored.version + 1);
-        let secondary = matches!(role, Some(Role::Secondary(_)));
-        let last_updated = time::instant(now_ms);
-        let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags: Some(tags(secondary)) };
+        let secondary = matches!(role, Role::Secondary(_));
         let identifier = root.get("identifier").and_then(|identifier| {
             Some((identifier.text_of("system")?.to_owned(), identifier.text_of("value")?.to_owned()))
         });
         let retold = Retold {
             index,
-            resource: format!("{}/{logical}", stored.kind),
+            resource: format!("{}/{}", stored.kind, stored.logical_id()),
             identifier,
             own: stored.owner == caller.principal.client,
-            issue: role.and_then(told),
+            issue: told(role),
         };
-        let write = Write {
-            kind: stored.kind.clone(),
-            id: stored.id,
-            name: stored.name.clone(),
-            patient: stored.patient,
-            owner: stored.owner.clone(),
-            expect: Expect::Version(stored.version),
-            content: stored.content,
-            reading: None,
-            says_the_same: true,
-            span: Some(Span { secondary, ..neighbour.span.clone() }),
-            codes: coded(root),
-            tokens: Vec::new(),
-            date: stored.date,
-            updated_ms: now_ms,
-            version,
-            payload: write::resource(&document, document.root(), &owned, None).into_bytes(),
-            delete: false,
-            deliver: true,
-            consent: false,
-        };
+        let write = later(&stored, &document, secondary, now_ms);
         Ok(Some((retold, write)))
     }
 
@@ -241,7 +250,7 @@ impl Gateway {
         let now_ms = self.now_ms();
         let (mut writes, mut retold) = (Vec::with_capacity(changed.len()), Vec::with_capacity(changed.len()));
         for (neighbour, role) in changed {
-            let told = self.retell(caller, neighbour, Some(*role), writes.len(), now_ms).await?;
+            let told = self.retell(caller, neighbour, *role, writes.len(), now_ms).await?;
             if let Some((one, write)) = told {
                 retold.push(one);
                 writes.push(write);
@@ -260,6 +269,8 @@ impl Gateway {
                 idempotency: None,
                 preconditions: Vec::new(),
                 progress: None,
+                rereading: None,
+                rehearsal: false,
                 writes,
                 atomic: false,
                 now_ms,
@@ -317,9 +328,9 @@ pub(super) fn file(filing: &mut Filing, receipts: Vec<(usize, Receipt)>, outcome
     filing.receipts.extend(receipts.into_iter().filter(|(index, _)| changed(*index)).map(|(_, receipt)| receipt));
 }
 
-fn index_of(step: &Step) -> Option<usize> {
-    match step {
-        Step::Written { index, .. } => Some(*index),
+fn corrected(prepared: &Prepared) -> Option<&Corrected> {
+    match &prepared.intent {
+        Intent::Correct(corrected) => Some(corrected),
         _ => None,
     }
 }
@@ -339,12 +350,12 @@ fn decided(spans: &[(Source, &Span)], order: Option<&Order>) -> Vec<Role> {
     sources::decide(&placed, order)
 }
 
-/// Places of the steps that write readings.
-fn by_measure(steps: &[Step], writes: &[Write]) -> BTreeMap<Arc<str>, Vec<usize>> {
-    let mut found: BTreeMap<Arc<str>, Vec<usize>> = BTreeMap::new();
-    for (place, step) in steps.iter().enumerate() {
-        if let Some(span) = index_of(step).and_then(|index| writes[index].span.as_ref()) {
-            found.entry(span.measure.clone()).or_default().push(place);
+/// What is weighed, by measure.
+fn by_measure<'s, 'a>(spots: &'s [Spot<'a>], writes: &[Write]) -> BTreeMap<Arc<str>, Vec<&'s Spot<'a>>> {
+    let mut found: BTreeMap<Arc<str>, Vec<&Spot<'_>>> = BTreeMap::new();
+    for spot in spots {
+        if let Some(span) = &writes[spot.index].span {
+            found.entry(span.measure.clone()).or_default().push(spot);
         }
     }
     found
@@ -371,14 +382,50 @@ fn around(measure: &Arc<str>, client: &Arc<str>, writes: &[Write]) -> Around {
     Around { measure: measure.clone(), but, windows }
 }
 
-/// Writes into a step what its reading is beside the others.
-fn settle(prepared: &Prepared, step: &mut Step, writes: &mut [Write], role: Role, now_ms: i64) {
-    let Step::Written { index, version, warnings, secondary } = step else { return };
-    warnings.extend(told(role));
+/// A write that is weighed.
+pub(super) struct Spot<'a> {
+    /// Place among the writes.
+    index: usize,
+    prepared: &'a Prepared,
+    /// Of what stands and is about to be replaced, its order of creation.
+    seq: Option<u64>,
+}
+
+/// What is weighed of a request: records of their own, and the stretches that others went into.
+pub(super) fn spots<'a>(entries: &'a [Result<Prepared, Refusal>], steps: &[Step], grown: &'a [Grown]) -> Vec<Spot<'a>> {
+    let own = entries.iter().zip(steps).filter_map(|(entry, step)| match (entry, step) {
+        (Ok(prepared), Step::Written { index, .. }) => {
+            let seq = corrected(prepared).map(|corrected| corrected.seq);
+            Some(Spot { index: *index, prepared, seq })
+        }
+        _ => None,
+    });
+    let stretches = grown.iter().map(|one| Spot { index: one.index, prepared: &one.prepared, seq: one.seq });
+    own.chain(stretches).collect()
+}
+
+/// Writes into the steps what came of weighing.
+pub(super) fn apply(steps: &mut [Step], writes: &[Write], roles: &HashMap<usize, Role>) {
+    for step in steps {
+        match step {
+            Step::Written { index, warnings, secondary, .. } => {
+                let Some(role) = roles.get(index) else { continue };
+                warnings.extend(told(*role));
+                *secondary = matches!(role, Role::Secondary(_));
+            }
+            Step::Gathered { index, warnings, payload, .. } => {
+                warnings.extend(roles.get(index).copied().and_then(told));
+                payload.clone_from(&writes[*index].payload);
+            }
+            Step::Same(_) | Step::Refused(_) => {}
+        }
+    }
+}
+
+/// Writes into a write what its reading is beside the others.
+fn settle(spot: &Spot<'_>, write: &mut Write, role: Role, now_ms: i64) {
     if let Role::Secondary(_) = role {
-        *secondary = true;
-        let write = &mut writes[*index];
-        write.payload = judge::payload(prepared, *version, now_ms, true);
+        write.payload = judge::payload(spot.prepared, write.version, now_ms, true);
         if let Some(span) = &mut write.span {
             span.secondary = true;
         }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Condition, Intent, When};
+use super::gather::Apart;
+use super::{Condition, Corrected, Intent, When};
 use crate::exchange::consents;
 use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, KindRule, Subject};
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     pub reading: Option<[u8; 16]>,
     /// The time that it takes up, where that is compared with other sources'.
     pub span: Option<Span>,
+    /// Taken apart, where it may be part of a stretch of samples.
+    pub apart: Option<Box<Apart>>,
     /// Place in the date index.
     pub date_ms: Option<i64>,
     /// End of what was measured.
@@ -170,7 +173,8 @@ pub(super) fn permitted_by_scope(
 /// Any of which lets the caller do it.
 pub(super) fn interactions(intent: &Intent) -> &'static [Interaction] {
     match intent {
-        Intent::Create { .. } => &[Interaction::Create],
+        // A correction is the same push read again.
+        Intent::Create { .. } | Intent::Correct(_) => &[Interaction::Create],
         Intent::Update { when: When { withdraws: true, .. }, .. } => &[Interaction::Update, Interaction::Create],
         Intent::Update { .. } => &[Interaction::Update],
     }
@@ -220,7 +224,10 @@ fn finish(
     // A Patient's own partition follows from the id that others will name it by.
     let patient =
         if rule.subject == Subject::Itself { Some((logical.clone(), gateway.patient_key(&logical))) } else { patient };
-    let content = hash::content(validated.document(), validated.node());
+    let content = match &intent {
+        Intent::Correct(corrected) => corrected.content,
+        _ => hash::content(validated.document(), validated.node()),
+    };
     // Observations are found by patient, code and date; the rare types by identifier, too.
     let tokens = if rule.name == "Observation" {
         Vec::new()
@@ -239,6 +246,7 @@ fn finish(
         content,
         reading: None,
         span: None,
+        apart: None,
         date_ms,
         ended_ms,
         codes,
@@ -397,6 +405,9 @@ fn identity(
         Intent::Update { id, .. } => {
             let named = ResId::derived(None, 0, &[b"name", rule.name.as_bytes(), id.as_bytes()]);
             return (named, id.clone(), true);
+        }
+        Intent::Correct(Corrected { id, name, .. }) => {
+            return (*id, name.clone().unwrap_or_else(|| id.to_string()), name.is_some());
         }
         Intent::Create { condition: Some(Condition { system, value }) } => derived(system, value),
         Intent::Create { condition: None } => match identifiers.first() {

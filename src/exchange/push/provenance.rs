@@ -5,11 +5,11 @@
 //! doubles nothing. It belongs to the person and is as private as what it tells of, whose categories it bears as tags. It
 //! is the gateway's own: no client writes it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::prepare::Prepared;
 use crate::devices::Format;
 use crate::exchange::facts::{CATEGORY_SYSTEM, Facts};
 use crate::exchange::{Caller, Gateway};
@@ -19,6 +19,7 @@ use crate::store::{Expect, PatientKey, ResId, Write};
 
 const KIND: &str = "Provenance";
 const RECORDING: &str = "mh-recording-method";
+const OPERATION: &str = "http://terminology.hl7.org/CodeSystem/v3-DataOperation";
 const PARTICIPANT: &str = "http://terminology.hl7.org/CodeSystem/provenance-participant-type";
 
 /// What a Provenance says of one Observation.
@@ -28,12 +29,11 @@ pub(super) struct Made {
 }
 
 impl Made {
-    pub fn of(prepared: &Prepared) -> Made {
-        let element = prepared.validated.element();
+    pub fn of(kind: &str, element: Element<'_>) -> Made {
         let recording = element
             .all("extension")
             .find(|extension| extension.text_of("url").and_then(|url| url.strip_prefix(STRUCTURES)) == Some(RECORDING));
-        let facts = Facts::of(Arc::from(prepared.rule.name), element);
+        let facts = Facts::of(Arc::from(kind), element);
         let categories = facts.categories().iter().filter(|(system, _)| *system == CATEGORY_SYSTEM);
         Made {
             recording: recording.and_then(|extension| extension.text_of("valueCode")).map(str::to_owned),
@@ -45,6 +45,8 @@ impl Made {
 /// What is the same of all records of a request.
 pub(super) struct Origin {
     id: ResId,
+    /// Of what tells of corrections.
+    revision: ResId,
     client: Arc<str>,
     actor: Arc<str>,
     subject: String,
@@ -64,6 +66,7 @@ impl Origin {
         let day = time::day_number(gateway.now_ms());
         Origin {
             id: gateway.random_id(Some(patient), day),
+            revision: gateway.random_id(Some(patient), day),
             client: caller.principal.client.clone(),
             actor: caller.principal.actor.clone(),
             subject: subject.to_owned(),
@@ -72,17 +75,34 @@ impl Origin {
         }
     }
 
-    /// The Provenance of these, as it is stored.
+    /// The Provenance of these, which came to be, as it is stored.
     pub fn write(&self, made: &[(&str, &Made)], now_ms: i64) -> Write {
-        let payload = self.resource(made, now_ms).to_string().into_bytes();
+        let versions: Vec<(&str, u32, &Made)> = made.iter().map(|(resource, made)| (*resource, 1, *made)).collect();
+        self.stored(self.id, &self.resource(self.id, &versions, now_ms), now_ms)
+    }
+
+    /// The same of these, which were changed to the versions named.
+    pub fn revise(&self, made: &[(&str, u32, &Made)], now_ms: i64) -> Write {
+        let mut resource = self.resource(self.revision, made, now_ms);
+        resource["activity"] = json!({"coding": [{"system": OPERATION, "code": "UPDATE"}]});
+        let before = |(resource, version, _): &(&str, u32, &Made)| {
+            let what = format!("{resource}/_history/{}", version.saturating_sub(1));
+            json!({"role": "revision", "what": {"reference": what}})
+        };
+        resource["entity"] = once(made).map(before).collect();
+        self.stored(self.revision, &resource, now_ms)
+    }
+
+    fn stored(&self, id: ResId, resource: &Value, now_ms: i64) -> Write {
+        let payload = resource.to_string().into_bytes();
         // It is our own text; should it not be readable, its content is the same as no other.
         let content = match reader::parse(payload.as_slice()) {
             Ok(document) => hash::content(&document, Element::root(&document).node()),
-            Err(_) => self.id.0,
+            Err(_) => id.0,
         };
         Write {
             kind: Arc::from(KIND),
-            id: self.id,
+            id,
             name: None,
             patient: Some(self.patient),
             owner: self.client.clone(),
@@ -90,6 +110,7 @@ impl Origin {
             content,
             reading: None,
             says_the_same: false,
+            growth: None,
             span: None,
             codes: Vec::new(),
             tokens: Vec::new(),
@@ -103,9 +124,9 @@ impl Origin {
         }
     }
 
-    fn resource(&self, made: &[(&str, &Made)], now_ms: i64) -> Value {
+    fn resource(&self, id: ResId, made: &[(&str, u32, &Made)], now_ms: i64) -> Value {
         let recorded = time::instant(now_ms);
-        let mut recordings: Vec<Option<&str>> = made.iter().map(|(_, made)| made.recording.as_deref()).collect();
+        let mut recordings: Vec<Option<&str>> = made.iter().map(|(.., made)| made.recording.as_deref()).collect();
         recordings.dedup();
         // Where they do not agree, each says it itself.
         let recording = match recordings.as_slice() {
@@ -113,11 +134,11 @@ impl Origin {
             _ => "unknown",
         };
         let mut categories: Vec<&str> =
-            made.iter().flat_map(|(_, made)| made.categories.iter().map(String::as_str)).collect();
+            made.iter().flat_map(|(.., made)| made.categories.iter().map(String::as_str)).collect();
         categories.sort_unstable();
         categories.dedup();
         // What tells of something that nobody has a category for must not pass as something else.
-        if made.iter().any(|(_, made)| made.categories.is_empty()) {
+        if made.iter().any(|(.., made)| made.categories.is_empty()) {
             categories.clear();
         }
         let mut meta = json!({
@@ -129,11 +150,12 @@ impl Origin {
             let tag = |code: &&str| json!({"system": CATEGORY_SYSTEM, "code": code});
             meta["tag"] = categories.iter().map(tag).collect();
         }
-        let targets: Vec<Value> =
-            made.iter().map(|(resource, _)| json!({"reference": format!("{resource}/_history/1")})).collect();
+        let targets: Vec<Value> = once(made)
+            .map(|(resource, version, _)| json!({"reference": format!("{resource}/_history/{version}")}))
+            .collect();
         json!({
             "resourceType": KIND,
-            "id": self.id.to_string(),
+            "id": id.to_string(),
             "meta": meta,
             "extension": [
                 {"url": format!("{STRUCTURES}{RECORDING}"), "valueCode": recording},
@@ -148,4 +170,10 @@ impl Origin {
             }],
         })
     }
+}
+
+/// Each resource once: many records may be one stretch of samples.
+fn once<'m>(made: &'m [(&'m str, u32, &'m Made)]) -> impl Iterator<Item = &'m (&'m str, u32, &'m Made)> {
+    let mut seen = HashSet::new();
+    made.iter().filter(move |(resource, ..)| seen.insert(*resource))
 }

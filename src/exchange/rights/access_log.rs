@@ -116,8 +116,10 @@ impl Gateway {
         let act = act(event);
         let mut who = json!({"id": id, "reference": party["who"]["reference"]});
         who["kind"] = if act == "disclose" { "destination" } else { "client" }.into();
-        if let Some(client) = self.client_named(id.filter(|_| act != "disclose")).await? {
-            who["name"] = client.into();
+        if let Some(id) = id.filter(|_| act != "disclose")
+            && let Some(client) = self.client(id).await?
+        {
+            who["name"] = client.name.clone().into();
         }
         let versions = told.resources.iter().filter_map(|reference| versioned(reference)).collect();
         let found = self.store.versions(versions).await?;

@@ -87,7 +87,7 @@ impl Gateway {
             let began = after.take();
             let mut walk = Walk::of_person(self, rule, &query, key, began, as_of_seq);
             let last =
-                self.gather(caller, rule, &query, &mut walk, Wish { limit, whole: false }, &mut gathered).await?;
+                self.gather_hits(caller, rule, &query, &mut walk, Wish { limit, whole: false }, &mut gathered).await?;
             as_of_seq = walk.as_of_seq;
             if gathered.matched > gathered.hits.len() {
                 next = Some((rule.name, last.or(began)));

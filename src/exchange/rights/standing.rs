@@ -45,6 +45,10 @@ impl Gateway {
         if let Err(denied) = caller.principal.permits(scope.0, scope.1) {
             return Err(self.refused(caller, denied.issue().into()).await);
         }
+        self.person_used_by(caller, id).await
+    }
+
+    async fn person_used_by(&self, caller: &Caller<'_>, id: &str) -> Result<Person, Refusal> {
         let key = self.patient_key(id);
         if is_id(id) && self.is_used_by(caller, id).await? {
             return Ok(Person { id: id.to_owned(), key });
@@ -70,6 +74,10 @@ impl Gateway {
         if caller.purpose != OWN_REQUEST {
             let text = "This is done at the person's own request only: the client states the purpose PATRQT.";
             return Err(self.refused(caller, Refusal::one(Id::RequestNotOwn, "", text)).await);
+        }
+        // The person's own page speaks for the person alone and needs no scope; its client must be hers all the same.
+        if *caller.principal.actor == *format!("Patient/{id}") {
+            return self.person_used_by(caller, id).await;
         }
         // A scope for some categories is none for a person as a whole.
         if caller.principal.scopes.permits("Patient", interaction) != Grant::All {

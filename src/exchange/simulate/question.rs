@@ -16,9 +16,6 @@ use crate::policy::consent::{self, Action, Actor, Decision, Denial, Implied, Out
 /// The purposes' own system.
 const ACT_REASON: &str = "http://terminology.hl7.org/CodeSystem/v3-ActReason";
 
-/// Where policies of the German broad consent are codes (MII IG Consent 1.0).
-const BROAD_CONSENT: &str = "urn:oid:2.16.840.1.113883.3.1937.777.24.5.3";
-
 /// A question, prepared for every resource.
 #[derive(Clone)]
 pub(super) struct Question<'s> {
@@ -30,6 +27,7 @@ pub(super) struct Question<'s> {
     action: Action,
     now_ms: i64,
     codes: Vec<(&'s str, &'s str)>,
+    policies: Vec<&'s str>,
     implied: Implied,
 }
 
@@ -63,7 +61,6 @@ impl<'s> Question<'s> {
             })
             .collect();
         let codes = asked.codes.iter().map(|coding| (coding.system.as_str(), coding.code.as_str()));
-        let policies = asked.policy_codes.iter().map(|code| (BROAD_CONSENT, code.as_str()));
         Ok(Question {
             base: simulation.base,
             patient: asked.patient.as_deref(),
@@ -71,7 +68,8 @@ impl<'s> Question<'s> {
             purposes: if purposes.is_empty() { vec![String::new()] } else { purposes },
             action: action(asked.action.as_deref())?,
             now_ms: simulation.now_ms,
-            codes: codes.chain(policies).collect(),
+            codes: codes.collect(),
+            policies: asked.policy_codes.iter().map(String::as_str).collect(),
             implied: simulation.implied.asserting(&roles),
         })
     }
@@ -82,13 +80,20 @@ impl<'s> Question<'s> {
             actor: Actor::reference(actor),
             implied: self.implied.asserting(&[]),
             purposes: vec![purpose.to_owned()],
+            policies: Vec::new(),
             action: Action::Disclose,
             ..self.clone()
         }
     }
 
     fn request<'q>(&'q self, purpose: &'q str) -> consent::Request<'q> {
-        consent::Request { action: self.action, actor: &self.actor, purpose, now_ms: self.now_ms }
+        consent::Request {
+            action: self.action,
+            actor: &self.actor,
+            purpose,
+            policies: &self.policies,
+            now_ms: self.now_ms,
+        }
     }
 
     /// What is decided of one resource: of all purposes the first that is refused.

@@ -23,9 +23,11 @@ pub struct Client {
     pub suspended: bool,
     /// The version of the guide that it is held to; without one, the newest.
     pub guide: Option<String>,
+    /// Whether it knows for sure who the person is that uses it, so that it may open the page about the person's data.
+    pub visits: bool,
 }
 
-const MEMBERS: [&str; 8] = ["id", "name", "actor", "keys", "scopes", "purposes", "suspended", "guide"];
+const MEMBERS: [&str; 9] = ["id", "name", "actor", "keys", "scopes", "purposes", "suspended", "guide", "visits"];
 
 /// Types that `Consent.provision.actor.reference` may point to (R4).
 const ACTOR_TYPES: [&str; 8] =
@@ -65,14 +67,15 @@ impl Client {
         mistakes.extend(key_mistakes);
         let scopes = read_scopes(object.get("scopes"), &mut mistakes);
         let purposes = read_purposes(object.get("purposes"), &mut mistakes);
-        let suspended = match object.get("suspended") {
+        let mut flag = |name: &str, otherwise: bool| match object.get(name) {
             None => false,
-            Some(Value::Bool(suspended)) => *suspended,
+            Some(Value::Bool(value)) => *value,
             Some(_) => {
-                mistakes.push("suspended: expected true or false".to_owned());
-                true
+                mistakes.push(format!("{name}: expected true or false"));
+                otherwise
             }
         };
+        let (suspended, visits) = (flag("suspended", true), flag("visits", false));
         let guide = match object.get("guide") {
             None | Some(Value::Null) => None,
             Some(Value::String(version)) if is_version(version) => Some(version.clone()),
@@ -81,7 +84,7 @@ impl Client {
                 None
             }
         };
-        let client = Client { id, name, actor, keys, scopes, purposes, suspended, guide };
+        let client = Client { id, name, actor, keys, scopes, purposes, suspended, guide, visits };
         if mistakes.is_empty() { Ok(client) } else { Err(mistakes) }
     }
 
@@ -108,6 +111,7 @@ impl Client {
             "id": self.id, "name": self.name, "actor": self.actor,
             "keys": {"keys": self.keys.iter().map(Jwk::document).collect::<Vec<_>>()},
             "scopes": self.scopes.to_string(), "purposes": self.purposes, "suspended": self.suspended, "guide": self.guide,
+            "visits": self.visits,
         })
     }
 }

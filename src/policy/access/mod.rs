@@ -24,6 +24,9 @@ pub mod assertion;
 
 pub mod token;
 
+pub mod seal;
+pub mod visit;
+
 pub use denied::Denied;
 pub use kinds::is_resource_type;
 pub use scope::{Grant, Interaction, Scopes};

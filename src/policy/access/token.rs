@@ -96,10 +96,7 @@ pub fn issue(facts: &Facts<'_>, realm: Realm<'_>, key: &[u8; 32], now_ms: i64) -
         jti: encode(&facts.jti),
     };
     let payload = serde_json::to_vec(&claims).expect("strings and numbers always serialize");
-    let mut token = format!("{HEADER}.{}", encode(&payload));
-    let signature = sign(&token, key);
-    token.push('.');
-    token.push_str(&signature);
+    let token = sealed(HEADER, &payload, key);
     if token.len() > MAX_LENGTH {
         return Err(Denied::ScopeInvalid { reason: "the list makes the token longer than 4096 characters".to_owned() });
     }
@@ -115,14 +112,7 @@ pub fn verify(
     now_ms: i64,
 ) -> Result<Principal, Denied> {
     let parts = Compact::split(token, MAX_LENGTH)?;
-    if parts.header != HEADER {
-        return Err(Denied::Algorithm);
-    }
-    let genuine =
-        crypto::verify(parts.signature, parts.signed.as_bytes(), &DecodingKey::from_secret(key), Algorithm::HS256);
-    if !genuine.unwrap_or(false) {
-        return Err(Denied::Signature);
-    }
+    genuine(HEADER, &parts, key)?;
     let claims: Claims = decode(parts.payload, "claims")?;
     if claims.iss != realm.issuer || claims.aud != realm.audience || claims.sub != claims.client_id {
         return Err(Denied::Audience);
@@ -148,6 +138,25 @@ pub fn verify(
         expires_ms: claims.exp.saturating_mul(1000),
         guide: None,
     })
+}
+
+/// A compact JWS with that header.
+pub(super) fn sealed(header: &str, payload: &[u8], key: &[u8; 32]) -> String {
+    let mut token = format!("{header}.{}", encode(payload));
+    let signature = sign(&token, key);
+    token.push('.');
+    token.push_str(&signature);
+    token
+}
+
+/// Whether it has that very header and our signature.
+pub(super) fn genuine(header: &str, parts: &Compact<'_>, key: &[u8; 32]) -> Result<(), Denied> {
+    if parts.header != header {
+        return Err(Denied::Algorithm);
+    }
+    let genuine =
+        crypto::verify(parts.signature, parts.signed.as_bytes(), &DecodingKey::from_secret(key), Algorithm::HS256);
+    if genuine.unwrap_or(false) { Ok(()) } else { Err(Denied::Signature) }
 }
 
 fn sign(text: &str, key: &[u8; 32]) -> String {

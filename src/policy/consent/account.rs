@@ -59,11 +59,11 @@ pub fn account(
     facts: Option<&Facts<'_>>,
     is_given: bool,
 ) -> Account {
-    let concerns = consent.concerns(patients);
+    let concerns = consent.concerns(request, patients);
     if concerns == Match::No {
         return Account::silent(if !matches!(consent.status(), Status::Active | Status::Unknown) {
             Unmet::Status
-        } else if consent.is_privacy() {
+        } else if consent.is_about(request) {
             Unmet::Patient
         } else {
             Unmet::Scope
@@ -74,7 +74,7 @@ pub fn account(
     }
     let nothing = Facts::unknown(patients);
     let purpose = Asked::new(request.purpose);
-    let asked = Asking { request, facts: facts.unwrap_or(&nothing), purpose };
+    let asked = Asking { request, facts: facts.unwrap_or(&nothing), purpose, policy: None };
     let (voice, rule) = hear(consent, concerns, &asked);
     let spoke = |says| Account { says, rule: Some(Arc::clone(rule)), unmet: Vec::new() };
     match voice {
@@ -148,7 +148,7 @@ mod tests {
             links: &[],
         };
         let actor = Actor::reference(actor);
-        let request = Request { action: Action::Access, actor: &actor, purpose, now_ms: ms(NOW) };
+        let request = Request { action: Action::Access, actor: &actor, purpose, policies: &[], now_ms: ms(NOW) };
         let compiled = compiled(&body);
         let is_given = compiled.given_ms().is_none_or(|given_ms| given_ms <= ms(NOW));
         let told = account(&compiled, &request, &patients, Some(&facts), is_given);
@@ -189,7 +189,8 @@ mod tests {
         body["provision"]["provision"].as_array_mut().unwrap().insert(0, other);
         let compiled = compiled(&body);
         let actor = Actor::reference("Organization/1");
-        let request = Request { action: Action::Collect, actor: &actor, purpose: "TREAT", now_ms: ms(NOW) };
+        let request =
+            Request { action: Action::Collect, actor: &actor, purpose: "TREAT", policies: &[], now_ms: ms(NOW) };
         let patient = body["patient"]["reference"].as_str().unwrap();
         let told = account(&compiled, &request, &[patient], None, true);
         assert_eq!(

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::action::Actions;
 use super::actor::Actors;
+use super::broad;
 use super::content::{Classes, Codes, Data};
 use super::labels::Labels;
 use super::lint::{Lint, UNKNOWN_MODIFIER};
@@ -19,6 +20,7 @@ use super::matching::{Effect, Match};
 use super::period::{Span, Window};
 use super::purpose::Purposes;
 use super::reference::Reference;
+use super::request::Request;
 use super::rule::{Conditions, Rule};
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::Element;
@@ -58,8 +60,7 @@ pub struct Compiled {
     id: Box<str>,
     version: u32,
     status: Status,
-    /// Whether its scope is privacy, or may be.
-    is_privacy: bool,
+    scope: Scope,
     patient: Option<Reference>,
     in_force: Span,
     /// When it was given, at the earliest.
@@ -68,6 +69,16 @@ pub struct Compiled {
     pub(super) body: Body,
     /// Sorted instants at which a decision of this Consent can change.
     bounds: Vec<i64>,
+}
+
+/// What a Consent is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    /// Privacy, or what may be.
+    Privacy,
+    /// Research, by policies of the German broad consent.
+    Broad,
+    Other,
 }
 
 /// What the Consent decides by.
@@ -114,13 +125,14 @@ impl Compiled {
         Compiled { is_verified: false, ..self.clone() }
     }
 
-    pub(super) fn is_privacy(&self) -> bool {
-        self.is_privacy
+    /// Whether it is about what is asked for.
+    pub(super) fn is_about(&self, request: &Request<'_>) -> bool {
+        self.scope == Scope::Privacy || self.scope == Scope::Broad && !request.policies.is_empty()
     }
 
     /// Whether it has a say about that person at some time.
-    pub(super) fn concerns(&self, patients: &[&str]) -> Match {
-        let has_say = self.is_privacy && matches!(self.status, Status::Active | Status::Unknown);
+    pub(super) fn concerns(&self, request: &Request<'_>, patients: &[&str]) -> Match {
+        let has_say = self.is_about(request) && matches!(self.status, Status::Active | Status::Unknown);
         Match::of(has_say).and(|| match &self.patient {
             Some(patient) if !patients.is_empty() => Match::any(patients.iter().map(|given| patient.matches(given))),
             _ => Match::Unknown,
@@ -150,7 +162,11 @@ impl Compiled {
 impl fmt::Display for Compiled {
     /// The rule tree, for goldens and operators; the person is left out.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = if self.is_privacy { "" } else { ", not about privacy" };
+        let scope = match self.scope {
+            Scope::Privacy => "",
+            Scope::Broad => ", about research by policies",
+            Scope::Other => ", not about privacy",
+        };
         writeln!(formatter, "Consent {} version {}, {}{scope}", self.id, self.version, self.status.code())?;
         writeln!(formatter, "in force: {}", self.in_force)?;
         if !self.is_verified {
@@ -200,7 +216,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
         }
     }
     let status = read_status(consent, &mut lint);
-    let is_privacy = read_scope(consent, &mut lint);
+    let scope = read_scope(consent, &mut lint);
     let patient = single(consent, "patient", "Consent", &mut lint).and_then(Reference::read);
     if patient.is_none() {
         lint.invalid(consent, "Consent.patient", "The person is not named by a reference that can be compared.");
@@ -211,7 +227,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     let in_force = read_in_force(provision, &mut lint);
     let root = read_root(consent, provision, &mut lint);
 
-    let harmless = !is_privacy || !matches!(status, Status::Active | Status::Unknown);
+    let harmless = scope == Scope::Other || !matches!(status, Status::Active | Status::Unknown);
     let (issues, invalid) = lint.finish(harmless);
     let mut bounds: Vec<i64> = in_force.bounds().collect();
     let body = match root {
@@ -227,7 +243,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     bounds.sort_unstable();
     bounds.dedup();
     let id = consent.get("id").and_then(|id| id.string()).unwrap_or_default().into();
-    (Compiled { id, version, status, is_privacy, patient, in_force, given_ms, is_verified, body, bounds }, issues)
+    (Compiled { id, version, status, scope, patient, in_force, given_ms, is_verified, body, bounds }, issues)
 }
 
 /// The element of a name that may stand once.
@@ -275,8 +291,8 @@ fn read_status(consent: Element<'_>, lint: &mut Lint) -> Status {
     })
 }
 
-/// Whether the Consent is about privacy. A scope that is not known may be, and makes it indeterminate.
-fn read_scope(consent: Element<'_>, lint: &mut Lint) -> bool {
+/// What the Consent is about. A scope that is not known may be privacy, and makes it indeterminate.
+fn read_scope(consent: Element<'_>, lint: &mut Lint) -> Scope {
     let scope = single(consent, "scope", "Consent", lint);
     let coded = |code: &str| {
         scope.is_some_and(|scope| {
@@ -286,17 +302,27 @@ fn read_scope(consent: Element<'_>, lint: &mut Lint) -> bool {
         })
     };
     if coded("patient-privacy") {
-        return true;
+        return Scope::Privacy;
+    }
+    if coded("research") && consent.get("provision").is_some_and(names_policy) {
+        return Scope::Broad;
     }
     if ["adr", "research", "treatment"].into_iter().any(coded) {
-        return false;
+        return Scope::Other;
     }
     lint.invalid(
         consent,
         "Consent.scope",
         "A scope of R4 is expected (patient-privacy for consents that are enforced here).",
     );
-    true
+    Scope::Privacy
+}
+
+/// Whether a provision, or one inside it, names a policy of the broad consent.
+fn names_policy(provision: Element<'_>) -> bool {
+    let mut codings = provision.all("code").flat_map(|code| code.all("coding"));
+    codings.any(|coding| coding.text_of("system") == Some(broad::SYSTEM))
+        || provision.all("provision").any(names_policy)
 }
 
 fn read_in_force(provision: Option<Element<'_>>, lint: &mut Lint) -> Span {
@@ -371,8 +397,17 @@ fn read_root(consent: Element<'_>, provision: Option<Element<'_>>, lint: &mut Li
     // An explicit deny with nothing permitted below is a refusal; with permissions below it is what remains.
     let leaves_room = !stated || root.nested.iter().any(permits);
     root.is_default = policy == Policy::OptIn && root.when.is_general() && leaves_room;
+    if root.all().into_iter().any(|rule| rule.effect == Effect::Permit && rule.when.names(broad::reaches_back)) {
+        reach_back(&mut root);
+    }
     report_idle(provision, &root, lint);
     Some(root)
+}
+
+/// Lets every permission to collect begin with the first data.
+fn reach_back(rule: &mut Rule) {
+    rule.when.reaches_back = rule.effect == Effect::Permit && rule.when.names(broad::collects);
+    rule.nested.iter_mut().for_each(reach_back);
 }
 
 fn permits(rule: &Rule) -> bool {
@@ -438,6 +473,7 @@ fn read_conditions(provision: Element<'_>, effect: Effect, path: &str, lint: &mu
         code: read_list(provision, "code", path, lint, Codes::add),
         actor: read_list(provision, "actor", path, lint, Actors::add),
         data: read_list(provision, "data", path, lint, Data::add),
+        reaches_back: false,
     }
 }
 

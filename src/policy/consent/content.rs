@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::broad;
 use super::coding::{self, Coding};
 use super::matching::Match;
 use super::reference::Reference;
@@ -77,7 +78,11 @@ impl Codes {
         !unclear
     }
 
-    pub fn matches(&self, codings: &[(&str, &str)]) -> Match {
+    /// A rule that names policies alone is about the policy that is asked for, whatever the resource.
+    pub fn matches(&self, codings: &[(&str, &str)], policy: Option<&str>) -> Match {
+        if let Some(decided) = self.decided_by(policy) {
+            return decided;
+        }
         if codings.iter().any(|(system, code)| self.codings.iter().any(|named| named.is(system, code))) {
             Match::Yes
         } else if self.unclear || codings.is_empty() {
@@ -85,6 +90,27 @@ impl Codes {
         } else {
             Match::No
         }
+    }
+}
+
+impl Codes {
+    /// What is decided by the policy that is asked for, if that decides.
+    pub fn decided_by(&self, policy: Option<&str>) -> Option<Match> {
+        let named = self.names(policy?);
+        (named || self.names_policies()).then_some(Match::of(named))
+    }
+
+    fn names(&self, policy: &str) -> bool {
+        self.codings.iter().any(|named| named.is(broad::SYSTEM, policy))
+    }
+
+    /// Whether it names policies of the broad consent and nothing else.
+    pub fn names_policies(&self) -> bool {
+        !self.unclear && self.codings.iter().all(|named| *named.system == *broad::SYSTEM)
+    }
+
+    pub fn codings(&self) -> &[Coding] {
+        &self.codings
     }
 }
 

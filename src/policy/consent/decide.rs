@@ -12,7 +12,7 @@ use super::implicit::Implicit;
 use super::matching::{Effect, Match};
 use super::purpose::Asked;
 use super::request::{Facts, Request};
-use super::rule::Asking;
+use super::rule::{Asking, Rule};
 use crate::fhir::outcome::{Id, Issue};
 
 /// The answer.
@@ -172,11 +172,11 @@ pub(super) enum Voice {
 /// Decides by every consent on file for the person. Pure: the same arguments give the same answer, in whatever
 /// order the consents stand.
 pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'_>) -> Decision {
-    let asked = Asking { request, facts, purpose: Asked::new(request.purpose) };
+    let asked = Asking { request, facts, purpose: Asked::new(request.purpose), policy: None };
     let mut until: Option<i64> = None;
     let mut loudest: Option<(Voice, &Arc<Compiled>, &Arc<str>)> = None;
     for consent in consents {
-        let concerns = consent.concerns(facts.patients);
+        let concerns = consent.concerns(request, facts.patients);
         if concerns == Match::No {
             continue;
         }
@@ -206,22 +206,34 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
 }
 
 /// The earliest instant at which what the consents of a person say could change by time alone.
-pub(super) fn until(consents: &[Arc<Compiled>], now_ms: i64, patients: &[&str]) -> Option<i64> {
-    let concerned = consents.iter().filter(|consent| consent.concerns(patients) != Match::No);
-    concerned.filter_map(|consent| consent.next_bound(now_ms)).min()
+pub(super) fn until(consents: &[Arc<Compiled>], request: &Request<'_>, patients: &[&str]) -> Option<i64> {
+    let concerned = consents.iter().filter(|consent| consent.concerns(request, patients) != Match::No);
+    concerned.filter_map(|consent| consent.next_bound(request.now_ms)).min()
 }
 
 /// What a consent in force says, and by which rule.
 pub(super) fn hear<'c>(consent: &'c Compiled, concerns: Match, asked: &Asking<'_>) -> (Voice, &'c Arc<str>) {
-    match &consent.body {
-        Body::Indeterminate { first, .. } => (Voice::Unclear, first),
-        Body::Rules(root) if concerns == Match::Unknown => (Voice::Unclear, &root.path),
-        Body::Rules(root) => match root.decide(asked) {
-            Some(rule) if rule.is_default => (Voice::Silent, &rule.path),
-            Some(rule) if rule.effect == Effect::Permit && !consent.is_verified() => (Voice::Silent, &rule.path),
-            Some(rule) if rule.effect == Effect::Permit => (Voice::Permits, &rule.path),
-            Some(rule) => (Voice::Refuses, &rule.path),
-            None => (Voice::Silent, &root.path),
-        },
+    let root = match &consent.body {
+        Body::Indeterminate { first, .. } => return (Voice::Unclear, first),
+        Body::Rules(root) if concerns == Match::Unknown => return (Voice::Unclear, &root.path),
+        Body::Rules(root) => root,
+    };
+    let each = asked.request.policies.iter();
+    let heard = each.map(|policy| hear_rules(consent, root, &Asking { policy: Some(policy), ..*asked }));
+    // Of several policies each has to be permitted, so that a refusal counts most and a permission least.
+    let weight = |voice: Voice| if voice == Voice::Permits { 0 } else { 1 + voice as u8 };
+    let worst = heard.reduce(|one, other| if weight(other.0) > weight(one.0) { other } else { one });
+    worst.unwrap_or_else(|| hear_rules(consent, root, asked))
+}
+
+fn hear_rules<'c>(consent: &Compiled, root: &'c Rule, asked: &Asking<'_>) -> (Voice, &'c Arc<str>) {
+    match root.decide(asked) {
+        // A broad consent that does not name the policy says nothing of it.
+        Some(rule) if asked.policy.is_some() && rule.leaves_to_policies() => (Voice::Silent, &rule.path),
+        Some(rule) if rule.is_default => (Voice::Silent, &rule.path),
+        Some(rule) if rule.effect == Effect::Permit && !consent.is_verified() => (Voice::Silent, &rule.path),
+        Some(rule) if rule.effect == Effect::Permit => (Voice::Permits, &rule.path),
+        Some(rule) => (Voice::Refuses, &rule.path),
+        None => (Voice::Silent, &root.path),
     }
 }

@@ -9,10 +9,15 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::action::Action;
+use super::broad;
 use super::decide::Reason;
 use super::implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
+use super::proxy::Proxies;
 use super::purpose::{self, Asked};
 use super::request::{Facts, Request};
+
+/// The role of those whose research goes by the broad consent.
+const BROAD_RESEARCH: &str = "broad-consent-research";
 
 /// What an operator says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,6 +31,10 @@ pub struct Config {
     pub break_glass: Vec<String>,
     /// Of bodies through which data is put to secondary use.
     pub data_access_bodies: Vec<String>,
+    /// Of those whose research goes by the German broad consent.
+    pub broad_consent: Vec<String>,
+    /// Who may give a consent.
+    pub given: Proxies,
 }
 
 /// What is implied, ready to be asked.
@@ -70,6 +79,7 @@ impl Implied {
             ("clinicians", &config.clinicians, CLINICIAN),
             ("break_glass", &config.break_glass, CLINICIAN_BREAK_GLASS),
             ("data_access_bodies", &config.data_access_bodies, DATA_ACCESS_BODY),
+            ("broad_consent", &config.broad_consent, BROAD_RESEARCH),
         ] {
             for (index, reference) in references.iter().enumerate() {
                 if reference.split_once('/').is_none_or(|(kind, id)| kind.is_empty() || id.is_empty()) {
@@ -85,6 +95,12 @@ impl Implied {
     pub fn roles_of<'i>(&'i self, references: &'i [String]) -> impl Iterator<Item = &'i str> {
         let given = self.roles.iter().filter(|(whose, _)| references.contains(whose)).map(|(_, role)| *role);
         given.chain(self.asserted.iter().map(String::as_str))
+    }
+
+    /// The policies of the broad consent that a request stands on, where they count for whoever asks.
+    pub fn package(&self, request: &Request<'_>) -> &'static [&'static str] {
+        let counts = self.roles_of(&request.actor.references).any(|role| role == BROAD_RESEARCH);
+        if counts { broad::package(request) } else { &[] }
     }
 
     /// The policy for a purpose, if there is one.
@@ -122,6 +138,8 @@ mod tests {
             clinicians: list("Organization/clinic"),
             break_glass: list("Organization/emergency"),
             data_access_bodies: list("Organization/body"),
+            broad_consent: list("Organization/centre"),
+            given: Proxies::default(),
         }
     }
 
@@ -167,7 +185,7 @@ mod tests {
         ]))
         .unwrap();
         let actor = Actor::reference(actor);
-        let request = Request { action, actor: &actor, purpose, now_ms: 0 };
+        let request = Request { action, actor: &actor, purpose, policies: &[], now_ms: 0 };
         let labels = [("http://terminology.hl7.org/CodeSystem/v3-Confidentiality", label)];
         let facts = Facts { labels: &labels, ..Facts::unknown(&["Patient/1"]) };
         let by = implied.permits(reason, &request, Some(&facts)).map(Implicit::name);

@@ -23,6 +23,8 @@ mod purpose;
 
 mod unmet;
 
+mod broad;
+
 mod rule;
 
 mod lint;
@@ -32,6 +34,8 @@ mod compile;
 mod implicit;
 
 mod decide;
+
+mod proxy;
 
 mod implied;
 
@@ -53,12 +57,14 @@ mod tests;
 pub use account::{Account, Says, account};
 pub use action::Action;
 pub use actor::Actor;
+pub use broad::SYSTEM as BROAD_CONSENT;
 pub use compile::{Compiled, Status, compile};
 pub use decide::{Basis, Decision, Denial, Reason, decide};
 pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
 pub use implied::{Config, Implied};
 pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
+pub use proxy::Proxies;
 pub use purpose::is_purpose;
 pub use request::{Facts, Request};
 pub use unmet::Unmet;

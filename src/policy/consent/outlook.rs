@@ -64,13 +64,22 @@ pub fn outlook(
     let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (unsaid, unsaid, false, false);
     let mut residual = Vec::new();
     for consent in consents {
-        let concerns = consent.concerns(patients);
+        let concerns = consent.concerns(request, patients);
         if concerns == Match::No || !consent.is_in_force(request.now_ms) {
             continue;
         }
         let answers = match &consent.body {
             Body::Rules(root) if concerns == Match::Yes => {
-                let mut answers = possible(root, request, purpose, consent, &mut residual);
+                let asked = Prospect { request, purpose, policy: None, consent };
+                let mut each = request.policies.iter().map(|policy| Prospect { policy: Some(*policy), ..asked });
+                // Of several policies each has to be permitted.
+                let all = each.by_ref().map(|asked| possible(root, &asked, &mut residual));
+                let all = all.reduce(|one, other| Answers {
+                    permit: one.permit && other.permit,
+                    deny: one.deny || other.deny,
+                    silent: one.silent || other.silent,
+                });
+                let mut answers = all.unwrap_or_else(|| possible(root, &asked, &mut residual));
                 if answers.permit && !consent.is_verified() {
                     answers = Answers { permit: false, silent: true, ..answers };
                 }
@@ -94,15 +103,18 @@ pub fn outlook(
     (outlook, residual)
 }
 
-fn possible(
-    rule: &Rule,
-    request: &Request<'_>,
-    purpose: Asked<'_>,
-    consent: &Compiled,
-    residual: &mut Vec<Residual>,
-) -> Answers {
-    let nested: Vec<Answers> =
-        rule.nested.iter().map(|nested| possible(nested, request, purpose, consent, residual)).collect();
+/// What is asked of one consent.
+#[derive(Clone, Copy)]
+struct Prospect<'a> {
+    request: &'a Request<'a>,
+    purpose: Asked<'a>,
+    policy: Option<&'a str>,
+    consent: &'a Compiled,
+}
+
+fn possible(rule: &Rule, asked: &Prospect<'_>, residual: &mut Vec<Residual>) -> Answers {
+    let Prospect { request, purpose, policy, consent } = *asked;
+    let nested: Vec<Answers> = rule.nested.iter().map(|nested| possible(nested, asked, residual)).collect();
     let mut answers = Answers { deny: nested.iter().any(|nested| nested.deny), ..Answers::default() };
     if nested.iter().any(|nested| nested.must_deny()) {
         return answers;
@@ -112,8 +124,8 @@ fn possible(
     if nested.iter().any(|nested| nested.permit && !nested.silent) {
         return answers;
     }
-    let on_request = rule.when.matches_request(rule.effect, request, purpose);
-    let about_resource = rule.when.is_about_resource();
+    let on_request = rule.when.matches_request(rule.effect, request, purpose, policy);
+    let about_resource = rule.when.is_about_resource(policy);
     let fires = on_request.fires(rule.effect);
     if fires && about_resource && !rule.is_default {
         residual.push(Residual {
@@ -125,7 +137,7 @@ fn possible(
         });
     }
     match rule.effect {
-        Effect::Deny if rule.is_default => answers.silent = true,
+        Effect::Deny if rule.is_default || policy.is_some() && rule.leaves_to_policies() => answers.silent = true,
         Effect::Permit => {
             answers.permit |= fires;
             answers.silent |= !fires || about_resource;

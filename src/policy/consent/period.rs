@@ -39,6 +39,14 @@ impl Window {
         if bounded && span.from < span.until { Window::Span(span) } else { Window::Unclear }
     }
 
+    /// The same, but that it has no beginning.
+    pub fn without_beginning(self) -> Window {
+        match self {
+            Window::Span(span) => Window::Span(Span { from: i64::MIN, ..span }),
+            Window::Unclear => Window::Unclear,
+        }
+    }
+
     pub fn span(self) -> Option<Span> {
         match self {
             Window::Span(span) => Some(span),

@@ -67,5 +67,5 @@ fn by_policy(
     denial: Denial,
 ) -> Result<Basis, Denial> {
     let policy = implied.permits(denial.reason, request, Some(whole)).ok_or(denial)?;
-    Ok(Basis::policy(policy, decide::until(consents, request.now_ms, whole.patients)))
+    Ok(Basis::policy(policy, decide::until(consents, request, whole.patients)))
 }

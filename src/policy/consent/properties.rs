@@ -135,6 +135,84 @@ fn some_provision(consents: &mut [Value], which: prop::sample::Index) -> &mut Va
     consents[*index].pointer_mut(pointer).unwrap()
 }
 
+/// A permit without rules inside it for which nothing says yet what an element of that name must be.
+fn some_innermost_permit<'c>(
+    consents: &'c mut [Value],
+    name: &str,
+    which: prop::sample::Index,
+) -> Option<&'c mut Value> {
+    fn innermost(rule: &Value, pointer: &str, name: &str, found: &mut Vec<String>) {
+        if !rule[name].is_null() {
+            return;
+        }
+        let nested = rule["provision"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if nested.is_empty() && rule["type"] == "permit" {
+            found.push(pointer.to_owned());
+        }
+        for (index, nested) in nested.iter().enumerate() {
+            innermost(nested, &format!("{pointer}/provision/{index}"), name, found);
+        }
+    }
+    let mut found = Vec::new();
+    for (index, consent) in consents.iter().enumerate() {
+        let mut pointers = Vec::new();
+        innermost(&consent["provision"], "/provision", name, &mut pointers);
+        found.extend(pointers.into_iter().map(|pointer| (index, pointer)));
+    }
+    if found.is_empty() {
+        return None;
+    }
+    let (index, pointer) = &found[which.index(found.len())];
+    consents[*index].pointer_mut(pointer)
+}
+
+/// A resource as it is known.
+#[derive(Clone, Debug)]
+struct Resource {
+    kind: &'static str,
+    reference: &'static str,
+    codings: Vec<(&'static str, &'static str)>,
+    labels: Vec<(&'static str, &'static str)>,
+    date_ms: Option<(i64, i64)>,
+    authors: Vec<&'static str>,
+}
+
+impl Resource {
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            patients: &["Patient/1"],
+            kind: self.kind,
+            reference: self.reference,
+            codings: &self.codings,
+            labels: &self.labels,
+            date_ms: self.date_ms,
+            authors: &self.authors,
+            links: &self.authors,
+        }
+    }
+}
+
+fn resources() -> impl Strategy<Value = Resource> {
+    let confidentiality = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+    let some = |all: &'static [&'static str]| prop::sample::subsequence(all, 0..=all.len());
+    (
+        prop::sample::select(vec!["Observation", "Patient", "Binary"]),
+        prop::sample::select(vec!["Observation/1", "Observation/2"]),
+        some(&["8867-4", "1"]),
+        some(&["N", "R"]),
+        prop::option::of(0..800_i64),
+        some(&["Device/2", "Device/3"]),
+    )
+        .prop_map(move |(kind, reference, codes, labels, day, authors)| Resource {
+            kind,
+            reference,
+            codings: codes.into_iter().map(|code| ("http://loinc.org", code)).collect(),
+            labels: labels.into_iter().map(|code| (confidentiality, code)).collect(),
+            date_ms: day.map(|day| (ms("2024-12-01") + day * DAY_MS, ms("2024-12-01") + (day + 1) * DAY_MS)),
+            authors,
+        })
+}
+
 /// Turns every list around.
 fn reversed(value: &Value) -> Value {
     match value {
@@ -209,6 +287,58 @@ proptest! {
             _ => rule[name] = added,
         }
         prop_assert!(before.is_permit() || !decide_all(&unclear, ms(NOW)).is_permit());
+    }
+
+    #[test]
+    fn a_permit_that_asks_more_never_widens(
+        consents in consents(), which: prop::sample::Index, element in 0..ELEMENTS.len(), kind in 0..3_usize,
+    ) {
+        let before = decide_all(&consents, ms(NOW));
+        let mut narrowed = consents;
+        let (name, values) = ELEMENTS[element];
+        if let Some(permit) = some_innermost_permit(&mut narrowed, name, which) {
+            permit[name] = serde_json::from_str(values[kind]).unwrap();
+            prop_assert!(before.is_permit() || !decide_all(&narrowed, ms(NOW)).is_permit());
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_all_resources_holds_of_each(consents in consents(), resource in resources(), unsaid: bool) {
+        let compiled: Vec<_> = consents.iter().map(compiled).collect();
+        let actor = Actor::reference("Organization/1");
+        let request = Request {
+            action: Action::Access, actor: &actor, purpose: "TREAT", policies: &[], now_ms: ms(NOW),
+        };
+        let facts = resource.facts();
+        let decision = decide(&compiled, &request, &facts);
+        let silent = |denial: &Denial| matches!(denial.reason, Reason::NoConsent | Reason::NotCovered);
+        let permitted = match &decision {
+            Decision::Permit(_) => true,
+            Decision::Deny(denial) => unsaid && silent(denial),
+        };
+        let (all, residual) = outlook(&compiled, &request, facts.patients, unsaid);
+        match all {
+            Outlook::Permit => prop_assert!(permitted, "{decision:?}"),
+            Outlook::Deny => prop_assert!(!permitted, "{decision:?}"),
+            // What it depends on is named, and what decided is among it, or applies to every resource.
+            Outlook::Partial => prop_assert!(!residual.is_empty()),
+        }
+    }
+
+    #[test]
+    fn each_account_is_what_the_consent_says_alone(consents in consents(), resource in resources()) {
+        let actor = Actor::reference("Organization/1");
+        let request = Request {
+            action: Action::Access, actor: &actor, purpose: "TREAT", policies: &[], now_ms: ms(NOW),
+        };
+        let facts = resource.facts();
+        for consent in consents.iter().map(compiled) {
+            let told = account(&consent, &request, facts.patients, Some(&facts), true);
+            let alone = word(&decide(&[consent], &request, &facts));
+            prop_assert_eq!(told.says == Says::Permits, alone == "permit");
+            prop_assert_eq!(told.says == Says::Refuses, alone == "denied");
+            prop_assert_eq!(told.says == Says::Nothing, !told.unmet.is_empty());
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub struct Request<'a> {
     /// A code of v3-ActReason, or `system|code`; empty where none was stated, which satisfies no permit that
     /// names purposes.
     pub purpose: &'a str,
+    /// Policies of the German broad consent under which it is asked for; one consent must permit each of them.
+    pub policies: &'a [&'a str],
     pub now_ms: i64,
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::action::Actions;
 use super::actor::Actors;
+use super::broad;
+use super::coding::Coding;
 use super::content::{Classes, Codes, Data};
 use super::labels::{Labels, Shown};
 use super::matching::{Effect, Match};
@@ -29,6 +31,8 @@ pub(super) struct Conditions {
     pub code: Option<Codes>,
     pub actor: Option<Actors>,
     pub data: Option<Data>,
+    /// Its period, where it is one of the data, begins with the first of them.
+    pub reaches_back: bool,
 }
 
 impl Conditions {
@@ -45,6 +49,7 @@ impl Conditions {
             code: own.code.or(parent.code),
             actor: own.actor.or(parent.actor),
             data: own.data.or(parent.data),
+            reaches_back: own.reaches_back,
         }
     }
 
@@ -59,17 +64,27 @@ impl Conditions {
     }
 
     /// Whether the request alone fits, whatever the resource.
-    pub fn matches_request(&self, effect: Effect, request: &Request<'_>, purpose: Asked<'_>) -> Match {
-        ask(self.period.as_ref(), |period| period.holds(request.now_ms))
+    pub fn matches_request(
+        &self,
+        effect: Effect,
+        request: &Request<'_>,
+        purpose: Asked<'_>,
+        policy: Option<&str>,
+    ) -> Match {
+        let of_data = self.period_is_of_data(policy);
+        ask(self.period.as_ref(), |period| if of_data { Match::Yes } else { period.holds(request.now_ms) })
+            .and(|| ask(self.code.as_ref(), |codes| codes.decided_by(policy).unwrap_or(Match::Yes)))
             .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
             .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
             .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
     }
 
     /// Whether anything is asked of the resource.
-    pub fn is_about_resource(&self) -> bool {
-        let Conditions { period: _, action: _, purpose: _, actor: _, class, data_period, labels, code, data } = self;
-        class.is_some() || data_period.is_some() || labels.is_some() || code.is_some() || data.is_some()
+    pub fn is_about_resource(&self, policy: Option<&str>) -> bool {
+        let Conditions { period, class, data_period, labels, code, data, .. } = self;
+        let about_codes = code.as_ref().is_some_and(|codes| codes.decided_by(policy).is_none());
+        let about_date = data_period.is_some() || period.is_some() && self.period_is_of_data(policy);
+        class.is_some() || about_date || labels.is_some() || about_codes || data.is_some()
     }
 
     /// What is asked of the resource, in words.
@@ -86,22 +101,41 @@ impl Conditions {
 
     /// Cheap comparisons first.
     fn matches(&self, effect: Effect, asked: &Asking<'_>) -> Match {
-        let Asking { request, facts, purpose } = *asked;
-        ask(self.period.as_ref(), |period| period.holds(request.now_ms))
+        let Asking { request, facts, purpose, policy } = *asked;
+        ask(self.period.as_ref(), |period| self.in_period(effect, *period, asked))
             .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
             .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
             .and(|| ask(self.data_period.as_ref(), |period| period.speaks_of(effect, facts.date_ms)))
             .and(|| ask(self.class.as_ref(), |class| class.matches(facts.kind)))
             .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
-            .and(|| ask(self.code.as_ref(), |codes| codes.matches(facts.codings)))
+            .and(|| ask(self.code.as_ref(), |codes| codes.matches(facts.codings, policy)))
             .and(|| ask(self.labels.as_ref(), |labels| labels.matches(effect, facts.labels)))
             .and(|| ask(self.data.as_ref(), |data| data.matches(facts)))
+    }
+
+    /// A period says when the rule holds, but of data that may be collected, when these came to be.
+    fn in_period(&self, effect: Effect, period: Window, asked: &Asking<'_>) -> Match {
+        if !self.period_is_of_data(asked.policy) {
+            return period.holds(asked.request.now_ms);
+        }
+        let window = if self.reaches_back { period.without_beginning() } else { period };
+        window.speaks_of(effect, asked.facts.date_ms)
+    }
+
+    fn period_is_of_data(&self, policy: Option<&str>) -> bool {
+        let names = |codes: &Codes| codes.decided_by(policy) == Some(Match::Yes);
+        policy.is_some_and(broad::is_about_data) && self.code.as_ref().is_some_and(names)
+    }
+
+    /// Whether something holds of its codes.
+    pub fn names(&self, holds: fn(&[Coding]) -> bool) -> bool {
+        self.code.as_ref().is_some_and(|codes| holds(codes.codings()))
     }
 
     /// Which conditions of a permit are not met; without facts, which of those about the request.
     pub fn unmet(&self, request: &Request<'_>, purpose: Asked<'_>, facts: Option<&Facts<'_>>) -> Vec<Unmet> {
         const PERMIT: Effect = Effect::Permit;
-        let Conditions { period, action, class, purpose: purposes, data_period, labels, code, actor, data } = self;
+        let Conditions { period, action, class, purpose: purposes, data_period, labels, code, actor, data, .. } = self;
         let of_request = [
             (Unmet::Period, ask(period.as_ref(), |period| period.holds(request.now_ms))),
             (Unmet::Actor, ask(actor.as_ref(), |actors| actors.matches(request.actor))),
@@ -111,7 +145,7 @@ impl Conditions {
         let of_resource = facts.map(|facts| {
             [
                 (Unmet::Class, ask(class.as_ref(), |class| class.matches(facts.kind))),
-                (Unmet::Code, ask(code.as_ref(), |codes| codes.matches(facts.codings))),
+                (Unmet::Code, ask(code.as_ref(), |codes| codes.matches(facts.codings, None))),
                 (Unmet::SecurityLabel, ask(labels.as_ref(), |labels| labels.matches(PERMIT, facts.labels))),
                 (Unmet::DataPeriod, ask(data_period.as_ref(), |period| period.speaks_of(PERMIT, facts.date_ms))),
                 (Unmet::Data, ask(data.as_ref(), |data| data.matches(facts))),
@@ -154,6 +188,8 @@ pub(super) struct Asking<'a> {
     pub request: &'a Request<'a>,
     pub facts: &'a Facts<'a>,
     pub purpose: Asked<'a>,
+    /// The policy of the broad consent that is asked for now.
+    pub policy: Option<&'a str>,
 }
 
 /// One `provision` with what it inherited.
@@ -179,6 +215,15 @@ impl Rule {
             }
         }
         permit.or_else(|| self.when.matches(self.effect, asked).fires(self.effect).then_some(self))
+    }
+
+    /// Whether it is the deny at the root of a broad consent: all that is permitted below it goes by policies.
+    pub fn leaves_to_policies(&self) -> bool {
+        let is_of_policies = |rule: &Rule| rule.when.code.as_ref().is_some_and(Codes::names_policies);
+        self.effect == Effect::Deny
+            && self.when.code.is_none()
+            && !self.nested.is_empty()
+            && self.nested.iter().all(is_of_policies)
     }
 
     /// Every rule of the tree, the outer before the inner.

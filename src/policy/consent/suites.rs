@@ -65,7 +65,7 @@ fn answer(consents: &[Arc<Compiled>], case: &Value, resource: &Value) -> Decisio
     });
     assert_eq!(asked["action"], "access");
     let now_ms = interval(case["now"].as_str().unwrap()).0;
-    let request = Request { action: Action::Access, actor: &actor, purpose: &purpose, now_ms };
+    let request = Request { action: Action::Access, actor: &actor, purpose: &purpose, policies: &[], now_ms };
 
     let mut coded = codings(&resource["code"]["coding"]);
     for category in resource["category"].as_array().into_iter().flatten() {

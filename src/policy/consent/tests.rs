@@ -42,7 +42,7 @@ pub(super) fn consent(id: &str, policy: Option<&str>, provision: &Value) -> Valu
 /// The one request and the one resource of these tests.
 pub(super) fn decide_at(consents: &[Arc<Compiled>], now_ms: i64) -> Decision {
     let actor = Actor { references: vec!["Organization/1".into(), "Group/1".into()], ..Actor::default() };
-    let request = Request { action: Action::Access, actor: &actor, purpose: "TREAT", now_ms };
+    let request = Request { action: Action::Access, actor: &actor, purpose: "TREAT", policies: &[], now_ms };
     let facts = Facts {
         patients: &["Patient/1"],
         kind: "Observation",
@@ -358,7 +358,7 @@ fn drafts_are_valid_and_end_on_time() {
 fn proof_carries_value_and_basis() {
     let consents = [compiled(&consent("c", None, &json!({"type": "permit"})))];
     let actor = Actor::default();
-    let request = Request { action: Action::Collect, actor: &actor, purpose: "", now_ms: 0 };
+    let request = Request { action: Action::Collect, actor: &actor, purpose: "", policies: &[], now_ms: 0 };
     let facts = Facts {
         patients: &["Patient/1"],
         kind: "Observation",

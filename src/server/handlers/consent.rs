@@ -1,8 +1,8 @@
 //! The operations on Consents.
 
-use super::{Request, body};
+use super::{Request, body, read};
 use crate::exchange::{Refusal, simulate};
-use crate::server::reply::Reply;
+use crate::server::reply::{Body, Reply};
 
 /// `POST [base]/Consent/$evaluate`: what consents would decide. It succeeds whatever they decide.
 pub(super) async fn evaluate(request: &Request<'_>) -> Result<Reply, Refusal> {
@@ -17,4 +17,12 @@ pub(super) async fn revoke(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let kept = request.gateway.revoke(&caller, request.matched.id).await?;
     Ok(body::kept(request, kept))
+}
+
+/// `GET [base]/Consent/[id]/$receipt`: a compact JWS, for the person to keep.
+pub(super) async fn receipt(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let version = read::version(request)?;
+    let signed = request.gateway.attest(&caller, request.matched.id, version).await?;
+    Ok(Reply::new(200, Body::File { media_type: "application/jose", bytes: signed.into_bytes() }))
 }

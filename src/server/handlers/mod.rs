@@ -10,6 +10,7 @@ mod guide;
 mod log;
 mod open;
 mod patch;
+mod person;
 mod read;
 mod receipts;
 mod rights;
@@ -106,12 +107,22 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Scorecard => receipts::scorecard(request).await,
         Action::DeviceExplain => device::explain(request).await,
         Action::Validate => validate::validate(request).await,
+        Action::Visit => person::open(request).await,
+        Action::PersonPage => Ok(person::page(request).await),
+        Action::PersonStyle => Ok(person::style()),
+        Action::PersonDoor => Ok(person::door(request)),
+        Action::PersonEnter => Ok(person::enter(request).await),
+        Action::PersonChoice => Ok(person::choice(request).await),
+        Action::PersonWithdraw => Ok(person::withdraw(request).await),
+        Action::PersonLeave => Ok(person::leave(request)),
+        Action::ConsentReceipt => consent::receipt(request).await,
+        Action::ReceiptKeys => Ok(Reply::json(200, &request.gateway.receipt_keys())),
+        Action::Revoke => consent::revoke(request).await,
+        Action::Evaluate => consent::evaluate(request).await,
         Action::LogCheckpoint => log::checkpoint(request).await,
         Action::LogKey => Ok(log::key(request)),
         Action::LogTile => log::tile(request).await,
         Action::AuditProof => log::proof(request).await,
-        Action::Revoke => consent::revoke(request).await,
-        Action::Evaluate => consent::evaluate(request).await,
         Action::Everything => rights::everything(request).await,
         Action::Export => rights::export(request).await,
         Action::Erase => rights::erase(request).await,

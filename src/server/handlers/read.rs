@@ -8,13 +8,18 @@ use crate::server::reply::{Body, Reply};
 
 pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let version = match request.matched.version {
-        "" => None,
-        text => Some(text.parse().map_err(|_| Refusal::not_found())?),
-    };
+    let version = version(request)?;
     let stored = request.gateway.read(&caller, request.matched.kind, request.matched.id, version).await?;
     if request.header("if-none-match").is_some_and(|tags| body::names(tags, stored.version)) {
         return Ok(body::described(Reply::new(304, Body::Empty), stored.version, stored.updated_ms));
     }
     Ok(body::described(Reply::new(200, Body::Resource(stored.payload)), stored.version, stored.updated_ms))
+}
+
+/// The version that the address names, if it names one.
+pub(super) fn version(request: &Request<'_>) -> Result<Option<u32>, Refusal> {
+    match request.matched.version {
+        "" => Ok(None),
+        text => Ok(Some(text.parse().map_err(|_| Refusal::not_found())?)),
+    }
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Embedded, audit, erase, feed, receipts, retry, uploads};
+use super::{Embedded, audit, erase, feed, raw, receipts, retry, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
@@ -49,6 +49,11 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     {
         return Ok(Accepted::Overtaken);
     }
+    if let Some(rereading) = &unit.rereading
+        && !raw::stands(&ledger.connection, rereading)?
+    {
+        return Ok(Accepted::Overtaken);
+    }
     if somebody_is_erased(&ledger.connection, &unit)? {
         return Ok(Accepted::Stale);
     }
@@ -58,7 +63,7 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     let whose = whom(&unit);
     let numbered = unit.writes.iter().map(|write| number(ledger, write)).collect::<Result<Vec<_>, _>>()?;
     let connection = &ledger.connection;
-    let savepoint = unit.atomic && numbered.len() > 1;
+    let savepoint = unit.rehearsal || unit.atomic && numbered.len() > 1;
     if savepoint {
         connection.prepare_cached("SAVEPOINT unit")?.execute([])?;
     }
@@ -75,10 +80,13 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
         }
     }
     if savepoint {
-        if refused {
+        if refused || unit.rehearsal {
             connection.prepare_cached("ROLLBACK TO unit")?.execute([])?;
         }
         connection.prepare_cached("RELEASE unit")?.execute([])?;
+    }
+    if unit.rehearsal {
+        return Ok(Accepted::Done { outcomes });
     }
     let finish = unit.finish;
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
@@ -86,6 +94,9 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
         let numbered = number(ledger, write)?;
         let (_, written) = put(&ledger.connection, &numbered)?;
         delivered.extend(written.filter(|_| write.deliver));
+    }
+    if let Some(step) = &finished.raw {
+        raw::take(ledger, &unit.client, step)?;
     }
     let connection = &ledger.connection;
     if !refused {

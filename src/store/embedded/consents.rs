@@ -4,6 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Embedded, audit, erase, retry, row};
 use crate::store::fault::Error;
@@ -104,7 +105,7 @@ fn numbers(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec
         .collect()
 }
 
-fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
+fn current_consents(connection: &Reader, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
         consents.extend(row::current(connection, seq as u64)?);
@@ -113,7 +114,7 @@ fn current_consents(connection: &Connection, patient: PatientKey) -> rusqlite::R
 }
 
 /// Of each the version that was the last one by then, if there was one.
-fn past_consents(connection: &Connection, patient: PatientKey, then_ms: i64) -> rusqlite::Result<Vec<Stored>> {
+fn past_consents(connection: &Reader, patient: PatientKey, then_ms: i64) -> rusqlite::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
         let version: Option<u32> = connection

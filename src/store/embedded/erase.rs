@@ -169,7 +169,9 @@ fn erasure(row: &Row<'_>) -> rusqlite::Result<Erasure> {
 }
 
 fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> rusqlite::Result<bool> {
-    let (connection, patient) = (&ledger.connection, erasure.patient);
+    let patient = erasure.patient;
+    ledger.sealers.remove(&patient);
+    let connection = &ledger.connection;
     if is_erased(connection, patient)? {
         return Ok(false);
     }
@@ -185,6 +187,9 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> rusqlit
         "DELETE FROM consent WHERE patient = ?1",
         "DELETE FROM foretold WHERE patient = ?1",
         "DELETE FROM idem WHERE patient = ?1",
+        // Whatever of hers lies about, in whichever copy, is closed for good.
+        "DELETE FROM person_key WHERE patient = ?1",
+        "DELETE FROM raw WHERE patient = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([patient.0])?;
     }
@@ -245,7 +250,12 @@ fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> rusqlite:
     if let Some(name) = name {
         connection.prepare_cached("DELETE FROM alias WHERE kind = ?1 AND name = ?2")?.execute(params![kind, name])?;
     }
-    for sql in ["DELETE FROM reading WHERE seq = ?1", "DELETE FROM span WHERE seq = ?1"] {
+    for sql in [
+        "DELETE FROM reading WHERE seq = ?1",
+        "DELETE FROM span WHERE seq = ?1",
+        "DELETE FROM member WHERE seq = ?1",
+        "DELETE FROM open_stretch WHERE seq = ?1",
+    ] {
         connection.prepare_cached(sql)?.execute([seq])?;
     }
     connection.prepare_cached("DELETE FROM history WHERE seq = ?1")?.execute([seq])?;

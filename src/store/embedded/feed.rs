@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Embedded, audit, retry, row};
 use crate::store::fault::Error;
@@ -147,7 +148,7 @@ impl Claim {
 }
 
 /// What follows the cursor; nothing when the lease was handed over.
-fn items(connection: &Connection, lease: &Lease, max: usize) -> rusqlite::Result<Vec<FeedItem>> {
+fn items(connection: &Reader, lease: &Lease, max: usize) -> rusqlite::Result<Vec<FeedItem>> {
     let mut statement = connection.prepare_cached(
         "SELECT f.pos, f.patient, f.items FROM cursor c JOIN feed f ON f.slot = c.slot AND f.pos > c.pos
          WHERE c.destination = ?1 AND c.slot = ?2 AND c.epoch = ?3 ORDER BY f.pos LIMIT ?4",

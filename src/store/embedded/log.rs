@@ -18,7 +18,7 @@ const LEVEL_SHIFT: u32 = 56;
 
 impl Embedded {
     pub async fn log_size(&self) -> Result<u64, Error> {
-        self.query(size).await
+        self.query(|reader| size(reader)).await
     }
 
     pub async fn log_root(&self, size: u64) -> Result<Hash, Error> {
@@ -43,11 +43,11 @@ impl Embedded {
     }
 
     pub async fn log_changed(&self) -> Result<(u64, Vec<u64>), Error> {
-        self.query(changed).await
+        self.query(|reader| changed(reader)).await
     }
 
     pub async fn log_head(&self) -> Result<Option<Head>, Error> {
-        self.query(head).await
+        self.query(|reader| head(reader)).await
     }
 
     pub async fn keep_log_head(&self, head: Head) -> Result<(), Error> {

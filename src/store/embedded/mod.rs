@@ -10,9 +10,11 @@ mod audit;
 mod consents;
 mod erase;
 mod feed;
+mod keys;
 mod log;
 mod pool;
 mod put;
+mod raw;
 mod read;
 mod receipts;
 mod registry;
@@ -22,6 +24,7 @@ mod schema;
 mod search;
 mod source;
 mod spans;
+mod stretches;
 mod uploads;
 mod writer;
 
@@ -33,14 +36,17 @@ mod tests;
 use std::fs::{DirBuilder, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use tokio::sync::watch;
 
-use self::pool::Pool;
+use self::keys::Keys;
+use self::pool::{Pool, Reader};
 use self::writer::{Ledger, Writer};
-use super::fault::{Error, Health, OpenError};
+use super::fault::{Error, Health, KeyMistake, OpenError};
+use super::key_file::KeyFile;
 
 const FILE: &str = "gateway.sqlite3";
 const LOCK: &str = "gateway.lock";
@@ -64,7 +70,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// For the serving process: nobody else may serve from this directory.
-    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+    pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
         create(dir)?;
         let failed = |source| OpenError::Directory { path: dir.to_owned(), source };
         let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK)).map_err(failed)?;
@@ -72,7 +78,7 @@ impl Embedded {
             TryLockError::WouldBlock => OpenError::Locked { path: dir.to_owned() },
             TryLockError::Error(source) => failed(source),
         })?;
-        Self::connect(dir, Some(lock))
+        Self::connect(dir, key, Some(lock))
     }
 
     pub fn exists(dir: &Path) -> bool {
@@ -80,7 +86,7 @@ impl Embedded {
     }
 
     /// Whether a store could be made or written in a directory; nothing is left behind.
-    pub fn usable(dir: &Path) -> Result<(), OpenError> {
+    pub fn usable(dir: &Path, key: Option<&Path>) -> Result<(), OpenError> {
         let failed = |source| OpenError::Directory { path: dir.to_owned(), source };
         // What is missing would be made, so the nearest directory above must let us.
         let standing = dir.ancestors().find(|above| above.as_os_str().is_empty() || above.symlink_metadata().is_ok());
@@ -89,10 +95,15 @@ impl Embedded {
         File::options().create_new(true).write(true).open(&probe).map_err(failed)?;
         std::fs::remove_file(&probe).map_err(failed)?;
         let file = dir.join(FILE);
+        let key = KeyFile::of(dir, key);
         if file.exists() {
             File::options().append(true).open(&file).map_err(failed)?;
+            keys::fitting(&open_reader(&file)?, &key)?;
         }
-        Ok(())
+        match key.read()? {
+            None if !key.own => Err(key.mistaken(KeyMistake::Missing)),
+            _ => Ok(()),
+        }
     }
 
     /// Ids and bodies of the registered clients, without changing the store in any way.
@@ -104,12 +115,12 @@ impl Embedded {
     }
 
     /// For a command beside the serving process.
-    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
+    pub fn open_shared(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
         create(dir)?;
-        Self::connect(dir, None)
+        Self::connect(dir, key, None)
     }
 
-    fn connect(dir: &Path, lock: Option<File>) -> Result<Self, OpenError> {
+    fn connect(dir: &Path, key: Option<&Path>, lock: Option<File>) -> Result<Self, OpenError> {
         let file = dir.join(FILE);
         // Made here and not by SQLite, which would let everybody read it; log and index take over its mode.
         let private = File::options().create(true).append(true).mode(0o600).open(&file);
@@ -121,7 +132,8 @@ impl Embedded {
         prepare_writer(&connection)?;
         empty_log(&connection, lock.is_some())?;
         schema::migrate(&mut connection)?;
-        let mut ledger = Ledger::new(connection);
+        let keys = Arc::new(Keys::open(&connection, &KeyFile::of(dir, key))?);
+        let mut ledger = Ledger::new(connection, keys.clone());
         if lock.is_some() {
             uploads::sweep(&ledger.connection, dir)?;
             match take_over(&mut ledger) {
@@ -132,7 +144,8 @@ impl Embedded {
                 taken => taken?,
             }
         }
-        let readers = (0..READERS).map(|_| open_reader(&file)).collect::<Result<Vec<_>, _>>()?;
+        let reader = |_| Ok::<_, OpenError>(Reader { connection: open_reader(&file)?, keys: keys.clone() });
+        let readers = (0..READERS).map(reader).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { writer: Writer::start(ledger)?, pool: Pool::new(readers), directory: dir.to_owned(), _lock: lock })
     }
 
@@ -152,7 +165,7 @@ impl Embedded {
 
     async fn query<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         self.pool.query(work).await
     }
@@ -196,6 +209,8 @@ fn prepare_writer(connection: &Connection) -> Result<(), OpenError> {
     // What is deleted is overwritten: it may be a person's who wants to be forgotten.
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", false)?;
+    // What is deleted is overwritten: above all, keys that are shredded.
+    expect(connection, "secure_delete", true, "1")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;

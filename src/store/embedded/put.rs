@@ -2,12 +2,17 @@
 //!
 //! Every check comes before the first change, so a refused write leaves nothing behind.
 
+use std::borrow::Cow;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::consents::bump_epoch;
+use super::keys::{self, Sealed, Sealer, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
 use super::spans;
+use super::stretches;
 use super::writer::Ledger;
+use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::unit::{Expect, Write, WriteOutcome};
 
@@ -17,6 +22,23 @@ pub(super) struct Numbered<'a> {
     kind: i64,
     codes: Vec<i64>,
     tokens: Vec<i64>,
+    /// What is kept of a person is sealed.
+    sealer: Option<Sealer>,
+}
+
+impl Numbered<'_> {
+    /// The number of the key, and the payload as it is kept.
+    fn payload(&self) -> Result<(i64, Cow<'_, [u8]>), Error> {
+        let write = self.write;
+        match (&self.sealer, write.patient) {
+            (Some(sealer), Some(patient)) => {
+                let identity = version_of(patient, write.id.tail(), write.version);
+                let Sealed { number, text } = sealer.sealed(&identity, &write.payload)?;
+                Ok((number, text.into()))
+            }
+            _ => Ok((0, write.payload.as_slice().into())),
+        }
+    }
 }
 
 /// A version that came to be.
@@ -26,10 +48,11 @@ pub(super) struct Written {
     pub(super) patient: Option<PatientKey>,
 }
 
-pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> rusqlite::Result<Numbered<'a>> {
+pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> Result<Numbered<'a>, Error> {
     let kind = ledger.kind(&write.kind)?;
+    let sealer = write.patient.map(|patient| keys::sealer(ledger, patient)).transpose()?;
     if write.delete {
-        return Ok(Numbered { write, kind, codes: Vec::new(), tokens: Vec::new() });
+        return Ok(Numbered { write, kind, codes: Vec::new(), tokens: Vec::new(), sealer });
     }
     let mut codes = write.codes.iter().map(|coding| ledger.code(kind, coding)).collect::<Result<Vec<_>, _>>()?;
     if codes.is_empty() {
@@ -45,10 +68,10 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> rusqlite::Res
         numbers.sort_unstable();
         numbers.dedup();
     }
-    Ok(Numbered { write, kind, codes, tokens })
+    Ok(Numbered { write, kind, codes, tokens, sealer })
 }
 
-pub(super) fn put(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(WriteOutcome, Option<Written>)> {
+pub(super) fn put(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {
     match new.write.expect {
         Expect::Absent => create(connection, new),
         Expect::Version(expected) => replace(connection, new, expected),
@@ -115,7 +138,7 @@ impl Standing {
     }
 }
 
-fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(WriteOutcome, Option<Written>)> {
+fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {
     let write = new.write;
     if let Some(name) = &write.name
         && let Some(standing) = Standing::find(connection, Standing::BY_NAME, params![new.kind, name])?
@@ -125,11 +148,13 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(Writ
     if let Some(standing) = says_the_same(connection, write)? {
         return Ok((standing, None));
     }
+    let (sealed_by, payload) = new.payload()?;
     // The common case asks nothing first: the unique index answers.
     let inserted = connection
         .prepare_cached(
             "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
-             content, codes, tokens, payload) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             content, codes, tokens, sealed_by, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (tail) DO NOTHING",
         )?
         .execute(params![
@@ -147,7 +172,8 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(Writ
             write.content,
             pack(&new.codes),
             pack(&new.tokens),
-            write.payload,
+            sealed_by,
+            payload,
         ])?;
     if inserted == 0 {
         let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
@@ -164,6 +190,7 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> rusqlite::Result<(Writ
         connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
     }
     spans::note(connection, write, seq)?;
+    stretches::note(connection, write, seq)?;
     Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
 }
 
@@ -189,7 +216,7 @@ fn replace(
     connection: &Connection,
     new: &Numbered<'_>,
     expected: u32,
-) -> rusqlite::Result<(WriteOutcome, Option<Written>)> {
+) -> Result<(WriteOutcome, Option<Written>), Error> {
     let write = new.write;
     let Some(old) = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])? else {
         return Ok((WriteOutcome::VersionMismatch { actual: 0 }, None));
@@ -203,22 +230,30 @@ fn replace(
     }
     connection
         .prepare_cached(
-            "INSERT INTO history (seq, version, patient, owner, date, updated, deleted, content, dict_id, payload)
-             SELECT seq, version, patient, owner, date, updated, deleted, content, dict_id, payload
+            "INSERT INTO history (seq, version, patient, owner, date, updated, deleted, content, sealed_by, payload)
+             SELECT seq, version, patient, owner, date, updated, deleted, content, sealed_by, payload
              FROM resource WHERE seq = ?1",
         )?
         .execute([old.seq])?;
     unindex(connection, &old, write)?;
     if !write.says_the_same {
-        // What it says now was not compared with anything.
+        // What it said is said no more; what it says now counts where nothing else says it.
         connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+        if let Some(reading) = write.reading {
+            connection
+                .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute(params![reading, old.seq])?;
+        }
+        stretches::close(connection, old.seq)?;
     }
     spans::forget(connection, old.seq)?;
     spans::note(connection, write, old.seq)?;
+    stretches::note(connection, write, old.seq)?;
+    let (sealed_by, payload) = new.payload()?;
     connection
         .prepare_cached(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,
-             content = ?8, codes = ?9, tokens = ?10, dict_id = 0, payload = ?11 WHERE seq = ?1",
+             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12 WHERE seq = ?1",
         )?
         .execute(params![
             old.seq,
@@ -231,7 +266,8 @@ fn replace(
             write.content,
             pack(&new.codes),
             pack(&new.tokens),
-            write.payload,
+            sealed_by,
+            payload,
         ])?;
     index(connection, new, old.seq)?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Embedded, audit, erase, row};
 use crate::store::fault::Error;
@@ -161,7 +162,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> rusqlite::Re
     Ok(())
 }
 
-fn due(connection: &Connection, destination: &str, now_ms: i64, max: usize) -> rusqlite::Result<Vec<Retry>> {
+fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> rusqlite::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",
@@ -170,7 +171,7 @@ fn due(connection: &Connection, destination: &str, now_ms: i64, max: usize) -> r
 }
 
 /// A patient's lane, from its head.
-fn queued(connection: &Connection, destination: &str, patient: PatientKey) -> rusqlite::Result<Vec<Retry>> {
+fn queued(connection: &Reader, destination: &str, patient: PatientKey) -> rusqlite::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
          WHERE destination = ?1 AND lane = ?2 ORDER BY id",
@@ -178,7 +179,7 @@ fn queued(connection: &Connection, destination: &str, patient: PatientKey) -> ru
     collected(connection, statement.query(params![destination, patient.0])?)
 }
 
-fn collected(connection: &Connection, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Retry>> {
+fn collected(connection: &Reader, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Retry>> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let Some(stored) = row::version(connection, row.get::<_, i64>(4)? as u64, row.get(5)?)? else { continue };

@@ -3,14 +3,18 @@
 use crate::store::plan::UNDATED;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::keys::{Keys, damaged, version_of};
+use super::pool::Reader;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::plan::Stored;
+use crate::store::seal::Broken;
 
-/// Columns of `stored`: resource r, kind k, and the version's own columns from v, which is r again or a history row.
+/// Columns of `stored`: resource r, kind k, the version's own columns from v, which is r again or a history row, and the
+/// key p that it was sealed by.
 macro_rules! stored_columns {
     () => {
         "k.name, r.bucket, r.day, r.tail, r.name, r.seq, v.version, v.updated, v.deleted, v.patient, v.owner, v.date, \
-         v.content, v.payload"
+         v.content, v.payload, v.sealed_by, p.wrapped"
     };
 }
 
@@ -21,53 +25,68 @@ macro_rules! living {
     };
 }
 
-pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
-    Ok(Stored {
+/// None where the key that it was sealed by was shredded.
+fn stored(keys: &Keys, row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
+    let tail = row.get(3)?;
+    let version = row.get(6)?;
+    let patient = row.get::<_, Option<[u8; 16]>>(9)?.map(PatientKey);
+    let mut payload: Vec<u8> = row.get(13)?;
+    let number: i64 = row.get(14)?;
+    if number != 0 {
+        let Some(wrapped) = row.get_ref(15)?.as_blob_or_null()? else { return Ok(None) };
+        let patient = patient.ok_or_else(|| damaged(9, Broken))?;
+        let key = keys.key(number, patient, wrapped).map_err(|broken| damaged(15, broken))?;
+        payload = key.open(&version_of(patient, tail, version), payload).map_err(|broken| damaged(13, broken))?;
+    }
+    Ok(Some(Stored {
         kind: row.get(0)?,
-        id: ResId::from_columns(row.get(1)?, row.get(2)?, row.get(3)?),
+        id: ResId::from_columns(row.get(1)?, row.get(2)?, tail),
         name: row.get(4)?,
         seq: row.get::<_, i64>(5)? as u64,
-        version: row.get(6)?,
+        version,
         updated_ms: row.get(7)?,
         deleted: row.get(8)?,
-        patient: row.get::<_, Option<[u8; 16]>>(9)?.map(PatientKey),
+        patient,
         owner: row.get(10)?,
         date: row.get(11)?,
         content: row.get(12)?,
-        payload: row.get(13)?,
-    })
+        payload,
+    }))
 }
 
 /// The current version.
-pub(super) fn current(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Stored>> {
-    connection
+pub(super) fn current(reader: &Reader, seq: u64) -> rusqlite::Result<Option<Stored>> {
+    let found = reader
         .prepare_cached(concat!(
             "SELECT ",
             stored_columns!(),
-            " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind WHERE v.seq = ?1",
+            " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
+            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1",
             living!()
         ))?
-        .query_row([seq as i64], stored)
-        .optional()
+        .query_row([seq as i64], |row| stored(&reader.keys, row))
+        .optional();
+    Ok(found?.flatten())
 }
 
 /// One version, current or past.
-pub(super) fn version(connection: &Connection, seq: u64, version: u32) -> rusqlite::Result<Option<Stored>> {
-    if let Some(found) = current(connection, seq)?
+pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> rusqlite::Result<Option<Stored>> {
+    if let Some(found) = current(reader, seq)?
         && found.version == version
     {
         return Ok(Some(found));
     }
-    connection
+    let found = reader
         .prepare_cached(concat!(
             "SELECT ",
             stored_columns!(),
             " FROM history v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
-            " WHERE v.seq = ?1 AND v.version = ?2",
+            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1 AND v.version = ?2",
             living!()
         ))?
-        .query_row(params![seq as i64, version], stored)
-        .optional()
+        .query_row(params![seq as i64, version], |row| stored(&reader.keys, row))
+        .optional();
+    Ok(found?.flatten())
 }
 
 /// The resource whose id has this tail: neither patient nor day are part of what an id is derived from.

@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use crate::store::fault::OpenError;
 
 /// `code.id` and the negated `kind.id` share `entry.code`: a kind without codes has one row per resource there.
-/// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `dict_id` is the
-/// compression dictionary of the payload, 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
+/// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `sealed_by` is the
+/// number of the key that the payload is sealed by (once `dict_id`), 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
@@ -140,10 +140,29 @@ CREATE TABLE span (
 CREATE INDEX span_seq ON span (seq);
 ",
     "
+CREATE TABLE person_key (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, patient BLOB NOT NULL UNIQUE, wrapped BLOB NOT NULL
+) STRICT;
+ALTER TABLE resource RENAME COLUMN dict_id TO sealed_by;
+ALTER TABLE history RENAME COLUMN dict_id TO sealed_by;
+CREATE TABLE raw (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, client TEXT NOT NULL, patient BLOB NOT NULL,
+    format TEXT NOT NULL, version TEXT NOT NULL, digest BLOB NOT NULL, made BLOB NOT NULL, sealed_by INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (client, digest)
+) STRICT;
+CREATE INDEX raw_at ON raw (at);
+",
+    "
+CREATE TABLE member (tail BLOB PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE open_stretch (seq INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+CREATE INDEX open_stretch_until ON open_stretch (until);
+",
+    "
 ALTER TABLE patient_state ADD COLUMN restricted INTEGER;
 ALTER TABLE receipt ADD COLUMN patient BLOB;
 CREATE INDEX receipt_patient ON receipt (patient) WHERE patient IS NOT NULL;
 ALTER TABLE idem ADD COLUMN patient BLOB;
+CREATE INDEX member_seq ON member (seq);
 CREATE TABLE erased (
     patient BLOB PRIMARY KEY, owner TEXT NOT NULL, at INTEGER NOT NULL, record BLOB NOT NULL, receipt BLOB NOT NULL,
     finished INTEGER NOT NULL

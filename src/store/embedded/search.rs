@@ -5,6 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::pool::Reader;
 use super::row;
 use super::source::{Listed, Merge, Scan, Source};
 use crate::store::id::PatientKey;
@@ -31,7 +32,7 @@ struct Filter<'a> {
     token: Option<i64>,
 }
 
-pub(super) fn page(connection: &Connection, plan: &Plan) -> rusqlite::Result<Page> {
+pub(super) fn page(connection: &Reader, plan: &Plan) -> rusqlite::Result<Page> {
     let high_seq: i64 =
         connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row([], |row| row.get(0))?;
     let empty = Page { high_seq: high_seq as u64, ..Page::default() };

@@ -52,7 +52,8 @@ impl Embedded {
 fn stands(connection: &Connection, known: &Known) -> rusqlite::Result<bool> {
     connection
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM resource WHERE tail = ?1) OR EXISTS (SELECT 1 FROM reading WHERE hash = ?2)",
+            "SELECT EXISTS (SELECT 1 FROM resource WHERE tail = ?1) OR EXISTS (SELECT 1 FROM reading WHERE hash = ?2)
+             OR EXISTS (SELECT 1 FROM member WHERE tail = ?1)",
         )?
         .query_row(params![known.id.tail(), known.reading], |row| row.get(0))
 }

@@ -16,7 +16,9 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, OptionalExtension, config::DbConfig, params};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::keys::{Keys, Sealer};
 use crate::store::fault::{Error, Health, OpenError};
+use crate::store::id::PatientKey;
 use crate::tlog::Edge;
 
 /// Jobs that may wait; beyond it callers are told `Busy` at once.
@@ -36,11 +38,23 @@ pub(super) struct Ledger {
     pub(super) edge: Option<Edge>,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
+    pub(super) keys: Arc<Keys>,
+    /// The keys that this group has used.
+    pub(super) sealers: HashMap<PatientKey, Sealer>,
 }
 
 impl Ledger {
-    pub(super) fn new(connection: Connection) -> Self {
-        Self { connection, kinds: HashMap::new(), codes: HashMap::new(), cached_codes: 0, edge: None, fed: false }
+    pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Self {
+        Self {
+            connection,
+            kinds: HashMap::new(),
+            codes: HashMap::new(),
+            cached_codes: 0,
+            edge: None,
+            fed: false,
+            keys,
+            sealers: HashMap::new(),
+        }
     }
 
     /// The number of a resource type, given out at first use.
@@ -254,6 +268,7 @@ impl Clerk {
             return group.into_iter().for_each(|job| refuse(job, &fault));
         }
         self.ledger.fed = false;
+        self.ledger.sealers.clear();
         let mut applied = Vec::with_capacity(group.len());
         let mut group = group.into_iter();
         for job in group.by_ref() {

@@ -50,7 +50,7 @@ async fn a_failed_sync_stops_all_writing() {
     drop(Arc::into_inner(store).unwrap());
     let log_bytes = || std::fs::metadata(dir.path().join(format!("{FILE}-wal"))).unwrap().len();
     assert!(log_bytes() > 0, "closing did not touch what the disk refused");
-    let store = Arc::new(Store::open(dir.path()).unwrap());
+    let store = Arc::new(Store::open(dir.path(), None).unwrap());
     assert_eq!(log_bytes(), 0, "opening wrote the log anew");
     let fixture = Fixture { dir, store };
     assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 1));
@@ -115,21 +115,21 @@ async fn a_full_queue_answers_at_once() {
 fn only_one_process_serves() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let serving = Store::open(&path).unwrap();
+    let serving = Store::open(&path, None).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(matches!(Store::open(&path), Err(OpenError::Locked { .. })));
-    let beside = Store::open_shared(&path).unwrap();
+    assert!(matches!(Store::open(&path, None), Err(OpenError::Locked { .. })));
+    let beside = Store::open_shared(&path, None).unwrap();
     assert_eq!(beside.secret("page").unwrap(), serving.secret("page").unwrap());
     drop(serving);
-    assert!(Store::open(&path).is_ok());
+    assert!(Store::open(&path, None).is_ok());
 }
 
 #[test]
 fn a_newer_schema_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path()).unwrap());
+    drop(Store::open(dir.path(), None).unwrap());
     Connection::open(dir.path().join(FILE)).unwrap().pragma_update(None, "user_version", 1000).unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(OpenError::Newer { found: 1000, .. })));
+    assert!(matches!(Store::open(dir.path(), None), Err(OpenError::Newer { found: 1000, .. })));
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn closing_writes_what_is_queued() {
     for job in queued {
         job.await.unwrap();
     }
-    let store = Store::open(dir.path()).unwrap();
+    let store = Store::open(dir.path(), None).unwrap();
     assert_eq!(store.clients().await.unwrap().len(), 100);
 }
 

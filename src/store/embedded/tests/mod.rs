@@ -3,8 +3,11 @@
 mod accept;
 mod delivery;
 mod faults;
+mod keys;
+mod raw;
 mod receipts;
 mod search;
+mod spans;
 
 use std::sync::Arc;
 
@@ -24,14 +27,14 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(dir.path(), None).unwrap());
         Self { dir, store }
     }
 
     fn reopen(self) -> Self {
         let Self { dir, store } = self;
         drop(Arc::into_inner(store).expect("no task holds the store"));
-        let store = Arc::new(Store::open(dir.path()).unwrap());
+        let store = Arc::new(Store::open(dir.path(), None).unwrap());
         Self { dir, store }
     }
 
@@ -85,6 +88,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         consent: false,
         reading: None,
         says_the_same: false,
+        growth: None,
         span: None,
     }
 }
@@ -126,6 +130,8 @@ fn unit(writes: Vec<Write>) -> Unit {
         idempotency: None,
         preconditions: Vec::new(),
         progress: None,
+        rereading: None,
+        rehearsal: false,
         writes,
         atomic: true,
         now_ms: NOW_MS,

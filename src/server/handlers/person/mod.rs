@@ -1,0 +1,273 @@
+//! The person's page: a few forms without scripts, for whoever holds a session (`exchange/person`).
+//!
+//! Every change is a POST that carries the session's seal, answered by a redirect, so that no other page can make it and
+//! going back repeats nothing. What the page says stands in files, one a language.
+
+mod words;
+
+use std::sync::LazyLock;
+
+use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HeaderName, LOCATION, SET_COOKIE};
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Context, context};
+
+use self::words::Words;
+use super::Request;
+use crate::exchange::Refusal;
+use crate::exchange::person::{Choices, Made, PartyKind, Person, State, Visitor};
+use crate::fhir::outcome::Id;
+use crate::server::problem;
+use crate::server::reply::{Body, Reply};
+
+/// The cookie that holds the session; the prefix keeps it to this host, over TLS.
+const SESSION: &str = "__Host-visit";
+const LANGUAGE: &str = "__Host-lang";
+const POLICY: &str =
+    "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    for (name, source) in [
+        ("page.html", include_str!("templates/page.html")),
+        ("plain.html", include_str!("templates/plain.html")),
+        ("choices.html", include_str!("templates/choices.html")),
+    ] {
+        environment.add_template(name, source).expect("the templates are part of the program, and a test shows them");
+    }
+    environment
+});
+
+/// What the page may be told to say after a change.
+const SAID: [&str; 5] = ["changed", "refused-elsewhere", "meanwhile", "withdrawn", "confirm-missing"];
+
+/// `POST [base]/Patient/[id]/$visit`.
+pub(super) async fn open(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let opened = request.gateway.open_visit(&request.caller()?, request.matched.id).await?;
+    let expires = crate::fhir::tree::time::instant(opened.expires_ms);
+    let value = serde_json::json!({"url": opened.url, "expires": expires});
+    Ok(Reply::json(200, &value).with(CACHE_CONTROL, "no-store"))
+}
+
+pub(super) fn style() -> Reply {
+    let bytes = include_bytes!("templates/style.css").to_vec();
+    Reply::new(200, Body::File { media_type: "text/css; charset=utf-8", bytes })
+        .with(CACHE_CONTROL, "public, max-age=600")
+}
+
+/// Shows a link's button: looking at a link, as programs do that show what is behind it, must not use it up.
+pub(super) fn door(request: &Request<'_>) -> Reply {
+    let words = spoken(request);
+    let link = request.query.iter().find(|(name, _)| name == "link").map(|(_, link)| link.as_str());
+    match link {
+        Some(link) => plain(request, words, 200, "enter", "enter-text", Some(link)),
+        None => no_visit(request),
+    }
+}
+
+/// Begins the session.
+pub(super) async fn enter(request: &Request<'_>) -> Reply {
+    let form = form(request);
+    match request.gateway.enter(field(&form, "link")).await {
+        Ok(begun) => {
+            let cookie = format!(
+                "{SESSION}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={}",
+                begun.session, begun.lifetime_s
+            );
+            moved("/person").with(SET_COOKIE, &cookie)
+        }
+        Err(refusal) => turned_away(request, &refusal),
+    }
+}
+
+pub(super) async fn page(request: &Request<'_>) -> Reply {
+    let person = match visiting(request).await {
+        Ok(person) => person,
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    let choices = match request.gateway.choices(&person).await {
+        Ok(choices) => choices,
+        Err(refusal) => return problem::reply(&refusal),
+    };
+    let words = spoken(request);
+    let parties: Vec<Context> = choices.iter().enumerate().map(|(index, of)| party(words, index, of)).collect();
+    let more = context! {
+        opened => words.filled("opened-by", &[person.client_name()]),
+        seal => request.gateway.form_seal(&person),
+        parties => parties,
+    };
+    shown(request, words, 200, "choices.html", more)
+}
+
+/// Turns a switch.
+pub(super) async fn choice(request: &Request<'_>) -> Reply {
+    changed(request, async |person, form| {
+        let (actor, category) = (field(form, "actor"), field(form, "category"));
+        let on = match field(form, "wish") {
+            "on" => true,
+            "off" => false,
+            _ => return Err(Refusal::one(Id::OperationParameter, "", "The wish is on or off.")),
+        };
+        Ok(match request.gateway.choose(person, visitor(request), actor, category, on).await? {
+            Made::AsWished => "changed",
+            Made::RefusedElsewhere => "refused-elsewhere",
+        })
+    })
+    .await
+}
+
+/// Withdraws every consent.
+pub(super) async fn withdraw(request: &Request<'_>) -> Reply {
+    changed(request, async |person, form| {
+        if field(form, "sure") != "yes" {
+            return Ok("confirm-missing");
+        }
+        request.gateway.withdraw_all(person, visitor(request)).await?;
+        Ok("withdrawn")
+    })
+    .await
+}
+
+/// Ends the session in this browser.
+pub(super) fn leave(request: &Request<'_>) -> Reply {
+    let words = spoken(request);
+    let cookie = format!("{SESSION}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+    plain(request, words, 200, "closed", "closed-text", None).with(SET_COOKIE, &cookie)
+}
+
+/// A change by a form of the page itself, and then the page again with a word about it.
+async fn changed(
+    request: &Request<'_>,
+    change: impl AsyncFnOnce(&Person, &[(String, String)]) -> Result<&'static str, Refusal>,
+) -> Reply {
+    let form = form(request);
+    let outcome = match visiting(request).await {
+        Ok(person) => {
+            if !request.gateway.is_sealed(&person, field(&form, "seal")) {
+                return turned_away(request, &Refusal::one(Id::TokenInvalid, "", "The form is not of this page."));
+            }
+            change(&person, &form).await
+        }
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    match outcome {
+        Ok(said) => moved(&format!("/person?said={said}")),
+        Err(refusal) if refusal.ids().contains(&Id::VersionConflict) => moved("/person?said=meanwhile"),
+        Err(refusal) => problem::reply(&refusal),
+    }
+}
+
+async fn visiting(request: &Request<'_>) -> Result<Person, Refusal> {
+    match cookie(request, SESSION) {
+        Some(session) => request.gateway.visiting(session).await,
+        None => Err(Refusal::one(Id::LoginRequired, "", "There is no session.")),
+    }
+}
+
+fn visitor<'r>(request: &'r Request<'_>) -> Visitor<'r> {
+    Visitor { request_id: request.request_id, address: request.address }
+}
+
+fn party(words: &Words, index: usize, of: &Choices) -> Context {
+    let (kind, does) = match of.party.kind {
+        PartyKind::App => ("app", "app-does"),
+        PartyKind::Destination => ("destination", "destination-does"),
+        PartyKind::Other => ("other", "other-does"),
+    };
+    let allowed = of.choices.iter().filter(|choice| choice.state != State::Off).count();
+    let summary = match allowed {
+        0 => words.text("nothing-on").to_owned(),
+        some => words.filled("allowed-kinds", &[&some.to_string(), &of.choices.len().to_string()]),
+    };
+    let choices: Vec<Context> = of
+        .choices
+        .iter()
+        .map(|choice| {
+            let state = match choice.state {
+                State::On => "on",
+                State::Off => "off",
+                State::Part => "part",
+            };
+            let code = choice.category.code.as_str();
+            context! {
+                id => format!("p{index}-{code}"), code, state, name => words.category(code), shown => words.text(state),
+            }
+        })
+        .collect();
+    context! {
+        name => of.party.name.as_str(), actor => of.party.actor.as_str(), any => allowed > 0, kind => words.text(kind),
+        does => words.text(does), summary, choices,
+    }
+}
+
+/// Who has no session, or none that still holds, and is told where to get one.
+fn turned_away(request: &Request<'_>, refusal: &Refusal) -> Reply {
+    if refusal.issues.iter().any(|issue| !matches!(issue.id, Id::LoginRequired | Id::TokenInvalid)) {
+        return problem::reply(refusal);
+    }
+    Reply { issues: refusal.ids(), ..no_visit(request) }
+}
+
+fn no_visit(request: &Request<'_>) -> Reply {
+    plain(request, spoken(request), 401, "no-visit", "no-visit-text", None)
+}
+
+fn plain(
+    request: &Request<'_>,
+    words: &'static Words,
+    status: u16,
+    heading: &str,
+    text: &str,
+    link: Option<&str>,
+) -> Reply {
+    let more = context! { heading => words.text(heading), text => words.text(text), link };
+    shown(request, words, status, "plain.html", more)
+}
+
+fn shown(request: &Request<'_>, words: &'static Words, status: u16, template: &str, more: Context) -> Reply {
+    let asked = |name: &str| request.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let said = asked("said").filter(|said| SAID.contains(said)).map(|said| words.text(said));
+    let languages: Vec<(&str, &str)> =
+        words::languages().iter().map(|words| (words.code, words.text("language"))).collect();
+    let all = context! {
+        lang => words.code, words => Context::from(minijinja::value::Serde(&words.all)), languages, said, ..more
+    };
+    let template = TEMPLATES.get_template(template).expect("every template is listed above");
+    let html = template.render(all).expect("the templates use what they are given, and a test shows them");
+    let reply = Reply::new(status, Body::File { media_type: "text/html; charset=utf-8", bytes: html.into_bytes() })
+        .with(CONTENT_SECURITY_POLICY, POLICY)
+        .with(CACHE_CONTROL, "no-store")
+        .with(HeaderName::from_static("referrer-policy"), "no-referrer");
+    match asked("lang").and_then(words::language) {
+        Some(chosen) => reply.with(
+            SET_COOKIE,
+            &format!("{LANGUAGE}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=31536000", chosen.code),
+        ),
+        None => reply,
+    }
+}
+
+/// The language that was chosen just now, or once, or else that of the browser.
+fn spoken(request: &Request<'_>) -> &'static Words {
+    let chosen = request.query.iter().find(|(name, _)| name == "lang").map(|(_, code)| code.as_str());
+    let chosen = chosen.or_else(|| cookie(request, LANGUAGE)).and_then(words::language);
+    chosen.unwrap_or_else(|| words::asked(request.headers))
+}
+
+fn moved(to: &str) -> Reply {
+    Reply::new(303, Body::Empty).with(LOCATION, to).with(CACHE_CONTROL, "no-store")
+}
+
+fn cookie<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
+    let headers = request.headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = headers.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
+}
+
+fn form(request: &Request<'_>) -> Vec<(String, String)> {
+    url::form_urlencoded::parse(&request.body).into_owned().collect()
+}
+
+fn field<'f>(form: &'f [(String, String)], name: &str) -> &'f str {
+    form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+}

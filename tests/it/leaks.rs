@@ -1,0 +1,143 @@
+//! Ways around a compartment that other servers were found open to: includes, reverse includes, chains, `_has`, wildcards,
+//! iteration, `focus`, devices of others, modifiers, ids and identifiers. Nothing of a person comes back to a client that the
+//! person's consent does not let see it, and what is withheld is not even counted.
+
+use mhealth_gateway::policy::consent::Action;
+use serde_json::{Value, json};
+
+use crate::fixture::{APP_SCOPES, Client, Gateway, heart_rate};
+
+/// A person with a reading and a device, and what all of that is known by.
+struct Person {
+    id: String,
+    reading: String,
+    device: String,
+}
+
+async fn person(app: &Client, name: &str, may_see: bool) -> Person {
+    let patient = json!({"resourceType": "Patient", "active": true, "name": [{"family": format!("{name}MARKER")}]});
+    let id = app.post("/Patient", &patient).await.id();
+    let actor = app.actor.clone();
+    let collects = (actor.as_str(), &[Action::Collect][..], &["heart-rate"][..]);
+    let sees = ("Organization/clinic", &[Action::Access][..], &["heart-rate"][..]);
+    let permits = [collects, sees];
+    app.consent(&id, if may_see { &permits } else { &permits[..1] }).await;
+    let device = json!({
+        "resourceType": "Device", "patient": {"reference": format!("Patient/{id}")},
+        "identifier": [{"system": "urn:test:devices", "value": format!("{name}MARKER")}],
+    });
+    let device = app.post("/Device", &device).await.id();
+    let mut reading = heart_rate(&id, &format!("{name}MARKER"), 70);
+    reading["device"] = json!({"reference": format!("Device/{device}")});
+    let reading = app.post("/Observation", &reading).await.id();
+    Person { id, reading, device }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_way_around_leads_to_what_is_withheld() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let (shown, hidden) = (person(&app, "SHOWN", true).await, person(&app, "HIDDEN", false).await);
+    let Person { id, reading, device } = &hidden;
+    let queries = [
+        "Observation".to_owned(),
+        "Observation?_include=Observation:subject".to_owned(),
+        "Observation?_include=Observation:device".to_owned(),
+        "Observation?_include=Observation:focus".to_owned(),
+        "Observation?_include=*".to_owned(),
+        "Observation?_include=Observation:*".to_owned(),
+        "Observation?_include:iterate=Observation:device&_include:iterate=Device:patient".to_owned(),
+        "Patient?_revinclude=Observation:subject".to_owned(),
+        "Patient?_revinclude=Observation:focus".to_owned(),
+        "Patient?_revinclude=*".to_owned(),
+        "Patient?_revinclude:iterate=*:*".to_owned(),
+        "Patient?_has:Observation:patient:code=8867-4".to_owned(),
+        "Patient?_has:Observation:subject:_id=".to_owned() + reading,
+        "Observation?subject.family=HIDDENMARKER".to_owned(),
+        "Observation?subject:Patient.family=HIDDENMARKER".to_owned(),
+        "Observation?patient.family=HIDDENMARKER".to_owned(),
+        "Observation?device.identifier=HIDDENMARKER".to_owned(),
+        format!("Observation?patient={id}"),
+        format!("Observation?patient=Patient/{id},Patient/{}", shown.id),
+        format!("Observation?subject=Patient/{id}"),
+        format!("Observation?focus=Patient/{id}"),
+        format!("Observation?device=Device/{device}"),
+        format!("Observation?_id={reading}"),
+        format!("Observation?_id={reading},{}", shown.reading),
+        "Observation?identifier=urn:test:readings|HIDDENMARKER".to_owned(),
+        "Observation?patient:missing=false".to_owned(),
+        "Observation?focus:missing=true".to_owned(),
+        "Observation?code:not=1".to_owned(),
+        "Observation?_sort=-date&_count=1".to_owned(),
+        "Observation?_summary=count".to_owned(),
+        "Observation?_elements=subject".to_owned(),
+        "Observation?_contained=both".to_owned(),
+        "Observation?_list=1".to_owned(),
+        "Observation?_filter=subject%20ne%20x".to_owned(),
+        "Patient".to_owned(),
+        format!("Patient?_id={id}"),
+        "Patient?family=HIDDENMARKER".to_owned(),
+        format!("Patient?link=Patient/{id}"),
+        "Device".to_owned(),
+        format!("Device?patient={id}"),
+        format!("Device?_id={device}"),
+        "Device?patient:missing=true".to_owned(),
+        "Device?patient:missing=false".to_owned(),
+        "Device?identifier=urn:test:devices|HIDDENMARKER".to_owned(),
+        "Device?_include=Device:patient".to_owned(),
+        format!("Consent?patient={id}"),
+        "Consent".to_owned(),
+        format!("AuditEvent?patient={id}"),
+        format!("Provenance?target=Observation/{reading}"),
+        format!("Patient/{id}"),
+        format!("Patient/{id}/_history/1"),
+        format!("Patient/{id}/Observation"),
+        format!("Patient/{id}/*"),
+        format!("Patient/{id}/$everything"),
+        format!("Observation/{reading}"),
+        format!("Observation/{reading}/_history"),
+        format!("Observation/{reading}/_history/1"),
+        format!("Observation/{reading}/$validate"),
+        format!("Device/{device}"),
+        "_history".to_owned(),
+        "?_type=Observation,Patient".to_owned(),
+    ];
+    let mut found = Vec::new();
+    for query in &queries {
+        for handling in ["handling=strict", "handling=lenient"] {
+            let answer = clinic.raw("GET", &format!("/{query}"), &[("prefer", handling)], "").await;
+            let text = answer.text();
+            assert!(answer.status < 500, "{query}: {text}");
+            if answer.status >= 400 {
+                continue;
+            }
+            // The query itself comes back in the link to the page.
+            let mut bundle: Value = answer.json();
+            bundle["link"] = json!(null);
+            let text = bundle.to_string();
+            let leaks = [id, reading, device].into_iter().any(|known| text.contains(known.as_str()));
+            if leaks || text.contains("HIDDENMARKER") {
+                found.push(format!("{query} ({handling})"));
+            }
+            let listed = bundle["entry"].as_array().map_or(0, Vec::len) as u64;
+            if let Some(total) = bundle["total"].as_u64().filter(|total| *total > 1.max(listed)) {
+                found.push(format!("{query} ({handling}) counts {total}"));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    // What is permitted is there all the while.
+    assert_eq!(clinic.find("/Observation").await, (Some(1), vec![shown.reading.clone()]));
+    // Together in a Bundle they are no more.
+    let entries: Vec<Value> = queries.iter().map(|query| json!({"request": {"method": "GET", "url": query}})).collect();
+    let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": entries});
+    let mut answer = clinic.post("", &bundle).await.json();
+    for entry in answer["entry"].as_array_mut().unwrap() {
+        entry["resource"]["link"] = json!(null);
+    }
+    let text = answer.to_string();
+    let known = [id, reading, device].map(String::as_str);
+    let leaks = ["HIDDENMARKER"].into_iter().chain(known).filter(|known| text.contains(known));
+    assert_eq!(leaks.count(), 0);
+}
