@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{Source, assemble, check, runtime};
 use crate::config::Config;
 use crate::exchange::push::close;
-use crate::exchange::{Gateway, deliver, strangers, uploads};
+use crate::exchange::{Gateway, deliver, rights, strangers, uploads};
 use crate::server::{listen, tls};
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
@@ -79,6 +79,7 @@ impl Running {
         tasks.spawn(uploads::run(gateway.clone(), stopped.clone()));
         tasks.spawn(close::run(gateway.clone(), stopped.clone()));
         tasks.spawn(strangers::watch(gateway.clone(), stopped.clone()));
+        tasks.spawn(rights::upkeep::run(gateway.clone(), stopped.clone()));
         let mut asked = stopped.clone();
         let shutdown = async move {
             // The sender lives as long as the gateway; its loss means the same.

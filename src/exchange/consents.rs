@@ -14,12 +14,16 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
 use crate::fhir::validate::measures::category::category;
 use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Permitted, Reason};
-use crate::store::{self, PatientKey, Stored};
+use crate::store::{self, PatientKey, Said, Stored};
 
 /// What applies to one person, as of an epoch.
 #[derive(Clone, Default)]
 pub struct Page {
     pub epoch: u64,
+    /// Whether the person wants what is hers kept and nothing else.
+    pub restricted: bool,
+    /// Whether she was erased, so that nothing is permitted whatever holds where nothing was said.
+    pub erased: bool,
     pub consents: Arc<[Arc<Compiled>]>,
 }
 
@@ -44,7 +48,7 @@ impl Gateway {
 
     /// The consents of a person as they are in the store now.
     pub(super) async fn consents_now(&self, patient: PatientKey) -> Result<Page, store::Error> {
-        let (epoch, stored) = self.store.consents(patient).await?;
+        let Said { epoch, consents, restricted_ms, erased } = self.store.said(patient).await?;
         {
             let pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(page) = pages.get(&patient)
@@ -53,7 +57,8 @@ impl Gateway {
                 return Ok(page.clone());
             }
         }
-        let page = Page { epoch, consents: stored.iter().map(|stored| Arc::new(compiled(stored))).collect() };
+        let consents = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
+        let page = Page { epoch, restricted: restricted_ms.is_some(), erased, consents };
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if pages.len() >= PAGES {
             pages.clear();

@@ -38,6 +38,8 @@ pub mod uploads;
 
 pub mod pull;
 
+pub mod rights;
+
 pub mod login;
 
 pub mod person;

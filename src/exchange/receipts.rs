@@ -112,7 +112,7 @@ pub(super) fn filed(
 }
 
 /// The reverse, as it is told.
-fn told(base: &str, pages: &str, row: &Filed) -> Value {
+pub(super) fn told(base: &str, pages: &str, row: &Filed) -> Value {
     let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
     let issues: Vec<Value> =
         body["issues"].as_array().into_iter().flatten().filter_map(|filed| restored(filed, pages)).collect();

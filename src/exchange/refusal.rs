@@ -113,13 +113,19 @@ pub fn status_of(id: Id) -> u16 {
         | Id::ResourceTypeMissing
         | Id::BundleRule => 400,
         Id::LoginRequired | Id::TokenInvalid => 401,
-        Id::GuideVersion | Id::ScopeInsufficient | Id::ConsentMissing | Id::ConsentDenied | Id::ConsentUnclear => 403,
+        Id::GuideVersion
+        | Id::ScopeInsufficient
+        | Id::RequestNotOwn
+        | Id::ProcessingRestricted
+        | Id::ConsentMissing
+        | Id::ConsentDenied
+        | Id::ConsentUnclear => 403,
         Id::NotFound | Id::RouteUnknown | Id::InteractionUnsupported => 404,
         Id::MethodNotAllowed => 405,
         Id::NotAcceptable => 406,
         Id::BodyTooSlow => 408,
         Id::DuplicateIdentifier | Id::IdempotencyKeyReused | Id::UploadOffset => 409,
-        Id::Gone | Id::PageUnknown => 410,
+        Id::Gone | Id::PersonErased | Id::PageUnknown => 410,
         Id::VersionConflict | Id::MultipleMatches | Id::UploadVersion => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,

@@ -16,6 +16,8 @@ pub(super) enum Act {
     Update,
     Read,
     Query,
+    /// An operation, which the query names.
+    Operation,
     /// A request or an entry was turned away.
     Refuse,
     /// A delivery did not take place because the person's consent does not cover it.
@@ -186,6 +188,7 @@ impl Author {
             Act::Update => Kind::Update,
             Act::Read => Kind::Read,
             Act::Query => Kind::Query,
+            Act::Operation => Kind::Operation,
             Act::Refuse | Act::Withhold => Kind::Refusal,
             Act::Disclose => Kind::Disclosure,
             Act::Login if issues.is_empty() => Kind::TokenIssued,

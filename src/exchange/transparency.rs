@@ -7,7 +7,7 @@ use super::trail::{Act, Author};
 use super::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::Id;
 use crate::policy::access::Interaction;
-use crate::store::{Head, ResId};
+use crate::store::{Head, Logged, ResId};
 use crate::tlog::{Address, Checkpoint, Content, Extra, Proof, TILE_WIDTH, Verifier};
 
 /// A younger head is shown again, however often it is asked for.
@@ -50,7 +50,7 @@ impl Gateway {
         let key = self.patient_key(patient);
         let author = Author::of(self, caller);
         let logged = match ResId::parse(id) {
-            Some(id) if self.may_read_audit(caller, patient).await? => {
+            Some(id) if self.is_used_by(caller, patient).await? => {
                 self.store.logged(key, id, &caller.principal.client).await?
             }
             _ => None,
@@ -59,19 +59,19 @@ impl Gateway {
             self.store.record_audit(vec![author.refusal(&[Id::NotFound])]).await?;
             return Err(Refusal::not_found().recorded());
         };
-        let head = self.log_head(|head, _| head.size > logged.index).await?;
-        let path = self.store.log_inclusion(logged.index, head.size).await?;
+        let proof = self.proof_of(logged).await?;
         let references = [format!("AuditEvent/{id}")];
         let record = author.record(Act::Read, Some(&(patient.to_owned(), key)), &references, None, &[]);
         self.store.record_audit(vec![record]).await?;
-        let extra = Extra { salt: logged.salt, record: logged.payload };
-        Ok(Proof { extra, index: logged.index, path, checkpoint: head.note }.to_string())
+        Ok(proof)
     }
 
-    /// Whether somebody uses that client to see who did what with the person's data.
-    pub(super) async fn may_read_audit(&self, caller: &Caller<'_>, patient: &str) -> Result<bool, Refusal> {
-        let registered = self.store.read("Patient", patient).await?;
-        Ok(registered.is_some_and(|stored| stored.owner == caller.principal.client))
+    /// What proves that a record is in the log.
+    pub(super) async fn proof_of(&self, logged: Logged) -> Result<String, Refusal> {
+        let head = self.log_head(|head, _| head.size > logged.index).await?;
+        let path = self.store.log_inclusion(logged.index, head.size).await?;
+        let extra = Extra { salt: logged.salt, record: logged.payload };
+        Ok(Proof { extra, index: logged.index, path, checkpoint: head.note }.to_string())
     }
 
     /// The last head if that will do, else one of the log as it stands.

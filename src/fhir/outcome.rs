@@ -234,6 +234,9 @@ catalogue! {
     PatientOther "patient-other" Error "business-rule" "Send what concerns another person as a resource of that person, whose own consent is asked for it.";
     ConsentProxy "consent-proxy" Warning "business-rule" "Let a holder of parental responsibility give it, or state in a RelatedPerson inside the Consent what gives the right to.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
+    ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
+    PersonErased "person-erased" Error "deleted" "Register the person anew under another identifier, if the person wants that; what was erased does not come back.";
+    RequestNotOwn "request-not-own" Error "forbidden" "Let the person ask by the client that she uses: registered for the purpose PATRQT, and stating it in X-Purpose-Of-Use.";
 
     /// The exchange itself.
     NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";

@@ -94,6 +94,14 @@ fn operations(rule: &KindRule) -> Value {
             json!({"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}),
         );
     }
+    if rule.name == "Patient" {
+        operations.push(
+            json!({"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}),
+        );
+        let own = ["erase", "export-data", "restrict", "unrestrict"]
+            .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/patient-{name}")}));
+        operations.extend(own);
+    }
     if rule.name == "Consent" {
         let own = ["evaluate", "revoke"]
             .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/consent-{name}")}));

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
@@ -24,6 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::flow::Flow;
 use super::handlers::{self, Request};
 use super::limits::{self, Limits, Turnstile};
 use super::negotiate::{self, Format};
@@ -133,7 +134,7 @@ async fn serve(
     request: HyperRequest<Incoming>,
     shared: Arc<Shared>,
     address: Arc<str>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Either<Full<Bytes>, Flow>>, Infallible> {
     let started = Instant::now();
     let request_id = request_id(request.headers(), &shared.gateway);
     let method = request.method().clone();
@@ -241,6 +242,7 @@ async fn serve_within(
     };
     // What could not be answered is not done either: a resource that was kept is not told of by a 406.
     if matched.door == Door::Token
+        && matched.action != Action::Export
         && let Err(issue) = negotiate::of_answer(&parts.headers, asked_format(parts.uri.query()).as_deref())
     {
         return problem::issue(issue);
@@ -310,6 +312,8 @@ struct Encoded {
     bytes: Vec<u8>,
     content_type: Option<&'static str>,
     gzip: bool,
+    /// What comes after the bytes, while it is made.
+    flow: Option<Flow>,
 }
 
 /// Writes the body in the format and coding that the client takes.
@@ -324,6 +328,10 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
         (Body::Empty | Body::Outcome(_), _) => (reply, Vec::new(), None),
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
         (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
+        (Body::Flow { media_type, flow }, _) => {
+            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip: false, flow: Some(flow) };
+            return (reply, encoded);
+        }
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
         (Body::Resource(bytes), Ok(Format::Xml)) => match as_xml(gateway, &bytes) {
             Ok(bytes) => (reply, bytes, Some(Format::Xml.content_type())),
@@ -335,7 +343,7 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
     };
     let gzip = bytes.len() >= COMPRESSED_FROM && negotiate::takes_gzip(headers);
     let bytes = if gzip { compressed(&bytes) } else { bytes };
-    (reply, Encoded { bytes, content_type, gzip })
+    (reply, Encoded { bytes, content_type, gzip, flow: None })
 }
 
 fn asked_format(query: Option<&str>) -> Option<String> {
@@ -348,7 +356,7 @@ fn plain(mut reply: Reply, reader: Reader<'_>) -> (Reply, Vec<u8>, Option<&'stat
     let bytes = match std::mem::replace(&mut reply.body, Body::Empty) {
         Body::Outcome(issues) => operation_outcome(&issues, reader).to_string().into_bytes(),
         Body::Resource(bytes) | Body::Json(bytes) | Body::File { bytes, .. } => bytes,
-        Body::Empty => Vec::new(),
+        Body::Empty | Body::Flow { .. } => Vec::new(),
     };
     (reply, bytes, Some(Format::Json.content_type()))
 }
@@ -364,13 +372,21 @@ fn compressed(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-fn response(reply: Reply, mut encoded: Encoded, request_id: &str, is_head: bool) -> Response<Full<Bytes>> {
+fn response(
+    reply: Reply,
+    mut encoded: Encoded,
+    request_id: &str,
+    is_head: bool,
+) -> Response<Either<Full<Bytes>, Flow>> {
     let length = encoded.bytes.len();
     if is_head {
         // HTTP/2 would send the body all the same.
         encoded.bytes.clear();
     }
-    let mut response = Response::new(Full::new(Bytes::from(encoded.bytes)));
+    let mut response = Response::new(match encoded.flow {
+        Some(flow) => Either::Right(flow),
+        None => Either::Left(Full::new(Bytes::from(encoded.bytes))),
+    });
     *response.status_mut() =
         hyper::StatusCode::from_u16(reply.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

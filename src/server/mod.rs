@@ -6,6 +6,8 @@
 
 pub mod limits;
 
+pub mod flow;
+
 pub mod reply;
 
 pub mod negotiate;

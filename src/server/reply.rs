@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::flow::Flow;
 use crate::fhir::outcome::{Id, Issue};
 
 /// A reply before negotiation: bodies are FHIR JSON until the client asks otherwise.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Reply {
     pub status: u16,
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -21,7 +22,6 @@ pub struct Reply {
 }
 
 /// The body of a reply.
-#[derive(Clone)]
 pub enum Body {
     Empty,
     /// A FHIR resource in JSON; written as XML if the client prefers it.
@@ -35,6 +35,11 @@ pub enum Body {
         media_type: &'static str,
         bytes: Vec<u8>,
     },
+    /// What is made while it is sent.
+    Flow {
+        media_type: &'static str,
+        flow: Flow,
+    },
 }
 
 impl std::fmt::Debug for Body {
@@ -46,6 +51,7 @@ impl std::fmt::Debug for Body {
             Body::Outcome(_) => "Outcome",
             Body::Json(_) => "Json",
             Body::File { .. } => "File",
+            Body::Flow { .. } => "Flow",
         })
     }
 }

@@ -57,6 +57,12 @@ pub enum Action {
     LogKey,
     LogTile,
     AuditProof,
+    Everything,
+    AccessLog,
+    Erase,
+    Export,
+    Restrict,
+    Unrestrict,
 }
 
 /// Who may come in.
@@ -134,6 +140,12 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
+    row("GET", "/fhir/Patient/{id}/$everything", Action::Everything, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$restrict", Action::Restrict, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$unrestrict", Action::Unrestrict, Door::Token),
+    row("GET", "/fhir/Patient/{id}/$export-data", Action::Export, Door::Token),
+    row("POST", "/fhir/Patient/{id}/$erase", Action::Erase, Door::Token),
+    row("GET", "/persons/{id}/access-log", Action::AccessLog, Door::Token),
     row("GET", "/fhir/Consent/{id}/$receipt", Action::ConsentReceipt, Door::Token),
     row("GET", "/fhir/Consent/{id}/_history/{version}/$receipt", Action::ConsentReceipt, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
@@ -249,6 +261,8 @@ mod tests {
         check("POST", "/fhir/Consent/$evaluate", "Evaluate");
         check("POST", "/fhir/Observation/$evaluate", "404");
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
+        check("GET", "/fhir/Patient/a/$everything", "Everything  a");
+        check("GET", "/persons/a/access-log", "AccessLog  a");
         check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
         check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");

@@ -24,6 +24,8 @@ pub mod raw;
 
 pub mod receipt;
 
+pub mod erasure;
+
 pub mod span;
 
 pub mod upload;
@@ -38,16 +40,17 @@ use tokio::sync::watch;
 use crate::tlog::Hash;
 
 pub use embedded::UploadFile;
+pub use erasure::Erasure;
 pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
-pub use receipt::{Filed, Filing, Receipt, ReceiptPlan, Tally};
+pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,
-    Token, Unit, Write, WriteOutcome,
+    Said, Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
@@ -119,6 +122,13 @@ impl Store {
         }
     }
 
+    /// Those of some versions that are there, by type, logical id and version, in the order asked.
+    pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Vec<Stored>, Error> {
+        match self {
+            Self::Embedded(store) => store.versions(asked).await,
+        }
+    }
+
     /// The current version by order of creation.
     pub async fn current(&self, seq: u64) -> Result<Option<Stored>, Error> {
         match self {
@@ -185,6 +195,93 @@ impl Store {
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
         match self {
             Self::Embedded(store) => store.consents(patient).await,
+        }
+    }
+
+    /// All that the patient has said, seen at one moment.
+    pub async fn said(&self, patient: PatientKey) -> Result<Said, Error> {
+        match self {
+            Self::Embedded(store) => store.said(patient).await,
+        }
+    }
+
+    /// Begins or ends that what is the patient's is kept and nothing else; answers since when it is so. What waits for
+    /// another attempt is due when it ends.
+    pub async fn restrict(
+        &self,
+        patient: PatientKey,
+        since_ms: Option<i64>,
+        record: AuditRecord,
+    ) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Embedded(store) => store.restrict(patient, since_ms, record).await,
+        }
+    }
+
+    /// Writes a tombstone: from here on nothing of the person is found. False where there is one.
+    pub async fn begin_erasure(&self, erasure: Erasure, record: AuditRecord) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.begin_erasure(erasure, record).await,
+        }
+    }
+
+    pub async fn erasure(&self, patient: PatientKey) -> Result<Option<Erasure>, Error> {
+        match self {
+            Self::Embedded(store) => store.erasure(patient).await,
+        }
+    }
+
+    /// Those that are not finished, and those since a moment.
+    pub async fn erasures_since(&self, since_ms: i64) -> Result<Vec<Erasure>, Error> {
+        match self {
+            Self::Embedded(store) => store.erasures_since(since_ms).await,
+        }
+    }
+
+    /// How many resources there are of a patient, by type.
+    pub async fn census(&self, patient: PatientKey) -> Result<Vec<(String, u64)>, Error> {
+        match self {
+            Self::Embedded(store) => store.census(patient).await,
+        }
+    }
+
+    /// Takes away some of what an erased person left; false when nothing was left.
+    pub async fn erase_step(&self, patient: PatientKey) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.erase_step(patient).await,
+        }
+    }
+
+    /// Takes an erased person out of the feed, from a position on; where to go on.
+    pub async fn erase_feed(&self, patient: PatientKey, from: u64) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.erase_feed(patient, from).await,
+        }
+    }
+
+    /// Records about an erased person that are as they were written, after a number; without that of the erasure.
+    pub async fn audit_unredacted(
+        &self,
+        patient: PatientKey,
+        after: u64,
+        most: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        match self {
+            Self::Embedded(store) => store.audit_unredacted(patient, after, most).await,
+        }
+    }
+
+    /// Puts others in the place of records; their entries in the log stay and are proved no more.
+    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.redact_audit(records).await,
+        }
+    }
+
+    /// The last step: the receipt is kept, and nothing that was deleted is in any file of the store.
+    pub async fn finish_erasure(&self, patient: PatientKey, receipt: Vec<u8>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.finish_erasure(patient, receipt).await,
         }
     }
 
@@ -419,6 +516,18 @@ impl Store {
     pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
         match self {
             Self::Embedded(store) => store.receipts(plan).await,
+        }
+    }
+
+    /// What any client was told of records about a patient, each with its place; those after a place.
+    pub async fn receipts_about(
+        &self,
+        patient: PatientKey,
+        after: ReceiptPlace,
+        limit: usize,
+    ) -> Result<Vec<(ReceiptPlace, Filed)>, Error> {
+        match self {
+            Self::Embedded(store) => store.receipts_about(patient, after, limit).await,
         }
     }
 

@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use super::id::PatientKey;
+
 /// One record's outcome, for later.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Receipt {
@@ -27,6 +29,9 @@ pub struct Filed {
     pub outcome: String,
     pub body: Vec<u8>,
 }
+
+/// A place in the receipts about one patient: a client, and a number of its own.
+pub type ReceiptPlace = (String, u64);
 
 /// A search of one client's receipts, oldest first; every `Some` narrows it.
 #[derive(Clone, Debug)]
@@ -54,6 +59,8 @@ pub struct Tally {
 /// What is filed in the transaction that it tells of.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Filing {
+    /// Whom the records are about.
+    pub patient: Option<PatientKey>,
     pub receipts: Vec<Receipt>,
     pub tallies: Vec<Tally>,
     /// Receipts from before this may be forgotten, a few with each that is filed.

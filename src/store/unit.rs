@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
+use super::plan::Stored;
 use super::raw::{RawStep, Rereading};
 use super::receipt::Filing;
 use super::span::Span;
@@ -74,6 +75,19 @@ pub struct IdempotencyKey {
 pub enum Precondition {
     /// The patient's consents are those that were decided upon; a patient without any has epoch 0.
     ConsentEpoch { patient: PatientKey, epoch: u64 },
+}
+
+/// What a person has said, seen at one moment.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Said {
+    /// How often it changed.
+    pub epoch: u64,
+    /// The current consents.
+    pub consents: Vec<Stored>,
+    /// Since when what is hers is to be kept and nothing else; milliseconds.
+    pub restricted_ms: Option<i64>,
+    /// Whether everything of hers was taken away for good.
+    pub erased: bool,
 }
 
 /// One event of the audit trail, rendered.

@@ -60,7 +60,10 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
     ("aws_lc_rs", &["tlog", "store/seal"]),
-    ("base64", &["tlog", "policy", "peers", "exchange/pull", "conformance/platform", "commands/keys"]),
+    (
+        "base64",
+        &["tlog", "policy", "peers", "exchange/pull", "exchange/rights", "conformance/platform", "commands/keys"],
+    ),
     ("blake3", &["devices", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("clap", &["commands", "main"]),
     (

@@ -48,6 +48,7 @@ mod push;
 mod receipts;
 mod remap;
 mod revoke;
+mod rights;
 mod site;
 mod sources;
 mod streams;

@@ -17,6 +17,8 @@ use crate::store::{self, AuditRecord, Stored};
 #[derive(Default)]
 pub(super) struct Judged {
     pub permitted: Vec<Permitted<Stored>>,
+    /// What is kept back until the person lifts the restriction of its processing.
+    pub restricted: Vec<Stored>,
     /// One record a resource that the person's consent withholds.
     pub audit: Vec<AuditRecord>,
 }
@@ -60,6 +62,14 @@ impl Worker {
             let Some(patient) = stored.patient else { continue };
             let page = self.gateway.consents_now(patient).await?;
             let author = self.author(String::new());
+            if page.restricted {
+                let named = (Author::patient_of(&stored), patient);
+                let versioned = format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version);
+                let issues = [Id::ProcessingRestricted];
+                judged.audit.push(author.record(Act::Withhold, Some(&named), &[versioned], None, &issues));
+                judged.restricted.push(stored);
+                continue;
+            }
             match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
                 Some(Ok(permitted)) => judged.permitted.push(permitted),
                 Some(Err(record)) => judged.audit.push(*record),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{LEASE_MS, Worker};
+use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::delivery::{self, Settlement};
 use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, Lease, PatientKey, Stored, Task};
@@ -113,6 +113,12 @@ impl Worker {
         }
         batch.withheld.extend(asked.into_iter().filter(|seq| !permitted.contains(seq)));
         batch.audit.extend(judged.audit);
+        if !judged.restricted.is_empty() {
+            batch.blocked.extend(row.patient);
+            let again_ms = now_ms + RESTRICTED_MS;
+            let kept_back = judged.restricted.iter();
+            batch.failures.extend(kept_back.map(|stored| failure(row.pos, stored, 0, again_ms, RESTRICTED, false)));
+        }
         if judged.permitted.is_empty() {
             return Ok(Outcome::Settled);
         }

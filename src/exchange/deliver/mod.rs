@@ -63,6 +63,13 @@ const PARALLEL: usize = 8;
 /// A lease outlives every batch, because a batch ends at half of it.
 const LEASE_MS: i64 = 120_000;
 
+/// How often it is asked whether a restriction still stands. Lifting it makes what waits due at once; this is for the case
+/// that it is lifted between the question and its answer being written down.
+const RESTRICTED_MS: i64 = 3_600_000;
+
+/// Why something waits whose processing the person has restricted.
+const RESTRICTED: &str = "the person has restricted the processing";
+
 /// Longest sleep; commits of other processes make no sound.
 const IDLE: Duration = Duration::from_secs(2);
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::Worker;
+use super::{RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::delivery;
 use crate::store::{self, AuditRecord, Retry, Settlement, SettlementOutcome, Task};
@@ -40,6 +40,14 @@ impl Worker {
     async fn again(&self, retry: Retry) -> Result<(Settlement, Vec<AuditRecord>), store::Error> {
         let settled = |outcome| Settlement { id: retry.id, outcome };
         let judged = self.judge(vec![retry.stored.clone()]).await?;
+        if !judged.restricted.is_empty() {
+            // It was told when it was kept back first, and no attempt was made that would count.
+            let first = if retry.reason == RESTRICTED { Vec::new() } else { judged.audit };
+            let not_before_ms = self.gateway.now_ms() + RESTRICTED_MS;
+            let again =
+                SettlementOutcome::Again { not_before_ms, attempts: retry.attempts, reason: RESTRICTED.to_owned() };
+            return Ok((settled(again), first));
+        }
         let mut audit = judged.audit;
         if judged.permitted.is_empty() {
             return Ok((settled(SettlementOutcome::Done), audit));

@@ -79,7 +79,7 @@ impl Gateway {
             let text = "The client is not registered for opening a person's page (client add --visits).";
             return Err(self.refused(caller, Refusal::one(Id::ScopeInsufficient, "", text)).await);
         }
-        if !is_id(patient) || !self.may_read_audit(caller, patient).await? {
+        if !is_id(patient) || !self.is_used_by(caller, patient).await? {
             return Err(self.refused(caller, Refusal::not_found()).await);
         }
         let visit = self.visit(caller.principal.client.clone(), patient.to_owned(), Pass::Link);

@@ -4,9 +4,9 @@
 //! what is withheld and what is absent look the same. The audit event is on disk before the first byte leaves.
 
 mod definitions;
-mod page;
+pub(super) mod page;
 mod read;
-mod search;
+pub(super) mod search;
 
 pub use search::Found;
 
@@ -87,6 +87,10 @@ impl Gateway {
         } else {
             Author::patient_named(Element::root(&document))
         };
+        if page.restricted {
+            drop(facts);
+            return Ok(Sight::Withheld(Withheld { document, patient: (id, patient), denial: Denial::restricted() }));
+        }
         let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
         let actor = consents::actor(caller);
         let request =

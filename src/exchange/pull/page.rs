@@ -3,6 +3,7 @@
 //! A token carries the query, where to go on and which arrivals came too late for it, so that a page sequence is
 //! stable while data arrives; the keyed hash covers all of it and the client.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::store::Key;
@@ -24,30 +25,50 @@ impl Continuation {
     }
 
     pub fn sign(&self, secret: &[u8; 32], client: &str) -> String {
-        let content = serde_json::to_vec(self).unwrap_or_default();
-        let mut token = encode(mac(secret, client, &content).as_slice());
-        token.push('.');
-        token.push_str(&encode(&content));
-        token
+        sign(self, SEARCH, secret, client)
     }
 
     /// `None` for anything that we did not write for this client.
     pub fn verify(token: &str, secret: &[u8; 32], client: &str) -> Option<Continuation> {
-        let (tag, content) = token.split_once('.')?;
-        let content = decode(content)?;
-        // Hashes of blake3 compare in constant time.
-        let given: [u8; 32] = decode(tag)?.try_into().ok()?;
-        if blake3::Hash::from_bytes(given) != blake3::Hash::from_bytes(mac(secret, client, &content)) {
-            return None;
-        }
-        serde_json::from_slice(&content).ok()
+        verify(token, SEARCH, secret, client)
     }
 }
 
-fn mac(secret: &[u8; 32], client: &str, content: &[u8]) -> [u8; 32] {
+/// What tokens of searches are for.
+const SEARCH: &str = "search";
+
+/// A token that carries a place, for one purpose and of use to one client alone.
+pub(in crate::exchange) fn sign(place: &impl Serialize, purpose: &str, secret: &[u8; 32], client: &str) -> String {
+    let content = serde_json::to_vec(place).unwrap_or_default();
+    let mut token = encode(mac(secret, purpose, client, &content).as_slice());
+    token.push('.');
+    token.push_str(&encode(&content));
+    token
+}
+
+/// The place in a token; `None` for anything that we did not write for this purpose and client.
+pub(in crate::exchange) fn verify<P: DeserializeOwned>(
+    token: &str,
+    purpose: &str,
+    secret: &[u8; 32],
+    client: &str,
+) -> Option<P> {
+    let (tag, content) = token.split_once('.')?;
+    let content = decode(content)?;
+    // Hashes of blake3 compare in constant time.
+    let given: [u8; 32] = decode(tag)?.try_into().ok()?;
+    if blake3::Hash::from_bytes(given) != blake3::Hash::from_bytes(mac(secret, purpose, client, &content)) {
+        return None;
+    }
+    serde_json::from_slice(&content).ok()
+}
+
+fn mac(secret: &[u8; 32], purpose: &str, client: &str, content: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_keyed(secret);
-    hasher.update(&(client.len() as u64).to_le_bytes());
-    hasher.update(client.as_bytes());
+    for part in [purpose, client] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
     hasher.update(content);
     *hasher.finalize().as_bytes()
 }

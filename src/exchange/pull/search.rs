@@ -49,6 +49,33 @@ impl Silences {
     }
 }
 
+/// What a search has come upon so far.
+#[derive(Default)]
+pub(in crate::exchange) struct Gathered {
+    pub hits: Vec<(Stored, Option<Basis>)>,
+    /// How many may be seen, also beyond what was asked for.
+    pub matched: usize,
+    silences: Silences,
+    consents: ConsentsSeen,
+}
+
+impl Gathered {
+    pub fn entries(self) -> Vec<Entry> {
+        let entry =
+            |stored: Stored| Entry { kind: stored.kind.clone(), id: stored.logical_id(), payload: stored.payload };
+        self.hits.into_iter().map(|(stored, _)| entry(stored)).collect()
+    }
+}
+
+/// How much is asked of a search.
+#[derive(Clone, Copy)]
+pub(in crate::exchange) struct Wish {
+    /// Hits that it may have when it is through.
+    pub limit: usize,
+    /// Whether everything is looked at, to count it.
+    pub whole: bool,
+}
+
 /// Most rows that one round asks of the store.
 const ROUND: usize = 500;
 
@@ -106,40 +133,15 @@ impl Gateway {
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let mut walk = Walk::new(self, rule, &query, order(&query)?, from.as_ref());
-        let mut hits: Vec<(Stored, Option<Basis>)> = Vec::new();
-        let mut silences = Silences::default();
-        let mut matched = 0;
         let first = from.is_none();
         let whole = counting || (first && query.total == Total::Accurate);
-        let mut next: Option<Key> = None;
-        let mut consents = ConsentsSeen::default();
-        if !whole {
-            // Mostly every row is a hit; one more says whether there is another page.
-            walk.plan.limit = ROUND.min(limit + 1);
-        }
-        'rounds: while let Some(rows) = walk.round(self).await? {
-            for stored in rows {
-                let key = walk.key_of(&stored);
-                let hit = self.hit(caller, rule, &query, stored, &mut consents, &mut silences).await?;
-                let Some((stored, basis)) = hit else { continue };
-                matched += 1;
-                if counting {
-                    continue;
-                }
-                if hits.len() < limit {
-                    hits.push((stored, basis));
-                    if hits.len() == limit {
-                        next = Some(key);
-                    }
-                } else if !whole {
-                    // One hit more than the page holds: there is a next page, and that is all we need to know.
-                    break 'rounds;
-                }
-            }
-        }
-        let more = matched > hits.len() && !counting;
-        let total = (whole || (first && !more)).then_some(matched);
-        self.record_query(caller, rule, pairs, &hits, &silences).await?;
+        let mut gathered = Gathered::default();
+        let wish = Wish { limit: if counting { 0 } else { limit }, whole };
+        let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+        let Gathered { hits, matched, .. } = &gathered;
+        let more = *matched > hits.len() && !counting;
+        let total = (whole || (first && !more)).then_some(*matched);
+        self.record_query(caller, rule.name, pairs, &gathered).await?;
         let token = next.filter(|_| more).map(|key| {
             let continuation = Continuation {
                 kind: rule.name.to_owned(),
@@ -151,11 +153,41 @@ impl Gateway {
             };
             continuation.sign(&self.page_secret, &caller.principal.client)
         });
-        let entries = hits
-            .into_iter()
-            .map(|(stored, _)| Entry { kind: stored.kind.clone(), id: stored.logical_id(), payload: stored.payload })
-            .collect();
-        Ok(Found { entries, total, next: token, query: query.echo(), warnings: issues })
+        Ok(Found { entries: gathered.entries(), total, next: token, query: query.echo(), warnings: issues })
+    }
+
+    /// Goes on with a walk until a page is full; answers the key of the hit that filled it. What does not fit on it any
+    /// more counts as matched.
+    pub(in crate::exchange) async fn gather_hits(
+        &self,
+        caller: &Caller<'_>,
+        rule: &'static KindRule,
+        query: &Query,
+        walk: &mut Walk,
+        wish: Wish,
+        gathered: &mut Gathered,
+    ) -> Result<Option<Key>, Refusal> {
+        let mut next = None;
+        if !wish.whole {
+            // Mostly every row is a hit; one more says whether there is another page.
+            let room = wish.limit.saturating_sub(gathered.hits.len());
+            walk.plan.limit = ROUND.min(room + 1);
+        }
+        while let Some(rows) = walk.round(self).await? {
+            for stored in rows {
+                let key = walk.key_of(&stored);
+                let Some(hit) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
+                gathered.matched += 1;
+                if gathered.hits.len() < wish.limit {
+                    gathered.hits.push(hit);
+                    next = Some(key);
+                } else if !wish.whole {
+                    // One hit more than the page holds: there is a next page, and that is all we need to know.
+                    return Ok(next);
+                }
+            }
+        }
+        Ok(next)
     }
 
     async fn hit(
@@ -164,9 +196,9 @@ impl Gateway {
         rule: &KindRule,
         query: &Query,
         stored: Stored,
-        consents: &mut ConsentsSeen,
-        silences: &mut Silences,
+        gathered: &mut Gathered,
     ) -> Result<Option<(Stored, Option<Basis>)>, Refusal> {
+        let Gathered { consents, silences, .. } = gathered;
         let updated_ms = stored.updated_ms;
         let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
         Ok(match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await? {
@@ -184,16 +216,16 @@ impl Gateway {
 
     /// One audit event a person whose data leaves, or one that says that nothing did; and one a person whose data was
     /// asked for and withheld.
-    async fn record_query(
+    pub(in crate::exchange) async fn record_query(
         &self,
         caller: &Caller<'_>,
-        rule: &KindRule,
+        asked: &str,
         pairs: &[(String, String)],
-        hits: &[(Stored, Option<Basis>)],
-        silences: &Silences,
+        gathered: &Gathered,
     ) -> Result<(), Refusal> {
         type Seen = (String, Vec<String>, Option<Basis>);
-        let author = Author::of(self, caller).with_query(rule.name, pairs);
+        let Gathered { hits, silences, .. } = gathered;
+        let author = Author::of(self, caller).with_query(asked, pairs);
         let mut persons: BTreeMap<Option<PatientKey>, Seen> = BTreeMap::new();
         for (stored, basis) in hits {
             let person = persons
@@ -256,7 +288,7 @@ impl Gateway {
         let key = self.patient_key(&id);
         let mut found =
             Found { entries: Vec::new(), total: None, next: None, query: pairs.to_vec(), warnings: Vec::new() };
-        if self.may_read_audit(caller, &id).await? {
+        if self.is_used_by(caller, &id).await? {
             let plan = AuditPlan {
                 patient: Some(key),
                 client: None,
@@ -310,14 +342,32 @@ fn id_of(payload: &[u8]) -> String {
 }
 
 /// The walk over the store's pages, within a budget.
-struct Walk {
-    plan: Plan,
-    as_of_seq: Option<u64>,
+pub(in crate::exchange) struct Walk {
+    pub plan: Plan,
+    pub as_of_seq: Option<u64>,
     budget: usize,
     done: bool,
 }
 
 impl Walk {
+    /// Everything that belongs to a person and may match, in the order of its dates.
+    pub fn of_person(
+        gateway: &Gateway,
+        rule: &KindRule,
+        query: &Query,
+        person: PatientKey,
+        after: Option<Key>,
+        as_of_seq: Option<u64>,
+    ) -> Self {
+        let order = Order { by: OrderBy::Date, descending: false };
+        let mut walk = Walk::new(gateway, rule, query, order, None);
+        walk.plan.patients = Some(vec![person]);
+        walk.plan.after = after;
+        walk.plan.as_of_seq = as_of_seq;
+        walk.as_of_seq = as_of_seq;
+        walk
+    }
+
     fn new(gateway: &Gateway, rule: &KindRule, query: &Query, order: Order, from: Option<&Continuation>) -> Self {
         let hints = query.hints();
         let as_of_seq = from.map(|from| from.as_of_seq);

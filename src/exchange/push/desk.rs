@@ -10,12 +10,14 @@ use super::provenance::{Made, Origin};
 use super::remap::Withdrawal;
 use crate::exchange::receipts::{self, DAY_MS, DELAY, RULE, Word};
 use crate::fhir::outcome::Issue;
-use crate::store::{Filing, Receipt, Tally, Write, WriteOutcome};
+use crate::store::{Filing, PatientKey, Receipt, Tally, Write, WriteOutcome};
 
 const KIND: &str = "Observation";
 
 /// One request's records, in the order sent.
 pub(super) struct Desk {
+    /// Whom they are about.
+    pub patient: PatientKey,
     pub format: Arc<str>,
     pub request: String,
     pub records: Vec<Sent>,
@@ -160,7 +162,15 @@ impl Desk {
         let day = now_ms.div_euclid(DAY_MS);
         let tally = |(topic, count)| Tally { day, format: self.format.clone(), topic, count };
         let tallies = counts.into_iter().map(tally).collect();
-        (Filing { receipts, tallies, forget_before_ms: now_ms.saturating_sub(self.keep_ms) }, words)
+        (
+            Filing {
+                patient: Some(self.patient),
+                receipts,
+                tallies,
+                forget_before_ms: now_ms.saturating_sub(self.keep_ms),
+            },
+            words,
+        )
     }
 }
 

@@ -147,6 +147,7 @@ impl Gateway {
     ) -> Result<Vec<Answered>, Refusal> {
         let Read { prepared, sent, ids } = self.read_records(caller, format, records).await?;
         let desk = Arc::new(Desk {
+            patient: self.patient_key(subject.strip_prefix("Patient/").unwrap_or(subject)),
             format: Arc::from(format.name()),
             request: caller.request_id.to_owned(),
             records: sent,

@@ -120,6 +120,13 @@ pub(super) async fn judge(
     knowledge: &mut Knowledge,
     now_ms: i64,
 ) -> Result<Judged, Refusal> {
+    if prepared.rule.subject == kinds::Subject::Itself
+        && let Some((_, patient)) = &prepared.patient
+        && knowledge.page(gateway, *patient).await?.erased
+    {
+        let text = "The person was erased; nothing is taken in under this identity any more.";
+        return Err(Refusal::one(Id::PersonErased, prepared.location.as_str(), text));
+    }
     let (basis, warnings) = match prepared.rule.guard {
         Guard::Consent => {
             let permitted = consented(gateway, caller, prepared, knowledge, now_ms).await?;
@@ -155,6 +162,9 @@ pub(super) async fn judge(
     }
     Ok(Judged::Write { write: Box::new(write), basis, warnings })
 }
+
+/// What those hear who may not know more.
+const NONE_ON_FILE: &str = "No consent on file lets this client send this for that person.";
 
 async fn consented<'p>(
     gateway: &Gateway,
@@ -198,6 +208,9 @@ pub(super) async fn may_collect<T: Copy>(
     now_ms: i64,
 ) -> Result<Permitted<T>, Refusal> {
     let (id, patient) = about.person;
+    if knowledge.page(gateway, *patient).await?.erased {
+        return Err(Refusal::one(Id::ConsentMissing, about.location, NONE_ON_FILE));
+    }
     let subject = Subject { base: &gateway.base, patient: id, reference: about.reference, facts: about.facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
@@ -216,11 +229,10 @@ pub(super) async fn may_collect<T: Copy>(
             // Whoever did not register the person learns neither whether the person exists nor what was consented.
             let registered = gateway.store.read("Patient", id).await?;
             let own = registered.is_some_and(|stored| stored.owner == caller.principal.client);
-            let text = "No consent on file lets this client send this for that person.";
             let issue = if own {
                 consents::denied(&denial, about.location)
             } else {
-                Issue::new(Id::ConsentMissing, about.location, text)
+                Issue::new(Id::ConsentMissing, about.location, NONE_ON_FILE)
             };
             // The person may know which consent it was, also where the client may not.
             Err(Refusal { basis: denial.basis, ..issue.into() })

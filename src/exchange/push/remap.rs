@@ -439,6 +439,7 @@ impl Compared<'_> {
             prepared.push(Ok(entry.prepared));
         }
         let desk = Desk {
+            patient: self.gateway.patient_key(subject.strip_prefix("Patient/").unwrap_or(subject)),
             format: Arc::from(self.format.name()),
             request: self.caller.request_id.to_owned(),
             records: sent,

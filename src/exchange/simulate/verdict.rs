@@ -32,6 +32,7 @@ impl Verdict {
             Reason::Denied => "denied",
             Reason::Indeterminate => "indeterminate",
             Reason::NotCovered => "not-covered",
+            Reason::Restricted => "restricted",
         };
         let basis = denial.basis.as_ref();
         Verdict {

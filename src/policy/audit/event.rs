@@ -61,6 +61,14 @@ impl Pattern {
             Kind::Delete => rest("delete", "D", APPLICATION, CUSTODIAN, "Delete", "PatientDelete"),
             Kind::Read => rest("read", "R", DESTINATION, SOURCE, "Read", "PatientRead"),
             Kind::Query => rest("search", "E", SOURCE, DESTINATION, "Query", "PatientQuery"),
+            Kind::Operation => Pattern {
+                kind: (AUDIT_TYPE, "rest"),
+                subtype: Some((INTERACTION, "operation")),
+                action: "E",
+                party: SOURCE,
+                server: DESTINATION,
+                profiles: None,
+            },
             Kind::Disclosure => Pattern {
                 kind: (DCM, "110106"),
                 subtype: Some((LIFECYCLE, "disclose")),

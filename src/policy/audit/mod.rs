@@ -10,10 +10,12 @@
 use crate::fhir::outcome::Id;
 
 mod event;
+mod redacted;
 mod strangers;
 mod text;
 
 pub use event::event;
+pub use redacted::redacted;
 pub use strangers::{Merged, Strangers, Told};
 
 /// What happened.
@@ -24,6 +26,8 @@ pub enum Kind {
     Delete,
     Read,
     Query,
+    /// Something else that was done, which the query names.
+    Operation,
     /// A delivery to another controller, after its acknowledgement or final failure (BALP PrivacyDisclosure.Source).
     Disclosure,
     /// A request that was turned away before anything happened.

@@ -52,6 +52,8 @@ pub enum Reason {
     Indeterminate,
     /// Nothing refuses, and nothing permits; the basis is a consent in force whose default withholds.
     NotCovered,
+    /// The person wants what is hers kept and nothing else, whatever consents say.
+    Restricted,
 }
 
 /// A refusal: a value, not a fault.
@@ -135,12 +137,18 @@ impl Denial {
         Denial { reason: Reason::NoConsent, basis: None }
     }
 
+    /// Nothing is asked of consents while the person has it so.
+    pub fn restricted() -> Denial {
+        Denial { reason: Reason::Restricted, basis: None }
+    }
+
     /// What the client reads: names the rule, and nothing of the person or the data.
     pub fn issue(&self) -> Issue {
         let (id, text) = match self.reason {
             Reason::NoConsent => (Id::ConsentMissing, "No consent of the person is in force"),
             Reason::NotCovered => (Id::ConsentDenied, "No consent of the person permits this"),
             Reason::Denied => (Id::ConsentDenied, "A consent of the person refuses this"),
+            Reason::Restricted => (Id::ProcessingRestricted, "The person has restricted the processing"),
             Reason::Indeterminate => (Id::ConsentUnclear, "A consent of the person cannot be evaluated"),
         };
         let text = match &self.basis {

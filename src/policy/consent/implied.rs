@@ -118,7 +118,7 @@ impl Implied {
         let unsaid = match said {
             Reason::NoConsent => true,
             Reason::NotCovered => policy.speaks_beside_consents(),
-            Reason::Denied | Reason::Indeterminate => false,
+            Reason::Denied | Reason::Indeterminate | Reason::Restricted => false,
         };
         let speaks = unsaid && request.action != Action::Collect;
         (speaks && policy.permits(request, &roles, facts)).then_some(policy)

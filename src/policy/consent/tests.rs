@@ -64,6 +64,7 @@ pub(super) fn word(decision: &Decision) -> &'static str {
             Reason::Denied => "denied",
             Reason::Indeterminate => "unclear",
             Reason::NotCovered => "not covered",
+            Reason::Restricted => "restricted",
         },
     }
 }

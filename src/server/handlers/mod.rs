@@ -13,11 +13,14 @@ mod patch;
 mod person;
 mod read;
 mod receipts;
+mod rights;
 mod search;
 mod token;
 mod update;
 mod uploads;
 mod validate;
+
+use std::sync::Arc;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
@@ -32,7 +35,7 @@ use crate::policy::access::Principal;
 
 /// A request within its limits, with whoever sent it.
 pub struct Request<'r> {
-    pub gateway: &'r Gateway,
+    pub gateway: &'r Arc<Gateway>,
     pub matched: Matched<'r>,
     pub method: &'r str,
     pub path: &'r str,
@@ -120,6 +123,12 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::LogKey => Ok(log::key(request)),
         Action::LogTile => log::tile(request).await,
         Action::AuditProof => log::proof(request).await,
+        Action::Everything => rights::everything(request).await,
+        Action::Export => rights::export(request).await,
+        Action::Erase => rights::erase(request).await,
+        Action::Restrict => rights::restrict(request, true).await,
+        Action::Unrestrict => rights::restrict(request, false).await,
+        Action::AccessLog => rights::access_log(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),
         Action::UploadOffset => Ok(uploaded(uploads::offset(request).await)),

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Embedded, audit, feed, raw, receipts, retry, uploads};
+use super::{Embedded, audit, erase, feed, raw, receipts, retry, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
@@ -54,9 +54,13 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     {
         return Ok(Accepted::Overtaken);
     }
+    if somebody_is_erased(&ledger.connection, &unit)? {
+        return Ok(Accepted::Stale);
+    }
     if !preconditions_hold(&ledger.connection, &unit.preconditions)? {
         return Ok(Accepted::Stale);
     }
+    let whose = whom(&unit);
     let numbered = unit.writes.iter().map(|write| number(ledger, write)).collect::<Result<Vec<_>, _>>()?;
     let connection = &ledger.connection;
     let savepoint = unit.rehearsal || unit.atomic && numbered.len() > 1;
@@ -108,7 +112,7 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
         uploads::advance(connection, progress, finished.words)?;
     }
     if let (Some(key), Some(response)) = (&unit.idempotency, finished.response) {
-        remember(connection, &unit.client, key, &response, unit.now_ms)?;
+        remember(connection, &unit.client, whose, key, &response, unit.now_ms)?;
     }
     Ok(if refused { Accepted::RolledBack { outcomes } } else { Accepted::Done { outcomes } })
 }
@@ -127,18 +131,36 @@ fn seen_before(connection: &Connection, unit: &Unit) -> rusqlite::Result<Option<
 fn remember(
     connection: &Connection,
     client: &Arc<str>,
+    patient: Option<PatientKey>,
     key: &IdempotencyKey,
     response: &[u8],
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("INSERT INTO idem (client, key, hash, response, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![client, key.key, key.hash, response, now_ms])?;
+        .prepare_cached("INSERT INTO idem (client, key, hash, response, at, patient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+        .execute(params![client, key.key, key.hash, response, now_ms, patient.map(|patient| patient.0)])?;
     // Twice as fast as keys arrive, so the table shrinks to its period whatever happened before.
     connection
         .prepare_cached("DELETE FROM idem WHERE (client, key) IN (SELECT client, key FROM idem WHERE at < ?1 LIMIT 2)")?
         .execute([now_ms.saturating_sub(IDEMPOTENCY_MS)])?;
     Ok(())
+}
+
+/// Whoever decided before a person was erased decides again, and finds nobody.
+fn somebody_is_erased(connection: &Connection, unit: &Unit) -> rusqlite::Result<bool> {
+    let mut last = None;
+    for patient in unit.writes.iter().filter_map(|write| write.patient) {
+        if last.replace(patient) != Some(patient) && erase::is_erased(connection, patient)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The one person whom a unit is about, if there is one.
+fn whom(unit: &Unit) -> Option<PatientKey> {
+    let first = unit.writes.first()?.patient?;
+    unit.writes.iter().all(|write| write.patient == Some(first)).then_some(first)
 }
 
 fn preconditions_hold(connection: &Connection, preconditions: &[Precondition]) -> rusqlite::Result<bool> {

@@ -2,13 +2,15 @@
 //!
 //! Which resources are consents is said by who writes them; what they mean is not known here.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::pool::Reader;
-use super::{Embedded, row};
+use super::writer::Ledger;
+use super::{Embedded, audit, erase, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
+use crate::store::unit::{AuditRecord, Said};
 
 impl Embedded {
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
@@ -19,9 +21,62 @@ impl Embedded {
         .await
     }
 
+    pub async fn said(&self, patient: PatientKey) -> Result<Said, Error> {
+        self.query(move |connection| {
+            Ok(Said {
+                epoch: consent_epoch(connection, patient)?,
+                consents: current_consents(connection, patient)?,
+                restricted_ms: restricted(connection, patient)?,
+                erased: erase::is_erased(connection, patient)?,
+            })
+        })
+        .await
+    }
+
+    pub async fn restrict(
+        &self,
+        patient: PatientKey,
+        since_ms: Option<i64>,
+        record: AuditRecord,
+    ) -> Result<Option<i64>, Error> {
+        self.writer.call(1, move |ledger| Ok(restrict(ledger, patient, since_ms, record)?)).await
+    }
+
     pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
         self.query(move |connection| past_consents(connection, patient, then_ms)).await
     }
+}
+
+fn restricted(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Option<i64>> {
+    let since: Option<Option<i64>> = connection
+        .prepare_cached("SELECT restricted FROM patient_state WHERE patient = ?1")?
+        .query_row([patient.0], |row| row.get(0))
+        .optional()?;
+    Ok(since.flatten())
+}
+
+/// Whoever decides by what the person has said notices by the epoch.
+fn restrict(
+    ledger: &mut Ledger,
+    patient: PatientKey,
+    since_ms: Option<i64>,
+    record: AuditRecord,
+) -> rusqlite::Result<Option<i64>> {
+    let connection = &ledger.connection;
+    let stands = restricted(connection, patient)?;
+    if stands.is_some() != since_ms.is_some() {
+        bump_epoch(connection, patient)?;
+        connection
+            .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
+            .execute(params![patient.0, since_ms])?;
+        if since_ms.is_none() {
+            retry::due_at_once(connection, patient)?;
+            // Workers that sleep are to look.
+            ledger.fed = true;
+        }
+    }
+    audit::store(ledger, &[record])?;
+    Ok(since_ms.and(stands.or(since_ms)))
 }
 
 /// How often the patient's consents have changed.

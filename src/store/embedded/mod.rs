@@ -8,6 +8,7 @@
 mod accept;
 mod audit;
 mod consents;
+mod erase;
 mod feed;
 mod keys;
 mod log;
@@ -205,6 +206,8 @@ fn prepare_writer(connection: &Connection) -> Result<(), OpenError> {
     expect(connection, "journal_mode", "WAL", "wal")?;
     connection.pragma_update(None, "synchronous", SYNCHRONOUS_FULL)?;
     expect(connection, "synchronous", SYNCHRONOUS_FULL, "2")?;
+    // What is deleted is overwritten: it may be a person's who wants to be forgotten.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "foreign_keys", false)?;
     // What is deleted is overwritten: above all, keys that are shredded.
     expect(connection, "secure_delete", true, "1")?;

@@ -33,6 +33,19 @@ impl Embedded {
         .await
     }
 
+    pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Vec<Stored>, Error> {
+        self.query(move |connection| {
+            let mut found = Vec::with_capacity(asked.len());
+            for (kind, id, version) in &asked {
+                if let Some(seq) = row::find(connection, kind, id)? {
+                    found.extend(row::version(connection, seq, *version)?);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
         self.query(move |connection| search::page(connection, &plan)).await
     }

@@ -4,7 +4,8 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::Embedded;
 use crate::store::fault::Error;
-use crate::store::receipt::{Filed, Filing, ReceiptPlan, Tally};
+use crate::store::id::PatientKey;
+use crate::store::receipt::{Filed, Filing, ReceiptPlace, ReceiptPlan, Tally};
 
 /// Days for which tallies are kept: a year, and a month to compare it with.
 const TALLY_DAYS: i64 = 400;
@@ -12,6 +13,28 @@ const TALLY_DAYS: i64 = 400;
 impl Embedded {
     pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
         self.query(move |connection| search(connection, &plan)).await
+    }
+
+    pub async fn receipts_about(
+        &self,
+        patient: PatientKey,
+        after: ReceiptPlace,
+        limit: usize,
+    ) -> Result<Vec<(ReceiptPlace, Filed)>, Error> {
+        self.query(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT client, number, at, outcome, body FROM receipt
+                     WHERE patient = ?1 AND (client, number) > (?2, ?3) ORDER BY client, number LIMIT ?4",
+                )?
+                .query_map(params![patient.0, after.0, after.1 as i64, limit as i64], |row| {
+                    let number = row.get::<_, i64>(1)? as u64;
+                    let filed = Filed { number, at_ms: row.get(2)?, outcome: row.get(3)?, body: row.get(4)? };
+                    Ok(((row.get(0)?, number), filed))
+                })?
+                .collect()
+        })
+        .await
     }
 
     pub async fn tallies(&self, client: &str, from: i64, to: i64) -> Result<Vec<Tally>, Error> {
@@ -45,8 +68,8 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> ru
             number += 1;
             connection
                 .prepare_cached(
-                    "INSERT INTO receipt (client, number, at, record, outcome, body) SELECT ?1, ?2, ?3, ?4, ?5, ?6
-                     WHERE NOT ?7 OR NOT EXISTS (SELECT 1 FROM receipt WHERE client = ?1 AND record = ?4)",
+                    "INSERT INTO receipt (client, number, at, record, outcome, body, patient)
+                     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8 WHERE NOT ?7 OR NOT EXISTS (SELECT 1 FROM receipt WHERE client = ?1 AND record = ?4)",
                 )?
                 .execute(params![
                     client,
@@ -55,7 +78,8 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> ru
                     receipt.record,
                     receipt.outcome,
                     receipt.body,
-                    receipt.once
+                    receipt.once,
+                    filing.patient.map(|patient| patient.0)
                 ])?;
         }
         // Twice as fast as they come, and never the last of a client, whose number the next one follows.

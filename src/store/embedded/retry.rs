@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Embedded, audit, row};
+use super::{Embedded, audit, erase, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
@@ -98,8 +98,24 @@ fn occupied(connection: &Connection, destination: &str, lane: &[u8]) -> rusqlite
         .query_row(params![destination, lane], |row| row.get(0))
 }
 
+/// Whatever waits in the patient's lanes waits no longer.
+pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE retry SET not_before = ?2 WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
+             AND lane = ?1",
+        )?
+        .execute(params![lane(Some(patient), 0), i64::MIN])?;
+    Ok(())
+}
+
 /// Takes an item that leaves the feed undelivered.
 pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failure) -> rusqlite::Result<()> {
+    if let Some(patient) = failure.patient
+        && erase::is_erased(connection, patient)?
+    {
+        return Ok(());
+    }
     let item = Item {
         lane: lane(failure.patient, failure.seq),
         patient: failure.patient.map(|patient| patient.0),

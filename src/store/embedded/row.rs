@@ -18,6 +18,13 @@ macro_rules! stored_columns {
     };
 }
 
+/// Leaves out what belongs to a person who was erased, also while it still lies there.
+macro_rules! living {
+    () => {
+        " AND (v.patient IS NULL OR NOT EXISTS (SELECT 1 FROM erased e WHERE e.patient = v.patient))"
+    };
+}
+
 /// None where the key that it was sealed by was shredded.
 fn stored(keys: &Keys, row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
     let tail = row.get(3)?;
@@ -54,7 +61,8 @@ pub(super) fn current(reader: &Reader, seq: u64) -> rusqlite::Result<Option<Stor
             "SELECT ",
             stored_columns!(),
             " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
-            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1"
+            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1",
+            living!()
         ))?
         .query_row([seq as i64], |row| stored(&reader.keys, row))
         .optional();
@@ -73,7 +81,8 @@ pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> rusqlite::Resu
             "SELECT ",
             stored_columns!(),
             " FROM history v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
-            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1 AND v.version = ?2"
+            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1 AND v.version = ?2",
+            living!()
         ))?
         .query_row(params![seq as i64, version], |row| stored(&reader.keys, row))
         .optional();

@@ -14,6 +14,7 @@ use crate::store::fault::OpenError;
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
+/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
 const MIGRATIONS: &[&str] = &[
     "
@@ -155,6 +156,17 @@ CREATE INDEX raw_at ON raw (at);
 CREATE TABLE member (tail BLOB PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE open_stretch (seq INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
 CREATE INDEX open_stretch_until ON open_stretch (until);
+",
+    "
+ALTER TABLE patient_state ADD COLUMN restricted INTEGER;
+ALTER TABLE receipt ADD COLUMN patient BLOB;
+CREATE INDEX receipt_patient ON receipt (patient) WHERE patient IS NOT NULL;
+ALTER TABLE idem ADD COLUMN patient BLOB;
+CREATE INDEX member_seq ON member (seq);
+CREATE TABLE erased (
+    patient BLOB PRIMARY KEY, owner TEXT NOT NULL, at INTEGER NOT NULL, record BLOB NOT NULL, receipt BLOB NOT NULL,
+    finished INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ",
 ];
 

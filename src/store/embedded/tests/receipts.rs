@@ -6,7 +6,7 @@ use crate::store::{Filing, Receipt, ReceiptPlan, Tally};
 fn filing(at_ms: i64, record: u8, forget_before_ms: i64) -> Filing {
     let receipt = Receipt { at_ms, record: Some([record; 16]), outcome: "refused", body: vec![record], once: false };
     let tally = Tally { day: at_ms, format: "f".into(), topic: "refused".to_owned(), count: 2 };
-    Filing { receipts: vec![receipt], tallies: vec![tally], forget_before_ms }
+    Filing { patient: None, receipts: vec![receipt], tallies: vec![tally], forget_before_ms }
 }
 
 async fn file(store: &Store, client: &str, filing: Filing) {

@@ -1,0 +1,202 @@
+//! `Patient/[id]/$export-data`: everything that is held of a person, for the person herself (GDPR Art. 15 and 20).
+//!
+//! What consents permit apps to see is no limit here, nor is a restriction: it is her own. All versions of all resources, the
+//! consents among them, how they came to be, every record of the audit about her, and what senders were told of her records.
+//! It is made page by page, so that it may be as large as it is. It goes on record before its first byte leaves.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::standing::Person;
+use crate::exchange::kinds::KINDS;
+use crate::exchange::trail::{Act, Author};
+use crate::exchange::{Caller, Gateway, Refusal, receipts};
+use crate::fhir::tree::time;
+use crate::policy::access::Interaction;
+use crate::store::{AuditPlan, Key, Order, OrderBy, Plan, ReceiptPlace, Stored};
+
+/// Rows that are in memory at once.
+const PAGE: usize = 200;
+
+/// How it is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// One resource a line.
+    Lines,
+    /// A Bundle of type collection, in JSON.
+    Bundle,
+}
+
+/// An export under way.
+pub struct Export {
+    gateway: Arc<Gateway>,
+    person: Person,
+    form: Form,
+    stages: VecDeque<Stage>,
+    /// Whether something was written already.
+    begun: bool,
+}
+
+/// What comes next, and from where.
+enum Stage {
+    Resources { kind: &'static str, after: Option<Key>, as_of_seq: u64 },
+    Audit { after: Option<u64>, last: u64 },
+    Receipts { after: ReceiptPlace },
+}
+
+impl Gateway {
+    /// Begins an export; whoever asked reads it piece by piece.
+    pub async fn export(self: &Arc<Self>, caller: &Caller<'_>, person: &str, form: Form) -> Result<Export, Refusal> {
+        let person = self.herself(caller, person, Interaction::Read).await?;
+        let author = Author::of(self, caller).with_query(&format!("Patient/{}/$export-data", person.id), &[]);
+        let record = author.record(Act::Operation, Some(&person.named()), &[], None, &[]);
+        self.store.record_audit(vec![record]).await?;
+        // What arrives from here on belongs to the next one, so that this one ends.
+        let as_of_seq = self.store.search(Plan { limit: 1, ..Plan::of("Patient") }).await?.high_seq;
+        let latest = AuditPlan { patient: Some(person.key), limit: 1, descending: true, ..AuditPlan::default() };
+        let last = self.store.audit(latest).await?.first().map_or(0, |(seq, _)| *seq);
+        let mut kinds: Vec<&'static str> = KINDS.iter().map(|rule| rule.name).collect();
+        kinds.retain(|kind| *kind != "AuditEvent");
+        kinds.sort_by_key(|kind| (*kind != "Patient", *kind != "Consent"));
+        let mut stages: VecDeque<Stage> =
+            kinds.into_iter().map(|kind| Stage::Resources { kind, after: None, as_of_seq }).collect();
+        stages.push_back(Stage::Audit { after: None, last });
+        stages.push_back(Stage::Receipts { after: ReceiptPlace::default() });
+        Ok(Export { gateway: self.clone(), person, form, stages, begun: false })
+    }
+}
+
+/// Resources as they are written, with their addresses, and where to go on.
+type Step = (Vec<(Option<String>, Vec<u8>)>, Option<Stage>);
+
+impl Export {
+    /// The next piece; nothing when all is said.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, Refusal> {
+        let mut piece = Vec::new();
+        while let Some(stage) = self.stages.pop_front() {
+            let (resources, rest) = match stage {
+                Stage::Resources { kind, after, as_of_seq } => self.resources(kind, after, as_of_seq).await?,
+                Stage::Audit { after, last } => self.audit(after, last).await?,
+                Stage::Receipts { after } => self.receipts(after).await?,
+            };
+            rest.into_iter().for_each(|rest| self.stages.push_front(rest));
+            for (address, resource) in resources {
+                self.write(address.as_deref(), &resource, &mut piece);
+            }
+            if self.stages.is_empty() {
+                self.close(&mut piece);
+            }
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn resources(&self, kind: &'static str, after: Option<Key>, as_of_seq: u64) -> Result<Step, Refusal> {
+        let plan = Plan {
+            patients: Some(vec![self.person.key]),
+            order: Order { by: OrderBy::Date, descending: false },
+            after,
+            as_of_seq: Some(as_of_seq),
+            limit: PAGE,
+            // A page of one person's resources in the order of their dates looks at no others.
+            scan_budget: usize::MAX,
+            ..Plan::of(kind)
+        };
+        let page = self.gateway.store.search(plan).await?;
+        let mut resources = Vec::with_capacity(page.rows.len());
+        for stored in page.rows {
+            let id = stored.logical_id();
+            let earlier = (1..stored.version).map(|version| (kind.to_owned(), id.clone(), version)).collect();
+            let address = format!("{}/{kind}/{id}", self.gateway.base);
+            let written = |stored: Stored| (Some(address.clone()), stored.payload);
+            resources.extend(self.gateway.store.versions(earlier).await?.into_iter().map(written));
+            resources.push(written(stored));
+        }
+        Ok((resources, page.next.map(|key| Stage::Resources { kind, after: Some(key), as_of_seq })))
+    }
+
+    async fn audit(&self, after: Option<u64>, last: u64) -> Result<Step, Refusal> {
+        // She reads what was withheld from others, and from her client, too.
+        let plan = AuditPlan { patient: Some(self.person.key), after_seq: after, limit: PAGE, ..AuditPlan::default() };
+        let rows = self.gateway.store.audit(plan).await?;
+        let seen = rows.last().map(|(seq, _)| *seq).filter(|seq| *seq < last);
+        let address = |payload: &[u8]| {
+            let event: Value = serde_json::from_slice(payload).ok()?;
+            Some(format!("{}/AuditEvent/{}", self.gateway.base, event["id"].as_str()?))
+        };
+        let rows = rows.into_iter().filter(|(seq, _)| *seq <= last);
+        let resources = rows.map(|(_, payload)| (address(&payload), payload)).collect();
+        Ok((resources, seen.map(|seq| Stage::Audit { after: Some(seq), last })))
+    }
+
+    async fn receipts(&self, after: ReceiptPlace) -> Result<Step, Refusal> {
+        let rows = self.gateway.store.receipts_about(self.person.key, after, PAGE).await?;
+        let rest =
+            rows.last().filter(|_| rows.len() == PAGE).map(|(place, _)| Stage::Receipts { after: place.clone() });
+        let resources = rows.iter().map(|((client, _), filed)| {
+            let told = receipts::told(&self.gateway.base, &self.gateway.pages, filed);
+            (None, receipt(client, &told).to_string().into_bytes())
+        });
+        Ok((resources.collect(), rest))
+    }
+
+    fn write(&mut self, address: Option<&str>, resource: &[u8], out: &mut Vec<u8>) {
+        if self.form == Form::Lines {
+            out.extend_from_slice(resource);
+            out.push(b'\n');
+            return;
+        }
+        self.open(out);
+        if let Some(address) = address {
+            out.extend_from_slice(b"{\"fullUrl\":");
+            out.extend_from_slice(Value::from(address).to_string().as_bytes());
+            out.extend_from_slice(b",\"resource\":");
+        } else {
+            out.extend_from_slice(b"{\"resource\":");
+        }
+        out.extend_from_slice(resource);
+        out.push(b'}');
+    }
+
+    /// What stands before an entry of a Bundle.
+    fn open(&mut self, out: &mut Vec<u8>) {
+        if self.begun {
+            out.push(b',');
+            return;
+        }
+        self.begun = true;
+        let made = time::instant(self.gateway.now_ms());
+        let head =
+            format!("{{\"resourceType\":\"Bundle\",\"type\":\"collection\",\"timestamp\":\"{made}\",\"entry\":[");
+        out.extend_from_slice(head.as_bytes());
+    }
+
+    fn close(&self, out: &mut Vec<u8>) {
+        // There is always the person herself, so that something was written.
+        if self.form == Form::Bundle && self.begun {
+            out.extend_from_slice(b"]}");
+        }
+    }
+}
+
+/// What a sender was told of a record, as a resource: no FHIR type is meant for it.
+fn receipt(client: &str, told: &Value) -> Value {
+    let mut parts = vec![json!({"name": "client", "valueString": client})];
+    for name in ["received", "outcome", "format", "request", "pointer", "resource"] {
+        if let Some(text) = told[name].as_str().filter(|text| !text.is_empty()) {
+            parts.push(json!({"name": name, "valueString": text}));
+        }
+    }
+    for issue in told["issues"].as_array().into_iter().flatten() {
+        let texts = ["rule", "severity", "text"].iter().filter_map(|name| {
+            let text = issue[*name].as_str()?;
+            Some(json!({"name": name, "valueString": text}))
+        });
+        parts.push(json!({"name": "issue", "part": texts.collect::<Vec<_>>()}));
+    }
+    json!({"resourceType": "Parameters", "parameter": [{"name": "receipt", "part": parts}]})
+}

@@ -1,0 +1,118 @@
+//! A body that is made while it is sent, piece by piece, so that its size costs no memory.
+//!
+//! Whoever makes it runs in a task of its own and waits where the client is slow. If it ends without saying that it is
+//! through, the connection is broken off: what is incomplete must not look complete.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use hyper::body::{Body, Bytes, Frame};
+use tokio::sync::mpsc;
+
+/// Pieces that lie ready at most.
+const AHEAD: usize = 2;
+
+/// The end at which it is sent.
+pub struct Flow {
+    pieces: mpsc::Receiver<Piece>,
+    ended: bool,
+}
+
+/// The end at which it is made.
+pub struct Source(mpsc::Sender<Piece>);
+
+enum Piece {
+    Some(Bytes),
+    /// That was all.
+    End,
+}
+
+/// The body could not be made to its end.
+#[derive(Debug)]
+pub struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the body could not be made to its end")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
+impl Flow {
+    pub fn new() -> (Source, Flow) {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        (Source(sender), Flow { pieces, ended: false })
+    }
+}
+
+impl Source {
+    /// Whether anybody still wants it.
+    pub async fn send(&self, piece: Vec<u8>) -> bool {
+        self.0.send(Piece::Some(Bytes::from(piece))).await.is_ok()
+    }
+
+    /// Says that it was all.
+    pub async fn end(self) {
+        // Whoever went away does not miss it.
+        drop(self.0.send(Piece::End).await);
+    }
+}
+
+impl Body for Flow {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        self.pieces.poll_recv(context).map(|piece| match piece {
+            Some(Piece::Some(bytes)) => Some(Ok(Frame::data(bytes))),
+            Some(Piece::End) => {
+                self.ended = true;
+                None
+            }
+            None => {
+                self.ended = true;
+                Some(Err(BrokenOff))
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_incomplete_does_not_look_complete() {
+        for complete in [true, false] {
+            let (source, flow) = Flow::new();
+            assert!(source.send(b"one".to_vec()).await);
+            if complete {
+                source.end().await;
+            } else {
+                drop(source);
+            }
+            let collected = flow.collect().await.map(|body| body.to_bytes());
+            assert_eq!(collected.is_ok(), complete);
+            if let Ok(bytes) = collected {
+                assert_eq!(bytes, "one");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_it_hears_that_nobody_listens() {
+        let (source, flow) = Flow::new();
+        drop(flow);
+        assert!(!source.send(b"one".to_vec()).await);
+    }
+}

@@ -1,0 +1,23 @@
+//! What is remembered of a person who was erased: that she was, and what became of it.
+//!
+//! A tombstone names its person by the pseudonym alone. From the transaction in which it is written nothing of the person is
+//! found any more, whatever still lies there; taking that away goes on in small steps, which may be repeated.
+
+use std::sync::Arc;
+
+use super::id::{PatientKey, ResId};
+
+/// A tombstone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Erasure {
+    pub patient: PatientKey,
+    /// The client that the person used.
+    pub owner: Arc<str>,
+    pub at_ms: i64,
+    /// The record of the audit that tells of it; it names no person and stays as it is.
+    pub record: ResId,
+    /// What was said of it; the caller's to write.
+    pub receipt: Vec<u8>,
+    /// Whether everything was taken away.
+    pub finished: bool,
+}
