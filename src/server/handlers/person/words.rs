@@ -96,7 +96,8 @@ mod tests {
         for words in languages() {
             assert_eq!(keys(&words.all), keys(english), "{}", words.code);
             assert_eq!(keys(&words.all["categories"]), categories, "{}", words.code);
-            for key in keys(english).into_iter().filter(|key| *key != "categories") {
+            assert_eq!(keys(&words.all["acts"]), keys(&english["acts"]), "{}", words.code);
+            for key in keys(english).into_iter().filter(|key| !["acts", "categories"].contains(key)) {
                 assert!(!words.text(key).trim().is_empty(), "{} {key}", words.code);
                 assert_eq!(places(words.text(key)), places(english[key].as_str().unwrap()), "{} {key}", words.code);
             }
