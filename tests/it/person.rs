@@ -190,7 +190,7 @@ async fn a_person_sees_takes_along_and_ends_everything() {
     })
     .await;
     for line in [
-        "<td>Healthy &amp; Co</td><td>took in: Heart rate and rhythm</td><td>your consent, TREAT</td>",
+        "<td>Healthy &amp; Co</td><td>took in: Heart rate and rhythm</td><td>your consent, treatment</td>",
         "opened this page",
     ] {
         assert!(log.contains(line), "{line}: {log}");

@@ -5,6 +5,7 @@
 
 mod words;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use hyper::header::{
@@ -154,24 +155,30 @@ pub(super) async fn log(request: &Request<'_>) -> Reply {
 fn line(words: &Words, entry: &Value) -> Context {
     let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let who = [text("/who/name"), text("/who/id")].into_iter().find(|name| !name.is_empty()).unwrap_or("-");
-    let act = text("/act");
-    let act = words.all["acts"][act].as_str().unwrap_or(act);
+    let itself = text("/who/reference").starts_with("Patient/");
+    let who = if itself { words.filled("you", &[who]) } else { who.to_owned() };
+    let act = words.term("acts", text("/act"));
     let done = if entry["done"] == false && text("/act") != "refuse" { words.text("refused") } else { "" };
     let act = [act, done].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let categories = entry["categories"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let categories: Vec<&str> = categories.map(|code| words.category(code)).collect();
+    let mut of: Vec<&str> = categories.map(|code| words.term("categories", code)).collect();
+    if of.is_empty() {
+        let references = entry["resources"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let kinds: BTreeSet<&str> = references.filter_map(|reference| reference.split('/').next()).collect();
+        of.extend(kinds.into_iter().map(|kind| words.term("kinds", kind)));
+    }
     let why = match text("/basis/kind") {
         "consent" => words.text("by-consent"),
         "own-client" => words.text("own-client"),
         "policy" => words.text("by-policy"),
         _ => "",
     };
-    let purpose = text("/purpose");
+    let purpose = words.term("purposes", text("/purpose"));
     let why = [why, purpose].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let when = text("/when");
     // RFC 3339 in UTC, to the second, as people read it.
     let shown = format!("{} UTC", when.get(..19).unwrap_or(when).replace('T', " "));
-    context! { when, shown, who, act, categories => categories.join(", "), why }
+    context! { when, shown, who, act, of => of.join(", "), why }
 }
 
 /// Everything, as a file.
@@ -279,7 +286,7 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
             };
             let code = choice.category.code.as_str();
             context! {
-                id => format!("p{index}-{code}"), code, state, name => words.category(code), shown => words.text(state),
+                id => format!("p{index}-{code}"), code, state, name => words.term("categories", code), shown => words.text(state),
             }
         })
         .collect();
