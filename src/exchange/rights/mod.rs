@@ -8,6 +8,7 @@ mod erasure;
 mod everything;
 mod export;
 mod restriction;
+pub mod retention;
 mod standing;
 pub mod upkeep;
 
