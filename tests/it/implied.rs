@@ -159,6 +159,62 @@ async fn research_by_the_broad_consent() {
     assert_eq!(whole.status, 201, "{}", whole.text());
     assert!(sees(&body, &patient).await);
     assert!(!sees(&other, &patient).await);
+    // It is told so beforehand.
+    let reading = heart_rate(&patient, "1", 70);
+    let asked = |actor: &str| {
+        json!({"resourceType": "Parameters", "parameter": [
+            {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
+            {"name": "actor", "valueReference": {"reference": actor}},
+            {"name": "purpose", "valueCode": "HRESCH"},
+            {"name": "resource", "resource": reading},
+        ]})
+    };
+    for (actor, decision) in [("Organization/body", "permit"), ("Organization/other", "deny")] {
+        let told = app.post("/Consent/$evaluate", &asked(actor)).await.json();
+        let first = told["parameter"].as_array().unwrap().iter().find(|part| part["name"] == "decision").unwrap();
+        assert_eq!(first["valueCode"], decision, "{actor}: {told:#}");
+    }
     // What the app was permitted is as it was.
     assert_eq!(app.post("/Observation", &heart_rate(&patient, "later", 70)).await.status, 201);
+}
+
+/// One switch a function: what the law permits ends for one category of measures and stays for the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_ends_one_category_alone() {
+    let gateway = Gateway::with(EHDS).await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", SCOPES).await;
+    let patient = app.person().await;
+    let actor = app.actor.clone();
+    app.consent(&patient, &[(&actor, &[Action::Collect], &["heart-rate", "weight"])]).await;
+    let heart = app.post("/Observation", &heart_rate(&patient, "heart", 70)).await.id();
+    let mut weight = heart_rate(&patient, "weight", 70);
+    weight["code"]["coding"][0]["code"] = json!("29463-7");
+    for (member, unit) in [("unit", "kg"), ("code", "kg")] {
+        weight["valueQuantity"][member] = json!(unit);
+    }
+    let weight = app.post("/Observation", &weight).await.id();
+    let seen = async || {
+        let mut seen = clinic.find(&format!("/Observation?patient={patient}")).await.1;
+        seen.sort_unstable();
+        seen
+    };
+    let mut both = vec![heart, weight.clone()];
+    both.sort_unstable();
+    assert_eq!(seen().await, both);
+    let mut switch = consent(&patient, &[]);
+    switch["provision"] = json!({
+        "type": "deny",
+        "action": [{"coding": [
+            {"system": "http://terminology.hl7.org/CodeSystem/consentaction", "code": "access"}
+        ]}],
+        "code": [{"coding": [{"system": mhealth_gateway::exchange::CATEGORY_SYSTEM, "code": "heart-rate"}]}],
+    });
+    let off = app.post("/Consent", &switch).await;
+    assert_eq!(off.status, 201, "{}", off.text());
+    assert_eq!(seen().await, [weight]);
+    // The app goes on collecting, and back on it is as it was.
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "later", 71)).await.status, 201);
+    assert_eq!(app.raw("POST", &format!("/Consent/{}/$revoke", off.id()), &[], "").await.status, 200);
+    assert_eq!(seen().await.len(), 3);
 }

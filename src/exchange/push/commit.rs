@@ -13,15 +13,13 @@ use super::overlap::{self, Retold};
 use super::prepare::Prepared;
 use super::raw::{Keeping, Making, Seen, Source};
 use super::remap::{Again, Withdrawal};
-use super::{Idempotency, Intent, Kept, Outcome, When};
+use super::{Idempotency, Intent, Kept, Outcome, When, withdrawal};
 use crate::exchange::kinds::Subject;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{
-    Accepted, Cancelled, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome,
-};
+use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,8 +133,7 @@ impl Gateway {
                 None => Changed::default(),
             };
             let cancelled = self.no_longer_permitted(&mut knowledge, &draft.writes).await?;
-            let told = (changed, cancelled);
-            let finish = finish(Author::of(self, caller), &entries, &draft, keeping, &terms, told);
+            let told = finish(Author::of(self, caller), &entries, &draft, keeping, &terms, changed);
             let Draft { steps, writes, grown, withdrawn, .. } = draft;
             let count = writes.len();
             let unit = Unit {
@@ -148,7 +145,7 @@ impl Gateway {
                 progress: terms.progress,
                 rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
                 rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
-                finish,
+                finish: withdrawal::cancelling(told, cancelled, &writes, atomic),
                 writes,
                 atomic,
                 now_ms,
@@ -546,7 +543,7 @@ fn finish(
     draft: &Draft,
     keeping: Option<Keeping>,
     terms: &Terms,
-    (changed, cancelled): (Changed, Vec<Cancelled>),
+    changed: Changed,
 ) -> Finish {
     let Draft { steps, writes, bases, withdrawn, .. } = draft;
     /// What one audit event tells of: a person, an act, the resources, the consent.
@@ -646,11 +643,10 @@ fn finish(
             basis: bases[*write].clone(),
         });
     }
-    let withdrawn = withdrawn.to_vec();
+    let withdrawn = withdrawn.clone();
     let retriable: Vec<bool> = retriable(entries, steps, writes.len());
     let desk = terms.desk.clone().map(|desk| (desk, verdicts(entries, steps)));
     let at_ms = author.at_ms();
-    let consents: Vec<usize> = (0..writes.len()).filter(|index| writes[*index].consent).collect();
     let versions: Vec<u32> = writes.iter().map(|write| write.version).collect();
     Box::new(move |outcomes: &[WriteOutcome]| {
         if atomic && looks_again(&retriable, outcomes) {
@@ -743,11 +739,9 @@ fn finish(
             filing.receipts.extend(done.map(|(_, withdrawal)| desk.withdrawn(withdrawal, at_ms)));
         }
         let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
-        // What was judged by consents that did not come about is judged again at its next attempt.
-        let holds = |index: &usize| outcomes.get(*index).is_some_and(|outcome| !outcome.is_conflict());
-        let cancelled = if !undone && consents.iter().all(holds) { cancelled } else { Vec::new() };
         overlap::file(&mut filing, receipts, outcomes);
-        Finished { audit, response, filing, writes: told.into_iter().chain(revised).collect(), words, cancelled, raw }
+        let writes = told.into_iter().chain(revised).collect();
+        Finished { audit, response, filing, writes, words, raw, ..Finished::default() }
     })
 }
 

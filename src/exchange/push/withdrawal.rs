@@ -8,7 +8,21 @@ use super::judge::Knowledge;
 use crate::exchange::trail::Author;
 use crate::exchange::{Gateway, Refusal};
 use crate::policy::consent::Actor;
-use crate::store::{Cancelled, PatientKey, Retry, Write};
+use crate::store::{Cancelled, Finish, Finished, PatientKey, Retry, Write};
+
+/// Lets what is no longer permitted leave, if the consents that say so come about. Else it is judged at its next attempt.
+pub(super) fn cancelling(finish: Finish, cancelled: Vec<Cancelled>, writes: &[Write], atomic: bool) -> Finish {
+    if cancelled.is_empty() {
+        return finish;
+    }
+    let all = writes.len();
+    let matters: Vec<usize> = (0..all).filter(|index| atomic || writes[*index].consent).collect();
+    Box::new(move |outcomes| {
+        let come_about = outcomes.len() == all && matters.iter().all(|index| !outcomes[*index].is_conflict());
+        let finished = finish(outcomes);
+        if come_about { Finished { cancelled, ..finished } } else { finished }
+    })
+}
 
 impl Gateway {
     /// Deliveries of the persons whose consents are written that these no longer permit.

@@ -87,13 +87,16 @@ impl<'s> Question<'s> {
     }
 
     fn request<'q>(&'q self, purpose: &'q str) -> consent::Request<'q> {
-        consent::Request {
+        let request = consent::Request {
             action: self.action,
             actor: &self.actor,
             purpose,
             policies: &self.policies,
             now_ms: self.now_ms,
-        }
+        };
+        // Who does research by the broad consent asks under its policies, as when it acts.
+        let policies = if self.policies.is_empty() { self.implied.package(&request) } else { &self.policies };
+        consent::Request { policies, ..request }
     }
 
     /// What is decided of one resource: of all purposes the first that is refused.

@@ -151,7 +151,7 @@ mod tests {
         related
     }
 
-    fn check(name: &str, performer: Value, contained: Option<Value>, born: Option<&str>, expected: usize) {
+    fn check(name: &str, performer: &Value, contained: Option<Value>, born: Option<&str>, expected: usize) {
         let mut body = json!({
             "resourceType": "Consent", "patient": {"reference": "Patient/1"}, "dateTime": "2026-06-15T10:00:00Z",
         });
@@ -177,29 +177,29 @@ mod tests {
 
     #[test]
     fn the_young_need_a_holder_of_parental_responsibility() {
-        let by = || json!({"reference": "#r"});
+        let by = json!({"reference": "#r"});
         let own = json!({"reference": "Patient/1"});
-        check("sixteen today", own.clone(), None, Some("2010-06-15"), 0);
-        check("sixteen tomorrow", own.clone(), None, Some("2010-06-16"), 1);
-        check("in that month, somewhen", own.clone(), None, Some("2010-06"), 1);
-        check("in that year, somewhen", own.clone(), None, Some("2010"), 1);
-        check("long ago", own.clone(), None, Some("1980"), 0);
-        check("nobody knows when", own, None, None, 0);
-        check("by nobody in particular", Value::Null, None, Some("2015-01-01"), 1);
-        check("by the mother", by(), Some(related(Some("MTH"), "Patient/1")), Some("2015-01-01"), 0);
-        check("by the sister", by(), Some(related(Some("SIS"), "Patient/1")), Some("2015-01-01"), 1);
-        check("by another's mother", by(), Some(related(Some("MTH"), "Patient/2")), Some("2015-01-01"), 2);
-        check("by a relative somewhere", json!({"reference": "RelatedPerson/7"}), None, Some("2015-01-01"), 2);
+        check("sixteen today", &own, None, Some("2010-06-15"), 0);
+        check("sixteen tomorrow", &own, None, Some("2010-06-16"), 1);
+        check("in that month, somewhen", &own, None, Some("2010-06"), 1);
+        check("in that year, somewhen", &own, None, Some("2010"), 1);
+        check("long ago", &own, None, Some("1980"), 0);
+        check("nobody knows when", &own, None, None, 0);
+        check("by nobody in particular", &Value::Null, None, Some("2015-01-01"), 1);
+        check("by the mother", &by, Some(related(Some("MTH"), "Patient/1")), Some("2015-01-01"), 0);
+        check("by the sister", &by, Some(related(Some("SIS"), "Patient/1")), Some("2015-01-01"), 1);
+        check("by another's mother", &by, Some(related(Some("MTH"), "Patient/2")), Some("2015-01-01"), 2);
+        check("by a relative somewhere", &json!({"reference": "RelatedPerson/7"}), None, Some("2015-01-01"), 2);
     }
 
     #[test]
     fn whoever_consents_for_another_says_as_what() {
         let by = json!({"reference": "#r"});
-        check("no relationship", by.clone(), Some(related(None, "Patient/1")), Some("1940"), 1);
-        check("a daughter", by, Some(related(Some("DAU"), "Patient/1")), Some("1940"), 0);
-        check("by address", json!({"reference": "https://a.example/fhir/RelatedPerson/7"}), None, None, 1);
-        check("by type", json!({"type": "RelatedPerson", "display": "x"}), None, None, 1);
-        check("an organization", json!({"reference": "Organization/1"}), None, None, 0);
+        check("no relationship", &by, Some(related(None, "Patient/1")), Some("1940"), 1);
+        check("a daughter", &by, Some(related(Some("DAU"), "Patient/1")), Some("1940"), 0);
+        check("by address", &json!({"reference": "https://a.example/fhir/RelatedPerson/7"}), None, None, 1);
+        check("by type", &json!({"type": "RelatedPerson", "display": "x"}), None, None, 1);
+        check("an organization", &json!({"reference": "Organization/1"}), None, None, 0);
     }
 
     #[test]

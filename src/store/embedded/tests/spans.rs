@@ -59,7 +59,7 @@ async fn a_later_version_has_a_span_of_its_own_or_none() {
     let found = store.neighbours(patient(1), around(None, &[(0, 100)])).await.unwrap();
     assert!(found.len() == 1 && found[0].span.secondary, "{found:?}");
     assert_eq!(store.stand(vec![known]).await.unwrap(), [true], "it stands for the same reading still");
-    let corrected = Write { span: None, says_the_same: false, ..update(told, 2, "corrected") };
+    let corrected = Write { span: None, reading: None, says_the_same: false, ..update(told, 2, "corrected") };
     store.accept(unit(vec![corrected])).await.unwrap();
     assert_eq!(store.neighbours(patient(1), around(None, &[(0, 100)])).await.unwrap().len(), 0);
     assert_eq!(store.stand(vec![known]).await.unwrap(), [false]);
