@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
+use mhealth_gateway::fhir::definitions::{Package, Registry};
+use mhealth_gateway::fhir::tree::{Element, json as tree};
+use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::guide;
 use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditRecord, Erasure, ResId};
 use serde_json::{Value, json};
 
-use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate, ids};
+use crate::fixture::{
+    ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate, ids, shared,
+};
 
 /// Lets a client state that it is the person's own request.
 async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
@@ -522,4 +529,45 @@ async fn what_is_old_goes_by_category_and_origin() {
     // And what was taken away may come again.
     assert_eq!(app.post("/Observation", &heart_rate(&patient, "app-0", 70)).await.status, 201);
     drop(inner);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_is_an_international_patient_summary() {
+    let package = shared("MHEALTH_PACKAGES", "packages").join("hl7.fhir.uv.ips-2.0.0.tgz");
+    let ips = Arc::new(Package::read(&std::fs::read(&package).unwrap()).unwrap());
+    let validator = Validator::new(Registry::with_packages([guide::packages(), vec![ips]].concat()));
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let anonymous = app.consenting_person().await;
+    let named = json!({"resourceType": "Patient", "name": [{"family": "Example"}], "birthDate": "1970-01-01"});
+    let named = app.post("/Patient", &named).await.id();
+    let actor = app.actor.clone();
+    app.consent(&named, &[(&actor, &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+    for (number, day) in ["2026-01-10", "2026-01-12", "2026-01-11"].iter().enumerate() {
+        app.post("/Observation", &measured(&named, &number.to_string(), day)).await;
+    }
+    for (patient, readings) in [(&anonymous, 0), (&named, 1)] {
+        let answer = app.get(&format!("/Patient/{patient}/$summary")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let document = tree::parse(answer.bytes.as_slice()).unwrap();
+        let profile = "http://hl7.org/fhir/uv/ips/StructureDefinition/Bundle-uv-ips";
+        let options = Options { location: "Bundle", profiles: &[profile], ..Options::default() };
+        let report = validator.check(Element::root(&document), &options);
+        let errors: Vec<String> =
+            report.issues.iter().filter(|issue| issue.is_error()).map(|issue| format!("{issue:?}")).collect();
+        assert!(errors.is_empty(), "{:#}\n{}", answer.json(), errors.join("\n"));
+        let bundle = answer.json();
+        let observations = bundle["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]);
+        let observations: Vec<&Value> = observations.filter(|held| held["resourceType"] == "Observation").collect();
+        assert_eq!(observations.len(), readings, "{bundle:#}");
+        let latest = |reading: &&Value| reading["effectiveDateTime"].as_str().unwrap().starts_with("2026-01-12");
+        assert!(observations.iter().all(latest));
+    }
+    // Whoever may not see the person sees nobody.
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    for patient in [named.as_str(), "nobody"] {
+        assert_eq!(clinic.get(&format!("/Patient/{patient}/$summary")).await.issues(), ["not-found"]);
+    }
+    let odd = app.get(&format!("/Patient/{named}/$summary?profile=urn:other")).await;
+    assert_eq!(odd.issues(), ["operation-parameter"]);
 }

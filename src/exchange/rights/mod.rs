@@ -10,6 +10,7 @@ mod export;
 mod restriction;
 pub mod retention;
 mod standing;
+mod summary;
 pub mod upkeep;
 
 pub use export::{Export, Form};
