@@ -127,6 +127,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::LogTile => log::tile(request).await,
         Action::AuditProof => log::proof(request).await,
         Action::Everything => rights::everything(request).await,
+        Action::Summary => rights::summary(request).await,
         Action::Export => rights::export(request).await,
         Action::Erase => rights::erase(request).await,
         Action::Restrict => rights::restrict(request, true).await,

@@ -83,3 +83,10 @@ pub(super) async fn erase(request: &Request<'_>) -> Result<Reply, Refusal> {
     let receipt = request.gateway.erase(&caller, request.matched.id).await?;
     Ok(Reply::json(200, &receipt))
 }
+
+/// `GET [base]/Patient/[id]/$summary`.
+pub(super) async fn summary(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let document = request.gateway.summary(&caller, request.matched.id, &request.query).await?;
+    Ok(Reply::resource(200, &document))
+}
