@@ -46,6 +46,8 @@ pub struct Config {
     pub devices: Devices,
     /// What holds where a person has said nothing.
     pub implied: Implied,
+    /// How long what is held is held.
+    pub retention: exchange::Retention,
     /// Who may give a consent.
     pub proxies: Proxies,
     /// Who is asked about codes that the definitions leave open.
@@ -256,6 +258,8 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         mistakes.extend(wrong.into_iter().map(|mistake| format!("consent.{mistake}")));
         Implied::default()
     });
+    let retention: exchange::Retention = section("retention", table.remove("retention"), mistakes);
+    mistakes.extend(retention.mistakes());
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
@@ -274,7 +278,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [consent], [terminology], [[destination]]",
+            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [terminology], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -331,6 +335,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         guide,
         devices,
         implied,
+        retention,
         proxies: unsaid.given,
         terminology,
         destinations,

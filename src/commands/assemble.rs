@@ -95,6 +95,7 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     gateway.grace_ms = i64::from(config.devices.stretch_grace_minutes) * 60_000;
     gateway.terminology = terminology(config)?;
     gateway.implied = config.implied.clone();
+    gateway.retention = config.retention.clone();
     gateway.proxies = config.proxies;
     gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)

@@ -68,6 +68,7 @@ use crate::tlog::Signer;
 pub use consents::Book;
 pub use facts::CATEGORY_SYSTEM;
 pub use refusal::Refusal;
+pub use rights::retention::Retention;
 pub use rules::Rules;
 
 /// Milliseconds since 1970. The composition root passes the machine's clock, a test its own.
@@ -186,6 +187,8 @@ pub struct Gateway {
     pub proxies: Proxies,
     /// What receipts for consents are signed with.
     seal: Option<Seal>,
+    /// How long what is held is held.
+    pub retention: Retention,
     pub book: Book,
     pub clock: Clock,
     pub entropy: Entropy,
@@ -238,6 +241,7 @@ impl Gateway {
             implied: Implied::default(),
             proxies: Proxies::default(),
             seal,
+            retention: Retention::default(),
             book: Book::default(),
             store,
             clock,

@@ -95,9 +95,10 @@ fn operations(rule: &KindRule) -> Value {
         );
     }
     if rule.name == "Patient" {
-        operations.push(
+        operations.extend([
             json!({"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}),
-        );
+            json!({"name": "summary", "definition": "http://hl7.org/fhir/uv/ips/OperationDefinition/summary"}),
+        ]);
         let own = ["erase", "export-data", "restrict", "unrestrict"]
             .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/patient-{name}")}));
         operations.extend(own);

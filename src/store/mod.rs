@@ -26,6 +26,8 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod tidying;
+
 pub mod span;
 
 pub mod upload;
@@ -48,6 +50,7 @@ pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, Toke
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
+pub use tidying::Tidying;
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,
     Said, Token, Unit, Write, WriteOutcome,
@@ -215,6 +218,20 @@ impl Store {
     ) -> Result<Option<i64>, Error> {
         match self {
             Self::Embedded(store) => store.restrict(patient, since_ms, record).await,
+        }
+    }
+
+    /// Forgets a little of what is old; false when there is no more.
+    pub async fn tidy(&self, tidying: Tidying) -> Result<bool, Error> {
+        match self {
+            Self::Embedded(store) => store.tidy(tidying).await,
+        }
+    }
+
+    /// Takes resources of persons away, by their sequence numbers and versions, with all their versions.
+    pub async fn remove(&self, old: Vec<(u64, u32)>, records: Vec<AuditRecord>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.remove(old, records).await,
         }
     }
 

@@ -2,13 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
+use mhealth_gateway::fhir::definitions::{Package, Registry};
+use mhealth_gateway::fhir::tree::{Element, json as tree};
+use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::guide;
 use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditRecord, Erasure, ResId};
 use serde_json::{Value, json};
 
-use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate, ids};
+use crate::fixture::{
+    ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate, ids, shared,
+};
 
 /// Lets a client state that it is the person's own request.
 async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
@@ -398,11 +405,11 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
     assert_eq!(receipt["erased"]["resources"], json!({"Consent": 2, "Observation": 4, "Patient": 1}));
     assert_eq!(receipt["recipients"], json!([{"destination": "platform", "told": false, "by": "the operator"}]));
     assert!(receipt["finished"].is_string() && receipt["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof"));
-    assert_eq!(asks(&app, "POST", &address).await.json(), receipt, "asked again, it is the same");
     assert_eq!(
         app.put(&format!("/Patient/{patient}"), &json!({"resourceType": "Patient", "id": patient})).await.issues(),
         ["person-erased"]
     );
+    assert_eq!(asks(&app, "POST", &address).await.json(), receipt, "asked again, it is the same");
     platform.come_back().await;
     app.post("/Observation", &heart_rate(&other, "later", 61)).await;
     let again = asks(&app, "POST", &address.replace(&patient, "nobody")).await;
@@ -415,7 +422,12 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
     assert!(now["entry"].as_array().unwrap().len() > trail);
     let (records, changed) = gateway.store().log_changed().await.unwrap();
     assert!(records > 0 && changed.is_empty());
-    assert_eq!(platform.account().await["received"], 3, "nothing of hers is sent");
+    eventually("the queue is empty", async || {
+        let backlog = gateway.store().backlog("platform").await.unwrap();
+        (backlog.behind == 0 && backlog.retries == 0 && backlog.dead == 0).then_some(())
+    })
+    .await;
+    assert_eq!(platform.log().len(), 3, "nothing of hers is sent");
     let directory = gateway.stop().await;
     assert_eq!(files_with(directory.path(), "XMARKERX"), Vec::<String>::new());
 
@@ -477,4 +489,85 @@ async fn whoever_is_half_erased_is_absent_and_then_gone() {
     app.sign_in().await;
     let receipt = asks(&app, "POST", &format!("/Patient/{patient}/$erase")).await;
     assert_eq!((receipt.status, receipt.json()["finished"].is_string()), (200, true));
+}
+
+/// Time passes, in the gateway's eyes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_goes_by_category_and_origin() {
+    const DAY_MS: i64 = 86_400_000;
+    let platform = Platform::start(&[]).await;
+    let rules = "[retention]\naudit_days = 1096\n[[retention.rule]]\ncategory = \"heart-rate\"\norigin = \"app\"\ndays = 10\n[[retention.rule]]\ncategory = \"blood-pressure\"\ndays = 100\n";
+    let gateway = Gateway::with(&format!("{rules}{}", platform.destination(""))).await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    app.consent(&patient, &[("Organization/clinic", &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+    for number in 0..3 {
+        app.post("/Observation", &heart_rate(&patient, &format!("app-{number}"), 70 + number)).await;
+    }
+    clinic.post("/Observation", &heart_rate(&patient, "clinic", 90)).await;
+    platform.until("all arrive", |account| account["received"] == 4).await;
+    let inner = gateway.running.as_ref().unwrap().gateway.clone();
+    let held = async || app.find(&format!("/Observation?patient={patient}")).await.1.len();
+    let lines = async || {
+        app.get(&format!("/AuditEvent?patient={patient}&_count=1000")).await.json()["entry"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    for (days, expected) in [(9, 4), (11, 1), (90, 1), (99_999, 1)] {
+        let before = lines().await;
+        inner.retain(inner.now_ms() + days * DAY_MS, || true).await.unwrap();
+        assert_eq!(held().await, expected, "{days}");
+        assert!(if days > 1096 { lines().await < 3 } else { lines().await > before }, "{days}: {}", lines().await);
+    }
+    assert!(gateway.store().log_changed().await.unwrap().1.is_empty());
+    // What came since is delivered: the feed goes on where it was.
+    app.post("/Observation", &heart_rate(&patient, "later", 75)).await;
+    platform.until("the next arrives", |account| account["received"] == 5).await;
+    assert_eq!(held().await, 2);
+    // And what was taken away may come again.
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "app-0", 70)).await.status, 201);
+    drop(inner);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_summary_is_an_international_patient_summary() {
+    let package = shared("MHEALTH_PACKAGES", "packages").join("hl7.fhir.uv.ips-2.0.0.tgz");
+    let ips = Arc::new(Package::read(&std::fs::read(&package).unwrap()).unwrap());
+    let validator = Validator::new(Registry::with_packages([guide::packages(), vec![ips]].concat()));
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let anonymous = app.consenting_person().await;
+    let named = json!({"resourceType": "Patient", "name": [{"family": "Example"}], "birthDate": "1970-01-01"});
+    let named = app.post("/Patient", &named).await.id();
+    let actor = app.actor.clone();
+    app.consent(&named, &[(&actor, &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+    for (number, day) in ["2026-01-10", "2026-01-12", "2026-01-11"].iter().enumerate() {
+        app.post("/Observation", &measured(&named, &number.to_string(), day)).await;
+    }
+    for (patient, readings) in [(&anonymous, 0), (&named, 1)] {
+        let answer = app.get(&format!("/Patient/{patient}/$summary")).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let document = tree::parse(answer.bytes.as_slice()).unwrap();
+        let profile = "http://hl7.org/fhir/uv/ips/StructureDefinition/Bundle-uv-ips";
+        let options = Options { location: "Bundle", profiles: &[profile], ..Options::default() };
+        let report = validator.check(Element::root(&document), &options);
+        let errors: Vec<String> =
+            report.issues.iter().filter(|issue| issue.is_error()).map(|issue| format!("{issue:?}")).collect();
+        assert!(errors.is_empty(), "{:#}\n{}", answer.json(), errors.join("\n"));
+        let bundle = answer.json();
+        let observations = bundle["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]);
+        let observations: Vec<&Value> = observations.filter(|held| held["resourceType"] == "Observation").collect();
+        assert_eq!(observations.len(), readings, "{bundle:#}");
+        let latest = |reading: &&Value| reading["effectiveDateTime"].as_str().unwrap().starts_with("2026-01-12");
+        assert!(observations.iter().all(latest));
+    }
+    // Whoever may not see the person sees nobody.
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    for patient in [named.as_str(), "nobody"] {
+        assert_eq!(clinic.get(&format!("/Patient/{patient}/$summary")).await.issues(), ["not-found"]);
+    }
+    let odd = app.get(&format!("/Patient/{named}/$summary?profile=urn:other")).await;
+    assert_eq!(odd.issues(), ["operation-parameter"]);
 }

@@ -116,10 +116,12 @@ impl Gateway {
     /// Takes away what is left, if anything is; the receipt.
     pub(super) async fn go_on_erasing(&self, erasure: Erasure) -> Result<Value, Refusal> {
         let mut receipt: Value = serde_json::from_slice(&erasure.receipt).unwrap_or_default();
+        let patient = erasure.patient;
         if erasure.finished {
+            // What was written of her since, by acts that were under way or by whoever named her again.
+            self.redact(patient).await?;
             return Ok(receipt);
         }
-        let patient = erasure.patient;
         while self.store.erase_step(patient).await? {}
         let mut from = Some(0);
         while let Some(position) = from {

@@ -8,7 +8,9 @@ mod erasure;
 mod everything;
 mod export;
 mod restriction;
+pub mod retention;
 mod standing;
+mod summary;
 pub mod upkeep;
 
 pub use export::{Export, Form};

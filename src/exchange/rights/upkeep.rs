@@ -1,5 +1,5 @@
-//! What goes on by itself: erasures that an earlier process did not finish, and what is written of erased persons by acts
-//! that were under way.
+//! What goes on by itself: erasures that an earlier process did not finish, what is written of erased persons by acts that
+//! were under way, and the end of what is kept for a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::exchange::{Gateway, Refusal};
 /// How often it is looked after.
 const LOOK: Duration = Duration::from_hours(1);
 
-/// Acts that were under way when a person was erased have come to their end by then.
-const AFTERMATH_MS: i64 = 2 * 86_400_000;
+/// Acts that were under way when a person was erased have come to their end by then, and clients have learnt of it.
+const AFTERMATH_MS: i64 = 30 * 86_400_000;
 
 /// Looks after it until told to stop.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
@@ -20,6 +20,11 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
         if let Err(refusal) = gateway.finish_erasures().await {
             let issue = refusal.ids().first().map(|id| id.code());
             tracing::warn!(issue, "erasures could not be finished; it is tried again");
+        }
+        let retained = gateway.retain(gateway.now_ms(), || !*stop.borrow()).await;
+        if let Err(refusal) = retained {
+            let issue = refusal.ids().first().map(|id| id.code());
+            tracing::warn!(issue, "what is old could not be taken away; it is tried again");
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -31,11 +36,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
 impl Gateway {
     async fn finish_erasures(&self) -> Result<(), Refusal> {
         for erasure in self.store.erasures_since(self.now_ms() - AFTERMATH_MS).await? {
-            if erasure.finished {
-                self.redact(erasure.patient).await?;
-            } else {
-                self.go_on_erasing(erasure).await?;
-            }
+            self.go_on_erasing(erasure).await?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
 
 /// How long an idempotency key is remembered at least.
-const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
+pub(super) const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
 
 impl Embedded {
     pub async fn accept(&self, unit: Unit) -> Result<Accepted, Error> {

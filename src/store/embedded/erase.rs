@@ -229,7 +229,7 @@ fn step(connection: &Connection, patient: PatientKey) -> rusqlite::Result<bool> 
 }
 
 /// Takes a resource with all that leads to it.
-fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> rusqlite::Result<()> {
+pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> rusqlite::Result<()> {
     type Found = (i64, Option<String>, Option<i64>, Vec<i64>, Vec<i64>);
     let found: Option<Found> = connection
         .prepare_cached("SELECT kind, name, date, codes, tokens FROM resource WHERE seq = ?1")?

@@ -25,6 +25,7 @@ mod search;
 mod source;
 mod spans;
 mod stretches;
+mod tidy;
 mod uploads;
 mod writer;
 

@@ -98,6 +98,24 @@ fn occupied(connection: &Connection, destination: &str, lane: &[u8]) -> rusqlite
         .query_row(params![destination, lane], |row| row.get(0))
 }
 
+/// Nothing of a resource waits any more, and what waited behind it steps forward.
+pub(super) fn forget(connection: &Connection, patient: PatientKey, seq: u64) -> rusqlite::Result<()> {
+    let waiting: Vec<(String, i64)> = connection
+        .prepare_cached(
+            "SELECT destination, id FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
+             AND lane = ?1 AND seq = ?2",
+        )?
+        .query_map(params![patient.0, seq as i64], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    for (destination, id) in waiting {
+        take(connection, &destination, id)?;
+    }
+    connection
+        .prepare_cached("DELETE FROM dead WHERE lane = ?1 AND seq = ?2")?
+        .execute(params![patient.0, seq as i64])
+        .map(drop)
+}
+
 /// Whatever waits in the patient's lanes waits no longer.
 pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> rusqlite::Result<()> {
     connection
