@@ -246,9 +246,9 @@ impl Copier<'_> {
         parts.iter().all(|part| self.child(element, *part, out) || !part.needed).then_some(())
     }
 
-    /// Whether any of them was copied.
+    /// Copies the first that can be, of those of which there is one.
     fn any(&self, element: Element<'_>, parts: &[Part], out: &mut String) -> bool {
-        parts.iter().fold(false, |any, part| self.child(element, *part, out) || any)
+        parts.iter().any(|part| self.child(element, *part, out))
     }
 
     fn child(&self, element: Element<'_>, part: Part, out: &mut String) -> bool {

@@ -255,7 +255,7 @@ fn places(of: &Value, at: &str, into: &mut Vec<String>) {
     match of {
         Value::Object(members) => members.iter().for_each(|(name, one)| places(one, &format!("{at}/{name}"), into)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(index, one)| places(one, &format!("{at}/{index}"), into))
+            items.iter().enumerate().for_each(|(index, one)| places(one, &format!("{at}/{index}"), into));
         }
         _ => {}
     }
