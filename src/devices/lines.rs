@@ -3,6 +3,8 @@
 //! A line that is longer than a record may be is passed over and told of as such, so that what is held is bounded and
 //! the lines behind it still count. Empty lines are none, but lines are numbered as an editor does.
 
+use crate::fhir::outcome::{Id, Issue};
+
 /// One line of what was sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Line {
@@ -14,6 +16,12 @@ pub struct Line {
 
 /// Longest line that may be a record.
 pub const LONGEST: usize = 1 << 20;
+
+/// What is said of a line that is longer than a record may be.
+pub fn too_long() -> Issue {
+    let text = format!("The line is longer than a record may be, which is {} KiB.", LONGEST >> 10);
+    Issue::new(Id::DeviceRecord, "", text)
+}
 
 /// Cuts a stream into lines.
 #[derive(Debug)]

@@ -75,9 +75,21 @@ try {
   assert.equal(await text('h1'), 'Meine Gesundheitsdaten');
   await look('german');
 
-  // Leaving ends it.
-  await follow(() => page.click('form.leave button'));
-  assert.equal(await text('h1'), 'Ihre Seite ist geschlossen');
+  // Who did what, and back.
+  await follow(() => page.click('a[href="/person/log"]'));
+  assert.equal(await text('h1'), 'Wer was getan hat');
+  assert.ok(await page.$$eval('tbody tr', (rows) => rows.length) > 3);
+  await look('log');
+  await follow(() => page.click('main a[href="/person"]'));
+
+  // Nothing is erased without the box; with it, the visit is over.
+  await page.$eval('form[action="/person/erase"] input[type=checkbox]', (box) => box.removeAttribute('required'));
+  await follow(() => page.click('form[action="/person/erase"] button'));
+  assert.equal(await text('[role=status]'), 'Bitte setzen Sie zuerst das Häkchen.');
+  await page.click('form[action="/person/erase"] input[type=checkbox]');
+  await follow(() => page.click('form[action="/person/erase"] button'));
+  assert.equal(await text('h1'), 'Alles ist gelöscht');
+  await look('erased');
   const answer = await page.goto(`${root}/person`);
   assert.equal(answer.status(), 401);
   assert.deepEqual(wrong, []);

@@ -2,7 +2,7 @@
 //! guide.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -234,6 +234,49 @@ fn records_of_apps_come_as_lines_or_as_one_text() {
     assert!(table(&output).contains("3:") && table(&output).contains("4:"), "{}", table(&output));
     let output = convert(&whole);
     assert_eq!((output.status.code(), observations(&output).len()), (Some(0), 2), "{}", table(&output));
+    // What only the Observation shows to be wrong is told of the record, too.
+    std::fs::write(&whole, format!("[{},\n{}]", point("a", "60"), point("b", "6100"))).unwrap();
+    let output = convert(&whole);
+    assert!(table(&output).contains("record /1: error [measure-implausible] "), "{}", table(&output));
+    std::fs::write(&lines, format!("{}\n{}\n", point("a", "60"), point("b", "6100"))).unwrap();
+    let output = convert(&lines);
+    assert!(table(&output).contains("2:1: error [measure-implausible] "), "{}", table(&output));
+}
+
+#[test]
+fn no_line_is_held_that_is_longer_than_a_record_and_no_text_without_end() {
+    let desk = Desk::new();
+    let point = |id: &str| {
+        format!(
+            r#"{{"uuid":"{id}","type":"HKQuantityTypeIdentifierHeartRate","value":60,"unit":"count/min","startDate":"2026-01-15T08:30:00+01:00","endDate":"2026-01-15T08:30:00+01:00"}}"#
+        )
+    };
+    let lines = desk.path("points.ndjson");
+    let long = format!("{{\"type\":\"{}\"}}", "x".repeat(2 << 20));
+    std::fs::write(&lines, format!("{}\n{long}\n{}\n", point("a"), point("b"))).unwrap();
+    let convert =
+        |path: &Path| Command::new(PROGRAM).arg("convert").arg(path).args(["--from", "healthkit"]).output().unwrap();
+    let output = convert(&lines);
+    assert_eq!((output.status.code(), observations(&output).len()), (Some(1), 2), "{}", table(&output));
+    assert!(table(&output).contains("2:1: error [device-record] The line is longer"), "{}", table(&output));
+    // Packed, such a file is small, whatever it grows to.
+    let packed = desk.path("points.json.gz");
+    let mut encoder =
+        flate2::write::GzEncoder::new(std::fs::File::create(&packed).unwrap(), flate2::Compression::fast());
+    std::io::copy(&mut std::io::repeat(b' ').take(300 << 20), &mut encoder).unwrap();
+    encoder.finish().unwrap();
+    let output = convert(&packed);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(table(&output).contains("more than 256 MiB") && table(&output).contains("NDJSON"), "{}", table(&output));
+}
+
+#[test]
+fn the_person_is_named_by_an_id() {
+    for (named, expected) in [("../../x", false), ("a b", false), ("", false), ("Patient/anna", true), ("anna", true)] {
+        let arguments = ["convert", "-", "--from", "healthkit", "--patient", named];
+        let output = Command::new(PROGRAM).args(arguments).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(!table(&output).contains("a FHIR id is expected"), expected, "{named}: {}", table(&output));
+    }
 }
 
 #[test]

@@ -175,6 +175,52 @@ async fn switches_do_what_they_say() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_takes_along_and_ends_everything() {
+    let platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination("")).await;
+    let app = app(&gateway).await;
+    let patient = app.consenting_person().await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "XMARKERX", 70)).await.status, 201);
+    platform.until("the reading arrives", |account| account["resources"] == 1).await;
+    let visitor = visitor(&gateway, &app, &patient).await;
+    let log = eventually("the delivery is told", async || {
+        let log = visitor.get("/person/log").await.text();
+        log.contains("<td>platform</td><td>received: Heart rate and rhythm</td>").then_some(log)
+    })
+    .await;
+    for line in [
+        "<td>Healthy &amp; Co</td><td>took in: Heart rate and rhythm</td><td>your consent, treatment</td>",
+        "opened this page",
+    ] {
+        assert!(log.contains(line), "{line}: {log}");
+    }
+
+    let seal = visitor.seal().await;
+    assert_eq!(visitor.post("/person/export", &[("seal", "x")]).await.status, 401);
+    let export = visitor.post("/person/export", &[("seal", &seal)]).await;
+    assert_eq!(export.header("content-disposition"), "attachment; filename=\"health-data.ndjson\"");
+    let kinds: std::collections::BTreeSet<String> = export
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["resourceType"].as_str().unwrap().to_owned())
+        .collect();
+    for kind in ["Patient", "Consent", "Observation", "AuditEvent"] {
+        assert!(kinds.contains(kind), "{kind} in {kinds:?}");
+    }
+    assert!(export.text().contains("XMARKERX"));
+
+    let unsure = visitor.post("/person/erase", &[("seal", &seal)]).await;
+    assert_eq!(unsure.header("location"), "/person?said=confirm-missing");
+    let erased = visitor.post("/person/erase", &[("seal", &seal), ("sure", "yes")]).await;
+    assert_eq!(erased.status, 200, "{}", erased.text());
+    assert!(erased.text().contains("are to be told: platform."), "{}", erased.text());
+    assert_eq!(visitor.get("/person").await.status, 401, "the visit is over");
+    assert_eq!(app.get(&format!("/Patient/{patient}")).await.status, 404);
+    assert_eq!(link(&app, &patient).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_speaks_languages() {
     let gateway = Gateway::start().await;
     let app = app(&gateway).await;
@@ -210,5 +256,5 @@ async fn people_find_their_way_through_their_page() {
         "link": link(&app, &patient).await.json()["url"],
     });
     browse("person_check.mjs", task).await;
-    assert_eq!(app.post("/Observation", &heart_rate(&patient, "1", 70)).await.status, 403, "it was switched off");
+    assert_eq!(app.get(&format!("/Patient/{patient}")).await.status, 404, "she erased everything");
 }

@@ -1,10 +1,11 @@
 //! `convert`: what phones and wearables export, as validated FHIR, offline.
 //!
 //! The file streams through: pieces are gathered into batches, converted and validated on every core, and written in
-//! order, so that an export of any length needs the same memory. A record that is refused is counted and listed with the
+//! order, so that an export or a file of lines of any length needs the same memory; what is one JSON text is bounded. A record that is refused is counted and listed with the
 //! rule that refused it, and stops no other.
 
 mod output;
+mod records;
 mod source;
 mod summary;
 mod work;
@@ -23,14 +24,17 @@ use super::progress::Progress;
 use super::validate::short;
 use crate::devices::apple_health;
 use crate::devices::iomt;
+use crate::devices::lines::{self, Line, Lines};
 use crate::devices::night::{Night, Nights};
 use crate::devices::series::{Collector, Facts, Form, Made, Span, told};
 use crate::devices::{Formats, Sender};
+use crate::exchange::is_id;
 use crate::fhir::outcome::{Issue, Position, has_errors};
 use crate::fhir::tree::json;
 use crate::fhir::validate::Validator;
 use crate::guide;
 use output::{Output, Shape};
+use records::Begun;
 use source::Consumed;
 use summary::{Fate, Summary};
 use work::{Own, Piece, Told, Work};
@@ -51,7 +55,7 @@ pub(super) struct Options {
     #[arg(long, value_enum, default_value_t = Shape::Ndjson)]
     to: Shape,
     /// Id of the Patient that the Observations are of.
-    #[arg(long, value_name = "ID", default_value = "me")]
+    #[arg(long, value_name = "ID", default_value = "me", value_parser = patient_id)]
     patient: String,
     /// Where to write; standard output by default.
     #[arg(long, value_name = "FILE")]
@@ -109,6 +113,13 @@ const BATCH: usize = 1 << 13;
 
 /// Pieces that a thread takes at a time.
 const SHARE: usize = 64;
+
+/// What stands in a reference to the person, and so in addresses.
+fn patient_id(text: &str) -> Result<String, String> {
+    let id = text.strip_prefix("Patient/").unwrap_or(text);
+    let is_id = is_id(id).then(|| id.to_owned());
+    is_id.ok_or_else(|| "a FHIR id is expected: 1 to 64 letters, digits, - and .".to_owned())
+}
 
 #[expect(clippy::unnecessary_wraps, reason = "every command has the same shape")]
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -277,23 +288,27 @@ impl<W: Write> Run<'_, W> {
     /// Records as JSON: a text a line, or one text.
     fn records(&mut self, file: &mut dyn Read, consumed: &Consumed) -> anyhow::Result<()> {
         let mut file = BufReader::with_capacity(PIECE, file);
-        let mut line = Vec::new();
-        file.read_until(b'\n', &mut line)?;
-        let goes_on = matches!(file.fill_buf()?.iter().find(|byte| !byte.is_ascii_whitespace()), Some(b'{'));
-        let is_lines = goes_on && line.trim_ascii().starts_with(b"{") && json::parse(line.as_slice()).is_ok();
-        if !is_lines {
-            file.read_to_end(&mut line)?;
-            self.batch.add_bytes(Position::default(), &line);
-            return self.turn(consumed);
-        }
-        let mut number = 1;
-        loop {
-            if !line.trim_ascii().is_empty() {
-                self.batch.add_bytes(Position { line: number, column: 0 }, &line);
+        let first = match records::begin(&mut file, records::LONGEST_TEXT)? {
+            Begun::Whole(text) => {
+                self.batch.add_bytes(Position::default(), &text);
+                drop(text);
+                return self.turn(consumed);
             }
-            line.clear();
-            number += 1;
-            let read = file.read_until(b'\n', &mut line)?;
+            Begun::Lines(first) => first,
+        };
+        let (mut lines, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
+        lines.push(&first, &mut waiting);
+        loop {
+            let bytes = file.fill_buf()?;
+            let read = bytes.len();
+            lines.push(bytes, &mut waiting);
+            file.consume(read);
+            if read == 0 {
+                std::mem::replace(&mut lines, Lines::new(0)).finish(&mut waiting);
+            }
+            for line in waiting.drain(..) {
+                self.batch.add_line(&line);
+            }
             if read == 0 || self.batch.is_full() {
                 self.turn(consumed)?;
             }
@@ -470,6 +485,17 @@ impl Batch {
     fn add_bytes(&mut self, position: Position, bytes: &[u8]) {
         // What is not UTF-8 is refused by whoever reads it as JSON, at its place.
         self.add(position, &String::from_utf8_lossy(bytes));
+    }
+
+    fn add_line(&mut self, line: &Line) {
+        let number = u32::try_from(line.number).unwrap_or(u32::MAX);
+        match &line.text {
+            Some(text) => self.add_bytes(Position { line: number, column: 0 }, text),
+            None => {
+                let position = Position { line: number, column: 1 };
+                self.pieces.push((position, Err(lines::too_long().at(position))));
+            }
+        }
     }
 
     fn is_full(&self) -> bool {

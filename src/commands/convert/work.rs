@@ -141,6 +141,8 @@ impl Work<'_> {
         let mut last: Option<String> = None;
         for record in records {
             let (position, sent) = at(&record.pointer);
+            // Of an export it is our own list that the pointer leads into, and its records have places.
+            let pointer = if self.together { "" } else { record.pointer.as_str() };
             if last.as_ref() != Some(&record.pointer) {
                 last = Some(record.pointer.clone());
                 let named = Some(kind(sent)).filter(|kind| self.together || !kind.is_empty());
@@ -152,6 +154,7 @@ impl Work<'_> {
             let mut issues: Vec<Issue> =
                 record.issues.into_iter().map(|issue| placed(self.of_record(issue), position)).collect();
             if let Some(text) = record.observation {
+                let position = Position { column: position.column.max(u32::from(position.line > 0)), ..position };
                 match self.checked(&text, checking) {
                     Ok(found) => {
                         if !has_errors(&found) {
@@ -162,7 +165,7 @@ impl Work<'_> {
                     Err(issue) => issues.push(Issue { position, ..issue }),
                 }
             }
-            one.add(&issues);
+            one.add(&issues, pointer);
         }
     }
 
@@ -191,11 +194,12 @@ impl Told {
 
     fn refused(kind: &str, issues: &[Issue]) -> Told {
         let mut told = Told::new(kind, Fate::Converted);
-        told.add(issues);
+        told.add(issues, "");
         told
     }
 
-    fn add(&mut self, issues: &[Issue]) {
+    /// `pointer` says which record of the text it is, where there are several.
+    fn add(&mut self, issues: &[Issue], pointer: &str) {
         for issue in issues {
             self.fate = match (self.fate, issue.id) {
                 (Fate::Refused(_), _) => self.fate,
@@ -205,7 +209,8 @@ impl Told {
                 (known, _) => known,
             };
             if issue.is_error() && issue.id != Id::DeviceTypeLeftOut {
-                self.refusals.push(short(issue));
+                let record = if pointer.is_empty() { String::new() } else { format!("record {pointer}: ") };
+                self.refusals.push(record + &short(issue));
             }
         }
     }

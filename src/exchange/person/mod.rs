@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 pub use choices::{Choice, Choices, Made, Party, PartyKind, State};
 
+use serde_json::Value;
+
+use super::rights::{Export, Form};
 use super::trail::{Act, Author};
 use super::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::Id;
@@ -124,12 +127,29 @@ impl Gateway {
         let principal = Principal {
             client: visit.client,
             actor: Arc::from(format!("Patient/{}", visit.patient)),
-            scopes: Scopes::parse("system/Consent.cru").map_err(|_| Refusal::one(Id::Internal, "", "No scopes."))?,
+            scopes: Scopes::parse("system/Consent.cru system/AuditEvent.s")
+                .map_err(|_| Refusal::one(Id::Internal, "", "No scopes."))?,
             purposes: vec![PURPOSE.to_owned()],
             expires_ms: visit.expires_ms,
             guide: client.guide.as_deref().map(Arc::from),
         };
         Ok(Person { client, patient: visit.patient, key, principal, session: visit.id })
+    }
+
+    /// A page of who did what with the person's data.
+    pub async fn log_of(&self, person: &Person, visitor: Visitor<'_>, page: Option<&str>) -> Result<Value, Refusal> {
+        let pairs: Vec<(String, String)> = page.map(|page| ("_page".to_owned(), page.to_owned())).into_iter().collect();
+        self.access_log(&person.caller(visitor), &person.patient, &pairs).await
+    }
+
+    /// Everything that is held of the person.
+    pub async fn export_of(self: &Arc<Self>, person: &Person, visitor: Visitor<'_>) -> Result<Export, Refusal> {
+        self.export(&person.caller(visitor), &person.patient, Form::Lines).await
+    }
+
+    /// Forgets the person; the receipt.
+    pub async fn erase_person(&self, person: &Person, visitor: Visitor<'_>) -> Result<Value, Refusal> {
+        self.erase(&person.caller(visitor), &person.patient).await
     }
 
     /// What a form of the page carries, so that no other page can send it.

@@ -14,7 +14,7 @@ use super::provenance::Origin;
 use super::raw::{Body, Source};
 use super::reading;
 use super::{Idempotency, Intent, Outcome};
-use crate::devices::lines::Line;
+use crate::devices::lines::{self, Line};
 use crate::devices::{self, Format, Record, Sender, Zone};
 use crate::exchange::receipts::{DAY_MS, Word};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
@@ -127,7 +127,7 @@ impl Gateway {
             let read = match &line.text {
                 Some(text) => devices::read(text.as_slice())
                     .and_then(|document| format.convert(&document, sender, self.config.bundle_entries)),
-                None => Err(Issue::new(Id::DeviceRecord, "", "The line is longer than a record may be.")),
+                None => Err(lines::too_long()),
             };
             let read = read.unwrap_or_else(|issue| vec![Record::unread(issue)]);
             records.extend(read.into_iter().map(|record| (Some(line.number), on_line(record, line.number))));

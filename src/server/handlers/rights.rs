@@ -49,9 +49,14 @@ pub(super) async fn export(request: &Request<'_>) -> Result<Reply, Refusal> {
         };
     }
     let export = request.gateway.export(&caller, request.matched.id, form.0).await?;
+    Ok(poured(request, export, form.1))
+}
+
+/// An export as it comes.
+pub(super) fn poured(request: &Request<'_>, export: Export, media_type: &'static str) -> Reply {
     let (source, flow) = Flow::new();
     tokio::spawn(pour(export, source, Arc::from(request.request_id)));
-    Ok(Reply::new(200, Body::Flow { media_type: form.1, flow }))
+    Reply::new(200, Body::Flow { media_type, flow })
 }
 
 async fn pour(mut export: Export, source: Source, request_id: Arc<str>) {

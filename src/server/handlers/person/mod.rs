@@ -5,10 +5,14 @@
 
 mod words;
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HeaderName, LOCATION, SET_COOKIE};
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, COOKIE, HeaderName, LOCATION, SET_COOKIE,
+};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value as Context, context};
+use serde_json::Value;
 
 use self::words::Words;
 use super::Request;
@@ -20,6 +24,8 @@ use crate::server::reply::{Body, Reply};
 
 /// The cookie that holds the session; the prefix keeps it to this host, over TLS.
 const SESSION: &str = "__Host-visit";
+/// Ends it.
+const GONE: &str = "__Host-visit=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0";
 const LANGUAGE: &str = "__Host-lang";
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -32,6 +38,7 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("page.html", include_str!("templates/page.html")),
         ("plain.html", include_str!("templates/plain.html")),
         ("choices.html", include_str!("templates/choices.html")),
+        ("log.html", include_str!("templates/log.html")),
     ] {
         environment.add_template(name, source).expect("the templates are part of the program, and a test shows them");
     }
@@ -128,11 +135,96 @@ pub(super) async fn withdraw(request: &Request<'_>) -> Reply {
     .await
 }
 
+/// Who did what.
+pub(super) async fn log(request: &Request<'_>) -> Reply {
+    let person = match visiting(request).await {
+        Ok(person) => person,
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    let page = request.query.iter().find(|(name, _)| name == "_page").map(|(_, page)| page.as_str());
+    let log = match request.gateway.log_of(&person, visitor(request), page).await {
+        Ok(log) => log,
+        Err(refusal) => return problem::reply(&refusal),
+    };
+    let words = spoken(request);
+    let lines: Vec<Context> = log["entries"].as_array().into_iter().flatten().map(|entry| line(words, entry)).collect();
+    let next = log["next"].as_str().and_then(|next| next.split_once("_page=")).map(|(_, token)| token.to_owned());
+    shown(request, words, 200, "log.html", context! { lines, next })
+}
+
+fn line(words: &Words, entry: &Value) -> Context {
+    let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let who = [text("/who/name"), text("/who/id")].into_iter().find(|name| !name.is_empty()).unwrap_or("-");
+    let itself = text("/who/reference").starts_with("Patient/");
+    let who = if itself { words.filled("you", &[who]) } else { who.to_owned() };
+    let act = words.term("acts", text("/act"));
+    let done = if entry["done"] == false && text("/act") != "refuse" { words.text("refused") } else { "" };
+    let act = [act, done].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let categories = entry["categories"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let mut of: Vec<&str> = categories.map(|code| words.term("categories", code)).collect();
+    if of.is_empty() {
+        let references = entry["resources"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let kinds: BTreeSet<&str> = references.filter_map(|reference| reference.split('/').next()).collect();
+        of.extend(kinds.into_iter().map(|kind| words.term("kinds", kind)));
+    }
+    let why = match text("/basis/kind") {
+        "consent" => words.text("by-consent"),
+        "own-client" => words.text("own-client"),
+        "policy" => words.text("by-policy"),
+        _ => "",
+    };
+    let purpose = words.term("purposes", text("/purpose"));
+    let why = [why, purpose].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+    let when = text("/when");
+    // RFC 3339 in UTC, to the second, as people read it.
+    let shown = format!("{} UTC", when.get(..19).unwrap_or(when).replace('T', " "));
+    context! { when, shown, who, act, of => of.join(", "), why }
+}
+
+/// Everything, as a file.
+pub(super) async fn export(request: &Request<'_>) -> Reply {
+    let person = match sealed(request).await {
+        Ok((person, _)) => person,
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    match request.gateway.export_of(&person, visitor(request)).await {
+        Ok(export) => super::rights::poured(request, export, "application/fhir+ndjson")
+            .with(CONTENT_DISPOSITION, "attachment; filename=\"health-data.ndjson\"")
+            .with(CACHE_CONTROL, "no-store"),
+        Err(refusal) => problem::reply(&refusal),
+    }
+}
+
+/// Forgets the person. What follows is the last page of the visit.
+pub(super) async fn erase(request: &Request<'_>) -> Reply {
+    let (person, form) = match sealed(request).await {
+        Ok(sealed) => sealed,
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    if field(&form, "sure") != "yes" {
+        return moved("/person?said=confirm-missing");
+    }
+    let receipt = match request.gateway.erase_person(&person, visitor(request)).await {
+        Ok(receipt) => receipt,
+        Err(refusal) => return problem::reply(&refusal),
+    };
+    let words = spoken(request);
+    let counts = receipt["erased"]["resources"].as_object().into_iter().flatten();
+    let count: u64 = counts.filter_map(|(_, count)| count.as_u64()).sum();
+    let names = receipt["recipients"].as_array().into_iter().flatten();
+    let names: Vec<&str> = names.filter_map(|each| each["destination"].as_str()).collect();
+    let told = (!names.is_empty()).then(|| words.filled("erased-told", &[&names.join(", ")]));
+    let more = context! {
+        heading => words.text("erased"), text => words.filled("erased-text", &[&count.to_string()]), told,
+        link => None::<String>,
+    };
+    shown(request, words, 200, "plain.html", more).with(SET_COOKIE, GONE)
+}
+
 /// Ends the session in this browser.
 pub(super) fn leave(request: &Request<'_>) -> Reply {
     let words = spoken(request);
-    let cookie = format!("{SESSION}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
-    plain(request, words, 200, "closed", "closed-text", None).with(SET_COOKIE, &cookie)
+    plain(request, words, 200, "closed", "closed-text", None).with(SET_COOKIE, GONE)
 }
 
 /// A change by a form of the page itself, and then the page again with a word about it.
@@ -140,21 +232,25 @@ async fn changed(
     request: &Request<'_>,
     change: impl AsyncFnOnce(&Person, &[(String, String)]) -> Result<&'static str, Refusal>,
 ) -> Reply {
-    let form = form(request);
-    let outcome = match visiting(request).await {
-        Ok(person) => {
-            if !request.gateway.is_sealed(&person, field(&form, "seal")) {
-                return turned_away(request, &Refusal::one(Id::TokenInvalid, "", "The form is not of this page."));
-            }
-            change(&person, &form).await
-        }
+    let (person, form) = match sealed(request).await {
+        Ok(sealed) => sealed,
         Err(refusal) => return turned_away(request, &refusal),
     };
-    match outcome {
+    match change(&person, &form).await {
         Ok(said) => moved(&format!("/person?said={said}")),
         Err(refusal) if refusal.ids().contains(&Id::VersionConflict) => moved("/person?said=meanwhile"),
         Err(refusal) => problem::reply(&refusal),
     }
+}
+
+/// The person who sent a form, and the form, if it was of a page that this very visit was shown.
+async fn sealed(request: &Request<'_>) -> Result<(Person, Form), Refusal> {
+    let person = visiting(request).await?;
+    let form = form(request);
+    if request.gateway.is_sealed(&person, field(&form, "seal")) {
+        return Ok((person, form));
+    }
+    Err(Refusal::one(Id::TokenInvalid, "", "The form is not of this page."))
 }
 
 async fn visiting(request: &Request<'_>) -> Result<Person, Refusal> {
@@ -190,7 +286,7 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
             };
             let code = choice.category.code.as_str();
             context! {
-                id => format!("p{index}-{code}"), code, state, name => words.category(code), shown => words.text(state),
+                id => format!("p{index}-{code}"), code, state, name => words.term("categories", code), shown => words.text(state),
             }
         })
         .collect();
@@ -220,7 +316,7 @@ fn plain(
     text: &str,
     link: Option<&str>,
 ) -> Reply {
-    let more = context! { heading => words.text(heading), text => words.text(text), link };
+    let more = context! { heading => words.text(heading), text => words.text(text), link, told => None::<String> };
     shown(request, words, status, "plain.html", more)
 }
 
@@ -264,7 +360,10 @@ fn cookie<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
     pairs.find(|(known, _)| *known == name).map(|(_, value)| value)
 }
 
-fn form(request: &Request<'_>) -> Vec<(String, String)> {
+/// Fields and values.
+type Form = Vec<(String, String)>;
+
+fn form(request: &Request<'_>) -> Form {
     url::form_urlencoded::parse(&request.body).into_owned().collect()
 }
 

@@ -63,8 +63,9 @@ impl Words {
         self.all[key].as_str().unwrap_or_default()
     }
 
-    pub fn category(&self, code: &str) -> &str {
-        self.all["categories"][code].as_str().unwrap_or_default()
+    /// What a code of that list is called; the code itself where nobody gave it a name.
+    pub fn term<'w>(&'w self, list: &str, code: &'w str) -> &'w str {
+        self.all[list][code].as_str().unwrap_or(code)
     }
 
     /// A text with its places filled.
@@ -96,7 +97,11 @@ mod tests {
         for words in languages() {
             assert_eq!(keys(&words.all), keys(english), "{}", words.code);
             assert_eq!(keys(&words.all["categories"]), categories, "{}", words.code);
-            for key in keys(english).into_iter().filter(|key| *key != "categories") {
+            let lists = ["acts", "categories", "kinds", "purposes"];
+            for list in lists {
+                assert_eq!(keys(&words.all[list]), keys(&english[list]), "{} {list}", words.code);
+            }
+            for key in keys(english).into_iter().filter(|key| !lists.contains(key)) {
                 assert!(!words.text(key).trim().is_empty(), "{} {key}", words.code);
                 assert_eq!(places(words.text(key)), places(english[key].as_str().unwrap()), "{} {key}", words.code);
             }
