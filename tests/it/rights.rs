@@ -590,7 +590,7 @@ async fn a_summary_is_an_international_patient_summary() {
 async fn a_correction_follows_what_was_wrong() {
     let platform = Platform::start(&[]).await;
     let gateway = Gateway::with(&platform.destination("codes = [\"8867-4\"]")).await;
-    let app = gateway.app().await;
+    let app = gateway.client("app", &format!("{APP_SCOPES} system/Provenance.rs")).await;
     let patient = app.consenting_person().await;
     let given = app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
     let wrong = app.post("/Observation", &heart_rate(&patient, "wrong", 70)).await.id();
@@ -612,6 +612,11 @@ async fn a_correction_follows_what_was_wrong() {
     let name = format!("Observation/{wrong}");
     eventually("the correction arrives", async || platform.log().contains(&(name.clone(), 2)).then_some(())).await;
     assert_eq!(platform.log().len(), 3);
+    let told = app.get(&format!("/Provenance?target=Observation/{wrong}")).await.json();
+    let told = &told["entry"][0]["resource"];
+    assert_eq!(told["activity"]["coding"][0]["code"], "UPDATE", "{told:#}");
+    assert_eq!(told["entity"][0]["what"]["reference"], format!("Observation/{wrong}/_history/1"));
+    assert_eq!(told["agent"][0]["who"]["reference"], "Organization/app");
     // Consent has the last word, here as everywhere.
     app.withdraw(&given).await;
     app.put(&format!("/Observation/{withdrawn}"), &corrected(&withdrawn, "withdrawn", 76)).await;
