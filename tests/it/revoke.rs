@@ -117,7 +117,7 @@ async fn a_withdrawal_does_not_fail_because_of_what_it_withdraws() {
     let connection = rusqlite::Connection::open(gateway.path().join("gateway.sqlite3")).unwrap();
     connection
         .execute(
-            "UPDATE resource SET payload = ?1 WHERE seq = ?2",
+            "UPDATE resource SET payload = ?1, sealed_by = 0 WHERE seq = ?2",
             rusqlite::params![stored.payload, stored.seq as i64],
         )
         .unwrap();
