@@ -16,6 +16,7 @@ use toml::{Table, Value};
 
 use crate::devices::series::Kept;
 use crate::exchange;
+use crate::exchange::deliver::Identity;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Implied, Proxies};
 use crate::policy::delivery::{self, Schedule};
@@ -109,6 +110,8 @@ pub struct Destination {
     pub purpose: String,
     /// Whether it is sent readings that do not count beside those of a source that the person prefers.
     pub secondary: bool,
+    /// Whether it learns whose data it gets.
+    pub identity: Identity,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     pub fhir: fhir_rest::Config,
@@ -134,6 +137,7 @@ struct Target {
     actor: Option<String>,
     purpose: Option<String>,
     secondary: Option<bool>,
+    identity: Option<Identity>,
     kinds: Option<Vec<String>>,
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
@@ -392,6 +396,10 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         categories: target.categories,
         apps: target.apps,
     };
+    let identity = target.identity.unwrap_or_default();
+    if identity == Identity::Pseudonym && rule.kinds.iter().any(|kind| kind != "Observation") {
+        mistakes.push(format!("{place}.kinds: Observation alone can be sent under identity = \"pseudonym\""));
+    }
     // An empty name was reported as missing.
     let named = Rule { name: if rule.name.is_empty() { "-".to_owned() } else { rule.name.clone() }, ..rule.clone() };
     if let Err(wrong) = Routing::compile(vec![named]) {
@@ -401,6 +409,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         actor,
         purpose,
         secondary: target.secondary.unwrap_or(false),
+        identity,
         rule: rule.clone(),
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },
@@ -674,6 +683,16 @@ mod tests {
                     "destination[0].codes, categories:",
                     "destination[0].fhir: missing",
                 ],
+            ),
+            (
+                "what no pseudonym can stand for",
+                destination("identity = \"pseudonym\"\nkinds = [\"Observation\", \"Device\"]"),
+                &["destination[0].kinds: Observation alone", "destination[0].fhir: missing"],
+            ),
+            (
+                "an unknown identity",
+                destination("identity = \"hidden\""),
+                &["destination[0].identity", "destination[0].fhir: missing"],
             ),
             (
                 "a name of the wrong type",

@@ -221,6 +221,7 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         purpose: configured.purpose.clone(),
         address: configured.fhir.url.clone(),
         secondary: configured.secondary,
+        identity: configured.identity,
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

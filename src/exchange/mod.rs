@@ -206,6 +206,7 @@ pub struct Gateway {
     page_secret: [u8; 32],
     receipt_secret: [u8; 32],
     token_secret: [u8; 32],
+    pseudonym_secret: [u8; 32],
     log_signer: Signer,
 }
 
@@ -222,6 +223,7 @@ impl Gateway {
         let page_secret = store.secret("page-token")?;
         let receipt_secret = store.secret("receipt")?;
         let token_secret = store.secret("access-token")?;
+        let pseudonym_secret = store.secret("pseudonym")?;
         let log_signer = log_signer(&base, &store.secret("audit-log")?);
         let seal = Seal::new(&store.secret("consent-receipt")?);
         let strangers = Mutex::new(Strangers::new(clock()));
@@ -254,6 +256,7 @@ impl Gateway {
             page_secret,
             receipt_secret,
             token_secret,
+            pseudonym_secret,
             log_signer,
         })
     }

@@ -56,6 +56,8 @@ pub(super) struct Author {
     address: Option<String>,
     at_ms: i64,
     query: Option<String>,
+    /// Whether what it discloses names the person by a pseudonym.
+    pseudonym: bool,
     entropy: Entropy,
 }
 
@@ -70,6 +72,7 @@ impl Author {
             address: caller.address.map(str::to_owned),
             at_ms: gateway.now_ms(),
             query: None,
+            pseudonym: false,
             entropy: gateway.entropy.clone(),
         }
     }
@@ -99,6 +102,7 @@ impl Author {
             address: None,
             at_ms: gateway.now_ms(),
             query: None,
+            pseudonym: false,
             entropy: gateway.entropy.clone(),
         }
     }
@@ -111,6 +115,11 @@ impl Author {
     /// The same with the address that it has.
     pub fn at(self, address: &str) -> Self {
         Author { address: Some(address.to_owned()), ..self }
+    }
+
+    /// The same, for whoever may not know whose data it gets.
+    pub fn by_pseudonym(self, pseudonym: bool) -> Self {
+        Author { pseudonym, ..self }
     }
 
     /// For whoever did not prove who it is.
@@ -226,6 +235,7 @@ impl Author {
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
+            pseudonym: self.pseudonym && act == Act::Disclose,
             issues,
             merged,
         });

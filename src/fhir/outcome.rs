@@ -235,6 +235,7 @@ catalogue! {
     ConsentProxy "consent-proxy" Warning "business-rule" "Let a holder of parental responsibility give it, or state in a RelatedPerson inside the Consent what gives the right to.";
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
     ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
+    IdentityInseparable "identity-inseparable" Error "suppressed" "Let the receiver know who the person is, if it may; what modifies, is labelled by codes of nobody's, or is of an unknown measure is not told under a pseudonym.";
     PersonErased "person-erased" Error "deleted" "Register the person anew under another identifier, if the person wants that; what was erased does not come back.";
     RequestNotOwn "request-not-own" Error "forbidden" "Let the person ask by the client that she uses: registered for the purpose PATRQT, and stating it in X-Purpose-Of-Use.";
 

@@ -1,5 +1,5 @@
 //! What we allow and promise: pure decisions over plain data. `now` is always an argument; no store, no
-//! network. Inside, access < consent < routing; delivery and audit stand beside them.
+//! network. Inside, access < consent < routing; delivery, audit and pseudonym stand beside them.
 
 pub mod access;
 
@@ -10,3 +10,5 @@ pub mod routing;
 pub mod delivery;
 
 pub mod audit;
+
+pub mod pseudonym;

@@ -36,8 +36,8 @@ const INSIDE: &[(&str, &[&[&str]])] = &[
             &["validate", "search"],
         ],
     ),
-    // Delivery and audit stand beside the decisions: they know none of them, and none of them knows these.
-    ("policy", &[&["access", "delivery", "audit"], &["consent"], &["routing"]]),
+    // Delivery, audit and pseudonym stand beside the decisions: they know none of them, and none of them knows these.
+    ("policy", &[&["access", "delivery", "audit", "pseudonym"], &["consent"], &["routing"]]),
     ("exchange", &[&["push", "pull", "deliver"]]),
 ];
 

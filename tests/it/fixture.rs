@@ -414,6 +414,12 @@ scope = "system/Observation.cu"
         serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
     }
 
+    /// The latest content of all that arrived.
+    pub async fn held(&self) -> Vec<Value> {
+        let response = self.http.get(format!("{}/held", self.url)).send().await.unwrap();
+        serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    }
+
     /// Orders a fault for the next writes.
     pub async fn fault(&self, mode: &str, count: Option<u32>) {
         let body = json!({"mode": mode, "count": count}).to_string();

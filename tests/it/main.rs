@@ -43,6 +43,7 @@ mod phd;
 mod process;
 mod provenance;
 mod proxies;
+mod pseudonyms;
 mod pull;
 mod push;
 mod receipts;

@@ -86,6 +86,12 @@ impl Account {
         book.held.values().filter_map(|held| held.resource.as_ref()).filter(of_patient).cloned().collect()
     }
 
+    /// The latest content of all that arrived since the start.
+    pub(super) fn held(&self) -> Value {
+        let book = self.book();
+        book.held.values().filter_map(|held| held.resource.clone()).collect()
+    }
+
     pub(super) fn statement(&self) -> Value {
         let book = self.book();
         let versions: BTreeMap<_, _> = book.held.iter().map(|(name, held)| (name, &held.versions)).collect();

@@ -3,10 +3,10 @@
 //! It is a server, and therefore the one place outside `server` that names hyper and tokio-rustls. It checks what
 //! it receives with its own few rules and shares no code with our validator, so that a mistake there cannot hide
 //! itself here. It keeps account of everything (`GET /account`): versions, duplicates, order, violations, and
-//! whether anything arrived that it was promised not to get. Faults come on order (`POST /faults`). With a log
+//! whether anything arrived that it was promised not to get; `GET /held` shows what it has. Faults come on order (`POST /faults`). With a log
 //! it remembers across its own restarts what it acknowledged.
 //!
-//! Not for the open network: the account and the faults are unprotected. Bind it to loopback.
+//! Not for the open network: the account, what is held and the faults are unprotected. Bind it to loopback.
 
 mod account;
 mod check;

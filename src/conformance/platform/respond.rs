@@ -26,6 +26,7 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
     match (&head.method, path.as_slice()) {
         (&Method::POST, ["token"]) => return Ok(token(platform, &body, now)),
         (&Method::GET, ["account"]) => return Ok(answer(200, &platform.account.statement())),
+        (&Method::GET, ["held"]) => return Ok(answer(200, &platform.account.held())),
         (&Method::POST, ["faults"]) => return Ok(order(platform, &body)),
         (&Method::GET, ["fhir", "metadata"]) => return Ok(answer(200, &capabilities(&platform.url))),
         _ => {}

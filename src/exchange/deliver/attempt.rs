@@ -22,7 +22,7 @@ pub(super) struct Judged {
     pub permitted: Vec<Permitted<Stored>>,
     /// What is kept back until the person lifts the restriction of its processing.
     pub restricted: Vec<Stored>,
-    /// One record a resource that the person's consent withholds.
+    /// One record a resource that is withheld: by the person's consent, or because it would say who it is of.
     pub audit: Vec<AuditRecord>,
 }
 
@@ -82,14 +82,19 @@ impl Worker {
             let author = self.author(String::new());
             if page.restricted {
                 let named = (Author::patient_of(&stored), patient);
-                let versioned = format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version);
                 let issues = [Id::ProcessingRestricted];
-                judged.audit.push(author.record(Act::Withhold, Some(&named), &[versioned], None, &issues));
+                judged.audit.push(author.record(Act::Withhold, Some(&named), &[versioned(&stored)], None, &issues));
                 judged.restricted.push(stored);
                 continue;
             }
             match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
-                Some(Ok(permitted)) => judged.permitted.push(permitted),
+                Some(Ok(permitted)) if self.can_tell(permitted.get()) => judged.permitted.push(permitted),
+                Some(Ok(permitted)) => {
+                    let stored = permitted.get();
+                    let named = (Author::patient_of(stored), patient);
+                    let issues = [Id::IdentityInseparable];
+                    judged.audit.push(author.record(Act::Withhold, Some(&named), &[versioned(stored)], None, &issues));
+                }
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
             }
@@ -97,20 +102,41 @@ impl Worker {
         Ok(judged)
     }
 
-    /// Sends what was permitted. The request id is the same for the same content, so that logs on both sides meet.
-    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Verdict {
-        let resources: Vec<Resource> = permitted
-            .iter()
-            .map(Permitted::get)
-            .map(|stored| Resource {
+    /// What leaves of a resource: all of it, or what does not say whose it is. None where it cannot be told so.
+    fn outgoing(&self, stored: &Stored) -> Option<Resource> {
+        match &self.pairwise {
+            Some(pairwise) => pairwise.resource(&self.gateway, stored),
+            None => Some(Resource {
                 kind: stored.kind.to_string(),
                 id: stored.logical_id(),
                 version: stored.version,
                 json: stored.payload.clone(),
-            })
-            .collect();
-        let request_id =
-            permitted.first().map_or_else(String::new, |first| format!("{}-{}", first.get().id, first.get().version));
+            }),
+        }
+    }
+
+    /// Whether it can be told here at all.
+    fn can_tell(&self, stored: &Stored) -> bool {
+        self.pairwise.as_ref().is_none_or(|pairwise| pairwise.resource(&self.gateway, stored).is_some())
+    }
+
+    /// The same for the same content, so that logs on both sides meet. Of a pseudonym, neither the id here nor the one
+    /// there is told by it.
+    fn request_id(&self, first: &Stored) -> String {
+        let own = format!("{}-{}", first.id, first.version);
+        match &self.pairwise {
+            Some(pairwise) => pairwise.id("", &own),
+            None => own,
+        }
+    }
+
+    /// Sends what was permitted.
+    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Verdict {
+        let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
+        let Some(resources) = outgoing else {
+            return Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() };
+        };
+        let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
         let item = Item { resources, request_id };
         let verdict = self.platform.deliver(&item).await;
         let now_ms = self.gateway.now_ms();
@@ -139,12 +165,8 @@ impl Worker {
     /// The disclosure, as the audit tells it: what left, for whom, under which consent.
     pub(super) fn disclosed(&self, permitted: &[Permitted<Stored>], issues: &[Id]) -> Vec<AuditRecord> {
         let Some(first) = permitted.first() else { return Vec::new() };
-        let author = self.author(format!("{}-{}", first.get().id, first.get().version));
-        let references: Vec<String> = permitted
-            .iter()
-            .map(Permitted::get)
-            .map(|stored| format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version))
-            .collect();
+        let author = self.author(self.request_id(first.get()));
+        let references: Vec<String> = permitted.iter().map(|one| versioned(one.get())).collect();
         let patient = first.get().patient.map(|key| (Author::patient_of(first.get()), key));
         vec![author.record(Act::Disclose, patient.as_ref(), &references, Some(first.basis()), issues)]
     }
@@ -152,5 +174,10 @@ impl Worker {
     fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
             .at(&self.address)
+            .by_pseudonym(self.pairwise.is_some())
     }
+}
+
+fn versioned(stored: &Stored) -> String {
+    format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version)
 }

@@ -8,11 +8,14 @@
 
 mod attempt;
 mod feed;
+mod pairwise;
 mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pairwise::Pairwise;
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -34,11 +37,23 @@ pub struct Destination {
     pub address: String,
     /// Whether it is sent readings that do not count beside those of another source.
     pub secondary: bool,
+    pub identity: Identity,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
     /// What was ever sent to it, by this configuration and those before.
     pub ever: Table,
+}
+
+/// Whether a destination learns whose data it gets.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// What is sent is what was accepted.
+    #[default]
+    Kept,
+    /// It gets measurements of persons that it knows by names of its own.
+    Pseudonym,
 }
 
 /// A destination at work.
@@ -51,6 +66,8 @@ struct Worker {
     address: String,
     purpose: String,
     secondary: bool,
+    /// By what names it knows persons, if it may not know who they are.
+    pairwise: Option<Pairwise>,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
     ever: Table,
@@ -85,7 +102,12 @@ pub async fn run(
 ) {
     let mut entropy = [0; 8];
     (gateway.entropy)(&mut entropy);
+    let pairwise = match destination.identity {
+        Identity::Kept => None,
+        Identity::Pseudonym => Some(Pairwise::of(&gateway.pseudonym_secret, &destination.name)),
+    };
     let worker = Arc::new(Worker {
+        pairwise,
         actor: Actor::reference(&destination.actor),
         actor_reference: destination.actor,
         address: destination.address,

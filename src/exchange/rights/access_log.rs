@@ -19,6 +19,7 @@ use crate::exchange::{CATEGORY_SYSTEM, Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json as reader};
 use crate::policy::access::Interaction;
+use crate::policy::audit;
 use crate::store::{AuditPlan, Stored};
 
 /// What its paging links are for.
@@ -141,6 +142,9 @@ impl Gateway {
             "record": format!("AuditEvent/{id_of_event}"),
             "proof": proof,
         });
+        if told.pseudonym {
+            line["pseudonym"] = true.into();
+        }
         if let Some(issues) = event["outcomeDesc"].as_str() {
             line["issues"] = issues.split(' ').collect();
         }
@@ -159,13 +163,16 @@ struct Told<'e> {
     request: Option<&'e str>,
     /// What was searched for or done, in base64.
     query: Option<&'e str>,
+    /// Whether it was told of somebody whose name the receiver does not know.
+    pseudonym: bool,
 }
 
 impl Told<'_> {
     fn of(event: &Value) -> Told<'_> {
-        let mut told = Told { resources: Vec::new(), consent: None, request: None, query: None };
+        let mut told = Told { resources: Vec::new(), consent: None, request: None, query: None, pseudonym: false };
         for entity in event["entity"].as_array().into_iter().flatten() {
             let reference = entity["what"]["reference"].as_str();
+            told.pseudonym |= entity["securityLabel"][0]["code"] == audit::PSEUDONYM.1;
             match (reference, entity["role"]["code"].as_str(), entity["type"]["code"].as_str()) {
                 (_, Some("1"), _) => {}
                 (Some(reference), None, Some("Consent")) => told.consent = Some(reference),

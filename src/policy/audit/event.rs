@@ -23,6 +23,8 @@ type Coding = (&'static str, &'static str);
 const SOURCE: Coding = (DCM, "110153");
 const DESTINATION: Coding = (DCM, "110152");
 const APPLICATION: Coding = (DCM, "110150");
+/// Label of what left without saying whose it is.
+pub const PSEUDONYM: Coding = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "PSEUDED");
 const CUSTODIAN: Coding = (PARTICIPANT, "custodian");
 
 /// What is fixed by the kind of event.
@@ -217,25 +219,28 @@ fn entities(text: &mut Text, facts: &Facts<'_>) {
             Some((kind, _)) if facts.kind == Kind::Query => (RESOURCE_TYPES, kind),
             _ => (ENTITY_TYPE, "2"),
         };
-        object(text, reference, kind, Some(role));
+        object(text, reference, kind, Some(role), facts.pseudonym);
     }
     if let Some(query) = facts.query {
         text.raw("{").raw("\"type\":").coding(ENTITY_TYPE, "2").raw("\"role\":").coding(OBJECT_ROLE, "24");
         text.base64_member("query", query).raw("}");
     }
     if let Some(consent) = facts.consent {
-        object(text, consent, (RESOURCE_TYPES, "Consent"), None);
+        object(text, consent, (RESOURCE_TYPES, "Consent"), None, false);
     }
     if let Some(patient) = facts.patient {
-        object(text, patient, (ENTITY_TYPE, "1"), Some("1"));
+        object(text, patient, (ENTITY_TYPE, "1"), Some("1"), false);
     }
 }
 
-fn object(text: &mut Text, reference: &str, kind: (&str, &str), role: Option<&str>) {
+fn object(text: &mut Text, reference: &str, kind: (&str, &str), role: Option<&str>, pseudonym: bool) {
     text.raw("{").raw("\"what\":{").member("reference", reference).raw("}");
     text.raw("\"type\":").coding(kind.0, kind.1);
     if let Some(role) = role {
         text.raw("\"role\":").coding(OBJECT_ROLE, role);
+    }
+    if pseudonym {
+        text.raw("\"securityLabel\":[").coding(PSEUDONYM.0, PSEUDONYM.1).raw("]");
     }
     text.raw("}");
 }

@@ -14,7 +14,7 @@ mod redacted;
 mod strangers;
 mod text;
 
-pub use event::event;
+pub use event::{PSEUDONYM, event};
 pub use redacted::redacted;
 pub use strangers::{Merged, Strangers, Told};
 
@@ -101,6 +101,8 @@ pub struct Facts<'a> {
     pub outcome: Outcome,
     /// The search as it was sent; recorded in base64 as the pattern asks.
     pub query: Option<&'a str>,
+    /// Whether what was disclosed names the person by a pseudonym.
+    pub pseudonym: bool,
     pub issues: &'a [Id],
     /// Refusals that this event tells of all at once.
     pub merged: Option<Merged>,

@@ -19,6 +19,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         request: "r-1",
         outcome: Outcome::Success,
         query: None,
+        pseudonym: false,
         issues: &[],
         merged: None,
     }

@@ -130,6 +130,13 @@ impl Measure {
         self.breadth += other.breadth;
     }
 
+    /// The allowed unit that a UCUM code is a spelling of. Almost always one is written as it stands here, which is told
+    /// before any unit is taken apart.
+    pub fn unit(&self, code: &str) -> Option<&Unit> {
+        let as_is = self.units.iter().find(|unit| unit.code == code);
+        as_is.or_else(|| self.units.iter().find(|unit| same(unit.code, code)))
+    }
+
     fn take_units(&mut self, other: &Measure) {
         let wider = |one: &mut (Decimal, Decimal), other: (Decimal, Decimal)| {
             *one = (one.0.min(other.0), one.1.max(other.1));
@@ -248,9 +255,7 @@ fn check_quantity<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity
 fn unit<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity: Element<'d>) -> Option<&'static Unit> {
     let code = quantity.text_of("code")?;
     let known = quantity.text_of("system") == Some(ucum::SYSTEM);
-    let units = || measure.units.iter().filter(|_| known);
-    // Almost always one is written as it stands here, which is told before any unit is taken apart.
-    let unit = units().find(|unit| unit.code == code).or_else(|| units().find(|unit| same(unit.code, code)));
+    let unit = if known { measure.unit(code) } else { None };
     if unit.is_none() {
         let allowed: Vec<&str> = measure.units.iter().map(|unit| unit.code).collect();
         let text = format!("{} is measured in {} (UCUM).", measure.key, allowed.join(" or "));
