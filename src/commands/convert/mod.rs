@@ -154,8 +154,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let is_export = options.from == EXPORT;
     let Some(format) = formats.format(if is_export { HEALTHKIT } else { &options.from }) else {
-        let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();
-        bail!("there is no format {}; there are {EXPORT}, phd, {}", options.from, known.join(", "));
+        bail!("there is no format {}; there are {EXPORT}, {}", options.from, formats.names());
     };
     let subject = format!("Patient/{}", options.patient);
     let zone = options.zone.as_deref().map(jiff::tz::TimeZone::get).transpose().context("--zone")?;

@@ -48,11 +48,11 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
 
 /// The format of that name.
 pub(super) fn format(request: &Request<'_>, name: &str) -> Result<Format, Refusal> {
-    request
-        .gateway
-        .formats
-        .format(name)
-        .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))
+    let formats = &request.gateway.formats;
+    formats.format(name).ok_or_else(|| {
+        let text = format!("There is no device format of that name; there are {}.", formats.names());
+        Refusal::one(Id::RouteUnknown, "", text)
+    })
 }
 
 /// The person that the address names.
