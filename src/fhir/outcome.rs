@@ -104,7 +104,7 @@ catalogue! {
     CodeUnknown "code-unknown" Error "code-invalid" "Use a code that the code system has; mind its spelling and case.";
     CodeUnlisted "code-unlisted" Warning "code-invalid" "Check the code: the part of the code system that is known here does not have it.";
     CodeInactive "code-inactive" Warning "business-rule" "Use the concept that replaces this one.";
-    CodeSystemUnknown "code-system-unknown" Warning "not-found" "Nothing to do if the system is agreed; its definition is not loaded here, so its codes are not checked.";
+    CodeSystemUnknown "code-system-unknown" Warning "not-found" "Nothing to do if the system is agreed; its definition is not loaded here, so its codes are not checked. An Observation with device codes alone (ISO/IEEE 11073) gets LOINC beside them at /devices/phd.";
     CodingSystemMissing "coding-system-missing" Warning "invalid" "Say in system which code system the code is of.";
     SystemRelative "system-relative" Error "code-invalid" "Write the system as an absolute URI, such as https://… or urn:oid:….";
     SystemUnknown "system-unknown" Error "not-found" "Write the URI of the code system exactly as it is registered; R4 (4.0.1) has no other systems under its own address.";

@@ -10,6 +10,7 @@ mod source;
 mod summary;
 mod work;
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -295,7 +296,7 @@ impl<W: Write> Run<'_, W> {
             }
             Begun::Lines(first) => first,
         };
-        let (mut lines, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
+        let (mut lines, mut waiting) = (Lines::new(lines::LONGEST), VecDeque::new());
         lines.push(&first, &mut waiting);
         loop {
             let bytes = file.fill_buf()?;
