@@ -225,5 +225,6 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),
+        ever: Table::default(),
     })
 }

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::guide::{self, Edition, Subject};
+use crate::guide::{self, Edition, Shelf, Subject};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// A code (8867-4, or http://loinc.org|8867-4), issue id, profile, category, platform or country.
+    /// A code (8867-4, or http://loinc.org|8867-4), issue id, profile, category, platform, country or version of the guide.
     word: String,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -22,12 +22,12 @@ enum Format {
 const UNKNOWN: u8 = 1;
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let found = guide::explain(&Edition::current(), &options.word);
+    let found = explained(&options.word);
     match options.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&found)?),
         Format::Text if found.is_empty() => {
             eprintln!(
-                "mhealth-gateway: nothing in the guide goes by that name; codes, issue ids, profiles and platforms do"
+                "mhealth-gateway: nothing in the guide goes by that name; codes, issue ids, profiles, platforms and versions do"
             );
             let near = guide::near(&Edition::current(), &options.word);
             if !near.is_empty() {
@@ -37,6 +37,15 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Format::Text => print!("{}", found.iter().map(text).collect::<Vec<_>>().join("\n")),
     }
     Ok(if found.is_empty() { ExitCode::from(UNKNOWN) } else { ExitCode::SUCCESS })
+}
+
+/// In the newest edition, or in the one that the word names.
+fn explained(word: &str) -> Vec<Subject> {
+    let named = word.strip_prefix('v').unwrap_or(word);
+    let found = guide::explain(&Edition::current(), word);
+    let is_version = found.is_empty() && named.starts_with(|first: char| first.is_ascii_digit());
+    let earlier = is_version.then(|| Shelf::new(Vec::new()).edition(named)).flatten();
+    earlier.map_or(found, |edition| guide::explain(&edition, named))
 }
 
 fn text(subject: &Subject) -> String {
@@ -69,20 +78,23 @@ fn aligned(rows: &[Vec<&str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fhir::ours;
 
     fn said(word: &str) -> String {
-        guide::explain(&Edition::current(), word).iter().map(text).collect()
+        explained(word).iter().map(text).collect()
     }
 
     #[test]
     fn what_people_ask_for_is_explained() {
-        let cases: [(&str, &[&str]); 7] = [
+        let cases: [(&str, &[&str]); 9] = [
             ("8867-4", &["Measure heart-rate", "/min", "Denmark", "NPU21692"]),
             ("http://loinc.org|39156-5", &["Measure bmi", "France", "refused", "Germany", "no place for it"]),
             ("measure-unit", &["Issue measure-unit", "Cause", "Fix", "Severity"]),
             ("mh-heart-rate", &["StructureDefinition", "Based on"]),
             ("FR", &["Platform Mon espace santé", "1/(24.h)"]),
             ("france", &["Platform Mon espace santé"]),
+            (ours::VERSION, &["Version ", "Package"]),
+            ("0.1.0", &["Version 0.1.0 of the guide", "#0.1.0"]),
             ("sleep", &["Category sleep", "sleep-duration"]),
         ];
         for (word, parts) in cases {

@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(name) = &options.only
         && gateway.formats.format(name).is_none()
     {
-        eprintln!("There is no device format {name}.");
+        eprintln!("There is no device format {name}; there are {}.", gateway.formats.names());
         return Ok(ExitCode::from(EX_USAGE));
     }
     runtime()?.block_on(async {

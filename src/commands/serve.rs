@@ -14,6 +14,7 @@ use super::{Source, assemble, check, runtime};
 use crate::config::Config;
 use crate::exchange::push::close;
 use crate::exchange::{Gateway, deliver, rights, strangers, uploads};
+use crate::policy::routing::{Rule, Table};
 use crate::server::{listen, tls};
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
@@ -38,6 +39,13 @@ pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
         running.stop().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// What was ever sent to a destination. A rule that this program cannot read any more says nothing.
+async fn ever_sent(gateway: &Gateway, rule: &Rule) -> anyhow::Result<Table> {
+    let noted = gateway.store.remember_route(&rule.name, &serde_json::to_string(rule)?).await?;
+    let rules = noted.iter().filter_map(|noted| serde_json::from_str(noted).ok()).collect();
+    Table::compile(rules).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))
 }
 
 /// The listener cuts requests at the drain's end by itself; whoever is not through a moment later is cut, too.
@@ -67,9 +75,10 @@ impl Running {
             None => tls::self_signed(&config.data)?,
         };
         let server = tls::server_config(&own)?;
-        let (destinations, routing) = assemble::destinations(config)?;
-        for destination in &destinations {
+        let (mut destinations, routing) = assemble::destinations(config)?;
+        for (destination, configured) in destinations.iter_mut().zip(&config.destinations) {
             gateway.store.ensure_destination(&destination.name).await?;
+            destination.ever = ever_sent(&gateway, &configured.rule).await?;
         }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();

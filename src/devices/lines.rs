@@ -3,6 +3,8 @@
 //! A line that is longer than a record may be is passed over and told of as such, so that what is held is bounded and
 //! the lines behind it still count. Empty lines are none, but lines are numbered as an editor does.
 
+use std::collections::VecDeque;
+
 use crate::fhir::outcome::{Id, Issue};
 
 /// One line of what was sent.
@@ -40,7 +42,7 @@ impl Lines {
     }
 
     /// Takes the next piece; whole lines are added to the list.
-    pub fn push(&mut self, mut piece: &[u8], into: &mut Vec<Line>) {
+    pub fn push(&mut self, mut piece: &[u8], into: &mut VecDeque<Line>) {
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
             self.hold(&piece[..end]);
             self.close(into);
@@ -50,7 +52,7 @@ impl Lines {
     }
 
     /// The end of the stream ends its last line.
-    pub fn finish(mut self, into: &mut Vec<Line>) {
+    pub fn finish(mut self, into: &mut VecDeque<Line>) {
         self.close(into);
     }
 
@@ -63,13 +65,13 @@ impl Lines {
         }
     }
 
-    fn close(&mut self, into: &mut Vec<Line>) {
+    fn close(&mut self, into: &mut VecDeque<Line>) {
         let (number, rest) = (self.number, std::mem::take(&mut self.rest));
         self.number += 1;
         if std::mem::take(&mut self.too_long) {
-            into.push(Line { number, text: None });
+            into.push_back(Line { number, text: None });
         } else if !rest.iter().all(u8::is_ascii_whitespace) {
-            into.push(Line { number, text: Some(rest) });
+            into.push_back(Line { number, text: Some(rest) });
         }
     }
 }
@@ -80,7 +82,7 @@ const PIECE_BYTES: usize = 512 << 10;
 
 /// The next piece to work off, out of what was read so far; at the end, whatever is left. The same lines are always cut
 /// the same way, however they arrived.
-pub fn cut(waiting: &mut Vec<Line>, ended: bool) -> Option<Vec<Line>> {
+pub fn cut(waiting: &mut VecDeque<Line>, ended: bool) -> Option<Vec<Line>> {
     let mut bytes = 0;
     let full = waiting.iter().take(PIECE_LINES).position(|line| {
         bytes += line.text.as_ref().map_or(0, Vec::len);
@@ -102,7 +104,7 @@ mod tests {
     fn check(text: &str, expected: &[(u64, Option<&str>)]) {
         for size in 1..=text.len().max(1) {
             let mut lines = Lines::new(8);
-            let mut found = Vec::new();
+            let mut found = VecDeque::new();
             for piece in text.as_bytes().chunks(size) {
                 lines.push(piece, &mut found);
             }
@@ -129,9 +131,9 @@ mod tests {
         let line = |number: u64, bytes: usize| Line { number, text: Some(vec![b'x'; bytes]) };
         let counts = |lines: Vec<Line>| {
             let mut counts = Vec::new();
-            let mut waiting = Vec::new();
+            let mut waiting = VecDeque::new();
             for line in lines {
-                waiting.push(line);
+                waiting.push_back(line);
                 counts.extend(cut(&mut waiting, false).map(|piece| piece.len()));
             }
             counts.extend(cut(&mut waiting, true).map(|piece| piece.len()));

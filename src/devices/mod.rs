@@ -22,7 +22,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use jiff::tz::TimeZone as Zone;
 
-use crate::fhir::outcome::Issue;
+use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, json};
 pub use mapping::{Explained, Pack, Traced};
 
@@ -104,6 +104,14 @@ impl Formats {
         self.named(name).map(|pack| Format::Mapping(Arc::clone(pack)))
     }
 
+    /// The names that an address may hold, for whoever used another.
+    pub fn names(&self) -> String {
+        let mut names: Vec<&str> = self.packs.iter().map(|pack| pack.id.as_str()).chain([native::NAME]).collect();
+        names.extend(self.templates.as_ref().map(|_| iomt::NAME));
+        names.sort_unstable();
+        names.join(", ")
+    }
+
     /// Everything that bodies are read by.
     pub fn all(&self) -> Vec<Format> {
         let packs = self.packs.iter().map(|pack| Format::Mapping(Arc::clone(pack)));
@@ -170,7 +178,8 @@ impl Format {
         }
     }
 
-    /// Converts a body of at most `most` records, in the order sent. The error says why none of it can be read.
+    /// Converts a body of at most `most` records, which become at most [`MOST_MADE`] Observations or as many, in the order
+    /// sent. The error says why none of it can be read.
     pub fn convert(&self, document: &Document, sender: &Sender<'_>, most: usize) -> Result<Vec<Record>, Issue> {
         match self {
             Format::Mapping(pack) => convert(pack, document, sender, most),
@@ -233,6 +242,26 @@ impl Record {
             issues: Vec::new(),
         }
     }
+}
+
+/// Most Observations that one body becomes. It may have fewer records: one can hold a day of samples.
+pub const MOST_MADE: usize = 10_000;
+
+/// What is said of a body that has more records than are read at once.
+fn too_many(most: usize) -> Issue {
+    Issue::new(Id::BundleTooManyEntries, "", format!("At most {most} records are read at once."))
+}
+
+/// What is held of a body's Observations where so many records are read.
+fn hold(records: &[Record], most: usize) -> Result<(), Issue> {
+    let most = most.max(MOST_MADE);
+    if records.len() <= most {
+        return Ok(());
+    }
+    let text = format!(
+        "The records of one request or line become at most {most} Observations: a record of more samples is sent in parts."
+    );
+    Err(Issue::new(Id::BundleTooManyEntries, "", text))
 }
 
 /// Reads a body of records, which may be a list.

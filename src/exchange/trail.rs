@@ -77,6 +77,15 @@ impl Author {
         }
     }
 
+    pub fn client(&self) -> &Arc<str> {
+        &self.client
+    }
+
+    /// The reference by which consents name who acts.
+    pub fn actor(&self) -> &Arc<str> {
+        &self.actor
+    }
+
     /// The moment of which it tells.
     pub fn at_ms(&self) -> i64 {
         self.at_ms

@@ -4,6 +4,7 @@
 //! out. Who sent the file is asked at each piece whether it still may: a client that is suspended or loses a scope
 //! meanwhile has its upload ended. The bytes are the store's; how they travel is not known here.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ use crate::store::{Progress, Quota, UploadFile, UploadId, UploadState};
 
 /// Bytes that are read from a file at once.
 const READ_BYTES: usize = 256 << 10;
+
+/// How many times its length a file may unpack to, and what any may: a small file could keep the work busy for days.
+const GROWTH: u64 = 100;
+const PLAIN_BYTES: u64 = 16 << 20;
 
 /// How long until what could not be worked off is tried again, and until files are looked for that nobody waits for.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -188,7 +193,8 @@ impl Gateway {
         let caller =
             Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose, address: None };
         let (mut at, mut unpack) = (0, Unpack::new(coding));
-        let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
+        let (mut read, mut waiting) = (Lines::new(lines::LONGEST), VecDeque::new());
+        let (mut grown, most) = (0, PLAIN_BYTES.max(upload.length.saturating_mul(GROWTH)));
         // What was worked off before a restart is read again and passed over.
         let (mut seen, mut done) = (0, upload.done);
         let broken = |_| Refusal::one(Id::BodyEncoding, "", "The file is not packed as was said.");
@@ -199,7 +205,13 @@ impl Gateway {
             at += bytes.len() as u64;
             let ended = bytes.is_empty();
             for piece in bytes.chunks(PACKED_PIECE) {
-                read.push(&unpack.push(piece).map_err(broken)?, &mut waiting);
+                let plain = unpack.push(piece).map_err(broken)?;
+                grown += plain.len() as u64;
+                if grown > most {
+                    let text = format!("An upload may unpack to {GROWTH} times its length and no more.");
+                    return Err(Refusal::one(Id::BodyTooLarge, "", text));
+                }
+                read.push(&plain, &mut waiting);
                 while let Some(lines) = lines::cut(&mut waiting, false) {
                     self.work_piece(&caller, &about, upload.id, lines, &mut seen, &mut done).await?;
                     if *stop.borrow() {

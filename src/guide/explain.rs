@@ -75,6 +75,7 @@ pub fn explain(edition: &Edition, word: &str) -> Vec<Subject> {
     found.extend(measures::all().iter().filter(|measure| names(measure, word)).map(|each| measure(each, edition)));
     found.extend(acceptance::platforms().iter().filter(|each| is_platform(each, word)).map(platform));
     found.extend(category(word));
+    found.extend(is_version(edition, word).then(|| version(edition)));
     found.extend(edition.resources.iter().filter(|each| is_called(each, word)).map(|each| resource(each, edition)));
     found
 }
@@ -134,6 +135,25 @@ fn names(measure: &Measure, word: &str) -> bool {
 fn is_platform(platform: &acceptance::Platform, word: &str) -> bool {
     let same = |name: &str| name.eq_ignore_ascii_case(word);
     same(platform.id) || same(platform.country) || same(platform.country_name) || same(platform.name)
+}
+
+/// `0.2.0`, or `v0.2.0` as releases are called.
+fn is_version(edition: &Edition, word: &str) -> bool {
+    word.strip_prefix('v').unwrap_or(word) == edition.version()
+}
+
+fn version(edition: &Edition) -> Subject {
+    let guide = edition.guide();
+    let text = |name: &str| guide[name].as_str().unwrap_or_default();
+    Subject::new(format!("Version {} of the guide", edition.version()))
+        .fact("Canonical", text("url"))
+        .fact("Package", format!("{}#{}", text("packageId"), edition.version()))
+        .fact("Date", text("date"))
+        .fact("Status", text("status"))
+        .fact(
+            "Rule",
+            "A client that is registered for this version, and a resource whose claim names it, are held to it.",
+        )
 }
 
 fn is_called(resource: &Value, word: &str) -> bool {

@@ -139,7 +139,7 @@ impl Shelf {
     }
 
     /// An edition; one that nobody reads is read anew.
-    fn edition(&self, version: &str) -> Option<Arc<Edition>> {
+    pub fn edition(&self, version: &str) -> Option<Arc<Edition>> {
         if version == ours::VERSION {
             return Some(Edition::current());
         }

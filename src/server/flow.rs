@@ -94,18 +94,19 @@ mod tests {
     #[tokio::test]
     async fn what_is_incomplete_does_not_look_complete() {
         for complete in [true, false] {
-            let (source, flow) = Flow::new();
+            let (source, mut flow) = Flow::new();
             assert!(source.send(b"one".to_vec()).await);
             if complete {
                 source.end().await;
             } else {
                 drop(source);
             }
-            let collected = flow.collect().await.map(|body| body.to_bytes());
-            assert_eq!(collected.is_ok(), complete);
-            if let Ok(bytes) = collected {
-                assert_eq!(bytes, "one");
-            }
+            let first = flow.frame().await.unwrap().unwrap();
+            assert_eq!(first.into_data().unwrap(), "one");
+            let last = flow.frame().await;
+            assert_eq!(last.is_none(), complete);
+            assert_eq!(matches!(last, Some(Err(BrokenOff))), !complete);
+            assert!(flow.frame().await.is_none());
         }
     }
 

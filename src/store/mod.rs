@@ -401,6 +401,13 @@ impl Store {
         }
     }
 
+    /// Takes note of what is sent to a destination; everything that ever was noted, in the caller's words.
+    pub async fn remember_route(&self, destination: &str, rule: &str) -> Result<Vec<String>, Error> {
+        match self {
+            Self::Embedded(store) => store.remember_route(destination, rule).await,
+        }
+    }
+
     /// Up to `want` slots in which the destination lags and which nobody else holds. What the worker holds already is
     /// prolonged under the same epoch.
     pub async fn lease(

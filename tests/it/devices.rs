@@ -81,6 +81,7 @@ async fn records_are_kept_once_and_each_stands_alone() {
         heart_rate("f", 9000),
         7,
         tomorrow,
+        null,
     ]});
     let answer = push(&app, &patient, &body).await;
     assert_eq!(
@@ -94,6 +95,7 @@ async fn records_are_kept_once_and_each_stands_alone() {
             "422 measure-implausible",
             "422 device-record",
             "422 measure-future",
+            "422 device-record",
         ]
     );
     let bundle = answer.json();
@@ -136,7 +138,9 @@ async fn a_request_that_cannot_be_read_is_refused_whole() {
     assert_eq!(refused(app.post(&twice, &heart_rate("a", 71)).await), (400, "patient-missing".to_owned()));
     assert_eq!(entries(&push(&app, "nobody", &heart_rate("a", 71)).await), ["403 consent-missing"]);
     let elsewhere = address(&app, &patient).replace("open-mhealth", "smoke-signals");
-    assert_eq!(refused(app.post(&elsewhere, &heart_rate("a", 71)).await), (404, "route-unknown".to_owned()));
+    let unknown = app.post(&elsewhere, &heart_rate("a", 71)).await;
+    assert!(unknown.text().contains("there are fitbit, ") && unknown.text().contains(", phd, "), "{}", unknown.text());
+    assert_eq!(refused(unknown), (404, "route-unknown".to_owned()));
     let xml = app.request(reqwest::Method::POST, &address(&app, &patient)).header("content-type", "text/xml");
     let xml = Answer::of(xml.body("<a/>").send().await.unwrap()).await;
     assert_eq!(refused(xml), (415, "media-type-unsupported".to_owned()));
@@ -144,6 +148,30 @@ async fn a_request_that_cannot_be_read_is_refused_whole() {
     assert_eq!(refused(push(&stranger, &patient, &heart_rate("a", 71)).await), (401, "token-invalid".to_owned()));
     let reader = gateway.client("reader", "system/Observation.rs").await;
     assert_eq!(entries(&push(&reader, &patient, &heart_rate("a", 71)).await), ["403 scope-insufficient"]);
+}
+
+/// The samples of one record are not counted as records.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_may_hold_more_samples_than_a_request_records() {
+    let gateway = Gateway::with("[limits]\nbundle_entries = 3\n").await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let sample = |index: u32| {
+        let time = format!("2026-01-15T08:{:02}:{:02}Z", index / 60 % 60, index % 60);
+        json!({"time": time, "beatsPerMinute": 60 + index % 50})
+    };
+    let record = |id: &str, samples: u32| {
+        let samples: Vec<Value> = (0..samples).map(sample).collect();
+        json!({"recordType": "HeartRate", "metadata": {"id": id}, "samples": samples,
+            "startTime": "2026-01-15T08:00:00Z", "endTime": "2026-01-15T09:00:00Z"})
+    };
+    let address = address(&app, &patient).replace("open-mhealth", "health-connect");
+    let answer = app.post(&address, &record("h", 1500)).await;
+    assert_eq!(entries(&answer), vec!["201"; 1500]);
+    for body in [record("h", 10_001), json!({"records": vec![record("h", 1); 4]})] {
+        let answer = app.post(&address, &body).await;
+        assert_eq!((answer.status, answer.issues()), (413, vec!["bundle-too-many-entries".to_owned()]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

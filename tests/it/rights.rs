@@ -9,6 +9,7 @@ use mhealth_gateway::fhir::tree::{Element, json as tree};
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use mhealth_gateway::guide;
 use mhealth_gateway::policy::access::client::Client as Registration;
+use mhealth_gateway::policy::access::seal;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditRecord, Erasure, ResId};
 use serde_json::{Value, json};
@@ -239,7 +240,7 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
     let begun = asks(&app, "POST", &address).await;
     assert_eq!(begun.status, 200, "{}", begun.text());
     assert_eq!(begun.json()["parameter"][0], json!({"name": "restricted", "valueBoolean": true}));
-    assert_eq!(asks(&app, "POST", &address).await.json(), begun.json(), "since when does not change");
+    assert_eq!(asks(&app, "POST", &address).await.json()["parameter"][1], begun.json()["parameter"][1]);
     platform.come_back().await;
     let kept = app.post("/Observation", &heart_rate(&patient, "kept", 62)).await;
     assert_eq!(kept.status, 201, "{}", kept.text());
@@ -260,7 +261,11 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
     assert!(log.contains("processing-restricted") && log.contains("$restrict"), "{log}");
 
     let lifted = asks(&app, "POST", &format!("/Patient/{patient}/$unrestrict")).await;
-    assert_eq!(lifted.json()["parameter"], json!([{"name": "restricted", "valueBoolean": false}]));
+    assert_eq!(lifted.json()["parameter"][0], json!({"name": "restricted", "valueBoolean": false}));
+    let signed = lifted.json()["parameter"][1]["valueString"].as_str().unwrap().to_owned();
+    let inner = &gateway.running.as_ref().unwrap().gateway;
+    let claims = seal::verify(&signed, "restriction-receipt+jwt", &inner.receipt_keys()).unwrap();
+    assert_eq!(claims["restriction"], json!({"restricted": false, "since": null}));
     platform.until("what waited arrives", |account| account["received"] == 3).await;
     assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(2));
 }
@@ -401,7 +406,15 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
     let address = format!("/Patient/{patient}/$erase");
     let erased = asks(&app, "POST", &address).await;
     assert_eq!(erased.status, 200, "{}", erased.text());
-    let receipt = erased.json();
+    let unsigned = |answer: &Answer| {
+        let mut receipt = answer.json();
+        let signed = receipt.as_object_mut().unwrap().remove("signed").unwrap();
+        (receipt, signed.as_str().unwrap().to_owned())
+    };
+    let (receipt, signed) = unsigned(&erased);
+    let keys = gateway.running.as_ref().unwrap().gateway.receipt_keys();
+    let claims = seal::verify(&signed, "erasure-receipt+jwt", &keys).unwrap();
+    assert_eq!((&claims["sub"], &claims["erasure"]["proof"]), (&receipt["person"], &receipt["proof"]));
     assert_eq!(receipt["erased"]["resources"], json!({"Consent": 2, "Observation": 4, "Patient": 1}));
     assert_eq!(receipt["recipients"], json!([{"destination": "platform", "told": false, "by": "the operator"}]));
     assert!(receipt["finished"].is_string() && receipt["proof"].as_str().unwrap().starts_with("c2sp.org/tlog-proof"));
@@ -409,7 +422,7 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
         app.put(&format!("/Patient/{patient}"), &json!({"resourceType": "Patient", "id": patient})).await.issues(),
         ["person-erased"]
     );
-    assert_eq!(asks(&app, "POST", &address).await.json(), receipt, "asked again, it is the same");
+    assert_eq!(unsigned(&asks(&app, "POST", &address).await).0, receipt, "asked again, it is the same");
     platform.come_back().await;
     app.post("/Observation", &heart_rate(&other, "later", 61)).await;
     let again = asks(&app, "POST", &address.replace(&patient, "nobody")).await;
@@ -570,4 +583,46 @@ async fn a_summary_is_an_international_patient_summary() {
     }
     let odd = app.get(&format!("/Patient/{named}/$summary?profile=urn:other")).await;
     assert_eq!(odd.issues(), ["operation-parameter"]);
+}
+
+/// What is corrected goes to whoever may have what was wrong, though it is not sent there any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_correction_follows_what_was_wrong() {
+    let platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination("codes = [\"8867-4\"]")).await;
+    let app = gateway.client("app", &format!("{APP_SCOPES} system/Provenance.rs")).await;
+    let patient = app.consenting_person().await;
+    let given = app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    let wrong = app.post("/Observation", &heart_rate(&patient, "wrong", 70)).await.id();
+    let withdrawn = app.post("/Observation", &heart_rate(&patient, "withdrawn", 71)).await.id();
+    platform.until("both arrive", |account| account["received"] == 2).await;
+    let directory = gateway.stop().await;
+    let gateway = Gateway::in_directory(directory, &platform.destination("codes = [\"29463-7\"]")).await;
+    let mut app = Client { base: gateway.base.clone(), http: gateway.http.clone(), ..app };
+    app.sign_in().await;
+    let corrected = |id: &str, name: &str, value| {
+        let mut reading = heart_rate(&patient, name, value);
+        reading["id"] = json!(id);
+        reading["status"] = json!("corrected");
+        reading
+    };
+    // What is new is not sent there any more.
+    app.post("/Observation", &heart_rate(&patient, "new", 72)).await;
+    assert_eq!(app.put(&format!("/Observation/{wrong}"), &corrected(&wrong, "wrong", 75)).await.status, 200);
+    let name = format!("Observation/{wrong}");
+    eventually("the correction arrives", async || platform.log().contains(&(name.clone(), 2)).then_some(())).await;
+    assert_eq!(platform.log().len(), 3);
+    let told = app.get(&format!("/Provenance?target=Observation/{wrong}")).await.json();
+    let told = &told["entry"][0]["resource"];
+    assert_eq!(told["activity"]["coding"][0]["code"], "UPDATE", "{told:#}");
+    assert_eq!(told["entity"][0]["what"]["reference"], format!("Observation/{wrong}/_history/1"));
+    assert_eq!(told["agent"][0]["who"]["reference"], "Organization/app");
+    // Consent has the last word, here as everywhere.
+    app.withdraw(&given).await;
+    app.put(&format!("/Observation/{withdrawn}"), &corrected(&withdrawn, "withdrawn", 76)).await;
+    eventually("the queue is empty", async || {
+        (gateway.store().backlog("platform").await.unwrap().behind == 0).then_some(())
+    })
+    .await;
+    assert_eq!(platform.log().len(), 3);
 }

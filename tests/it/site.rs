@@ -55,6 +55,10 @@ async fn files_are_cached_and_load_nothing_from_elsewhere() {
     for unknown in ["/7.7.7/", "/7.7.7/issues", "/0.1.0/no-such-page", "/7.7.7/explain?q=sleep"] {
         assert_eq!(get(unknown, None).await.status(), 404, "{unknown}");
     }
+    for address in ["/explain?q=0.1.0", "/0.1.0/explain?q=v0.1.0"] {
+        let explained = get(address, None).await.text().await.unwrap();
+        assert!(explained.contains("Version 0.1.0 of the guide"), "{address}");
+    }
     let explained = get("/0.1.0/explain?q=64394-0", None).await.text().await.unwrap();
     assert!(explained.contains("This is version 0.1.0") && explained.contains("perceived-stress"));
     let posted = gateway.http.post(format!("{guide}/issues")).send().await.unwrap();

@@ -65,9 +65,11 @@ async fn a_file_comes_in_parts_and_is_worked_off_when_it_is_whole() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
-    let asked = app.raw("OPTIONS", &format!("{}/devices/open-mhealth/uploads", app.root()), &[], "").await;
-    assert_eq!((asked.status, asked.header("tus-version")), (204, "1.0.0"));
-    assert_eq!(asked.header("tus-extension"), "creation,expiration,termination");
+    for path in ["devices/open-mhealth/uploads", "uploads/x"] {
+        let asked = app.raw("OPTIONS", &format!("{}/{path}", app.root()), &[], "").await;
+        assert_eq!((asked.status, asked.header("tus-version")), (204, "1.0.0"));
+        assert_eq!(asked.header("tus-extension"), "creation,expiration,termination");
+    }
     let mut local = heart_rate("local", 70);
     local["body"]["effective_time_frame"]["date_time"] = json!("2026-01-15T08:30:00");
     let text = format!("{}{local}\nnonsense\n{}", lines(0..1100), lines(0..3));
@@ -189,6 +191,71 @@ async fn an_upload_that_cannot_be_worked_off_says_why() {
     // What could be unpacked before it broke off was kept, and stands as counted.
     assert_eq!(stored(gateway.store()).await, 500);
     assert_eq!(app.get(&address).await.json()["counts"]["accepted"], 500);
+}
+
+/// A file of some kilobytes that unpacks to more than anybody would work off: of spaces, and of lines that each would be a
+/// record.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_grows_without_end_is_not_worked_off() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    for unit in [" ", "\n"] {
+        let bomb = gzip(&unit.repeat(40 << 20));
+        let address = begin(&app, &patient, bomb.len(), &[GZIP]).await;
+        assert_eq!(append(&app, &address, 0, &bomb).await.status, 204);
+        let status = worked_off(&app, &address).await;
+        assert_eq!((&status["state"], &status["failure"]), (&json!("failed"), &json!("body-too-large")), "{status}");
+    }
+    // A line that is too long is one record of many, packed or not.
+    let packed = gzip(&format!("{}{}\n{}", lines(0..1), "x".repeat(8 << 20), lines(1..2)));
+    let address = begin(&app, &patient, packed.len(), &[GZIP]).await;
+    append(&app, &address, 0, &packed).await;
+    let status = worked_off(&app, &address).await;
+    assert_eq!((&status["counts"]["accepted"], &status["counts"]["refused"]), (&json!(2), &json!(1)), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_removed_while_it_is_worked_off_ends_there() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let text = lines(0..6000);
+    let address = begin(&app, &patient, text.len(), &[]).await;
+    assert_eq!(append(&app, &address, 0, text.as_bytes()).await.status, 204);
+    eventually("some of it is worked off", async || {
+        (app.get(&address).await.json()["records"].as_u64() >= Some(500)).then_some(())
+    })
+    .await;
+    assert_eq!(app.raw("DELETE", &address, &[TUS], "").await.status, 204);
+    assert_eq!(app.get(&address).await.status, 404);
+    assert_eq!(append(&app, &address, 0, b"x").await.issues(), ["not-found"]);
+    assert_eq!(std::fs::read_dir(gateway.path().join("uploads")).unwrap().count(), 0);
+    // Whoever works on it goes on with the next.
+    let next = lines(6000..6001);
+    let address = begin(&app, &patient, next.len(), &[]).await;
+    append(&app, &address, 0, next.as_bytes()).await;
+    assert_eq!(worked_off(&app, &address).await["counts"]["accepted"], 1);
+    let kept = stored(gateway.store()).await;
+    assert!((501..6001).contains(&kept), "{kept}");
+}
+
+/// A file whose client is gone by the time that it is whole is not worked off.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_a_client_that_is_gone_ends() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let text = lines(0..1500);
+    let address = begin(&app, &patient, text.len(), &[]).await;
+    let half = text.len() / 2;
+    assert_eq!(append(&app, &address, 0, &text.as_bytes()[..half]).await.status, 204);
+    assert!(gateway.store().remove_client(&app.id).await.unwrap());
+    // What was known of it a moment ago may still hold; after that no byte is taken and nothing is worked off.
+    let refused = async || (app.raw("HEAD", &address, &[TUS], "").await.status == 401).then_some(());
+    eventually("the client is gone", refused).await;
+    assert_eq!(append(&app, &address, half, &text.as_bytes()[half..]).await.status, 401);
+    assert_eq!(stored(gateway.store()).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

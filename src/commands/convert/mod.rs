@@ -10,6 +10,7 @@ mod source;
 mod summary;
 mod work;
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
@@ -154,8 +155,7 @@ fn converted(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let is_export = options.from == EXPORT;
     let Some(format) = formats.format(if is_export { HEALTHKIT } else { &options.from }) else {
-        let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();
-        bail!("there is no format {}; there are {EXPORT}, phd, {}", options.from, known.join(", "));
+        bail!("there is no format {}; there are {EXPORT}, {}", options.from, formats.names());
     };
     let subject = format!("Patient/{}", options.patient);
     let zone = options.zone.as_deref().map(jiff::tz::TimeZone::get).transpose().context("--zone")?;
@@ -296,7 +296,7 @@ impl<W: Write> Run<'_, W> {
             }
             Begun::Lines(first) => first,
         };
-        let (mut lines, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
+        let (mut lines, mut waiting) = (Lines::new(lines::LONGEST), VecDeque::new());
         lines.push(&first, &mut waiting);
         loop {
             let bytes = file.fill_buf()?;

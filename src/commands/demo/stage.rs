@@ -81,7 +81,7 @@ impl Stage {
             (APP, "Band app", APP_ACTOR, app_jwk, app_scopes),
             (PLATFORM, "National platform", PLATFORM_ACTOR, pull_jwk, "system/Observation.rs"),
         ] {
-            let document = json!({"id": id, "name": name, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"]});
+            let document = json!({"id": id, "name": name, "actor": actor, "keys": {"keys": [jwk]}, "scopes": scopes, "purposes": ["TREAT"], "visits": id == APP});
             let registered =
                 Client::parse(&document.to_string()).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
             client::register(&running.gateway.store, &registered).await?;
@@ -124,6 +124,10 @@ impl Stage {
         ));
         account.print(&format!(
             "  curl --cacert {} -H \"Authorization: Bearer {token}\" -H 'Content-Type: application/fhir+json' -d '{{\"resourceType\":\"Observation\",\"status\":\"finished\"}}' '{base}/Observation'",
+            shown(&ca)
+        ));
+        account.print(&format!(
+            "  curl --cacert {} -H \"Authorization: Bearer {token}\" -X POST '{base}/Patient/{patient}/$visit'    (a link to the person's own page)",
             shown(&ca)
         ));
         account.print(&format!("  curl --cacert {} {}/account", shown(&self.platform.certificate), self.platform.url));

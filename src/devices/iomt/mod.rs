@@ -90,18 +90,15 @@ impl Templates {
         } else {
             messages.push((String::new(), root));
         }
+        if messages.len() > most {
+            return Err(super::too_many(most));
+        }
         let (mut records, mut people) = (Vec::new(), BTreeSet::new());
         for (pointer, node) in messages {
             // The tree has read it as JSON, so this only changes its form.
             let message: Value = serde_json::from_str(&write::compact(document, node)).unwrap_or_default();
             self.message(&message, &pointer, document.position(node), sender, &mut people, &mut records);
-            if records.len() > most {
-                return Err(Issue::new(
-                    Id::BundleTooManyEntries,
-                    "",
-                    format!("At most {most} records are read at once."),
-                ));
-            }
+            super::hold(&records, most)?;
         }
         if people.len() > 1 {
             let text = "The messages name several patients; what is sent at once is of one person.";

@@ -75,7 +75,7 @@ impl Expression {
         } else {
             let standard = text.replace("%record", "%resource").replace("%document", "%rootResource");
             let compiled = fhirpath::compile(&standard)
-                .map_err(|syntax| format!("{text:?} is no FHIRPath at character {}: {}", syntax.offset, syntax.what))?;
+                .map_err(|syntax| format!("`{text}` is no FHIRPath at character {}: {}", syntax.offset, syntax.what))?;
             Form::Fhirpath(compiled)
         };
         Ok(Expression { text: text.to_owned(), form, of_record: false })
@@ -107,7 +107,7 @@ impl Expression {
             Form::Key | Form::Word(_) => {}
             Form::Paths(paths) => {
                 for (from, steps) in paths {
-                    select(scope.document, from.node(scope), steps, &mut found);
+                    select(scope.document, from.node(scope), steps, Empty::Passed, &mut found);
                 }
             }
             Form::Fhirpath(expression) => {
@@ -121,6 +121,17 @@ impl Expression {
         Ok(found)
     }
 
+    /// As [`Expression::nodes`], with the elements of lists that hold nothing: each was sent, and is answered.
+    pub fn elements(&self, scope: Scope<'_>) -> Result<Nodes, Issue> {
+        let Form::Paths(paths) = &self.form else { return self.nodes(scope) };
+        let scope = self.scope(scope);
+        let mut found = Nodes::new();
+        for (from, steps) in paths {
+            select(scope.document, from.node(scope), steps, Empty::Told, &mut found);
+        }
+        Ok(found)
+    }
+
     /// The one value that it gives, if any.
     pub fn one<'d>(&'d self, scope: Scope<'d>) -> Result<Option<Found<'d>>, Issue> {
         let scope = self.scope(scope);
@@ -130,7 +141,7 @@ impl Expression {
             Form::Paths(paths) => {
                 let mut found = Nodes::new();
                 for (from, steps) in paths {
-                    select(scope.document, from.node(scope), steps, &mut found);
+                    select(scope.document, from.node(scope), steps, Empty::Passed, &mut found);
                     match found.as_slice() {
                         [] => {}
                         [one] => return Ok(Some(Found::Node(*one))),
@@ -199,7 +210,7 @@ impl Expression {
         let Some((from, steps)) = paths.first() else { return scope.item };
         let holders = (1..steps.len()).rev().find_map(|length| {
             let mut found = Nodes::new();
-            select(scope.document, from.node(scope), &steps[..length], &mut found);
+            select(scope.document, from.node(scope), &steps[..length], Empty::Passed, &mut found);
             found.first().copied()
         });
         holders.unwrap_or_else(|| from.node(scope))
@@ -285,27 +296,47 @@ fn path(text: &str) -> Option<(From, Vec<Step>)> {
     (!empty && !rest.contains("..")).then_some((from, steps))
 }
 
-fn select(document: &Document, node: NodeId, steps: &[Step], into: &mut Nodes) {
+/// What becomes of elements of a list that hold nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Passed,
+    Told,
+}
+
+/// Whether nothing was sent in an element's place.
+pub(super) fn is_empty(document: &Document, node: NodeId) -> bool {
+    match document.kind(node) {
+        Kind::Null => true,
+        Kind::Array => document.children(node).next().is_none(),
+        _ => false,
+    }
+}
+
+fn select(document: &Document, node: NodeId, steps: &[Step], empty: Empty, into: &mut Nodes) {
     match (document.kind(node), steps) {
         (Kind::Null, _) => {}
         (Kind::Array, [Step::Index(index), rest @ ..]) => {
             if let Some(item) = document.children(node).nth(*index) {
-                select(document, item, rest, into);
+                select(document, item, rest, empty, into);
             }
         }
         (Kind::Array, _) => {
             for item in document.children(node) {
-                select(document, item, steps, into);
+                if steps.is_empty() && empty == Empty::Told && is_empty(document, item) {
+                    into.push(item);
+                } else {
+                    select(document, item, steps, empty, into);
+                }
             }
         }
         (_, []) => into.push(node),
         (_, [Step::Name(name), rest @ ..]) => {
             if let Some(member) = document.member(node, name) {
-                select(document, member, rest, into);
+                select(document, member, rest, empty, into);
             }
         }
         // One value is a list of one.
-        (_, [Step::Index(0), rest @ ..]) => select(document, node, rest, into),
+        (_, [Step::Index(0), rest @ ..]) => select(document, node, rest, empty, into),
         (_, [Step::Index(_), ..]) => {}
     }
 }

@@ -41,9 +41,7 @@ pub(super) fn convert(
     for (input, node, pointer) in places {
         run.record(input, node, &pointer, &mut None, &mut records);
     }
-    if records.len() > most {
-        return Err(too_many(most));
-    }
+    super::hold(&records, most)?;
     Ok(records)
 }
 
@@ -78,11 +76,7 @@ fn places<'p>(pack: &'p Pack, document: &Document, most: usize) -> Result<Places
         return Err(Issue::new(Id::DeviceRecord, "", text));
     }
     if places.len() > most {
-        return Err(too_many(most));
+        return Err(super::too_many(most));
     }
     Ok(places)
-}
-
-fn too_many(most: usize) -> Issue {
-    Issue::new(Id::BundleTooManyEntries, "", format!("At most {most} records are read at once."))
 }

@@ -5,7 +5,7 @@
 use crate::fhir::tree::{Document, Kind, NodeId};
 
 /// Names that may stand in an issue: those that look like a name of a format and not like somebody's data.
-fn is_shown(name: &str) -> bool {
+pub(super) fn is_shown(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 64
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))

@@ -5,10 +5,10 @@
 //! Numbers are copied digit by digit; where a unit has to be converted, that is exact and the original stays beside it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::{self, Whereabouts};
-use super::expression::{Expression, Nodes, Scope, issue_at, issue_of, missing};
+use super::expression::{self, Expression, Nodes, Scope, issue_at, issue_of, missing};
 use super::pack::{Choice, Coded, Component, Each, Input, Pack, Rule, Source, Value};
 use super::trace::{Trace, note};
 use super::{amount, place, when};
@@ -33,7 +33,7 @@ pub(super) struct Run<'r> {
 pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'p Input, NodeId, String)>, Issue> {
     let root = document.root();
     let scope = Scope { document, record: root, item: root, key: "" };
-    let mut found = Vec::new();
+    let (mut found, mut empty) = (Vec::new(), BTreeSet::new());
     for input in &pack.inputs {
         if let Some(when) = &input.when
             && !when.holds(scope)?
@@ -46,18 +46,23 @@ pub(super) fn records<'p>(pack: &'p Pack, document: &Document) -> Result<Vec<(&'
         for at in &input.at {
             if at.text() != "$this" {
                 if !whole {
-                    nodes.extend(at.nodes(scope)?);
+                    nodes.extend(at.elements(scope)?);
                 }
             } else if nodes.is_empty() {
                 // The whole is a record only if it says of which kind.
                 let says = |node: &NodeId| {
+                    if expression::is_empty(document, *node) {
+                        return true;
+                    }
                     let scope = Scope { item: *node, record: *node, ..scope };
                     *node != root || input.by.iter().all(|by| matches!(by.word(scope), Ok(Some(_))))
                 };
-                nodes.extend(at.nodes(scope)?.into_iter().filter(says));
+                nodes.extend(at.elements(scope)?.into_iter().filter(says));
             }
         }
         let mut last: Option<(String, usize, NodeId)> = None;
+        // Several inputs may look at one list: what is none of theirs is told of once.
+        nodes.retain(|node| !expression::is_empty(document, *node) || empty.insert(*node));
         for node in nodes {
             // Neighbours in a list have neighbouring places, and looking for each from the top would take the square.
             let place = match last.take() {
@@ -88,6 +93,10 @@ impl Run<'_> {
         let scope = Scope { document: self.document, record: node, item: node, key: "" };
         let before = into.len();
         let refused = |issue: Issue| Record { issues: vec![issue], ..Record::at(pointer) };
+        if expression::is_empty(self.document, node) {
+            into.push(refused(issue_at(scope, node, "A record is expected here, and nothing was sent.")));
+            return;
+        }
         let rules = match self.rules(input, scope, trace) {
             Ok(rules) => rules,
             Err(issue) => {
@@ -430,7 +439,7 @@ impl Run<'_> {
         })
     }
 
-    /// The first member of a record that no rule looks at.
+    /// The members of a record that no rule looks at; its place is that of the first.
     fn unknown(input: &Input, rules: &[Rule], scope: Scope<'_>) -> Option<Issue> {
         let document = scope.document;
         // The members of a record may themselves be its items.
@@ -446,18 +455,34 @@ impl Run<'_> {
                 || input.by.iter().any(|by| by.names().any(|known| known == name))
         };
         let unknown = |node: &NodeId| !is_known(document.key(*node)) && document.kind(*node) != Kind::Null;
-        let first = document.children(holder).find(unknown)?;
-        (document.kind(holder) == Kind::Object).then(|| Issue {
-            // The name of the field is the sender's word; line and column say which it is.
-            position: document.position(first),
-            ..issue_of(
-                Id::DeviceField,
-                scope,
-                holder,
-                "The record has fields that are not carried over, here the first of them.",
-            )
-        })
+        if document.kind(holder) != Kind::Object {
+            return None;
+        }
+        let mut left = document.children(holder).filter(unknown).peekable();
+        let first = *left.peek()?;
+        Some(issue_of(Id::DeviceField, scope, first, &not_carried(left.map(|node| document.key(node)))))
     }
+}
+
+/// Fields that are named, at most.
+const NAMED: usize = 12;
+
+/// Names of the sender's format are told, and how many others there are: a name that looks like data is not shown.
+fn not_carried<'d>(names: impl Iterator<Item = &'d str>) -> String {
+    let (mut named, mut others) = (Vec::new(), 0);
+    for name in names {
+        if place::is_shown(name) && named.len() < NAMED {
+            named.push(name);
+        } else {
+            others += 1;
+        }
+    }
+    let more = match (named.is_empty(), others) {
+        (_, 0) => String::new(),
+        (true, others) => format!("{others}, whose names are not shown"),
+        (false, others) => format!(" and {others} more"),
+    };
+    format!("Fields of the record that are not carried over: {}{more}.", named.join(", "))
 }
 
 impl Value {

@@ -347,13 +347,41 @@ fn unknown_schemas_and_versions_are_refused() {
 }
 
 #[test]
-fn fields_that_are_not_carried_are_reported_without_their_names() {
+fn each_element_of_a_list_is_answered() {
+    let point = heart_rate(&at_eight());
+    for (text, expected) in [
+        (format!("[{point}, null, [], {point}]"), vec!["/0", "/1 refused", "/2 refused", "/3"]),
+        ("[null]".to_owned(), vec!["/0 refused"]),
+        ("[[]]".to_owned(), vec!["/0 refused"]),
+        (format!("{{\"data_points\": [{point}, null]}}"), vec!["/data_points/0", "/data_points/1 refused"]),
+        (format!("{{\"data_points\": [{point}], \"records\": null}}"), vec!["/data_points/0"]),
+    ] {
+        let records = converted_all(&text, 10).unwrap();
+        let found: Vec<String> = records
+            .iter()
+            .map(|record| format!("{}{}", record.pointer, if record.observation.is_none() { " refused" } else { "" }))
+            .collect();
+        assert_eq!(found, expected);
+    }
+    assert!(converted_all("[]", 10).is_err());
+}
+
+#[test]
+fn fields_that_are_not_carried_are_named_as_far_as_they_are_names() {
     let mut point = heart_rate(&at_eight());
     point["body"]["mood"] = json!("calm");
+    point["body"]["posture"] = json!("lying");
+    point["body"]["anna@example.org"] = json!("secret");
     let record = converted(&point.to_string());
     let [issue] = record.issues.as_slice() else { panic!("{:?}", record.issues) };
-    assert_eq!((issue.id, issue.expression.as_str()), (Id::DeviceField, "body"));
-    assert!(!issue.text.contains("mood") && issue.position.column > 0);
+    assert_eq!((issue.id, issue.expression.as_str()), (Id::DeviceField, "body.mood"));
+    assert_eq!(issue.text, "Fields of the record that are not carried over: mood, posture and 1 more.");
+    assert!(issue.position.column > 0);
+    let mut point = heart_rate(&at_eight());
+    point["body"]["anna@example.org"] = json!("secret");
+    let issue = converted(&point.to_string()).issues.remove(0);
+    assert_eq!(issue.expression, "body");
+    assert!(!issue.text.contains("anna"), "{}", issue.text);
     assert!(record.observation.is_some());
 }
 

@@ -82,15 +82,16 @@ impl Sent {
             nodes.extend(document.children(root).enumerate().map(|(at, node)| (format!("/{at}"), node, None)));
         } else if text_of(root, "resourceType").as_deref() == Some("Bundle") {
             let entries = document.member(root, "entry").into_iter().flat_map(|entries| document.children(entries));
-            nodes.extend(entries.enumerate().filter_map(|(at, entry)| {
-                let resource = document.member(entry, "resource")?;
-                Some((format!("/entry/{at}/resource"), resource, text_of(entry, "fullUrl")))
+            nodes.extend(entries.enumerate().map(|(at, entry)| match document.member(entry, "resource") {
+                Some(resource) => (format!("/entry/{at}/resource"), resource, text_of(entry, "fullUrl")),
+                // It is answered like the others, by what it lacks.
+                None => (format!("/entry/{at}"), entry, None),
             }));
         } else {
             nodes.push((String::new(), root, None));
         }
         if nodes.len() > most {
-            return Err(Issue::new(Id::BundleTooManyEntries, "", format!("At most {most} records are read at once.")));
+            return Err(super::too_many(most));
         }
         let mut sent = Sent { resources: Vec::with_capacity(nodes.len()), named: BTreeMap::new() };
         for (pointer, node, url) in nodes {

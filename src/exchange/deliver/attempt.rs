@@ -13,6 +13,9 @@ use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
 use crate::store::{self, AuditRecord, Stored};
 
+/// Versions before a correction that are looked at, the latest first to matter.
+const EARLIER: u32 = 100;
+
 /// What consent and routing leave of some stored resources of one patient.
 #[derive(Default)]
 pub(super) struct Judged {
@@ -30,7 +33,8 @@ impl Worker {
         for stored in items {
             let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
             let root = Element::root(&document);
-            if self.is_routed(&stored, root) && (!sources::is_secondary(root) || self.takes_secondary(&stored).await?) {
+            let routed = self.is_routed(&stored, root) || self.may_have_it(&stored).await?;
+            if routed && (!sources::is_secondary(root) || self.takes_secondary(&stored).await?) {
                 wanted.push(stored);
             }
         }
@@ -48,6 +52,20 @@ impl Worker {
             json::parse(before.payload).is_ok_and(|document| !sources::is_secondary(Element::root(&document)))
         };
         Ok(before.is_some_and(counted))
+    }
+
+    /// Whether an earlier version was for this destination, by today's rules or by those of another day: whoever may have
+    /// what was wrong is told what is right (GDPR Art. 19).
+    async fn may_have_it(&self, stored: &Stored) -> Result<bool, store::Error> {
+        let (kind, id) = (stored.kind.to_string(), stored.logical_id());
+        let first = stored.version.saturating_sub(EARLIER).max(1);
+        let earlier = (first..stored.version).map(|version| (kind.clone(), id.clone(), version)).collect();
+        let was_routed = |earlier: &Stored| {
+            json::parse(earlier.payload.as_slice()).is_ok_and(|document| {
+                recipients::routes(&self.ever, &earlier.kind, Element::root(&document), &earlier.owner, &self.name)
+            })
+        };
+        Ok(self.gateway.store.versions(earlier).await?.iter().any(was_routed))
     }
 
     /// Whether the routing table sends the resource here.

@@ -41,6 +41,8 @@ pub struct Destination {
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
+    /// What was ever sent to it, by this configuration and those before.
+    pub ever: Table,
 }
 
 /// Whether a destination learns whose data it gets.
@@ -68,6 +70,7 @@ struct Worker {
     pairwise: Option<Pairwise>,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
+    ever: Table,
     circuit: Mutex<Circuit>,
     /// Name of this process among those that share the store.
     identity: String,
@@ -115,6 +118,7 @@ pub async fn run(
         secondary: destination.secondary,
         platform: destination.platform,
         schedule: destination.schedule,
+        ever: destination.ever,
         circuit: Mutex::new(destination.circuit),
         identity: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
         stop: stop.clone(),

@@ -11,10 +11,11 @@ use super::gather::{Drafted, Grown, Waiting};
 use super::judge::{self, Judged, Knowledge};
 use super::overlap::{self, Retold};
 use super::prepare::Prepared;
+use super::provenance::{self, Made, Rectified};
 use super::raw::{Keeping, Making, Seen, Source};
 use super::remap::{Again, Withdrawal};
 use super::{Idempotency, Intent, Kept, Outcome, When, withdrawal};
-use crate::exchange::kinds::Subject;
+use crate::exchange::kinds::{Guard, Subject};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
@@ -631,6 +632,7 @@ fn finish(
             memory.push((index, remembered));
         }
     }
+    let rectified = if terms.desk.is_none() { rectified(entries, steps, writes) } else { Vec::new() };
     let again = terms.again.clone();
     for (write, place) in withdrawn {
         let Some(withdrawal) = again.as_ref().and_then(|again| again.withdrawals.get(*place)) else { continue };
@@ -693,6 +695,7 @@ fn finish(
         {
             references.push(format!("{}/{}/_history/{}", write.kind, write.id, write.version));
         }
+        let corrections = if undone { Vec::new() } else { provenance::rectifications(&author, &rectified, outcomes) };
         let mut audit: Vec<_> = events
             .iter()
             .map(|(patient, act, references, basis)| {
@@ -740,9 +743,25 @@ fn finish(
         }
         let raw = keeping.filter(|_| !undone).and_then(|keeping| keeping.step(outcomes));
         overlap::file(&mut filing, receipts, outcomes);
-        let writes = told.into_iter().chain(revised).collect();
+        let writes = told.into_iter().chain(revised).chain(corrections).collect();
         Finished { audit, response, filing, writes, words, raw, ..Finished::default() }
     })
+}
+
+/// Measurements that their owner changes.
+fn rectified(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: &[Write]) -> Vec<Rectified> {
+    let changed = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
+        (Ok(prepared), Step::Written { index, version, .. }) => {
+            let changes = prepared.rule.guard == Guard::Consent
+                && matches!(writes.get(*index)?.expect, crate::store::Expect::Version(_));
+            let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
+            let made = Made::of(prepared.rule.name, prepared.validated.element());
+            let patient = prepared.patient.clone().filter(|_| changes)?;
+            Some(Rectified { patient, index: *index, resource, version: *version, made })
+        }
+        _ => None,
+    };
+    entries.iter().zip(steps).filter_map(changed).collect()
 }
 
 /// What is known of each record before it is written.

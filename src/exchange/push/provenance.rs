@@ -5,17 +5,18 @@
 //! doubles nothing. It belongs to the person and is as private as what it tells of, whose categories it bears as tags. It
 //! is the gateway's own: no client writes it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::devices::Format;
 use crate::exchange::facts::{CATEGORY_SYSTEM, Facts};
+use crate::exchange::trail::Author;
 use crate::exchange::{Caller, Gateway};
 use crate::fhir::ours::{BASE, STRUCTURES};
 use crate::fhir::tree::{Element, hash, json as reader, time};
-use crate::store::{Expect, PatientKey, ResId, Write};
+use crate::store::{Expect, PatientKey, ResId, Write, WriteOutcome};
 
 const KIND: &str = "Provenance";
 const RECORDING: &str = "mh-recording-method";
@@ -84,13 +85,31 @@ impl Origin {
     /// The same of these, which were changed to the versions named.
     pub fn revise(&self, made: &[(&str, u32, &Made)], now_ms: i64) -> Write {
         let mut resource = self.resource(self.revision, made, now_ms);
+        Self::say_what_was(&mut resource, made);
+        self.stored(self.revision, &resource, now_ms)
+    }
+
+    /// The same of what was changed by hand: no mapping made it, so that it follows FHIR's own definition alone.
+    fn rectify(&self, made: &[(&str, u32, &Made)], now_ms: i64) -> Write {
+        let mut resource = self.resource(self.revision, made, now_ms);
+        Self::say_what_was(&mut resource, made);
+        if let Some(members) = resource.as_object_mut() {
+            members.remove("extension");
+        }
+        if let Some(meta) = resource["meta"].as_object_mut() {
+            meta.remove("profile");
+        }
+        resource["agent"][0]["type"]["coding"][0]["code"] = "enterer".into();
+        self.stored(self.revision, &resource, now_ms)
+    }
+
+    fn say_what_was(resource: &mut Value, made: &[(&str, u32, &Made)]) {
         resource["activity"] = json!({"coding": [{"system": OPERATION, "code": "UPDATE"}]});
         let before = |(resource, version, _): &(&str, u32, &Made)| {
             let what = format!("{resource}/_history/{}", version.saturating_sub(1));
             json!({"role": "revision", "what": {"reference": what}})
         };
         resource["entity"] = once(made).map(before).collect();
-        self.stored(self.revision, &resource, now_ms)
     }
 
     fn stored(&self, id: ResId, resource: &Value, now_ms: i64) -> Write {
@@ -170,6 +189,44 @@ impl Origin {
             }],
         })
     }
+}
+
+/// A measurement that its owner changed by itself, as its write.
+pub(super) struct Rectified {
+    pub patient: (String, PatientKey),
+    /// Its place among the writes.
+    pub index: usize,
+    pub resource: String,
+    pub version: u32,
+    pub made: Made,
+}
+
+/// One Provenance a person of what was changed.
+pub(super) fn rectifications(author: &Author, rectified: &[Rectified], outcomes: &[WriteOutcome]) -> Vec<Write> {
+    let mut persons: BTreeMap<PatientKey, Vec<&Rectified>> = BTreeMap::new();
+    for one in rectified.iter().filter(|one| outcomes.get(one.index) == Some(&WriteOutcome::Updated)) {
+        persons.entry(one.patient.1).or_default().push(one);
+    }
+    let told = |(key, changed): (PatientKey, Vec<&Rectified>)| {
+        let first = changed.first()?;
+        let day = time::day_number(author.at_ms());
+        // A version comes to be once, and so does what tells of it.
+        let parts: [&[u8]; 3] = [b"rectified", first.resource.as_bytes(), &first.version.to_be_bytes()];
+        let id = ResId::derived(Some(key), day, &parts);
+        let origin = Origin {
+            id,
+            revision: id,
+            client: author.client().clone(),
+            actor: author.actor().clone(),
+            subject: format!("Patient/{}", first.patient.0),
+            patient: key,
+            mapping: String::new(),
+        };
+        let made: Vec<(&str, u32, &Made)> =
+            changed.iter().map(|one| (one.resource.as_str(), one.version, &one.made)).collect();
+        Some(origin.rectify(&made, author.at_ms()))
+    };
+    persons.into_iter().filter_map(told).collect()
 }
 
 /// Each resource once: many records may be one stretch of samples.

@@ -43,8 +43,12 @@ impl Gateway {
             erasure = Some(begun);
         }
         let Some(erasure) = erasure else { return Err(Refusal::one(Id::Internal, "", "The erasure has no outcome.")) };
+        let at_ms = erasure.at_ms;
         let mut receipt = self.go_on_erasing(erasure).await?;
+        // Her id is nowhere kept, so that it is put in, and signed, for whoever names it.
+        let signed = self.receipt("erasure", person, at_ms, &receipt)?;
         receipt["person"] = format!("Patient/{person}").into();
+        receipt["signed"] = signed.into();
         Ok(receipt)
     }
 

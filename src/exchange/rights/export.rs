@@ -81,7 +81,9 @@ impl Export {
                 Stage::Audit { after, last } => self.audit(after, last).await?,
                 Stage::Receipts { after } => self.receipts(after).await?,
             };
-            rest.into_iter().for_each(|rest| self.stages.push_front(rest));
+            if let Some(rest) = rest {
+                self.stages.push_front(rest);
+            }
             for (address, resource) in resources {
                 self.write(address.as_deref(), &resource, &mut piece);
             }

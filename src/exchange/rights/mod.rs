@@ -7,6 +7,7 @@ mod access_log;
 mod erasure;
 mod everything;
 mod export;
+mod receipt;
 mod restriction;
 pub mod retention;
 mod standing;

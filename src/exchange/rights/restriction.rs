@@ -21,10 +21,13 @@ impl Gateway {
         let record = author.record(Act::Operation, Some(&person.named()), &[], None, &[]);
         let since_ms = on.then(|| self.now_ms());
         let stands_since_ms = self.store.restrict(person.key, since_ms, record).await?;
+        let said = json!({"restricted": stands_since_ms.is_some(), "since": stands_since_ms.map(time::instant)});
+        let signed = self.receipt("restriction", &person.id, self.now_ms(), &said)?;
         let mut parameters = vec![json!({"name": "restricted", "valueBoolean": stands_since_ms.is_some()})];
         if let Some(since_ms) = stands_since_ms {
             parameters.push(json!({"name": "since", "valueInstant": time::instant(since_ms)}));
         }
+        parameters.push(json!({"name": "receipt", "valueString": signed}));
         Ok(json!({"resourceType": "Parameters", "parameter": parameters}))
     }
 }

@@ -139,10 +139,16 @@ impl Gateway {
     fn random_uuid(&self) -> String {
         let mut bytes = [0; 16];
         (self.entropy)(&mut bytes);
-        let value = u128::from_be_bytes(bytes) & !(0xf << 76) & !(3 << 62) | 4 << 76 | 2 << 62;
-        let (a, b, c, d, e) =
-            (value >> 96, value >> 80 & 0xffff, value >> 64 & 0xffff, value >> 48 & 0xffff, value & 0xffff_ffff_ffff);
-        format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}")
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let mut text = String::with_capacity(36);
+        for (index, byte) in bytes.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            text.push_str(&format!("{byte:02x}"));
+        }
+        text
     }
 }
 

@@ -25,6 +25,24 @@ pub(super) enum Token {
     End,
 }
 
+/// As an author reads it: what stands there, without what kind of token it is.
+impl std::fmt::Display for Token {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Token::Identifier(name) => write!(formatter, "`{name}`"),
+            Token::Delimited(name) => write!(formatter, "the name `{name}`"),
+            Token::Text(text) => write!(formatter, "the text '{text}'"),
+            Token::Integer(number) => write!(formatter, "the number {number}"),
+            Token::Decimal(number) => write!(formatter, "the number {number}"),
+            Token::Temporal(time) => write!(formatter, "the time {time}"),
+            Token::Variable(name) => write!(formatter, "`${name}`"),
+            Token::External(name) => write!(formatter, "`%{name}`"),
+            Token::Symbol(symbol) => write!(formatter, "`{symbol}`"),
+            Token::End => formatter.write_str("the end"),
+        }
+    }
+}
+
 /// Longest first, so that `<=` is not read as `<`.
 const SYMBOLS: [&str; 23] = [
     "!=", "!~", "<=", ">=", "(", ")", "[", "]", "{", "}", ".", ",", "+", "-", "*", "/", "|", "&", "=", "~", "<", ">",
@@ -124,7 +142,7 @@ impl<'t> Lexer<'t> {
                     self.at += symbol.len();
                     Ok(Token::Symbol(symbol))
                 }
-                None => self.error(format!("{first:?} has no meaning here")),
+                None => self.error(format!("`{first}` has no meaning here")),
             },
         }
     }

@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Plan, Syntax> {
     let built = parser.expression(0)?;
     match parser.peek() {
         Token::End => Ok(built.plan),
-        token => parser.error(format!("the expression should end before {token:?}")),
+        token => parser.error(format!("the expression should end before {token}")),
     }
 }
 
@@ -94,7 +94,7 @@ impl Parser {
     }
 
     fn expect(&mut self, symbol: &str) -> Result<(), Syntax> {
-        if self.take(symbol) { Ok(()) } else { self.error(format!("{symbol:?} is missing here")) }
+        if self.take(symbol) { Ok(()) } else { self.error(format!("`{symbol}` is missing here")) }
     }
 
     fn built(&self, plan: Plan, below: u16) -> Result<Built, Syntax> {
@@ -206,7 +206,7 @@ impl Parser {
             }
             Token::Identifier(name) | Token::Delimited(name) => leaf(Plan::Root(Name::new(&name))),
             Token::End => self.error("the expression ends too early"),
-            Token::Symbol(symbol) => self.error_before(format!("{symbol:?} cannot stand here")),
+            Token::Symbol(symbol) => self.error_before(format!("`{symbol}` cannot stand here")),
         }
     }
 
@@ -234,7 +234,7 @@ impl Parser {
             }
             Token::Variable(name) if name == "this" => Ok(of),
             Token::End => self.error("the expression ends too early"),
-            token => self.error_before(format!("{token:?} is no name")),
+            token => self.error_before(format!("{token} is no name")),
         }
     }
 
@@ -308,7 +308,7 @@ impl Parser {
         match self.next() {
             Token::Identifier(name) | Token::Delimited(name) => Ok(name),
             Token::End => self.error("a type name is missing"),
-            token => self.error_before(format!("{token:?} is no type name")),
+            token => self.error_before(format!("{token} is no type name")),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Whoever speaks FHIR gets the batch-response that the records became; whoever asks for `application/json` gets
 //! receipts: the sender's own id, the word, the places in its own text.
 
+use std::collections::VecDeque;
+
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
@@ -48,11 +50,11 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
 
 /// The format of that name.
 pub(super) fn format(request: &Request<'_>, name: &str) -> Result<Format, Refusal> {
-    request
-        .gateway
-        .formats
-        .format(name)
-        .ok_or_else(|| Refusal::one(Id::RouteUnknown, "", "There is no device format of that name."))
+    let formats = &request.gateway.formats;
+    formats.format(name).ok_or_else(|| {
+        let text = format!("There is no device format of that name; there are {}.", formats.names());
+        Refusal::one(Id::RouteUnknown, "", text)
+    })
 }
 
 /// The person that the address names.
@@ -118,7 +120,7 @@ pub(super) async fn stream(request: &Request<'_>, body: Incoming, limits: &Limit
     let addressed = Addressed { patient, zone: zone(request)? };
     let key = create::idempotency(request)?.map(|given| for_person(given, patient));
     let mut inflow = Inflow::new(request.headers, body, limits)?;
-    let (mut read, mut waiting) = (Lines::new(lines::LONGEST), Vec::new());
+    let (mut read, mut waiting) = (Lines::new(lines::LONGEST), VecDeque::new());
     let mut summary = Summary::new(request.gateway, format, limits.bundle_entries);
     loop {
         let piece = inflow.next().await?;

@@ -49,7 +49,10 @@ pub(super) async fn explain(request: &Request<'_>) -> Reply {
     let word = request.query.iter().find(|(name, _)| name == "q").map_or("", |(_, word)| word.as_str()).to_owned();
     let shelf = Arc::clone(&request.gateway.shelf);
     let made = tokio::task::spawn_blocking(move || {
-        shelf.published(&version).map(|published| published.explained(&word).into_bytes())
+        // Of another version its own edition tells.
+        let named = word.strip_prefix('v').unwrap_or(&word);
+        let version = if shelf.has(named) && shelf.has(&version) { named } else { version.as_str() };
+        shelf.published(version).map(|published| published.explained(&word).into_bytes())
     });
     let Ok(made) = made.await else { return problem::internal() };
     let Some(bytes) = made else { return problem::route_unknown() };

@@ -147,6 +147,7 @@ mod tests {
         for (method, path, action) in [
             ("POST", "/devices/open-mhealth/uploads", Action::UploadCreate),
             ("OPTIONS", "/devices/open-mhealth/uploads", Action::UploadOptions),
+            ("OPTIONS", "/uploads/00ff", Action::UploadOptions),
             ("HEAD", "/uploads/00ff", Action::UploadOffset),
             ("PATCH", "/uploads/00ff", Action::UploadAppend),
             ("DELETE", "/uploads/00ff", Action::UploadRemove),

@@ -19,6 +19,20 @@ impl Embedded {
         self.writer.call(1, move |ledger| Ok(put(&ledger.connection)?)).await
     }
 
+    pub async fn remember_route(&self, destination: &str, rule: &str) -> Result<Vec<String>, Error> {
+        let (destination, rule) = (destination.to_owned(), rule.to_owned());
+        let remember = move |connection: &Connection| -> rusqlite::Result<Vec<String>> {
+            connection
+                .prepare_cached("INSERT INTO route (destination, rule) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute(params![destination, rule])?;
+            connection
+                .prepare_cached("SELECT rule FROM route WHERE destination = ?1")?
+                .query_map([destination], |row| row.get(0))?
+                .collect()
+        };
+        self.writer.call(1, move |ledger| Ok(remember(&ledger.connection)?)).await
+    }
+
     pub async fn get_client(&self, id: &str) -> Result<Option<String>, Error> {
         let id = id.to_owned();
         self.query(move |connection| {

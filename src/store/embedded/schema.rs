@@ -163,6 +163,7 @@ ALTER TABLE receipt ADD COLUMN patient BLOB;
 CREATE INDEX receipt_patient ON receipt (patient) WHERE patient IS NOT NULL;
 ALTER TABLE idem ADD COLUMN patient BLOB;
 CREATE INDEX member_seq ON member (seq);
+CREATE TABLE route (destination TEXT NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (destination, rule)) STRICT, WITHOUT ROWID;
 CREATE TABLE erased (
     patient BLOB PRIMARY KEY, owner TEXT NOT NULL, at INTEGER NOT NULL, record BLOB NOT NULL, receipt BLOB NOT NULL,
     finished INTEGER NOT NULL
