@@ -489,12 +489,11 @@ impl Batch {
 
     fn add_line(&mut self, line: &Line) {
         let number = u32::try_from(line.number).unwrap_or(u32::MAX);
-        match &line.text {
-            Some(text) => self.add_bytes(Position { line: number, column: 0 }, text),
-            None => {
-                let position = Position { line: number, column: 1 };
-                self.pieces.push((position, Err(lines::too_long().at(position))));
-            }
+        if let Some(text) = &line.text {
+            self.add_bytes(Position { line: number, column: 0 }, text);
+        } else {
+            let position = Position { line: number, column: 1 };
+            self.pieces.push((position, Err(lines::too_long().at(position))));
         }
     }
 
