@@ -214,6 +214,8 @@ pub struct Sender<'a> {
 pub struct Record {
     /// What the sender calls it, where it could be read.
     pub source_id: Option<String>,
+    /// What the sender calls the record that this is one item of.
+    pub whole: Option<String>,
     /// JSON Pointer (RFC 6901) of the record in what was sent.
     pub pointer: String,
     /// Key of the measure in the guide's table.
@@ -235,6 +237,7 @@ impl Record {
     fn at(pointer: &str) -> Record {
         Record {
             source_id: None,
+            whole: None,
             pointer: pointer.to_owned(),
             measure: None,
             origin: None,

@@ -111,6 +111,21 @@ pub(super) fn filed(
     value.to_string().into_bytes()
 }
 
+/// The same of a record that became several Observations: how many of each word.
+pub(super) fn filed_whole(
+    format: &str,
+    request: &str,
+    place: Place<'_>,
+    words: [u64; 4],
+    issues: &[&Issue],
+) -> Vec<u8> {
+    let filed = filed(format, request, place, None, issues);
+    let mut value: Value = serde_json::from_slice(&filed).unwrap_or_default();
+    let counts = Word::ALL.iter().map(|word| (word.code().to_owned(), words[*word as usize].into()));
+    value["counts"] = Value::Object(counts.collect());
+    value.to_string().into_bytes()
+}
+
 /// The reverse, as it is told.
 pub(super) fn told(base: &str, pages: &str, row: &Filed) -> Value {
     let body: Value = serde_json::from_slice(&row.body).unwrap_or_default();
@@ -122,6 +137,9 @@ pub(super) fn told(base: &str, pages: &str, row: &Filed) -> Value {
     }
     if body["line"].is_u64() {
         value["line"] = body["line"].clone();
+    }
+    if body["counts"].is_object() {
+        value["counts"] = body["counts"].clone();
     }
     if let Some(resource) = body["resource"].as_str() {
         value["resource"] = format!("{base}/{resource}").into();

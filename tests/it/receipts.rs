@@ -244,3 +244,43 @@ async fn the_same_reading_under_many_ids_at_once_is_kept_once() {
     assert_eq!(accepted, 1);
     assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1.len(), 1);
 }
+
+/// A record of many samples is asked for by the name that its sender knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_became_several_is_known_by_its_own_id() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let record = |rates: &[(&str, u32)]| {
+        let sample = |(minute, rate): &(&str, u32)| json!({"time": format!("2026-01-15T08:{minute}:00Z"), "beatsPerMinute": rate});
+        json!({"records": [{
+            "recordType": "HeartRate", "metadata": {"id": "h1"},
+            "startTime": "2026-01-15T08:00:00Z", "endTime": "2026-01-15T09:00:00Z",
+            "samples": rates.iter().map(sample).collect::<Vec<_>>(),
+        }]})
+    };
+    let address = format!("{}/devices/health-connect?patient={patient}", app.root());
+    let headers = [("content-type", "application/json"), ("accept", "application/json"), ("x-request-id", "r-1")];
+    let asked = async |id: &str| {
+        let answer = get(&app, &format!("?id={id}")).await;
+        (words(&answer), answer.json()["receipts"][0]["counts"].clone())
+    };
+    for (rates, expected, counts) in [
+        (&[("01", 70), ("02", 71)][..], "accepted", [2, 0, 0, 0]),
+        (&[("01", 70), ("02", 71)], "accepted", [2, 0, 0, 0]),
+        (&[("02", 71), ("03", 72)], "accepted", [1, 0, 1, 0]),
+        (&[("04", 70), ("05", 9000)], "flagged measure-implausible", [1, 0, 0, 1]),
+        (&[("06", 9000)], "refused measure-implausible", [0, 0, 0, 1]),
+    ] {
+        let answer = app.raw("POST", &address, &headers, record(rates).to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let (words, told) = asked("h1").await;
+        assert_eq!(words[0], expected, "{rates:?}");
+        let [accepted, flagged, duplicate, refused] = counts;
+        let counts = json!({"accepted": accepted, "flagged": flagged, "duplicate": duplicate, "refused": refused});
+        assert_eq!(told, counts, "{rates:?}");
+    }
+    assert_eq!(asked("h1/2026-01-15T08:01:00Z").await.0, ["accepted"]);
+    let other = gateway.client("other", crate::fixture::APP_SCOPES).await;
+    assert_eq!(get(&other, "?id=h1").await.status, 404);
+}

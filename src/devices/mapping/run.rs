@@ -316,7 +316,10 @@ impl Run<'_> {
         let device = kept(words(&rule.device, scope), &mut issues);
         let app = kept(words(&rule.app, scope), &mut issues);
         let origin = kept(words(&rule.origin, scope), &mut issues).flatten();
-        let mut record = Record { source_id, issues, ..Record::at(pointer) };
+        // An item's id is that of its record and what tells the items apart, with a slash between them.
+        let of_item = source_id.as_deref().filter(|_| !matches!(rule.each, Each::Once));
+        let whole = of_item.and_then(|id| id.rsplit_once('/')).map(|(whole, _)| whole.to_owned());
+        let mut record = Record { source_id, whole, issues, ..Record::at(pointer) };
         if has_errors(&record.issues) {
             return Some(record);
         }

@@ -32,6 +32,8 @@ pub(super) struct Desk {
 pub(super) struct Sent {
     /// The name under which its receipt is filed.
     pub key: Option<[u8; 16]>,
+    /// The same of the record that it is one item of.
+    pub whole: Option<[u8; 16]>,
     /// The line that the record stood on, where records came one a line.
     pub line: Option<u64>,
     /// JSON pointer of the record in what was sent, or in its line of that.
@@ -110,6 +112,7 @@ impl Desk {
     pub fn file(&self, verdicts: &[Verdict], outcomes: &[WriteOutcome], now_ms: i64) -> (Filing, [u64; 4]) {
         let (mut receipts, mut words) = (Vec::new(), [0; 4]);
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let mut wholes: BTreeMap<[u8; 16], Whole<'_>> = BTreeMap::new();
         for (sent, verdict) in self.records.iter().zip(verdicts) {
             let (word, resource, issues): (Word, Option<&str>, Vec<&Issue>) = match verdict {
                 Verdict::Same => (Word::Duplicate, None, Vec::new()),
@@ -144,6 +147,9 @@ impl Desk {
             {
                 count(format!("{DELAY}{}", receipts::delay(measured_ms, now_ms)));
             }
+            if let Some(whole) = sent.whole {
+                wholes.entry(whole).or_insert_with(|| Whole::of(sent)).add(word, &issues);
+            }
             let mut rules: Vec<&str> = issues.iter().map(|issue| issue.id.code()).collect();
             rules.sort_unstable();
             rules.dedup();
@@ -159,6 +165,7 @@ impl Desk {
         if self.again {
             counts.clear();
         }
+        receipts.extend(wholes.into_iter().map(|(key, whole)| whole.receipt(self, key, now_ms)));
         let day = now_ms.div_euclid(DAY_MS);
         let tally = |(topic, count)| Tally { day, format: self.format.clone(), topic, count };
         let tallies = counts.into_iter().map(tally).collect();
@@ -171,6 +178,53 @@ impl Desk {
             },
             words,
         )
+    }
+}
+
+/// A record that became several Observations, told of as one.
+struct Whole<'d> {
+    place: receipts::Place<'d>,
+    /// How many of its items each word was said of.
+    words: [u64; 4],
+    /// Of each rule that an item broke the first that was said.
+    issues: Vec<&'d Issue>,
+}
+
+impl<'d> Whole<'d> {
+    fn of(sent: &'d Sent) -> Self {
+        let place = receipts::Place { line: sent.line, pointer: &sent.pointer };
+        Whole { place, words: [0; 4], issues: Vec::new() }
+    }
+
+    fn add(&mut self, word: Word, issues: &[&'d Issue]) {
+        self.words[word as usize] += 1;
+        for issue in issues {
+            if self.issues.iter().all(|known| known.id != issue.id) {
+                self.issues.push(issue);
+            }
+        }
+    }
+
+    /// All of one word are that; what is mixed is kept and doubtful.
+    fn word(&self) -> Word {
+        let said = |word: &Word| self.words[*word as usize] > 0;
+        let mut said = Word::ALL.into_iter().filter(said);
+        match (said.next(), said.next()) {
+            (Some(word), None) => word,
+            (Some(Word::Accepted), Some(Word::Duplicate))
+                if !self.words[Word::Refused as usize..].iter().any(|n| *n > 0) =>
+            {
+                Word::Accepted
+            }
+            _ => Word::Flagged,
+        }
+    }
+
+    fn receipt(&self, desk: &Desk, key: [u8; 16], now_ms: i64) -> Receipt {
+        let word = self.word();
+        let body = receipts::filed_whole(&desk.format, &desk.request, self.place, self.words, &self.issues);
+        // That nothing was new need not be said twice.
+        Receipt { at_ms: now_ms, record: Some(key), outcome: word.code(), body, once: word == Word::Duplicate }
     }
 }
 

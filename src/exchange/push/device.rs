@@ -183,7 +183,7 @@ impl Gateway {
         let mut examined: Vec<Result<Examined, Refusal>> = Vec::with_capacity(records.len());
         let mut sent: Vec<Sent> = Vec::with_capacity(records.len());
         let mut ids: Vec<Option<String>> = Vec::with_capacity(records.len());
-        for (line, Record { source_id, pointer, observation, issues, .. }) in records {
+        for (line, Record { source_id, whole, pointer, observation, issues, .. }) in records {
             examined.push(match observation {
                 Some(observation) => {
                     self.examine_record(validator, caller, observation, Intent::Create { condition: None })
@@ -191,7 +191,8 @@ impl Gateway {
                 None => Err(issues.clone().into()),
             });
             let key = source_id.as_deref().map(|id| self.record_key(format.name(), id));
-            sent.push(Sent { key, line, pointer, lost: issues, measured_ms: None });
+            let whole = whole.map(|id| self.record_key(format.name(), &id));
+            sent.push(Sent { key, whole, line, pointer, lost: issues, measured_ms: None });
             ids.push(source_id);
         }
         let mut prepared = self.conclude_records(caller, examined).await;
