@@ -127,6 +127,10 @@ const VITAL: [&str; 9] = [
     "bmi",
     "blood-pressure",
 ];
+/// The one of them that is a pair of quantities.
+const PAIR: &str = "blood-pressure";
+/// Profiles of one quantity beside the vital signs.
+const SINGLE: [&str; 3] = ["measurement", "glucose", "lung"];
 const LABORATORY: [&str; 3] = ["glucose", "cgm", "cgm-summary"];
 const TOLD: [&str; 2] = ["score", "self-report"];
 /// Profiles that hold samples.
@@ -141,6 +145,11 @@ const MOMENT: [&str; 2] = ["glucose", "lung"];
 pub fn takes(measure: &Measure, unit: &str) -> bool {
     let length = measure.profiles.iter().any(|profile| ["body-height", "head-circumference"].contains(profile));
     measure.units.iter().any(|known| known.code == unit) && !(length && unit == "m")
+}
+
+/// Whether an Observation of that profile holds one quantity of one moment.
+pub fn holds_one_quantity(profile: &str) -> bool {
+    profile != PAIR && (VITAL.contains(&profile) || SINGLE.contains(&profile))
 }
 
 /// Whether a measure can only be said of a span of time.

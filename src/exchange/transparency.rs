@@ -79,12 +79,11 @@ impl Gateway {
         let now_ms = self.now_ms();
         let last = self.store.log_head().await?;
         let size = self.store.log_size().await?;
-        if let Some(last) = last.as_ref().filter(|last| last.size == size || will_do(last, now_ms)) {
-            self.continues(last, size).await?;
-            return Ok(last.clone());
-        }
-        if let Some(last) = &last {
-            self.continues(last, size).await?;
+        if let Some(last) = last {
+            self.continues(&last, size).await?;
+            if last.size == size || will_do(&last, now_ms) {
+                return Ok(last);
+            }
         }
         let root = self.store.log_root(size).await?;
         let head = Checkpoint { origin: self.log_key().name().to_owned(), size, root };

@@ -30,6 +30,23 @@ async fn push(app: &Client, patient: &str, body: &Value) -> Answer {
     app.post(&address(app, patient), body).await
 }
 
+/// Sends records, and asks for receipts.
+pub async fn send(app: &Client, patient: &str, records: &[Value]) -> Answer {
+    let headers = [("accept", "application/json"), ("content-type", "application/json")];
+    app.raw("POST", &address(app, patient), &headers, json!({"records": records}).to_string()).await
+}
+
+/// Outcome and rules of each receipt.
+pub fn told(answer: &Answer) -> Vec<String> {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let value = answer.json();
+    let word = |receipt: &Value| {
+        let rules = receipt["issues"].as_array().into_iter().flatten().map(|issue| issue["rule"].as_str().unwrap());
+        [receipt["outcome"].as_str().unwrap()].into_iter().chain(rules).collect::<Vec<_>>().join(" ")
+    };
+    value["receipts"].as_array().unwrap().iter().map(word).collect()
+}
+
 /// Readings of different seconds are different readings.
 pub fn heart_rate_at(id: &str, value: u32, second: u32) -> Value {
     let mut record = heart_rate(id, value);

@@ -3,7 +3,7 @@
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
-use crate::devices::{address, heart_rate, point};
+use crate::devices::{address, heart_rate, point, told};
 use crate::fixture::{Answer, Client, Gateway};
 
 /// Sends records and asks for receipts.
@@ -14,17 +14,6 @@ async fn push(app: &Client, patient: &str, body: &Value) -> Answer {
 
 async fn get(app: &Client, query: &str) -> Answer {
     app.get(&format!("{}/receipts{query}", app.root())).await
-}
-
-/// Outcome, and rules of the issues, of each receipt.
-fn words(answer: &Answer) -> Vec<String> {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let value = answer.json();
-    let word = |receipt: &Value| {
-        let rules = receipt["issues"].as_array().into_iter().flatten().filter_map(|issue| issue["rule"].as_str());
-        [receipt["outcome"].as_str().unwrap()].into_iter().chain(rules).collect::<Vec<_>>().join(" ")
-    };
-    value["receipts"].as_array().unwrap().iter().map(word).collect()
 }
 
 fn local(id: &str) -> Value {
@@ -47,7 +36,7 @@ async fn each_record_is_answered_in_one_word() {
     let body = json!({"records": [heart_rate("a", 71), with_mood("b"), local("c"), heart_rate("d", 9000)]});
     let answer = push(&app, &patient, &body).await;
     let expected = ["accepted", "flagged device-field", "refused measure-no-offset", "refused measure-implausible"];
-    assert_eq!(words(&answer), expected);
+    assert_eq!(told(&answer), expected);
     assert_eq!(answer.header("content-type"), "application/json");
     let value = answer.json();
     assert_eq!(value["counts"], json!({"accepted": 1, "flagged": 1, "duplicate": 0, "refused": 2}));
@@ -61,12 +50,12 @@ async fn each_record_is_answered_in_one_word() {
     assert_eq!(value["receipts"][3]["issues"][0]["element"], "Observation.value.ofType(Quantity)");
     let again = push(&app, &patient, &body).await;
     let expected = ["duplicate duplicate", "duplicate duplicate", expected[2], expected[3]];
-    assert_eq!(words(&again), expected);
+    assert_eq!(told(&again), expected);
     // The Bundle says the same, with the address where it is said again.
     let bundle = app.post(&address(&app, &patient), &body).await.json();
     assert_eq!(bundle["resourceType"], "Bundle");
     let link = bundle["entry"][2]["link"][0]["url"].as_str().unwrap();
-    assert_eq!(words(&app.get(link).await)[0], "refused measure-no-offset");
+    assert_eq!(told(&app.get(link).await)[0], "refused measure-no-offset");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,16 +66,16 @@ async fn receipts_are_found_later_by_the_senders_own_id() {
     let long = "x".repeat(128);
     let (one, other) = (format!("{long}1"), format!("{long}2"));
     let body = json!({"records": [heart_rate("a b&c", 71), with_mood("b"), local("c"), heart_rate(&one, 72), heart_rate(&other, 73)]});
-    assert_eq!(words(&push(&app, &patient, &body).await).len(), 5);
+    assert_eq!(told(&push(&app, &patient, &body).await).len(), 5);
     let accepted = get(&app, "?id=a+b%26c&format=open-mhealth").await;
-    assert_eq!(words(&accepted), ["accepted"]);
+    assert_eq!(told(&accepted), ["accepted"]);
     assert_eq!(app.get(accepted.json()["receipts"][0]["resource"].as_str().unwrap()).await.status, 200);
-    assert_eq!(words(&get(&app, "?id=b").await), ["flagged device-field"]);
+    assert_eq!(told(&get(&app, "?id=b").await), ["flagged device-field"]);
     let refused = get(&app, "?id=c").await;
-    assert_eq!(words(&refused), ["refused measure-no-offset"]);
-    let told = &refused.json()["receipts"][0];
-    assert_eq!((told["pointer"].as_str(), told["request"].as_str()), (Some("/records/2"), Some("r-1")));
-    assert_eq!(told["issues"][0]["pointer"], "/records/2/body/effective_time_frame/date_time");
+    assert_eq!(told(&refused), ["refused measure-no-offset"]);
+    let receipt = &refused.json()["receipts"][0];
+    assert_eq!((receipt["pointer"].as_str(), receipt["request"].as_str()), (Some("/records/2"), Some("r-1")));
+    assert_eq!(receipt["issues"][0]["pointer"], "/records/2/body/effective_time_frame/date_time");
     let found = |answer: Answer| answer.json()["receipts"][0]["resource"].as_str().unwrap().to_owned();
     assert_ne!(found(get(&app, &format!("?id={one}")).await), found(get(&app, &format!("?id={other}")).await));
     // What is absent and what is another's are the same.
@@ -119,12 +108,12 @@ async fn a_withdrawal_holds_for_receipts_too() {
     let app = gateway.app().await;
     let patient = app.person().await;
     let consent = app.consent(&patient, &[(&app.actor.clone(), &[Action::Collect], &["heart-rate"])]).await;
-    assert_eq!(words(&push(&app, &patient, &heart_rate("a", 71)).await), ["accepted"]);
-    assert_eq!(words(&get(&app, "?id=a").await), ["accepted"]);
+    assert_eq!(told(&push(&app, &patient, &heart_rate("a", 71)).await), ["accepted"]);
+    assert_eq!(told(&get(&app, "?id=a").await), ["accepted"]);
     assert_eq!(app.withdraw(&consent).await.status, 200);
     assert_eq!(get(&app, "?id=a").await.status, 404);
-    assert_eq!(words(&push(&app, &patient, &heart_rate("a", 71)).await), ["refused consent-missing"]);
-    assert_eq!(words(&get(&app, "?id=a").await), ["refused consent-missing"]);
+    assert_eq!(told(&push(&app, &patient, &heart_rate("a", 71)).await), ["refused consent-missing"]);
+    assert_eq!(told(&get(&app, "?id=a").await), ["refused consent-missing"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,14 +124,14 @@ async fn refusals_are_listed_page_by_page() {
     let records: Vec<Value> = (0..250).map(|index| local(&format!("r{index}"))).chain([with_mood("b")]).collect();
     push(&app, &patient, &json!({"records": records})).await;
     let first = get(&app, "?since=2020-01-01T00:00:00Z&outcome=refused").await;
-    assert_eq!(words(&first).len(), 200);
+    assert_eq!(told(&first).len(), 200);
     let next = first.json()["next"].as_str().unwrap().to_owned();
     let second = app.get(&next).await;
-    assert_eq!(words(&second).len(), 50);
+    assert_eq!(told(&second).len(), 50);
     assert_eq!(second.json()["next"], Value::Null);
     assert_eq!(second.json()["receipts"][49]["pointer"], "/records/249");
-    assert_eq!(words(&get(&app, "?outcome=flagged").await), ["flagged device-field"]);
-    assert_eq!(words(&get(&app, "?since=2999-01-01").await), Vec::<String>::new());
+    assert_eq!(told(&get(&app, "?outcome=flagged").await), ["flagged device-field"]);
+    assert_eq!(told(&get(&app, "?since=2999-01-01").await), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +151,7 @@ async fn a_scorecard_counts_what_came_and_nothing_twice() {
         app.raw("POST", &address(&app, &patient), &headers, body.to_string()).await
     };
     let first = send().await;
-    assert_eq!(words(&send().await), words(&first), "the same request has the same answer");
+    assert_eq!(told(&send().await), told(&first), "the same request has the same answer");
     let card = get(&app, "/scorecard?days=7").await.json();
     assert_eq!(card["records"], json!({"accepted": 1, "flagged": 1, "duplicate": 0, "refused": 3}));
     assert_eq!(card["quality"]["unit"], 1, "{card}");
@@ -192,7 +181,7 @@ async fn the_same_reading_of_another_source_is_a_duplicate_of_the_one_that_stand
     let patient = app.consenting_person().await;
     app.consent(&patient, &[("Organization/other", &[Action::Collect], &["heart-rate"])]).await;
     let first = push(&app, &patient, &heart_rate("watch-1", 71)).await;
-    assert_eq!(words(&first), ["accepted"]);
+    assert_eq!(told(&first), ["accepted"]);
     let standing = first.json()["receipts"][0]["resource"].clone();
     let body = json!({"records": [
         of_another_source("phone-1", 71, "2026-01-15T07:30:00Z"),
@@ -202,7 +191,7 @@ async fn the_same_reading_of_another_source_is_a_duplicate_of_the_one_that_stand
     ]});
     let answer = push(&app, &patient, &body).await;
     assert_eq!(
-        words(&answer),
+        told(&answer),
         ["duplicate duplicate", "flagged source-overlap", "flagged source-overlap", "duplicate duplicate"]
     );
     let receipts = answer.json()["receipts"].clone();
@@ -211,9 +200,9 @@ async fn the_same_reading_of_another_source_is_a_duplicate_of_the_one_that_stand
     // Its own id is answered later, too, and leads to the one that stands, however often it came.
     push(&app, &patient, &body).await;
     let later = get(&app, "?id=phone-1").await;
-    assert_eq!((words(&later), &later.json()["receipts"][0]["resource"]), (vec!["duplicate".to_owned()], &standing));
+    assert_eq!((told(&later), &later.json()["receipts"][0]["resource"]), (vec!["duplicate".to_owned()], &standing));
     // What another client sent is its own: neither hears of the other's.
-    assert_eq!(words(&push(&other, &patient, &heart_rate("watch-1", 71)).await), ["accepted"]);
+    assert_eq!(told(&push(&other, &patient, &heart_rate("watch-1", 71)).await), ["accepted"]);
     // A reading that was corrected stands for something else from then on.
     let id = standing.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
     let mut corrected = app.get(&format!("/Observation/{id}")).await.json();
@@ -221,7 +210,7 @@ async fn the_same_reading_of_another_source_is_a_duplicate_of_the_one_that_stand
     corrected["status"] = json!("corrected");
     assert_eq!(app.put(&format!("/Observation/{id}"), &corrected).await.status, 200);
     let again = push(&app, &patient, &of_another_source("phone-1", 71, "2026-01-15T07:30:00Z")).await;
-    assert_eq!(words(&again), ["accepted"]);
+    assert_eq!(told(&again), ["accepted"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,9 +221,7 @@ async fn the_same_reading_under_many_ids_at_once_is_kept_once() {
     let sent: Vec<_> = (0..64)
         .map(|source| {
             let (app, patient) = (app.clone(), patient.clone());
-            tokio::spawn(
-                async move { words(&push(&app, &patient, &heart_rate(&format!("source-{source}"), 71)).await) },
-            )
+            tokio::spawn(async move { told(&push(&app, &patient, &heart_rate(&format!("source-{source}"), 71)).await) })
         })
         .collect();
     let mut accepted = 0;
@@ -263,7 +250,7 @@ async fn a_record_that_became_several_is_known_by_its_own_id() {
     let headers = [("content-type", "application/json"), ("accept", "application/json"), ("x-request-id", "r-1")];
     let asked = async |id: &str| {
         let answer = get(&app, &format!("?id={id}")).await;
-        (words(&answer), answer.json()["receipts"][0]["counts"].clone())
+        (told(&answer), answer.json()["receipts"][0]["counts"].clone())
     };
     for (rates, expected, counts) in [
         (&[("01", 70), ("02", 71)][..], "accepted", [2, 0, 0, 0]),
@@ -274,11 +261,11 @@ async fn a_record_that_became_several_is_known_by_its_own_id() {
     ] {
         let answer = app.raw("POST", &address, &headers, record(rates).to_string()).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
-        let (words, told) = asked("h1").await;
+        let (words, counted) = asked("h1").await;
         assert_eq!(words[0], expected, "{rates:?}");
         let [accepted, flagged, duplicate, refused] = counts;
         let counts = json!({"accepted": accepted, "flagged": flagged, "duplicate": duplicate, "refused": refused});
-        assert_eq!(told, counts, "{rates:?}");
+        assert_eq!(counted, counts, "{rates:?}");
     }
     assert_eq!(asked("h1/2026-01-15T08:01:00Z").await.0, ["accepted"]);
     let other = gateway.client("other", crate::fixture::APP_SCOPES).await;

@@ -4,8 +4,8 @@ use mhealth_gateway::fhir::ours::{BASE, SOURCE_ROLE_SYSTEM};
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
-use crate::devices::{address, heart_rate};
-use crate::fixture::{Answer, Client, Gateway, Platform, eventually};
+use crate::devices::{heart_rate, send, told};
+use crate::fixture::{Client, Gateway, Platform, eventually};
 
 const MANY: &str = "[limits]\ndevice_requests = 64\n";
 
@@ -14,22 +14,6 @@ fn reading(id: &str, source: &str, value: u32, time: &str) -> Value {
     record["header"]["acquisition_provenance"]["source_name"] = json!(source);
     record["body"]["effective_time_frame"]["date_time"] = json!(format!("2026-01-15T{time}Z"));
     record
-}
-
-async fn push(app: &Client, patient: &str, records: &[Value]) -> Answer {
-    let headers = [("accept", "application/json"), ("content-type", "application/json")];
-    app.raw("POST", &address(app, patient), &headers, json!({"records": records}).to_string()).await
-}
-
-/// Outcome and rules of each record.
-fn told(answer: &Answer) -> Vec<String> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let receipts = answer.json()["receipts"].as_array().unwrap().clone();
-    let word = |receipt: &Value| {
-        let rules = receipt["issues"].as_array().into_iter().flatten().map(|issue| issue["rule"].as_str().unwrap());
-        [receipt["outcome"].as_str().unwrap()].into_iter().chain(rules).collect::<Vec<_>>().join(" ")
-    };
-    receipts.iter().map(word).collect()
 }
 
 fn list(patient: &str, names: &[&str]) -> Value {
@@ -67,14 +51,14 @@ async fn without_a_list_both_count_and_the_later_one_is_told() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
-    let first = push(&app, &patient, &[reading("w", "Watch", 71, "08:30:10")]).await;
+    let first = send(&app, &patient, &[reading("w", "Watch", 71, "08:30:10")]).await;
     assert_eq!(told(&first), ["accepted"]);
     let later = [
         reading("p", "Phone", 73, "08:30:50"),
         reading("q", "Phone", 74, "08:31:00"),
         reading("v", "Watch", 75, "08:30:20"),
     ];
-    let answer = push(&app, &patient, &later).await;
+    let answer = send(&app, &patient, &later).await;
     assert_eq!(told(&answer), ["flagged source-overlap", "accepted", "flagged source-overlap"]);
     assert_eq!(
         standing(&app, &patient).await,
@@ -90,10 +74,10 @@ async fn the_preferred_source_counts_whichever_came_first() {
     let listed = app.post("/List", &list(&patient, &["Watch", "Phone"])).await;
     assert_eq!(listed.status, 201, "{}", listed.text());
     let early =
-        push(&app, &patient, &[reading("p-1", "Phone", 73, "08:30:50"), reading("w-2", "Watch", 70, "09:00:00")]).await;
+        send(&app, &patient, &[reading("p-1", "Phone", 73, "08:30:50"), reading("w-2", "Watch", 70, "09:00:00")]).await;
     assert_eq!(told(&early), ["accepted", "accepted"]);
     let late =
-        push(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10"), reading("p-2", "Phone", 72, "09:00:30")]).await;
+        send(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10"), reading("p-2", "Phone", 72, "09:00:30")]).await;
     assert_eq!(told(&late), ["accepted", "flagged source-secondary"]);
     let hidden = ["Phone 72", "Phone 73"].map(String::from).to_vec();
     assert_eq!(standing(&app, &patient).await, (hidden, ["Watch 70", "Watch 71"].map(String::from).to_vec()));
@@ -111,10 +95,10 @@ async fn the_preferred_source_counts_whichever_came_first() {
     assert_eq!(receipts["receipts"][0]["issues"][0]["rule"], "source-secondary", "{receipts}");
     // What is sent again is what it was, with the tag or without.
     let again =
-        push(&app, &patient, &[reading("p-1", "Phone", 73, "08:30:50"), reading("p-2", "Phone", 72, "09:00:30")]).await;
+        send(&app, &patient, &[reading("p-1", "Phone", 73, "08:30:50"), reading("p-2", "Phone", 72, "09:00:30")]).await;
     assert_eq!(told(&again), ["duplicate duplicate", "duplicate duplicate"]);
     // What another source says alike is one reading still, also of a version that was told anew.
-    let alike = push(&app, &patient, &[reading("c-1", "Cloud", 73, "08:30:50")]).await;
+    let alike = send(&app, &patient, &[reading("c-1", "Cloud", 73, "08:30:50")]).await;
     assert_eq!(told(&alike), ["duplicate duplicate"]);
     let trail = app.get(&format!("/AuditEvent?patient={patient}&_count=100")).await.text();
     assert!(trail.contains("/_history/2"), "{trail}");
@@ -127,10 +111,10 @@ async fn what_is_refused_takes_nothing_from_others() {
     let patient = app.consenting_person().await;
     app.post("/List", &list(&patient, &["Watch"])).await;
     let kept =
-        push(&app, &patient, &[reading("w", "Watch", 71, "08:00:00"), reading("p", "Phone", 73, "08:30:50")]).await;
+        send(&app, &patient, &[reading("w", "Watch", 71, "08:00:00"), reading("p", "Phone", 73, "08:30:50")]).await;
     assert_eq!(told(&kept), ["accepted", "accepted"]);
     let mistaken =
-        push(&app, &patient, &[reading("w", "Watch", 75, "08:30:10"), reading("x", "Watch", 9000, "08:30:20")]).await;
+        send(&app, &patient, &[reading("w", "Watch", 75, "08:30:10"), reading("x", "Watch", 9000, "08:30:20")]).await;
     assert_eq!(told(&mistaken), ["refused duplicate-identifier", "refused measure-implausible"]);
     assert_eq!(standing(&app, &patient).await.0, Vec::<String>::new());
 }
@@ -140,7 +124,7 @@ async fn a_changed_order_is_told_to_what_stands() {
     let gateway = Gateway::start().await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
-    push(&app, &patient, &[reading("w", "Watch", 71, "08:30:10"), reading("p", "Phone", 73, "08:30:50")]).await;
+    send(&app, &patient, &[reading("w", "Watch", 71, "08:30:10"), reading("p", "Phone", 73, "08:30:50")]).await;
     let made = app.post("/List", &list(&patient, &["Watch", "Phone"])).await;
     let strings = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(standing(&app, &patient).await, (strings(&["Phone 73"]), strings(&["Watch 71"])));
@@ -161,8 +145,8 @@ async fn clients_are_compared_only_where_the_person_names_both() {
     let patient = app.consenting_person().await;
     app.consent(&patient, &[("Organization/cloud", &[Action::Collect], &["heart-rate"])]).await;
     app.post("/List", &list(&patient, &["Watch"])).await;
-    push(&cloud, &patient, &[reading("c-1", "Cloud", 70, "08:30:00")]).await;
-    assert_eq!(told(&push(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10")]).await), ["accepted"]);
+    send(&cloud, &patient, &[reading("c-1", "Cloud", 70, "08:30:00")]).await;
+    assert_eq!(told(&send(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10")]).await), ["accepted"]);
     assert_eq!(standing(&app, &patient).await.0, Vec::<String>::new());
     let mut both = list(&patient, &[]);
     let client = |id: &str| json!({"item": {"identifier": {"system": format!("{BASE}/sid/client"), "value": id}}});
@@ -172,7 +156,7 @@ async fn clients_are_compared_only_where_the_person_names_both() {
     assert_eq!(answer.status, 201, "{}", answer.text());
     assert_eq!(standing(&app, &patient).await.0, ["Cloud 70"]);
     assert_eq!(
-        told(&push(&cloud, &patient, &[reading("c-2", "Cloud", 72, "08:30:40")]).await),
+        told(&send(&cloud, &patient, &[reading("c-2", "Cloud", 72, "08:30:40")]).await),
         ["flagged source-secondary"]
     );
     // Another cannot give orders for a person that it did not register.
@@ -201,11 +185,11 @@ async fn destinations_get_what_counts_and_learn_what_does_not_any_more() {
     let patient = app.consenting_person().await;
     app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
     app.post("/List", &list(&patient, &["Watch", "Phone"])).await;
-    push(&app, &patient, &[reading("p-1", "Phone", 73, "08:30:50")]).await;
+    send(&app, &patient, &[reading("p-1", "Phone", 73, "08:30:50")]).await;
     platform.until("the phone's", |account| account["resources"] == 1).await;
-    push(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10")]).await;
-    push(&app, &patient, &[reading("p-2", "Phone", 72, "08:30:40")]).await;
-    push(&app, &patient, &[reading("w-2", "Watch", 74, "08:40:10")]).await;
+    send(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10")]).await;
+    send(&app, &patient, &[reading("p-2", "Phone", 72, "08:30:40")]).await;
+    send(&app, &patient, &[reading("w-2", "Watch", 74, "08:40:10")]).await;
     let log = eventually("the last of them", async || {
         let log = platform.log();
         (log.len() == 4).then_some(log)
@@ -224,7 +208,7 @@ async fn a_destination_may_ask_for_all() {
     let patient = app.consenting_person().await;
     app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
     app.post("/List", &list(&patient, &["Watch", "Phone"])).await;
-    push(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10"), reading("p-2", "Phone", 72, "08:30:40")]).await;
+    send(&app, &patient, &[reading("w-1", "Watch", 71, "08:30:10"), reading("p-2", "Phone", 72, "08:30:40")]).await;
     platform.until("both", |account| account["resources"] == 2).await;
 }
 
@@ -239,7 +223,7 @@ async fn sixty_four_at_once_come_to_one_end() {
             let (app, patient) = (app.clone(), patient.clone());
             let time = format!("08:{:02}:{:02}", index / 8, index % 8);
             let record = reading(&format!("r-{index}"), &format!("S{}", index * 7 % 5), 60 + index, &time);
-            tokio::spawn(async move { push(&app, &patient, &[record]).await.status })
+            tokio::spawn(async move { send(&app, &patient, &[record]).await.status })
         })
         .collect();
     for sent in sent {

@@ -3,8 +3,8 @@
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
-use crate::devices::{address, heart_rate};
-use crate::fixture::{Answer, Client, Gateway, Platform, eventually, run};
+use crate::devices::{heart_rate, send, told};
+use crate::fixture::{Client, Gateway, Platform, eventually, run};
 
 const HOURS: &str = "[limits]\ndevice_requests = 64\n[devices.stretches]\nheart-rate = \"PT1H\"\n";
 const AT_ONCE: &str = "[devices]\nstretch_grace_minutes = 0\n[devices.stretches]\nheart-rate = \"PT1H\"\n";
@@ -20,22 +20,6 @@ fn at(id: &str, minute: usize, value: usize) -> Value {
 fn day(name: &str) -> Vec<Value> {
     let measured = (0..1440).filter(|minute| minute % 97 != 13);
     measured.map(|minute| at(&format!("{name}-{minute}"), minute, 60 + minute * 7 % 40)).collect()
-}
-
-async fn push(app: &Client, patient: &str, records: &[Value]) -> Answer {
-    let headers = [("accept", "application/json"), ("content-type", "application/json")];
-    app.raw("POST", &address(app, patient), &headers, json!({"records": records}).to_string()).await
-}
-
-/// Outcome and rules of each record.
-fn told(answer: &Answer) -> Vec<String> {
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let receipts = answer.json()["receipts"].as_array().unwrap().clone();
-    let word = |receipt: &Value| {
-        let rules = receipt["issues"].as_array().into_iter().flatten().map(|issue| issue["rule"].as_str().unwrap());
-        [receipt["outcome"].as_str().unwrap()].into_iter().chain(rules).collect::<Vec<_>>().join(" ")
-    };
-    receipts.iter().map(word).collect()
 }
 
 async fn kept(app: &Client, patient: &str) -> Vec<Value> {
@@ -78,7 +62,7 @@ async fn a_day_comes_to_the_same_in_few_pushes_and_in_many_at_once() {
     let (few, many) = (app.consenting_person().await, app.consenting_person().await);
     let day = day("r");
     for hour in day.chunks(day.len().div_ceil(24)) {
-        let answer = push(&app, &few, hour).await;
+        let answer = send(&app, &few, hour).await;
         assert!(told(&answer).iter().all(|word| word == "accepted"), "{answer:?}");
     }
     let mut senders = tokio::task::JoinSet::new();
@@ -87,7 +71,7 @@ async fn a_day_comes_to_the_same_in_few_pushes_and_in_many_at_once() {
         let records: Vec<Value> = self::day("s").into_iter().skip(part).step_by(32).collect();
         senders.spawn(async move {
             for record in records {
-                assert_eq!(told(&push(&app, &many, &[record]).await), ["accepted"]);
+                assert_eq!(told(&send(&app, &many, &[record]).await), ["accepted"]);
             }
         });
     }
@@ -106,7 +90,7 @@ async fn a_day_comes_to_the_same_in_few_pushes_and_in_many_at_once() {
     // Sent again, in other company: every record came before, and nothing is written.
     let before = kept(&app, &few).await;
     let again: Vec<Value> = day.iter().step_by(11).cloned().collect();
-    assert!(told(&push(&app, &few, &again).await).iter().all(|word| word == "duplicate duplicate"));
+    assert!(told(&send(&app, &few, &again).await).iter().all(|word| word == "duplicate duplicate"));
     assert_eq!(kept(&app, &few).await, before);
     // Each record is known by its own id.
     let receipt = app.get(&format!("{}/receipts?id=r-77", app.root())).await.json();
@@ -135,7 +119,7 @@ async fn every_record_is_answered_for_itself() {
         other,
         noted,
     ];
-    let answer = push(&app, &patient, &first).await;
+    let answer = send(&app, &patient, &first).await;
     assert_eq!(
         told(&answer),
         [
@@ -153,7 +137,7 @@ async fn every_record_is_answered_for_itself() {
     );
     let later = [at("a", 0, 60), at("b", 1, 62), at("c", 4, 62), at("g", 4, 65), at("h", 1, 99)];
     assert_eq!(
-        told(&push(&app, &patient, &later).await),
+        told(&send(&app, &patient, &later).await),
         [
             "duplicate duplicate",
             "refused duplicate-identifier",
@@ -174,7 +158,7 @@ async fn a_stretch_becomes_final_and_is_amended_by_what_comes_late() {
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
     app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
-    push(&app, &patient, &[at("a", 0, 60), at("b", 1, 61)]).await;
+    send(&app, &patient, &[at("a", 0, 60), at("b", 1, 61)]).await;
     let stands = async |status: &str, version: &str| {
         eventually(status, async || {
             let found = kept(&app, &patient).await;
@@ -184,7 +168,7 @@ async fn a_stretch_becomes_final_and_is_amended_by_what_comes_late() {
     };
     let closed = stands("final", "2").await;
     assert_eq!(closed["valueSampledData"]["data"], "60 61");
-    assert_eq!(told(&push(&app, &patient, &[at("c", 3, 63)]).await), ["accepted"]);
+    assert_eq!(told(&send(&app, &patient, &[at("c", 3, 63)]).await), ["accepted"]);
     let amended = stands("amended", "3").await;
     assert_eq!(amended["valueSampledData"]["data"], "60 61 E 63");
     platform.until("all three", |account| account["resources"] == 1).await;
@@ -202,7 +186,7 @@ async fn a_stretch_stays_open_for_a_while_after_its_last_reading() {
     let gateway = Gateway::with(HOURS).await;
     let app = gateway.app().await;
     let patient = app.consenting_person().await;
-    push(&app, &patient, &[at("a", 0, 60), at("b", 1, 61)]).await;
+    send(&app, &patient, &[at("a", 0, 60), at("b", 1, 61)]).await;
     assert_eq!(kept(&app, &patient).await[0]["status"], "preliminary");
     let open = gateway.store().next_ripe().await.unwrap().unwrap();
     let now = jiff::Timestamp::now().as_millisecond();
@@ -225,10 +209,10 @@ async fn the_preferred_sources_stretch_counts() {
         record["header"]["acquisition_provenance"]["source_name"] = json!("Phone");
         record
     };
-    push(&app, &patient, &[of_phone("p-0", 0, 70), of_phone("p-1", 1, 71)]).await;
-    assert_eq!(told(&push(&app, &patient, &[at("b-1", 1, 61), at("b-2", 2, 62)]).await), ["accepted", "accepted"]);
-    assert_eq!(told(&push(&app, &patient, &[of_phone("p-2", 2, 72)]).await), ["flagged source-secondary"]);
-    assert_eq!(told(&push(&app, &patient, &[at("b-3", 3, 63)]).await), ["accepted"]);
+    send(&app, &patient, &[of_phone("p-0", 0, 70), of_phone("p-1", 1, 71)]).await;
+    assert_eq!(told(&send(&app, &patient, &[at("b-1", 1, 61), at("b-2", 2, 62)]).await), ["accepted", "accepted"]);
+    assert_eq!(told(&send(&app, &patient, &[of_phone("p-2", 2, 72)]).await), ["flagged source-secondary"]);
+    assert_eq!(told(&send(&app, &patient, &[at("b-3", 3, 63)]).await), ["accepted"]);
     let found = kept(&app, &patient).await;
     let shown: Vec<(bool, &str)> = found
         .iter()

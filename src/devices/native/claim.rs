@@ -6,25 +6,11 @@
 use serde_json::{Map, Value};
 
 use super::{has_category, kind};
-use crate::devices::observation::{category, takes};
+use crate::devices::observation::{category, holds_one_quantity, takes};
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::time::{Moment, Precision};
 use crate::fhir::validate::measures::Measure;
 
-/// Profiles of one quantity.
-const SINGLE: [&str; 11] = [
-    "heart-rate",
-    "respiratory-rate",
-    "oxygen-saturation",
-    "body-temperature",
-    "body-weight",
-    "body-height",
-    "head-circumference",
-    "bmi",
-    "measurement",
-    "glucose",
-    "lung",
-];
 const SPAN: &str = "interval";
 const PRESSURE: &str = "blood-pressure";
 
@@ -64,7 +50,7 @@ pub(super) fn profile(measure: &Measure, observation: &Map<String, Value>) -> Op
         };
         return (fits("systolic-bp") && fits("diastolic-bp") && parts.iter().all(known)).then_some(pressure);
     }
-    let single = measure.profiles.iter().copied().find(|name| SINGLE.contains(name))?;
+    let single = measure.profiles.iter().copied().find(|name| holds_one_quantity(name))?;
     (is_value(measure, observation) && is_bare(observation)).then_some(single)
 }
 

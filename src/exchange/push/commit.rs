@@ -802,17 +802,7 @@ fn rendered(
             (_, Step::Refused(refusal)) => Outcome::Refused(refusal),
             (Err(refusal), _) => Outcome::Refused(refusal.clone()),
             (Ok(_), Step::Written { index, .. }) if standing.contains_key(&index) => {
-                let stored = &standing[&index];
-                Outcome::Kept(Kept {
-                    kind: stored.kind.clone(),
-                    id: stored.logical_id(),
-                    version: stored.version,
-                    updated_ms: stored.updated_ms,
-                    fresh: false,
-                    created: false,
-                    payload: stored.payload.clone(),
-                    warnings: Vec::new(),
-                })
+                Outcome::Kept(Kept::standing(standing[&index].clone(), Vec::new()))
             }
             (Ok(prepared), Step::Gathered { index, logical, version, again, warnings, payload }) => {
                 match outcomes[index] {
@@ -829,16 +819,9 @@ fn rendered(
                     _ => Outcome::Refused(overtaken(prepared).into()),
                 }
             }
-            (Ok(prepared), Step::Same(stored)) => Outcome::Kept(Kept {
-                kind: stored.kind.clone(),
-                id: stored.logical_id(),
-                version: stored.version,
-                updated_ms: stored.updated_ms,
-                fresh: false,
-                created: false,
-                payload: stored.payload,
-                warnings: prepared.validated.warnings().to_vec(),
-            }),
+            (Ok(prepared), Step::Same(stored)) => {
+                Outcome::Kept(Kept::standing(*stored, prepared.validated.warnings().to_vec()))
+            }
             (Ok(prepared), Step::Written { index, version, warnings, secondary }) => {
                 with_warnings(written(prepared, &outcomes[index], version, now_ms, secondary), warnings)
             }

@@ -8,11 +8,11 @@ use super::prepare::{self, Prepared};
 use super::{Condition, Intent, Unless, When};
 use crate::devices::sources;
 use crate::exchange::consents::{self, Page, Subject};
-use crate::exchange::facts::Facts;
+use crate::exchange::facts::{self, Facts};
 use crate::exchange::kinds::{self, Guard};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue, Position, has_errors};
-use crate::fhir::tree::{Element, json, time, write};
+use crate::fhir::tree::{Document, Element, hash, json, time, write};
 use crate::fhir::validate::Validated;
 use crate::policy::access::Interaction;
 use crate::policy::access::scope::Grant;
@@ -449,6 +449,41 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         delete: false,
         deliver: prepared.rule.deliverable && prepared.patient.is_some(),
         consent: prepared.rule.name == "Consent",
+    }
+}
+
+/// The next version of an Observation that stands, which the gateway itself makes.
+pub(super) fn next_version(
+    stored: &Stored,
+    document: &Document,
+    tags: Option<write::Tags<'static>>,
+    now_ms: i64,
+) -> Write {
+    let element = Element::root(document);
+    let (logical, version) = (stored.logical_id(), stored.version.saturating_add(1));
+    let last_updated = time::instant(now_ms);
+    let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags };
+    Write {
+        kind: stored.kind.clone(),
+        id: stored.id,
+        name: stored.name.clone(),
+        patient: stored.patient,
+        owner: stored.owner.clone(),
+        expect: Expect::Version(stored.version),
+        content: hash::content(document, document.root()),
+        reading: None,
+        says_the_same: false,
+        growth: None,
+        span: None,
+        codes: prepare::coded(element),
+        tokens: Vec::new(),
+        date: facts::indexed_ms(element),
+        updated_ms: now_ms,
+        version,
+        payload: write::resource(document, document.root(), &owned, None).into_bytes(),
+        delete: false,
+        deliver: true,
+        consent: false,
     }
 }
 

@@ -32,7 +32,7 @@ use super::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId};
 use crate::fhir::validate::Validator;
-use crate::store::ResId;
+use crate::store::{ResId, Stored};
 
 pub use bundle::{Entry, Mode, etag, mode};
 pub use device::{Addressed, Answered, Repeats};
@@ -155,6 +155,20 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// What stands, and was not touched.
+    fn standing(stored: Stored, warnings: Vec<Issue>) -> Kept {
+        Kept {
+            kind: stored.kind.clone(),
+            id: stored.logical_id(),
+            version: stored.version,
+            updated_ms: stored.updated_ms,
+            fresh: false,
+            created: false,
+            payload: stored.payload,
+            warnings,
+        }
+    }
+
     pub fn status(&self) -> u16 {
         if self.created { 201 } else { 200 }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::commit::{Patient, Step};
 use super::gather::Grown;
-use super::prepare::{Prepared, coded};
+use super::prepare::Prepared;
 use super::{Corrected, Intent, Refusal, judge};
 use crate::devices::sources::{self, Order, Placed, Role, Source};
 use crate::exchange::receipts::{self, Word};
@@ -17,7 +17,7 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway};
 use crate::fhir::ours::SOURCE_ROLE_SYSTEM;
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{Document, Element, json, time, write};
+use crate::fhir::tree::{Document, Element, json, write};
 use crate::fhir::validate::measures::{self, Measure};
 use crate::store::{
     Around, AuditRecord, Expect, Filing, Finished, Known, Neighbour, Order as Sorted, OrderBy, PatientKey, Plan,
@@ -49,31 +49,12 @@ fn span_of(observation: Element<'_>, client: &Arc<str>) -> Option<Span> {
 
 /// The next version of what stands, which the gateway itself makes: the same data in another light.
 pub(super) fn later(stored: &Stored, document: &Document, secondary: bool, now_ms: i64) -> Write {
-    let root = Element::root(document);
-    let (logical, version) = (stored.logical_id(), stored.version.saturating_add(1));
-    let last_updated = time::instant(now_ms);
-    let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags: Some(tags(secondary)) };
     Write {
-        kind: stored.kind.clone(),
-        id: stored.id,
-        name: stored.name.clone(),
-        patient: stored.patient,
-        owner: stored.owner.clone(),
-        expect: Expect::Version(stored.version),
         content: stored.content,
-        reading: None,
         says_the_same: true,
-        growth: None,
-        span: span_of(root, &stored.owner).map(|span| Span { secondary, ..span }),
-        codes: coded(root),
-        tokens: Vec::new(),
+        span: span_of(Element::root(document), &stored.owner).map(|span| Span { secondary, ..span }),
         date: stored.date,
-        updated_ms: now_ms,
-        version,
-        payload: write::resource(document, document.root(), &owned, None).into_bytes(),
-        delete: false,
-        deliver: true,
-        consent: false,
+        ..judge::next_version(stored, document, Some(tags(secondary)), now_ms)
     }
 }
 

@@ -23,19 +23,19 @@ use super::commit::{Atomicity, Patient, Step, Terms, making};
 use super::desk::Desk;
 use super::device::{Placed, Read, whole};
 use super::judge::{self, About, Knowledge};
-use super::prepare::{self, Prepared};
+use super::prepare::Prepared;
 use super::provenance::{self, Origin};
 use super::raw::{self, Input, Keeping, Made, Making};
 use super::{Addressed, Corrected, Intent, Kept, Outcome};
 use crate::devices::{self, Format, Record, Sender};
-use crate::exchange::facts::{self, Facts};
+use crate::exchange::facts::Facts;
 use crate::exchange::receipts::DAY_MS;
 use crate::exchange::sending::Sending;
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{Document, Element, hash, json, time, write};
+use crate::fhir::tree::{Document, Element, json};
 use crate::policy::consent::Basis;
-use crate::store::{Expect, Raw, RawHead, Rereading, Stored, Write, WriteOutcome};
+use crate::store::{Raw, RawHead, Rereading, Stored, Write, WriteOutcome};
 
 const KIND: &str = "Observation";
 const IN_ERROR: &str = "entered-in-error";
@@ -598,32 +598,7 @@ impl Withdrawal {
         let text = std::str::from_utf8(&stored.payload).unwrap_or_default();
         let document = json::parse(with_status(text, IN_ERROR)?)?;
         let element = Element::root(&document);
-        let version = stored.version + 1;
-        let last_updated = time::instant(now_ms);
-        let owned = write::Owned { id: &before.id, version, last_updated: &last_updated, tags: None };
-        let payload = write::resource(&document, document.root(), &owned, None).into_bytes();
-        let write = Write {
-            kind: stored.kind.clone(),
-            id: stored.id,
-            name: stored.name.clone(),
-            patient: stored.patient,
-            owner: stored.owner.clone(),
-            expect: Expect::Version(stored.version),
-            content: hash::content(&document, document.root()),
-            reading: None,
-            says_the_same: false,
-            growth: None,
-            span: None,
-            codes: prepare::coded(element),
-            tokens: Vec::new(),
-            date: facts::indexed_ms(element),
-            updated_ms: now_ms,
-            version,
-            payload,
-            delete: false,
-            deliver: true,
-            consent: false,
-        };
+        let write = judge::next_version(stored, &document, None, now_ms);
         Ok(Withdrawal {
             person: person.clone(),
             resource: format!("{KIND}/{}", before.id),

@@ -34,7 +34,7 @@ impl Gateway {
             let shown = [format!("{KIND}/{id}/_history/{}", stored.version)];
             let record = Author::of(self, caller).record(Act::Read, patient.as_ref(), &shown, None, &[]);
             self.store.record_audit(vec![record]).await?;
-            return Ok(as_it_stands(stored));
+            return Ok(Kept::standing(stored, Vec::new()));
         }
         let mut refused = None;
         for document in withdrawn(&stored)? {
@@ -53,19 +53,6 @@ fn has_ended(stored: &Stored) -> bool {
     let Ok(document) = tree::parse(stored.payload.as_slice()) else { return false };
     let status = consent::compile(Element::root(&document), stored.version).0.status();
     matches!(status, Status::Inactive | Status::Rejected | Status::EnteredInError)
-}
-
-fn as_it_stands(stored: Stored) -> Kept {
-    Kept {
-        kind: stored.kind.clone(),
-        id: stored.logical_id(),
-        version: stored.version,
-        updated_ms: stored.updated_ms,
-        fresh: false,
-        created: false,
-        payload: stored.payload,
-        warnings: Vec::new(),
-    }
 }
 
 /// What it becomes: itself but for the status, or else what every Consent has.
