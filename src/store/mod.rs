@@ -32,7 +32,7 @@ pub mod span;
 
 pub mod upload;
 
-pub mod embedded;
+pub mod database;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ use tokio::sync::watch;
 
 use crate::tlog::Hash;
 
-pub use embedded::UploadFile;
+pub use database::UploadFile;
 pub use erasure::Erasure;
 pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
@@ -60,34 +60,34 @@ pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 /// Where it is kept.
 pub enum Store {
     /// One SQLite file of this machine.
-    Embedded(embedded::Embedded),
+    Embedded(database::Database),
 }
 
 impl Store {
     /// Whether opening would find a store; it makes one otherwise.
     pub fn exists(dir: &Path) -> bool {
-        embedded::Embedded::exists(dir)
+        database::Database::exists(dir)
     }
 
     /// Whether a store could be made or written in a directory.
     pub fn usable(dir: &Path, key: Option<&Path>) -> Result<(), OpenError> {
-        embedded::Embedded::usable(dir, key)
+        database::Database::usable(dir, key)
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
     pub fn registered(dir: &Path) -> Result<Vec<(String, String)>, OpenError> {
-        embedded::Embedded::registered(dir)
+        database::Database::registered(dir)
     }
 
     /// For the serving process; refuses a directory from which another one serves. The key file is the one named, else
     /// one beside the data.
     pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
-        embedded::Embedded::open(dir, key).map(Self::Embedded)
+        database::Database::open(dir, key).map(Self::Embedded)
     }
 
     /// For a command beside a serving process.
     pub fn open_shared(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
-        embedded::Embedded::open_shared(dir, key).map(Self::Embedded)
+        database::Database::open_shared(dir, key).map(Self::Embedded)
     }
 
     /// Durable when it returns.

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Embedded, audit, retry, row};
+use super::{Database, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
@@ -18,7 +18,7 @@ use crate::store::unit::AuditRecord;
 /// Sequence number and version of one item.
 const ITEM_BYTES: usize = 12;
 
-impl Embedded {
+impl Database {
     pub async fn ensure_destination(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
         self.writer.call(1, move |ledger| Ok(ensure(&ledger.connection, &name)?)).await

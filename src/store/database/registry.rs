@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Embedded;
+use super::Database;
 use crate::store::fault::Error;
 
-impl Embedded {
+impl Database {
     pub async fn put_client(&self, id: &str, body: &str) -> Result<(), Error> {
         let (id, body) = (id.to_owned(), body.to_owned());
         let put = move |connection: &Connection| {

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Ledger;
-use super::{Embedded, accept, audit, erase, retry};
+use super::{Database, accept, audit, erase, retry};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS};
 use crate::store::tidying::Tidying;
@@ -15,7 +15,7 @@ use crate::store::unit::AuditRecord;
 /// Rows of a kind that one step takes away.
 const STEP: i64 = 500;
 
-impl Embedded {
+impl Database {
     /// Whether there may be more.
     pub async fn tidy(&self, tidying: Tidying) -> Result<bool, Error> {
         self.writer.call(STEP as usize, move |ledger| Ok(tidy(&ledger.connection, &tidying)?)).await

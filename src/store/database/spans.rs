@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Embedded, row};
+use super::{Database, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
 use crate::store::span::{Around, Known, Neighbour, Span};
 use crate::store::unit::Write;
 
-impl Embedded {
+impl Database {
     pub async fn neighbours(&self, patient: PatientKey, asked: Vec<Around>) -> Result<Vec<Neighbour>, Error> {
         self.query(move |connection| {
             let mut found = Vec::new();

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::keys::{damaged, input_of, sealer};
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Embedded, keys};
+use super::{Database, keys};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
@@ -15,7 +15,7 @@ use crate::store::raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 /// Rows that are forgotten at once.
 const STEP: i64 = 200;
 
-impl Embedded {
+impl Database {
     pub async fn raw_heads(&self, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
         self.query(move |reader| {
             reader

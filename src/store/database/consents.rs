@@ -6,13 +6,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Embedded, audit, erase, retry, row};
+use super::{Database, audit, erase, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
 use crate::store::unit::{AuditRecord, Said};
 
-impl Embedded {
+impl Database {
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
         self.query(move |connection| {
             let epoch = consent_epoch(connection, patient)?;

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Embedded;
+use super::Database;
 use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
@@ -16,7 +16,7 @@ use crate::tlog::{self, Edge, Hash, Subtree};
 /// Roots of one level of tiles have the numbers from here on.
 const LEVEL_SHIFT: u32 = 56;
 
-impl Embedded {
+impl Database {
     pub async fn log_size(&self) -> Result<u64, Error> {
         self.query(|reader| size(reader)).await
     }

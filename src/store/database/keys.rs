@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::Embedded;
+use super::Database;
 use super::writer::Ledger;
 use crate::store::fault::{Error, KeyMistake, OpenError};
 use crate::store::id::PatientKey;
@@ -182,7 +182,7 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
     Ok(sealer)
 }
 
-impl Embedded {
+impl Database {
     /// The row is overwritten in the file (`secure_delete`), and the log, which still has it, is emptied. What waits for
     /// another attempt could never be sent and would stand in the way of others, so it goes with the key, as do the raw
     /// inputs that nobody can open.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Embedded;
+use super::Database;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::upload::{Progress, Quota, Upload, UploadId, UploadState};
@@ -45,7 +45,7 @@ impl UploadFile {
     }
 }
 
-impl Embedded {
+impl Database {
     /// False where the client has as much lying here as it may.
     pub async fn create_upload(&self, upload: Upload, quota: Quota) -> Result<bool, Error> {
         let path = self.upload_path(upload.id);

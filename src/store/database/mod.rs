@@ -62,14 +62,14 @@ const READERS: usize = 4;
 const SYNCHRONOUS_FULL: i64 = 2;
 
 /// An open file. The fields are dropped in this order: the lock goes last.
-pub struct Embedded {
+pub struct Database {
     writer: Writer,
     pool: Pool,
     directory: PathBuf,
     _lock: Option<File>,
 }
 
-impl Embedded {
+impl Database {
     /// For the serving process: nobody else may serve from this directory.
     pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
         create(dir)?;

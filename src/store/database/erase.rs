@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
-use super::{Embedded, audit};
+use super::{Database, audit};
 use crate::store::erasure::Erasure;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
@@ -25,7 +25,7 @@ const FEED_STEP: i64 = 10_000;
 
 const COLUMNS: &str = "SELECT patient, owner, at, record, receipt, finished FROM erased";
 
-impl Embedded {
+impl Database {
     /// False where there is a tombstone already; then nothing happens.
     pub async fn begin_erasure(&self, erasure: Erasure, record: AuditRecord) -> Result<bool, Error> {
         self.writer.call(1, move |ledger| Ok(begin(ledger, &erasure, record)?)).await

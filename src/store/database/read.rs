@@ -1,11 +1,11 @@
 //! Reads of single resources, and the way into a search.
 
-use super::{Embedded, row, search};
+use super::{Database, row, search};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
 use crate::store::plan::{Page, Plan, Stored};
 
-impl Embedded {
+impl Database {
     pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
         self.query(move |connection| match row::find(connection, &kind, &id)? {

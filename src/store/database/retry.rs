@@ -10,13 +10,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Embedded, audit, erase, row};
+use super::{Database, audit, erase, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
 use crate::store::unit::{AuditRecord, Cancelled};
 
-impl Embedded {
+impl Database {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         let destination = destination.to_owned();
         self.query(move |connection| due(connection, &destination, now_ms, max)).await

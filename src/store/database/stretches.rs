@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Embedded, row};
+use super::{Database, row};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
 use crate::store::plan::Stored;
 use crate::store::unit::Write;
 
-impl Embedded {
+impl Database {
     pub async fn gathered(&self, record: ResId) -> Result<Option<(Stored, i64)>, Error> {
         self.query(move |connection| {
             let found: Option<(i64, i64)> = connection

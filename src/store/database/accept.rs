@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Embedded, audit, erase, feed, raw, receipts, retry, uploads};
+use super::{Database, audit, erase, feed, raw, receipts, retry, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
@@ -20,7 +20,7 @@ use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
 /// How long an idempotency key is remembered at least.
 pub(super) const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
 
-impl Embedded {
+impl Database {
     pub async fn accept(&self, unit: Unit) -> Result<Accepted, Error> {
         self.enqueue(unit).await
     }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ToSql, params};
 
-use super::Embedded;
+use super::Database;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::receipt::{Filed, Filing, ReceiptPlace, ReceiptPlan, Tally};
@@ -10,7 +10,7 @@ use crate::store::receipt::{Filed, Filing, ReceiptPlace, ReceiptPlan, Tally};
 /// Days for which tallies are kept: a year, and a month to compare it with.
 const TALLY_DAYS: i64 = 400;
 
-impl Embedded {
+impl Database {
     pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
         self.query(move |connection| search(connection, &plan)).await
     }

@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::{Connection, ffi};
 
 use super::*;
-use crate::store::embedded::writer::Writer;
-use crate::store::embedded::{Embedded, FILE};
+use crate::store::database::writer::Writer;
+use crate::store::database::{Database, FILE};
 use crate::store::{Error, Health, OpenError};
 
-fn embedded(fixture: &Fixture) -> &Embedded {
+fn embedded(fixture: &Fixture) -> &Database {
     let Store::Embedded(embedded) = fixture.store.as_ref();
     embedded
 }

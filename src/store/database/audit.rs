@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Params, ToSql, params};
 
 use super::writer::Ledger;
-use super::{Embedded, log};
+use super::{Database, log};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::Task;
@@ -11,7 +11,7 @@ use crate::store::plan::AuditPlan;
 use crate::store::unit::AuditRecord;
 use crate::tlog::{Hash, commitment};
 
-impl Embedded {
+impl Database {
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
         self.writer.call(records.len().max(1), move |ledger| Ok(store(ledger, &records)?)).await
     }
