@@ -7,14 +7,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::consents::consent_epoch;
 use super::put::{Written, number, put};
 use super::writer::Ledger;
 use super::{Database, audit, erase, feed, raw, receipts, retry, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
+use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
 
 /// How long an idempotency key is remembered at least.
@@ -65,7 +64,7 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     let connection = &ledger.connection;
     let savepoint = unit.rehearsal || unit.atomic && numbered.len() > 1;
     if savepoint {
-        connection.prepare_cached("SAVEPOINT unit")?.execute([])?;
+        connection.prepare_cached("SAVEPOINT unit")?.execute(())?;
     }
     let mut outcomes = Vec::with_capacity(numbered.len());
     let mut delivered = Vec::new();
@@ -81,9 +80,9 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     }
     if savepoint {
         if refused || unit.rehearsal {
-            connection.prepare_cached("ROLLBACK TO unit")?.execute([])?;
+            connection.prepare_cached("ROLLBACK TO unit")?.execute(())?;
         }
-        connection.prepare_cached("RELEASE unit")?.execute([])?;
+        connection.prepare_cached("RELEASE unit")?.execute(())?;
     }
     if unit.rehearsal {
         return Ok(Accepted::Done { outcomes });
@@ -117,12 +116,12 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     Ok(if refused { Accepted::RolledBack { outcomes } } else { Accepted::Done { outcomes } })
 }
 
-fn seen_before(connection: &Connection, unit: &Unit) -> rusqlite::Result<Option<Accepted>> {
+fn seen_before(connection: &Connection, unit: &Unit) -> sql::Result<Option<Accepted>> {
     let Some(key) = &unit.idempotency else { return Ok(None) };
     connection
         .prepare_cached("SELECT hash, response FROM idem WHERE client = ?1 AND key = ?2")?
         .query_row(params![unit.client, key.key], |row| {
-            let same = row.get::<_, [u8; 32]>(0)? == key.hash;
+            let same = row.get::<[u8; 32]>(0)? == key.hash;
             Ok(if same { Accepted::Replayed { response: row.get(1)? } } else { Accepted::KeyReused })
         })
         .optional()
@@ -135,7 +134,7 @@ fn remember(
     key: &IdempotencyKey,
     response: &[u8],
     now_ms: i64,
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     connection
         .prepare_cached("INSERT INTO idem (client, key, hash, response, at, patient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
         .execute(params![client, key.key, key.hash, response, now_ms, patient.map(|patient| patient.0)])?;
@@ -147,7 +146,7 @@ fn remember(
 }
 
 /// Whoever decided before a person was erased decides again, and finds nobody.
-fn somebody_is_erased(connection: &Connection, unit: &Unit) -> rusqlite::Result<bool> {
+fn somebody_is_erased(connection: &Connection, unit: &Unit) -> sql::Result<bool> {
     let mut last = None;
     for patient in unit.writes.iter().filter_map(|write| write.patient) {
         if last.replace(patient) != Some(patient) && erase::is_erased(connection, patient)? {
@@ -163,7 +162,7 @@ fn whom(unit: &Unit) -> Option<PatientKey> {
     unit.writes.iter().all(|write| write.patient == Some(first)).then_some(first)
 }
 
-fn preconditions_hold(connection: &Connection, preconditions: &[Precondition]) -> rusqlite::Result<bool> {
+fn preconditions_hold(connection: &Connection, preconditions: &[Precondition]) -> sql::Result<bool> {
     for Precondition::ConsentEpoch { patient, epoch } in preconditions {
         if consent_epoch(connection, *patient)? != *epoch {
             return Ok(false);
@@ -180,7 +179,7 @@ struct Lane {
 }
 
 /// One feed row a patient, in the order of the writes; nobody's resources have no common order, so each has its own.
-fn write_feed(connection: &Connection, delivered: &[Written], now_ms: i64) -> rusqlite::Result<bool> {
+fn write_feed(connection: &Connection, delivered: &[Written], now_ms: i64) -> sql::Result<bool> {
     let mut lanes: Vec<Lane> = Vec::new();
     for written in delivered {
         let item = (written.seq, written.version);

@@ -1,13 +1,12 @@
 //! The audit trail: appended in the transaction of what it tells of, or alone for reads and refusals.
 
-use rusqlite::{Connection, Params, ToSql, params};
-
 use super::writer::Ledger;
 use super::{Database, log};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::Task;
 use crate::store::plan::AuditPlan;
+use crate::store::sql::{self, Bind, Connection, Params, Value, params};
 use crate::store::unit::AuditRecord;
 use crate::tlog::{Hash, commitment};
 
@@ -22,17 +21,17 @@ impl Database {
             // Whatever kept the last attempt from being settled, it may have been sent.
             let sent = foretold(
                 &ledger.connection,
-                "WHERE destination = ?1 AND task = ?2 ORDER BY rowid",
+                "WHERE destination = ?1 AND task = ?2 ORDER BY at, place",
                 params![destination, number(task)],
             )?;
             store(ledger, &sent)?;
             let connection = &ledger.connection;
             forget(connection, &destination, task)?;
-            records.iter().try_for_each(|record| {
+            records.iter().enumerate().try_for_each(|(place, record)| {
                 connection
                     .prepare_cached(
-                        "INSERT INTO foretold (destination, task, at, patient, client, id, payload, salt)
-                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                        "INSERT INTO foretold (destination, task, at, patient, client, id, payload, salt, place)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                     )?
                     .execute(params![
                         destination,
@@ -42,7 +41,8 @@ impl Database {
                         record.client,
                         record.id.0,
                         record.payload,
-                        record.salt
+                        record.salt,
+                        place as i64
                     ])
                     .map(drop)
             })
@@ -56,7 +56,7 @@ impl Database {
 }
 
 /// Records, and their entries in the log.
-pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> rusqlite::Result<()> {
+pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result<()> {
     if records.is_empty() {
         return Ok(());
     }
@@ -84,7 +84,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> rusqlite::R
 }
 
 /// What was foretold of a task came true or did not, and was recorded as it was.
-pub(super) fn forget(connection: &Connection, destination: &str, task: Task) -> rusqlite::Result<()> {
+pub(super) fn forget(connection: &Connection, destination: &str, task: Task) -> sql::Result<()> {
     connection
         .prepare_cached("DELETE FROM foretold WHERE destination = ?1 AND task = ?2")?
         .execute(params![destination, number(task)])
@@ -93,24 +93,24 @@ pub(super) fn forget(connection: &Connection, destination: &str, task: Task) -> 
 
 /// Makes records of what an earlier process foretold and did not live to tell. The condition keeps SQLite from
 /// rewriting a table that is empty anyway.
-pub(super) fn inherit(ledger: &mut Ledger) -> rusqlite::Result<()> {
-    let sent = foretold(&ledger.connection, "ORDER BY rowid", [])?;
+pub(super) fn inherit(ledger: &mut Ledger) -> sql::Result<()> {
+    let sent = foretold(&ledger.connection, "ORDER BY at, place", ())?;
     store(ledger, &sent)?;
-    ledger.connection.execute_batch("DELETE FROM foretold WHERE true;")
+    ledger.connection.execute("DELETE FROM foretold WHERE true", ()).map(drop)
 }
 
-fn foretold(connection: &Connection, which: &str, values: impl Params) -> rusqlite::Result<Vec<AuditRecord>> {
+fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::Result<Vec<AuditRecord>> {
     connection
         .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?
         .query_map(values, |row| {
             Ok(AuditRecord {
                 at_ms: row.get(0)?,
-                patient: row.get::<_, Option<[u8; 16]>>(1)?.map(PatientKey),
+                patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
                 client: row.get(2)?,
                 id: ResId(row.get(3)?),
                 payload: row.get(4)?,
                 withheld: false,
-                salt: row.get::<_, Option<[u8; 32]>>(5)?.unwrap_or_default(),
+                salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
             })
         })?
         .collect()
@@ -123,7 +123,7 @@ fn number(task: Task) -> i64 {
     }
 }
 
-fn search(connection: &Connection, plan: &AuditPlan) -> rusqlite::Result<Vec<(u64, Vec<u8>)>> {
+fn search(connection: &Connection, plan: &AuditPlan) -> sql::Result<Vec<(u64, Vec<u8>)>> {
     let mut sql = String::from("SELECT seq, payload FROM audit WHERE ");
     sql.push_str(if plan.descending { "seq < ?" } else { "seq > ?" });
     let start = match plan.after_seq {
@@ -131,23 +131,22 @@ fn search(connection: &Connection, plan: &AuditPlan) -> rusqlite::Result<Vec<(u6
         None if plan.descending => i64::MAX,
         None => 0,
     };
-    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(start)];
-    if let Some(patient) = plan.patient {
+    let mut values = vec![Value::Integer(start)];
+    if let Some(patient) = &plan.patient {
         sql.push_str(" AND patient = ?");
-        values.push(Box::new(patient.0));
+        values.push(Value::Blob(&patient.0));
     }
     if let Some(client) = &plan.client {
         sql.push_str(" AND client = ?");
-        values.push(Box::new(client.clone()));
+        values.push(client.value());
     }
     if let Some(reader) = &plan.reader {
         sql.push_str(" AND NOT (withheld = 1 AND client = ?)");
-        values.push(Box::new(reader.clone()));
+        values.push(reader.value());
     }
     sql.push_str(if plan.descending { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
-    values.push(Box::new(plan.limit as i64));
+    values.push(Value::Integer(plan.limit as i64));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement
-        .query_map(rusqlite::params_from_iter(values), |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))?;
+    let rows = statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, row.get(1)?)))?;
     rows.collect()
 }

@@ -2,14 +2,13 @@
 //!
 //! Which resources are consents is said by who writes them; what they mean is not known here.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Database, audit, erase, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
+use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::{AuditRecord, Said};
 
 impl Database {
@@ -47,7 +46,7 @@ impl Database {
     }
 }
 
-fn restricted(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Option<i64>> {
+fn restricted(connection: &Connection, patient: PatientKey) -> sql::Result<Option<i64>> {
     let since: Option<Option<i64>> = connection
         .prepare_cached("SELECT restricted FROM patient_state WHERE patient = ?1")?
         .query_row([patient.0], |row| row.get(0))
@@ -61,7 +60,7 @@ fn restrict(
     patient: PatientKey,
     since_ms: Option<i64>,
     record: AuditRecord,
-) -> rusqlite::Result<Option<i64>> {
+) -> sql::Result<Option<i64>> {
     let connection = &ledger.connection;
     let stands = restricted(connection, patient)?;
     if stands.is_some() != since_ms.is_some() {
@@ -80,7 +79,7 @@ fn restrict(
 }
 
 /// How often the patient's consents have changed.
-pub(super) fn consent_epoch(connection: &Connection, patient: PatientKey) -> rusqlite::Result<u64> {
+pub(super) fn consent_epoch(connection: &Connection, patient: PatientKey) -> sql::Result<u64> {
     let epoch: Option<i64> = connection
         .prepare_cached("SELECT consent_epoch FROM patient_state WHERE patient = ?1")?
         .query_row([patient.0], |row| row.get(0))
@@ -88,24 +87,24 @@ pub(super) fn consent_epoch(connection: &Connection, patient: PatientKey) -> rus
     Ok(epoch.unwrap_or(0) as u64)
 }
 
-pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> rusqlite::Result<()> {
+pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO patient_state (patient, consent_epoch) VALUES (?1, 1)
-             ON CONFLICT (patient) DO UPDATE SET consent_epoch = consent_epoch + 1",
+             ON CONFLICT (patient) DO UPDATE SET consent_epoch = patient_state.consent_epoch + 1",
         )?
         .execute([patient.0])?;
     Ok(())
 }
 
-fn numbers(connection: &Connection, patient: PatientKey) -> rusqlite::Result<Vec<i64>> {
+fn numbers(connection: &Connection, patient: PatientKey) -> sql::Result<Vec<i64>> {
     connection
         .prepare_cached("SELECT seq FROM consent WHERE patient = ?1 ORDER BY seq")?
         .query_map([patient.0], |row| row.get(0))?
         .collect()
 }
 
-fn current_consents(connection: &Reader, patient: PatientKey) -> rusqlite::Result<Vec<Stored>> {
+fn current_consents(connection: &Reader, patient: PatientKey) -> sql::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
         consents.extend(row::current(connection, seq as u64)?);
@@ -114,14 +113,14 @@ fn current_consents(connection: &Reader, patient: PatientKey) -> rusqlite::Resul
 }
 
 /// Of each the version that was the last one by then, if there was one.
-fn past_consents(connection: &Reader, patient: PatientKey, then_ms: i64) -> rusqlite::Result<Vec<Stored>> {
+fn past_consents(connection: &Reader, patient: PatientKey, then_ms: i64) -> sql::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
         let version: Option<u32> = connection
             .prepare_cached(
                 "SELECT MAX(version) FROM (
                      SELECT version FROM resource WHERE seq = ?1 AND updated <= ?2
-                     UNION ALL SELECT version FROM history WHERE seq = ?1 AND updated <= ?2)",
+                     UNION ALL SELECT version FROM history WHERE seq = ?1 AND updated <= ?2) versions",
             )?
             .query_row([seq, then_ms], |row| row.get(0))?;
         if let Some(version) = version {

@@ -5,8 +5,6 @@
 //! that it may be taken again. Deleted rows are overwritten (`secure_delete`), and in the end the log, which may still have
 //! them, is emptied.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
@@ -14,6 +12,7 @@ use super::{Database, audit};
 use crate::store::erasure::Erasure;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
+use crate::store::sql::{self, Connection, Optional, Row, params};
 use crate::store::unit::AuditRecord;
 use crate::store::upload::UploadId;
 
@@ -58,7 +57,7 @@ impl Database {
                     "SELECT k.name, COUNT(DISTINCT e.seq) FROM entry e JOIN resource r ON r.seq = e.seq
                      JOIN kind k ON k.id = r.kind WHERE e.patient = ?1 GROUP BY k.name ORDER BY k.name",
                 )?
-                .query_map([patient.0], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?
+                .query_map([patient.0], |row| Ok((row.get(0)?, row.get::<i64>(1)? as u64)))?
                 .collect()
         })
         .await
@@ -87,7 +86,7 @@ impl Database {
                 .execute(params![slot, from, until, patient.0])?;
             connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM feed WHERE slot = ?1 AND pos >= ?2)")?
-                .query_row(params![slot, until], |row| row.get::<_, bool>(0))
+                .query_row(params![slot, until], |row| row.get::<bool>(0))
                 .map(|more| more.then_some(until as u64))
         };
         self.writer.call(STEP as usize, move |ledger| Ok(empty(&ledger.connection)?)).await
@@ -107,7 +106,7 @@ impl Database {
                      AND id <> (SELECT record FROM erased WHERE patient = ?1) ORDER BY seq LIMIT ?3",
                 )?
                 .query_map(params![patient.0, after as i64, most as i64], |row| {
-                    Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
+                    Ok((row.get::<i64>(0)? as u64, row.get(1)?))
                 })?
                 .collect()
         })
@@ -151,13 +150,13 @@ impl Database {
 }
 
 /// Whether a person has a tombstone.
-pub(super) fn is_erased(connection: &Connection, patient: PatientKey) -> rusqlite::Result<bool> {
+pub(super) fn is_erased(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM erased WHERE patient = ?1)")?
         .query_row([patient.0], |row| row.get(0))
 }
 
-fn erasure(row: &Row<'_>) -> rusqlite::Result<Erasure> {
+fn erasure(row: &Row<'_>) -> sql::Result<Erasure> {
     Ok(Erasure {
         patient: PatientKey(row.get(0)?),
         owner: row.get(1)?,
@@ -168,7 +167,7 @@ fn erasure(row: &Row<'_>) -> rusqlite::Result<Erasure> {
     })
 }
 
-fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> rusqlite::Result<bool> {
+fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Result<bool> {
     let patient = erasure.patient;
     ledger.sealers.remove(&patient);
     let connection = &ledger.connection;
@@ -200,7 +199,7 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> rusqlit
     Ok(true)
 }
 
-fn step(connection: &Connection, patient: PatientKey) -> rusqlite::Result<bool> {
+fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {
     let numbers: Vec<i64> = connection
         .prepare_cached("SELECT DISTINCT seq FROM entry WHERE patient = ?1 LIMIT ?2")?
         .query_map(params![patient.0, STEP], |row| row.get(0))?
@@ -215,10 +214,10 @@ fn step(connection: &Connection, patient: PatientKey) -> rusqlite::Result<bool> 
     // The number that a client's next receipt follows must stay, and nothing else of it.
     connection
         .prepare_cached(
-            "UPDATE receipt SET record = NULL, patient = NULL, body = '{}' WHERE patient = ?1
+            "UPDATE receipt SET record = NULL, patient = NULL, body = ?2 WHERE patient = ?1
              AND number = (SELECT MAX(number) FROM receipt m WHERE m.client = receipt.client)",
         )?
-        .execute([patient.0])?;
+        .execute(params![patient.0, b"{}"])?;
     let gone = connection
         .prepare_cached(
             "DELETE FROM receipt WHERE (client, number) IN
@@ -229,7 +228,7 @@ fn step(connection: &Connection, patient: PatientKey) -> rusqlite::Result<bool> 
 }
 
 /// Takes a resource with all that leads to it.
-pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> rusqlite::Result<()> {
+pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> sql::Result<()> {
     type Found = (i64, Option<String>, Option<i64>, Vec<i64>, Vec<i64>);
     let found: Option<Found> = connection
         .prepare_cached("SELECT kind, name, date, codes, tokens FROM resource WHERE seq = ?1")?

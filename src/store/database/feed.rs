@@ -5,14 +5,13 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Database, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
+use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::AuditRecord;
 
 /// Sequence number and version of one item.
@@ -71,7 +70,7 @@ pub(super) fn append(
     patient: Option<PatientKey>,
     items: &[(u64, u32)],
     at_ms: i64,
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     let mut bytes = Vec::with_capacity(items.len() * ITEM_BYTES);
     for (seq, version) in items {
         bytes.extend_from_slice(&seq.to_be_bytes());
@@ -86,7 +85,7 @@ pub(super) fn append(
     Ok(())
 }
 
-fn ensure(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+fn ensure(connection: &Connection, name: &str) -> sql::Result<()> {
     for slot in 0..SLOTS {
         connection
             .prepare_cached(
@@ -100,7 +99,7 @@ fn ensure(connection: &Connection, name: &str) -> rusqlite::Result<()> {
 }
 
 /// Whoever holds the lock of the directory is alone, so the leases of earlier processes bind nobody.
-pub(super) fn release(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn release(connection: &Connection) -> sql::Result<()> {
     connection.execute("UPDATE cursor SET until = ?1 WHERE until > ?1", [i64::MIN]).map(drop)
 }
 
@@ -114,7 +113,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn take(&self, connection: &Connection) -> rusqlite::Result<Vec<Lease>> {
+    fn take(&self, connection: &Connection) -> sql::Result<Vec<Lease>> {
         // What was leased longest ago comes first, so that busy slots do not starve the others.
         let mut statement = connection.prepare_cached(
             "SELECT slot, epoch, owner = ?2 AND until > ?3 AS held FROM cursor c
@@ -148,7 +147,7 @@ impl Claim {
 }
 
 /// What follows the cursor; nothing when the lease was handed over.
-fn items(connection: &Reader, lease: &Lease, max: usize) -> rusqlite::Result<Vec<FeedItem>> {
+fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<FeedItem>> {
     let mut statement = connection.prepare_cached(
         "SELECT f.pos, f.patient, f.items FROM cursor c JOIN feed f ON f.slot = c.slot AND f.pos > c.pos
          WHERE c.destination = ?1 AND c.slot = ?2 AND c.epoch = ?3 ORDER BY f.pos LIMIT ?4",
@@ -156,7 +155,7 @@ fn items(connection: &Reader, lease: &Lease, max: usize) -> rusqlite::Result<Vec
     let mut rows = statement.query(params![lease.destination, lease.slot, lease.epoch as i64, max as i64])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let patient = row.get::<_, Option<[u8; 16]>>(1)?.map(PatientKey);
+        let patient = row.get::<Option<[u8; 16]>>(1)?.map(PatientKey);
         let named = named_items(row.get_ref(2)?.as_blob()?);
         let parked = match named.first() {
             Some((seq, _)) => retry::waits(connection, &lease.destination, patient, *seq)?,
@@ -166,7 +165,7 @@ fn items(connection: &Reader, lease: &Lease, max: usize) -> rusqlite::Result<Vec
         for (seq, version) in named {
             items.extend(row::version(connection, seq, version)?);
         }
-        found.push(FeedItem { pos: row.get::<_, i64>(0)? as u64, patient, items, parked });
+        found.push(FeedItem { pos: row.get::<i64>(0)? as u64, patient, items, parked });
     }
     Ok(found)
 }
@@ -187,10 +186,10 @@ fn advance(
     to: u64,
     failures: &[Failure],
     records: &[AuditRecord],
-) -> rusqlite::Result<Fenced> {
+) -> sql::Result<Fenced> {
     let connection = &ledger.connection;
     let held = connection
-        .prepare_cached("UPDATE cursor SET pos = MAX(pos, ?4) WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
+        .prepare_cached("UPDATE cursor SET pos = CASE WHEN pos < ?4 THEN ?4 ELSE pos END WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
         .execute(params![lease.destination, lease.slot, lease.epoch as i64, to as i64])?;
     if held == 0 {
         return Ok(Fenced::Lost);
@@ -203,15 +202,15 @@ fn advance(
     Ok(Fenced::Held)
 }
 
-fn backlog(connection: &Connection, destination: &str) -> rusqlite::Result<Backlog> {
-    let count = |sql: &str| -> rusqlite::Result<u64> {
+fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
+    let count = |sql: &str| -> sql::Result<u64> {
         let count: Option<i64> =
             connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0)).optional()?;
         Ok(count.unwrap_or(0).max(0) as u64)
     };
     Ok(Backlog {
         behind: count(
-            "SELECT COALESCE(SUM((SELECT COALESCE(MAX(pos), 0) FROM feed f WHERE f.slot = c.slot) - c.pos), 0)
+            "SELECT CAST(COALESCE(SUM((SELECT COALESCE(MAX(pos), 0) FROM feed f WHERE f.slot = c.slot) - c.pos), 0) AS BIGINT)
              FROM cursor c WHERE destination = ?1",
         )?,
         retries: count("SELECT COUNT(*) FROM retry WHERE destination = ?1")?,

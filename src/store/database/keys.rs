@@ -7,15 +7,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::Database;
 use super::writer::Ledger;
 use crate::store::fault::{Error, KeyMistake, OpenError};
 use crate::store::id::PatientKey;
 use crate::store::key_file::KeyFile;
 use crate::store::seal::{Broken, KEY_BYTES, Key};
+use crate::store::sql::{Connection, Fault, Optional, params};
 
 /// Keys that are remembered unwrapped, twice over: about a kilobyte each.
 const REMEMBERED: usize = 8192;
@@ -115,8 +113,10 @@ impl Keys {
 
 /// The key of the file if it is the store's; none where the store has had none yet.
 pub(super) fn fitting(connection: &Connection, file: &KeyFile) -> Result<Option<Key>, OpenError> {
-    let check: Option<Vec<u8>> =
-        connection.query_row("SELECT value FROM secret WHERE name = ?1", [CHECK], |row| row.get(0)).optional()?;
+    let check: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT value FROM secret WHERE name = ?1")?
+        .query_row([CHECK], |row| row.get(0))
+        .optional()?;
     let Some(check) = check else { return Ok(None) };
     let other = |Broken| file.mistaken(KeyMistake::Other);
     let bytes = file.read()?.ok_or_else(|| file.mistaken(KeyMistake::Missing))?;
@@ -150,8 +150,8 @@ pub(super) fn input_of(patient: PatientKey, at_ms: i64) -> [u8; 28] {
 }
 
 /// A text that cannot be opened though its key is there: the file was tampered with, or is damaged.
-pub(super) fn damaged(column: usize, broken: Broken) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Blob, Box::new(broken))
+pub(super) fn damaged(broken: Broken) -> Fault {
+    Fault::Sealed(Box::new(broken))
 }
 
 /// The key that a person's rows are sealed by, made where there is none. Remembered for one transaction: beyond it another
@@ -170,11 +170,8 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
         Sealer { number, key }
     } else {
         let (wrapped, key) = ledger.keys.make(patient)?;
-        ledger
-            .connection
-            .prepare_cached("INSERT INTO person_key (patient, wrapped) VALUES (?1, ?2)")?
-            .execute(params![patient.0, wrapped])?;
-        let number = ledger.connection.last_insert_rowid();
+        let sql = "INSERT INTO person_key (patient, wrapped) VALUES (?1, ?2)";
+        let number = ledger.connection.insert(sql, "number", params![patient.0, wrapped])?.ok_or(Fault::NoRow)?;
         ledger.keys.remember(number, &wrapped, key.clone());
         Sealer { number, key }
     };

@@ -6,11 +6,11 @@
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::keys::Keys;
 use crate::store::fault::Error;
+use crate::store::sql::{self, Connection, Fault};
 
 pub(super) struct Pool {
     idle: Arc<Mutex<Vec<Reader>>>,
@@ -39,7 +39,7 @@ impl Pool {
 
     pub(super) async fn query<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Reader) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnOnce(&Reader) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
         let idle = self.idle.clone();
@@ -56,9 +56,28 @@ impl Pool {
     }
 }
 
-fn in_one_snapshot<T>(reader: &Reader, work: impl FnOnce(&Reader) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
-    let snapshot = reader.connection.unchecked_transaction()?;
-    let value = work(reader)?;
-    snapshot.commit()?;
-    Ok(value)
+fn in_one_snapshot<T>(reader: &Reader, work: impl FnOnce(&Reader) -> sql::Result<T>) -> sql::Result<T> {
+    begin(reader)?;
+    let done = work(reader);
+    let ended = reader.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    if let (Err(_), Connection::Postgres(session)) = (&ended, &reader.connection) {
+        session.hang_up();
+    }
+    // What was read was read, however the transaction ended.
+    done
+}
+
+fn begin(reader: &Reader) -> sql::Result<()> {
+    match &reader.connection {
+        Connection::Lite(_) => reader.execute("BEGIN DEFERRED", ()).map(drop),
+        Connection::Postgres(session) => {
+            let begin =
+                || session.revive().and_then(|()| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+            // That a session ended while it was idle may show only now.
+            match begin() {
+                Err(Fault::Lost(_)) => begin(),
+                begun => begun,
+            }
+        }
+    }
 }

@@ -4,8 +4,6 @@
 
 use std::borrow::Cow;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::consents::bump_epoch;
 use super::keys::{self, Sealed, Sealer, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
@@ -14,6 +12,7 @@ use super::stretches;
 use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
+use crate::store::sql::{self, Connection, Optional, Params, Row, params};
 use crate::store::unit::{Expect, Write, WriteOutcome};
 
 /// A write and the numbers under which it is indexed.
@@ -102,14 +101,14 @@ impl Standing {
         r.updated, r.deleted, r.content, r.codes, r.tokens
         FROM alias a JOIN resource r ON r.seq = a.seq WHERE a.kind = ?1 AND a.name = ?2";
 
-    fn find(connection: &Connection, sql: &str, key: impl rusqlite::Params) -> rusqlite::Result<Option<Self>> {
-        let standing = |row: &rusqlite::Row<'_>| {
+    fn find(connection: &Connection, sql: &str, key: impl Params) -> sql::Result<Option<Self>> {
+        let standing = |row: &Row<'_>| {
             Ok(Self {
                 seq: row.get(0)?,
                 kind: row.get(1)?,
                 id: ResId::from_columns(row.get(2)?, row.get(3)?, row.get(4)?),
                 name: row.get(5)?,
-                patient: row.get::<_, Option<[u8; 16]>>(6)?.map(PatientKey),
+                patient: row.get::<Option<[u8; 16]>>(6)?.map(PatientKey),
                 date: row.get(7)?,
                 version: row.get(8)?,
                 updated_ms: row.get(9)?,
@@ -150,14 +149,13 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
     }
     let (sealed_by, payload) = new.payload()?;
     // The common case asks nothing first: the unique index answers.
-    let inserted = connection
-        .prepare_cached(
-            "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
+    let inserted = connection.insert(
+        "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
              content, codes, tokens, sealed_by, payload)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
              ON CONFLICT (tail) DO NOTHING",
-        )?
-        .execute(params![
+        "seq",
+        params![
             write.id.tail(),
             new.kind,
             write.id.bucket(),
@@ -174,12 +172,12 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
             pack(&new.tokens),
             sealed_by,
             payload,
-        ])?;
-    if inserted == 0 {
+        ],
+    )?;
+    let Some(seq) = inserted else {
         let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
         return Ok((standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None));
-    }
-    let seq = connection.last_insert_rowid();
+    };
     if let Some(name) = &write.name {
         connection
             .prepare_cached("INSERT INTO alias (kind, name, seq) VALUES (?1, ?2, ?3)")?
@@ -195,7 +193,7 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
 }
 
 /// Another resource that says the same as a new one.
-fn says_the_same(connection: &Connection, write: &Write) -> rusqlite::Result<Option<WriteOutcome>> {
+fn says_the_same(connection: &Connection, write: &Write) -> sql::Result<Option<WriteOutcome>> {
     let Some(reading) = write.reading else { return Ok(None) };
     let standing = connection
         .prepare_cached(
@@ -273,7 +271,7 @@ fn replace(
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
 }
 
-fn index(connection: &Connection, new: &Numbered<'_>, seq: i64) -> rusqlite::Result<()> {
+fn index(connection: &Connection, new: &Numbered<'_>, seq: i64) -> sql::Result<()> {
     let write = new.write;
     let patient = entry_patient(write.patient.as_ref());
     for code in &new.codes {
@@ -293,7 +291,7 @@ fn index(connection: &Connection, new: &Numbered<'_>, seq: i64) -> rusqlite::Res
     bump_epoch(connection, patient)
 }
 
-fn unindex(connection: &Connection, old: &Standing, new: &Write) -> rusqlite::Result<()> {
+fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<()> {
     let patient = entry_patient(old.patient.as_ref());
     for code in &old.codes {
         connection

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
 use super::keys::{damaged, input_of, sealer};
 use super::pool::Reader;
 use super::writer::Ledger;
@@ -11,6 +9,7 @@ use super::{Database, keys};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
+use crate::store::sql::{self, Connection, Optional, Row, params};
 
 /// Rows that are forgotten at once.
 const STEP: i64 = 200;
@@ -38,9 +37,9 @@ impl Database {
     }
 }
 
-fn head(row: &Row<'_>) -> rusqlite::Result<RawHead> {
+fn head(row: &Row<'_>) -> sql::Result<RawHead> {
     Ok(RawHead {
-        number: row.get::<_, i64>(0)? as u64,
+        number: row.get::<i64>(0)? as u64,
         at_ms: row.get(1)?,
         client: row.get(2)?,
         patient: PatientKey(row.get(3)?),
@@ -50,13 +49,13 @@ fn head(row: &Row<'_>) -> rusqlite::Result<RawHead> {
 }
 
 /// None where there is no such input, or its key was shredded.
-fn opened(reader: &Reader, number: u64) -> rusqlite::Result<Option<Raw>> {
+fn opened(reader: &Reader, number: u64) -> sql::Result<Option<Raw>> {
     let read = |row: &Row<'_>| {
         let head = head(row)?;
         let Some(wrapped) = row.get_ref(9)?.as_blob_or_null()? else { return Ok(None) };
-        let key = reader.keys.key(row.get(8)?, head.patient, wrapped).map_err(|broken| damaged(9, broken))?;
+        let key = reader.keys.key(row.get(8)?, head.patient, wrapped).map_err(|broken| damaged(broken))?;
         let identity = input_of(head.patient, head.at_ms);
-        let body = key.open(&identity, row.get(7)?).map_err(|broken| damaged(7, broken))?;
+        let body = key.open(&identity, row.get(7)?).map_err(|broken| damaged(broken))?;
         Ok(Some(Raw { head, made: row.get(6)?, body }))
     };
     let found = reader
@@ -70,7 +69,7 @@ fn opened(reader: &Reader, number: u64) -> rusqlite::Result<Option<Raw>> {
 }
 
 /// Whether an input is still of the version that it was read again from.
-pub(super) fn stands(connection: &Connection, rereading: &Rereading) -> rusqlite::Result<bool> {
+pub(super) fn stands(connection: &Connection, rereading: &Rereading) -> sql::Result<bool> {
     let version: Option<String> = connection
         .prepare_cached("SELECT version FROM raw WHERE number = ?1")?
         .query_row([rereading.number as i64], |row| row.get(0))
@@ -110,14 +109,14 @@ fn keep(ledger: &mut Ledger, client: &Arc<str>, input: &RawInput) -> Result<(), 
     Ok(())
 }
 
-fn note(connection: &Connection, reread: &Reread) -> rusqlite::Result<()> {
+fn note(connection: &Connection, reread: &Reread) -> sql::Result<()> {
     connection
         .prepare_cached("UPDATE raw SET version = ?2, made = ?3 WHERE number = ?1")?
         .execute(params![reread.number as i64, reread.version, reread.made])
         .map(drop)
 }
 
-fn forget(connection: &Connection, before_ms: i64, most: i64) -> rusqlite::Result<usize> {
+fn forget(connection: &Connection, before_ms: i64, most: i64) -> sql::Result<usize> {
     connection
         .prepare_cached("DELETE FROM raw WHERE number IN (SELECT number FROM raw WHERE at < ?1 ORDER BY at LIMIT ?2)")?
         .execute(params![before_ms, most])

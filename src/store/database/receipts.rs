@@ -1,11 +1,10 @@
 //! Receipts and tallies: filed in the transaction of the push that they tell of, forgotten as new ones come.
 
-use rusqlite::{Connection, ToSql, params};
-
 use super::Database;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::receipt::{Filed, Filing, ReceiptPlace, ReceiptPlan, Tally};
+use crate::store::sql::{self, Bind, Connection, Value, params};
 
 /// Days for which tallies are kept: a year, and a month to compare it with.
 const TALLY_DAYS: i64 = 400;
@@ -28,7 +27,7 @@ impl Database {
                      WHERE patient = ?1 AND (client, number) > (?2, ?3) ORDER BY client, number LIMIT ?4",
                 )?
                 .query_map(params![patient.0, after.0, after.1 as i64, limit as i64], |row| {
-                    let number = row.get::<_, i64>(1)? as u64;
+                    let number = row.get::<i64>(1)? as u64;
                     let filed = Filed { number, at_ms: row.get(2)?, outcome: row.get(3)?, body: row.get(4)? };
                     Ok(((row.get(0)?, number), filed))
                 })?
@@ -50,7 +49,7 @@ impl Database {
                         day: row.get(0)?,
                         format: row.get(1)?,
                         topic: row.get(2)?,
-                        count: row.get::<_, i64>(3)? as u64,
+                        count: row.get::<i64>(3)? as u64,
                     })
                 })?
                 .collect()
@@ -59,7 +58,7 @@ impl Database {
     }
 }
 
-pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> rusqlite::Result<()> {
+pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> sql::Result<()> {
     if !filing.receipts.is_empty() {
         let mut number: i64 = connection
             .prepare_cached("SELECT COALESCE(MAX(number), 0) FROM receipt WHERE client = ?1")?
@@ -94,7 +93,7 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> ru
         connection
             .prepare_cached(
                 "INSERT INTO tally (client, day, format, topic, count) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (client, day, format, topic) DO UPDATE SET count = count + excluded.count",
+                 ON CONFLICT (client, day, format, topic) DO UPDATE SET count = tally.count + excluded.count",
             )?
             .execute(params![client, tally.day, tally.format, tally.topic, tally.count as i64])?;
     }
@@ -106,30 +105,30 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> ru
     Ok(())
 }
 
-fn search(connection: &Connection, plan: &ReceiptPlan) -> rusqlite::Result<Vec<Filed>> {
+fn search(connection: &Connection, plan: &ReceiptPlan) -> sql::Result<Vec<Filed>> {
     let mut sql = String::from("SELECT number, at, outcome, body FROM receipt WHERE client = ? AND number > ?");
-    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(plan.client.clone()), Box::new(plan.after as i64)];
+    let mut values = vec![plan.client.value(), Value::Integer(plan.after as i64)];
     if let Some(records) = &plan.records {
         sql.push_str(" AND record IN (");
         for (index, record) in records.iter().enumerate() {
             sql.push_str(if index == 0 { "?" } else { ", ?" });
-            values.push(Box::new(*record));
+            values.push(record.value());
         }
         sql.push(')');
     }
     if let Some(since_ms) = plan.since_ms {
         sql.push_str(" AND at >= ?");
-        values.push(Box::new(since_ms));
+        values.push(Value::Integer(since_ms));
     }
     if let Some(outcome) = &plan.outcome {
         sql.push_str(" AND outcome = ?");
-        values.push(Box::new(outcome.clone()));
+        values.push(outcome.value());
     }
     sql.push_str(" ORDER BY number LIMIT ?");
-    values.push(Box::new(plan.limit as i64));
+    values.push(Value::Integer(plan.limit as i64));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
-        Ok(Filed { number: row.get::<_, i64>(0)? as u64, at_ms: row.get(1)?, outcome: row.get(2)?, body: row.get(3)? })
+    let rows = statement.query_map(values.as_slice(), |row| {
+        Ok(Filed { number: row.get::<i64>(0)? as u64, at_ms: row.get(1)?, outcome: row.get(2)?, body: row.get(3)? })
     })?;
     rows.collect()
 }

@@ -1,9 +1,8 @@
 //! What the gateway itself must remember: registered clients, token ids already used, and its own secrets.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::Database;
 use crate::store::fault::Error;
+use crate::store::sql::{self, Connection, Optional, params};
 
 impl Database {
     pub async fn put_client(&self, id: &str, body: &str) -> Result<(), Error> {
@@ -21,7 +20,7 @@ impl Database {
 
     pub async fn remember_route(&self, destination: &str, rule: &str) -> Result<Vec<String>, Error> {
         let (destination, rule) = (destination.to_owned(), rule.to_owned());
-        let remember = move |connection: &Connection| -> rusqlite::Result<Vec<String>> {
+        let remember = move |connection: &Connection| -> sql::Result<Vec<String>> {
             connection
                 .prepare_cached("INSERT INTO route (destination, rule) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
                 .execute(params![destination, rule])?;
@@ -45,13 +44,7 @@ impl Database {
     }
 
     pub async fn clients(&self) -> Result<Vec<(String, String)>, Error> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT id, body FROM client ORDER BY id")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
-        .await
+        self.query(|connection| all(connection)).await
     }
 
     pub async fn remove_client(&self, id: &str) -> Result<bool, Error> {
@@ -72,8 +65,15 @@ impl Database {
     }
 }
 
+pub(super) fn all(connection: &Connection) -> sql::Result<Vec<(String, String)>> {
+    connection
+        .prepare_cached("SELECT id, body FROM client ORDER BY id")?
+        .query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 /// Whether the token id is new. A token that has expired is refused by its date, so its id need not be kept.
-fn remember(connection: &Connection, issuer: &str, jti: &str, expires_ms: i64, now_ms: i64) -> rusqlite::Result<bool> {
+fn remember(connection: &Connection, issuer: &str, jti: &str, expires_ms: i64, now_ms: i64) -> sql::Result<bool> {
     connection
         .prepare_cached(
             "DELETE FROM jti WHERE (issuer, jti) IN (SELECT issuer, jti FROM jti WHERE expires < ?1 LIMIT 16)",

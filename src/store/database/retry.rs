@@ -6,14 +6,13 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Database, audit, erase, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
+use crate::store::sql::{self, Connection, Optional, Row, Rows, params};
 use crate::store::unit::{AuditRecord, Cancelled};
 
 impl Database {
@@ -88,18 +87,18 @@ pub(super) fn waits(
     destination: &str,
     patient: Option<PatientKey>,
     seq: u64,
-) -> rusqlite::Result<bool> {
+) -> sql::Result<bool> {
     occupied(connection, destination, &lane(patient, seq))
 }
 
-fn occupied(connection: &Connection, destination: &str, lane: &[u8]) -> rusqlite::Result<bool> {
+fn occupied(connection: &Connection, destination: &str, lane: &[u8]) -> sql::Result<bool> {
     connection
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM retry WHERE destination = ?1 AND lane = ?2)")?
         .query_row(params![destination, lane], |row| row.get(0))
 }
 
 /// Nothing of a resource waits any more, and what waited behind it steps forward.
-pub(super) fn forget(connection: &Connection, patient: PatientKey, seq: u64) -> rusqlite::Result<()> {
+pub(super) fn forget(connection: &Connection, patient: PatientKey, seq: u64) -> sql::Result<()> {
     let waiting: Vec<(String, i64)> = connection
         .prepare_cached(
             "SELECT destination, id FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
@@ -117,7 +116,7 @@ pub(super) fn forget(connection: &Connection, patient: PatientKey, seq: u64) -> 
 }
 
 /// Whatever waits in the patient's lanes waits no longer.
-pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> rusqlite::Result<()> {
+pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
     connection
         .prepare_cached(
             "UPDATE retry SET not_before = ?2 WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
@@ -128,7 +127,7 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> rusql
 }
 
 /// Takes an item that leaves the feed undelivered.
-pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failure) -> rusqlite::Result<()> {
+pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failure) -> sql::Result<()> {
     if let Some(patient) = failure.patient
         && erase::is_erased(connection, patient)?
     {
@@ -149,7 +148,7 @@ pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failur
     }
 }
 
-fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms: i64) -> rusqlite::Result<()> {
+fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms: i64) -> sql::Result<()> {
     let head = !occupied(connection, destination, &item.lane)?;
     connection
         .prepare_cached(
@@ -170,7 +169,7 @@ fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms:
     Ok(())
 }
 
-fn bury(connection: &Connection, destination: &str, item: &Item) -> rusqlite::Result<()> {
+fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO dead (destination, lane, patient, seq, version, attempts, reason)
@@ -180,7 +179,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> rusqlite::Re
     Ok(())
 }
 
-fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> rusqlite::Result<Vec<Retry>> {
+fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> sql::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",
@@ -189,7 +188,7 @@ fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> rusql
 }
 
 /// A patient's lane, from its head.
-fn queued(connection: &Reader, destination: &str, patient: PatientKey) -> rusqlite::Result<Vec<Retry>> {
+fn queued(connection: &Reader, destination: &str, patient: PatientKey) -> sql::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
          WHERE destination = ?1 AND lane = ?2 ORDER BY id",
@@ -197,10 +196,10 @@ fn queued(connection: &Reader, destination: &str, patient: PatientKey) -> rusqli
     collected(connection, statement.query(params![destination, patient.0])?)
 }
 
-fn collected(connection: &Reader, mut rows: rusqlite::Rows<'_>) -> rusqlite::Result<Vec<Retry>> {
+fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<Vec<Retry>> {
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let Some(stored) = row::version(connection, row.get::<_, i64>(4)? as u64, row.get(5)?)? else { continue };
+        let Some(stored) = row::version(connection, row.get::<i64>(4)? as u64, row.get(5)?)? else { continue };
         found.push(Retry {
             id: row.get(0)?,
             attempts: row.get(1)?,
@@ -213,7 +212,7 @@ fn collected(connection: &Reader, mut rows: rusqlite::Rows<'_>) -> rusqlite::Res
 }
 
 /// Takes an item out of the queue before its turn, and says so if it was there.
-pub(super) fn cancel(ledger: &mut Ledger, cancelled: &Cancelled) -> rusqlite::Result<()> {
+pub(super) fn cancel(ledger: &mut Ledger, cancelled: &Cancelled) -> sql::Result<()> {
     match take(&ledger.connection, &cancelled.destination, cancelled.id)? {
         Some(_) => audit::store(ledger, std::slice::from_ref(&cancelled.record)),
         None => Ok(()),
@@ -221,7 +220,7 @@ pub(super) fn cancel(ledger: &mut Ledger, cancelled: &Cancelled) -> rusqlite::Re
 }
 
 /// A row that was settled by somebody else is gone, and then nothing happens.
-fn settle_one(connection: &Connection, destination: &str, settlement: &Settlement) -> rusqlite::Result<()> {
+fn settle_one(connection: &Connection, destination: &str, settlement: &Settlement) -> sql::Result<()> {
     match &settlement.outcome {
         SettlementOutcome::Done => take(connection, destination, settlement.id).map(drop),
         SettlementOutcome::Again { not_before_ms, attempts, reason } => connection
@@ -242,7 +241,7 @@ fn settle_one(connection: &Connection, destination: &str, settlement: &Settlemen
 }
 
 /// Removes a retry row and lets the next of its lane step forward.
-fn take(connection: &Connection, destination: &str, id: i64) -> rusqlite::Result<Option<Item>> {
+fn take(connection: &Connection, destination: &str, id: i64) -> sql::Result<Option<Item>> {
     let taken = connection
         .prepare_cached(
             "DELETE FROM retry WHERE destination = ?1 AND id = ?2
@@ -261,7 +260,7 @@ fn take(connection: &Connection, destination: &str, id: i64) -> rusqlite::Result
     Ok(taken)
 }
 
-fn item(row: &rusqlite::Row<'_>) -> rusqlite::Result<Item> {
+fn item(row: &Row<'_>) -> sql::Result<Item> {
     Ok(Item {
         lane: row.get(0)?,
         patient: row.get(1)?,
@@ -272,7 +271,7 @@ fn item(row: &rusqlite::Row<'_>) -> rusqlite::Result<Item> {
     })
 }
 
-fn dead(connection: &Connection, destination: Option<&str>) -> rusqlite::Result<Vec<DeadLetter>> {
+fn dead(connection: &Connection, destination: Option<&str>) -> sql::Result<Vec<DeadLetter>> {
     let mut statement = connection.prepare_cached(
         "SELECT d.id, d.destination, k.name, r.bucket, r.day, r.tail, d.version, d.patient, d.attempts, d.reason
          FROM dead d JOIN resource r ON r.seq = d.seq JOIN kind k ON k.id = r.kind
@@ -281,11 +280,11 @@ fn dead(connection: &Connection, destination: Option<&str>) -> rusqlite::Result<
     let rows = statement.query_map([destination], |row| {
         Ok(DeadLetter {
             id: row.get(0)?,
-            destination: row.get::<_, Arc<str>>(1)?,
+            destination: row.get::<Arc<str>>(1)?,
             kind: row.get(2)?,
             resource: ResId::from_columns(row.get(3)?, row.get(4)?, row.get(5)?),
             version: row.get(6)?,
-            patient: row.get::<_, Option<[u8; 16]>>(7)?.map(PatientKey),
+            patient: row.get::<Option<[u8; 16]>>(7)?.map(PatientKey),
             attempts: row.get(8)?,
             reason: row.get(9)?,
         })
@@ -293,7 +292,7 @@ fn dead(connection: &Connection, destination: Option<&str>) -> rusqlite::Result<
     rows.collect()
 }
 
-fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) -> rusqlite::Result<u64> {
+fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) -> sql::Result<u64> {
     let ids = match ids {
         Some(ids) => ids,
         None => connection

@@ -1,7 +1,7 @@
 //! Rows to and from the boundary's types: the one place that knows the column order.
 
 use crate::store::plan::UNDATED;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use crate::store::sql::{self, Connection, Optional, Row, params};
 
 use super::keys::{Keys, damaged, version_of};
 use super::pool::Reader;
@@ -26,23 +26,23 @@ macro_rules! living {
 }
 
 /// None where the key that it was sealed by was shredded.
-fn stored(keys: &Keys, row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
+fn stored(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
     let tail = row.get(3)?;
     let version = row.get(6)?;
-    let patient = row.get::<_, Option<[u8; 16]>>(9)?.map(PatientKey);
+    let patient = row.get::<Option<[u8; 16]>>(9)?.map(PatientKey);
     let mut payload: Vec<u8> = row.get(13)?;
     let number: i64 = row.get(14)?;
     if number != 0 {
         let Some(wrapped) = row.get_ref(15)?.as_blob_or_null()? else { return Ok(None) };
-        let patient = patient.ok_or_else(|| damaged(9, Broken))?;
-        let key = keys.key(number, patient, wrapped).map_err(|broken| damaged(15, broken))?;
-        payload = key.open(&version_of(patient, tail, version), payload).map_err(|broken| damaged(13, broken))?;
+        let patient = patient.ok_or_else(|| damaged(Broken))?;
+        let key = keys.key(number, patient, wrapped).map_err(|broken| damaged(broken))?;
+        payload = key.open(&version_of(patient, tail, version), payload).map_err(|broken| damaged(broken))?;
     }
     Ok(Some(Stored {
         kind: row.get(0)?,
         id: ResId::from_columns(row.get(1)?, row.get(2)?, tail),
         name: row.get(4)?,
-        seq: row.get::<_, i64>(5)? as u64,
+        seq: row.get::<i64>(5)? as u64,
         version,
         updated_ms: row.get(7)?,
         deleted: row.get(8)?,
@@ -55,7 +55,7 @@ fn stored(keys: &Keys, row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
 }
 
 /// The current version.
-pub(super) fn current(reader: &Reader, seq: u64) -> rusqlite::Result<Option<Stored>> {
+pub(super) fn current(reader: &Reader, seq: u64) -> sql::Result<Option<Stored>> {
     let found = reader
         .prepare_cached(concat!(
             "SELECT ",
@@ -70,7 +70,7 @@ pub(super) fn current(reader: &Reader, seq: u64) -> rusqlite::Result<Option<Stor
 }
 
 /// One version, current or past.
-pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> rusqlite::Result<Option<Stored>> {
+pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> sql::Result<Option<Stored>> {
     if let Some(found) = current(reader, seq)?
         && found.version == version
     {
@@ -90,25 +90,25 @@ pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> rusqlite::Resu
 }
 
 /// The resource whose id has this tail: neither patient nor day are part of what an id is derived from.
-pub(super) fn find_tail(connection: &Connection, kind: &str, id: ResId) -> rusqlite::Result<Option<u64>> {
+pub(super) fn find_tail(connection: &Connection, kind: &str, id: ResId) -> sql::Result<Option<u64>> {
     let found = connection
         .prepare_cached(
             "SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind WHERE r.tail = ?1 AND r.name IS NULL AND k.name = ?2",
         )?
-        .query_row(params![id.tail(), kind], |row| row.get::<_, i64>(0))
+        .query_row(params![id.tail(), kind], |row| row.get::<i64>(0))
         .optional()?;
     Ok(found.map(|seq| seq as u64))
 }
 
 /// The resource of a logical id. A resource with a client-chosen name answers to that name alone.
-pub(super) fn find(connection: &Connection, kind: &str, id: &str) -> rusqlite::Result<Option<u64>> {
+pub(super) fn find(connection: &Connection, kind: &str, id: &str) -> sql::Result<Option<u64>> {
     if let Some(id) = ResId::parse(id) {
         let found = connection
             .prepare_cached(
                 "SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind
                  WHERE r.tail = ?1 AND r.bucket = ?2 AND r.day = ?3 AND r.name IS NULL AND k.name = ?4",
             )?
-            .query_row(params![id.tail(), id.bucket(), id.day(), kind], |row| row.get::<_, i64>(0))
+            .query_row(params![id.tail(), id.bucket(), id.day(), kind], |row| row.get::<i64>(0))
             .optional()?;
         if let Some(seq) = found {
             return Ok(Some(seq as u64));
@@ -116,7 +116,7 @@ pub(super) fn find(connection: &Connection, kind: &str, id: &str) -> rusqlite::R
     }
     let named = connection
         .prepare_cached("SELECT a.seq FROM alias a JOIN kind k ON k.id = a.kind WHERE k.name = ?1 AND a.name = ?2")?
-        .query_row(params![kind, id], |row| row.get::<_, i64>(0))
+        .query_row(params![kind, id], |row| row.get::<i64>(0))
         .optional()?;
     Ok(named.map(|seq| seq as u64))
 }

@@ -3,13 +3,12 @@
 //! A source that yields in the plan's order ends with the page; any other is read to its end or to the scan budget and
 //! then sorted. The test is the same whatever the source, so a source may yield too much but never too little.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::pool::Reader;
 use super::row;
 use super::source::{Listed, Merge, Scan, Source};
 use crate::store::id::PatientKey;
 use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan};
+use crate::store::sql::{self, Connection, Optional, Row, params};
 
 /// What a resource is tested and sorted by.
 struct Head {
@@ -32,9 +31,9 @@ struct Filter<'a> {
     token: Option<i64>,
 }
 
-pub(super) fn page(connection: &Reader, plan: &Plan) -> rusqlite::Result<Page> {
+pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     let high_seq: i64 =
-        connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row([], |row| row.get(0))?;
+        connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row((), |row| row.get(0))?;
     let empty = Page { high_seq: high_seq as u64, ..Page::default() };
     let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
     let (mut source, in_order) = choose(connection, &filter)?;
@@ -80,7 +79,7 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> rusqlite::Result<Page> {
 }
 
 /// The source, and whether it yields in the plan's order.
-fn choose(connection: &Connection, filter: &Filter<'_>) -> rusqlite::Result<(Source, bool)> {
+fn choose(connection: &Connection, filter: &Filter<'_>) -> sql::Result<(Source, bool)> {
     let plan = filter.plan;
     if let Some(ids) = &plan.ids {
         return Ok((Source::Listed(Listed::ids(connection, &plan.kind, ids)?), false));
@@ -105,7 +104,7 @@ fn is_after(plan: &Plan, key: Key) -> bool {
 
 impl<'a> Filter<'a> {
     /// `None` when a name of the plan was never stored, so that nothing can match.
-    fn new(connection: &Connection, plan: &'a Plan) -> rusqlite::Result<Option<Self>> {
+    fn new(connection: &Connection, plan: &'a Plan) -> sql::Result<Option<Self>> {
         let kind: Option<i64> = connection
             .prepare_cached("SELECT id FROM kind WHERE name = ?1")?
             .query_row([plan.kind.as_ref()], |row| row.get(0))
@@ -143,12 +142,12 @@ impl<'a> Filter<'a> {
     }
 }
 
-fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> rusqlite::Result<Vec<i64>> {
+fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> sql::Result<Vec<i64>> {
     let mut numbers = Vec::new();
     for key in keys {
         let mut statement = connection
             .prepare_cached("SELECT id FROM code WHERE kind = ?1 AND code = ?2 AND (?3 IS NULL OR system = ?3)")?;
-        let rows = statement.query_map(params![kind, key.code, key.system], |row| row.get::<_, i64>(0))?;
+        let rows = statement.query_map(params![kind, key.code, key.system], |row| row.get::<i64>(0))?;
         for number in rows {
             numbers.push(number?);
         }
@@ -159,12 +158,12 @@ fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> rusqlit
 }
 
 impl Head {
-    fn read(connection: &Connection, seq: u64) -> rusqlite::Result<Option<Self>> {
-        let head = |row: &rusqlite::Row<'_>| {
+    fn read(connection: &Connection, seq: u64) -> sql::Result<Option<Self>> {
+        let head = |row: &Row<'_>| {
             Ok(Self {
                 seq,
                 kind: row.get(0)?,
-                patient: row.get::<_, Option<[u8; 16]>>(1)?.map(PatientKey),
+                patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
                 owner: row.get(2)?,
                 date: row.get(3)?,
                 updated: row.get(4)?,

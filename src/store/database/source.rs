@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::row;
 use crate::store::id::PatientKey;
 use crate::store::plan::{Key, Plan, UNDATED};
+use crate::store::sql::{self, Connection, Optional, params};
 
 /// Rows fetched from one run at a time.
 const CHUNK: usize = 64;
@@ -23,7 +22,7 @@ pub(super) enum Source {
 
 impl Source {
     /// The next candidate: its place in the source's order, if it has one, and its sequence number.
-    pub(super) fn next(&mut self, connection: &Connection) -> rusqlite::Result<Option<Key>> {
+    pub(super) fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
         match self {
             Self::Listed(listed) => Ok(listed.0.pop_front().map(|seq| Key(seq as i64, seq))),
             Self::Merge(merge) => merge.next(connection),
@@ -36,7 +35,7 @@ impl Source {
 pub(super) struct Listed(VecDeque<u64>);
 
 impl Listed {
-    pub(super) fn ids(connection: &Connection, kind: &str, ids: &[String]) -> rusqlite::Result<Self> {
+    pub(super) fn ids(connection: &Connection, kind: &str, ids: &[String]) -> sql::Result<Self> {
         let mut seqs = Vec::with_capacity(ids.len());
         for id in ids {
             seqs.extend(row::find(connection, kind, id)?);
@@ -46,11 +45,11 @@ impl Listed {
         Ok(Self(seqs.into()))
     }
 
-    pub(super) fn token(connection: &Connection, hash: i64, budget: usize) -> rusqlite::Result<Self> {
+    pub(super) fn token(connection: &Connection, hash: i64, budget: usize) -> sql::Result<Self> {
         // One more than may be looked at, so that the search notices.
         let most = budget.saturating_add(1).min(i64::MAX as usize) as i64;
         let mut statement = connection.prepare_cached("SELECT seq FROM token WHERE hash = ?1 ORDER BY seq LIMIT ?2")?;
-        let rows = statement.query_map([hash, most], |row| Ok(row.get::<_, i64>(0)? as u64))?;
+        let rows = statement.query_map([hash, most], |row| Ok(row.get::<i64>(0)? as u64))?;
         Ok(Self(rows.collect::<Result<_, _>>()?))
     }
 }
@@ -71,7 +70,7 @@ impl Scan {
         Self { kind, descending, at, chunk: VecDeque::new(), ended: false }
     }
 
-    fn next(&mut self, connection: &Connection) -> rusqlite::Result<Option<Key>> {
+    fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
         if self.chunk.is_empty() && !self.ended {
             let sql = if self.descending {
                 "SELECT seq FROM resource WHERE kind = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
@@ -79,7 +78,7 @@ impl Scan {
                 "SELECT seq FROM resource WHERE kind = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
             };
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![self.kind, self.at, CHUNK as i64], |row| row.get::<_, i64>(0))?;
+            let rows = statement.query_map(params![self.kind, self.at, CHUNK as i64], |row| row.get::<i64>(0))?;
             for seq in rows {
                 self.chunk.push_back(seq? as u64);
             }
@@ -117,7 +116,7 @@ impl Merge {
         codes: Option<&[i64]>,
         plan: &Plan,
         after: Option<Key>,
-    ) -> rusqlite::Result<Self> {
+    ) -> sql::Result<Self> {
         let descending = plan.order.descending;
         let (from, until) = plan.date.unwrap_or((i64::MIN, i64::MAX));
         // Sequence numbers start at 1, so 0 stands before every row of its date.
@@ -153,7 +152,7 @@ impl Merge {
         Ok(merge)
     }
 
-    fn next(&mut self, connection: &Connection) -> rusqlite::Result<Option<Key>> {
+    fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
         loop {
             let first = if self.descending { self.heads.pop_last() } else { self.heads.pop_first() };
             let Some((key, run)) = first else { return Ok(None) };
@@ -166,7 +165,7 @@ impl Merge {
         }
     }
 
-    fn advance(&mut self, connection: &Connection, run: usize) -> rusqlite::Result<()> {
+    fn advance(&mut self, connection: &Connection, run: usize) -> sql::Result<()> {
         if let Some(key) = self.runs[run].next(connection, self.descending)? {
             self.heads.insert((key, run));
         }
@@ -175,7 +174,7 @@ impl Merge {
 }
 
 impl Run {
-    fn next(&mut self, connection: &Connection, descending: bool) -> rusqlite::Result<Option<Key>> {
+    fn next(&mut self, connection: &Connection, descending: bool) -> sql::Result<Option<Key>> {
         if self.chunk.is_empty() && !self.ended {
             let sql = if descending {
                 "SELECT date, seq FROM entry WHERE patient = ?1 AND code = ?2 AND (date, seq) < (?3, ?4) AND date >= ?5
@@ -185,8 +184,9 @@ impl Run {
                  ORDER BY date, seq LIMIT ?6"
             };
             let mut statement = connection.prepare_cached(sql)?;
-            let values = params![self.patient.0, self.code, self.at.0, self.at.1 as i64, self.until, CHUNK as i64];
-            let rows = statement.query_map(values, |row| Ok(Key(row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            let after = self.at.1 as i64;
+            let values = params![self.patient.0, self.code, self.at.0, after, self.until, CHUNK as i64];
+            let rows = statement.query_map(values, |row| Ok(Key(row.get(0)?, row.get::<i64>(1)? as u64)))?;
             for key in rows {
                 self.chunk.push_back(key?);
             }
@@ -198,7 +198,7 @@ impl Run {
 }
 
 /// The distinct codes under which a patient has rows of this kind.
-fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> rusqlite::Result<Vec<i64>> {
+fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Result<Vec<i64>> {
     let mut codes = Vec::new();
     let mut last = i64::MIN;
     loop {

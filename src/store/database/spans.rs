@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::{Database, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
 use crate::store::span::{Around, Known, Neighbour, Span};
+use crate::store::sql::{self, Connection, Fault, Optional, params};
 use crate::store::unit::Write;
 
 impl Database {
@@ -49,7 +48,7 @@ impl Database {
     }
 }
 
-fn stands(connection: &Connection, known: &Known) -> rusqlite::Result<bool> {
+fn stands(connection: &Connection, known: &Known) -> sql::Result<bool> {
     connection
         .prepare_cached(
             "SELECT EXISTS (SELECT 1 FROM resource WHERE tail = ?1) OR EXISTS (SELECT 1 FROM reading WHERE hash = ?2)
@@ -64,7 +63,7 @@ fn neighbours(
     patient: PatientKey,
     around: &Around,
     found: &mut Vec<Neighbour>,
-) -> rusqlite::Result<()> {
+) -> sql::Result<()> {
     let Around { measure, but, windows } = around;
     let mut statement = connection
         .prepare_cached("SELECT id, client, app, device, longest FROM series WHERE patient = ?1 AND measure = ?2")?;
@@ -83,7 +82,7 @@ fn neighbours(
             let reach = start.saturating_sub(longest);
             let placed = spans.query_map(params![id, reach, end, start], |row| {
                 Ok(Neighbour {
-                    seq: row.get::<_, i64>(0)? as u64,
+                    seq: row.get::<i64>(0)? as u64,
                     client: client.clone(),
                     span: Span {
                         measure: measure.clone(),
@@ -104,7 +103,7 @@ fn neighbours(
 }
 
 /// Takes note of the time that a reading takes up.
-pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> rusqlite::Result<()> {
+pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> sql::Result<()> {
     let (Some(span), Some(patient)) = (&write.span, write.patient) else { return Ok(()) };
     let long = span.end_ms.saturating_sub(span.start_ms);
     let series = params![patient.0, span.measure, write.owner, span.app, span.device];
@@ -121,12 +120,9 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> rusqlite
         }
         id
     } else {
-        connection
-            .prepare_cached(
-                "INSERT INTO series (patient, measure, client, app, device, longest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![patient.0, span.measure, write.owner, span.app, span.device, long])?;
-        connection.last_insert_rowid()
+        let sql = "INSERT INTO series (patient, measure, client, app, device, longest) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let values = params![patient.0, span.measure, write.owner, span.app, span.device, long];
+        connection.insert(sql, "id", values)?.ok_or(Fault::NoRow)?
     };
     connection
         .prepare_cached("INSERT INTO span (series, start, seq, finish, secondary) VALUES (?1, ?2, ?3, ?4, ?5)")?
@@ -135,7 +131,7 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> rusqlite
 }
 
 /// What a reading was does not stand any more.
-pub(super) fn forget(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+pub(super) fn forget(connection: &Connection, seq: i64) -> sql::Result<()> {
     connection.prepare_cached("DELETE FROM span WHERE seq = ?1")?.execute([seq])?;
     Ok(())
 }

@@ -1,11 +1,10 @@
 //! Records that went into a stretch of samples, and stretches that are still open.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::{Database, row};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
 use crate::store::plan::Stored;
+use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::Write;
 
 impl Database {
@@ -25,7 +24,7 @@ impl Database {
         self.query(move |connection| {
             connection
                 .prepare_cached("SELECT seq FROM open_stretch WHERE until <= ?1 ORDER BY until, seq LIMIT ?2")?
-                .query_map(params![now_ms, limit as i64], |row| Ok(row.get::<_, i64>(0)? as u64))?
+                .query_map(params![now_ms, limit as i64], |row| Ok(row.get::<i64>(0)? as u64))?
                 .collect()
         })
         .await
@@ -37,14 +36,14 @@ impl Database {
 
     pub async fn next_ripe(&self) -> Result<Option<i64>, Error> {
         self.query(|connection| {
-            connection.prepare_cached("SELECT MIN(until) FROM open_stretch")?.query_row([], |row| row.get(0))
+            connection.prepare_cached("SELECT MIN(until) FROM open_stretch")?.query_row((), |row| row.get(0))
         })
         .await
     }
 }
 
 /// Takes note of what went into a stretch, and until when it is open.
-pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> rusqlite::Result<()> {
+pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> sql::Result<()> {
     let Some(growth) = &write.growth else { return Ok(()) };
     for member in &growth.members {
         connection
@@ -60,7 +59,7 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> rusqlite
 }
 
 /// It is not open any more, or open anew.
-pub(super) fn close(connection: &Connection, seq: i64) -> rusqlite::Result<()> {
+pub(super) fn close(connection: &Connection, seq: i64) -> sql::Result<()> {
     connection.prepare_cached("DELETE FROM open_stretch WHERE seq = ?1")?.execute([seq])?;
     Ok(())
 }

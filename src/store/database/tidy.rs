@@ -3,12 +3,11 @@
 //!
 //! Of the feed each slot keeps its last row, which the next position follows. Of the audit the entries in the log stay.
 
-use rusqlite::{Connection, OptionalExtension, params};
-
 use super::writer::Ledger;
 use super::{Database, accept, audit, erase, retry};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS};
+use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::tidying::Tidying;
 use crate::store::unit::AuditRecord;
 
@@ -27,10 +26,10 @@ impl Database {
     }
 }
 
-fn tidy(connection: &Connection, tidying: &Tidying) -> rusqlite::Result<bool> {
+fn tidy(connection: &Connection, tidying: &Tidying) -> sql::Result<bool> {
     let mut gone = connection
         .prepare_cached(
-            "DELETE FROM audit WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM audit ORDER BY seq LIMIT ?2)
+            "DELETE FROM audit WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM audit ORDER BY seq LIMIT ?2) oldest
              WHERE at < ?1)",
         )?
         .execute(params![tidying.audit_before_ms, STEP])?;
@@ -45,7 +44,7 @@ fn tidy(connection: &Connection, tidying: &Tidying) -> rusqlite::Result<bool> {
     Ok(gone > 0)
 }
 
-fn forget_delivered(connection: &Connection, slot: u16, tidying: &Tidying) -> rusqlite::Result<usize> {
+fn forget_delivered(connection: &Connection, slot: u16, tidying: &Tidying) -> sql::Result<usize> {
     let last: Option<i64> =
         connection.prepare_cached("SELECT MAX(pos) FROM feed WHERE slot = ?1")?.query_row([slot], |row| row.get(0))?;
     let Some(last) = last else { return Ok(0) };
@@ -60,12 +59,12 @@ fn forget_delivered(connection: &Connection, slot: u16, tidying: &Tidying) -> ru
     connection
         .prepare_cached(
             "DELETE FROM feed WHERE slot = ?1 AND pos IN (SELECT pos FROM
-             (SELECT pos, at FROM feed WHERE slot = ?1 AND pos < ?2 ORDER BY pos LIMIT ?4) WHERE at < ?3)",
+             (SELECT pos, at FROM feed WHERE slot = ?1 AND pos < ?2 ORDER BY pos LIMIT ?4) oldest WHERE at < ?3)",
         )?
         .execute(params![slot, until, tidying.feed_before_ms, STEP])
 }
 
-fn remove(ledger: &mut Ledger, old: &[(u64, u32)], records: &[AuditRecord]) -> rusqlite::Result<()> {
+fn remove(ledger: &mut Ledger, old: &[(u64, u32)], records: &[AuditRecord]) -> sql::Result<()> {
     let connection = &ledger.connection;
     for (seq, version) in old {
         let patient: Option<[u8; 16]> = connection

@@ -9,11 +9,10 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
-
 use super::Database;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
+use crate::store::sql::{self, Connection, Optional, Row, params};
 use crate::store::upload::{Progress, Quota, Upload, UploadId, UploadState};
 
 const FOLDER: &str = "uploads";
@@ -192,9 +191,9 @@ fn name(id: UploadId) -> String {
 }
 
 /// Removes what an earlier process left behind: files that no row knows, or that were worked off.
-pub(super) fn sweep(connection: &Connection, directory: &Path) -> rusqlite::Result<()> {
+pub(super) fn sweep(connection: &Connection, directory: &Path) -> sql::Result<()> {
     let Ok(entries) = std::fs::read_dir(directory.join(FOLDER)) else { return Ok(()) };
-    let mut known = connection.prepare("SELECT id FROM upload WHERE state < ?1")?;
+    let mut known = connection.prepare_cached("SELECT id FROM upload WHERE state < ?1")?;
     let known: Vec<UploadId> =
         known.query_map([UploadState::Finished as u8], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let known: std::collections::HashSet<String> = known.into_iter().map(name).collect();
@@ -209,7 +208,7 @@ pub(super) fn sweep(connection: &Connection, directory: &Path) -> rusqlite::Resu
 }
 
 /// Whether the work stands where a step begins.
-pub(super) fn stands(connection: &Connection, progress: Progress) -> rusqlite::Result<bool> {
+pub(super) fn stands(connection: &Connection, progress: Progress) -> sql::Result<bool> {
     let done: Option<i64> = connection
         .prepare_cached("SELECT done FROM upload WHERE id = ?1 AND state = ?2")?
         .query_row(params![progress.upload, UploadState::Waiting as u8], |row| row.get(0))
@@ -218,7 +217,7 @@ pub(super) fn stands(connection: &Connection, progress: Progress) -> rusqlite::R
 }
 
 /// Takes a step, and counts what became of its records.
-pub(super) fn advance(connection: &Connection, progress: Progress, words: [u64; 4]) -> rusqlite::Result<()> {
+pub(super) fn advance(connection: &Connection, progress: Progress, words: [u64; 4]) -> sql::Result<()> {
     let [one, two, three, four] = words.map(|count| count as i64);
     connection
         .prepare_cached(
@@ -229,7 +228,7 @@ pub(super) fn advance(connection: &Connection, progress: Progress, words: [u64; 
         .map(drop)
 }
 
-fn insert(connection: &Connection, upload: &Upload, quota: Quota) -> rusqlite::Result<bool> {
+fn insert(connection: &Connection, upload: &Upload, quota: Quota) -> sql::Result<bool> {
     let (files, bytes): (i64, i64) = connection
         .prepare_cached("SELECT COUNT(*), COALESCE(SUM(length), 0) FROM upload WHERE client = ?1 AND state < ?2")?
         .query_row(params![upload.client, UploadState::Finished as u8], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -254,7 +253,7 @@ fn insert(connection: &Connection, upload: &Upload, quota: Quota) -> rusqlite::R
     Ok(true)
 }
 
-fn find(connection: &Connection, id: UploadId) -> rusqlite::Result<Option<Upload>> {
+fn find(connection: &Connection, id: UploadId) -> sql::Result<Option<Upload>> {
     connection
         .prepare_cached(
             "SELECT id, client, patient, about, length, received, done, accepted, flagged, duplicate, refused, state,
@@ -264,8 +263,8 @@ fn find(connection: &Connection, id: UploadId) -> rusqlite::Result<Option<Upload
         .optional()
 }
 
-fn upload(row: &Row<'_>) -> rusqlite::Result<Upload> {
-    let number = |index: usize| row.get::<_, i64>(index).map(|number| number as u64);
+fn upload(row: &Row<'_>) -> sql::Result<Upload> {
+    let number = |index: usize| row.get::<i64>(index).map(|number| number as u64);
     let state: u8 = row.get(11)?;
     Ok(Upload {
         id: row.get(0)?,

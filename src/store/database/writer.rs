@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
 
-use rusqlite::{Connection, OptionalExtension, config::DbConfig, params};
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::keys::{Keys, Sealer};
+use super::transaction::Turn;
 use crate::store::fault::{Error, Health, OpenError};
 use crate::store::id::PatientKey;
+use crate::store::sql::{self, Connection, Fault, Optional, params};
 use crate::tlog::Edge;
 
 /// Jobs that may wait; beyond it callers are told `Busy` at once.
@@ -41,10 +43,11 @@ pub(super) struct Ledger {
     pub(super) keys: Arc<Keys>,
     /// The keys that this group has used.
     pub(super) sealers: HashMap<PatientKey, Sealer>,
+    turn: Turn,
 }
 
 impl Ledger {
-    pub(super) fn new(connection: Connection, keys: Arc<Keys>) -> Self {
+    pub(super) fn new(connection: Connection, keys: Arc<Keys>, turn: Turn) -> Self {
         Self {
             connection,
             kinds: HashMap::new(),
@@ -54,11 +57,28 @@ impl Ledger {
             fed: false,
             keys,
             sealers: HashMap::new(),
+            turn,
         }
     }
 
+    pub(super) fn begin(&mut self) -> sql::Result<()> {
+        self.fed = false;
+        self.sealers.clear();
+        self.turn.begin(&self.connection)
+    }
+
+    pub(super) fn commit(&mut self) -> sql::Result<()> {
+        self.turn.commit(&self.connection)
+    }
+
+    /// Whether that was possible.
+    pub(super) fn roll_back(&mut self) -> bool {
+        self.forget();
+        self.turn.roll_back(&self.connection)
+    }
+
     /// The number of a resource type, given out at first use.
-    pub(super) fn kind(&mut self, name: &Arc<str>) -> rusqlite::Result<i64> {
+    pub(super) fn kind(&mut self, name: &Arc<str>) -> sql::Result<i64> {
         if let Some(id) = self.kinds.get(name) {
             return Ok(*id);
         }
@@ -74,7 +94,7 @@ impl Ledger {
     }
 
     /// The number of a code as used by one kind, given out at first use.
-    pub(super) fn code(&mut self, kind: i64, coding: &(String, String)) -> rusqlite::Result<i64> {
+    pub(super) fn code(&mut self, kind: i64, coding: &(String, String)) -> sql::Result<i64> {
         if let Some(id) = self.codes.get(&kind).and_then(|codes| codes.get(coding)) {
             return Ok(*id);
         }
@@ -87,10 +107,8 @@ impl Ledger {
         let id = if let Some(id) = found {
             id
         } else {
-            self.connection
-                .prepare_cached("INSERT INTO code (kind, code, system) VALUES (?1, ?2, ?3)")?
-                .execute(params![kind, code, system])?;
-            self.connection.last_insert_rowid()
+            let sql = "INSERT INTO code (kind, code, system) VALUES (?1, ?2, ?3)";
+            self.connection.insert(sql, "id", params![kind, code, system])?.ok_or(Fault::NoRow)?
         };
         if self.cached_codes >= CACHED_CODES {
             self.forget_numbers();
@@ -204,6 +222,7 @@ impl Writer {
         match self.health.load(Ordering::Acquire) {
             code if code == Health::Ok as u8 => Health::Ok,
             code if code == Health::Full as u8 => Health::Full,
+            code if code == Health::Unreachable as u8 => Health::Unreachable,
             _ => Health::Poisoned,
         }
     }
@@ -249,12 +268,13 @@ impl Clerk {
             }
             self.apply(group);
         }
+        let Some(lite) = self.ledger.connection.lite() else { return };
         if self.health.load(Ordering::Acquire) == Health::Poisoned as u8 {
             // The closing checkpoint would sync again and believe the answer.
-            drop(self.ledger.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
+            drop(lite.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true));
         } else {
             // Only saves the next start some work: everything committed is in the log.
-            drop(self.ledger.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
+            drop(lite.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())));
         }
     }
 
@@ -262,13 +282,11 @@ impl Clerk {
         let begun = if self.health.load(Ordering::Acquire) == Health::Poisoned as u8 {
             Err(Error::Poisoned)
         } else {
-            self.statement("BEGIN IMMEDIATE").map_err(|error| self.judge(error))
+            self.ledger.begin().map_err(|fault| self.judge(fault.into()))
         };
         if let Err(fault) = begun {
             return group.into_iter().for_each(|job| refuse(job, &fault));
         }
-        self.ledger.fed = false;
-        self.ledger.sealers.clear();
         let mut applied = Vec::with_capacity(group.len());
         let mut group = group.into_iter();
         for job in group.by_ref() {
@@ -280,10 +298,10 @@ impl Clerk {
                 return Self::fail(applied, group, fault);
             }
         }
-        match self.statement("COMMIT") {
+        match self.ledger.commit() {
             Ok(()) => self.answer(applied),
-            Err(error) => {
-                let fault = self.roll_back(error);
+            Err(fault) => {
+                let fault = self.roll_back(fault.into());
                 for Applied { answer, .. } in applied {
                     answer(Some(fault.clone()));
                 }
@@ -303,7 +321,7 @@ impl Clerk {
 
     /// The last of `applied` is the job that failed. Unless the disk is to blame, its neighbours may simply try again.
     fn fail(mut applied: Vec<Applied>, rest: impl Iterator<Item = Job>, fault: Error) {
-        let disk = matches!(fault, Error::Full | Error::Poisoned);
+        let disk = matches!(fault, Error::Full | Error::Poisoned | Error::Lost);
         let culprit = applied.pop();
         let neighbours = if disk { fault.clone() } else { Error::Busy };
         for Applied { answer, .. } in applied {
@@ -316,14 +334,9 @@ impl Clerk {
     }
 
     fn roll_back(&mut self, error: Error) -> Error {
-        self.ledger.forget();
-        // SQLite has rolled back by itself after some failures.
-        if !self.ledger.connection.is_autocommit()
-            && let Err(second) = self.statement("ROLLBACK")
-            && !self.ledger.connection.is_autocommit()
-        {
+        if !self.ledger.roll_back() {
             self.health.store(Health::Poisoned as u8, Ordering::Release);
-            tracing::error!(error = ?second, "store: a transaction could not be rolled back; no more writes");
+            tracing::error!(?error, "store: a transaction could not be rolled back; no more writes");
             return Error::Poisoned;
         }
         self.judge(error)
@@ -333,21 +346,24 @@ impl Clerk {
     fn judge(&self, error: Error) -> Error {
         let health = match &error {
             Error::Full => Health::Full,
+            Error::Lost | Error::Unknown => Health::Unreachable,
             error if error.is_fatal() => Health::Poisoned,
             _ => return error,
         };
         self.health.store(health as u8, Ordering::Release);
-        if health == Health::Full {
-            tracing::warn!("store: no room on the disk");
-            return Error::Full;
+        match health {
+            Health::Full => {
+                tracing::warn!("store: no room on the disk");
+                return error;
+            }
+            Health::Unreachable => {
+                tracing::warn!(?error, "store: the database is not to be reached");
+                return error;
+            }
+            _ => {}
         }
         tracing::error!(?error, "store: the disk failed; no more writes until a restart");
         Error::Poisoned
-    }
-
-    fn statement(&self, sql: &str) -> Result<(), Error> {
-        self.ledger.connection.prepare_cached(sql)?.execute([])?;
-        Ok(())
     }
 }
 

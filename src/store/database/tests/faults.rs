@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::{Connection, ffi};
 
 use super::*;
+use crate::store::database::Database;
+use crate::store::database::file::FILE;
 use crate::store::database::writer::Writer;
-use crate::store::database::{Database, FILE};
+use crate::store::sql::Fault;
 use crate::store::{Error, Health, OpenError};
 
 fn embedded(fixture: &Fixture) -> &Database {
@@ -15,9 +17,9 @@ fn embedded(fixture: &Fixture) -> &Database {
 }
 
 async fn limit_pages(fixture: &Fixture, pages: i64) {
-    let limit = embedded(fixture).writer.call(1, move |ledger| {
-        Ok(ledger.connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
-    });
+    let limit = embedded(fixture)
+        .writer
+        .call(1, move |ledger| Ok(ledger.connection.batch(&format!("PRAGMA max_page_count = {pages}"))?));
     limit.await.unwrap();
 }
 
@@ -40,7 +42,7 @@ async fn a_failed_sync_stops_all_writing() {
     let fixture = Fixture::new();
     fixture.put(observation(patient(1), "a", "1")).await;
     let failure = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
-    let broken = embedded(&fixture).writer.call(1, move |_| Err::<(), Error>(failure().into()));
+    let broken = embedded(&fixture).writer.call(1, move |_| Err::<(), Error>(Fault::from(failure()).into()));
     assert!(matches!(broken.await, Err(Error::Poisoned)));
     let later = fixture.store.accept(unit(vec![observation(patient(1), "b", "1")])).await;
     assert!(matches!(later, Err(Error::Poisoned)));
@@ -50,7 +52,7 @@ async fn a_failed_sync_stops_all_writing() {
     drop(Arc::into_inner(store).unwrap());
     let log_bytes = || std::fs::metadata(dir.path().join(format!("{FILE}-wal"))).unwrap().len();
     assert!(log_bytes() > 0, "closing did not touch what the disk refused");
-    let store = Arc::new(Store::open(dir.path(), None).unwrap());
+    let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
     assert_eq!(log_bytes(), 0, "opening wrote the log anew");
     let fixture = Fixture { dir, store };
     assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 1));
@@ -64,7 +66,7 @@ async fn one_job_that_fails_makes_its_neighbours_try_again() {
     let before = fixture.store.accept_all(vec![unit(vec![observation(patient(1), "a", "1")])]);
     let mut before = std::pin::pin!(before);
     assert!(is_pending(before.as_mut()).await, "queued, not done");
-    let broken = writer.call(1, |ledger| Ok(ledger.connection.execute("INSERT INTO kind VALUES (1, NULL)", [])?));
+    let broken = writer.call(1, |ledger| Ok(ledger.connection.execute("INSERT INTO kind VALUES (1, NULL)", ())?));
     let after = writer.call(1, |_| Ok(()));
     drop(held);
     assert!(matches!(before.await[0], Err(Error::Busy)));
@@ -115,21 +117,21 @@ async fn a_full_queue_answers_at_once() {
 fn only_one_process_serves() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let serving = Store::open(&path, None).unwrap();
+    let serving = Store::open(&Place::new(&path, None)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    assert!(matches!(Store::open(&path, None), Err(OpenError::Locked { .. })));
-    let beside = Store::open_shared(&path, None).unwrap();
+    assert!(matches!(Store::open(&Place::new(&path, None)), Err(OpenError::Locked { .. })));
+    let beside = Store::open_shared(&Place::new(&path, None)).unwrap();
     assert_eq!(beside.secret("page").unwrap(), serving.secret("page").unwrap());
     drop(serving);
-    assert!(Store::open(&path, None).is_ok());
+    assert!(Store::open(&Place::new(&path, None)).is_ok());
 }
 
 #[test]
 fn a_newer_schema_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    drop(Store::open(dir.path(), None).unwrap());
+    drop(Store::open(&Place::new(dir.path(), None)).unwrap());
     Connection::open(dir.path().join(FILE)).unwrap().pragma_update(None, "user_version", 1000).unwrap();
-    assert!(matches!(Store::open(dir.path(), None), Err(OpenError::Newer { found: 1000, .. })));
+    assert!(matches!(Store::open(&Place::new(dir.path(), None)), Err(OpenError::Newer { found: 1000, .. })));
 }
 
 #[tokio::test]
@@ -139,7 +141,7 @@ async fn closing_writes_what_is_queued() {
     let queued: Vec<_> = (0..100)
         .map(|_| {
             embedded.writer.call(1, |ledger| {
-                Ok(ledger.connection.execute("INSERT INTO client VALUES (hex(randomblob(16)), '')", [])?)
+                Ok(ledger.connection.execute("INSERT INTO client VALUES (hex(randomblob(16)), '')", ())?)
             })
         })
         .collect();
@@ -147,7 +149,7 @@ async fn closing_writes_what_is_queued() {
     for job in queued {
         job.await.unwrap();
     }
-    let store = Store::open(dir.path(), None).unwrap();
+    let store = Store::open(&Place::new(dir.path(), None)).unwrap();
     assert_eq!(store.clients().await.unwrap().len(), 100);
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Fixture, id, observation, patient, unit, update};
-use crate::store::{Accepted, KeyMistake, OpenError, Plan, Store};
+use crate::store::{Accepted, KeyMistake, OpenError, Place, Plan, Store};
 
 const MARKER: &str = "a sentence that nobody else writes";
 
@@ -44,7 +44,7 @@ async fn a_shredded_key_opens_nothing_any_more() {
     let wrapped = wrapped_key(fixture.dir.path());
     assert!(anywhere(fixture.dir.path(), &wrapped));
     // Whoever shreds, everybody notices, whatever they remember.
-    let beside = Store::open_shared(fixture.dir.path(), None).unwrap();
+    let beside = Store::open_shared(&Place::new(fixture.dir.path(), None)).unwrap();
     assert_eq!(fixture.count("Observation").await, 2);
     assert!(beside.shred(patient(1)).await.unwrap());
     assert!(!beside.shred(patient(1)).await.unwrap());
@@ -98,7 +98,10 @@ async fn only_its_own_key_file_opens_a_store() {
     drop(store);
     let own = dir.path().join("gateway.key");
     let digits = std::fs::read_to_string(&own).unwrap();
-    let opened = |key: Option<&Path>| (Store::usable(dir.path(), key).err(), Store::open(dir.path(), key).err());
+    let opened = |key: Option<&Path>| {
+        let place = Place::new(dir.path(), key);
+        (Store::usable(&place).err(), Store::open(&place).err())
+    };
     let mistakes = [
         (None, "missing"),
         (Some("0".repeat(64)), "other"),

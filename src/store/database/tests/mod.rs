@@ -14,7 +14,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::store::{
-    Accepted, AuditPlan, AuditRecord, Expect, Finished, PatientKey, Plan, ResId, Store, Unit, Write, WriteOutcome,
+    Accepted, AuditPlan, AuditRecord, Expect, Finished, PatientKey, Place, Plan, ResId, Store, Unit, Write,
+    WriteOutcome,
 };
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -27,14 +28,14 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path(), None).unwrap());
+        let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
         Self { dir, store }
     }
 
     fn reopen(self) -> Self {
         let Self { dir, store } = self;
         drop(Arc::into_inner(store).expect("no task holds the store"));
-        let store = Arc::new(Store::open(dir.path(), None).unwrap());
+        let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
         Self { dir, store }
     }
 
