@@ -10,6 +10,7 @@ mod audit;
 mod consents;
 mod erase;
 mod feed;
+mod history;
 mod keys;
 mod log;
 mod pool;
