@@ -128,7 +128,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::MethodNotAllowed => 405,
         Id::NotAcceptable => 406,
         Id::BodyTooSlow => 408,
-        Id::DuplicateIdentifier | Id::IdempotencyKeyReused | Id::UploadOffset => 409,
+        Id::DuplicateIdentifier | Id::DeleteReferenced | Id::IdempotencyKeyReused | Id::UploadOffset => 409,
         Id::Gone | Id::PersonErased | Id::PageUnknown => 410,
         Id::VersionConflict | Id::MultipleMatches | Id::UploadVersion => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
@@ -148,6 +148,7 @@ pub fn status_line(status: u16) -> &'static str {
     match status {
         200 => "200 OK",
         201 => "201 Created",
+        204 => "204 No Content",
         400 => "400 Bad Request",
         401 => "401 Unauthorized",
         403 => "403 Forbidden",

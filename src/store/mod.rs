@@ -50,7 +50,7 @@ pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use place::{Place, Server};
-pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Stored, TokenKey, VersionKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
@@ -194,6 +194,13 @@ impl Store {
     pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
         match self {
             Self::Embedded(store) => store.search(plan).await,
+        }
+    }
+
+    /// Some versions, and where to go on.
+    pub async fn history(&self, plan: HistoryPlan) -> Result<(Vec<Stored>, Option<VersionKey>), Error> {
+        match self {
+            Self::Embedded(store) => store.history(plan).await,
         }
     }
 

@@ -11,6 +11,7 @@ mod consents;
 mod erase;
 mod feed;
 mod file;
+mod history;
 mod keys;
 mod log;
 mod pool;

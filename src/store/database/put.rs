@@ -51,7 +51,8 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> Result<Number
     let kind = ledger.kind(&write.kind)?;
     let sealer = write.patient.map(|patient| keys::sealer(ledger, patient)).transpose()?;
     if write.delete {
-        return Ok(Numbered { write, kind, codes: Vec::new(), tokens: Vec::new(), sealer });
+        // No search finds it, but whoever looks for all that there is of a person must.
+        return Ok(Numbered { write, kind, codes: vec![-kind], tokens: Vec::new(), sealer });
     }
     let mut codes = write.codes.iter().map(|coding| ledger.code(kind, coding)).collect::<Result<Vec<_>, _>>()?;
     if codes.is_empty() {
@@ -228,8 +229,8 @@ fn replace(
     }
     connection
         .prepare_cached(
-            "INSERT INTO history (seq, version, patient, owner, date, updated, deleted, content, sealed_by, payload)
-             SELECT seq, version, patient, owner, date, updated, deleted, content, sealed_by, payload
+            "INSERT INTO history (seq, version, kind, patient, owner, date, updated, deleted, content, sealed_by, payload)
+             SELECT seq, version, kind, patient, owner, date, updated, deleted, content, sealed_by, payload
              FROM resource WHERE seq = ?1",
         )?
         .execute([old.seq])?;

@@ -173,6 +173,12 @@ CREATE TABLE erased (
     "
 ALTER TABLE foretold ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+ALTER TABLE history ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
+UPDATE history SET kind = (SELECT r.kind FROM resource r WHERE r.seq = history.seq);
+CREATE INDEX history_kind ON history (kind, updated);
+CREATE INDEX resource_updated ON resource (kind, updated);
+",
 ];
 
 /// Brings the database to the newest schema this program knows.

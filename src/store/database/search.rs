@@ -131,7 +131,7 @@ impl<'a> Filter<'a> {
             range.is_none_or(|(from, until)| value.is_some_and(|value| (from..until).contains(&value)))
         };
         head.kind == self.kind
-            && !head.deleted
+            && (!head.deleted || plan.deleted)
             && plan.as_of_seq.is_none_or(|limit| head.seq <= limit)
             && plan.patients.as_ref().is_none_or(|keys| head.patient.is_some_and(|key| keys.contains(&key)))
             && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
