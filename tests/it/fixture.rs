@@ -126,12 +126,12 @@ impl Gateway {
     }
 }
 
-/// The section of a configuration that puts the store of a directory on a server, where `MHEALTH_STORE_OF_TESTS` says so:
+/// The section of a configuration that puts the store of a directory on a server, where `STORE_OF_TESTS` says so:
 /// whatever a test says of a gateway is to be true of either.
 #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says on which store")]
 async fn store_of(directory: &Path) -> String {
     static SCHEMAS: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
-    match std::env::var("MHEALTH_STORE_OF_TESTS").as_deref() {
+    match std::env::var("STORE_OF_TESTS").as_deref() {
         Err(_) | Ok("file") => return String::new(),
         Ok(other) => assert_eq!(other, "server", "file or server"),
     }
