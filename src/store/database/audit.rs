@@ -62,7 +62,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
                 "INSERT INTO audit (at, patient, client, id, payload, withheld, entry, salt)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
-            .execute(params![
+            .post(params![
                 record.at_ms,
                 record.patient.map(|patient| patient.0),
                 record.client,

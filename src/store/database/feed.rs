@@ -81,7 +81,7 @@ pub(super) fn append(
             "INSERT INTO feed (slot, pos, patient, at, items)
              VALUES (?1, (SELECT COALESCE(MAX(pos), 0) + 1 FROM feed WHERE slot = ?1), ?2, ?3, ?4)",
         )?
-        .execute(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
+        .post(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
     Ok(())
 }
 
@@ -93,7 +93,7 @@ fn ensure(connection: &Connection, name: &str) -> sql::Result<()> {
                  VALUES (?1, ?2, (SELECT COALESCE(MAX(pos), 0) FROM feed WHERE slot = ?2), 0, '', ?3)
                  ON CONFLICT DO NOTHING",
             )?
-            .execute(params![name, slot, i64::MIN])?;
+            .post(params![name, slot, i64::MIN])?;
     }
     Ok(())
 }
@@ -139,7 +139,7 @@ impl Claim {
                 .prepare_cached(
                     "UPDATE cursor SET epoch = ?3, owner = ?4, until = ?5 WHERE destination = ?1 AND slot = ?2",
                 )?
-                .execute(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
+                .post(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
             leases.push(Lease {
                 destination: self.destination.clone(),
                 slot,

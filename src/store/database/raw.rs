@@ -93,7 +93,7 @@ fn keep(ledger: &mut Ledger, client: &Arc<str>, input: &RawInput) -> Result<(), 
             "INSERT INTO raw (at, client, patient, format, version, digest, made, sealed_by, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![
+        .post(params![
             input.at_ms,
             client,
             input.patient.0,

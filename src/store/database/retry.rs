@@ -132,7 +132,7 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> sql::
             "UPDATE retry SET not_before = ?2 WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
              AND lane = ?1",
         )?
-        .execute(params![lane(Some(patient), 0), i64::MIN])?;
+        .post(params![lane(Some(patient), 0), i64::MIN])?;
     Ok(())
 }
 
@@ -165,7 +165,7 @@ fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms:
             "INSERT INTO retry (destination, lane, patient, seq, version, attempts, not_before, reason, head)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![
+        .post(params![
             destination,
             item.lane,
             item.patient,
@@ -185,7 +185,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<
             "INSERT INTO dead (destination, lane, patient, seq, version, attempts, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![destination, item.lane, item.patient, item.seq, item.version, item.attempts, item.reason])?;
+        .post(params![destination, item.lane, item.patient, item.seq, item.version, item.attempts, item.reason])?;
     Ok(())
 }
 
@@ -284,7 +284,7 @@ fn take(connection: &Connection, destination: &str, id: i64) -> sql::Result<Opti
                 "UPDATE retry SET head = 1
                  WHERE id = (SELECT MIN(id) FROM retry WHERE destination = ?1 AND lane = ?2)",
             )?
-            .execute(params![destination, item.lane])?;
+            .post(params![destination, item.lane])?;
     }
     Ok(taken)
 }

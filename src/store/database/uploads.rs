@@ -152,7 +152,7 @@ impl Database {
                 ledger
                     .connection
                     .prepare_cached("UPDATE upload SET state = ?2, failure = ?3 WHERE id = ?1 AND state < ?4")?
-                    .execute(params![id, state as u8, failure, UploadState::Finished as u8])?;
+                    .post(params![id, state as u8, failure, UploadState::Finished as u8])?;
                 Ok(())
             })
             .await?;
@@ -250,7 +250,7 @@ fn insert(connection: &Connection, upload: &Upload, quota: Quota) -> sql::Result
             "INSERT INTO upload (id, client, patient, about, length, state, created, until)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![
+        .post(params![
             upload.id,
             upload.client,
             upload.patient.0,
