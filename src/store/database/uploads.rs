@@ -64,13 +64,21 @@ impl Database {
 
     /// Uploads that wait for being worked off, the oldest first.
     pub async fn uploads_waiting(&self) -> Result<Vec<UploadId>, Error> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT id FROM upload WHERE state = ?1 ORDER BY created, id LIMIT 100")?
-                .query_map([UploadState::Waiting as u8], |row| row.get(0))?
-                .collect()
-        })
-        .await
+        let mut waiting: Vec<UploadId> = self
+            .query(|connection| {
+                connection
+                    .prepare_cached("SELECT id FROM upload WHERE state = ?1 ORDER BY created, id LIMIT 100")?
+                    .query_map([UploadState::Waiting as u8], |row| row.get(0))?
+                    .collect()
+            })
+            .await?;
+        if self.base.is_shared() {
+            // The bytes of others lie with those who took them.
+            let folder = self.directory.join(FOLDER);
+            waiting = blocking(move || Ok(waiting.into_iter().filter(|id| folder.join(name(*id)).exists()).collect()))
+                .await?;
+        }
+        Ok(waiting)
     }
 
     /// To go on writing where the row says that it ends.

@@ -64,7 +64,7 @@ impl Ledger {
     pub(super) fn begin(&mut self) -> sql::Result<()> {
         self.fed = false;
         self.sealers.clear();
-        self.turn.begin(&self.connection)
+        Turn::begin(&self.connection)
     }
 
     pub(super) fn commit(&mut self) -> sql::Result<()> {
@@ -74,7 +74,7 @@ impl Ledger {
     /// Whether that was possible.
     pub(super) fn roll_back(&mut self) -> bool {
         self.forget();
-        self.turn.roll_back(&self.connection)
+        Turn::roll_back(&self.connection)
     }
 
     /// The number of a resource type, given out at first use.

@@ -179,15 +179,12 @@ impl Line {
         let Parts { config, tls } = &*address.0;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(OpenError::Thread)?;
         let failed = |error| OpenError::Database(sorted(error));
-        let (client, driver): (Client, Driver) = match tls {
-            Some(tls) => {
-                let (client, connection) = runtime.block_on(config.connect(tls.clone())).map_err(failed)?;
-                (client, Box::pin(connection))
-            }
-            None => {
-                let (client, connection) = runtime.block_on(config.connect(NoTls)).map_err(failed)?;
-                (client, Box::pin(connection))
-            }
+        let (client, driver): (Client, Driver) = if let Some(tls) = tls {
+            let (client, connection) = runtime.block_on(config.connect(tls.clone())).map_err(failed)?;
+            (client, Box::pin(connection))
+        } else {
+            let (client, connection) = runtime.block_on(config.connect(NoTls)).map_err(failed)?;
+            (client, Box::pin(connection))
         };
         let mut line =
             Self { runtime: Engine(Some(runtime)), client, driver: Some(driver), statements: HashMap::new() };
@@ -304,7 +301,9 @@ fn sorted(error: tokio_postgres::Error) -> Fault {
                 || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
                 || *code == SqlState::READ_ONLY_SQL_TRANSACTION
         }
-        None => error.is_closed() || std::error::Error::source(&error).is_some_and(|source| source.is::<io::Error>()),
+        None => {
+            error.is_closed() || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<io::Error>)
+        }
     };
     if gone { Fault::Lost(io::Error::other(error)) } else { Fault::Postgres(error) }
 }
