@@ -51,6 +51,7 @@ mod receipts;
 mod remap;
 mod revoke;
 mod rights;
+mod search;
 mod site;
 mod sources;
 mod streams;
