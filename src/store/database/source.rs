@@ -110,7 +110,7 @@ impl Recent {
         Self { kind, descending, at: plan.after.unwrap_or(start), within, chunk: VecDeque::new(), ended: false }
     }
 
-    fn next(&mut self, connection: &Connection) -> rusqlite::Result<Option<Key>> {
+    fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
         if self.chunk.is_empty() && !self.ended {
             let sql = if self.descending {
                 "SELECT updated, seq FROM resource WHERE kind = ?1 AND updated >= ?2 AND updated < ?3
@@ -121,8 +121,9 @@ impl Recent {
             };
             let (from, until) = self.within;
             let mut statement = connection.prepare_cached(sql)?;
-            let asked = params![self.kind, from, until, self.at.0, self.at.1 as i64, CHUNK as i64];
-            let rows = statement.query_map(asked, |row| Ok(Key(row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            let (seq, most) = (self.at.1 as i64, CHUNK as i64);
+            let asked = params![self.kind, from, until, self.at.0, seq, most];
+            let rows = statement.query_map(asked, |row| Ok(Key(row.get(0)?, row.get::<i64>(1)? as u64)))?;
             for key in rows {
                 self.chunk.push_back(key?);
             }
