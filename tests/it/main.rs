@@ -52,6 +52,7 @@ mod receipts;
 mod remap;
 mod revoke;
 mod rights;
+mod search;
 mod site;
 mod sources;
 mod streams;
