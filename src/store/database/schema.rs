@@ -179,6 +179,11 @@ UPDATE history SET kind = (SELECT r.kind FROM resource r WHERE r.seq = history.s
 CREATE INDEX history_kind ON history (kind, updated);
 CREATE INDEX resource_updated ON resource (kind, updated);
 ",
+    "
+DELETE FROM upload;
+ALTER TABLE upload ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE upload ADD COLUMN sealed_by INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.
