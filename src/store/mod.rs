@@ -312,6 +312,14 @@ impl Store {
         }
     }
 
+    /// How many turns there were at a patient, for whoever writes what depends on what else there is; none where no other
+    /// gateway writes.
+    pub async fn turn(&self, patient: PatientKey) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.turn(patient).await,
+        }
+    }
+
     /// The patient's consents as they stood at a moment.
     pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
         match self {

@@ -151,7 +151,9 @@ impl Database {
             }
         };
         let directory = place.directory.clone();
-        Ok(Self { writer: Writer::start(ledger)?, pool: Pool::new(readers), directory, base, _lock: lock })
+        let writer = Writer::start(ledger)?;
+        let pool = Pool::new(readers, writer.record());
+        Ok(Self { writer, pool, directory, base, _lock: lock })
     }
 
     pub fn health(&self) -> Health {

@@ -326,7 +326,9 @@ pub(super) fn advance(connection: &Connection, progress: Progress, words: [u64; 
 fn insert(ledger: &mut Ledger, upload: &Upload, quota: Quota) -> Result<bool, Error> {
     let (files, bytes): (i64, i64) = ledger
         .connection
-        .prepare_cached("SELECT COUNT(*), COALESCE(SUM(length), 0) FROM upload WHERE client = ?1 AND state < ?2")?
+        .prepare_cached(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM upload WHERE client = ?1 AND state < ?2",
+        )?
         .query_row(params![upload.client, UploadState::Finished as u8], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if files as u64 >= quota.files || (bytes as u64).saturating_add(upload.length) > quota.bytes {
         return Ok(false);

@@ -156,6 +156,14 @@ impl Session {
         })
     }
 
+    /// Whether the server can run a statement with what is bound here, and answers what can be read here.
+    #[cfg(test)]
+    pub(in crate::store) fn understands(&self, sql: &str) -> Result<bool> {
+        let statement = self.asked(|line| line.statement(sql, ""))?;
+        let returned = statement.columns().iter().map(tokio_postgres::Column::type_);
+        Ok(statement.params().iter().chain(returned).all(<Value<'_> as ToSql>::accepts))
+    }
+
     fn asked<T>(&self, ask: impl FnOnce(&mut Line) -> Result<T>) -> Result<T> {
         let mut line = self.line.borrow_mut();
         ask(line.as_mut().ok_or_else(|| Fault::Lost(io::ErrorKind::NotConnected.into()))?)

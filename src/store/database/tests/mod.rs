@@ -10,6 +10,7 @@ mod search;
 mod server;
 mod shared;
 mod spans;
+mod statements;
 
 use std::sync::Arc;
 

@@ -1,102 +1,21 @@
-//! PostgreSQL servers for tests: one of this process, with tables for each test, and others that may be killed.
+//! Places on PostgreSQL servers.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc;
+#[path = "../../../../tests/it/postgres.rs"]
+mod postgres;
 
-use tempfile::TempDir;
-
-use crate::store::database::server;
-use crate::store::{OpenError, Server};
+pub(super) use self::postgres::Own;
+use crate::store::Server;
 
 /// A place on the server of this process where nothing is yet.
 pub(super) fn fresh() -> Server {
-    static SCHEMAS: AtomicU32 = AtomicU32::new(0);
-    let schema = format!("t{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
-    speak(&named(folder(), "public"), &format!("CREATE SCHEMA {schema}"));
-    named(folder(), &schema)
-}
-
-/// Has the server do something beside the store.
-pub(super) fn speak(place: &Server, sql: &str) {
-    server::apart(|| Ok::<_, OpenError>(server::open(&place.address()?)?.batch(sql)?)).unwrap();
-}
-
-fn named(folder: &str, schema: &str) -> Server {
-    let url = format!("postgres://gateway@/postgres?host={folder}&options=-csearch_path%3D{schema}");
-    Server { url, password: None, ca: None }
-}
-
-/// Where the server of this process listens. It ends with the thread that started it, which ends with the process.
-fn folder() -> &'static str {
-    static FOLDER: OnceLock<String> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let (ready, told) = mpsc::channel();
-        std::thread::spawn(move || {
-            let own = Own::start(&[]);
-            ready.send(own.folder().to_owned()).unwrap();
-            loop {
-                std::thread::park();
-            }
-        });
-        told.recv().expect("PostgreSQL starts; tests/setup installs it")
-    })
-}
-
-/// A server of one test. It ends with the thread that started it, at the latest.
-pub(super) struct Own {
-    directory: TempDir,
-    child: Child,
-}
-
-impl Own {
-    pub(super) fn start(settings: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let child = run(directory.path().to_str().unwrap(), settings);
-        Self { directory, child }
-    }
-
-    fn folder(&self) -> &str {
-        self.directory.path().to_str().unwrap()
-    }
-
-    pub(super) fn place(&self) -> Server {
-        named(self.folder(), "public")
-    }
-
-    /// At once, as a crash would.
-    pub(super) fn kill(&mut self) {
-        let killed = Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        self.child.wait().unwrap();
-    }
-
-    pub(super) fn start_again(&mut self) {
-        self.child = run(self.folder(), &[]);
-    }
-}
-
-impl Drop for Own {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Runs a server, and returns when it takes connections.
-fn run(folder: &str, settings: &[&str]) -> Child {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
-    let mut child = Command::new(script).arg(folder).args(settings).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let mut seen = Vec::new();
-    let ready = lines.by_ref().any(|line| {
-        seen.push(line.clone());
-        line.ends_with("database system is ready to accept connections")
+    // Whoever asks may be a test that polls futures.
+    let asked = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(postgres::fresh())
     });
-    assert!(ready, "PostgreSQL ended: {seen:#?}");
-    // It must never wait for somebody to read what it says.
-    std::thread::spawn(move || lines.for_each(drop));
-    child
+    at(asked.join().unwrap())
+}
+
+pub(super) fn at(url: String) -> Server {
+    Server { url, password: None, ca: None }
 }

@@ -70,6 +70,21 @@ async fn a_consent_given_here_is_minded_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_turn_at_a_person_is_had_by_one() {
+    let both = two();
+    for number in 0..3 {
+        for fixture in &both {
+            assert_eq!(fixture.store.turn(patient(1)).await.unwrap(), Some(number));
+        }
+        let turn = vec![Precondition::Turn { patient: patient(1), number }];
+        let outcomes = at_both(&both, 2, |_| Unit { preconditions: turn.clone(), ..unit(Vec::new()) }).await;
+        let stale = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Accepted::Stale))).count();
+        assert_eq!(stale, 1, "{outcomes:?}");
+    }
+    assert_eq!(Fixture::new().store.turn(patient(1)).await.unwrap(), None, "nobody else writes to a file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_log_is_one_sequence() {
     let both = two();
     let outcomes = at_both(&both, 300, |index| unit(vec![observation(patient(1), &index.to_string(), "1")])).await;
@@ -110,8 +125,8 @@ async fn what_is_delivered_is_leased_to_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
     let mut own = Own::start(&[]);
-    let first = Fixture::at(Some(own.place()), None);
-    let second = Fixture::at(Some(own.place()), Some(&first));
+    let first = Fixture::at(Some(server::at(own.url())), None);
+    let second = Fixture::at(Some(server::at(own.url())), Some(&first));
     let both = [first, second];
     let (told, mut some) = tokio::sync::mpsc::unbounded_channel();
     let pushes: Vec<_> = (0..16)
@@ -167,7 +182,7 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_server_is_away_everybody_is_told_so() {
     let mut own = Own::start(&[]);
-    let fixture = Fixture::at(Some(own.place()), None);
+    let fixture = Fixture::at(Some(server::at(own.url())), None);
     fixture.put(observation(patient(1), "a", "1")).await;
     own.kill();
     let refused = fixture.store.accept(unit(vec![observation(patient(1), "b", "1")])).await;
@@ -190,7 +205,7 @@ fn a_server_without_a_free_connection_is_not_served_from() {
     for dir in &dirs {
         let key = dirs[0].path().join("gateway.key");
         let key_file = (!open.is_empty()).then_some(key);
-        match Store::open(&Place { directory: dir.path().to_owned(), key_file, server: Some(own.place()) }) {
+        match Store::open(&Place { directory: dir.path().to_owned(), key_file, server: Some(server::at(own.url())) }) {
             Ok(store) => open.push(store),
             Err(OpenError::Database(_)) => refused += 1,
             Err(error) => panic!("{error:?}"),
@@ -208,13 +223,13 @@ fn a_server_that_may_lose_what_it_has_is_refused() {
         (Store::usable(&place).err(), Store::open(&place).err())
     };
     for (server, wanted) in [
-        (own.place(), "full_page_writes"),
+        (server::at(own.url()), "full_page_writes"),
         (
-            Server { url: super::server::fresh().url + "%20-csynchronous_commit%3Doff", ..own.place() },
+            Server { url: server::fresh().url + "%20-csynchronous_commit%3Doff", ..server::at(own.url()) },
             "synchronous_commit",
         ),
         (
-            Server { url: super::server::fresh().url + "%20-csynchronous_commit%3Dlocal", ..own.place() },
+            Server { url: server::fresh().url + "%20-csynchronous_commit%3Dlocal", ..server::at(own.url()) },
             "synchronous_commit",
         ),
     ] {
