@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::routes::{Action, ROUTES};
 use crate::exchange::kinds::{KINDS, KindRule};
 use crate::exchange::{ChosenIds, Gateway};
+use crate::fhir::definitions::{SearchKind, SearchParameter};
 use crate::fhir::ours::BASE;
 use crate::fhir::search;
 use crate::guide::Definition;
@@ -45,6 +46,8 @@ pub fn statement(gateway: &Gateway) -> Value {
                 "conditionalRead": if rule.writable { "full-support" } else { "not-supported" },
                 "conditionalUpdate": rule.writable && routed(Action::ConditionalUpdate),
                 "conditionalDelete": if rule.writable { "single" } else { "not-supported" },
+                "searchInclude": includes(gateway, rule),
+                "searchRevInclude": reverse_includes(gateway, rule),
                 "searchParam": parameters(gateway, rule.name),
                 "operation": operations(rule),
             })
@@ -136,6 +139,34 @@ fn parameters(gateway: &Gateway, kind: &str) -> Value {
     search::parameters(kind, &gateway.registry)
         .map(|parameter| json!({"name": parameter.code, "type": parameter.kind.code()}))
         .collect()
+}
+
+/// Audit events are searched by themselves.
+fn points(rule: &KindRule) -> bool {
+    rule.name != "AuditEvent"
+}
+
+fn includes(gateway: &Gateway, rule: &KindRule) -> Value {
+    if !points(rule) {
+        return json!([]);
+    }
+    let mut names = vec!["*".to_owned()];
+    names.extend(references(gateway, rule.name).map(|parameter| format!("{}:{}", rule.name, parameter.code)));
+    names.into()
+}
+
+fn reverse_includes(gateway: &Gateway, rule: &KindRule) -> Value {
+    let sources = KINDS.iter().filter(|source| points(rule) && points(source));
+    let pointing = sources.flat_map(|source| {
+        let here = references(gateway, source.name)
+            .filter(|parameter| parameter.targets.iter().any(|target| target == rule.name));
+        here.map(|parameter| format!("{}:{}", source.name, parameter.code))
+    });
+    pointing.collect()
+}
+
+fn references<'g>(gateway: &'g Gateway, kind: &'g str) -> impl Iterator<Item = &'g SearchParameter> {
+    search::parameters(kind, &gateway.registry).filter(|parameter| parameter.kind == SearchKind::Reference)
 }
 
 /// FHIR knows no empty arrays.

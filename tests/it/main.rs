@@ -53,6 +53,7 @@ mod receipts;
 mod remap;
 mod revoke;
 mod rights;
+mod search;
 mod shared;
 mod site;
 mod sources;

@@ -5,10 +5,13 @@
 
 mod definitions;
 mod history;
+mod include;
+mod links;
 mod matching;
 pub(super) mod page;
 mod read;
 pub(super) mod search;
+mod sorted;
 
 pub use history::{Version, Versions, Whose};
 pub use search::Found;

@@ -10,8 +10,8 @@ use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, is_id, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
-use crate::fhir::search::{Query, SortBy, Summary, Total};
-use crate::fhir::tree::{Document, Element};
+use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
+use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
 use crate::store::{AuditPlan, AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
@@ -35,7 +35,12 @@ pub struct Entry {
     pub kind: Arc<str>,
     pub id: String,
     pub payload: Vec<u8>,
+    /// Whether it does not match, but belongs to what does.
+    pub included: bool,
 }
+
+/// A resource that leaves, and what permits it.
+pub(in crate::exchange) type Hit = (Stored, Option<Basis>);
 
 /// Persons whose data matched and was withheld. As many as a page could have hits: a search must not fill the audit.
 #[derive(Default)]
@@ -52,11 +57,15 @@ impl Silences {
 /// What a search has come upon so far.
 #[derive(Default)]
 pub(in crate::exchange) struct Gathered {
-    pub hits: Vec<(Stored, Option<Basis>)>,
+    pub hits: Vec<Hit>,
+    /// What leaves with them.
+    pub included: Vec<Hit>,
     /// How many may be seen, also beyond what was asked for.
     pub matched: usize,
+    /// Resources that were looked at.
+    looked_at: usize,
     silences: Silences,
-    consents: ConsentsSeen,
+    pub(super) consents: ConsentsSeen,
 }
 
 impl Gathered {
@@ -74,11 +83,26 @@ impl Gathered {
         persons.map(|(key, (id, denial))| author.withheld(&(id.clone(), *key), denial.basis.as_ref(), issue)).collect()
     }
 
-    pub fn entries(self) -> Vec<Entry> {
-        let entry =
-            |stored: Stored| Entry { kind: stored.kind.clone(), id: stored.logical_id(), payload: stored.payload };
-        self.hits.into_iter().map(|(stored, _)| entry(stored)).collect()
+    /// Takes note of resources that are looked at, as long as that may go on.
+    pub(super) fn spend(&mut self, resources: usize, budget: usize) -> Result<(), Refusal> {
+        self.looked_at += resources;
+        if self.looked_at > budget { Err(too_costly()) } else { Ok(()) }
     }
+
+    pub fn entries(self) -> Vec<Entry> {
+        let entry = |(stored, _): Hit, included| Entry {
+            kind: stored.kind.clone(),
+            id: stored.logical_id(),
+            payload: stored.payload,
+            included,
+        };
+        let included = self.included.into_iter().map(|hit| entry(hit, true));
+        self.hits.into_iter().map(|hit| entry(hit, false)).chain(included).collect()
+    }
+}
+
+fn too_costly() -> Refusal {
+    Refusal::one(Id::SearchTooCostly, "", "The search would have to look at too many resources.")
 }
 
 /// How much is asked of a search.
@@ -139,24 +163,31 @@ impl Gateway {
         lenient: bool,
         from: Option<Continuation>,
     ) -> Result<Found, Refusal> {
-        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
-        query.base = Some(self.base.clone());
-        if has_errors(&issues) {
-            return Err(issues.into());
-        }
+        let mut gathered = Gathered::default();
+        let (query, warnings) = self.asked(caller, rule, pairs, lenient, &mut gathered).await?;
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
-        let mut walk = Walk::new(self, rule, &query, order(&query)?, from.as_ref());
+        let limit = if counting { 0 } else { limit };
+        let order = order(&query);
+        let natural = || natural(&query.hints());
+        let mut walk = Walk::new(self, rule, &query, order.unwrap_or_else(natural), from.as_ref());
         let first = from.is_none();
-        let whole = counting || (first && query.total == Total::Accurate);
-        let mut gathered = Gathered::default();
-        let wish = Wish { limit: if counting { 0 } else { limit }, whole };
-        let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
-        let Gathered { hits, matched, .. } = &gathered;
-        let more = *matched > hits.len() && !counting;
-        let total = (whole || (first && !more)).then_some(*matched);
+        let mut whole = counting || (first && query.total == Total::Accurate);
+        let next = if order.is_some() || counting {
+            let wish = Wish { limit, whole };
+            let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+            let more = gathered.matched > gathered.hits.len() && !counting;
+            next.filter(|_| more).map(|key| (key, None))
+        } else {
+            whole |= first;
+            let after = from.as_ref().and_then(|from| from.last.as_ref());
+            let last = self.gather_sorted(caller, rule, &query, &mut walk, (limit, after), &mut gathered).await?;
+            last.map(|last| (Key(0, 0), Some(last)))
+        };
+        let total = (whole || (first && next.is_none())).then_some(gathered.matched);
+        self.include(caller, &query, &mut gathered).await?;
         self.record_query(caller, rule.name, pairs, &gathered).await?;
-        let token = next.filter(|_| more).map(|key| {
+        let token = next.map(|(key, last)| {
             let continuation = Continuation {
                 kind: rule.name.to_owned(),
                 query: query.echo(),
@@ -164,10 +195,44 @@ impl Gateway {
                 after_value: key.0,
                 after_seq: key.1,
                 as_of_seq: walk.as_of_seq.unwrap_or(u64::MAX),
+                last,
             };
             continuation.sign(&self.page_secret, &caller.principal.client)
         });
-        Ok(Found { entries: gathered.entries(), total, next: token, query: query.echo(), warnings: issues })
+        let mut entries = gathered.entries();
+        self.cut(&query, &mut entries)?;
+        Ok(Found { entries, total, next: token, query: query.echo(), warnings })
+    }
+
+    /// What is asked for, with everything that depends on other resources found out.
+    pub(super) async fn asked(
+        &self,
+        caller: &Caller<'_>,
+        rule: &KindRule,
+        pairs: &[(String, String)],
+        lenient: bool,
+        gathered: &mut Gathered,
+    ) -> Result<(Query, Vec<Issue>), Refusal> {
+        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
+        query.base = Some(self.base.clone());
+        if has_errors(&issues) {
+            return Err(issues.into());
+        }
+        self.resolve(caller, &mut query, gathered).await?;
+        Ok((query, issues))
+    }
+
+    /// Leaves of each match what was asked for.
+    fn cut(&self, query: &Query, entries: &mut [Entry]) -> Result<(), Refusal> {
+        let subset = query.subset();
+        if subset.is_whole() {
+            return Ok(());
+        }
+        let Some(structure) = self.registry.structure(&query.kind) else { return Ok(()) };
+        for entry in entries.iter_mut().filter(|entry| !entry.included) {
+            entry.payload = subset.write(&json::parse(entry.payload.as_slice())?, &structure).into_bytes();
+        }
+        Ok(())
     }
 
     /// Goes on with a walk until a page is full; answers the key of the hit that filled it. What does not fit on it any
@@ -187,13 +252,13 @@ impl Gateway {
             let room = wish.limit.saturating_sub(gathered.hits.len());
             walk.plan.limit = ROUND.min(room + 1);
         }
-        while let Some(rows) = walk.round(self).await? {
+        while let Some(rows) = walk.round(self, gathered).await? {
             for stored in rows {
                 let key = walk.key_of(&stored);
-                let Some(hit) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
+                let Sight::Visible(found) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
                 if gathered.hits.len() < wish.limit {
-                    gathered.hits.push(hit);
+                    gathered.hits.push((found.stored, found.basis));
                     next = Some(key);
                 } else if !wish.whole {
                     // One hit more than the page holds: there is a next page, and that is all we need to know.
@@ -204,27 +269,28 @@ impl Gateway {
         Ok(next)
     }
 
-    async fn hit(
+    /// What the caller sees of a resource that matches; one that does not match is hidden.
+    pub(super) async fn hit(
         &self,
         caller: &Caller<'_>,
         rule: &KindRule,
         query: &Query,
         stored: Stored,
         gathered: &mut Gathered,
-    ) -> Result<Option<(Stored, Option<Basis>)>, Refusal> {
+    ) -> Result<Sight, Refusal> {
         let Gathered { consents, silences, .. } = gathered;
         let updated_ms = stored.updated_ms;
         let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
         Ok(match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await? {
-            Sight::Visible(visible) => matches(&visible.document).then_some((visible.stored, visible.basis)),
+            Sight::Visible(visible) if matches(&visible.document) => Sight::Visible(visible),
             Sight::Withheld(withheld) => {
                 let (id, key) = withheld.patient;
                 if silences.takes(key, self.config.page_entries_max) && matches(&withheld.document) {
                     silences.persons.insert(key, (id, withheld.denial));
                 }
-                None
+                Sight::Hidden
             }
-            Sight::Hidden => None,
+            Sight::Visible(_) | Sight::Hidden => Sight::Hidden,
         })
     }
 
@@ -238,10 +304,10 @@ impl Gateway {
         gathered: &Gathered,
     ) -> Result<(), Refusal> {
         type Seen = (String, Vec<String>, Option<Basis>);
-        let Gathered { hits, silences, .. } = gathered;
+        let Gathered { hits, included, silences, .. } = gathered;
         let author = Author::of(self, caller).with_query(asked, pairs);
         let mut persons: BTreeMap<Option<PatientKey>, Seen> = BTreeMap::new();
-        for (stored, basis) in hits {
+        for (stored, basis) in hits.iter().chain(included) {
             let person = persons
                 .entry(stored.patient)
                 .or_insert_with(|| (Author::patient_of(stored), Vec::new(), basis.clone()));
@@ -320,12 +386,18 @@ impl Gateway {
                     after_value: 0,
                     after_seq: *seq,
                     as_of_seq: u64::MAX,
+                    last: None,
                 };
                 found.next = Some(continuation.sign(&self.page_secret, &caller.principal.client));
             }
             found.entries = rows
                 .into_iter()
-                .map(|(_, payload)| Entry { kind: Arc::from("AuditEvent"), id: id_of(&payload), payload })
+                .map(|(_, payload)| Entry {
+                    kind: Arc::from("AuditEvent"),
+                    id: id_of(&payload),
+                    payload,
+                    included: false,
+                })
                 .collect();
         }
         let author = Author::of(self, caller).with_query("AuditEvent", pairs);
@@ -335,23 +407,29 @@ impl Gateway {
     }
 }
 
-/// The index has one order at a time.
-fn order(query: &Query) -> Result<Order, Refusal> {
-    let unsupported = || Refusal::one(Id::SearchValue, "_sort", "Results are sorted by one of date and _lastUpdated.");
-    let Some(sort) = query.sort.first() else { return Ok(Order { by: OrderBy::Seq, descending: false }) };
-    let by = match sort.by {
-        SortBy::Date => OrderBy::Date,
-        SortBy::LastUpdated => OrderBy::Updated,
-        SortBy::Id => return Err(unsupported()),
+/// The order in which what is asked for lies, where none is asked for: of a person by date, else by creation or change.
+fn natural(hints: &Hints) -> Order {
+    let by = match hints {
+        Hints { ids: Some(_), .. } | Hints { identifier: Some(_), .. } => OrderBy::Seq,
+        Hints { patients: Some(_), .. } => OrderBy::Date,
+        Hints { updated_ms: Some(_), .. } => OrderBy::Updated,
+        _ => OrderBy::Seq,
     };
-    if query.sort.len() > 1 {
-        return Err(unsupported());
+    Order { by, descending: false }
+}
+
+/// The order that an index has; nothing where it has none.
+fn order(query: &Query) -> Option<Order> {
+    match query.sort.as_slice() {
+        [] => Some(natural(&query.hints())),
+        [Sort { by: SortBy::Date, descending }] => Some(Order { by: OrderBy::Date, descending: *descending }),
+        [Sort { by: SortBy::LastUpdated, descending }] => Some(Order { by: OrderBy::Updated, descending: *descending }),
+        _ => None,
     }
-    Ok(Order { by, descending: sort.descending })
 }
 
 fn id_of(payload: &[u8]) -> String {
-    let parsed = crate::fhir::tree::json::parse(payload).ok();
+    let parsed = json::parse(payload).ok();
     parsed.and_then(|document| Element::root(&document).text_of("id").map(str::to_owned)).unwrap_or_default()
 }
 
@@ -359,7 +437,6 @@ fn id_of(payload: &[u8]) -> String {
 pub(in crate::exchange) struct Walk {
     pub plan: Plan,
     pub as_of_seq: Option<u64>,
-    budget: usize,
     done: bool,
 }
 
@@ -382,10 +459,14 @@ impl Walk {
         walk
     }
 
+    /// Everything that may match.
+    pub(super) fn of_any(gateway: &Gateway, rule: &KindRule, query: &Query) -> Self {
+        Walk::new(gateway, rule, query, natural(&query.hints()), None)
+    }
+
     /// What is the caller's own and may match.
     pub(super) fn of_own(gateway: &Gateway, rule: &KindRule, query: &Query, caller: &Caller<'_>) -> Self {
-        let order = Order { by: OrderBy::Seq, descending: false };
-        let mut walk = Walk::new(gateway, rule, query, order, None);
+        let mut walk = Walk::of_any(gateway, rule, query);
         walk.plan.owner = Some(caller.principal.client.clone());
         walk
     }
@@ -413,18 +494,19 @@ impl Walk {
                 ..Plan::of(rule.name)
             },
             as_of_seq,
-            budget: gateway.config.search_budget,
             done: false,
         }
     }
 
     /// The next rows; `None` when there are no more.
-    async fn round(&mut self, gateway: &Gateway) -> Result<Option<Vec<Stored>>, Refusal> {
+    pub(super) async fn round(
+        &mut self,
+        gateway: &Gateway,
+        gathered: &mut Gathered,
+    ) -> Result<Option<Vec<Stored>>, Refusal> {
         if self.done {
             return Ok(None);
         }
-        let too_costly =
-            || Refusal::one(Id::SearchTooCostly, "", "The search would have to look at too many resources.");
         let page = gateway.store.search(self.plan.clone()).await?;
         if page.exhausted_budget {
             return Err(too_costly());
@@ -435,7 +517,7 @@ impl Walk {
         self.plan.after = page.next;
         self.plan.limit = ROUND.min(self.plan.limit * 4);
         self.done = page.next.is_none();
-        self.budget = self.budget.checked_sub(page.rows.len()).ok_or_else(too_costly)?;
+        gathered.spend(page.rows.len(), gateway.config.search_budget)?;
         Ok(Some(page.rows))
     }
 

@@ -20,7 +20,9 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome};
+use crate::store::{
+    Accepted, Expect, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome,
+};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -758,9 +760,9 @@ fn finish(
 /// What the audit calls a write.
 fn act_of(write: &Write) -> Act {
     match write.expect {
-        crate::store::Expect::Absent => Act::Create,
-        _ if write.delete => Act::Delete,
-        _ => Act::Update,
+        Expect::Absent => Act::Create,
+        Expect::Version(_) if write.delete => Act::Delete,
+        Expect::Version(_) => Act::Update,
     }
 }
 
@@ -768,8 +770,8 @@ fn act_of(write: &Write) -> Act {
 fn rectified(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: &[Write]) -> Vec<Rectified> {
     let changed = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
         (Ok(prepared), Step::Written { index, version, .. }) => {
-            let changes = prepared.rule.guard == Guard::Consent
-                && matches!(writes.get(*index)?.expect, crate::store::Expect::Version(_));
+            let changes =
+                prepared.rule.guard == Guard::Consent && matches!(writes.get(*index)?.expect, Expect::Version(_));
             let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
             let made = Made::of(prepared.rule.name, prepared.validated.element());
             let patient = prepared.patient.clone().filter(|_| changes)?;

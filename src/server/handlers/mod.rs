@@ -107,7 +107,9 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::ConditionalDelete => delete::conditional(request).await,
         Action::Read | Action::VersionRead => read::read(request).await,
         Action::History => history::history(request).await,
-        Action::Search | Action::SearchForm => search::search(request).await,
+        Action::Search | Action::SearchForm | Action::Compartment | Action::CompartmentForm => {
+            search::search(request).await
+        }
         Action::Bundle => bundle::bundle(request).await,
         Action::Device => device::device(request).await,
         Action::Receipts => receipts::receipts(request).await,

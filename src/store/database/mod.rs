@@ -33,7 +33,7 @@ mod transaction;
 mod uploads;
 mod writer;
 
-pub use uploads::UploadFile;
+pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]
 mod tests;

@@ -181,6 +181,11 @@ CREATE INDEX history_kind ON history (kind, updated);
 CREATE INDEX resource_updated ON resource (kind, updated);
 ",
     "
+DELETE FROM upload;
+ALTER TABLE upload ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE upload ADD COLUMN sealed_by INTEGER NOT NULL DEFAULT 0;
+",
+    "
 ALTER TABLE patient_state ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
 ",
 ];

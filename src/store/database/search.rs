@@ -5,7 +5,7 @@
 
 use super::pool::Reader;
 use super::row;
-use super::source::{Listed, Merge, Scan, Source};
+use super::source::{Listed, Merge, Recent, Scan, Source};
 use crate::store::id::PatientKey;
 use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan};
 use crate::store::sql::{self, Connection, Optional, Row, params};
@@ -92,6 +92,9 @@ fn choose(connection: &Connection, filter: &Filter<'_>) -> sql::Result<(Source, 
         let after = plan.after.filter(|_| in_order);
         let merge = Merge::new(connection, filter.kind, patients, filter.codes.as_deref(), plan, after)?;
         return Ok((Source::Merge(merge), in_order));
+    }
+    if plan.order.by == OrderBy::Updated {
+        return Ok((Source::Recent(Recent::new(filter.kind, plan)), true));
     }
     let in_order = plan.order.by == OrderBy::Seq;
     let after = plan.after.filter(|_| in_order);
