@@ -56,6 +56,7 @@ mod streams;
 mod stretches;
 mod suites;
 mod terminology;
+mod told;
 mod transparency;
 mod uploads;
 mod validate;

@@ -19,7 +19,7 @@ use crate::fixture::{
 };
 
 /// Lets a client state that it is the person's own request.
-async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
+pub async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
     let stored = gateway.store().get_client(&client.id).await.unwrap().unwrap();
     let mut document: Value = serde_json::from_str(&stored).unwrap();
     document["purposes"] = json!(["TREAT", "PATRQT"]);
@@ -211,7 +211,7 @@ async fn the_access_log_says_who_when_what_why_and_by_what_right() {
 }
 
 /// Sends a request of the person's own.
-async fn asks(client: &Client, method: &str, path: &str) -> Answer {
+pub async fn asks(client: &Client, method: &str, path: &str) -> Answer {
     client.raw(method, path, &[("x-purpose-of-use", "PATRQT")], "").await
 }
 

@@ -99,6 +99,13 @@ pub(super) fn inherit(ledger: &mut Ledger) -> rusqlite::Result<()> {
     ledger.connection.execute_batch("DELETE FROM foretold WHERE true;")
 }
 
+/// The same of one person's, while the process lives.
+pub(super) fn inherit_of(ledger: &mut Ledger, patient: PatientKey) -> rusqlite::Result<()> {
+    let sent = foretold(&ledger.connection, "WHERE patient = ?1 ORDER BY rowid", [patient.0])?;
+    store(ledger, &sent)?;
+    ledger.connection.prepare_cached("DELETE FROM foretold WHERE patient = ?1")?.execute([patient.0]).map(drop)
+}
+
 fn foretold(connection: &Connection, which: &str, values: impl Params) -> rusqlite::Result<Vec<AuditRecord>> {
     connection
         .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?

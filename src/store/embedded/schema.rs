@@ -15,6 +15,7 @@ use crate::store::fault::OpenError;
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 /// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
+/// `remnant` is what destinations are to be told of erased persons, `turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
 const MIGRATIONS: &[&str] = &[
     "
@@ -168,6 +169,16 @@ CREATE TABLE erased (
     patient BLOB PRIMARY KEY, owner TEXT NOT NULL, at INTEGER NOT NULL, record BLOB NOT NULL, receipt BLOB NOT NULL,
     finished INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE remnant (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, patient BLOB NOT NULL, kind TEXT NOT NULL,
+    name TEXT NOT NULL, attempts INTEGER NOT NULL, not_before INTEGER NOT NULL, reason TEXT NOT NULL,
+    dead INTEGER NOT NULL, UNIQUE (patient, destination, kind, name)
+) STRICT;
+CREATE INDEX remnant_due ON remnant (destination, not_before) WHERE dead = 0;
+CREATE TABLE turn (patient BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX turn_at ON turn (at);
 ",
 ];
 
