@@ -33,6 +33,7 @@ mod iomt;
 mod keys;
 mod kill;
 mod leaks;
+mod likeness;
 mod mappings;
 mod negotiation;
 mod packages;

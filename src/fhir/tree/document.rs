@@ -2,6 +2,9 @@
 //!
 //! Nodes are stored in document order; a node's children follow it, linked by `next`. Node 0 is the root.
 
+use std::sync::Arc;
+
+use super::sample::Reads;
 use super::tag::{Names, Tag};
 use crate::fhir::outcome::Position;
 
@@ -23,6 +26,16 @@ pub struct NodeId(pub(super) u32);
 
 impl NodeId {
     pub const ROOT: NodeId = NodeId(0);
+
+    /// Its place among the nodes.
+    pub(in crate::fhir) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// What a node of a copy that begins with this one is in this one's document.
+    pub(in crate::fhir) fn plus(self, of_copy: NodeId) -> NodeId {
+        NodeId(self.0 + of_copy.0)
+    }
 }
 
 /// A piece of `source`, or of `unescaped` when `owned`.
@@ -73,6 +86,8 @@ pub struct Document {
     pub(super) source: String,
     pub(super) unescaped: String,
     pub(super) nodes: Vec<Node>,
+    /// Of a sample: the texts that were looked at.
+    pub(super) reads: Option<Arc<Reads>>,
 }
 
 impl Document {
@@ -108,6 +123,9 @@ impl Document {
 
     /// Unescaped text of a string, the digits of a number, `true`, `false` or `null`; empty for objects and arrays.
     pub fn value(&self, node: NodeId) -> &str {
+        if let Some(reads) = &self.reads {
+            reads.note(node);
+        }
         let node = self.node(node);
         if node.kind == Kind::Object {
             return "";
@@ -168,17 +186,21 @@ impl Document {
         self.node(node).tag == tag && (tag.is_whole() || self.key_bytes(node) == key.as_bytes())
     }
 
+    /// Whether it is noted which texts are looked at.
+    pub(in crate::fhir) fn is_watched(&self) -> bool {
+        self.reads.is_some()
+    }
+
     /// Line and column of a value, counted in characters from 1.
     pub fn position(&self, node: NodeId) -> Position {
         position_at(&self.source, self.node(node).offset as usize)
     }
 
-    /// The source text of a value, from its first to its last byte where that is known cheaply.
     pub(super) fn node(&self, node: NodeId) -> &Node {
         &self.nodes[node.0 as usize]
     }
 
-    fn text(&self, span: Span, unescaped: bool) -> &str {
+    pub(super) fn text(&self, span: Span, unescaped: bool) -> &str {
         let from = if unescaped { &self.unescaped } else { &self.source };
         &from[span.start as usize..(span.start + span.len) as usize]
     }

@@ -25,6 +25,11 @@ impl<'d> Element<'d> {
         Element { document, value: Some(node), shadow: None }
     }
 
+    /// The element of a value, a shadow or both, of which one is there.
+    pub(in crate::fhir) fn of(document: &'d Document, value: Option<NodeId>, shadow: Option<NodeId>) -> Self {
+        Element { document, value, shadow }
+    }
+
     pub fn document(&self) -> &'d Document {
         self.document
     }

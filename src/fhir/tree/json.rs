@@ -32,7 +32,7 @@ pub struct Memory {
 
 impl From<Document> for Memory {
     fn from(document: Document) -> Memory {
-        let Document { source, mut unescaped, mut nodes } = document;
+        let Document { source, mut unescaped, mut nodes, .. } = document;
         let mut source = source.into_bytes();
         source.clear();
         unescaped.clear();
@@ -64,7 +64,7 @@ fn parse_all(source: Vec<u8>, unescaped: String, nodes: Vec<Node>, lists: bool) 
     let outcome = reader.document();
     let Reader { nodes, unescaped, .. } = reader;
     outcome?;
-    Ok(Document { source, unescaped, nodes })
+    Ok(Document { source, unescaped, nodes, reads: None })
 }
 
 /// Reads one JSON object and everything that is wrong with the text.
@@ -77,7 +77,7 @@ pub fn read(bytes: impl Into<Vec<u8>>) -> Reading {
     let outcome = reader.document();
     let Reader { nodes, unescaped, mut issues, .. } = reader;
     match outcome {
-        Ok(()) => Reading { document: Some(Document { source, unescaped, nodes }), issues },
+        Ok(()) => Reading { document: Some(Document { source, unescaped, nodes, reads: None }), issues },
         Err(issue) => {
             issues.push(issue);
             Reading { document: None, issues }

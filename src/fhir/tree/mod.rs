@@ -9,6 +9,7 @@ mod document;
 mod element;
 pub mod hash;
 pub mod json;
+pub(in crate::fhir) mod sample;
 mod tag;
 pub mod time;
 pub mod write;

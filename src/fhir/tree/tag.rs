@@ -55,6 +55,10 @@ impl Tag {
         self.0 & 0xFF == u64::from(b'_')
     }
 
+    pub(super) fn word(self) -> u64 {
+        self.0
+    }
+
     #[inline]
     fn len(self) -> usize {
         (self.0 >> (8 * HELD)) as usize

@@ -1,7 +1,7 @@
 //! Applying a profile: the sparse rules, visited only where the profile says something.
 
 use super::profile::{Asks, Node, NodeIndex, Profile, UNBOUNDED};
-use super::rules::{binding, invariant, literal, narrative, reference, slicing};
+use super::rules::{binding, invariant, literal, narrative, slicing};
 use super::run::{MAX_NESTED, Run};
 use super::scope::named;
 use crate::fhir::outcome::Id;
@@ -81,7 +81,7 @@ impl<'d> Run<'_, 'd> {
             self.issue(Id::TypeMismatch, element, format!("It must be of type {}.", types.join(" or ")));
             return;
         };
-        reference::target(self, element, rule);
+        self.target(element, rule);
         if !rule.profiles.is_empty() && rule.asks != Asks::Extension {
             self.one_of(&rule.profiles, element);
         }

@@ -11,6 +11,7 @@ mod conclude;
 mod crew;
 mod evaluate;
 mod host;
+mod likeness;
 pub mod measures;
 pub mod profile;
 pub mod rules;
@@ -50,6 +51,7 @@ pub struct Validator {
     forms: rules::questionnaire::Forms,
     /// Canonicals of the profiles that the guides among the definitions want of every resource of a type.
     global: NameMap<String, Vec<String>>,
+    likenesses: likeness::Likenesses,
 }
 
 /// What a check is told besides the resource.
@@ -83,6 +85,8 @@ pub struct Options<'a> {
     pub loose_aggregation: bool,
     /// How many threads share the entries of a long Bundle; the caller's alone below two. What is found is the same.
     pub threads: usize,
+    /// What was learnt of earlier resources is not used, and nothing is learnt. What is found is the same.
+    pub anew: bool,
 }
 
 /// What is asked of a reference besides its form.
@@ -157,6 +161,7 @@ impl Validator {
             parts: RwLock::default(),
             global,
             forms: rules::questionnaire::Forms::default(),
+            likenesses: likeness::Likenesses::default(),
         }
     }
 
@@ -169,6 +174,11 @@ impl Validator {
                 self.resource_plan(canonical);
             }
         }
+    }
+
+    /// How many kinds of resources are known so well that only what is a resource's own is looked at.
+    pub fn learnt(&self) -> usize {
+        self.likenesses.learnt()
     }
 
     /// Checks a resource, contained ones and those of a Bundle's entries included.

@@ -92,7 +92,7 @@ pub struct Node {
     /// What is asked of a narrative.
     pub narrative: Control,
     pub binding: Option<Bound>,
-    pub invariants: Vec<Invariant>,
+    pub invariants: Arc<[Invariant]>,
     pub slicing: Option<Slices>,
     pub children: Vec<NodeIndex>,
     /// Positions in `children` of those that may stand too seldom or too often; what neither repeats in JSON nor has
@@ -398,7 +398,7 @@ impl Node {
                 writeln!(formatter, "{indent}besides {:?} binding {}", further.strength, further.canonical)?;
             }
         }
-        for invariant in &self.invariants {
+        for invariant in &*self.invariants {
             writeln!(formatter, "{indent}{invariant}")?;
         }
         Ok(())

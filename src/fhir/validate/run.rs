@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use smallvec::SmallVec;
 
+use super::likeness::Trace;
 use super::scope::{Entries, Found, Scope};
 use super::stack::Stack;
 use super::trail::Trail;
@@ -47,7 +48,11 @@ pub struct Run<'v, 'd> {
     /// Whether an expression asked for a resource that is not in the message.
     pub unresolved: AtomicBool,
     /// What has been handed in already and counts against what may be listed; `None` where the run is no part.
-    handed_in: Option<Listed>,
+    pub(super) handed_in: Option<Listed>,
+    /// What looks at which texts, while a likeness is made.
+    pub(super) trace: Option<Box<Trace>>,
+    /// Whether something looked beyond the resource, while a likeness is made.
+    pub(super) elsewhere: Option<Arc<AtomicBool>>,
 }
 
 /// What is known of profiles, by everybody who works at one check.
@@ -60,7 +65,7 @@ struct Answers {
 
 /// How much is listed.
 #[derive(Clone, Copy, Default)]
-struct Listed {
+pub(super) struct Listed {
     errors: usize,
     others: usize,
     open: usize,
@@ -111,6 +116,8 @@ impl<'v, 'd> Run<'v, 'd> {
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
             handed_in: None,
+            trace: None,
+            elsewhere: None,
         };
         run.enclose(root);
         run
@@ -217,6 +224,9 @@ impl<'v, 'd> Run<'v, 'd> {
 
     /// The entries of the Bundle around the resource.
     pub fn entries(&self) -> Option<&Arc<Entries<'d>>> {
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.store(true, Ordering::Relaxed);
+        }
         Some(&self.bundles[self.scope.bundle?])
     }
 
@@ -261,6 +271,9 @@ impl<'v, 'd> Run<'v, 'd> {
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
             handed_in: None,
+            // Whatever this one is asked, it is asked by the check beside it.
+            trace: None,
+            elsewhere: self.elsewhere.clone(),
         }
     }
 
@@ -332,8 +345,10 @@ impl<'v, 'd> Run<'v, 'd> {
             return Some(true);
         }
         let answers = || answers.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(answer) = answers().get(&question) {
-            return Some(*answer);
+        // Who makes a likeness has to see what is looked at.
+        let known = answers().get(&question).copied().filter(|_| !element.document().is_watched());
+        if known.is_some() {
+            return known;
         }
         let mut run = self.branch();
         run.assumed.push(question);

@@ -6,6 +6,7 @@
 use smallvec::SmallVec;
 
 use super::crew;
+use super::likeness::Rule;
 use super::measures;
 use super::profile::{Asks, Content, Key, Node, NodeIndex, Profile, TypeRule, type_of_suffix};
 use super::rules::{
@@ -30,6 +31,27 @@ const MAX_LABELS: usize = 64;
 impl<'v, 'd> Run<'v, 'd> {
     /// Checks a resource against its type, the profiles that it claims and is given, and what its code asks.
     pub fn resource(&mut self, element: Element<'d>, profiles: &[&str]) {
+        let Some(look) = self.look(element) else { return self.strange(element, profiles) };
+        if self.is_familiar(element, profiles, look) {
+            self.measures(element);
+            return;
+        }
+        let before = self.report.issues.len() + self.report.open.len();
+        self.strange(element, profiles);
+        if self.report.issues.len() + self.report.open.len() == before {
+            self.learn(element, profiles, look);
+        }
+    }
+
+    /// What measures ask of an Observation.
+    fn measures(&mut self, element: Element<'d>) {
+        if element.resource_type() == Some("Observation") {
+            self.rule(element, || Rule::Measures, |run| measures::check(run, element));
+        }
+    }
+
+    /// As [`resource`](Self::resource), of one that is like none that was seen before.
+    fn strange(&mut self, element: Element<'d>, profiles: &[&str]) {
         let validator = self.validator;
         let Some(kind) = element.resource_type() else {
             self.issue(Id::ResourceTypeMissing, element, "The resource does not say its resourceType.".to_owned());
@@ -66,7 +88,7 @@ impl<'v, 'd> Run<'v, 'd> {
         self.profiles(element, kind, profiles);
         canonical::check_own(self, element, kind);
         match kind {
-            "Observation" => measures::check(self, element),
+            "Observation" => self.measures(element),
             "CapabilityStatement" => capability_statement::check(self, element),
             "CodeSystem" => code_system::check(self, element),
             "ConceptMap" => concept_map::check(self, element),
@@ -425,13 +447,13 @@ impl<'v, 'd> Run<'v, 'd> {
                 if key == "id" && self.holders.len() > self.scope.holder + 2 {
                     self.element_id(element);
                 }
-                let fits = self.primitive(element, primitive);
-                match primitive {
-                    Primitive::String if fits => markup::check(self, element, rule.asks == Asks::Markdown),
-                    Primitive::Uri if fits && rule.asks == Asks::Canonical => canonical::check(self, element),
-                    _ => {}
+                // What extends a value has rules of its own.
+                if element.shadow_node().is_some() {
+                    self.value(element, primitive, rule)
+                } else {
+                    let again = || Rule::Primitive { primitive, rule: rule.clone() };
+                    self.rule(element, again, |run| run.value(element, primitive, rule))
                 }
-                fits
             }
             Content::Complex(_) | Content::Inline(_) | Content::Resource if !element.is_object() => {
                 let id = if element.kind().is_none() { Id::ElementEmpty } else { Id::ElementShape };
@@ -477,7 +499,7 @@ impl<'v, 'd> Run<'v, 'd> {
             let type_name = if is_resource { element.resource_type().unwrap_or_default() } else { &rule.name };
             invariant::check(self, &node.invariants, element, type_name);
         }
-        reference::target(self, element, rule);
+        self.target(element, rule);
         if !rule.profiles.is_empty() && rule.asks != Asks::Extension {
             self.one_of(&rule.profiles, element);
         }
@@ -488,12 +510,32 @@ impl<'v, 'd> Run<'v, 'd> {
         match rule.asks {
             Asks::Extension => extension::check(self, element, key == "modifierExtension"),
             Asks::Coding => coding::check(self, element),
-            Asks::Identifier => coding::check_identifier(self, element),
+            Asks::Identifier => {
+                self.rule(element, || Rule::Identifier, |run| coding::check_identifier(run, element));
+            }
             Asks::Attachment => attachment::check(self, element),
-            Asks::Reference => reference::check(self, element),
+            Asks::Reference => self.rule(element, || Rule::Reference, |run| reference::check(run, element)),
             Asks::Narrative => narrative::check(self, element),
             Asks::Quantity => quantity::check(self, element),
             Asks::Nothing | Asks::Canonical | Asks::Markdown => {}
+        }
+    }
+
+    /// What is asked of the value of a primitive by its type.
+    pub(super) fn value(&mut self, element: Element<'d>, primitive: Primitive, rule: &TypeRule) -> bool {
+        let fits = self.primitive(element, primitive);
+        match primitive {
+            Primitive::String if fits => markup::check(self, element, rule.asks == Asks::Markdown),
+            Primitive::Uri if fits && rule.asks == Asks::Canonical => canonical::check(self, element),
+            _ => {}
+        }
+        fits
+    }
+
+    /// Whether a reference leads where it may.
+    pub(super) fn target(&mut self, element: Element<'d>, rule: &TypeRule) {
+        if rule.asks == Asks::Reference {
+            self.rule(element, || Rule::Target(rule.clone()), |run| reference::target(run, element, rule));
         }
     }
 

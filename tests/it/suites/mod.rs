@@ -36,7 +36,7 @@ fn beside(variable: &str, name: &str) -> PathBuf {
     setting(variable).map_or_else(default, PathBuf::from)
 }
 
-fn suite(name: &str) -> PathBuf {
+pub fn suite(name: &str) -> PathBuf {
     let folder = beside("MHEALTH_SUITES", "suites").join(name);
     assert!(folder.is_dir(), "{} is missing; set MHEALTH_SUITES", folder.display());
     folder

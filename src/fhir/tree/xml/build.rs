@@ -39,7 +39,7 @@ impl<'s> Builder<'s> {
     /// The first item is the resource.
     pub fn document(mut self) -> Document {
         self.object(0, Piece::default());
-        Document { source: self.source.to_owned(), unescaped: self.unescaped, nodes: self.nodes }
+        Document { source: self.source.to_owned(), unescaped: self.unescaped, nodes: self.nodes, reads: None }
     }
 
     /// A node without children so far; its parent links it.

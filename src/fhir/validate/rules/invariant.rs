@@ -4,9 +4,11 @@
 //! gets its own words. They decide as the expression would, or more kindly where partial dates leave it open.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::compile::invariants::{Check, Invariant};
+use super::super::likeness::Rule;
 use super::super::run::Run;
 use crate::fhir::fhirpath::{Context, Expression, Node};
 use crate::fhir::outcome::Id;
@@ -16,30 +18,36 @@ use crate::fhir::tree::{Document, Element, Kind, NodeId, Tag};
 pub type Native = fn(Element<'_>) -> bool;
 
 /// Runs the invariants that stand on an element. `type_name` is its type, or its path inside a type.
-pub fn check<'d>(run: &mut Run<'_, 'd>, invariants: &[Invariant], element: Element<'d>, type_name: &str) {
-    for invariant in invariants {
+pub fn check<'d>(run: &mut Run<'_, 'd>, invariants: &Arc<[Invariant]>, element: Element<'d>, type_name: &str) {
+    for (at, invariant) in invariants.iter().enumerate() {
         if run.options.skip_contained && invariant.expression.starts_with("contained.") {
             continue;
         }
-        let holds = match &invariant.check {
-            Check::Native(native) => Some(native(element)),
-            Check::Elsewhere => Some(true),
-            Check::Expression(expression) => evaluate(run, expression, element, type_name),
-            Check::Undecided => None,
-        };
-        let key = &invariant.key;
-        match holds {
-            Some(true) => {}
-            Some(false) if invariant.is_narrative => {
-                let text = "The narrative is not the plain XHTML that is allowed, or it says nothing.";
-                run.issue(Id::NarrativeInvalid, element, text.to_owned());
-            }
-            Some(false) => {
-                let id = if invariant.is_error { Id::Invariant } else { Id::InvariantWarning };
-                run.issue(id, element, format!("{key}: {}", invariant.human));
-            }
-            None => run.issue(Id::InvariantUndecided, element, format!("{key} could not be evaluated.")),
+        let again = || Rule::Invariant { among: Arc::clone(invariants), at, type_name: type_name.into() };
+        run.rule(element, again, |run| one(run, invariant, element, type_name));
+    }
+}
+
+/// Runs one of them.
+pub fn one<'d>(run: &mut Run<'_, 'd>, invariant: &Invariant, element: Element<'d>, type_name: &str) {
+    let holds = match &invariant.check {
+        Check::Native(native) => Some(native(element)),
+        Check::Elsewhere => Some(true),
+        Check::Expression(expression) => evaluate(run, expression, element, type_name),
+        Check::Undecided => None,
+    };
+    let key = &invariant.key;
+    match holds {
+        Some(true) => {}
+        Some(false) if invariant.is_narrative => {
+            let text = "The narrative is not the plain XHTML that is allowed, or it says nothing.";
+            run.issue(Id::NarrativeInvalid, element, text.to_owned());
         }
+        Some(false) => {
+            let id = if invariant.is_error { Id::Invariant } else { Id::InvariantWarning };
+            run.issue(id, element, format!("{key}: {}", invariant.human));
+        }
+        None => run.issue(Id::InvariantUndecided, element, format!("{key} could not be evaluated.")),
     }
 }
 
