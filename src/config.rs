@@ -16,7 +16,7 @@ use toml::{Table, Value};
 
 use crate::devices::series::Kept;
 use crate::exchange;
-use crate::exchange::deliver::Identity;
+use crate::exchange::recipients::Identity;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Implied, Manner, Proxies};
 use crate::policy::delivery::{self, Schedule};

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::Gateway;
 use super::consents::{self, Subject};
 use super::facts::Facts;
@@ -12,6 +14,17 @@ use crate::fhir::tree::{Element, json};
 use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Manner, Outlook, Permitted, Reason};
 use crate::policy::routing::{self, Table};
 use crate::store::{AuditRecord, Stored};
+
+/// Whether a destination learns whose data it gets.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// What is sent is what was accepted.
+    #[default]
+    Kept,
+    /// It gets measurements of persons that it knows by names of its own.
+    Pseudonym,
+}
 
 /// One destination.
 #[derive(Clone, Debug)]

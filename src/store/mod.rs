@@ -686,6 +686,13 @@ impl Store {
         }
     }
 
+    /// The same of one patient.
+    pub async fn raw_heads_of(&self, patient: PatientKey, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw_heads_of(patient, after, most).await,
+        }
+    }
+
     /// None where it is forgotten, or its person's key was shredded.
     pub async fn raw(&self, number: u64) -> Result<Option<Raw>, Error> {
         match self {

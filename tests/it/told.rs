@@ -233,6 +233,62 @@ async fn an_erasure_reaches_who_has_the_data() {
     assert_eq!(asks(&app, "GET", &format!("/Patient/{other}/$export-data")).await.status, 200);
 }
 
+/// What is asked beforehand, and what the page shows, is what will be: by what name it goes out, and that nothing does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_person_sees_beforehand_who_learns_what() {
+    let (open, hidden) = (Platform::start(&[]).await, Platform::start(&[]).await);
+    let sections = [open.destination(DELETES), named(&hidden, "hidden", "identity = \"pseudonym\"")].concat();
+    let gateway = Gateway::with(&sections).await;
+    let app = gateway.registered("app", APP_SCOPES, json!({"visits": true, "purposes": ["TREAT", "PATRQT"]})).await;
+    let patient = person(&app).await;
+    let to = |actor| (actor, &[Action::Disclose][..], &["heart-rate"][..]);
+    app.consent(&patient, &["Organization/platform", "Organization/hidden"].map(to)).await;
+    let mut reading = heart_rate(&patient, "1", 70);
+    reading["id"] = json!("o1");
+    let question = json!({"resourceType": "Parameters", "parameter": [
+        {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
+        {"name": "resource", "resource": reading},
+    ]});
+    let asked = async || {
+        let answer = app.post("/Consent/$evaluate", &question).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let answer = answer.json();
+        let parts = answer["parameter"].as_array().unwrap().clone();
+        parts
+            .into_iter()
+            .filter(|part| part["name"] == "destination")
+            .map(|part| part["part"].clone())
+            .collect::<Vec<_>>()
+    };
+    let of = |parts: &Value, name: &str| {
+        parts.as_array().unwrap().iter().find(|part| part["name"] == name).cloned().unwrap_or_default()
+    };
+    let told = asked().await;
+    assert_eq!((told.len(), of(&told[0], "identity")), (2, Value::Null));
+    assert_eq!(of(&told[1], "identity")["valueCode"], "pseudonym");
+    let sent = of(&of(&told[1], "resource")["part"], "sent")["resource"].clone();
+    assert_eq!(
+        (&sent["subject"]["reference"], &sent["identifier"]),
+        (&json!("Patient/name-of-the-person"), &Value::Null)
+    );
+
+    let restricted = asks(&app, "POST", &format!("/Patient/{patient}/$restrict")).await;
+    assert_eq!(restricted.status, 200, "{}", restricted.text());
+    for destination in asked().await {
+        assert_eq!(of(&destination, "decision")["valueCode"], "deny");
+        assert_eq!(of(&destination, "reason")["valueCode"], "restricted");
+    }
+    let page = crate::person::page(&gateway, &app, &patient).await;
+    for sentence in [
+        "The use of your data is restricted at your wish",
+        "It knows you by a name of its own",
+        "it is told to delete what it has received of that",
+        "this gateway does not tell it",
+    ] {
+        assert!(page.contains(sentence), "{sentence}: {page}");
+    }
+}
+
 /// Where the destination will not hear of it, the person is told, and the operator may try once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_cannot_be_told_is_named() {

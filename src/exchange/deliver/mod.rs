@@ -15,12 +15,12 @@ mod retry;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Gateway;
 use super::pairwise::Pairwise;
+use super::recipients::Identity;
 use crate::peers::{Manner, Platform};
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Schedule};
@@ -47,17 +47,6 @@ pub struct Destination {
     pub circuit: Circuit,
     /// What was ever sent to it, by this configuration and those before.
     pub ever: Table,
-}
-
-/// Whether a destination learns whose data it gets.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Identity {
-    /// What is sent is what was accepted.
-    #[default]
-    Kept,
-    /// It gets measurements of persons that it knows by names of its own.
-    Pseudonym,
 }
 
 /// A destination at work.

@@ -179,6 +179,7 @@ CREATE TABLE remnant (
 CREATE INDEX remnant_due ON remnant (destination, not_before) WHERE dead = 0;
 CREATE TABLE turn (patient BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX turn_at ON turn (at);
+CREATE INDEX raw_patient ON raw (patient, number);
 ",
 ];
 
