@@ -33,6 +33,8 @@ pub struct Config {
     pub data: PathBuf,
     /// File of the key that persons' keys are wrapped by; without one `gateway.key` in `data`, made at the first start.
     pub key_file: Option<PathBuf>,
+    /// The database server that several gateways may share; without one the database lies in `data`.
+    pub store: Store,
     /// How clients reach the FHIR service, without a slash at the end.
     pub base_url: String,
     /// How long requests under way may take to finish at the end.
@@ -53,6 +55,25 @@ pub struct Config {
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
+}
+
+/// The PostgreSQL server that keeps the data in the place of the embedded database.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `postgres://USER@HOST/DATABASE`; several hosts are tried in turn, and the one that takes data is used.
+    pub url: Option<String>,
+    /// File of the user's password.
+    pub password_file: Option<PathBuf>,
+    /// PEM file of the authorities by which the server's certificate is known; needed where it is on another machine.
+    pub ca: Option<PathBuf>,
+}
+
+/// The address may hold a password, so it is not printed.
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("url", &self.url.is_some()).field("ca", &self.ca).finish_non_exhaustive()
+    }
 }
 
 /// What resources are held against besides the definitions of R4.
@@ -267,6 +288,10 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         let example = [("certificate", "certificate.pem"), ("key", "key.pem")];
         Strict::<Tls>::read("tls", value, &example, mistakes)?.whole()
     });
+    let store: Store = section("store", table.remove("store"), mistakes);
+    if store.url.is_none() && (store.password_file.is_some() || store.ca.is_some()) {
+        mistakes.push("store.url: missing; it says where the server is".to_owned());
+    }
     let limits: Limits = section("limits", table.remove("limits"), mistakes);
     let exchange: exchange::Config = section("exchange", table.remove("exchange"), mistakes);
     let validation: Validation = section("validation", table.remove("validation"), mistakes);
@@ -303,7 +328,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [terminology], [[destination]]",
+            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [terminology], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -351,6 +376,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         listen,
         data: top.data.unwrap_or_else(|| PathBuf::from("data")),
         key_file: top.key_file,
+        store,
         base_url,
         drain: Duration::from_secs(top.drain_seconds.unwrap_or(20)),
         tls,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use super::packages::{Loaded, Place};
+use super::packages::{self, Loaded};
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::devices::series::Kept;
@@ -21,7 +21,7 @@ use crate::peers::fhir_rest::FhirRest;
 use crate::peers::terminology::Terminology;
 use crate::policy::delivery::Circuit;
 use crate::policy::routing::Table;
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// The machine's clock.
 pub fn clock() -> Clock {
@@ -74,8 +74,29 @@ pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
 }
 
 fn open(config: &Config) -> anyhow::Result<Store> {
-    let directory = config.data.display();
-    Store::open(&config.data, config.key_file.as_deref()).with_context(|| format!("opening the store in {directory}"))
+    Store::open(&place(config)?).with_context(|| format!("opening the store {}", whereabouts(config)))
+}
+
+/// Where the store is. What is wrong with the file of the password shows here.
+pub(super) fn place(config: &Config) -> anyhow::Result<store::Place> {
+    let mut place = store::Place::new(&config.data, config.key_file.as_deref());
+    if let Some(url) = &config.store.url {
+        let password = config.store.password_file.as_ref().map(|path| {
+            let text = fs::read_to_string(path).with_context(|| format!("store.password_file: {}", path.display()))?;
+            Ok::<_, anyhow::Error>(text.trim_end_matches(['\r', '\n']).to_owned())
+        });
+        let (url, ca) = (url.clone(), config.store.ca.clone());
+        place.server = Some(store::Server { url, password: password.transpose()?, ca });
+    }
+    Ok(place)
+}
+
+/// Where the store is, for people. An address may hold a password.
+pub(super) fn whereabouts(config: &Config) -> String {
+    match config.store.url {
+        Some(_) => "at store.url".to_owned(),
+        None => format!("in {}", config.data.display()),
+    }
 }
 
 /// The same for a command beside a process that serves, on a store that must exist.
@@ -150,7 +171,7 @@ pub(super) fn registry(config: &Config) -> Result<(Arc<Registry>, Vec<String>), 
 
 /// The packages that the configuration names.
 fn added(config: &Config) -> Result<Loaded, Vec<String>> {
-    let cache = Place::at(config.validation.package_cache.clone()).cache();
+    let cache = packages::Place::at(config.validation.package_cache.clone()).cache();
     let mistaken = |mistake: String| format!("validation.packages: {mistake}");
     let loaded = cache.load(&config.validation.packages);
     loaded.map_err(|mistakes| mistakes.into_iter().map(mistaken).collect::<Vec<_>>())
@@ -184,10 +205,11 @@ pub(super) fn shelf(config: &Config) -> Result<Shelf, Vec<String>> {
 /// The store of a gateway that has served or was given clients. Whoever only looks makes none: a slip in the directory
 /// would show as an empty store.
 pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
-    let directory = config.data.display();
-    anyhow::ensure!(Store::exists(&config.data), "there is no store in {directory}; `serve` and `client add` make one");
-    Store::open_shared(&config.data, config.key_file.as_deref())
-        .with_context(|| format!("opening the store in {directory}"))
+    let (place, whereabouts) = (place(config)?, whereabouts(config));
+    let opening = || format!("opening the store {whereabouts}");
+    let exists = Store::exists(&place).with_context(opening)?;
+    anyhow::ensure!(exists, "there is no store {whereabouts}; `serve` and `client add` make one");
+    Store::open_shared(&place).with_context(opening)
 }
 
 /// Who receives what is taken in.

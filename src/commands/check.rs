@@ -43,9 +43,18 @@ pub(super) fn checked(source: &Source) -> Result<Config, ExitCode> {
 /// What is wrong with the files and the directory that the configuration names.
 fn mistaken(config: &Config) -> Vec<String> {
     let mut mistakes: Vec<String> = Vec::new();
-    if let Err(error) = Store::usable(&config.data, config.key_file.as_deref()) {
-        let key = if matches!(error, OpenError::Key { .. }) { "key_file" } else { "data" };
-        mistakes.push(format!("{key}: {:#}", anyhow::Error::from(error)));
+    match assemble::place(config).map(|place| Store::usable(&place)) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let key = match error {
+                OpenError::Key { .. } => "key_file",
+                OpenError::Directory { .. } | OpenError::Locked { .. } => "data",
+                _ if config.store.url.is_some() => "store",
+                _ => "data",
+            };
+            mistakes.push(format!("{key}: {:#}", anyhow::Error::from(error)));
+        }
+        Err(error) => mistakes.push(format!("{error:#}")),
     }
     if let Some(own) = &config.tls {
         let before = mistakes.len();
@@ -105,11 +114,8 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
 /// Clients that are registered for a version of the guide that is not here: they are refused.
 fn unknown_versions(config: &Config) -> Vec<String> {
     let Ok(shelf) = assemble::shelf(config) else { return Vec::new() };
-    if !Store::exists(&config.data) {
-        return Vec::new();
-    }
     // That the clients cannot be read is said elsewhere.
-    let registered = Store::registered(&config.data).unwrap_or_default();
+    let registered = registered(config).unwrap_or_default();
     let clients = registered.iter().filter_map(|(_, body)| Client::parse(body).ok());
     let gone = clients.filter_map(|client| {
         let version = client.guide.filter(|version| !shelf.has(version))?;
@@ -130,15 +136,27 @@ fn unknown_clients(config: &Config) -> Vec<String> {
             apps.map(|app| (destination.rule.name.as_str(), app.as_str()))
         })
         .collect();
-    if apps.is_empty() || !Store::exists(&config.data) {
-        return Vec::new();
-    }
-    match Store::registered(&config.data) {
+    match registered(config) {
+        _ if apps.is_empty() => Vec::new(),
+        Ok(registered) if registered.is_empty() && !has_store(config) => Vec::new(),
         Ok(registered) => apps
             .into_iter()
             .filter(|(_, app)| !registered.iter().any(|(known, _)| known == app))
             .map(|(destination, app)| format!("destination {destination}: apps: no client is registered as {app}"))
             .collect(),
-        Err(error) => vec![format!("the registered clients cannot be read: {:#}", anyhow::Error::from(error))],
+        Err(error) => vec![format!("the registered clients cannot be read: {error:#}")],
     }
+}
+
+/// Whether a gateway has been there.
+fn has_store(config: &Config) -> bool {
+    assemble::place(config).is_ok_and(|place| Store::exists(&place).unwrap_or(false))
+}
+
+/// Ids and registrations of the clients; none where there is no store yet.
+fn registered(config: &Config) -> anyhow::Result<Vec<(String, String)>> {
+    if !has_store(config) {
+        return Ok(Vec::new());
+    }
+    Ok(Store::registered(&assemble::place(config)?)?)
 }

@@ -103,8 +103,8 @@ fn add(add: &Add, config: &Config) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(super::EX_USAGE));
         }
     };
-    let store = Store::open_shared(&config.data, config.key_file.as_deref())
-        .with_context(|| format!("opening the store in {}", config.data.display()))?;
+    let store = Store::open_shared(&assemble::place(config)?)
+        .with_context(|| format!("opening the store {}", assemble::whereabouts(config)))?;
     if let Some((path, pem)) = &private {
         write_private(path, pem.as_bytes())?;
     }

@@ -283,6 +283,7 @@ impl Gateway {
             Health::Ok => None,
             Health::Full => Some("the storage is full"),
             Health::Poisoned => Some("the storage failed; restart after repair"),
+            Health::Unreachable => Some("the storage cannot be reached"),
         }
     }
 

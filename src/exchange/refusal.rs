@@ -66,6 +66,10 @@ impl From<store::Error> for Refusal {
         let (id, text, retry) = match &error {
             store::Error::Busy => (Id::Overloaded, "The gateway has more work than it can take.", 1),
             store::Error::Full => (Id::StorageFull, "The storage is full.", 60),
+            store::Error::Lost => (Id::StorageFailed, "The storage cannot be reached.", 5),
+            store::Error::Unknown => {
+                (Id::StorageFailed, "Whether this was stored is not known. Sent again, it has one effect.", 5)
+            }
             _ => (Id::StorageFailed, "The storage does not take data.", 60),
         };
         tracing::error!(issue = id.code(), error = &error as &dyn std::error::Error, "the store refused");
@@ -124,7 +128,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::MethodNotAllowed => 405,
         Id::NotAcceptable => 406,
         Id::BodyTooSlow => 408,
-        Id::DuplicateIdentifier | Id::IdempotencyKeyReused | Id::UploadOffset => 409,
+        Id::DuplicateIdentifier | Id::DeleteReferenced | Id::IdempotencyKeyReused | Id::UploadOffset => 409,
         Id::Gone | Id::PersonErased | Id::PageUnknown => 410,
         Id::VersionConflict | Id::MultipleMatches | Id::UploadVersion => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
@@ -144,6 +148,7 @@ pub fn status_line(status: u16) -> &'static str {
     match status {
         200 => "200 OK",
         201 => "201 Created",
+        204 => "204 No Content",
         400 => "400 Bad Request",
         401 => "401 Unauthorized",
         403 => "403 Forbidden",
@@ -174,6 +179,8 @@ mod tests {
             (store::Error::Busy, 503, Id::Overloaded),
             (store::Error::Full, 507, Id::StorageFull),
             (store::Error::Finish, 503, Id::StorageFailed),
+            (store::Error::Lost, 503, Id::StorageFailed),
+            (store::Error::Unknown, 503, Id::StorageFailed),
         ] {
             let refusal = Refusal::from(error);
             assert_eq!((refusal.issues[0].id, refusal.status()), (id, status));

@@ -14,6 +14,7 @@ use crate::store::{AuditRecord, PatientKey, ResId, Stored};
 pub(super) enum Act {
     Create,
     Update,
+    Delete,
     Read,
     Query,
     /// An operation, which the query names.
@@ -206,6 +207,7 @@ impl Author {
         let kind = match act {
             Act::Create => Kind::Create,
             Act::Update => Kind::Update,
+            Act::Delete => Kind::Delete,
             Act::Read => Kind::Read,
             Act::Query => Kind::Query,
             Act::Operation => Kind::Operation,

@@ -242,7 +242,8 @@ catalogue! {
 
     /// The exchange itself.
     NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";
-    Gone "gone" Error "deleted" "The resource was deleted.";
+    Gone "gone" Error "deleted" "Ask for its history, where the earlier versions stand.";
+    DeleteReferenced "delete-referenced" Error "conflict" "Delete what there is of the person first; to have everything of a person taken away for good, let the person ask for $erase.";
     MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
     RouteUnknown "route-unknown" Error "not-found" "Use one of the addresses that /fhir/metadata lists, /devices/open-mhealth for records of devices, or /guide/ for the implementation guide.";
     HttpMalformed "http-malformed" Error "structure" "Send a well-formed HTTP request (RFC 9112).";

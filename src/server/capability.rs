@@ -26,18 +26,25 @@ pub fn statement(gateway: &Gateway) -> Value {
             if routed(Action::Search) {
                 interactions.push(json!({"code": "search-type"}));
             }
+            // Of audit events there is one version each, which search finds.
+            let has_history = routed(Action::History) && rule.name != "AuditEvent";
+            if has_history {
+                interactions.extend(["history-instance", "history-type"].map(|code| json!({"code": code})));
+            }
             if rule.writable {
-                interactions.extend(["create", "update", "patch"].map(|code| json!({"code": code})));
+                interactions.extend(["create", "update", "patch", "delete"].map(|code| json!({"code": code})));
             }
             json!({
                 "type": rule.name,
                 "profile": format!("http://hl7.org/fhir/StructureDefinition/{}", rule.name),
                 "interaction": interactions,
                 "versioning": "versioned-update",
-                "readHistory": false,
+                "readHistory": has_history,
                 "updateCreate": rule.writable,
                 "conditionalCreate": rule.writable,
-                "conditionalRead": if rule.writable { "not-match" } else { "not-supported" },
+                "conditionalRead": if rule.writable { "full-support" } else { "not-supported" },
+                "conditionalUpdate": rule.writable && routed(Action::ConditionalUpdate),
+                "conditionalDelete": if rule.writable { "single" } else { "not-supported" },
                 "searchParam": parameters(gateway, rule.name),
                 "operation": operations(rule),
             })
@@ -81,7 +88,7 @@ pub fn statement(gateway: &Gateway) -> Value {
                 }],
             },
             "resource": resources,
-            "interaction": [{"code": "transaction"}, {"code": "batch"}],
+            "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
         }],
     })
 }
@@ -149,8 +156,10 @@ fn without_empty_arrays(mut value: Value) -> Value {
 
 /// `/.well-known/smart-configuration` (SMART App Launch 2.2 §5).
 pub fn smart_configuration(gateway: &Gateway) -> Value {
-    let scopes: Vec<String> =
-        KINDS.iter().map(|rule| format!("system/{}.{}", rule.name, if rule.writable { "crus" } else { "s" })).collect();
+    let scopes: Vec<String> = KINDS
+        .iter()
+        .map(|rule| format!("system/{}.{}", rule.name, if rule.writable { "cruds" } else { "s" }))
+        .collect();
     json!({
         "issuer": gateway.base,
         "token_endpoint": gateway.token_url(),

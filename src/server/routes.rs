@@ -28,8 +28,13 @@ pub enum Action {
     Create,
     Read,
     VersionRead,
+    History,
     Update,
     Patch,
+    Delete,
+    ConditionalUpdate,
+    ConditionalPatch,
+    ConditionalDelete,
     Validate,
     Device,
     Receipts,
@@ -166,6 +171,13 @@ pub const ROUTES: &[Row] = &[
     row("HEAD", "/fhir/{kind}/{id}", Action::Read, Door::Token),
     row("PUT", "/fhir/{kind}/{id}", Action::Update, Door::Token),
     row("PATCH", "/fhir/{kind}/{id}", Action::Patch, Door::Token),
+    row("DELETE", "/fhir/{kind}/{id}", Action::Delete, Door::Token),
+    row("PUT", "/fhir/{kind}", Action::ConditionalUpdate, Door::Token),
+    row("PATCH", "/fhir/{kind}", Action::ConditionalPatch, Door::Token),
+    row("DELETE", "/fhir/{kind}", Action::ConditionalDelete, Door::Token),
+    row("GET", "/fhir/_history", Action::History, Door::Token),
+    row("GET", "/fhir/{kind}/_history", Action::History, Door::Token),
+    row("GET", "/fhir/{kind}/{id}/_history", Action::History, Door::Token),
     row("GET", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
     row("HEAD", "/fhir/{kind}/{id}/_history/{version}", Action::VersionRead, Door::Token),
 ];
@@ -277,13 +289,18 @@ mod tests {
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
         check("HEAD", "/fhir/Observation/a-1", "Read Observation a-1");
         check("GET", "/fhir/Observation/a/_history/2", "VersionRead Observation a 2");
+        check("GET", "/fhir/Observation/a/_history", "History Observation a");
+        check("GET", "/fhir/Observation/_history", "History Observation");
+        check("GET", "/fhir/_history", "History");
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");
         check("GET", "/devices/open-mhealth", "405 POST");
         check("POST", "/devices/open-mhealth/$explain", "DeviceExplain    open-mhealth");
         check("POST", "/devices", "404");
         check("GET", "/receipts", "Receipts");
         check("GET", "/receipts/scorecard", "Scorecard");
-        check("DELETE", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH");
+        check("DELETE", "/fhir/Observation/a", "Delete Observation a");
+        check("DELETE", "/fhir/Observation", "ConditionalDelete Observation");
+        check("OPTIONS", "/fhir/Observation/a", "405 GET, HEAD, PUT, PATCH, DELETE");
         check("PATCH", "/fhir/Observation/a", "Patch Observation a");
         check("GET", "/fhir/ValueSet", "Definitions ValueSet");
         check("GET", "/fhir/ValueSet/a", "Definition ValueSet a");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
-use rusqlite::{ErrorCode, ffi};
+use super::sql::{self, Kind};
 
 /// Why a call failed. Nothing of a failed write is stored, save after `Poisoned`, where nobody can know.
 #[derive(Clone, Debug)]
@@ -26,7 +26,12 @@ pub enum Error {
     Entropy,
     /// Something could not be sealed, or a person's key could not be unwrapped.
     Sealing,
-    Sql(Arc<rusqlite::Error>),
+    /// The database server cannot be reached: try again later.
+    Lost,
+    /// The database server went away while it was told to keep something, and did not come back in time. Whether it was
+    /// kept nobody knows; the same request may be sent again.
+    Unknown,
+    Sql(Arc<sql::Fault>),
     /// A file beside the database could not be read or written.
     File(Arc<io::Error>),
 }
@@ -35,23 +40,19 @@ impl Error {
     /// The disk or the file is broken. After a failed fsync the page cache may show what never reached the disk, so
     /// such a failure must not be retried.
     pub(super) fn is_fatal(&self) -> bool {
-        let Self::Sql(error) = self else { return false };
-        matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        )
+        matches!(self, Self::Sql(fault) if fault.kind() == Kind::Broken)
     }
 }
 
-/// Sorts rather than wraps: the code decides what the caller may do.
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error() {
-            Some(ffi::Error { code: ErrorCode::DiskFull, .. }) => Self::Full,
-            // The shared memory file could not grow; nothing durable was touched.
-            Some(failure) if failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE => Self::Full,
-            Some(ffi::Error { code: ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, .. }) => Self::Busy,
-            _ => Self::Sql(Arc::new(error)),
+/// Sorts rather than wraps: the kind decides what the caller may do.
+impl From<sql::Fault> for Error {
+    fn from(fault: sql::Fault) -> Self {
+        match fault.kind() {
+            Kind::Full => Self::Full,
+            Kind::Busy => Self::Busy,
+            Kind::Lost => Self::Lost,
+            Kind::Unknown => Self::Unknown,
+            Kind::Broken | Kind::Other => Self::Sql(Arc::new(fault)),
         }
     }
 }
@@ -66,6 +67,8 @@ impl fmt::Display for Error {
             Self::Finish => "the closing step of a unit panicked",
             Self::Entropy => "no entropy from the operating system",
             Self::Sealing => "a person's key cannot be used",
+            Self::Lost => "the database cannot be reached",
+            Self::Unknown => "the database went away, and nobody knows what it kept",
             Self::Sql(_) => "the database failed",
             Self::File(_) => "a file of the store failed",
         })
@@ -100,7 +103,7 @@ pub enum OpenError {
     },
     /// The database did not take a setting on which durability rests.
     Setting {
-        pragma: &'static str,
+        setting: &'static str,
         found: String,
     },
     /// The key of the persons' keys.
@@ -109,7 +112,22 @@ pub enum OpenError {
         mistake: KeyMistake,
     },
     Thread(io::Error),
-    Sql(rusqlite::Error),
+    /// The address of the database server.
+    Unfit(Unfit),
+    Database(sql::Fault),
+    /// What an earlier process left could not be taken over.
+    Begin(Error),
+}
+
+/// Why a database server cannot be used by its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unfit {
+    /// It is no such address.
+    Address,
+    /// It is on another machine, and nothing is named by which its certificate could be known.
+    Plain,
+    /// The certificates that it is to be known by.
+    Authorities,
 }
 
 /// What is wrong with the key file.
@@ -123,9 +141,21 @@ pub enum KeyMistake {
     Other,
 }
 
+impl From<sql::Fault> for OpenError {
+    fn from(fault: sql::Fault) -> Self {
+        Self::Database(fault)
+    }
+}
+
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Sql(error)
+        Self::Database(error.into())
+    }
+}
+
+impl From<Error> for OpenError {
+    fn from(error: Error) -> Self {
+        Self::Begin(error)
     }
 }
 
@@ -137,7 +167,7 @@ impl fmt::Display for OpenError {
             Self::Newer { found, known } => {
                 write!(f, "the store has schema {found}, this program knows up to {known}")
             }
-            Self::Setting { pragma, found } => write!(f, "the database answered {found} to the setting {pragma}"),
+            Self::Setting { setting, found } => write!(f, "the database answered {found} to the setting {setting}"),
             Self::Key { path, mistake } => {
                 let path = path.display();
                 match mistake {
@@ -153,7 +183,14 @@ impl fmt::Display for OpenError {
                 }
             }
             Self::Thread(_) => f.write_str("cannot start the writer thread"),
-            Self::Sql(_) => f.write_str("cannot open the database"),
+            Self::Unfit(unfit) => f.write_str(match unfit {
+                Unfit::Address => "the address of the database is no postgres:// URL",
+                Unfit::Plain => {
+                    "the database is on another machine and no authority is named by which its certificate is known"
+                }
+                Unfit::Authorities => "the certificates by which the database is known cannot be used",
+            }),
+            Self::Database(_) | Self::Begin(_) => f.write_str("cannot open the database"),
         }
     }
 }
@@ -164,8 +201,9 @@ impl std::error::Error for OpenError {
             Self::Directory { source, .. }
             | Self::Thread(source)
             | Self::Key { mistake: KeyMistake::Unreadable(source), .. } => Some(source),
-            Self::Sql(error) => Some(error),
-            Self::Locked { .. } | Self::Newer { .. } | Self::Setting { .. } | Self::Key { .. } => None,
+            Self::Database(error) => Some(error),
+            Self::Begin(error) => Some(error),
+            Self::Unfit(_) | Self::Locked { .. } | Self::Newer { .. } | Self::Setting { .. } | Self::Key { .. } => None,
         }
     }
 }
@@ -178,4 +216,6 @@ pub enum Health {
     Full,
     /// No write will be taken until a restart.
     Poisoned,
+    /// The database server was not to be reached by the last write.
+    Unreachable,
 }

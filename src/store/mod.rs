@@ -32,21 +32,25 @@ pub mod span;
 
 pub mod upload;
 
-pub mod embedded;
+pub mod place;
 
-use std::path::Path;
+mod sql;
+
+mod database;
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use crate::tlog::Hash;
 
-pub use embedded::UploadFile;
+pub use database::UploadFile;
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
 pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
-pub use plan::{AuditPlan, CodeKey, Key, Order, OrderBy, Page, Plan, Stored, TokenKey};
+pub use place::{Place, Server};
+pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Stored, TokenKey, VersionKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub use span::{Around, Known, Neighbour, Span};
@@ -60,34 +64,33 @@ pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 /// Where it is kept.
 pub enum Store {
     /// One SQLite file of this machine.
-    Embedded(embedded::Embedded),
+    Embedded(database::Database),
 }
 
 impl Store {
     /// Whether opening would find a store; it makes one otherwise.
-    pub fn exists(dir: &Path) -> bool {
-        embedded::Embedded::exists(dir)
+    pub fn exists(place: &Place) -> Result<bool, OpenError> {
+        database::Database::exists(place)
     }
 
-    /// Whether a store could be made or written in a directory.
-    pub fn usable(dir: &Path, key: Option<&Path>) -> Result<(), OpenError> {
-        embedded::Embedded::usable(dir, key)
+    /// Whether a store could be made or written at a place.
+    pub fn usable(place: &Place) -> Result<(), OpenError> {
+        database::Database::usable(place)
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
-    pub fn registered(dir: &Path) -> Result<Vec<(String, String)>, OpenError> {
-        embedded::Embedded::registered(dir)
+    pub fn registered(place: &Place) -> Result<Vec<(String, String)>, OpenError> {
+        database::Database::registered(place)
     }
 
-    /// For the serving process; refuses a directory from which another one serves. The key file is the one named, else
-    /// one beside the data.
-    pub fn open(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
-        embedded::Embedded::open(dir, key).map(Self::Embedded)
+    /// For the serving process; refuses a directory from which another one serves.
+    pub fn open(place: &Place) -> Result<Self, OpenError> {
+        database::Database::open(place).map(Self::Embedded)
     }
 
     /// For a command beside a serving process.
-    pub fn open_shared(dir: &Path, key: Option<&Path>) -> Result<Self, OpenError> {
-        embedded::Embedded::open_shared(dir, key).map(Self::Embedded)
+    pub fn open_shared(place: &Place) -> Result<Self, OpenError> {
+        database::Database::open_shared(place).map(Self::Embedded)
     }
 
     /// Durable when it returns.
@@ -191,6 +194,13 @@ impl Store {
     pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
         match self {
             Self::Embedded(store) => store.search(plan).await,
+        }
+    }
+
+    /// Some versions, and where to go on.
+    pub async fn history(&self, plan: HistoryPlan) -> Result<(Vec<Stored>, Option<VersionKey>), Error> {
+        match self {
+            Self::Embedded(store) => store.history(plan).await,
         }
     }
 

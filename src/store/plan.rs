@@ -62,6 +62,8 @@ pub struct Plan {
     pub updated: Option<(i64, i64)>,
     pub token: Option<TokenKey>,
     pub owner: Option<Arc<str>>,
+    /// Whether what was deleted counts, too.
+    pub deleted: bool,
     pub order: Order,
     /// Rows strictly after this key, in the plan's order.
     pub after: Option<Key>,
@@ -84,6 +86,7 @@ impl Plan {
             updated: None,
             token: None,
             owner: None,
+            deleted: false,
             order: Order { by: OrderBy::Seq, descending: false },
             after: None,
             as_of_seq: None,
@@ -126,7 +129,7 @@ pub enum OrderBy {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Key(pub i64, pub u64);
 
-/// One page of current, undeleted rows.
+/// One page of current rows.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Page {
     pub rows: Vec<Stored>,
@@ -138,6 +141,23 @@ pub struct Page {
     /// The highest sequence number at the time, for `as_of_seq`.
     pub high_seq: u64,
 }
+
+/// Versions to go through, the latest first.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HistoryPlan {
+    pub kinds: Vec<Arc<str>>,
+    /// Logical id; all resources of the kinds where there is none.
+    pub id: Option<String>,
+    /// Versions that came to be no earlier; milliseconds.
+    pub since_ms: Option<i64>,
+    /// Versions strictly behind this one.
+    pub after: Option<VersionKey>,
+    pub limit: usize,
+}
+
+/// A place among versions: when it came to be, the sequence number, the version.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct VersionKey(pub i64, pub u64, pub u32);
 
 /// A search of the audit trail.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

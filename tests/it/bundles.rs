@@ -134,7 +134,7 @@ async fn one_bad_entry_undoes_the_transaction() {
         ("no resource", entry("POST", "Observation", &Value::Null), 400, "body-missing"),
         ("a type not in the URL", entry("POST", "Device", &invalid), 400, "type-not-in-url"),
         ("no request", json!({"resource": heart_rate(&patient, "bad", 70)}), 400, "bundle-rule"),
-        ("a deletion", entry("DELETE", "Observation/1", &Value::Null), 404, "interaction-unsupported"),
+        ("a deletion", entry("DELETE", "Observation/1", &Value::Null), 403, "scope-insufficient"),
     ] {
         // The bad one first, in the middle and last: whatever was prepared or written before it goes, too.
         for place in 0..3 {

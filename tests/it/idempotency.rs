@@ -329,7 +329,7 @@ async fn what_the_client_has_is_not_sent_again() {
     let statement = app.get("/metadata").await.json();
     let kinds = statement["rest"][0]["resource"].as_array().unwrap();
     let reading_kind = kinds.iter().find(|kind| kind["type"] == "Observation").unwrap();
-    assert_eq!(reading_kind["conditionalRead"], "not-match");
+    assert_eq!(reading_kind["conditionalRead"], "full-support");
     // Over HTTP/1.1 as well, and the connection goes on.
     let mut stream = gateway.connection();
     for method in ["HEAD", "HEAD", "GET"] {

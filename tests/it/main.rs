@@ -27,6 +27,7 @@ mod faults;
 mod formats;
 mod guide;
 mod health;
+mod history;
 mod idempotency;
 mod implied;
 mod iomt;

@@ -108,7 +108,7 @@ async fn an_instance_is_asked_by_its_address() {
     check(&app, "GET", &path, "", (200, &[])).await;
     check(&app, "GET", &format!("{path}?mode=profile&profile={HEARTRATE}"), "", (200, &[])).await;
     check(&app, "GET", &format!("{path}?mode=profile"), "", (400, &["operation-parameter"])).await;
-    check(&app, "GET", &format!("{path}?mode=delete"), "", (200, &["interaction-unsupported"])).await;
+    check(&app, "GET", &format!("{path}?mode=delete"), "", (200, &["scope-insufficient"])).await;
     check(&app, "GET", &format!("{path}?mode=update"), "", (400, &["body-missing"])).await;
     check(&app, "POST", &format!("{path}?mode=update"), &stored.to_string(), (200, &[])).await;
     let other = heart_rate(&patient, "i", 60).to_string();

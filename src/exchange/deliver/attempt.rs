@@ -33,7 +33,8 @@ impl Worker {
         for stored in items {
             let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
             let root = Element::root(&document);
-            let routed = self.is_routed(&stored, root) || self.may_have_it(&stored).await?;
+            // Of what is deleted, nobody hears who did not have it.
+            let routed = !stored.deleted && self.is_routed(&stored, root) || self.may_have_it(&stored).await?;
             if routed && (!sources::is_secondary(root) || self.takes_secondary(&stored).await?) {
                 wanted.push(stored);
             }
@@ -73,10 +74,10 @@ impl Worker {
         recipients::routes(&self.routing, &stored.kind, root, &stored.owner, &self.name)
     }
 
-    /// Asks the consents as they stand now. A deleted resource is not disclosed.
+    /// Asks the consents as they stand now. Of a deleted resource, what is told is that it was entered in error.
     pub(super) async fn judge(&self, items: Vec<Stored>) -> Result<Judged, store::Error> {
         let mut judged = Judged::default();
-        for stored in items.into_iter().filter(|stored| !stored.deleted) {
+        for stored in items {
             let Some(patient) = stored.patient else { continue };
             let page = self.gateway.consents_now(patient).await?;
             // Read before she was erased; what holds where nothing was said is not for her.

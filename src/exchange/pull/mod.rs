@@ -4,10 +4,13 @@
 //! what is withheld and what is absent look the same. The audit event is on disk before the first byte leaves.
 
 mod definitions;
+mod history;
+mod matching;
 pub(super) mod page;
 mod read;
 pub(super) mod search;
 
+pub use history::{Version, Versions, Whose};
 pub use search::Found;
 
 use std::collections::HashMap;

@@ -30,11 +30,11 @@ impl Gateway {
         // The person hears of it, too, when somebody was turned away; what stood there is not said.
         let concerned = found.as_ref().and_then(|stored| Some((Author::patient_of(stored), stored.patient?)));
         let sight = match found {
-            Some(stored) if !stored.deleted => {
+            Some(stored) => {
                 self.visible(caller, rule, Interaction::Read, stored, self.now_ms(), &mut ConsentsSeen::default())
                     .await?
             }
-            _ => Sight::Hidden,
+            None => Sight::Hidden,
         };
         let basis_of_denial = match &sight {
             Sight::Withheld(withheld) => withheld.denial.basis.clone(),
@@ -49,6 +49,13 @@ impl Gateway {
             self.store.record_audit(records).await?;
             return Err(Refusal::not_found().recorded());
         };
+        if stored.deleted {
+            // Only whoever might have read it learns that it was there.
+            self.store
+                .record_audit(vec![author.record(Act::Refuse, concerned.as_ref(), &[], None, &[Id::Gone])])
+                .await?;
+            return Err(Refusal::one(Id::Gone, "", "The resource was deleted.").recorded());
+        }
         let references = [format!("{kind}/{id}/_history/{}", stored.version)];
         let patient = stored.patient.map(|key| (Author::patient_of(&stored), key));
         let record = author.record(Act::Read, patient.as_ref(), &references, basis.as_ref(), &[]);

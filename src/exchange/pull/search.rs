@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::page::Continuation;
-use super::{ConsentsSeen, Sight};
+use super::{ConsentsSeen, Sight, Withheld};
 use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
@@ -14,7 +14,7 @@ use crate::fhir::search::{Query, SortBy, Summary, Total};
 use crate::fhir::tree::{Document, Element};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
-use crate::store::{AuditPlan, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
+use crate::store::{AuditPlan, AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
 #[derive(Debug)]
@@ -60,6 +60,20 @@ pub(in crate::exchange) struct Gathered {
 }
 
 impl Gathered {
+    /// Takes note of a person whose data was asked for and withheld.
+    pub(super) fn withhold(&mut self, withheld: Withheld, most: usize) {
+        let (id, key) = withheld.patient;
+        if self.silences.takes(key, most) {
+            self.silences.persons.insert(key, (id, withheld.denial));
+        }
+    }
+
+    /// What those persons hear.
+    pub(super) fn silenced(&self, author: &Author, issue: Id) -> Vec<AuditRecord> {
+        let persons = self.silences.persons.iter();
+        persons.map(|(key, (id, denial))| author.withheld(&(id.clone(), *key), denial.basis.as_ref(), issue)).collect()
+    }
+
     pub fn entries(self) -> Vec<Entry> {
         let entry =
             |stored: Stored| Entry { kind: stored.kind.clone(), id: stored.logical_id(), payload: stored.payload };
@@ -108,7 +122,7 @@ impl Gateway {
         self.search_from(caller, rule, &pairs, continuation.lenient, Some(continuation)).await
     }
 
-    async fn searchable(&self, caller: &Caller<'_>, kind: &str) -> Result<&'static KindRule, Refusal> {
+    pub(super) async fn searchable(&self, caller: &Caller<'_>, kind: &str) -> Result<&'static KindRule, Refusal> {
         let rule = kinds::kind(kind)
             .ok_or_else(|| Refusal::one(Id::InteractionUnsupported, "", "Resources of this type are not held here."))?;
         match caller.principal.permits(rule.name, Interaction::Search) {
@@ -365,6 +379,14 @@ impl Walk {
         walk.plan.after = after;
         walk.plan.as_of_seq = as_of_seq;
         walk.as_of_seq = as_of_seq;
+        walk
+    }
+
+    /// What is the caller's own and may match.
+    pub(super) fn of_own(gateway: &Gateway, rule: &KindRule, query: &Query, caller: &Caller<'_>) -> Self {
+        let order = Order { by: OrderBy::Seq, descending: false };
+        let mut walk = Walk::new(gateway, rule, query, order, None);
+        walk.plan.owner = Some(caller.principal.client.clone());
         walk
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::commit::{self, Atomicity};
 use super::prepare::{self, Examined, Prepared};
-use super::{Condition, Idempotency, Intent, Outcome, When};
+use super::{Condition, Idempotency, Intent, Outcome, When, delete};
 use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, Rules, kinds};
 use crate::fhir::outcome::{Id, Issue};
@@ -22,6 +22,8 @@ pub enum Mode {
 #[derive(Clone, Debug)]
 pub enum Entry {
     Pushed(Outcome),
+    /// What was to be deleted is not there.
+    Nothing,
     /// A read, which is not ours to answer: its URL, relative to the base.
     Read(String),
 }
@@ -42,7 +44,23 @@ pub fn mode(bundle: Element<'_>) -> Result<Mode, Refusal> {
 
 /// One entry as its request asks.
 enum Asked {
-    Push { kind: String, intent: Intent },
+    Push {
+        kind: String,
+        intent: Intent,
+    },
+    /// A delete, and what is told of the resource from then on.
+    Delete {
+        kind: String,
+        intent: Intent,
+        document: Arc<Document>,
+    },
+    /// The update or delete of what a search names.
+    Matching {
+        kind: String,
+        query: Vec<(String, String)>,
+        when: When,
+    },
+    Nothing,
     Read(String),
 }
 
@@ -59,14 +77,23 @@ impl Gateway {
             Ok(opened) => opened,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
-        let asked: Vec<Result<Asked, Refusal>> =
+        let mut asked: Vec<Result<Asked, Refusal>> =
             entries.iter().enumerate().map(|(index, entry)| asked(*entry, index)).collect();
+        for (entry, asked) in entries.iter().zip(&mut asked) {
+            if let Err(refusal) = self.find_asked(caller, *entry, asked).await {
+                *asked = Err(refusal);
+            }
+        }
         if mode == Mode::Transaction
             && let Err(refusal) = unique_targets(&asked)
         {
             return Err(self.refused(caller, refusal).await);
         }
-        let sent = entries.iter().filter_map(|entry| entry.get("resource"));
+        let told = asked.iter().filter_map(|asked| match asked {
+            Ok(Asked::Delete { document, .. }) => Some(Element::root(document)),
+            _ => None,
+        });
+        let sent = entries.iter().filter_map(|entry| entry.get("resource")).chain(told);
         let rules = match self.rules(caller.principal, sent, &[]).await {
             Ok(rules) => rules,
             Err(refusal) => return Err(self.refused(caller, refusal).await),
@@ -88,6 +115,7 @@ impl Gateway {
             .into_iter()
             .map(|asked| match asked {
                 Ok(Asked::Read(url)) => Entry::Read(url),
+                Ok(Asked::Nothing) => Entry::Nothing,
                 _ => {
                     Entry::Pushed(outcomes.next().unwrap_or_else(|| {
                         Outcome::Refused(Refusal::one(Id::Internal, "", "The entry had no outcome."))
@@ -95,6 +123,33 @@ impl Gateway {
                 }
             })
             .collect())
+    }
+
+    /// Finds what an entry names: what a search means, and what is to be deleted.
+    async fn find_asked(
+        &self,
+        caller: &Caller<'_>,
+        entry: Element<'_>,
+        asked: &mut Result<Asked, Refusal>,
+    ) -> Result<(), Refusal> {
+        if let Ok(Asked::Matching { kind, query, when }) = asked {
+            let (kind, when) = (std::mem::take(kind), *when);
+            let intent = if when.deletes {
+                self.doomed(caller, &kind, query).await?.map(|id| delete::deletion(&id, when))
+            } else {
+                let resource = entry.get("resource").unwrap_or(entry);
+                Some(self.intended(caller, &kind, query, resource, when).await?)
+            };
+            *asked = Ok(intent.map_or(Asked::Nothing, |intent| Asked::Push { kind, intent }));
+        }
+        if let Ok(Asked::Push { kind, intent: intent @ Intent::Update { when: When { deletes: true, .. }, .. } }) =
+            asked
+            && let Intent::Update { id, .. } = &*intent
+        {
+            let document = self.ended(caller, kind, id).await?;
+            *asked = Ok(Asked::Delete { kind: std::mem::take(kind), intent: intent.clone(), document });
+        }
+        Ok(())
     }
 
     /// What concerns the Bundle as a whole, before any of its entries.
@@ -126,7 +181,11 @@ impl Gateway {
         let mut examined: Vec<Option<Result<Examined, Refusal>>> = Vec::with_capacity(entries.len());
         for (index, asked) in asked.iter().enumerate() {
             examined.push(match asked {
-                Ok(Asked::Read(_)) => None,
+                Ok(Asked::Read(_) | Asked::Nothing | Asked::Matching { .. }) => None,
+                Ok(Asked::Delete { kind, intent, document }) => {
+                    let validator = rules.of(Some(Element::root(document)), &[]);
+                    Some(prepare::one(self, validator, caller, kind, document, intent.clone()))
+                }
                 Err(refusal) => Some(Err(refusal.clone())),
                 Ok(Asked::Push { kind, intent }) => Some(self.examine_entry(
                     rules,
@@ -189,8 +248,8 @@ impl Gateway {
         prepare::right_type(resource, kind)?;
         let rule = prepare::writable(kind)?;
         prepare::permitted_by_scope(caller, rule, &intent, &location)?;
-        if let Intent::Update { id, .. } = &intent {
-            prepare::same_id(resource, id, &location)?;
+        if let Intent::Update { id, when } = &intent {
+            prepare::right_id(resource, id, *when, &location)?;
         }
         let options = Options { bundle: Some(around), ..prepare::rules(self, &location) };
         let checked = rules.of(Some(resource), &[]).examine(document.clone(), resource.node(), &options);
@@ -265,7 +324,10 @@ fn members(element: Element<'_>, known: &[&str], repeated: &[&str], place: &str)
 fn unique_targets(asked: &[Result<Asked, Refusal>]) -> Result<(), Refusal> {
     let mut seen = std::collections::HashSet::new();
     for (index, asked) in asked.iter().enumerate() {
-        if let Ok(Asked::Push { kind, intent: Intent::Update { id, .. } }) = asked
+        if let Ok(
+            Asked::Push { kind, intent: Intent::Update { id, .. } }
+            | Asked::Delete { kind, intent: Intent::Update { id, .. }, .. },
+        ) = asked
             && !seen.insert((kind, id))
         {
             let text = "Two entries of the transaction change the same resource.";
@@ -307,26 +369,30 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
             }
             Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Create { condition } })
         }
-        Some("PUT") => {
-            let Some((kind, id)) = url.trim_start_matches('/').split_once('/') else {
-                return Err(refuse(".url", "A PUT names Type/id."));
-            };
-            if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) {
-                return Err(refuse(".url", "A PUT names Type/id."));
+        Some(method @ ("PUT" | "DELETE")) => {
+            let (path, query) = url.split_once('?').unwrap_or((url, ""));
+            let (kind, id) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
+            if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) || id.is_empty() == query.is_empty() {
+                return Err(refuse(".url", "It names Type/id, or Type?search."));
             }
             let when = When::read(request.text_of("ifMatch"), request.text_of("ifNoneMatch")).map_err(|bad| {
                 let place = if bad == "If-Match" { ".ifMatch" } else { ".ifNoneMatch" };
                 refuse(place, "The ETag is not W/\"version\".")
             })?;
-            Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Update { id: id.to_owned(), when } })
+            let (kind, when) = (kind.to_owned(), When { deletes: method == "DELETE", ..when });
+            if id.is_empty() {
+                let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                return Ok(Asked::Matching { kind, query, when });
+            }
+            Ok(Asked::Push { kind, intent: Intent::Update { id: id.to_owned(), when } })
         }
         Some("GET") => Ok(Asked::Read(url.trim_start_matches('/').to_owned())),
-        Some("DELETE" | "PATCH" | "HEAD") => Err(Refusal::one(
+        Some("PATCH" | "HEAD") => Err(Refusal::one(
             Id::InteractionUnsupported,
             format!("{place}.method"),
             "This interaction is not supported in Bundles.",
         )),
-        _ => Err(refuse(".method", "The method is not one of GET, POST and PUT.")),
+        _ => Err(refuse(".method", "The method is not one of GET, POST, PUT and DELETE.")),
     }
 }
 

@@ -410,6 +410,7 @@ impl Gateway {
                 updated_ms: entry.updated_ms,
                 fresh: false,
                 created: entry.status == 201,
+                deleted: entry.status == 204,
                 payload: stored.payload,
                 warnings: entry.warnings.into_iter().filter_map(restored).collect(),
             }));
@@ -554,7 +555,7 @@ fn finish(
         kind: Arc<str>,
         id: String,
         version: u32,
-        created: bool,
+        act: Act,
         basis: Option<Basis>,
     }
     let (remember, atomic) = (terms.idempotency.is_some(), terms.atomicity == Atomicity::Whole);
@@ -574,17 +575,21 @@ fn finish(
         let mut index = None;
         match (entry, step) {
             (Ok(prepared), Step::Written { index: write, warnings, .. }) => {
-                let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
+                let act = act_of(&writes[*write]);
                 lines[*write] = Some(Line {
                     patient: prepared.patient.clone(),
                     kind: writes[*write].kind.clone(),
                     id: prepared.logical.clone(),
                     version: writes[*write].version,
-                    created,
+                    act,
                     basis: bases[*write].clone(),
                 });
                 remembered = Remembered {
-                    status: if created { 201 } else { 200 },
+                    status: match act {
+                        Act::Create => 201,
+                        Act::Delete => 204,
+                        _ => 200,
+                    },
                     kind: prepared.rule.name.to_owned(),
                     id: prepared.logical.clone(),
                     version: writes[*write].version,
@@ -595,13 +600,12 @@ fn finish(
                 index = Some(*write);
             }
             (Ok(prepared), Step::Gathered { index: write, logical, again, warnings, .. }) => {
-                let created = matches!(writes[*write].expect, crate::store::Expect::Absent);
                 lines[*write] = Some(Line {
                     patient: prepared.patient.clone(),
                     kind: writes[*write].kind.clone(),
                     id: logical.clone(),
                     version: writes[*write].version,
-                    created,
+                    act: act_of(&writes[*write]),
                     basis: bases[*write].clone(),
                 });
                 remembered = Remembered {
@@ -641,7 +645,7 @@ fn finish(
             kind: writes[*write].kind.clone(),
             id: withdrawal.id().to_owned(),
             version: writes[*write].version,
-            created: false,
+            act: Act::Update,
             basis: bases[*write].clone(),
         });
     }
@@ -667,14 +671,13 @@ fn finish(
                 refuse(&mut refused, line.patient.as_ref(), None, &[id]);
                 continue;
             }
-            let act = if line.created { Act::Create } else { Act::Update };
             let reference = match outcome {
                 WriteOutcome::Standing { id, version, .. } => format!("{}/{id}/_history/{version}", line.kind),
                 _ => format!("{}/{}/_history/{}", line.kind, line.id, line.version),
             };
-            match events.iter_mut().find(|(patient, known, ..)| *patient == line.patient && *known == act) {
+            match events.iter_mut().find(|(patient, known, ..)| *patient == line.patient && *known == line.act) {
                 Some((.., references, _)) => references.push(reference),
-                None => events.push((line.patient.clone(), act, vec![reference], line.basis.clone())),
+                None => events.push((line.patient.clone(), line.act, vec![reference], line.basis.clone())),
             }
         }
         let undone = outcomes.len() < lines.len() || (atomic && outcomes.iter().any(WriteOutcome::is_conflict));
@@ -748,6 +751,15 @@ fn finish(
     })
 }
 
+/// What the audit calls a write.
+fn act_of(write: &Write) -> Act {
+    match write.expect {
+        crate::store::Expect::Absent => Act::Create,
+        _ if write.delete => Act::Delete,
+        _ => Act::Update,
+    }
+}
+
 /// Measurements that their owner changes.
 fn rectified(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: &[Write]) -> Vec<Rectified> {
     let changed = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
@@ -757,7 +769,8 @@ fn rectified(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: &[Wr
             let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
             let made = Made::of(prepared.rule.name, prepared.validated.element());
             let patient = prepared.patient.clone().filter(|_| changes)?;
-            Some(Rectified { patient, index: *index, resource, version: *version, made })
+            let deleted = prepared.intent.deletes();
+            Some(Rectified { patient, index: *index, resource, version: *version, deleted, made })
         }
         _ => None,
     };
@@ -813,6 +826,7 @@ fn rendered(
                         updated_ms: now_ms,
                         fresh: !again,
                         created: !again,
+                        deleted: false,
                         payload,
                         warnings: prepared.validated.warnings().iter().cloned().chain(warnings).collect(),
                     }),
@@ -863,6 +877,7 @@ fn written(
         updated_ms,
         fresh,
         created,
+        deleted: prepared.intent.deletes(),
         payload,
         warnings: prepared.validated.warnings().to_vec(),
     })

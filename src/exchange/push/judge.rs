@@ -386,6 +386,9 @@ async fn standing(
     };
     let client = &*caller.principal.client;
     let Some(stored) = gateway.store.read(prepared.rule.name, id).await? else {
+        if when.deletes {
+            return Err(Refusal::not_found());
+        }
         if !gateway.config.chosen_ids.allow(client, id) {
             return Err(not_ones_own());
         }
@@ -414,7 +417,7 @@ async fn standing(
     if when.unless.is_some_and(|unless| unless == Unless::Anything || unless == Unless::Version(stored.version)) {
         return Err(conflict("There is what If-None-Match says that there must not be."));
     }
-    if stored.content == prepared.content && !stored.deleted {
+    if if when.deletes { stored.deleted } else { stored.content == prepared.content && !stored.deleted } {
         return Ok(Standing::Same(Box::new(stored)));
     }
     Ok(Standing::Other(Box::new(stored)))
@@ -456,7 +459,7 @@ fn rendered(
         updated_ms: now_ms,
         version,
         payload: payload(prepared, version, now_ms, false),
-        delete: false,
+        delete: prepared.intent.deletes(),
         deliver: goes_out && prepared.patient.is_some(),
         consent: is_consent,
     }

@@ -10,6 +10,8 @@
 mod bundle;
 pub mod close;
 mod commit;
+mod conditional;
+mod delete;
 mod desk;
 mod device;
 pub mod explain;
@@ -80,6 +82,13 @@ pub enum Intent {
     Correct(Corrected),
 }
 
+impl Intent {
+    /// Whether it ends a resource.
+    fn deletes(&self) -> bool {
+        matches!(self, Intent::Update { when: When { deletes: true, .. }, .. })
+    }
+}
+
 /// What stands of a push that is read again. Whoever says so has seen that nobody else changed it.
 #[derive(Clone, Debug)]
 pub struct Corrected {
@@ -102,6 +111,10 @@ pub struct When {
     pub unless: Option<Unless>,
     /// It takes back what was given, so that whoever may give may do it.
     pub withdraws: bool,
+    /// It is the resource's end: what is sent is what is told of it from now on.
+    pub deletes: bool,
+    /// A search named the resource, so that what is sent need not.
+    pub found: bool,
 }
 
 /// What must not stand.
@@ -120,7 +133,7 @@ impl When {
             Some("*") => Some(Unless::Anything),
             Some(tag) => Some(Unless::Version(etag(tag).ok_or("If-None-Match")?)),
         };
-        Ok(When { version, unless, withdraws: false })
+        Ok(When { version, unless, ..When::default() })
     }
 }
 
@@ -150,6 +163,8 @@ pub struct Kept {
     pub fresh: bool,
     /// True when the request made the resource, false when it changed or found one.
     pub created: bool,
+    /// Whether it was deleted, by this request or before.
+    pub deleted: bool,
     pub payload: Vec<u8>,
     pub warnings: Vec<Issue>,
 }
@@ -164,13 +179,18 @@ impl Kept {
             updated_ms: stored.updated_ms,
             fresh: false,
             created: false,
+            deleted: stored.deleted,
             payload: stored.payload,
             warnings,
         }
     }
 
     pub fn status(&self) -> u16 {
-        if self.created { 201 } else { 200 }
+        match (self.deleted, self.created) {
+            (true, _) => 204,
+            (_, true) => 201,
+            _ => 200,
+        }
     }
 }
 

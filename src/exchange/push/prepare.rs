@@ -67,8 +67,8 @@ pub(super) fn one(
     right_type(element, kind)?;
     let rule = writable(kind)?;
     permitted_by_scope(caller, rule, &intent, kind)?;
-    if let Intent::Update { id, .. } = &intent {
-        same_id(element, id, kind)?;
+    if let Intent::Update { id, when } = &intent {
+        right_id(element, id, *when, kind)?;
     }
     let options = rules(gateway, kind);
     let checked = validator.examine(document.clone(), document.root(), &options);
@@ -176,11 +176,17 @@ pub(super) fn interactions(intent: &Intent) -> &'static [Interaction] {
         // A correction is the same push read again.
         Intent::Create { .. } | Intent::Correct(_) => &[Interaction::Create],
         Intent::Update { when: When { withdraws: true, .. }, .. } => &[Interaction::Update, Interaction::Create],
+        Intent::Update { when: When { deletes: true, .. }, .. } => &[Interaction::Delete],
         Intent::Update { .. } => &[Interaction::Update],
     }
 }
 
-pub(super) fn same_id(element: Element<'_>, id: &str, location: &str) -> Result<(), Refusal> {
+/// What a search named may leave its id to us.
+pub(super) fn right_id(element: Element<'_>, id: &str, when: When, location: &str) -> Result<(), Refusal> {
+    if when.found && element.get("id").is_none() { Ok(()) } else { same_id(element, id, location) }
+}
+
+fn same_id(element: Element<'_>, id: &str, location: &str) -> Result<(), Refusal> {
     if !is_id(id) {
         return Err(Refusal::one(Id::IdInvalid, format!("{location}.id"), "The id in the URL is no FHIR id."));
     }

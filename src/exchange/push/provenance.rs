@@ -85,14 +85,14 @@ impl Origin {
     /// The same of these, which were changed to the versions named.
     pub fn revise(&self, made: &[(&str, u32, &Made)], now_ms: i64) -> Write {
         let mut resource = self.resource(self.revision, made, now_ms);
-        Self::say_what_was(&mut resource, made);
+        Self::say_what_was(&mut resource, made, "UPDATE");
         self.stored(self.revision, &resource, now_ms)
     }
 
-    /// The same of what was changed by hand: no mapping made it, so that it follows FHIR's own definition alone.
-    fn rectify(&self, made: &[(&str, u32, &Made)], now_ms: i64) -> Write {
+    /// The same of what was changed or deleted by hand: no mapping made it, so that it follows FHIR's own definition alone.
+    fn rectify(&self, made: &[(&str, u32, &Made)], deleted: bool, now_ms: i64) -> Write {
         let mut resource = self.resource(self.revision, made, now_ms);
-        Self::say_what_was(&mut resource, made);
+        Self::say_what_was(&mut resource, made, if deleted { "DELETE" } else { "UPDATE" });
         if let Some(members) = resource.as_object_mut() {
             members.remove("extension");
         }
@@ -103,8 +103,8 @@ impl Origin {
         self.stored(self.revision, &resource, now_ms)
     }
 
-    fn say_what_was(resource: &mut Value, made: &[(&str, u32, &Made)]) {
-        resource["activity"] = json!({"coding": [{"system": OPERATION, "code": "UPDATE"}]});
+    fn say_what_was(resource: &mut Value, made: &[(&str, u32, &Made)], operation: &str) {
+        resource["activity"] = json!({"coding": [{"system": OPERATION, "code": operation}]});
         let before = |(resource, version, _): &(&str, u32, &Made)| {
             let what = format!("{resource}/_history/{}", version.saturating_sub(1));
             json!({"role": "revision", "what": {"reference": what}})
@@ -198,16 +198,17 @@ pub(super) struct Rectified {
     pub index: usize,
     pub resource: String,
     pub version: u32,
+    pub deleted: bool,
     pub made: Made,
 }
 
-/// One Provenance a person of what was changed.
+/// One Provenance a person of what was changed, and one of what was deleted.
 pub(super) fn rectifications(author: &Author, rectified: &[Rectified], outcomes: &[WriteOutcome]) -> Vec<Write> {
-    let mut persons: BTreeMap<PatientKey, Vec<&Rectified>> = BTreeMap::new();
+    let mut persons: BTreeMap<(PatientKey, bool), Vec<&Rectified>> = BTreeMap::new();
     for one in rectified.iter().filter(|one| outcomes.get(one.index) == Some(&WriteOutcome::Updated)) {
-        persons.entry(one.patient.1).or_default().push(one);
+        persons.entry((one.patient.1, one.deleted)).or_default().push(one);
     }
-    let told = |(key, changed): (PatientKey, Vec<&Rectified>)| {
+    let told = |((key, deleted), changed): ((PatientKey, bool), Vec<&Rectified>)| {
         let first = changed.first()?;
         let day = time::day_number(author.at_ms());
         // A version comes to be once, and so does what tells of it.
@@ -224,7 +225,7 @@ pub(super) fn rectifications(author: &Author, rectified: &[Rectified], outcomes:
         };
         let made: Vec<(&str, u32, &Made)> =
             changed.iter().map(|one| (one.resource.as_str(), one.version, &one.made)).collect();
-        Some(origin.rectify(&made, author.at_ms()))
+        Some(origin.rectify(&made, deleted, author.at_ms()))
     };
     persons.into_iter().filter_map(told).collect()
 }

@@ -567,6 +567,7 @@ impl Again {
                     updated_ms: withdrawal.write.updated_ms,
                     fresh: true,
                     created: false,
+                    deleted: false,
                     payload: withdrawal.write.payload.clone(),
                     warnings: Vec::new(),
                 }),

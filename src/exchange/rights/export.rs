@@ -126,6 +126,8 @@ impl Export {
             limit: PAGE,
             // A page of one person's resources in the order of their dates looks at no others.
             scan_budget: usize::MAX,
+            // It is hers still.
+            deleted: true,
             ..Plan::of(kind)
         };
         let page = self.gateway.store.search(plan).await?;

@@ -13,7 +13,10 @@ const HISTORY: &str = "/_history/";
 
 /// A literal reference, without its version.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Reference(Box<str>);
+pub(super) struct Reference {
+    text: Box<str>,
+    is_absolute: bool,
+}
 
 impl Reference {
     /// Reads `Reference.reference`; `None` where it is absent or names something that cannot be compared.
@@ -23,22 +26,23 @@ impl Reference {
         let mut segments = text.rsplit('/');
         let shaped = segments.next().is_some_and(|id| !id.is_empty())
             && segments.next().is_some_and(|kind| kind.starts_with(|first: char| first.is_ascii_uppercase()));
-        (comparable && shaped).then(|| Reference(text.into()))
+        (comparable && shaped).then(|| Reference { text: text.into(), is_absolute: is_absolute(text) })
     }
 
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     pub fn matches(&self, given: &str) -> Match {
-        let same = given.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with(HISTORY));
+        let same = given.strip_prefix(&*self.text).is_some_and(|rest| rest.is_empty() || rest.starts_with(HISTORY));
         if same {
             return Match::Yes;
         }
-        let same_tail = match (is_absolute(&self.0), is_absolute(given)) {
-            (true, false) => ends_with_path(&self.0, unversioned(given)),
-            (false, true) => ends_with_path(unversioned(given), &self.0),
-            _ => false,
+        let same_tail = if self.is_absolute {
+            !is_absolute(given) && ends_with_path(&self.text, unversioned(given))
+        } else {
+            // Only what is longer can end with it: most are told apart before they are looked at.
+            given.len() > self.text.len() && is_absolute(given) && ends_with_path(unversioned(given), &self.text)
         };
         if same_tail { Match::Unknown } else { Match::No }
     }
@@ -46,7 +50,7 @@ impl Reference {
 
 impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.text)
     }
 }
 
@@ -54,8 +58,16 @@ fn unversioned(text: &str) -> &str {
     text.split_once(HISTORY).map_or(text, |(before, _)| before)
 }
 
+/// Whether a colon ends what stands before the first slash.
 fn is_absolute(text: &str) -> bool {
-    text.split('/').next().is_some_and(|scheme| scheme.ends_with(':'))
+    let mut before = 0;
+    for byte in text.bytes() {
+        if byte == b'/' {
+            break;
+        }
+        before = byte;
+    }
+    before == b':'
 }
 
 fn ends_with_path(whole: &str, path: &str) -> bool {

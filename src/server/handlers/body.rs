@@ -96,6 +96,14 @@ pub(super) fn names(tags: &str, version: u32) -> bool {
     tags.split(',').any(|tag| tag.trim() == "*" || etag(tag) == Some(version))
 }
 
+/// Whether something was last changed no later than at a moment, to the second; what is no date is no condition.
+pub(super) fn is_since(date: &str, updated_ms: i64) -> bool {
+    let moment =
+        jiff::fmt::strtime::parse("%a, %d %b %Y %H:%M:%S GMT", date.trim()).and_then(|time| time.to_datetime());
+    let moment = moment.and_then(|time| time.to_zoned(jiff::tz::TimeZone::UTC));
+    moment.is_ok_and(|moment| updated_ms.div_euclid(1000) <= moment.timestamp().as_second())
+}
+
 /// IMF-fixdate (RFC 9110 §5.6.7).
 pub(super) fn http_date(ms: i64) -> String {
     let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);

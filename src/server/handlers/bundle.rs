@@ -1,7 +1,8 @@
 //! `POST [base]`: batch and transaction.
 
-use super::{Request, body, create};
+use super::{Request, body, create, history};
 use crate::exchange::Refusal;
+use crate::exchange::pull::Whose;
 use crate::exchange::push::{self, Entry, Kept, Outcome};
 use crate::exchange::refusal::status_line;
 use crate::fhir::outcome::operation_outcome;
@@ -39,6 +40,7 @@ pub(super) async fn response(
         match entry {
             Entry::Pushed(Outcome::Kept(kept)) => entry_kept(request, &kept, with_resources, &mut out),
             Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(request, &refusal, &mut out),
+            Entry::Nothing => out.push_str("\"response\":{\"status\":\"204 No Content\"}}"),
             Entry::Read(url) => entry_read(request, &url, &mut out).await,
         }
     }
@@ -53,7 +55,7 @@ fn entry_kept(request: &Request<'_>, kept: &Kept, with_resource: bool, out: &mut
     let address = format!("{}/{}/{}", request.gateway.base, kept.kind, kept.id);
     out.push_str("\"fullUrl\":");
     write::string(&address, out);
-    if with_resource {
+    if with_resource && !kept.deleted {
         out.push_str(",\"resource\":");
         out.push_str(std::str::from_utf8(&kept.payload).unwrap_or("{}"));
     }
@@ -84,18 +86,21 @@ fn entry_refused(request: &Request<'_>, refusal: &Refusal, out: &mut String) {
 /// A read inside a Bundle is the same read as alone, with its consent and its audit.
 async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let answer = match request.caller() {
         Err(refusal) => Err(refusal),
         Ok(caller) => match path.split('/').collect::<Vec<_>>().as_slice() {
-            [kind, id] => request.gateway.read(&caller, kind, id, None).await.map(|stored| stored.payload),
             [kind, id, "_history", version] => match version.parse() {
                 Ok(version) => {
                     request.gateway.read(&caller, kind, id, Some(version)).await.map(|stored| stored.payload)
                 }
                 Err(_) => Err(Refusal::not_found()),
             },
+            ["_history"] => history::bundle(request, &caller, Whose::All, &pairs, false).await,
+            [kind, "_history"] => history::bundle(request, &caller, Whose::Type(kind), &pairs, false).await,
+            [kind, id, "_history"] => history::bundle(request, &caller, Whose::Resource(kind, id), &pairs, false).await,
+            [kind, id] => request.gateway.read(&caller, kind, id, None).await.map(|stored| stored.payload),
             [kind] => {
-                let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
                 let found = match super::search::page(&pairs) {
                     Some(token) => request.gateway.search_page(&caller, kind, token).await,
                     None => request.gateway.search(&caller, kind, &pairs, false).await,

@@ -5,8 +5,10 @@ mod bundle;
 mod consent;
 mod create;
 mod definitions;
+mod delete;
 mod device;
 mod guide;
+mod history;
 mod log;
 mod open;
 mod patch;
@@ -98,8 +100,13 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Token => Ok(token::grant(request).await),
         Action::Create => create::create(request).await,
         Action::Update => update::update(request).await,
+        Action::ConditionalUpdate => update::conditional(request).await,
         Action::Patch => patch::patch(request).await,
+        Action::ConditionalPatch => patch::conditional(request).await,
+        Action::Delete => delete::delete(request).await,
+        Action::ConditionalDelete => delete::conditional(request).await,
         Action::Read | Action::VersionRead => read::read(request).await,
+        Action::History => history::history(request).await,
         Action::Search | Action::SearchForm => search::search(request).await,
         Action::Bundle => bundle::bundle(request).await,
         Action::Device => device::device(request).await,

@@ -1,8 +1,8 @@
 //! `PATCH [base]/[type]/[id]` (R4 §3.1.0.8): the resource as it stands, changed, goes the way of a PUT.
 
-use super::{Request, body};
-use crate::exchange::Refusal;
-use crate::exchange::push::{Patch, When};
+use super::{Request, body, update};
+use crate::exchange::push::Patch;
+use crate::exchange::{Caller, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::validate;
 use crate::server::negotiate::{self, Format};
@@ -10,19 +10,30 @@ use crate::server::reply::Reply;
 
 pub(super) async fn patch(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let (kind, id) = (request.matched.kind, request.matched.id);
-    let mut when = When::read(request.header("if-match"), request.header("if-none-match"))
-        .map_err(|header| Refusal::one(Id::VersionConflict, "", format!("{header} is not W/\"version\".")))?;
+    patched(request, &caller, request.matched.id).await
+}
+
+/// `PATCH [base]/[type]?…` of what a search names.
+pub(super) async fn conditional(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let found = request.gateway.matching(&caller, request.matched.kind, &request.query).await?;
+    let id = found.ok_or_else(Refusal::not_found)?.logical_id();
+    patched(request, &caller, &id).await
+}
+
+async fn patched(request: &Request<'_>, caller: &Caller<'_>, id: &str) -> Result<Reply, Refusal> {
+    let kind = request.matched.kind;
+    let mut when = update::when(request)?;
     let form = form(request)?;
     if request.body.is_empty() {
         return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
     }
     // Who may not see a resource may not feel for its content with patches either.
-    let stored = request.gateway.read(&caller, kind, id, None).await?;
+    let stored = request.gateway.read(caller, kind, id, None).await?;
     let document = request.gateway.patched(&stored.payload, form, &request.body)?;
     // What was patched is what is replaced, and nothing that came in between.
     when.version = when.version.or(Some(stored.version));
-    let kept = request.gateway.update(&caller, kind, id, document, when).await?;
+    let kept = request.gateway.update(caller, kind, id, document, when).await?;
     Ok(body::kept(request, kept))
 }
 

@@ -10,7 +10,13 @@ pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let version = version(request)?;
     let stored = request.gateway.read(&caller, request.matched.kind, request.matched.id, version).await?;
-    if request.header("if-none-match").is_some_and(|tags| body::names(tags, stored.version)) {
+    let known = match (request.header("if-none-match"), request.header("if-modified-since")) {
+        // The tag is the more exact of the two (RFC 9110 §13.1.3).
+        (Some(tags), _) => body::names(tags, stored.version),
+        (None, Some(date)) => body::is_since(date, stored.updated_ms),
+        (None, None) => false,
+    };
+    if known {
         return Ok(body::described(Reply::new(304, Body::Empty), stored.version, stored.updated_ms));
     }
     Ok(body::described(Reply::new(200, Body::Resource(stored.payload)), stored.version, stored.updated_ms))

@@ -48,20 +48,7 @@ pub(super) fn searchset(request: &Request<'_>, kind: &str, found: &Found) -> Vec
     let size: usize = found.entries.iter().map(|entry| entry.payload.len() + 128).sum();
     let mut out = String::with_capacity(size + 256);
     out.push_str("{\"resourceType\":\"Bundle\",\"type\":\"searchset\"");
-    if let Some(total) = found.total {
-        out.push_str(&format!(",\"total\":{total}"));
-    }
-    let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&found.query).finish();
-    let own = if query.is_empty() { format!("{base}/{kind}") } else { format!("{base}/{kind}?{query}") };
-    out.push_str(",\"link\":[{\"relation\":\"self\",\"url\":");
-    write::string(&own, &mut out);
-    out.push('}');
-    if let Some(token) = &found.next {
-        out.push_str(",{\"relation\":\"next\",\"url\":");
-        write::string(&format!("{base}/{kind}?_page={token}"), &mut out);
-        out.push('}');
-    }
-    out.push(']');
+    frame(request, kind, found.total, found.next.as_deref(), &found.query, &mut out);
     let warnings =
         (!found.warnings.is_empty()).then(|| outcome::operation_outcome(&found.warnings, request.reader()).to_string());
     if !found.entries.is_empty() || warnings.is_some() {
@@ -88,4 +75,30 @@ pub(super) fn searchset(request: &Request<'_>, kind: &str, found: &Found) -> Vec
     }
     out.push('}');
     out.into_bytes()
+}
+
+/// What a page of any kind begins with: how many there are, where this is and where it goes on.
+pub(super) fn frame(
+    request: &Request<'_>,
+    address: &str,
+    total: Option<usize>,
+    next: Option<&str>,
+    query: &[(String, String)],
+    out: &mut String,
+) {
+    let base = &request.gateway.base;
+    if let Some(total) = total {
+        out.push_str(&format!(",\"total\":{total}"));
+    }
+    let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+    let own = if query.is_empty() { format!("{base}/{address}") } else { format!("{base}/{address}?{query}") };
+    out.push_str(",\"link\":[{\"relation\":\"self\",\"url\":");
+    write::string(&own, out);
+    out.push('}');
+    if let Some(token) = next {
+        out.push_str(",{\"relation\":\"next\",\"url\":");
+        write::string(&format!("{base}/{address}?_page={token}"), out);
+        out.push('}');
+    }
+    out.push(']');
 }

@@ -12,7 +12,6 @@ use crate::exchange::push::Trial;
 use crate::fhir::outcome::{Id, Issue, Severity};
 use crate::fhir::tree::{Document, Element, NodeId, json};
 use crate::server::reply::{Body, Reply};
-use crate::server::routes::{self, Lookup};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -59,7 +58,7 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
         asked.resource = Some((Arc::new(json::parse(stored.payload)?), NodeId::ROOT));
     }
     if asked.mode == Some(Mode::Delete) {
-        return Ok(Reply::new(200, Body::Outcome(deletion())));
+        return Ok(Reply::new(200, Body::Outcome(request.gateway.deletable(&caller, kind, id).await)));
     }
     let Some((document, node)) = asked.resource else {
         return Err(Refusal::one(Id::BodyMissing, "", "There is no resource to validate."));
@@ -74,15 +73,6 @@ pub(super) async fn validate(request: &Request<'_>) -> Result<Reply, Refusal> {
     let mut issues = asked.issues;
     issues.extend(request.gateway.check(validator, kind, &document, node, &trial).await);
     Ok(Reply::new(200, Body::Outcome(issues)))
-}
-
-/// Whether a delete would be taken.
-fn deletion() -> Vec<Issue> {
-    // An upload can be deleted, which is no resource.
-    if matches!(routes::find("DELETE", "/fhir/Observation/a"), Lookup::Found(_)) {
-        return Vec::new();
-    }
-    vec![Issue::new(Id::InteractionUnsupported, "", "Resources are not deleted here.")]
 }
 
 fn wrong(text: &str) -> Refusal {

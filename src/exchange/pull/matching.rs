@@ -1,0 +1,40 @@
+//! What a condition names (R4 §3.1.0.5.1, §3.1.0.7.1): a search within what is the caller's own, as far as it may be seen.
+
+use super::search::{Gathered, Walk, Wish};
+use crate::exchange::{Caller, Gateway, Refusal};
+use crate::fhir::outcome::{Id, has_errors};
+use crate::fhir::search::Query;
+use crate::store::Stored;
+
+impl Gateway {
+    /// The one resource that is meant, if there is one; where there are several, none can be meant.
+    pub async fn matching(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        pairs: &[(String, String)],
+    ) -> Result<Option<Stored>, Refusal> {
+        let rule = self.searchable(caller, kind).await?;
+        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, false);
+        query.base = Some(self.base.clone());
+        if has_errors(&issues) {
+            return Err(issues.into());
+        }
+        if query.clauses.is_empty() {
+            let text = "The condition names no resource: it has no search parameter.";
+            return Err(Refusal::one(Id::ConditionUnsupported, "", text));
+        }
+        let mut walk = Walk::of_own(self, rule, &query, caller);
+        let mut gathered = Gathered::default();
+        let wish = Wish { limit: 2, whole: false };
+        self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+        self.record_query(caller, rule.name, pairs, &gathered).await?;
+        let mut hits = gathered.hits.into_iter().map(|(stored, _)| stored);
+        match (hits.next(), hits.next()) {
+            (_, Some(_)) => {
+                Err(Refusal::one(Id::MultipleMatches, rule.name, "The condition names more than one resource."))
+            }
+            (found, None) => Ok(found),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The audit trail: appended in the transaction of what it tells of, or alone for reads and refusals.
+
+use super::writer::Ledger;
+use super::{Database, log};
+use crate::store::fault::Error;
+use crate::store::id::{PatientKey, ResId};
+use crate::store::outbox::Task;
+use crate::store::plan::AuditPlan;
+use crate::store::sql::{self, Bind, Connection, Params, Value, params};
+use crate::store::unit::AuditRecord;
+use crate::tlog::{Hash, commitment};
+
+impl Database {
+    pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
+        self.writer.call(records.len().max(1), move |ledger| Ok(store(ledger, &records)?)).await
+    }
+
+    pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
+        let destination = destination.to_owned();
+        let foretell = move |ledger: &mut Ledger| {
+            // Whatever kept the last attempt from being settled, it may have been sent.
+            let sent = foretold(
+                &ledger.connection,
+                "WHERE destination = ?1 AND task = ?2 ORDER BY at, place",
+                params![destination, number(task)],
+            )?;
+            store(ledger, &sent)?;
+            let connection = &ledger.connection;
+            forget(connection, &destination, task)?;
+            records.iter().enumerate().try_for_each(|(place, record)| {
+                connection
+                    .prepare_cached(
+                        "INSERT INTO foretold (destination, task, at, patient, client, id, payload, salt, place)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    )?
+                    .execute(params![
+                        destination,
+                        number(task),
+                        record.at_ms,
+                        record.patient.map(|patient| patient.0),
+                        record.client,
+                        record.id.0,
+                        record.payload,
+                        record.salt,
+                        place as i64
+                    ])
+                    .map(drop)
+            })
+        };
+        self.writer.call(1, move |ledger| Ok(foretell(ledger)?)).await
+    }
+
+    pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        self.query(move |connection| search(connection, &plan)).await
+    }
+}
+
+/// Records, and their entries in the log.
+pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let entries: Vec<Hash> = records.iter().map(|record| commitment(&record.salt, &record.payload)).collect();
+    let first = log::append(ledger, &entries)?;
+    for (number, record) in (first..).zip(records) {
+        ledger
+            .connection
+            .prepare_cached(
+                "INSERT INTO audit (at, patient, client, id, payload, withheld, entry, salt)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                record.at_ms,
+                record.patient.map(|patient| patient.0),
+                record.client,
+                record.id.0,
+                record.payload,
+                record.withheld,
+                number as i64,
+                record.salt
+            ])?;
+    }
+    Ok(())
+}
+
+/// What was foretold of a task came true or did not, and was recorded as it was.
+pub(super) fn forget(connection: &Connection, destination: &str, task: Task) -> sql::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM foretold WHERE destination = ?1 AND task = ?2")?
+        .execute(params![destination, number(task)])
+        .map(drop)
+}
+
+/// Makes records of what an earlier process foretold and did not live to tell. The condition keeps SQLite from
+/// rewriting a table that is empty anyway.
+pub(super) fn inherit(ledger: &mut Ledger) -> sql::Result<()> {
+    let sent = foretold(&ledger.connection, "ORDER BY at, place", ())?;
+    store(ledger, &sent)?;
+    ledger.connection.execute("DELETE FROM foretold WHERE true", ()).map(drop)
+}
+
+/// The same of one person's, while the process lives.
+pub(super) fn inherit_of(ledger: &mut Ledger, patient: PatientKey) -> sql::Result<()> {
+    let sent = foretold(&ledger.connection, "WHERE patient = ?1 ORDER BY at, place", [patient.0])?;
+    store(ledger, &sent)?;
+    ledger.connection.prepare_cached("DELETE FROM foretold WHERE patient = ?1")?.execute([patient.0]).map(drop)
+}
+
+fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::Result<Vec<AuditRecord>> {
+    connection
+        .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?
+        .query_map(values, |row| {
+            Ok(AuditRecord {
+                at_ms: row.get(0)?,
+                patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
+                client: row.get(2)?,
+                id: ResId(row.get(3)?),
+                payload: row.get(4)?,
+                withheld: false,
+                salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
+            })
+        })?
+        .collect()
+}
+
+fn number(task: Task) -> i64 {
+    match task {
+        Task::Slot(slot) => -1 - i64::from(slot),
+        Task::Retry(id) => id,
+    }
+}
+
+fn search(connection: &Connection, plan: &AuditPlan) -> sql::Result<Vec<(u64, Vec<u8>)>> {
+    let mut sql = String::from("SELECT seq, payload FROM audit WHERE ");
+    sql.push_str(if plan.descending { "seq < ?" } else { "seq > ?" });
+    let start = match plan.after_seq {
+        Some(seq) => seq as i64,
+        None if plan.descending => i64::MAX,
+        None => 0,
+    };
+    let mut values = vec![Value::Integer(start)];
+    if let Some(patient) = &plan.patient {
+        sql.push_str(" AND patient = ?");
+        values.push(Value::Blob(&patient.0));
+    }
+    if let Some(client) = &plan.client {
+        sql.push_str(" AND client = ?");
+        values.push(client.value());
+    }
+    if let Some(reader) = &plan.reader {
+        sql.push_str(" AND NOT (withheld = 1 AND client = ?)");
+        values.push(reader.value());
+    }
+    sql.push_str(if plan.descending { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
+    values.push(Value::Integer(plan.limit as i64));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, row.get(1)?)))?;
+    rows.collect()
+}

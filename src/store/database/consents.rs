@@ -1,0 +1,132 @@
+//! A patient's consents, and the epoch by which a decision taken on them is known to be stale.
+//!
+//! Which resources are consents is said by who writes them; what they mean is not known here.
+
+use super::pool::Reader;
+use super::writer::Ledger;
+use super::{Database, audit, erase, retry, row};
+use crate::store::fault::Error;
+use crate::store::id::PatientKey;
+use crate::store::plan::Stored;
+use crate::store::sql::{self, Connection, Optional, params};
+use crate::store::unit::{AuditRecord, Said};
+
+impl Database {
+    pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
+        self.query(move |connection| {
+            let epoch = consent_epoch(connection, patient)?;
+            Ok((epoch, current_consents(connection, patient)?))
+        })
+        .await
+    }
+
+    pub async fn said(&self, patient: PatientKey) -> Result<Said, Error> {
+        self.query(move |connection| {
+            Ok(Said {
+                epoch: consent_epoch(connection, patient)?,
+                consents: current_consents(connection, patient)?,
+                restricted_ms: restricted(connection, patient)?,
+                erased: erase::is_erased(connection, patient)?,
+            })
+        })
+        .await
+    }
+
+    pub async fn restrict(
+        &self,
+        patient: PatientKey,
+        since_ms: Option<i64>,
+        record: AuditRecord,
+    ) -> Result<Option<i64>, Error> {
+        self.writer.call(1, move |ledger| Ok(restrict(ledger, patient, since_ms, record)?)).await
+    }
+
+    pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
+        self.query(move |connection| past_consents(connection, patient, then_ms)).await
+    }
+}
+
+fn restricted(connection: &Connection, patient: PatientKey) -> sql::Result<Option<i64>> {
+    let since: Option<Option<i64>> = connection
+        .prepare_cached("SELECT restricted FROM patient_state WHERE patient = ?1")?
+        .query_row([patient.0], |row| row.get(0))
+        .optional()?;
+    Ok(since.flatten())
+}
+
+/// Whoever decides by what the person has said notices by the epoch.
+fn restrict(
+    ledger: &mut Ledger,
+    patient: PatientKey,
+    since_ms: Option<i64>,
+    record: AuditRecord,
+) -> sql::Result<Option<i64>> {
+    let connection = &ledger.connection;
+    let stands = restricted(connection, patient)?;
+    if stands.is_some() != since_ms.is_some() {
+        bump_epoch(connection, patient)?;
+        connection
+            .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
+            .execute(params![patient.0, since_ms])?;
+        if since_ms.is_none() {
+            retry::due_at_once(connection, patient)?;
+            // Workers that sleep are to look.
+            ledger.fed = true;
+        }
+    }
+    audit::store(ledger, &[record])?;
+    Ok(since_ms.and(stands.or(since_ms)))
+}
+
+/// How often the patient's consents have changed.
+pub(super) fn consent_epoch(connection: &Connection, patient: PatientKey) -> sql::Result<u64> {
+    let epoch: Option<i64> = connection
+        .prepare_cached("SELECT consent_epoch FROM patient_state WHERE patient = ?1")?
+        .query_row([patient.0], |row| row.get(0))
+        .optional()?;
+    Ok(epoch.unwrap_or(0) as u64)
+}
+
+pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO patient_state (patient, consent_epoch) VALUES (?1, 1)
+             ON CONFLICT (patient) DO UPDATE SET consent_epoch = patient_state.consent_epoch + 1",
+        )?
+        .execute([patient.0])?;
+    Ok(())
+}
+
+fn numbers(connection: &Connection, patient: PatientKey) -> sql::Result<Vec<i64>> {
+    connection
+        .prepare_cached("SELECT seq FROM consent WHERE patient = ?1 ORDER BY seq")?
+        .query_map([patient.0], |row| row.get(0))?
+        .collect()
+}
+
+fn current_consents(connection: &Reader, patient: PatientKey) -> sql::Result<Vec<Stored>> {
+    let mut consents = Vec::new();
+    for seq in numbers(connection, patient)? {
+        consents.extend(row::current(connection, seq as u64)?);
+    }
+    Ok(consents)
+}
+
+/// Of each the version that was the last one by then, if there was one.
+fn past_consents(connection: &Reader, patient: PatientKey, then_ms: i64) -> sql::Result<Vec<Stored>> {
+    let mut consents = Vec::new();
+    for seq in numbers(connection, patient)? {
+        let version: Option<u32> = connection
+            .prepare_cached(
+                "SELECT MAX(version) FROM (
+                     SELECT version FROM resource WHERE seq = ?1 AND updated <= ?2
+                     UNION ALL SELECT version FROM history WHERE seq = ?1 AND updated <= ?2) versions",
+            )?
+            .query_row([seq, then_ms], |row| row.get(0))?;
+        if let Some(version) = version {
+            consents.extend(row::version(connection, seq as u64, version)?);
+        }
+    }
+    consents.retain(|stored| !stored.deleted);
+    Ok(consents)
+}

@@ -1,0 +1,219 @@
+//! The feed, the cursors into it and the leases on them.
+//!
+//! Positions of a slot are dense: the writer is the only appender and takes the next one inside its transaction. So a
+//! row seen is never followed by an earlier one that commits later, and a backlog is a subtraction.
+
+use std::sync::Arc;
+
+use super::pool::Reader;
+use super::writer::Ledger;
+use super::{Database, audit, retry, row};
+use crate::store::fault::Error;
+use crate::store::id::{PatientKey, SLOTS, slot};
+use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
+use crate::store::sql::{self, Connection, Optional, params};
+use crate::store::unit::AuditRecord;
+
+/// Sequence number and version of one item.
+const ITEM_BYTES: usize = 12;
+
+impl Database {
+    pub async fn ensure_destination(&self, name: &str) -> Result<(), Error> {
+        let name = name.to_owned();
+        self.writer.call(1, move |ledger| Ok(ensure(&ledger.connection, &name)?)).await
+    }
+
+    pub async fn lease(
+        &self,
+        destination: &str,
+        worker: &str,
+        now_ms: i64,
+        ttl_ms: i64,
+        want: usize,
+    ) -> Result<Vec<Lease>, Error> {
+        let claim = Claim {
+            destination: destination.into(),
+            worker: worker.into(),
+            now_ms,
+            until_ms: now_ms.saturating_add(ttl_ms),
+            want,
+        };
+        self.writer.call(1, move |ledger| Ok(claim.take(&ledger.connection)?)).await
+    }
+
+    pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
+        let lease = lease.clone();
+        self.query(move |connection| items(connection, &lease, max)).await
+    }
+
+    pub async fn advance(
+        &self,
+        lease: &Lease,
+        to: u64,
+        failures: Vec<Failure>,
+        records: Vec<AuditRecord>,
+    ) -> Result<Fenced, Error> {
+        let lease = lease.clone();
+        let weight = (failures.len() + records.len()).max(1);
+        self.writer.call(weight, move |ledger| Ok(advance(ledger, &lease, to, &failures, &records)?)).await
+    }
+
+    pub async fn backlog(&self, destination: &str) -> Result<Backlog, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| backlog(connection, &destination)).await
+    }
+}
+
+/// Adds one row to the slot of the patient.
+pub(super) fn append(
+    connection: &Connection,
+    patient: Option<PatientKey>,
+    items: &[(u64, u32)],
+    at_ms: i64,
+) -> sql::Result<()> {
+    let mut bytes = Vec::with_capacity(items.len() * ITEM_BYTES);
+    for (seq, version) in items {
+        bytes.extend_from_slice(&seq.to_be_bytes());
+        bytes.extend_from_slice(&version.to_be_bytes());
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO feed (slot, pos, patient, at, items)
+             VALUES (?1, (SELECT COALESCE(MAX(pos), 0) + 1 FROM feed WHERE slot = ?1), ?2, ?3, ?4)",
+        )?
+        .execute(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
+    Ok(())
+}
+
+fn ensure(connection: &Connection, name: &str) -> sql::Result<()> {
+    for slot in 0..SLOTS {
+        connection
+            .prepare_cached(
+                "INSERT INTO cursor (destination, slot, pos, epoch, owner, until)
+                 VALUES (?1, ?2, (SELECT COALESCE(MAX(pos), 0) FROM feed WHERE slot = ?2), 0, '', ?3)
+                 ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![name, slot, i64::MIN])?;
+    }
+    Ok(())
+}
+
+/// Whoever holds the lock of the directory is alone, so the leases of earlier processes bind nobody.
+pub(super) fn release(connection: &Connection) -> sql::Result<()> {
+    connection.execute("UPDATE cursor SET until = ?1 WHERE until > ?1", [i64::MIN]).map(drop)
+}
+
+/// One worker's wish for slots.
+struct Claim {
+    destination: Arc<str>,
+    worker: Arc<str>,
+    now_ms: i64,
+    until_ms: i64,
+    want: usize,
+}
+
+impl Claim {
+    fn take(&self, connection: &Connection) -> sql::Result<Vec<Lease>> {
+        // What was leased longest ago comes first, so that busy slots do not starve the others.
+        let mut statement = connection.prepare_cached(
+            "SELECT slot, epoch, owner = ?2 AND until > ?3 AS held FROM cursor c
+             WHERE destination = ?1 AND (until <= ?3 OR owner = ?2)
+             AND EXISTS (SELECT 1 FROM feed f WHERE f.slot = c.slot AND f.pos > c.pos)
+             ORDER BY until, slot LIMIT ?4",
+        )?;
+        let free: Vec<(u16, i64, bool)> = statement
+            .query_map(params![self.destination, self.worker, self.now_ms, self.want as i64], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
+            .collect::<Result<_, _>>()?;
+        let mut leases = Vec::with_capacity(free.len());
+        for (slot, epoch, held) in free {
+            let epoch = if held { epoch } else { epoch + 1 };
+            connection
+                .prepare_cached(
+                    "UPDATE cursor SET epoch = ?3, owner = ?4, until = ?5 WHERE destination = ?1 AND slot = ?2",
+                )?
+                .execute(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
+            leases.push(Lease {
+                destination: self.destination.clone(),
+                slot,
+                worker: self.worker.clone(),
+                epoch: epoch as u64,
+                until_ms: self.until_ms,
+            });
+        }
+        Ok(leases)
+    }
+}
+
+/// What follows the cursor; nothing when the lease was handed over.
+fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<FeedItem>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT f.pos, f.patient, f.items FROM cursor c JOIN feed f ON f.slot = c.slot AND f.pos > c.pos
+         WHERE c.destination = ?1 AND c.slot = ?2 AND c.epoch = ?3 ORDER BY f.pos LIMIT ?4",
+    )?;
+    let mut rows = statement.query(params![lease.destination, lease.slot, lease.epoch as i64, max as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let patient = row.get::<Option<[u8; 16]>>(1)?.map(PatientKey);
+        let named = named_items(row.get_ref(2)?.as_blob()?);
+        let parked = match named.first() {
+            Some((seq, _)) => retry::waits(connection, &lease.destination, patient, *seq)?,
+            None => false,
+        };
+        let mut items = Vec::with_capacity(named.len());
+        for (seq, version) in named {
+            items.extend(row::version(connection, seq, version)?);
+        }
+        found.push(FeedItem { pos: row.get::<i64>(0)? as u64, patient, items, parked });
+    }
+    Ok(found)
+}
+
+fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
+    let named = |item: &[u8; ITEM_BYTES]| {
+        let (seq, version) = item.split_at(8);
+        let seq = seq.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+        let version = version.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        (seq, version)
+    };
+    bytes.as_chunks::<ITEM_BYTES>().0.iter().map(named).collect()
+}
+
+fn advance(
+    ledger: &mut Ledger,
+    lease: &Lease,
+    to: u64,
+    failures: &[Failure],
+    records: &[AuditRecord],
+) -> sql::Result<Fenced> {
+    let connection = &ledger.connection;
+    let held = connection
+        .prepare_cached("UPDATE cursor SET pos = CASE WHEN pos < ?4 THEN ?4 ELSE pos END WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
+        .execute(params![lease.destination, lease.slot, lease.epoch as i64, to as i64])?;
+    if held == 0 {
+        return Ok(Fenced::Lost);
+    }
+    for failure in failures {
+        retry::enter(connection, &lease.destination, failure)?;
+    }
+    audit::forget(connection, &lease.destination, Task::Slot(lease.slot))?;
+    audit::store(ledger, records)?;
+    Ok(Fenced::Held)
+}
+
+fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
+    let count = |sql: &str| -> sql::Result<u64> {
+        let count: Option<i64> =
+            connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0)).optional()?;
+        Ok(count.unwrap_or(0).max(0) as u64)
+    };
+    Ok(Backlog {
+        behind: count(
+            "SELECT CAST(COALESCE(SUM((SELECT COALESCE(MAX(pos), 0) FROM feed f WHERE f.slot = c.slot) - c.pos), 0) AS BIGINT)
+             FROM cursor c WHERE destination = ?1",
+        )?,
+        retries: count("SELECT COUNT(*) FROM retry WHERE destination = ?1")?,
+        dead: count("SELECT COUNT(*) FROM dead WHERE destination = ?1")?,
+    })
+}

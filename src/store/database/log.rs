@@ -1,0 +1,165 @@
+//! The transparency log's entries and the roots of its full tiles, appended in the transaction of what is recorded.
+//!
+//! Entries lie in the order of the commits and are never changed or removed. What the tree is and how it is proved is
+//! `tlog`'s to know; here hashes are kept and found again.
+
+use super::Database;
+use super::writer::Ledger;
+use crate::store::fault::Error;
+use crate::store::id::PatientKey;
+use crate::store::id::ResId;
+use crate::store::sql::{self, Connection, Fault, Optional, params};
+use crate::store::unit::{Head, Logged};
+use crate::tlog::{self, Edge, Hash, Subtree};
+
+/// Roots of one level of tiles have the numbers from here on.
+const LEVEL_SHIFT: u32 = 56;
+
+impl Database {
+    pub async fn log_size(&self) -> Result<u64, Error> {
+        self.query(|reader| size(reader)).await
+    }
+
+    pub async fn log_root(&self, size: u64) -> Result<Hash, Error> {
+        self.query(move |connection| tlog::root(size, &mut complete(connection))).await
+    }
+
+    pub async fn log_inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
+        self.query(move |connection| tlog::inclusion(index, size, &mut complete(connection))).await
+    }
+
+    pub async fn log_hashes(&self, level: u8, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
+        self.query(move |connection| hashes(connection, level, from, count).optional()).await
+    }
+
+    pub async fn log_entries(&self, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
+        self.query(move |connection| entries(connection, from, count).optional()).await
+    }
+
+    pub async fn logged(&self, patient: PatientKey, id: ResId, reader: &str) -> Result<Option<Logged>, Error> {
+        let reader = reader.to_owned();
+        self.query(move |connection| logged(connection, patient, id, &reader)).await
+    }
+
+    pub async fn log_changed(&self) -> Result<(u64, Vec<u64>), Error> {
+        self.query(|reader| changed(reader)).await
+    }
+
+    pub async fn log_head(&self) -> Result<Option<Head>, Error> {
+        self.query(|reader| head(reader)).await
+    }
+
+    pub async fn keep_log_head(&self, head: Head) -> Result<(), Error> {
+        let keep = move |connection: &Connection| {
+            connection
+                .prepare_cached("INSERT INTO checkpoint (size, at, note) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+                .execute(params![head.size as i64, head.at_ms, head.note])
+                .map(drop)
+        };
+        self.writer.call(1, move |ledger| Ok(keep(&ledger.connection)?)).await
+    }
+}
+
+/// Adds entries at the end; the number of the first.
+pub(super) fn append(ledger: &mut Ledger, added: &[Hash]) -> sql::Result<u64> {
+    let connection = &ledger.connection;
+    let first = size(connection)?;
+    // A command beside us may have appended, too.
+    let mut edge = match ledger.edge.take() {
+        Some(edge) if edge.size() == first => edge,
+        _ => resume(connection, first)?,
+    };
+    let mut subtrees = Vec::new();
+    for entry in added {
+        connection
+            .prepare_cached("INSERT INTO log_entry (number, entry) VALUES (?1, ?2)")?
+            .execute(params![edge.size() as i64, entry])?;
+        edge.push(tlog::leaf(entry), &mut subtrees);
+    }
+    for Subtree { level, index, root } in subtrees {
+        connection
+            .prepare_cached("INSERT INTO log_tile (number, root) VALUES (?1, ?2)")?
+            .execute(params![tile_number(level, index), root])?;
+    }
+    ledger.edge = Some(edge);
+    Ok(first)
+}
+
+fn resume(connection: &Connection, size: u64) -> sql::Result<Edge> {
+    let at_end = |(level, (from, count)): (usize, (u64, u64))| hashes(connection, level as u8, from, count);
+    Ok(Edge::resume(size, tlog::levels(size).enumerate().map(at_end).collect::<Result<_, _>>()?))
+}
+
+fn size(connection: &Connection) -> sql::Result<u64> {
+    let last: Option<i64> =
+        connection.prepare_cached("SELECT MAX(number) FROM log_entry")?.query_row((), |row| row.get(0))?;
+    Ok(last.map_or(0, |last| last as u64 + 1))
+}
+
+fn complete(connection: &Connection) -> impl FnMut(u8, u64) -> sql::Result<Hash> + '_ {
+    |level, index| tlog::subtree(level, index, &mut |level, from, count| hashes(connection, level, from, count))
+}
+
+/// Hashes of a level of tiles; the error `QueryReturnedNoRows` if they do not stand there all.
+fn hashes(connection: &Connection, level: u8, from: u64, count: u64) -> sql::Result<Vec<Hash>> {
+    if level == 0 {
+        return Ok(entries(connection, from, count)?.iter().map(|entry| tlog::leaf(entry)).collect());
+    }
+    let first = tile_number(level, from);
+    all(connection, "SELECT root FROM log_tile WHERE number >= ?1 AND number < ?2", first, count)
+}
+
+fn entries(connection: &Connection, from: u64, count: u64) -> sql::Result<Vec<Hash>> {
+    all(connection, "SELECT entry FROM log_entry WHERE number >= ?1 AND number < ?2", from as i64, count)
+}
+
+fn all(connection: &Connection, sql: &str, first: i64, count: u64) -> sql::Result<Vec<Hash>> {
+    let found: Vec<Hash> = connection
+        .prepare_cached(&format!("{sql} ORDER BY number"))?
+        .query_map(params![first, first.saturating_add(count as i64)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if found.len() as u64 == count { Ok(found) } else { Err(Fault::NoRow) }
+}
+
+fn tile_number(level: u8, index: u64) -> i64 {
+    (i64::from(level) << LEVEL_SHIFT).saturating_add(index as i64)
+}
+
+fn logged(connection: &Connection, patient: PatientKey, id: ResId, reader: &str) -> sql::Result<Option<Logged>> {
+    connection
+        .prepare_cached(
+            "SELECT entry, salt, payload FROM audit
+             WHERE patient = ?1 AND id = ?2 AND NOT (withheld = 1 AND client = ?3) AND entry IS NOT NULL",
+        )?
+        .query_row(params![patient.0, id.0, reader], |row| {
+            Ok(Logged { index: row.get::<i64>(0)? as u64, salt: row.get(1)?, payload: row.get(2)? })
+        })
+        .optional()
+}
+
+/// How many records there are beside the log's entries, and the numbers of those that are not what was committed to.
+fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT log_entry.number, log_entry.entry, audit.salt, audit.payload
+         FROM audit LEFT JOIN log_entry ON log_entry.number = audit.entry
+         WHERE audit.salt IS NOT NULL ORDER BY audit.entry",
+    )?;
+    let mut rows = statement.query(())?;
+    let (mut records, mut changed) = (0, Vec::new());
+    while let Some(row) = rows.next()? {
+        records += 1;
+        let entry: Option<Hash> = row.get(1)?;
+        let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
+        if entry != Some(made) {
+            changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
+        }
+    }
+    Ok((records, changed))
+}
+
+fn head(connection: &Connection) -> sql::Result<Option<Head>> {
+    connection
+        .prepare_cached("SELECT size, at, note FROM checkpoint ORDER BY size DESC LIMIT 1")?
+        .query_row((), |row| Ok(Head { size: row.get::<i64>(0)? as u64, at_ms: row.get(1)?, note: row.get(2)? }))
+        .optional()
+}

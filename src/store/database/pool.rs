@@ -1,0 +1,83 @@
+//! The read-only connections.
+//!
+//! Each query runs on a blocking thread in one read transaction, so all it sees is one state of the store, and the
+//! writer is never in its way. A query whose caller went away still finishes and gives its connection back.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
+
+use super::keys::Keys;
+use crate::store::fault::Error;
+use crate::store::sql::{self, Connection, Fault};
+
+pub(super) struct Pool {
+    idle: Arc<Mutex<Vec<Reader>>>,
+    permits: Arc<Semaphore>,
+}
+
+/// A connection that reads, and what opens what was sealed.
+pub(super) struct Reader {
+    pub(super) connection: Connection,
+    pub(super) keys: Arc<Keys>,
+}
+
+impl Deref for Reader {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Pool {
+    pub(super) fn new(connections: Vec<Reader>) -> Self {
+        let permits = Arc::new(Semaphore::new(connections.len()));
+        Self { idle: Arc::new(Mutex::new(connections)), permits }
+    }
+
+    pub(super) async fn query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader) -> sql::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let idle = self.idle.clone();
+        let query = move || {
+            let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            // Fewer connections than permits only after a query panicked with one in hand.
+            let connection = taken.ok_or(Error::Closed)?;
+            let outcome = in_one_snapshot(&connection, work);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            drop(permit);
+            Ok(outcome?)
+        };
+        tokio::task::spawn_blocking(query).await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+fn in_one_snapshot<T>(reader: &Reader, work: impl FnOnce(&Reader) -> sql::Result<T>) -> sql::Result<T> {
+    begin(reader)?;
+    let done = work(reader);
+    let ended = reader.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" });
+    if let (Err(_), Connection::Postgres(session)) = (&ended, &reader.connection) {
+        session.hang_up();
+    }
+    // What was read was read, however the transaction ended.
+    done
+}
+
+fn begin(reader: &Reader) -> sql::Result<()> {
+    match &reader.connection {
+        Connection::Lite(_) => reader.execute("BEGIN DEFERRED", ()).map(drop),
+        Connection::Postgres(session) => {
+            let begin =
+                || session.revive().and_then(|()| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
+            // That a session ended while it was idle may show only now.
+            match begin() {
+                Err(Fault::Lost(_)) => begin(),
+                begun => begun,
+            }
+        }
+    }
+}

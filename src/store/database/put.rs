@@ -1,0 +1,314 @@
+//! One write: what stands under its id, whether that lets it happen, and the rows that change.
+//!
+//! Every check comes before the first change, so a refused write leaves nothing behind.
+
+use std::borrow::Cow;
+
+use super::consents::bump_epoch;
+use super::keys::{self, Sealed, Sealer, version_of};
+use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
+use super::spans;
+use super::stretches;
+use super::writer::Ledger;
+use crate::store::fault::Error;
+use crate::store::id::{PatientKey, ResId};
+use crate::store::sql::{self, Connection, Optional, Params, Row, params};
+use crate::store::unit::{Expect, Write, WriteOutcome};
+
+/// A write and the numbers under which it is indexed.
+pub(super) struct Numbered<'a> {
+    pub(super) write: &'a Write,
+    kind: i64,
+    codes: Vec<i64>,
+    tokens: Vec<i64>,
+    /// What is kept of a person is sealed.
+    sealer: Option<Sealer>,
+}
+
+impl Numbered<'_> {
+    /// The number of the key, and the payload as it is kept.
+    fn payload(&self) -> Result<(i64, Cow<'_, [u8]>), Error> {
+        let write = self.write;
+        match (&self.sealer, write.patient) {
+            (Some(sealer), Some(patient)) => {
+                let identity = version_of(patient, write.id.tail(), write.version);
+                let Sealed { number, text } = sealer.sealed(&identity, &write.payload)?;
+                Ok((number, text.into()))
+            }
+            _ => Ok((0, write.payload.as_slice().into())),
+        }
+    }
+}
+
+/// A version that came to be.
+pub(super) struct Written {
+    pub(super) seq: u64,
+    pub(super) version: u32,
+    pub(super) patient: Option<PatientKey>,
+}
+
+pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> Result<Numbered<'a>, Error> {
+    let kind = ledger.kind(&write.kind)?;
+    let sealer = write.patient.map(|patient| keys::sealer(ledger, patient)).transpose()?;
+    if write.delete {
+        // No search finds it, but whoever looks for all that there is of a person must.
+        return Ok(Numbered { write, kind, codes: vec![-kind], tokens: Vec::new(), sealer });
+    }
+    let mut codes = write.codes.iter().map(|coding| ledger.code(kind, coding)).collect::<Result<Vec<_>, _>>()?;
+    if codes.is_empty() {
+        codes.push(-kind);
+    }
+    let mut tokens: Vec<i64> = write
+        .tokens
+        .iter()
+        .flat_map(|token| [Some(token.system.as_str()), None].map(|system| (token, system)))
+        .map(|(token, system)| token_hash(kind, token.param, system, &token.value))
+        .collect();
+    for numbers in [&mut codes, &mut tokens] {
+        numbers.sort_unstable();
+        numbers.dedup();
+    }
+    Ok(Numbered { write, kind, codes, tokens, sealer })
+}
+
+pub(super) fn put(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {
+    match new.write.expect {
+        Expect::Absent => create(connection, new),
+        Expect::Version(expected) => replace(connection, new, expected),
+    }
+}
+
+/// What stands under an id or a name already.
+struct Standing {
+    seq: i64,
+    kind: i64,
+    id: ResId,
+    name: Option<String>,
+    patient: Option<PatientKey>,
+    date: Option<i64>,
+    version: u32,
+    updated_ms: i64,
+    deleted: bool,
+    content: [u8; 16],
+    codes: Vec<i64>,
+    tokens: Vec<i64>,
+}
+
+impl Standing {
+    const BY_TAIL: &str =
+        "SELECT seq, kind, bucket, day, tail, name, patient, date, version, updated, deleted, content,
+        codes, tokens FROM resource WHERE tail = ?1";
+    const BY_NAME: &str = "SELECT r.seq, r.kind, r.bucket, r.day, r.tail, r.name, r.patient, r.date, r.version,
+        r.updated, r.deleted, r.content, r.codes, r.tokens
+        FROM alias a JOIN resource r ON r.seq = a.seq WHERE a.kind = ?1 AND a.name = ?2";
+
+    fn find(connection: &Connection, sql: &str, key: impl Params) -> sql::Result<Option<Self>> {
+        let standing = |row: &Row<'_>| {
+            Ok(Self {
+                seq: row.get(0)?,
+                kind: row.get(1)?,
+                id: ResId::from_columns(row.get(2)?, row.get(3)?, row.get(4)?),
+                name: row.get(5)?,
+                patient: row.get::<Option<[u8; 16]>>(6)?.map(PatientKey),
+                date: row.get(7)?,
+                version: row.get(8)?,
+                updated_ms: row.get(9)?,
+                deleted: row.get(10)?,
+                content: row.get(11)?,
+                codes: unpack(row.get_ref(12)?.as_blob_or_null()?),
+                tokens: unpack(row.get_ref(13)?.as_blob_or_null()?),
+            })
+        };
+        connection.prepare_cached(sql)?.query_row(key, standing).optional()
+    }
+
+    fn against(&self, new: &Numbered<'_>) -> WriteOutcome {
+        let write = new.write;
+        let same = !self.deleted
+            && self.content == write.content
+            && self.kind == new.kind
+            && self.id == write.id
+            && self.name == write.name
+            && self.patient == write.patient;
+        if same {
+            WriteOutcome::Existing { version: self.version, updated_ms: self.updated_ms }
+        } else {
+            WriteOutcome::Conflict { version: self.version }
+        }
+    }
+}
+
+fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {
+    let write = new.write;
+    if let Some(name) = &write.name
+        && let Some(standing) = Standing::find(connection, Standing::BY_NAME, params![new.kind, name])?
+    {
+        return Ok((standing.against(new), None));
+    }
+    if let Some(standing) = says_the_same(connection, write)? {
+        return Ok((standing, None));
+    }
+    let (sealed_by, payload) = new.payload()?;
+    // The common case asks nothing first: the unique index answers.
+    let inserted = connection.insert(
+        "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
+             content, codes, tokens, sealed_by, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             ON CONFLICT (tail) DO NOTHING",
+        "seq",
+        params![
+            write.id.tail(),
+            new.kind,
+            write.id.bucket(),
+            write.id.day(),
+            write.name,
+            write.patient.map(|patient| patient.0),
+            write.owner,
+            write.date,
+            write.updated_ms,
+            write.version,
+            write.delete,
+            write.content,
+            pack(&new.codes),
+            pack(&new.tokens),
+            sealed_by,
+            payload,
+        ],
+    )?;
+    let Some(seq) = inserted else {
+        let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
+        return Ok((standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None));
+    };
+    if let Some(name) = &write.name {
+        connection
+            .prepare_cached("INSERT INTO alias (kind, name, seq) VALUES (?1, ?2, ?3)")?
+            .execute(params![new.kind, name, seq])?;
+    }
+    index(connection, new, seq)?;
+    if let Some(reading) = write.reading {
+        connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
+    }
+    spans::note(connection, write, seq)?;
+    stretches::note(connection, write, seq)?;
+    Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
+}
+
+/// Another resource that says the same as a new one.
+fn says_the_same(connection: &Connection, write: &Write) -> sql::Result<Option<WriteOutcome>> {
+    let Some(reading) = write.reading else { return Ok(None) };
+    let standing = connection
+        .prepare_cached(
+            "SELECT r.bucket, r.day, r.tail, r.version, r.updated FROM reading g JOIN resource r ON r.seq = g.seq
+             WHERE g.hash = ?1",
+        )?
+        .query_row([reading], |row| {
+            let id = ResId::from_columns(row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(WriteOutcome::Standing { id, version: row.get(3)?, updated_ms: row.get(4)? })
+        })
+        .optional()?;
+    // The same record again is known by its id.
+    Ok(standing
+        .filter(|standing| !matches!(standing, WriteOutcome::Standing { id, .. } if id.tail() == write.id.tail())))
+}
+
+fn replace(
+    connection: &Connection,
+    new: &Numbered<'_>,
+    expected: u32,
+) -> Result<(WriteOutcome, Option<Written>), Error> {
+    let write = new.write;
+    let Some(old) = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])? else {
+        return Ok((WriteOutcome::VersionMismatch { actual: 0 }, None));
+    };
+    if old.kind != new.kind || old.id != write.id || old.name != write.name {
+        return Ok((WriteOutcome::Conflict { version: old.version }, None));
+    }
+    // The payload already names its version, so it must be the next one.
+    if old.version != expected || Some(write.version) != expected.checked_add(1) {
+        return Ok((WriteOutcome::VersionMismatch { actual: old.version }, None));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO history (seq, version, kind, patient, owner, date, updated, deleted, content, sealed_by, payload)
+             SELECT seq, version, kind, patient, owner, date, updated, deleted, content, sealed_by, payload
+             FROM resource WHERE seq = ?1",
+        )?
+        .execute([old.seq])?;
+    unindex(connection, &old, write)?;
+    if !write.says_the_same {
+        // What it said is said no more; what it says now counts where nothing else says it.
+        connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+        if let Some(reading) = write.reading {
+            connection
+                .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+                .execute(params![reading, old.seq])?;
+        }
+        stretches::close(connection, old.seq)?;
+    }
+    spans::forget(connection, old.seq)?;
+    spans::note(connection, write, old.seq)?;
+    stretches::note(connection, write, old.seq)?;
+    let (sealed_by, payload) = new.payload()?;
+    connection
+        .prepare_cached(
+            "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,
+             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12 WHERE seq = ?1",
+        )?
+        .execute(params![
+            old.seq,
+            write.patient.map(|patient| patient.0),
+            write.owner,
+            write.date,
+            write.updated_ms,
+            write.version,
+            write.delete,
+            write.content,
+            pack(&new.codes),
+            pack(&new.tokens),
+            sealed_by,
+            payload,
+        ])?;
+    index(connection, new, old.seq)?;
+    Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
+}
+
+fn index(connection: &Connection, new: &Numbered<'_>, seq: i64) -> sql::Result<()> {
+    let write = new.write;
+    let patient = entry_patient(write.patient.as_ref());
+    for code in &new.codes {
+        connection
+            .prepare_cached("INSERT INTO entry (patient, code, date, seq) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![patient, code, entry_date(write.date), seq])?;
+    }
+    for token in &new.tokens {
+        connection.prepare_cached("INSERT INTO token (hash, seq) VALUES (?1, ?2)")?.execute(params![token, seq])?;
+    }
+    let (true, Some(patient)) = (write.consent, write.patient) else { return Ok(()) };
+    if !write.delete {
+        connection
+            .prepare_cached("INSERT INTO consent (patient, seq) VALUES (?1, ?2)")?
+            .execute(params![patient.0, seq])?;
+    }
+    bump_epoch(connection, patient)
+}
+
+fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<()> {
+    let patient = entry_patient(old.patient.as_ref());
+    for code in &old.codes {
+        connection
+            .prepare_cached("DELETE FROM entry WHERE patient = ?1 AND code = ?2 AND date = ?3 AND seq = ?4")?
+            .execute(params![patient, code, entry_date(old.date), old.seq])?;
+    }
+    for token in &old.tokens {
+        connection
+            .prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?
+            .execute(params![token, old.seq])?;
+    }
+    let Some(patient) = old.patient else { return Ok(()) };
+    let was_consent = connection
+        .prepare_cached("DELETE FROM consent WHERE patient = ?1 AND seq = ?2")?
+        .execute(params![patient.0, old.seq])?;
+    // Whom it spoke of before must notice too; whom it speaks of now, `index` tells.
+    let told = new.consent && new.patient == Some(patient);
+    if was_consent > 0 && !told { bump_epoch(connection, patient) } else { Ok(()) }
+}

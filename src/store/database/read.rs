@@ -1,0 +1,52 @@
+//! Reads of single resources, and the way into a search.
+
+use super::{Database, row, search};
+use crate::store::fault::Error;
+use crate::store::id::ResId;
+use crate::store::plan::{Page, Plan, Stored};
+
+impl Database {
+    pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.query(move |connection| match row::find(connection, &kind, &id)? {
+            Some(seq) => row::current(connection, seq),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    pub async fn read_derived(&self, kind: &str, id: ResId) -> Result<Option<Stored>, Error> {
+        let kind = kind.to_owned();
+        self.query(move |connection| match row::find_tail(connection, &kind, id)? {
+            Some(seq) => row::current(connection, seq),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    pub async fn read_version(&self, kind: &str, id: &str, version: u32) -> Result<Option<Stored>, Error> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.query(move |connection| match row::find(connection, &kind, &id)? {
+            Some(seq) => row::version(connection, seq, version),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Vec<Stored>, Error> {
+        self.query(move |connection| {
+            let mut found = Vec::with_capacity(asked.len());
+            for (kind, id, version) in &asked {
+                if let Some(seq) = row::find(connection, kind, id)? {
+                    found.extend(row::version(connection, seq, *version)?);
+                }
+            }
+            Ok(found)
+        })
+        .await
+    }
+
+    pub async fn search(&self, plan: Plan) -> Result<Page, Error> {
+        self.query(move |connection| search::page(connection, &plan)).await
+    }
+}

@@ -1,0 +1,256 @@
+//! The tables, as numbered migrations.
+//!
+//! The database counts the migrations that were applied. One of a newer program is refused: older code would read it
+//! wrongly in silence. Migrations are only ever appended, and written once, as SQLite has them; for PostgreSQL the names
+//! of the types are changed. Indexes are few, since each random one costs a
+//! page write per row: `tail` is unique, `kind` grows at the right edge only, `entry` clusters by patient.
+
+use super::transaction::TAKE_TURN;
+use crate::store::fault::OpenError;
+use crate::store::sql::{self, Connection, Optional};
+
+/// `code.id` and the negated `kind.id` share `entry.code`: a kind without codes has one row per resource there.
+/// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `sealed_by` is the
+/// number of the key that the payload is sealed by (once `dict_id`), 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
+/// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
+/// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
+/// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
+/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
+/// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
+/// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
+const MIGRATIONS: &[&str] = &[
+    "
+CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE code (
+    id INTEGER PRIMARY KEY, kind INTEGER NOT NULL, code TEXT NOT NULL, system TEXT NOT NULL,
+    UNIQUE (kind, code, system)
+) STRICT;
+
+CREATE TABLE resource (
+    seq INTEGER PRIMARY KEY, tail BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bucket INTEGER NOT NULL,
+    day INTEGER NOT NULL, name TEXT, patient BLOB, owner TEXT NOT NULL, date INTEGER, updated INTEGER NOT NULL,
+    version INTEGER NOT NULL, deleted INTEGER NOT NULL, content BLOB NOT NULL, codes BLOB, tokens BLOB,
+    dict_id INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX resource_kind ON resource (kind);
+CREATE TABLE entry (
+    patient BLOB NOT NULL, code INTEGER NOT NULL, date INTEGER NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (patient, code, date, seq)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE token (hash INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE alias (
+    kind INTEGER NOT NULL, name TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE history (
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, patient BLOB, owner TEXT NOT NULL, date INTEGER,
+    updated INTEGER NOT NULL, deleted INTEGER NOT NULL, content BLOB NOT NULL,
+    dict_id INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL, PRIMARY KEY (seq, version)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE patient_state (patient BLOB PRIMARY KEY, consent_epoch INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE consent (patient BLOB NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (patient, seq)) STRICT, WITHOUT ROWID;
+
+CREATE TABLE feed (
+    slot INTEGER NOT NULL, pos INTEGER NOT NULL, patient BLOB, at INTEGER NOT NULL, items BLOB NOT NULL,
+    PRIMARY KEY (slot, pos)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE cursor (
+    destination TEXT NOT NULL, slot INTEGER NOT NULL, pos INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    owner TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (destination, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE retry (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, lane BLOB NOT NULL, patient BLOB,
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, attempts INTEGER NOT NULL, not_before INTEGER NOT NULL,
+    reason TEXT NOT NULL, head INTEGER NOT NULL
+) STRICT;
+CREATE INDEX retry_lane ON retry (destination, lane, id);
+CREATE INDEX retry_due ON retry (destination, not_before) WHERE head = 1;
+CREATE TABLE dead (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, lane BLOB NOT NULL, patient BLOB,
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, attempts INTEGER NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX dead_destination ON dead (destination);
+
+CREATE TABLE audit (
+    seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, patient BLOB, client TEXT NOT NULL, id BLOB NOT NULL,
+    payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX audit_patient ON audit (patient) WHERE patient IS NOT NULL;
+CREATE INDEX audit_client ON audit (client);
+
+CREATE TABLE idem (
+    client TEXT NOT NULL, key TEXT NOT NULL, hash BLOB NOT NULL, response BLOB NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (client, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idem_at ON idem (at);
+CREATE TABLE jti (
+    issuer TEXT NOT NULL, jti TEXT NOT NULL, expires INTEGER NOT NULL, PRIMARY KEY (issuer, jti)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX jti_expires ON jti (expires);
+CREATE TABLE client (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE foretold (
+    destination TEXT NOT NULL, task INTEGER NOT NULL, at INTEGER NOT NULL, patient BLOB, client TEXT NOT NULL,
+    id BLOB NOT NULL, payload BLOB NOT NULL
+) STRICT;
+CREATE INDEX foretold_task ON foretold (destination, task);
+",
+    "
+ALTER TABLE audit ADD COLUMN withheld INTEGER NOT NULL DEFAULT 0;
+",
+    "
+CREATE TABLE receipt (
+    client TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, record BLOB, outcome TEXT NOT NULL,
+    body BLOB NOT NULL, PRIMARY KEY (client, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipt_record ON receipt (client, record) WHERE record IS NOT NULL;
+CREATE INDEX receipt_at ON receipt (at);
+CREATE TABLE tally (
+    client TEXT NOT NULL, day INTEGER NOT NULL, format TEXT NOT NULL, topic TEXT NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (client, day, format, topic)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE upload (
+    id BLOB PRIMARY KEY, client TEXT NOT NULL, patient BLOB NOT NULL, about BLOB NOT NULL, length INTEGER NOT NULL,
+    received INTEGER NOT NULL DEFAULT 0, done INTEGER NOT NULL DEFAULT 0, accepted INTEGER NOT NULL DEFAULT 0,
+    flagged INTEGER NOT NULL DEFAULT 0, duplicate INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+    state INTEGER NOT NULL, failure TEXT, created INTEGER NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE reading (hash BLOB PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX reading_seq ON reading (seq);
+CREATE INDEX upload_client ON upload (client);
+CREATE INDEX upload_until ON upload (until);
+",
+    "
+ALTER TABLE audit ADD COLUMN entry INTEGER;
+ALTER TABLE audit ADD COLUMN salt BLOB;
+ALTER TABLE foretold ADD COLUMN salt BLOB;
+CREATE TABLE log_entry (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;
+CREATE TABLE log_tile (number INTEGER PRIMARY KEY, root BLOB NOT NULL) STRICT;
+CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, at INTEGER NOT NULL, note TEXT NOT NULL) STRICT;
+",
+    "
+CREATE TABLE series (
+    id INTEGER PRIMARY KEY, patient BLOB NOT NULL, measure TEXT NOT NULL, client TEXT NOT NULL, app TEXT NOT NULL,
+    device TEXT NOT NULL, longest INTEGER NOT NULL, UNIQUE (patient, measure, client, app, device)
+) STRICT;
+CREATE TABLE span (
+    series INTEGER NOT NULL, start INTEGER NOT NULL, seq INTEGER NOT NULL, finish INTEGER NOT NULL,
+    secondary INTEGER NOT NULL, PRIMARY KEY (series, start, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX span_seq ON span (seq);
+",
+    "
+CREATE TABLE person_key (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, patient BLOB NOT NULL UNIQUE, wrapped BLOB NOT NULL
+) STRICT;
+ALTER TABLE resource RENAME COLUMN dict_id TO sealed_by;
+ALTER TABLE history RENAME COLUMN dict_id TO sealed_by;
+CREATE TABLE raw (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, client TEXT NOT NULL, patient BLOB NOT NULL,
+    format TEXT NOT NULL, version TEXT NOT NULL, digest BLOB NOT NULL, made BLOB NOT NULL, sealed_by INTEGER NOT NULL,
+    body BLOB NOT NULL, UNIQUE (client, digest)
+) STRICT;
+CREATE INDEX raw_at ON raw (at);
+",
+    "
+CREATE TABLE member (tail BLOB PRIMARY KEY, seq INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE open_stretch (seq INTEGER PRIMARY KEY, until INTEGER NOT NULL) STRICT;
+CREATE INDEX open_stretch_until ON open_stretch (until);
+",
+    "
+ALTER TABLE patient_state ADD COLUMN restricted INTEGER;
+ALTER TABLE receipt ADD COLUMN patient BLOB;
+CREATE INDEX receipt_patient ON receipt (patient) WHERE patient IS NOT NULL;
+ALTER TABLE idem ADD COLUMN patient BLOB;
+CREATE INDEX member_seq ON member (seq);
+CREATE TABLE route (destination TEXT NOT NULL, rule TEXT NOT NULL, PRIMARY KEY (destination, rule)) STRICT, WITHOUT ROWID;
+CREATE TABLE erased (
+    patient BLOB PRIMARY KEY, owner TEXT NOT NULL, at INTEGER NOT NULL, record BLOB NOT NULL, receipt BLOB NOT NULL,
+    finished INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+",
+    "
+ALTER TABLE foretold ADD COLUMN place INTEGER NOT NULL DEFAULT 0;
+",
+    "
+ALTER TABLE history ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
+UPDATE history SET kind = (SELECT r.kind FROM resource r WHERE r.seq = history.seq);
+CREATE INDEX history_kind ON history (kind, updated);
+CREATE INDEX resource_updated ON resource (kind, updated);
+",
+    "
+CREATE TABLE remnant (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, patient BLOB NOT NULL, kind TEXT NOT NULL,
+    name TEXT NOT NULL, attempts INTEGER NOT NULL, not_before INTEGER NOT NULL, reason TEXT NOT NULL,
+    dead INTEGER NOT NULL, UNIQUE (patient, destination, kind, name)
+) STRICT;
+CREATE INDEX remnant_due ON remnant (destination, not_before) WHERE dead = 0;
+CREATE TABLE consent_turn (patient BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX consent_turn_at ON consent_turn (at);
+CREATE INDEX raw_patient ON raw (patient, number);
+",
+];
+
+/// Brings the database to the newest schema this program knows.
+pub(super) fn migrate(connection: &Connection) -> Result<(), OpenError> {
+    match connection {
+        Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop)?,
+        // Of gateways that start at once one is first.
+        Connection::Postgres(_) => connection.batch(&format!(
+            "BEGIN; {TAKE_TURN}; CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL);
+             CREATE TABLE IF NOT EXISTS turn (
+                 gateway BYTEA PRIMARY KEY, number BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now());
+             DELETE FROM turn WHERE at < now() - interval '30 days'",
+        ))?,
+    }
+    let migrated = apply(connection);
+    connection.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    migrated
+}
+
+fn apply(connection: &Connection) -> Result<(), OpenError> {
+    let known = MIGRATIONS.len() as i64;
+    let found = version(connection)?;
+    if !(0..=known).contains(&found) {
+        return Err(OpenError::Newer { found, known });
+    }
+    for migration in MIGRATIONS.iter().skip(found as usize) {
+        match connection {
+            Connection::Lite(_) => connection.batch(migration)?,
+            Connection::Postgres(_) => connection.batch(&translated(migration))?,
+        }
+    }
+    if found < known {
+        match connection {
+            Connection::Lite(_) => connection.batch(&format!("PRAGMA user_version = {known}"))?,
+            Connection::Postgres(_) => connection
+                .batch(&format!("DELETE FROM schema_version; INSERT INTO schema_version (number) VALUES ({known})"))?,
+        }
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> sql::Result<i64> {
+    let sql = match connection {
+        Connection::Lite(_) => "PRAGMA user_version",
+        Connection::Postgres(_) => "SELECT number FROM schema_version",
+    };
+    Ok(connection.prepare_cached(sql)?.query_row((), |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// A migration for PostgreSQL: other names of the same types. Texts are ordered by their bytes, as SQLite does.
+fn translated(migration: &str) -> String {
+    [
+        ("INTEGER PRIMARY KEY AUTOINCREMENT", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"),
+        ("INTEGER PRIMARY KEY", "BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"),
+        ("INTEGER", "BIGINT"),
+        ("BLOB", "BYTEA"),
+        (" TEXT", " TEXT COLLATE \"C\""),
+        (" STRICT, WITHOUT ROWID;", ";"),
+        (" STRICT;", ";"),
+    ]
+    .iter()
+    .fold(migration.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs))
+}

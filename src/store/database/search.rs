@@ -1,0 +1,190 @@
+//! One page of a search: choose the narrowest source of candidates, test each, stop early where the order allows.
+//!
+//! A source that yields in the plan's order ends with the page; any other is read to its end or to the scan budget and
+//! then sorted. The test is the same whatever the source, so a source may yield too much but never too little.
+
+use super::pool::Reader;
+use super::row;
+use super::source::{Listed, Merge, Scan, Source};
+use crate::store::id::PatientKey;
+use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan};
+use crate::store::sql::{self, Connection, Optional, Row, params};
+
+/// What a resource is tested and sorted by.
+struct Head {
+    seq: u64,
+    kind: i64,
+    patient: Option<PatientKey>,
+    owner: String,
+    date: Option<i64>,
+    updated: i64,
+    deleted: bool,
+    codes: Vec<i64>,
+    tokens: Vec<i64>,
+}
+
+/// The plan with its names turned into numbers.
+struct Filter<'a> {
+    plan: &'a Plan,
+    kind: i64,
+    codes: Option<Vec<i64>>,
+    token: Option<i64>,
+}
+
+pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
+    let high_seq: i64 =
+        connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row((), |row| row.get(0))?;
+    let empty = Page { high_seq: high_seq as u64, ..Page::default() };
+    let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
+    let (mut source, in_order) = choose(connection, &filter)?;
+
+    let mut found: Vec<Key> = Vec::new();
+    let mut scanned = 0;
+    let mut last = None;
+    let mut exhausted_budget = false;
+    while let Some(candidate) = source.next(connection)? {
+        if scanned == plan.scan_budget {
+            exhausted_budget = true;
+            break;
+        }
+        scanned += 1;
+        last = Some(candidate);
+        let Some(head) = Head::read(connection, candidate.1)? else { continue };
+        let key = head.key(plan.order.by);
+        if filter.admits(&head) && is_after(plan, key) {
+            found.push(key);
+            if in_order && found.len() > plan.limit {
+                break;
+            }
+        }
+    }
+    if !in_order {
+        found.sort_unstable();
+        if plan.order.descending {
+            found.reverse();
+        }
+    }
+    let more = found.len() > plan.limit;
+    found.truncate(plan.limit);
+    let next = match (exhausted_budget, in_order) {
+        _ if more => found.last().copied(),
+        (true, true) => last,
+        _ => None,
+    };
+    let mut rows = Vec::with_capacity(found.len());
+    for key in found {
+        rows.extend(row::current(connection, key.1)?);
+    }
+    Ok(Page { rows, next, exhausted_budget: exhausted_budget && !(more && in_order), ..empty })
+}
+
+/// The source, and whether it yields in the plan's order.
+fn choose(connection: &Connection, filter: &Filter<'_>) -> sql::Result<(Source, bool)> {
+    let plan = filter.plan;
+    if let Some(ids) = &plan.ids {
+        return Ok((Source::Listed(Listed::ids(connection, &plan.kind, ids)?), false));
+    }
+    if let Some(token) = filter.token {
+        return Ok((Source::Listed(Listed::token(connection, token, plan.scan_budget)?), false));
+    }
+    if let Some(patients) = &plan.patients {
+        let in_order = plan.order.by == OrderBy::Date;
+        let after = plan.after.filter(|_| in_order);
+        let merge = Merge::new(connection, filter.kind, patients, filter.codes.as_deref(), plan, after)?;
+        return Ok((Source::Merge(merge), in_order));
+    }
+    let in_order = plan.order.by == OrderBy::Seq;
+    let after = plan.after.filter(|_| in_order);
+    Ok((Source::Scan(Scan::new(filter.kind, plan.order.descending && in_order, after)), in_order))
+}
+
+fn is_after(plan: &Plan, key: Key) -> bool {
+    plan.after.is_none_or(|after| if plan.order.descending { key < after } else { key > after })
+}
+
+impl<'a> Filter<'a> {
+    /// `None` when a name of the plan was never stored, so that nothing can match.
+    fn new(connection: &Connection, plan: &'a Plan) -> sql::Result<Option<Self>> {
+        let kind: Option<i64> = connection
+            .prepare_cached("SELECT id FROM kind WHERE name = ?1")?
+            .query_row([plan.kind.as_ref()], |row| row.get(0))
+            .optional()?;
+        let Some(kind) = kind else { return Ok(None) };
+        let codes = match &plan.codes {
+            None => None,
+            Some(keys) => {
+                let codes = code_numbers(connection, kind, keys)?;
+                if codes.is_empty() {
+                    return Ok(None);
+                }
+                Some(codes)
+            }
+        };
+        let token =
+            plan.token.as_ref().map(|token| row::token_hash(kind, &token.param, token.system.as_deref(), &token.value));
+        Ok(Some(Self { plan, kind, codes, token }))
+    }
+
+    fn admits(&self, head: &Head) -> bool {
+        let plan = self.plan;
+        let within = |range: Option<(i64, i64)>, value: Option<i64>| {
+            range.is_none_or(|(from, until)| value.is_some_and(|value| (from..until).contains(&value)))
+        };
+        head.kind == self.kind
+            && (!head.deleted || plan.deleted)
+            && plan.as_of_seq.is_none_or(|limit| head.seq <= limit)
+            && plan.patients.as_ref().is_none_or(|keys| head.patient.is_some_and(|key| keys.contains(&key)))
+            && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
+            && (head.date.is_none() || within(plan.date, head.date))
+            && within(plan.updated, Some(head.updated))
+            && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.codes.contains(code)))
+            && self.token.is_none_or(|token| head.tokens.contains(&token))
+    }
+}
+
+fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> sql::Result<Vec<i64>> {
+    let mut numbers = Vec::new();
+    for key in keys {
+        let mut statement = connection
+            .prepare_cached("SELECT id FROM code WHERE kind = ?1 AND code = ?2 AND (?3 IS NULL OR system = ?3)")?;
+        let rows = statement.query_map(params![kind, key.code, key.system], |row| row.get::<i64>(0))?;
+        for number in rows {
+            numbers.push(number?);
+        }
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    Ok(numbers)
+}
+
+impl Head {
+    fn read(connection: &Connection, seq: u64) -> sql::Result<Option<Self>> {
+        let head = |row: &Row<'_>| {
+            Ok(Self {
+                seq,
+                kind: row.get(0)?,
+                patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
+                owner: row.get(2)?,
+                date: row.get(3)?,
+                updated: row.get(4)?,
+                deleted: row.get(5)?,
+                codes: row::unpack(row.get_ref(6)?.as_blob_or_null()?),
+                tokens: row::unpack(row.get_ref(7)?.as_blob_or_null()?),
+            })
+        };
+        connection
+            .prepare_cached(
+                "SELECT kind, patient, owner, date, updated, deleted, codes, tokens FROM resource WHERE seq = ?1",
+            )?
+            .query_row([seq as i64], head)
+            .optional()
+    }
+
+    fn key(&self, by: OrderBy) -> Key {
+        match by {
+            OrderBy::Date => Key(row::entry_date(self.date), self.seq),
+            OrderBy::Updated => Key(self.updated, self.seq),
+            OrderBy::Seq => Key(self.seq as i64, self.seq),
+        }
+    }
+}

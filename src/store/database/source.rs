@@ -1,0 +1,220 @@
+//! Where a search takes its candidates from.
+//!
+//! `Merge` is the way of nearly every search: a patient's rows of one code lie in date order, so any number of
+//! patients and codes is a merge of ordered runs, and a page costs as much as it is long, however long the history. A
+//! source without codes walks the distinct codes of the patient, skipping from one to the next.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::row;
+use crate::store::id::PatientKey;
+use crate::store::plan::{Key, Plan, UNDATED};
+use crate::store::sql::{self, Connection, Optional, params};
+
+/// Rows fetched from one run at a time.
+const CHUNK: usize = 64;
+
+pub(super) enum Source {
+    Listed(Listed),
+    Merge(Merge),
+    Scan(Scan),
+}
+
+impl Source {
+    /// The next candidate: its place in the source's order, if it has one, and its sequence number.
+    pub(super) fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
+        match self {
+            Self::Listed(listed) => Ok(listed.0.pop_front().map(|seq| Key(seq as i64, seq))),
+            Self::Merge(merge) => merge.next(connection),
+            Self::Scan(scan) => scan.next(connection),
+        }
+    }
+}
+
+/// Candidates known one by one.
+pub(super) struct Listed(VecDeque<u64>);
+
+impl Listed {
+    pub(super) fn ids(connection: &Connection, kind: &str, ids: &[String]) -> sql::Result<Self> {
+        let mut seqs = Vec::with_capacity(ids.len());
+        for id in ids {
+            seqs.extend(row::find(connection, kind, id)?);
+        }
+        seqs.sort_unstable();
+        seqs.dedup();
+        Ok(Self(seqs.into()))
+    }
+
+    pub(super) fn token(connection: &Connection, hash: i64, budget: usize) -> sql::Result<Self> {
+        // One more than may be looked at, so that the search notices.
+        let most = budget.saturating_add(1).min(i64::MAX as usize) as i64;
+        let mut statement = connection.prepare_cached("SELECT seq FROM token WHERE hash = ?1 ORDER BY seq LIMIT ?2")?;
+        let rows = statement.query_map([hash, most], |row| Ok(row.get::<i64>(0)? as u64))?;
+        Ok(Self(rows.collect::<Result<_, _>>()?))
+    }
+}
+
+/// Everything of one kind, in the order of creation.
+pub(super) struct Scan {
+    kind: i64,
+    descending: bool,
+    at: i64,
+    chunk: VecDeque<u64>,
+    ended: bool,
+}
+
+impl Scan {
+    pub(super) fn new(kind: i64, descending: bool, after: Option<Key>) -> Self {
+        let start = if descending { i64::MAX } else { 0 };
+        let at = after.map_or(start, |key| key.1 as i64);
+        Self { kind, descending, at, chunk: VecDeque::new(), ended: false }
+    }
+
+    fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
+        if self.chunk.is_empty() && !self.ended {
+            let sql = if self.descending {
+                "SELECT seq FROM resource WHERE kind = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+            } else {
+                "SELECT seq FROM resource WHERE kind = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+            };
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![self.kind, self.at, CHUNK as i64], |row| row.get::<i64>(0))?;
+            for seq in rows {
+                self.chunk.push_back(seq? as u64);
+            }
+            self.ended = self.chunk.len() < CHUNK;
+            self.at = self.chunk.back().map_or(self.at, |seq| *seq as i64);
+        }
+        Ok(self.chunk.pop_front().map(|seq| Key(seq as i64, seq)))
+    }
+}
+
+/// Ordered runs of patients and codes, merged by date.
+pub(super) struct Merge {
+    runs: Vec<Run>,
+    /// The first row of each run that has one.
+    heads: BTreeSet<(Key, usize)>,
+    descending: bool,
+    last: Option<Key>,
+}
+
+/// The rows of one patient and code, in date order.
+struct Run {
+    patient: PatientKey,
+    code: i64,
+    at: Key,
+    until: i64,
+    chunk: VecDeque<Key>,
+    ended: bool,
+}
+
+impl Merge {
+    pub(super) fn new(
+        connection: &Connection,
+        kind: i64,
+        patients: &[PatientKey],
+        codes: Option<&[i64]>,
+        plan: &Plan,
+        after: Option<Key>,
+    ) -> sql::Result<Self> {
+        let descending = plan.order.descending;
+        let (from, until) = plan.date.unwrap_or((i64::MIN, i64::MAX));
+        // Sequence numbers start at 1, so 0 stands before every row of its date.
+        let (start, end) = if descending { (Key(until, 0), from) } else { (Key(from, 0), until) };
+        let resumed = |start: Key| match after {
+            None => start,
+            Some(after) if descending => after.min(start),
+            Some(after) => after.max(start),
+        };
+        let at = resumed(start);
+        // What has no date may lie on any; it stands before all the others.
+        let undated = plan.date.filter(|_| from > UNDATED).map(|_| {
+            if descending { (resumed(Key(UNDATED + 1, 0)), UNDATED) } else { (resumed(Key(UNDATED, 0)), UNDATED + 1) }
+        });
+        let mut patients = patients.to_vec();
+        patients.sort_unstable();
+        patients.dedup();
+        let mut merge = Self { runs: Vec::new(), heads: BTreeSet::new(), descending, last: None };
+        for patient in patients {
+            let own = match codes {
+                Some(codes) => codes.to_vec(),
+                None => codes_of(connection, patient, kind)?,
+            };
+            for code in own {
+                for (at, until) in [Some((at, end)), undated].into_iter().flatten() {
+                    merge.runs.push(Run { patient, code, at, until, chunk: VecDeque::new(), ended: false });
+                }
+            }
+        }
+        for run in 0..merge.runs.len() {
+            merge.advance(connection, run)?;
+        }
+        Ok(merge)
+    }
+
+    fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
+        loop {
+            let first = if self.descending { self.heads.pop_last() } else { self.heads.pop_first() };
+            let Some((key, run)) = first else { return Ok(None) };
+            self.advance(connection, run)?;
+            // A resource under several codes has the same key in each run, so its copies come together.
+            if self.last != Some(key) {
+                self.last = Some(key);
+                return Ok(Some(key));
+            }
+        }
+    }
+
+    fn advance(&mut self, connection: &Connection, run: usize) -> sql::Result<()> {
+        if let Some(key) = self.runs[run].next(connection, self.descending)? {
+            self.heads.insert((key, run));
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    fn next(&mut self, connection: &Connection, descending: bool) -> sql::Result<Option<Key>> {
+        if self.chunk.is_empty() && !self.ended {
+            let sql = if descending {
+                "SELECT date, seq FROM entry WHERE patient = ?1 AND code = ?2 AND (date, seq) < (?3, ?4) AND date >= ?5
+                 ORDER BY date DESC, seq DESC LIMIT ?6"
+            } else {
+                "SELECT date, seq FROM entry WHERE patient = ?1 AND code = ?2 AND (date, seq) > (?3, ?4) AND date < ?5
+                 ORDER BY date, seq LIMIT ?6"
+            };
+            let mut statement = connection.prepare_cached(sql)?;
+            let after = self.at.1 as i64;
+            let values = params![self.patient.0, self.code, self.at.0, after, self.until, CHUNK as i64];
+            let rows = statement.query_map(values, |row| Ok(Key(row.get(0)?, row.get::<i64>(1)? as u64)))?;
+            for key in rows {
+                self.chunk.push_back(key?);
+            }
+            self.ended = self.chunk.len() < CHUNK;
+            self.at = self.chunk.back().copied().unwrap_or(self.at);
+        }
+        Ok(self.chunk.pop_front())
+    }
+}
+
+/// The distinct codes under which a patient has rows of this kind.
+fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Result<Vec<i64>> {
+    let mut codes = Vec::new();
+    let mut last = i64::MIN;
+    loop {
+        let next: Option<i64> = connection
+            .prepare_cached("SELECT MIN(code) FROM entry WHERE patient = ?1 AND code > ?2")?
+            .query_row(params![patient.0, last], |row| row.get(0))?;
+        let Some(code) = next else { return Ok(codes) };
+        last = code;
+        let ours = code == -kind
+            || connection
+                .prepare_cached("SELECT 1 FROM code WHERE id = ?1 AND kind = ?2")?
+                .query_row([code, kind], |_| Ok(()))
+                .optional()?
+                .is_some();
+        if ours {
+            codes.push(code);
+        }
+    }
+}

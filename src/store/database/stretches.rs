@@ -1,0 +1,65 @@
+//! Records that went into a stretch of samples, and stretches that are still open.
+
+use super::{Database, row};
+use crate::store::fault::Error;
+use crate::store::id::ResId;
+use crate::store::plan::Stored;
+use crate::store::sql::{self, Connection, Optional, params};
+use crate::store::unit::Write;
+
+impl Database {
+    pub async fn gathered(&self, record: ResId) -> Result<Option<(Stored, i64)>, Error> {
+        self.query(move |connection| {
+            let found: Option<(i64, i64)> = connection
+                .prepare_cached("SELECT seq, at FROM member WHERE tail = ?1")?
+                .query_row([record.tail()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let Some((seq, at_ms)) = found else { return Ok(None) };
+            Ok(row::current(connection, seq as u64)?.map(|stored| (stored, at_ms)))
+        })
+        .await
+    }
+
+    pub async fn ripe(&self, now_ms: i64, limit: usize) -> Result<Vec<u64>, Error> {
+        self.query(move |connection| {
+            connection
+                .prepare_cached("SELECT seq FROM open_stretch WHERE until <= ?1 ORDER BY until, seq LIMIT ?2")?
+                .query_map(params![now_ms, limit as i64], |row| Ok(row.get::<i64>(0)? as u64))?
+                .collect()
+        })
+        .await
+    }
+
+    pub async fn forget_stretch(&self, seq: u64) -> Result<(), Error> {
+        self.writer.call(1, move |ledger| Ok(close(&ledger.connection, seq as i64)?)).await
+    }
+
+    pub async fn next_ripe(&self) -> Result<Option<i64>, Error> {
+        self.query(|connection| {
+            connection.prepare_cached("SELECT MIN(until) FROM open_stretch")?.query_row((), |row| row.get(0))
+        })
+        .await
+    }
+}
+
+/// Takes note of what went into a stretch, and until when it is open.
+pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> sql::Result<()> {
+    let Some(growth) = &write.growth else { return Ok(()) };
+    for member in &growth.members {
+        connection
+            .prepare_cached("INSERT INTO member (tail, seq, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .execute(params![member.tail(), seq, write.updated_ms])?;
+    }
+    if let Some(until_ms) = growth.until_ms {
+        connection
+            .prepare_cached("INSERT INTO open_stretch (seq, until) VALUES (?1, ?2)")?
+            .execute(params![seq, until_ms])?;
+    }
+    Ok(())
+}
+
+/// It is not open any more, or open anew.
+pub(super) fn close(connection: &Connection, seq: i64) -> sql::Result<()> {
+    connection.prepare_cached("DELETE FROM open_stretch WHERE seq = ?1")?.execute([seq])?;
+    Ok(())
+}

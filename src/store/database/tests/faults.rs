@@ -1,0 +1,166 @@
+//! A full disk, a failed sync: what the store says, and what it takes no more.
+
+use std::os::unix::fs::PermissionsExt;
+
+use rusqlite::{Connection, ffi};
+
+use super::*;
+use crate::store::database::Database;
+use crate::store::database::file::FILE;
+use crate::store::database::writer::Writer;
+use crate::store::sql::Fault;
+use crate::store::{Error, Health, OpenError};
+
+fn embedded(fixture: &Fixture) -> &Database {
+    let Store::Embedded(embedded) = fixture.store.as_ref();
+    embedded
+}
+
+async fn limit_pages(fixture: &Fixture, pages: i64) {
+    let limit = embedded(fixture)
+        .writer
+        .call(1, move |ledger| Ok(ledger.connection.batch(&format!("PRAGMA max_page_count = {pages}"))?));
+    limit.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_survived() {
+    let fixture = Fixture::new();
+    fixture.put(observation(patient(1), "a", "1")).await;
+    limit_pages(&fixture, 1).await;
+    let large = || unit(vec![observation(patient(1), "b", &"x".repeat(100_000))]);
+    assert!(matches!(fixture.store.accept(large()).await, Err(Error::Full)));
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Full, 1));
+
+    limit_pages(&fixture, 1_000_000).await;
+    fixture.accept(large()).await;
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 2));
+}
+
+#[tokio::test]
+async fn a_failed_sync_stops_all_writing() {
+    let fixture = Fixture::new();
+    fixture.put(observation(patient(1), "a", "1")).await;
+    let failure = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
+    let broken = embedded(&fixture).writer.call(1, move |_| Err::<(), Error>(Fault::from(failure()).into()));
+    assert!(matches!(broken.await, Err(Error::Poisoned)));
+    let later = fixture.store.accept(unit(vec![observation(patient(1), "b", "1")])).await;
+    assert!(matches!(later, Err(Error::Poisoned)));
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Poisoned, 1));
+
+    let Fixture { dir, store } = fixture;
+    drop(Arc::into_inner(store).unwrap());
+    let log_bytes = || std::fs::metadata(dir.path().join(format!("{FILE}-wal"))).unwrap().len();
+    assert!(log_bytes() > 0, "closing did not touch what the disk refused");
+    let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
+    assert_eq!(log_bytes(), 0, "opening wrote the log anew");
+    let fixture = Fixture { dir, store };
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 1));
+}
+
+#[tokio::test]
+async fn one_job_that_fails_makes_its_neighbours_try_again() {
+    let fixture = Fixture::new();
+    let writer = &embedded(&fixture).writer;
+    let held = hold(writer);
+    let before = fixture.store.accept_all(vec![unit(vec![observation(patient(1), "a", "1")])]);
+    let mut before = std::pin::pin!(before);
+    assert!(is_pending(before.as_mut()).await, "queued, not done");
+    let broken = writer.call(1, |ledger| Ok(ledger.connection.execute("INSERT INTO kind VALUES (1, NULL)", ())?));
+    let after = writer.call(1, |_| Ok(()));
+    drop(held);
+    assert!(matches!(before.await[0], Err(Error::Busy)));
+    assert!(matches!(broken.await, Err(Error::Sql(_))));
+    assert!(matches!(after.await, Err(Error::Busy)));
+    assert_eq!(fixture.count("Observation").await, 0);
+    fixture.put(observation(patient(1), "a", "1")).await;
+    assert_eq!(fixture.count("Observation").await, 1);
+}
+
+/// Keeps the writer's thread at a job of its own until the answer is dropped: what is queued meanwhile is one group.
+fn hold(writer: &Writer) -> std::sync::mpsc::Sender<()> {
+    let (started, start) = std::sync::mpsc::channel();
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    drop(writer.call(1, move |_| {
+        started.send(()).unwrap();
+        wait.recv().unwrap_err();
+        Ok(())
+    }));
+    start.recv().unwrap();
+    release
+}
+
+/// Polls once.
+async fn is_pending(mut future: std::pin::Pin<&mut impl Future>) -> bool {
+    std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending())).await
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_at_once() {
+    let fixture = Fixture::new();
+    let writer = &embedded(&fixture).writer;
+    let held = hold(writer);
+    let waiting: Vec<_> = (0..5000).map(|_| writer.call(1, |_| Ok(()))).collect();
+    drop(held);
+    let mut busy = 0;
+    for job in waiting {
+        match job.await {
+            Ok(()) => {}
+            Err(Error::Busy) => busy += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_eq!(busy, 5000 - 4096);
+}
+
+#[test]
+fn only_one_process_serves() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let serving = Store::open(&Place::new(&path, None)).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(matches!(Store::open(&Place::new(&path, None)), Err(OpenError::Locked { .. })));
+    let beside = Store::open_shared(&Place::new(&path, None)).unwrap();
+    assert_eq!(beside.secret("page").unwrap(), serving.secret("page").unwrap());
+    drop(serving);
+    assert!(Store::open(&Place::new(&path, None)).is_ok());
+}
+
+#[test]
+fn a_newer_schema_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Store::open(&Place::new(dir.path(), None)).unwrap());
+    Connection::open(dir.path().join(FILE)).unwrap().pragma_update(None, "user_version", 1000).unwrap();
+    assert!(matches!(Store::open(&Place::new(dir.path(), None)), Err(OpenError::Newer { found: 1000, .. })));
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued() {
+    let Fixture { dir, store } = Fixture::new();
+    let Store::Embedded(embedded) = store.as_ref();
+    let queued: Vec<_> = (0..100)
+        .map(|_| {
+            embedded.writer.call(1, |ledger| {
+                Ok(ledger.connection.execute("INSERT INTO client VALUES (hex(randomblob(16)), '')", ())?)
+            })
+        })
+        .collect();
+    Arc::into_inner(store).unwrap().close().await;
+    for job in queued {
+        job.await.unwrap();
+    }
+    let store = Store::open(&Place::new(dir.path(), None)).unwrap();
+    assert_eq!(store.clients().await.unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_the_files() {
+    let fixture = Fixture::new();
+    fixture.put(observation(patient(1), "a", "1")).await;
+    for entry in std::fs::read_dir(fixture.dir.path()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.contains("sqlite3") {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{name}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! How a transaction of the writer begins and ends in either database.
+//!
+//! A SQLite file has one writer by itself. On a server that several gateways share they take turns: each group of units
+//! holds one advisory lock from its beginning to its end. So what is said of the one writer elsewhere holds for all
+//! gateways together: positions in the feed are dense, the log is one sequence in the order of the commits, and what a
+//! unit has looked at does not change before it is committed. A turn is as long as a group, which many requests share,
+//! and a gateway that is silent in the middle of its own loses it.
+//!
+//! When the connection is lost while a transaction is being committed, nobody has said whether it was. So each turn writes
+//! its number beside everything else, and whoever has the next turn reads whether it is there: with the lock in hand the lost
+//! transaction is over, one way or the other.
+
+use std::time::{Duration, Instant};
+
+use crate::store::fault::{Error, OpenError};
+use crate::store::sql::{Connection, Fault, Optional, Result, Session, Value};
+
+/// Takes the turn of all that have their tables in the same schema. The first number is arbitrary.
+pub(super) const TAKE_TURN: &str = "SELECT pg_advisory_xact_lock(1835558241, hashtext(current_schema()))";
+/// How long a server that went away while it committed is waited for.
+const RETURN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The writer's turns.
+pub(super) struct Turn {
+    /// Names this process among those that share the database.
+    gateway: [u8; 16],
+    number: i64,
+}
+
+impl Turn {
+    pub(super) fn new() -> std::result::Result<Self, OpenError> {
+        let mut gateway = [0; 16];
+        getrandom::fill(&mut gateway).map_err(|_| OpenError::Begin(Error::Entropy))?;
+        Ok(Self { gateway, number: 0 })
+    }
+
+    pub(super) fn begin(&mut self, connection: &Connection) -> Result<()> {
+        match connection {
+            Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop),
+            Connection::Postgres(session) => {
+                // That a session ended while it was idle may show only now.
+                match begin(session) {
+                    Err(Fault::Lost(_)) => begin(session),
+                    begun => begun,
+                }
+            }
+        }
+    }
+
+    /// The fault `Unknown` is for when it cannot be found out whether it happened.
+    pub(super) fn commit(&mut self, connection: &Connection) -> Result<()> {
+        let Connection::Postgres(session) = connection else {
+            return connection.execute("COMMIT", ()).map(drop);
+        };
+        self.number += 1;
+        connection.execute(
+            "INSERT INTO turn (gateway, number) VALUES (?1, ?2)
+             ON CONFLICT (gateway) DO UPDATE SET number = excluded.number, at = now()",
+            &[Value::Blob(&self.gateway), Value::Integer(self.number)][..],
+        )?;
+        match session.batch("COMMIT") {
+            Err(Fault::Lost(error)) => match self.was_committed(connection, session) {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Fault::Lost(error)),
+                Err(_) => Err(Fault::Unknown),
+            },
+            ended => ended,
+        }
+    }
+
+    /// Whether there is no transaction any more.
+    pub(super) fn roll_back(&self, connection: &Connection) -> bool {
+        match connection {
+            // SQLite has rolled back by itself after some failures.
+            Connection::Lite(lite) => {
+                lite.is_autocommit() || connection.execute("ROLLBACK", ()).is_ok() || lite.is_autocommit()
+            }
+            Connection::Postgres(session) => {
+                if session.batch("ROLLBACK").is_err() {
+                    session.hang_up();
+                }
+                true
+            }
+        }
+    }
+
+    fn was_committed(&self, connection: &Connection, session: &Session) -> Result<bool> {
+        let given_up = Instant::now() + RETURN;
+        loop {
+            let asked = begin(session).and_then(|()| {
+                let number: Option<i64> = connection
+                    .prepare_cached("SELECT number FROM turn WHERE gateway = ?1")?
+                    .query_row([self.gateway], |row| row.get(0))
+                    .optional()?;
+                session.batch("COMMIT")?;
+                Ok(number == Some(self.number))
+            });
+            match asked {
+                Err(_) if Instant::now() < given_up => {
+                    session.hang_up();
+                    std::thread::sleep(PAUSE);
+                }
+                asked => return asked,
+            }
+        }
+    }
+}
+
+fn begin(session: &Session) -> Result<()> {
+    session.revive()?;
+    let begun = session.batch(&format!("BEGIN; {TAKE_TURN}"));
+    if begun.is_err() && session.batch("ROLLBACK").is_err() {
+        session.hang_up();
+    }
+    begun
+}

@@ -1,0 +1,353 @@
+//! A session with a PostgreSQL server, for threads that may wait.
+//!
+//! The protocol's machinery runs in the thread that asks, and only while it asks: an idle session costs nothing, and no
+//! other thread has to be woken for an answer. A session that was lost is replaced when it is asked for the next time,
+//! never in the middle of what somebody is doing. Each new one is asked whether the server keeps what it says it keeps;
+//! a server that may lose what it has acknowledged is refused.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::dialect::rendered;
+use super::{Fault, Kind, Result, Value};
+use crate::store::fault::{OpenError, Unfit};
+
+/// Statements are remembered; those made for a question of many parts come and go, so the memory has an end.
+const STATEMENTS: usize = 512;
+const CONNECT: Duration = Duration::from_secs(5);
+/// After this long without a sign of life a connection counts as lost.
+const SILENCE: Duration = Duration::from_secs(15);
+/// A statement that waits for a lock or runs for longer is given up, and a transaction whose owner is silent for so long
+/// is undone by the server, so that a gateway that hangs stands in nobody's way. Every question has its index: a plan
+/// that was made while the tables were empty must not read them whole when they are full.
+const SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s';
+    SET idle_in_transaction_session_timeout = '10s'; SET enable_seqscan = off; SET jit = off;
+    SET plan_cache_mode = force_generic_plan; SET client_min_messages = warning";
+
+/// Where the server is, and how it is spoken to. It prints neither.
+#[derive(Clone)]
+pub(in crate::store) struct Address(Arc<Parts>);
+
+struct Parts {
+    config: Config,
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Address {
+    /// Of a URL, the password that is not in it, and the certificates of the authorities that the server is known by.
+    pub(in crate::store) fn new(
+        url: &str,
+        password: Option<&str>,
+        ca: Option<&Path>,
+    ) -> std::result::Result<Self, OpenError> {
+        let mut config: Config = url.parse().map_err(|_| OpenError::Unfit(Unfit::Address))?;
+        if let Some(password) = password {
+            config.password(password);
+        }
+        let near = config.get_hosts().iter().all(is_near);
+        config.ssl_mode(if ca.is_some() { SslMode::Require } else { SslMode::Disable });
+        let tls = ca.map(trusting).transpose()?;
+        if tls.is_none() && !near {
+            return Err(OpenError::Unfit(Unfit::Plain));
+        }
+        config.application_name("mhealth-gateway").connect_timeout(CONNECT).tcp_user_timeout(SILENCE);
+        config.keepalives_idle(SILENCE / 3).keepalives_interval(SILENCE / 3).keepalives_retries(2);
+        Ok(Self(Arc::new(Parts { config, tls })))
+    }
+}
+
+/// What is said to it leaves this machine on no wire.
+fn is_near(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
+        }
+    }
+}
+
+fn trusting(ca: &Path) -> std::result::Result<MakeRustlsConnect, OpenError> {
+    let unusable = |_| OpenError::Unfit(Unfit::Authorities);
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(ca).map_err(unusable)? {
+        let certificate = certificate.map_err(unusable)?;
+        roots.add(certificate).map_err(|_| OpenError::Unfit(Unfit::Authorities))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|_| OpenError::Unfit(Unfit::Authorities))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+/// A session; it is made anew when it was lost.
+pub(in crate::store) struct Session {
+    address: Address,
+    line: RefCell<Option<Line>>,
+}
+
+impl Session {
+    /// Must not be called where futures are polled, as nothing of a session.
+    pub(in crate::store) fn open(address: &Address) -> std::result::Result<Self, OpenError> {
+        let line = RefCell::new(Some(Line::open(address)?));
+        Ok(Self { address: address.clone(), line })
+    }
+
+    /// One that is not connected yet.
+    pub(in crate::store) fn later(address: &Address) -> Self {
+        Self { address: address.clone(), line: RefCell::new(None) }
+    }
+
+    /// Makes sure that there is a connection, as far as one can tell without asking the server.
+    pub(in crate::store) fn revive(&self) -> Result<()> {
+        let mut line = self.line.borrow_mut();
+        if line.as_mut().is_none_or(Line::is_lost) {
+            *line = None;
+            *line = Some(Line::open(&self.address).map_err(|error| Fault::Lost(io::Error::other(error)))?);
+        }
+        Ok(())
+    }
+
+    /// Ends the connection, and with it whatever was under way.
+    pub(in crate::store) fn hang_up(&self) {
+        *self.line.borrow_mut() = None;
+    }
+
+    pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
+        self.asked(|line| {
+            let statement = line.statement(sql, "")?;
+            let Line { runtime, driver, client, .. } = line;
+            let changed = runtime.wait(driver, client.execute_raw(&statement, values.iter().copied()));
+            Ok(changed.map_err(sorted)? as usize)
+        })
+    }
+
+    pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.asked(|line| line.returning(sql, "", values))
+    }
+
+    pub(super) fn insert(&self, sql: &str, column: &str, values: &[Value<'_>]) -> Result<Option<i64>> {
+        let rows = self.asked(|line| line.returning(sql, column, values))?;
+        rows.first().map(|row| row.try_get(0).map_err(sorted)).transpose()
+    }
+
+    pub(in crate::store) fn batch(&self, sql: &str) -> Result<()> {
+        self.asked(|line| {
+            let Line { runtime, driver, client, .. } = line;
+            runtime.wait(driver, client.batch_execute(sql)).map_err(sorted)
+        })
+    }
+
+    fn asked<T>(&self, ask: impl FnOnce(&mut Line) -> Result<T>) -> Result<T> {
+        let mut line = self.line.borrow_mut();
+        ask(line.as_mut().ok_or_else(|| Fault::Lost(io::ErrorKind::NotConnected.into()))?)
+    }
+}
+
+/// What drives the connection: it ends when that does.
+type Driver = Pin<Box<dyn Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send>>;
+
+struct Line {
+    runtime: Engine,
+    client: Client,
+    /// None when the connection has ended.
+    driver: Option<Driver>,
+    /// By what they were written as, and the column that they return.
+    statements: HashMap<Box<str>, Statement>,
+}
+
+impl Line {
+    fn open(address: &Address) -> std::result::Result<Self, OpenError> {
+        let Parts { config, tls } = &*address.0;
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(OpenError::Thread)?;
+        let failed = |error| OpenError::Database(sorted(error));
+        let (client, driver): (Client, Driver) = match tls {
+            Some(tls) => {
+                let (client, connection) = runtime.block_on(config.connect(tls.clone())).map_err(failed)?;
+                (client, Box::pin(connection))
+            }
+            None => {
+                let (client, connection) = runtime.block_on(config.connect(NoTls)).map_err(failed)?;
+                (client, Box::pin(connection))
+            }
+        };
+        let mut line =
+            Self { runtime: Engine(Some(runtime)), client, driver: Some(driver), statements: HashMap::new() };
+        line.examine()?;
+        Ok(line)
+    }
+
+    /// Asks on what durability rests.
+    fn examine(&mut self) -> std::result::Result<(), OpenError> {
+        let Self { runtime, driver, client, .. } = self;
+        let failed = |error| OpenError::Database(sorted(error));
+        runtime.wait(driver, client.batch_execute(SETTINGS)).map_err(failed)?;
+        for (setting, wanted) in DURABLE {
+            let sql = format!("SELECT current_setting('{setting}')");
+            let found: String =
+                runtime.wait(driver, client.query_one(&sql, &[])).and_then(|row| row.try_get(0)).map_err(failed)?;
+            if !wanted.contains(&found.as_str()) {
+                return Err(OpenError::Setting { setting, found });
+            }
+        }
+        Ok(())
+    }
+
+    fn returning(&mut self, sql: &str, column: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
+        let statement = self.statement(sql, column)?;
+        let Self { runtime, driver, client, .. } = self;
+        let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        runtime.wait(driver, client.query(&statement, &values)).map_err(sorted)
+    }
+
+    fn statement(&mut self, sql: &str, column: &str) -> Result<Statement> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let mut text = rendered(sql);
+        if !column.is_empty() {
+            text.push_str(" RETURNING ");
+            text.push_str(column);
+        }
+        let Self { runtime, driver, client, .. } = self;
+        let statement = runtime.wait(driver, client.prepare(&text)).map_err(sorted)?;
+        if self.statements.len() >= STATEMENTS {
+            self.statements.clear();
+        }
+        self.statements.insert(sql.into(), statement.clone());
+        Ok(statement)
+    }
+
+    /// Looks at what has come in while nobody asked, such as the end.
+    fn is_lost(&mut self) -> bool {
+        let Self { runtime, driver, client, .. } = self;
+        // Between the two steps the operating system is asked what is new.
+        runtime.wait(driver, tokio::task::yield_now());
+        driver.is_none() || client.is_closed()
+    }
+}
+
+/// Settings, and the values with which nothing acknowledged is lost.
+const DURABLE: [(&str, &[&str]); 5] = [
+    ("fsync", &["on"]),
+    ("full_page_writes", &["on"]),
+    ("synchronous_commit", &["on", "remote_apply"]),
+    ("server_encoding", &["UTF8"]),
+    ("transaction_read_only", &["off"]),
+];
+
+/// Runs futures in the thread that waits for them.
+struct Engine(Option<Runtime>);
+
+impl Engine {
+    fn wait<F: Future>(&self, driver: &mut Option<Driver>, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let both = poll_fn(|context| {
+            // That it ended is told by the client's futures.
+            if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+                *driver = None;
+            }
+            future.as_mut().poll(context)
+        });
+        self.0.as_ref().expect("it is taken when it is dropped").block_on(both)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // There is nothing to wait for, and waiting is not allowed where futures are polled.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+pub(super) fn kind(error: &tokio_postgres::Error) -> Kind {
+    let Some(code) = error.code() else { return Kind::Other };
+    match *code {
+        SqlState::DISK_FULL => Kind::Full,
+        SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::LOCK_NOT_AVAILABLE
+        | SqlState::QUERY_CANCELED
+        | SqlState::OUT_OF_MEMORY => Kind::Busy,
+        _ => Kind::Other,
+    }
+}
+
+/// Sorts by whether the session goes on.
+fn sorted(error: tokio_postgres::Error) -> Fault {
+    let gone = match error.code() {
+        Some(code) => {
+            // Class 57P: somebody ends the server; class 08: the connection.
+            code.code().starts_with("57P")
+                || code.code().starts_with("08")
+                || *code == SqlState::TOO_MANY_CONNECTIONS
+                || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
+                || *code == SqlState::READ_ONLY_SQL_TRANSACTION
+        }
+        None => error.is_closed() || std::error::Error::source(&error).is_some_and(|source| source.is::<io::Error>()),
+    };
+    if gone { Fault::Lost(io::Error::other(error)) } else { Fault::Postgres(error) }
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match *self {
+            Value::Null => Ok(IsNull::Yes),
+            Value::Integer(number) if *ty == Type::BOOL => (number != 0).to_sql(ty, out),
+            Value::Integer(number) if *ty == Type::INT4 => i32::try_from(number)?.to_sql(ty, out),
+            Value::Integer(number) => number.to_sql(ty, out),
+            Value::Text(text) => text.to_sql(ty, out),
+            Value::Blob(bytes) => bytes.to_sql(ty, out),
+        }
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        matches!(*ty, Type::BOOL | Type::INT4 | Type::INT8 | Type::TEXT | Type::BYTEA)
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Value<'a> {
+    fn from_sql(ty: &Type, raw: &'a [u8]) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(match *ty {
+            Type::BOOL => Value::Integer(bool::from_sql(ty, raw)?.into()),
+            Type::INT4 => Value::Integer(i32::from_sql(ty, raw)?.into()),
+            Type::INT8 => Value::Integer(i64::from_sql(ty, raw)?),
+            Type::TEXT => Value::Text(<&str>::from_sql(ty, raw)?),
+            _ => Value::Blob(raw),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> std::result::Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Value::Null)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <Value<'_> as ToSql>::accepts(ty)
+    }
+}
