@@ -435,7 +435,7 @@ async fn an_erasure_is_whole_whenever_the_process_dies() {
     process.terminate().await;
     assert_eq!(process.ended().await.0, Some(0));
     println!("{answered} of {kills} were answered before the kill, {begun} had begun");
-    let store = Store::open(&site.data(), None).unwrap();
+    let store = Store::open(&Place::new(&site.data(), None)).unwrap();
     assert!(store.erasures_since(0).await.unwrap().iter().all(|erasure| erasure.finished));
     assert_eq!(store.erasures_since(0).await.unwrap().len() as u64, kills);
     for kind in ["Patient", "Observation", "Consent"] {
