@@ -16,9 +16,9 @@ use toml::{Table, Value};
 
 use crate::devices::series::Kept;
 use crate::exchange;
-use crate::exchange::deliver::Identity;
+use crate::exchange::recipients::Identity;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent::{self, Implied, Proxies};
+use crate::policy::consent::{self, Implied, Manner, Proxies};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -133,6 +133,10 @@ pub struct Destination {
     pub secondary: bool,
     /// Whether it learns whose data it gets.
     pub identity: Identity,
+    /// How it is told what the person no longer lets it have, if it is.
+    pub on_withdrawal: Option<Manner>,
+    /// The same of what was of persons who are forgotten.
+    pub on_erasure: Option<Manner>,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     pub fhir: fhir_rest::Config,
@@ -159,10 +163,31 @@ struct Target {
     purpose: Option<String>,
     secondary: Option<bool>,
     identity: Option<Identity>,
+    on_withdrawal: Option<Telling>,
+    on_erasure: Option<Telling>,
     kinds: Option<Vec<String>>,
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
     apps: Option<Vec<String>>,
+}
+
+/// Whether a destination is told what it may hold no longer, and how.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum Telling {
+    Nothing,
+    EnteredInError,
+    Delete,
+}
+
+impl Telling {
+    fn manner(self) -> Option<Manner> {
+        match self {
+            Telling::Nothing => None,
+            Telling::EnteredInError => Some(Manner::EnteredInError),
+            Telling::Delete => Some(Manner::Delete),
+        }
+    }
 }
 
 #[derive(Deserialize, Clone)]
@@ -436,6 +461,8 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         purpose,
         secondary: target.secondary.unwrap_or(false),
         identity,
+        on_withdrawal: target.on_withdrawal.and_then(Telling::manner),
+        on_erasure: target.on_erasure.and_then(Telling::manner),
         rule: rule.clone(),
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },
@@ -714,6 +741,11 @@ mod tests {
                 "what no pseudonym can stand for",
                 destination("identity = \"pseudonym\"\nkinds = [\"Observation\", \"Device\"]"),
                 &["destination[0].kinds: Observation alone", "destination[0].fhir: missing"],
+            ),
+            (
+                "an unknown way to tell",
+                destination("on_withdrawal = \"forget\""),
+                &["destination[0].on_withdrawal", "destination[0].fhir: missing"],
             ),
             (
                 "an unknown identity",

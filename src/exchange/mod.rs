@@ -17,6 +17,10 @@ mod terms;
 
 mod sending;
 
+mod pairwise;
+
+mod holdings;
+
 pub mod recipients;
 
 pub mod simulate;

@@ -73,6 +73,11 @@ async fn visitor(gateway: &Gateway, app: &Client, patient: &str) -> Visitor {
     visitor
 }
 
+/// The page as a person sees it who has just come.
+pub async fn page(gateway: &Gateway, app: &Client, patient: &str) -> String {
+    visitor(gateway, app, patient).await.get("/person").await.text()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_gets_in() {
     let gateway = Gateway::start().await;

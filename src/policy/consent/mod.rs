@@ -41,6 +41,8 @@ mod implied;
 
 mod permit;
 
+mod recall;
+
 mod outlook;
 
 mod account;
@@ -66,5 +68,6 @@ pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
 pub use proxy::Proxies;
 pub use purpose::is_purpose;
+pub use recall::{Manner, Recall};
 pub use request::{Facts, Request};
 pub use unmet::Unmet;
