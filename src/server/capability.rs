@@ -113,6 +113,12 @@ fn operations(rule: &KindRule) -> Value {
             .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/patient-{name}")}));
         operations.extend(own);
     }
+    if rule.name == "Observation" {
+        operations.extend([
+            json!({"name": "lastn", "definition": "http://hl7.org/fhir/OperationDefinition/Observation-lastn"}),
+            json!({"name": "stats", "definition": "http://hl7.org/fhir/OperationDefinition/Observation-stats"}),
+        ]);
+    }
     if rule.name == "Consent" {
         let own = ["evaluate", "revoke"]
             .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/consent-{name}")}));
@@ -133,9 +139,6 @@ fn definitional(gateway: &Gateway, kind: &str) -> Value {
 }
 
 fn parameters(gateway: &Gateway, kind: &str) -> Value {
-    if kind == "AuditEvent" {
-        return json!([{"name": "patient", "type": "reference"}]);
-    }
     search::parameters(kind, &gateway.registry)
         .map(|parameter| json!({"name": parameter.code, "type": parameter.kind.code()}))
         .collect()

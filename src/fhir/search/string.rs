@@ -64,7 +64,7 @@ pub(super) fn first(element: Element<'_>) -> Option<String> {
         return element.text().map(folded);
     }
     let part = |part: &&str| element.all(part).find_map(|part| part.text());
-    ["family"].iter().chain(&PARTS).find_map(|name| part(name)).map(folded)
+    ["family"].iter().chain(&PARTS).find_map(part).map(folded)
 }
 
 /// Lower case, without marks, white space as single spaces.
