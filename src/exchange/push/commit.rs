@@ -53,7 +53,7 @@ impl Terms {
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
 /// storm that the sender should wait out.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// What the idempotency key remembers of one entry.
 #[derive(Serialize, Deserialize)]
@@ -112,6 +112,10 @@ impl Gateway {
         };
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
+            let turn = match patients.first().filter(|_| terms.desk.is_some()) {
+                Some((_, patient)) => self.turn_of(*patient).await?,
+                None => None,
+            };
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
             let mut draft = self.draft(caller, &entries, &terms, &mut knowledge, now_ms).await?;
             let failed = draft.steps.iter().any(|step| matches!(step, Step::Refused(_)));
@@ -144,7 +148,7 @@ impl Gateway {
                 idempotency: idempotency
                     .as_ref()
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
-                preconditions: knowledge.preconditions(),
+                preconditions: knowledge.preconditions().chain(turn).collect(),
                 progress: terms.progress,
                 rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
                 rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),

@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::consents::consent_epoch;
+use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
 use super::{Database, audit, erase, feed, raw, receipts, retry, uploads};
@@ -163,8 +163,12 @@ fn whom(unit: &Unit) -> Option<PatientKey> {
 }
 
 fn preconditions_hold(connection: &Connection, preconditions: &[Precondition]) -> sql::Result<bool> {
-    for Precondition::ConsentEpoch { patient, epoch } in preconditions {
-        if consent_epoch(connection, *patient)? != *epoch {
+    for precondition in preconditions {
+        let holds = match precondition {
+            Precondition::ConsentEpoch { patient, epoch } => consent_epoch(connection, *patient)? == *epoch,
+            Precondition::Turn { patient, number } => take_turn(connection, *patient, *number)?,
+        };
+        if !holds {
             return Ok(false);
         }
     }

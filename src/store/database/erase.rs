@@ -81,9 +81,9 @@ impl Database {
             let until = from + FEED_STEP;
             connection
                 .prepare_cached(
-                    "UPDATE feed SET patient = NULL, items = x'' WHERE slot = ?1 AND pos >= ?2 AND pos < ?3 AND patient = ?4",
+                    "UPDATE feed SET patient = NULL, items = ?5 WHERE slot = ?1 AND pos >= ?2 AND pos < ?3 AND patient = ?4",
                 )?
-                .execute(params![slot, from, until, patient.0])?;
+                .execute(params![slot, from, until, patient.0, b""])?;
             connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM feed WHERE slot = ?1 AND pos >= ?2)")?
                 .query_row(params![slot, until], |row| row.get::<bool>(0))

@@ -38,7 +38,7 @@ impl Database {
             until_ms: now_ms.saturating_add(ttl_ms),
             want,
         };
-        self.writer.call(1, move |ledger| Ok(claim.take(&ledger.connection)?)).await
+        self.writer.call(1, move |ledger| Ok(claim.take(ledger)?)).await
     }
 
     pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
@@ -113,9 +113,9 @@ struct Claim {
 }
 
 impl Claim {
-    fn take(&self, connection: &Connection) -> sql::Result<Vec<Lease>> {
+    fn take(&self, ledger: &mut Ledger) -> sql::Result<Vec<Lease>> {
         // What was leased longest ago comes first, so that busy slots do not starve the others.
-        let mut statement = connection.prepare_cached(
+        let mut statement = ledger.connection.prepare_cached(
             "SELECT slot, epoch, owner = ?2 AND until > ?3 AS held FROM cursor c
              WHERE destination = ?1 AND (until <= ?3 OR owner = ?2)
              AND EXISTS (SELECT 1 FROM feed f WHERE f.slot = c.slot AND f.pos > c.pos)
@@ -126,10 +126,16 @@ impl Claim {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
+        drop(statement);
         let mut leases = Vec::with_capacity(free.len());
         for (slot, epoch, held) in free {
             let epoch = if held { epoch } else { epoch + 1 };
-            connection
+            if !held {
+                // Who had it before may be gone without a word.
+                audit::tell(ledger, &self.destination, Task::Slot(slot))?;
+            }
+            ledger
+                .connection
                 .prepare_cached(
                     "UPDATE cursor SET epoch = ?3, owner = ?4, until = ?5 WHERE destination = ?1 AND slot = ?2",
                 )?

@@ -148,8 +148,9 @@ impl<'a> Filter<'a> {
 fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> sql::Result<Vec<i64>> {
     let mut numbers = Vec::new();
     for key in keys {
-        let mut statement = connection
-            .prepare_cached("SELECT id FROM code WHERE kind = ?1 AND code = ?2 AND (?3 IS NULL OR system = ?3)")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT id FROM code WHERE kind = ?1 AND code = ?2 AND (CAST(?3 AS TEXT) IS NULL OR system = ?3)",
+        )?;
         let rows = statement.query_map(params![kind, key.code, key.system], |row| row.get::<i64>(0))?;
         for number in rows {
             numbers.push(number?);

@@ -64,7 +64,7 @@ impl Ledger {
     pub(super) fn begin(&mut self) -> sql::Result<()> {
         self.fed = false;
         self.sealers.clear();
-        self.turn.begin(&self.connection)
+        Turn::begin(&self.connection)
     }
 
     pub(super) fn commit(&mut self) -> sql::Result<()> {
@@ -74,7 +74,7 @@ impl Ledger {
     /// Whether that was possible.
     pub(super) fn roll_back(&mut self) -> bool {
         self.forget();
-        self.turn.roll_back(&self.connection)
+        Turn::roll_back(&self.connection)
     }
 
     /// The number of a resource type, given out at first use.
@@ -218,6 +218,11 @@ impl Writer {
         self.fed.subscribe()
     }
 
+    /// Whoever finds out something of the database's health writes it down here.
+    pub(super) fn record(&self) -> Arc<AtomicU8> {
+        self.health.clone()
+    }
+
     pub(super) fn health(&self) -> Health {
         match self.health.load(Ordering::Acquire) {
             code if code == Health::Ok as u8 => Health::Ok,
@@ -237,6 +242,12 @@ impl Writer {
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
         })
     }
+}
+
+/// Replaces one state of health by another.
+pub(super) fn note(record: &AtomicU8, from: Health, to: Health) {
+    // In another state something worse is known already.
+    let _ = record.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire);
 }
 
 impl Drop for Writer {

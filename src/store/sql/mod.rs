@@ -125,7 +125,7 @@ impl<T> Optional<T> for Result<T> {
 /// A connection to one of the databases.
 pub(in crate::store) enum Connection {
     Lite(rusqlite::Connection),
-    Postgres(Session),
+    Postgres(Box<Session>),
 }
 
 impl Connection {

@@ -156,6 +156,14 @@ impl Session {
         })
     }
 
+    /// Whether the server can run a statement with what is bound here, and answers what can be read here.
+    #[cfg(test)]
+    pub(in crate::store) fn understands(&self, sql: &str) -> Result<bool> {
+        let statement = self.asked(|line| line.statement(sql, ""))?;
+        let returned = statement.columns().iter().map(tokio_postgres::Column::type_);
+        Ok(statement.params().iter().chain(returned).all(<Value<'_> as ToSql>::accepts))
+    }
+
     fn asked<T>(&self, ask: impl FnOnce(&mut Line) -> Result<T>) -> Result<T> {
         let mut line = self.line.borrow_mut();
         ask(line.as_mut().ok_or_else(|| Fault::Lost(io::ErrorKind::NotConnected.into()))?)
@@ -179,15 +187,12 @@ impl Line {
         let Parts { config, tls } = &*address.0;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(OpenError::Thread)?;
         let failed = |error| OpenError::Database(sorted(error));
-        let (client, driver): (Client, Driver) = match tls {
-            Some(tls) => {
-                let (client, connection) = runtime.block_on(config.connect(tls.clone())).map_err(failed)?;
-                (client, Box::pin(connection))
-            }
-            None => {
-                let (client, connection) = runtime.block_on(config.connect(NoTls)).map_err(failed)?;
-                (client, Box::pin(connection))
-            }
+        let (client, driver): (Client, Driver) = if let Some(tls) = tls {
+            let (client, connection) = runtime.block_on(config.connect(tls.clone())).map_err(failed)?;
+            (client, Box::pin(connection))
+        } else {
+            let (client, connection) = runtime.block_on(config.connect(NoTls)).map_err(failed)?;
+            (client, Box::pin(connection))
         };
         let mut line =
             Self { runtime: Engine(Some(runtime)), client, driver: Some(driver), statements: HashMap::new() };
@@ -304,7 +309,9 @@ fn sorted(error: tokio_postgres::Error) -> Fault {
                 || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
                 || *code == SqlState::READ_ONLY_SQL_TRANSACTION
         }
-        None => error.is_closed() || std::error::Error::source(&error).is_some_and(|source| source.is::<io::Error>()),
+        None => {
+            error.is_closed() || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<io::Error>)
+        }
     };
     if gone { Fault::Lost(io::Error::other(error)) } else { Fault::Postgres(error) }
 }
