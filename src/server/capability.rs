@@ -123,6 +123,8 @@ fn operation(kind: &str, name: &str) -> Value {
     let definition = match name {
         "validate" => "http://hl7.org/fhir/OperationDefinition/Resource-validate".to_owned(),
         "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
+        "lastn" => "http://hl7.org/fhir/OperationDefinition/Observation-lastn".to_owned(),
+        "stats" => "http://hl7.org/fhir/OperationDefinition/Observation-stats".to_owned(),
         "summary" => "http://hl7.org/fhir/uv/ips/OperationDefinition/summary".to_owned(),
         _ => format!("{BASE}/OperationDefinition/{}-{name}", kind.to_lowercase()),
     };
@@ -141,9 +143,6 @@ fn definitional(gateway: &Gateway, kind: &str) -> Value {
 }
 
 fn parameters(gateway: &Gateway, kind: &str) -> Value {
-    if kind == "AuditEvent" {
-        return json!([{"name": "patient", "type": "reference"}]);
-    }
     search::parameters(kind, &gateway.registry)
         .map(|parameter| json!({"name": parameter.code, "type": parameter.kind.code()}))
         .collect()
