@@ -15,6 +15,7 @@ use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::policy::consent::draft::{Draft, Permit};
 use mhealth_gateway::server::tls;
+use mhealth_gateway::store::{Place, Server};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -550,7 +551,18 @@ impl Site {
     }
 
     pub fn data(&self) -> PathBuf {
-        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &BTreeMap::new()).unwrap().data
+        self.configured().data
+    }
+
+    fn configured(&self) -> Config {
+        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &BTreeMap::new()).unwrap()
+    }
+
+    /// Where the store is.
+    pub fn place(&self) -> Place {
+        let config = self.configured();
+        let server = config.store.url.map(|url| Server { url, password: None, ca: None });
+        Place { server, ..Place::new(&config.data, None) }
     }
 
     /// A gateway that listens.

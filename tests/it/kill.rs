@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mhealth_gateway::commands::{entropy, token};
 use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::store::{AuditPlan, Place, Plan, Store};
+use mhealth_gateway::store::{AuditPlan, Plan, Store};
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
@@ -316,7 +316,7 @@ async fn nothing_acknowledged_is_lost_by_kills() {
         told.promised.extend(app.promised);
         told.forbidden.extend(app.forbidden);
     }
-    let beside = Store::open_shared(&Place::new(&site.data(), None)).unwrap();
+    let beside = Store::open_shared(&site.place()).unwrap();
     eventually("everything is delivered", async || {
         let backlog = beside.backlog("platform").await.unwrap();
         (backlog.behind == 0 && backlog.retries == 0).then_some(())
@@ -336,7 +336,7 @@ async fn nothing_acknowledged_is_lost_by_kills() {
         account["received"],
         account["duplicates"],
     );
-    let store = Store::open(&Place::new(&site.data(), None)).unwrap();
+    let store = Store::open(&site.place()).unwrap();
     everything_is_kept_once(&store, &told).await;
     let received = received(&account);
     let trail = Trail::read(&store).await;
