@@ -266,7 +266,7 @@ catalogue! {
     MappingCorrected "mapping-corrected" Information "informational" "Nothing to do: a newer version of the mapping read the record again as it had come, and the resource follows it; whoever received an earlier version gets this one.";
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
     MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
-    ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";
+    ConditionUnsupported "condition-unsupported" Error "not-supported" "Name by at least one search parameter what the condition is about.";
     IdempotencyKeyInvalid "idempotency-key-invalid" Error "value" "Send an Idempotency-Key of 1 to 255 characters, or none.";
     IdempotencyKeyReused "idempotency-key-reused" Error "conflict" "Use a new Idempotency-Key for another request.";
     BundleTooManyEntries "bundle-too-many-entries" Error "too-costly" "Split the Bundle, or send fewer records at once.";

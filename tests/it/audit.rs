@@ -187,7 +187,7 @@ async fn every_refusal_of_a_client_is_on_record() {
             "condition",
             "POST",
             "/Observation".into(),
-            vec![JSON, ("if-none-exist", "x")],
+            vec![JSON, ("if-none-exist", "?")],
             "{}".into(),
             "condition-unsupported",
         ),

@@ -316,7 +316,10 @@ async fn what_is_no_valid_resource_is_refused() {
             "/Observation?XMARKERX%20=1",
         ),
         at(bent("bad page", (410, "page-unknown"), |_| {}), "GET", "/Observation?_page=XMARKERX"),
-        with(bent("bad condition", (400, "condition-unsupported"), |_| {}), &[JSON, ("if-none-exist", "XMARKERX=1")]),
+        with(
+            bent("bad condition", (400, "search-parameter-unknown"), |_| {}),
+            &[JSON, ("if-none-exist", "XMARKERX=1")],
+        ),
         with(
             at(bent("bad version", (412, "version-conflict"), |body| body["id"] = json!("a")), "PUT", "/Observation/a"),
             &[JSON, ("if-match", "XMARKERX")],

@@ -170,9 +170,10 @@ impl Gateway {
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let limit = if counting { 0 } else { limit };
-        let order = order(&query);
-        let natural = || natural(&query.hints());
-        let mut walk = Walk::new(self, rule, &query, order.unwrap_or_else(natural), from.as_ref());
+        let hints = query.hints();
+        let order = order(&query, &hints);
+        let looked_in = order.unwrap_or_else(|| natural(&hints));
+        let mut walk = Walk::new(self, rule, hints, looked_in, from.as_ref());
         let first = from.is_none();
         let mut whole = counting || (first && query.total == Total::Accurate);
         let next = if order.is_some() || counting {
@@ -344,9 +345,9 @@ fn natural(hints: &Hints) -> Order {
 }
 
 /// The order that an index has; nothing where it has none.
-fn order(query: &Query) -> Option<Order> {
+fn order(query: &Query, hints: &Hints) -> Option<Order> {
     match query.sort.as_slice() {
-        [] => Some(natural(&query.hints())),
+        [] => Some(natural(hints)),
         [Sort { by: SortBy::Date, descending }] => Some(Order { by: OrderBy::Date, descending: *descending }),
         [Sort { by: SortBy::LastUpdated, descending }] => Some(Order { by: OrderBy::Updated, descending: *descending }),
         _ => None,
@@ -371,7 +372,7 @@ impl Walk {
         as_of_seq: Option<u64>,
     ) -> Self {
         let order = Order { by: OrderBy::Date, descending: false };
-        let mut walk = Walk::new(gateway, rule, query, order, None);
+        let mut walk = Walk::new(gateway, rule, query.hints(), order, None);
         walk.plan.patients = Some(vec![person]);
         walk.plan.after = after;
         walk.plan.as_of_seq = as_of_seq;
@@ -381,7 +382,9 @@ impl Walk {
 
     /// Everything that may match.
     pub(super) fn of_any(gateway: &Gateway, rule: &KindRule, query: &Query) -> Self {
-        Walk::new(gateway, rule, query, natural(&query.hints()), None)
+        let hints = query.hints();
+        let order = natural(&hints);
+        Walk::new(gateway, rule, hints, order, None)
     }
 
     /// What is the caller's own and may match.
@@ -391,8 +394,7 @@ impl Walk {
         walk
     }
 
-    fn new(gateway: &Gateway, rule: &KindRule, query: &Query, order: Order, from: Option<&Continuation>) -> Self {
-        let hints = query.hints();
+    fn new(gateway: &Gateway, rule: &KindRule, hints: Hints, order: Order, from: Option<&Continuation>) -> Self {
         let as_of_seq = from.map(|from| from.as_of_seq);
         let identifier = hints.identifier.filter(|_| rule.name != "Observation");
         Walk {
