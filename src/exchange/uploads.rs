@@ -97,7 +97,7 @@ impl Gateway {
         };
         found
             .filter(|upload| upload.client == caller.principal.client && upload.until_ms > self.now_ms())
-            .ok_or_else(|| Refusal::one(Id::NotFound, "", "There is no such upload of this client."))
+            .ok_or_else(absent)
     }
 
     /// Goes on with a file at an offset. One request at a time: others would write over each other.
@@ -117,7 +117,7 @@ impl Gateway {
         if upload.state != UploadState::Receiving || offset != upload.received {
             return Err(refuse("The upload does not stand at this offset."));
         }
-        let file = self.store.open_upload(&upload).await?;
+        let file = self.store.open_upload(&upload).await?.ok_or_else(absent)?;
         Ok((Appending { gateway: self, file, length: upload.length, _hold: hold }, upload))
     }
 
@@ -192,17 +192,16 @@ impl Gateway {
         let request = printed(upload.id);
         let caller =
             Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose, address: None };
-        let (mut at, mut unpack) = (0, Unpack::new(coding));
+        let lost = || Refusal::one(Id::StorageFailed, "", "The file is no longer there, or is not what was sent.");
+        let mut file = self.store.read_upload(upload.id).await?.ok_or_else(lost)?;
+        let mut unpack = Unpack::new(coding);
         let (mut read, mut waiting) = (Lines::new(lines::LONGEST), VecDeque::new());
         let (mut grown, most) = (0, PLAIN_BYTES.max(upload.length.saturating_mul(GROWTH)));
         // What was worked off before a restart is read again and passed over.
         let (mut seen, mut done) = (0, upload.done);
         let broken = |_| Refusal::one(Id::BodyEncoding, "", "The file is not packed as was said.");
         loop {
-            let Some(bytes) = self.store.read_upload(upload.id, at, READ_BYTES).await? else {
-                return Err(Refusal::one(Id::StorageFailed, "", "The file is no longer there."));
-            };
-            at += bytes.len() as u64;
+            let bytes = file.next(READ_BYTES).await?.ok_or_else(lost)?;
             let ended = bytes.is_empty();
             for piece in bytes.chunks(PACKED_PIECE) {
                 let plain = unpack.push(piece).map_err(broken)?;
@@ -358,6 +357,10 @@ impl Gateway {
         let coding = if about["gzip"] == true { Coding::Gzip } else { Coding::Plain };
         Ok((Sending::restored(self, &upload.client, &about)?, coding))
     }
+}
+
+fn absent() -> Refusal {
+    Refusal::one(Id::NotFound, "", "There is no such upload of this client.")
 }
 
 fn may_upload(caller: &Caller<'_>) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::routes::{Action, ROUTES};
 use crate::exchange::kinds::{KINDS, KindRule};
 use crate::exchange::{ChosenIds, Gateway};
+use crate::fhir::definitions::{SearchKind, SearchParameter};
 use crate::fhir::ours::BASE;
 use crate::fhir::search;
 use crate::guide::Definition;
@@ -45,6 +46,8 @@ pub fn statement(gateway: &Gateway) -> Value {
                 "conditionalRead": if rule.writable { "full-support" } else { "not-supported" },
                 "conditionalUpdate": rule.writable && routed(Action::ConditionalUpdate),
                 "conditionalDelete": if rule.writable { "single" } else { "not-supported" },
+                "searchInclude": includes(gateway, rule),
+                "searchRevInclude": reverse_includes(gateway, rule),
                 "searchParam": parameters(gateway, rule.name),
                 "operation": operations(rule),
             })
@@ -120,6 +123,8 @@ fn operation(kind: &str, name: &str) -> Value {
     let definition = match name {
         "validate" => "http://hl7.org/fhir/OperationDefinition/Resource-validate".to_owned(),
         "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
+        "lastn" => "http://hl7.org/fhir/OperationDefinition/Observation-lastn".to_owned(),
+        "stats" => "http://hl7.org/fhir/OperationDefinition/Observation-stats".to_owned(),
         "summary" => "http://hl7.org/fhir/uv/ips/OperationDefinition/summary".to_owned(),
         _ => format!("{BASE}/OperationDefinition/{}-{name}", kind.to_lowercase()),
     };
@@ -138,12 +143,37 @@ fn definitional(gateway: &Gateway, kind: &str) -> Value {
 }
 
 fn parameters(gateway: &Gateway, kind: &str) -> Value {
-    if kind == "AuditEvent" {
-        return json!([{"name": "patient", "type": "reference"}]);
-    }
     search::parameters(kind, &gateway.registry)
         .map(|parameter| json!({"name": parameter.code, "type": parameter.kind.code()}))
         .collect()
+}
+
+/// Audit events are searched by themselves.
+fn points(rule: &KindRule) -> bool {
+    rule.name != "AuditEvent"
+}
+
+fn includes(gateway: &Gateway, rule: &KindRule) -> Value {
+    if !points(rule) {
+        return json!([]);
+    }
+    let mut names = vec!["*".to_owned()];
+    names.extend(references(gateway, rule.name).map(|parameter| format!("{}:{}", rule.name, parameter.code)));
+    names.into()
+}
+
+fn reverse_includes(gateway: &Gateway, rule: &KindRule) -> Value {
+    let sources = KINDS.iter().filter(|source| points(rule) && points(source));
+    let pointing = sources.flat_map(|source| {
+        let here = references(gateway, source.name)
+            .filter(|parameter| parameter.targets.iter().any(|target| target == rule.name));
+        here.map(|parameter| format!("{}:{}", source.name, parameter.code))
+    });
+    pointing.collect()
+}
+
+fn references<'g>(gateway: &'g Gateway, kind: &'g str) -> impl Iterator<Item = &'g SearchParameter> {
+    search::parameters(kind, &gateway.registry).filter(|parameter| parameter.kind == SearchKind::Reference)
 }
 
 /// FHIR knows no empty arrays.

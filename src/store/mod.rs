@@ -44,7 +44,7 @@ use tokio::sync::watch;
 
 use crate::tlog::Hash;
 
-pub use database::UploadFile;
+pub use database::{UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
 pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
@@ -367,6 +367,14 @@ impl Store {
         }
     }
 
+    /// How many turns there were at a patient, for whoever writes what depends on what else there is; none where no other
+    /// gateway writes.
+    pub async fn turn(&self, patient: PatientKey) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.turn(patient).await,
+        }
+    }
+
     /// The patient's consents as they stood at a moment.
     pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
         match self {
@@ -647,8 +655,8 @@ impl Store {
         }
     }
 
-    /// To go on writing where the row says that it ends.
-    pub async fn open_upload(&self, upload: &Upload) -> Result<UploadFile, Error> {
+    /// To go on writing where the row says that it ends. None where nobody can read any more what was written.
+    pub async fn open_upload(&self, upload: &Upload) -> Result<Option<UploadFile>, Error> {
         match self {
             Self::Embedded(store) => store.open_upload(upload).await,
         }
@@ -661,10 +669,10 @@ impl Store {
         }
     }
 
-    /// None where the file is gone.
-    pub async fn read_upload(&self, id: UploadId, from: u64, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    /// What was received, from the beginning. None where the file is gone, or nobody can read it any more.
+    pub async fn read_upload(&self, id: UploadId) -> Result<Option<UploadBytes>, Error> {
         match self {
-            Self::Embedded(store) => store.read_upload(id, from, most).await,
+            Self::Embedded(store) => store.read_upload(id).await,
         }
     }
 

@@ -75,6 +75,8 @@ pub struct IdempotencyKey {
 pub enum Precondition {
     /// The patient's consents are those that were decided upon; a patient without any has epoch 0.
     ConsentEpoch { patient: PatientKey, epoch: u64 },
+    /// Nobody has had a turn at the patient since the number was asked for; it is the unit's own now.
+    Turn { patient: PatientKey, number: u64 },
 }
 
 /// What a person has said, seen at one moment.

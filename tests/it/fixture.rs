@@ -1,5 +1,6 @@
 //! A gateway on a free port with its own directory, clients that talk to it, and a platform to deliver to.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -22,6 +23,8 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
+
+use crate::postgres;
 
 /// Everything that an app may be registered for.
 pub const APP_SCOPES: &str = "system/Patient.crus system/Consent.crus system/Device.crus system/List.crus system/Observation.crus system/QuestionnaireResponse.crus system/AuditEvent.s";
@@ -48,10 +51,16 @@ impl Gateway {
     }
 
     pub async fn in_directory(directory: TempDir, configuration: &str) -> Gateway {
+        let store = store_of(directory.path()).await;
+        Gateway::with_store(directory, &format!("{configuration}\n{store}")).await
+    }
+
+    /// With a configuration that says where the store is.
+    pub async fn with_store(directory: TempDir, configuration: &str) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {:?}\n{configuration}", directory.path());
-        let config = Config::read(Some(&text), &std::collections::BTreeMap::new()).unwrap();
+        let config = Config::read(Some(&text), &BTreeMap::new()).unwrap();
         let certificate = tls::self_signed(directory.path()).unwrap().certificate;
         let running = Running::start_on(listener, &config).await.unwrap();
         let http = token::http(Some(&certificate)).unwrap();
@@ -115,6 +124,24 @@ impl Gateway {
         }
         self.directory
     }
+}
+
+/// The section of a configuration that puts the store of a directory on a server, where `STORE_OF_TESTS` says so:
+/// whatever a test says of a gateway is to be true of either.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says on which store")]
+async fn store_of(directory: &Path) -> String {
+    static SCHEMAS: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    match std::env::var("STORE_OF_TESTS").as_deref() {
+        Err(_) | Ok("file") => return String::new(),
+        Ok(other) => assert_eq!(other, "server", "file or server"),
+    }
+    let known = SCHEMAS.lock().unwrap().get(directory).cloned();
+    let url = match known {
+        Some(url) => url,
+        None => postgres::fresh().await,
+    };
+    SCHEMAS.lock().unwrap().insert(directory.to_owned(), url.clone());
+    format!("[store]\nurl = {url:?}\n")
 }
 
 /// A registered client with a token.
@@ -510,7 +537,8 @@ impl Site {
         std::fs::create_dir_all(&data).unwrap();
         // Free when it was asked for; whoever starts a process on it looks whether it still is.
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {data:?}\n{configuration}");
+        let store = store_of(&data).await;
+        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {data:?}\n{configuration}\n{store}");
         std::fs::write(directory.path().join("gateway.toml"), text).unwrap();
         let certificate = tls::self_signed(&data).unwrap().certificate;
         let http = token::http(Some(&certificate)).unwrap();
@@ -522,9 +550,7 @@ impl Site {
     }
 
     pub fn data(&self) -> PathBuf {
-        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &std::collections::BTreeMap::new())
-            .unwrap()
-            .data
+        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &BTreeMap::new()).unwrap().data
     }
 
     /// A gateway that listens.

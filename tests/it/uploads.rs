@@ -103,6 +103,30 @@ async fn a_file_comes_in_parts_and_is_worked_off_when_it_is_whole() {
     assert!(creations >= 3, "{creations}");
 }
 
+/// What lies of an upload is sealed piece by piece: nobody reads it, and nobody changes it unnoticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_of_an_upload_is_sealed() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let text = lines(0..40).into_bytes();
+    let half = text.len() / 2;
+    let address = begin(&app, &patient, text.len(), &[]).await;
+    assert_eq!(append(&app, &address, 0, &text[..half]).await.status, 204);
+    let file = std::fs::read_dir(gateway.path().join("uploads")).unwrap().next().unwrap().unwrap().path();
+    let mut lies = std::fs::read(&file).unwrap();
+    assert!(lies.len() > half);
+    for word in ["heart_rate", "beats/min", "2026-"] {
+        assert!(!String::from_utf8_lossy(&lies).contains(word), "{word}");
+    }
+    lies[half / 2] ^= 1;
+    std::fs::write(&file, &lies).unwrap();
+    assert_eq!(append(&app, &address, half, &text[half..]).await.status, 204);
+    let status = worked_off(&app, &address).await;
+    assert_eq!((&status["state"], &status["failure"]), (&json!("failed"), &json!("storage-failed")), "{status}");
+    assert_eq!(stored(gateway.store()).await, 0);
+}
+
 /// Several requests that write one file at once: one of them does, and the others stop nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_request_at_a_time_writes_an_upload() {

@@ -51,6 +51,10 @@ impl Gateway {
         if has_errors(&warnings) {
             return Err(warnings.into());
         }
+        if !query.links.is_empty() || !query.includes.is_empty() {
+            let text = "Definitions are searched one by one, without chains, _has and includes.";
+            return Err(Refusal::one(Id::SearchParameterUnknown, "", text));
+        }
         // Earlier versions are looked at when they are asked for.
         let is_asked = |version: &str| pairs.iter().any(|(name, value)| name == "version" && value.contains(version));
         let versions: Vec<&str> =
@@ -72,7 +76,7 @@ impl Gateway {
             }
             let payload = each.text().into_bytes();
             bytes += payload.len();
-            entries.push(Entry { kind: kind.into(), id: each.id.clone(), payload });
+            entries.push(Entry { kind: kind.into(), id: each.id.clone(), payload, included: false });
         }
         let until = from + entries.len();
         let next = (!is_count && until < hits.len()).then(|| packed(until, pairs));

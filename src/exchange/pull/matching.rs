@@ -2,8 +2,7 @@
 
 use super::search::{Gathered, Walk, Wish};
 use crate::exchange::{Caller, Gateway, Refusal};
-use crate::fhir::outcome::{Id, has_errors};
-use crate::fhir::search::Query;
+use crate::fhir::outcome::Id;
 use crate::store::Stored;
 
 impl Gateway {
@@ -15,17 +14,13 @@ impl Gateway {
         pairs: &[(String, String)],
     ) -> Result<Option<Stored>, Refusal> {
         let rule = self.searchable(caller, kind).await?;
-        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, false);
-        query.base = Some(self.base.clone());
-        if has_errors(&issues) {
-            return Err(issues.into());
-        }
+        let mut gathered = Gathered::default();
+        let (query, _) = self.asked(caller, rule, pairs, false, &mut gathered).await?;
         if query.clauses.is_empty() {
             let text = "The condition names no resource: it has no search parameter.";
             return Err(Refusal::one(Id::ConditionUnsupported, "", text));
         }
         let mut walk = Walk::of_own(self, rule, &query, caller);
-        let mut gathered = Gathered::default();
         let wish = Wish { limit: 2, whole: false };
         self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
         self.record_query(caller, rule.name, pairs, &gathered).await?;

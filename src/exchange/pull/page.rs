@@ -6,6 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::sorted::Last;
 use crate::store::Key;
 
 /// What a token carries.
@@ -17,6 +18,9 @@ pub(super) struct Continuation {
     pub after_value: i64,
     pub after_seq: u64,
     pub as_of_seq: u64,
+    /// The last hit, where no index has the order.
+    #[serde(default)]
+    pub last: Option<Last>,
 }
 
 impl Continuation {
@@ -96,6 +100,7 @@ mod tests {
             after_value: 5,
             after_seq: 7,
             as_of_seq: 9,
+            last: None,
         };
         let token = continuation.sign(&[1; 32], "app");
         assert_eq!(Continuation::verify(&token, &[1; 32], "app"), Some(continuation));

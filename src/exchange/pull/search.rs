@@ -8,13 +8,13 @@ use super::{ConsentsSeen, Sight, Withheld};
 use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
-use crate::exchange::{Caller, Gateway, Refusal, is_id, kinds};
+use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
-use crate::fhir::search::{Query, SortBy, Summary, Total};
-use crate::fhir::tree::{Document, Element};
+use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
+use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
-use crate::store::{AuditPlan, AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
+use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
 #[derive(Debug)]
@@ -35,7 +35,12 @@ pub struct Entry {
     pub kind: Arc<str>,
     pub id: String,
     pub payload: Vec<u8>,
+    /// Whether it does not match, but belongs to what does.
+    pub included: bool,
 }
+
+/// A resource that leaves, and what permits it.
+pub(in crate::exchange) type Hit = (Stored, Option<Basis>);
 
 /// Persons whose data matched and was withheld. As many as a page could have hits: a search must not fill the audit.
 #[derive(Default)]
@@ -52,11 +57,15 @@ impl Silences {
 /// What a search has come upon so far.
 #[derive(Default)]
 pub(in crate::exchange) struct Gathered {
-    pub hits: Vec<(Stored, Option<Basis>)>,
+    pub hits: Vec<Hit>,
+    /// What leaves with them.
+    pub included: Vec<Hit>,
     /// How many may be seen, also beyond what was asked for.
     pub matched: usize,
+    /// Resources that were looked at.
+    looked_at: usize,
     silences: Silences,
-    consents: ConsentsSeen,
+    pub(super) consents: ConsentsSeen,
 }
 
 impl Gathered {
@@ -74,11 +83,26 @@ impl Gathered {
         persons.map(|(key, (id, denial))| author.withheld(&(id.clone(), *key), denial.basis.as_ref(), issue)).collect()
     }
 
-    pub fn entries(self) -> Vec<Entry> {
-        let entry =
-            |stored: Stored| Entry { kind: stored.kind.clone(), id: stored.logical_id(), payload: stored.payload };
-        self.hits.into_iter().map(|(stored, _)| entry(stored)).collect()
+    /// Takes note of resources that are looked at, as long as that may go on.
+    pub(super) fn spend(&mut self, resources: usize, budget: usize) -> Result<(), Refusal> {
+        self.looked_at += resources;
+        if self.looked_at > budget { Err(too_costly()) } else { Ok(()) }
     }
+
+    pub fn entries(self) -> Vec<Entry> {
+        let entry = |(stored, _): Hit, included| Entry {
+            kind: stored.kind.clone(),
+            id: stored.logical_id(),
+            payload: stored.payload,
+            included,
+        };
+        let included = self.included.into_iter().map(|hit| entry(hit, true));
+        self.hits.into_iter().map(|hit| entry(hit, false)).chain(included).collect()
+    }
+}
+
+fn too_costly() -> Refusal {
+    Refusal::one(Id::SearchTooCostly, "", "The search would have to look at too many resources.")
 }
 
 /// How much is asked of a search.
@@ -104,7 +128,7 @@ impl Gateway {
     ) -> Result<Found, Refusal> {
         let rule = self.searchable(caller, kind).await?;
         if rule.name == "AuditEvent" {
-            return self.search_audit(caller, pairs, None).await;
+            return self.search_audit(caller, pairs, lenient, None).await;
         }
         self.search_from(caller, rule, pairs, lenient, None).await
     }
@@ -116,7 +140,9 @@ impl Gateway {
             .ok_or_else(|| Refusal::one(Id::PageUnknown, "", "The paging link is not one of this client's."))?;
         let rule = self.searchable(caller, kind).await?;
         if rule.name == "AuditEvent" {
-            return self.search_audit(caller, &continuation.query, Some(continuation.after_seq)).await;
+            return self
+                .search_audit(caller, &continuation.query, continuation.lenient, Some(continuation.after_seq))
+                .await;
         }
         let pairs = continuation.query.clone();
         self.search_from(caller, rule, &pairs, continuation.lenient, Some(continuation)).await
@@ -139,24 +165,31 @@ impl Gateway {
         lenient: bool,
         from: Option<Continuation>,
     ) -> Result<Found, Refusal> {
-        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
-        query.base = Some(self.base.clone());
-        if has_errors(&issues) {
-            return Err(issues.into());
-        }
+        let mut gathered = Gathered::default();
+        let (query, warnings) = self.asked(caller, rule, pairs, lenient, &mut gathered).await?;
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
-        let mut walk = Walk::new(self, rule, &query, order(&query)?, from.as_ref());
+        let limit = if counting { 0 } else { limit };
+        let order = order(&query);
+        let natural = || natural(&query.hints());
+        let mut walk = Walk::new(self, rule, &query, order.unwrap_or_else(natural), from.as_ref());
         let first = from.is_none();
-        let whole = counting || (first && query.total == Total::Accurate);
-        let mut gathered = Gathered::default();
-        let wish = Wish { limit: if counting { 0 } else { limit }, whole };
-        let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
-        let Gathered { hits, matched, .. } = &gathered;
-        let more = *matched > hits.len() && !counting;
-        let total = (whole || (first && !more)).then_some(*matched);
+        let mut whole = counting || (first && query.total == Total::Accurate);
+        let next = if order.is_some() || counting {
+            let wish = Wish { limit, whole };
+            let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+            let more = gathered.matched > gathered.hits.len() && !counting;
+            next.filter(|_| more).map(|key| (key, None))
+        } else {
+            whole |= first;
+            let after = from.as_ref().and_then(|from| from.last.as_ref());
+            let last = self.gather_sorted(caller, rule, &query, &mut walk, (limit, after), &mut gathered).await?;
+            last.map(|last| (Key(0, 0), Some(last)))
+        };
+        let total = (whole || (first && next.is_none())).then_some(gathered.matched);
+        self.include(caller, &query, &mut gathered).await?;
         self.record_query(caller, rule.name, pairs, &gathered).await?;
-        let token = next.filter(|_| more).map(|key| {
+        let token = next.map(|(key, last)| {
             let continuation = Continuation {
                 kind: rule.name.to_owned(),
                 query: query.echo(),
@@ -164,10 +197,44 @@ impl Gateway {
                 after_value: key.0,
                 after_seq: key.1,
                 as_of_seq: walk.as_of_seq.unwrap_or(u64::MAX),
+                last,
             };
             continuation.sign(&self.page_secret, &caller.principal.client)
         });
-        Ok(Found { entries: gathered.entries(), total, next: token, query: query.echo(), warnings: issues })
+        let mut entries = gathered.entries();
+        self.cut(&query, &mut entries)?;
+        Ok(Found { entries, total, next: token, query: query.echo(), warnings })
+    }
+
+    /// What is asked for, with everything that depends on other resources found out.
+    pub(super) async fn asked(
+        &self,
+        caller: &Caller<'_>,
+        rule: &KindRule,
+        pairs: &[(String, String)],
+        lenient: bool,
+        gathered: &mut Gathered,
+    ) -> Result<(Query, Vec<Issue>), Refusal> {
+        let (mut query, issues) = Query::parse(rule.name, pairs, &self.registry, lenient);
+        query.base = Some(self.base.clone());
+        if has_errors(&issues) {
+            return Err(issues.into());
+        }
+        self.resolve(caller, &mut query, gathered).await?;
+        Ok((query, issues))
+    }
+
+    /// Leaves of each match what was asked for.
+    pub(super) fn cut(&self, query: &Query, entries: &mut [Entry]) -> Result<(), Refusal> {
+        let subset = query.subset();
+        if subset.is_whole() {
+            return Ok(());
+        }
+        let Some(structure) = self.registry.structure(&query.kind) else { return Ok(()) };
+        for entry in entries.iter_mut().filter(|entry| !entry.included) {
+            entry.payload = subset.write(&json::parse(entry.payload.as_slice())?, &structure).into_bytes();
+        }
+        Ok(())
     }
 
     /// Goes on with a walk until a page is full; answers the key of the hit that filled it. What does not fit on it any
@@ -187,13 +254,13 @@ impl Gateway {
             let room = wish.limit.saturating_sub(gathered.hits.len());
             walk.plan.limit = ROUND.min(room + 1);
         }
-        while let Some(rows) = walk.round(self).await? {
+        while let Some(rows) = walk.round(self, gathered).await? {
             for stored in rows {
                 let key = walk.key_of(&stored);
-                let Some(hit) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
+                let Sight::Visible(found) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
                 if gathered.hits.len() < wish.limit {
-                    gathered.hits.push(hit);
+                    gathered.hits.push((found.stored, found.basis));
                     next = Some(key);
                 } else if !wish.whole {
                     // One hit more than the page holds: there is a next page, and that is all we need to know.
@@ -204,27 +271,28 @@ impl Gateway {
         Ok(next)
     }
 
-    async fn hit(
+    /// What the caller sees of a resource that matches; one that does not match is hidden.
+    pub(super) async fn hit(
         &self,
         caller: &Caller<'_>,
         rule: &KindRule,
         query: &Query,
         stored: Stored,
         gathered: &mut Gathered,
-    ) -> Result<Option<(Stored, Option<Basis>)>, Refusal> {
+    ) -> Result<Sight, Refusal> {
         let Gathered { consents, silences, .. } = gathered;
         let updated_ms = stored.updated_ms;
         let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
         Ok(match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await? {
-            Sight::Visible(visible) => matches(&visible.document).then_some((visible.stored, visible.basis)),
+            Sight::Visible(visible) if matches(&visible.document) => Sight::Visible(visible),
             Sight::Withheld(withheld) => {
                 let (id, key) = withheld.patient;
                 if silences.takes(key, self.config.page_entries_max) && matches(&withheld.document) {
                     silences.persons.insert(key, (id, withheld.denial));
                 }
-                None
+                Sight::Hidden
             }
-            Sight::Hidden => None,
+            Sight::Visible(_) | Sight::Hidden => Sight::Hidden,
         })
     }
 
@@ -238,10 +306,10 @@ impl Gateway {
         gathered: &Gathered,
     ) -> Result<(), Refusal> {
         type Seen = (String, Vec<String>, Option<Basis>);
-        let Gathered { hits, silences, .. } = gathered;
+        let Gathered { hits, included, silences, .. } = gathered;
         let author = Author::of(self, caller).with_query(asked, pairs);
         let mut persons: BTreeMap<Option<PatientKey>, Seen> = BTreeMap::new();
-        for (stored, basis) in hits {
+        for (stored, basis) in hits.iter().chain(included) {
             let person = persons
                 .entry(stored.patient)
                 .or_insert_with(|| (Author::patient_of(stored), Vec::new(), basis.clone()));
@@ -262,104 +330,33 @@ impl Gateway {
         }
         Ok(self.store.record_audit(records).await?)
     }
-
-    /// `GET [base]/AuditEvent?patient=…`: who did what with one person's data, for the client that the person uses.
-    async fn search_audit(
-        &self,
-        caller: &Caller<'_>,
-        pairs: &[(String, String)],
-        after: Option<u64>,
-    ) -> Result<Found, Refusal> {
-        let mut patient = None;
-        let mut limit = self.config.page_entries;
-        for (name, value) in pairs {
-            match name.as_str() {
-                "patient" => {
-                    let id = self.local_reference(value, "Patient").unwrap_or(value);
-                    if !is_id(id) || patient.as_ref().is_some_and(|known| known != id) {
-                        return Err(Refusal::one(Id::SearchValue, "", "Parameter patient: one Patient/id."));
-                    }
-                    patient = Some(id.to_owned());
-                }
-                "_count" => {
-                    let bad = || Refusal::one(Id::SearchValue, "_count", "_count is a number from 1.");
-                    limit = value.parse().ok().filter(|count| *count > 0).ok_or_else(bad)?;
-                }
-                "_format" | "_pretty" => {}
-                _ => {
-                    return Err(Refusal::one(
-                        Id::SearchParameterUnknown,
-                        "",
-                        "AuditEvent is searched by patient and _count.",
-                    ));
-                }
-            }
-        }
-        let Some(id) = patient else {
-            return Err(Refusal::one(Id::SearchTooCostly, "", "AuditEvent is searched for one patient at a time."));
-        };
-        let limit = limit.min(self.config.page_entries_max);
-        let key = self.patient_key(&id);
-        let mut found =
-            Found { entries: Vec::new(), total: None, next: None, query: pairs.to_vec(), warnings: Vec::new() };
-        if self.is_used_by(caller, &id).await? {
-            let plan = AuditPlan {
-                patient: Some(key),
-                client: None,
-                reader: Some(caller.principal.client.to_string()),
-                after_seq: after,
-                limit,
-                descending: true,
-            };
-            let rows = self.store.audit(plan).await?;
-            if let Some((seq, _)) = rows.last().filter(|_| rows.len() == limit) {
-                let continuation = Continuation {
-                    kind: "AuditEvent".to_owned(),
-                    query: pairs.to_vec(),
-                    lenient: false,
-                    after_value: 0,
-                    after_seq: *seq,
-                    as_of_seq: u64::MAX,
-                };
-                found.next = Some(continuation.sign(&self.page_secret, &caller.principal.client));
-            }
-            found.entries = rows
-                .into_iter()
-                .map(|(_, payload)| Entry { kind: Arc::from("AuditEvent"), id: id_of(&payload), payload })
-                .collect();
-        }
-        let author = Author::of(self, caller).with_query("AuditEvent", pairs);
-        let record = author.record(Act::Query, Some(&(id, key)), &[], None, &[]);
-        self.store.record_audit(vec![record]).await?;
-        Ok(found)
-    }
 }
 
-/// The index has one order at a time.
-fn order(query: &Query) -> Result<Order, Refusal> {
-    let unsupported = || Refusal::one(Id::SearchValue, "_sort", "Results are sorted by one of date and _lastUpdated.");
-    let Some(sort) = query.sort.first() else { return Ok(Order { by: OrderBy::Seq, descending: false }) };
-    let by = match sort.by {
-        SortBy::Date => OrderBy::Date,
-        SortBy::LastUpdated => OrderBy::Updated,
-        SortBy::Id => return Err(unsupported()),
+/// The order in which what is asked for lies, where none is asked for: of a person by date, else by creation or change.
+fn natural(hints: &Hints) -> Order {
+    let by = match hints {
+        Hints { ids: Some(_), .. } | Hints { identifier: Some(_), .. } => OrderBy::Seq,
+        Hints { patients: Some(_), .. } => OrderBy::Date,
+        Hints { updated_ms: Some(_), .. } => OrderBy::Updated,
+        _ => OrderBy::Seq,
     };
-    if query.sort.len() > 1 {
-        return Err(unsupported());
-    }
-    Ok(Order { by, descending: sort.descending })
+    Order { by, descending: false }
 }
 
-fn id_of(payload: &[u8]) -> String {
-    let parsed = crate::fhir::tree::json::parse(payload).ok();
-    parsed.and_then(|document| Element::root(&document).text_of("id").map(str::to_owned)).unwrap_or_default()
+/// The order that an index has; nothing where it has none.
+fn order(query: &Query) -> Option<Order> {
+    match query.sort.as_slice() {
+        [] => Some(natural(&query.hints())),
+        [Sort { by: SortBy::Date, descending }] => Some(Order { by: OrderBy::Date, descending: *descending }),
+        [Sort { by: SortBy::LastUpdated, descending }] => Some(Order { by: OrderBy::Updated, descending: *descending }),
+        _ => None,
+    }
 }
 
 /// The walk over the store's pages, within a budget.
 pub(in crate::exchange) struct Walk {
     pub plan: Plan,
     pub as_of_seq: Option<u64>,
-    budget: usize,
     done: bool,
 }
 
@@ -382,10 +379,14 @@ impl Walk {
         walk
     }
 
+    /// Everything that may match.
+    pub(super) fn of_any(gateway: &Gateway, rule: &KindRule, query: &Query) -> Self {
+        Walk::new(gateway, rule, query, natural(&query.hints()), None)
+    }
+
     /// What is the caller's own and may match.
     pub(super) fn of_own(gateway: &Gateway, rule: &KindRule, query: &Query, caller: &Caller<'_>) -> Self {
-        let order = Order { by: OrderBy::Seq, descending: false };
-        let mut walk = Walk::new(gateway, rule, query, order, None);
+        let mut walk = Walk::of_any(gateway, rule, query);
         walk.plan.owner = Some(caller.principal.client.clone());
         walk
     }
@@ -413,18 +414,19 @@ impl Walk {
                 ..Plan::of(rule.name)
             },
             as_of_seq,
-            budget: gateway.config.search_budget,
             done: false,
         }
     }
 
     /// The next rows; `None` when there are no more.
-    async fn round(&mut self, gateway: &Gateway) -> Result<Option<Vec<Stored>>, Refusal> {
+    pub(super) async fn round(
+        &mut self,
+        gateway: &Gateway,
+        gathered: &mut Gathered,
+    ) -> Result<Option<Vec<Stored>>, Refusal> {
         if self.done {
             return Ok(None);
         }
-        let too_costly =
-            || Refusal::one(Id::SearchTooCostly, "", "The search would have to look at too many resources.");
         let page = gateway.store.search(self.plan.clone()).await?;
         if page.exhausted_budget {
             return Err(too_costly());
@@ -435,7 +437,7 @@ impl Walk {
         self.plan.after = page.next;
         self.plan.limit = ROUND.min(self.plan.limit * 4);
         self.done = page.next.is_none();
-        self.budget = self.budget.checked_sub(page.rows.len()).ok_or_else(too_costly)?;
+        gathered.spend(page.rows.len(), gateway.config.search_budget)?;
         Ok(Some(page.rows))
     }
 

@@ -20,7 +20,9 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, refusal};
 use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::policy::consent::Basis;
-use crate::store::{Accepted, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome};
+use crate::store::{
+    Accepted, Expect, Finish, Finished, IdempotencyKey, Progress, Receipt, Stored, Unit, Write, WriteOutcome,
+};
 
 /// Whether entries stand or fall together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,7 +53,7 @@ impl Terms {
 
 /// A decision can go stale only when the person changes a consent at that very moment; twice is chance, more is a
 /// storm that the sender should wait out.
-const ATTEMPTS: usize = 5;
+pub(super) const ATTEMPTS: usize = 5;
 
 /// What the idempotency key remembers of one entry.
 #[derive(Serialize, Deserialize)]
@@ -110,6 +112,10 @@ impl Gateway {
         };
         for _ in 0..ATTEMPTS {
             let now_ms = self.now_ms();
+            let turn = match patients.first().filter(|_| terms.desk.is_some()) {
+                Some((_, patient)) => self.turn_of(*patient).await?,
+                None => None,
+            };
             let mut knowledge = Knowledge::new(registered_here(&entries, atomicity));
             let mut draft = self.draft(caller, &entries, &terms, &mut knowledge, now_ms).await?;
             let failed = draft.steps.iter().any(|step| matches!(step, Step::Refused(_)));
@@ -142,7 +148,7 @@ impl Gateway {
                 idempotency: idempotency
                     .as_ref()
                     .map(|given| IdempotencyKey { key: given.key.clone(), hash: given.hash }),
-                preconditions: knowledge.preconditions(),
+                preconditions: knowledge.preconditions().chain(turn).collect(),
                 progress: terms.progress,
                 rereading: terms.again.as_ref().map(|again| again.rereading.clone()),
                 rehearsal: terms.again.as_ref().is_some_and(|again| again.rehearsal),
@@ -754,9 +760,9 @@ fn finish(
 /// What the audit calls a write.
 fn act_of(write: &Write) -> Act {
     match write.expect {
-        crate::store::Expect::Absent => Act::Create,
-        _ if write.delete => Act::Delete,
-        _ => Act::Update,
+        Expect::Absent => Act::Create,
+        Expect::Version(_) if write.delete => Act::Delete,
+        Expect::Version(_) => Act::Update,
     }
 }
 
@@ -764,8 +770,8 @@ fn act_of(write: &Write) -> Act {
 fn rectified(entries: &[Result<Prepared, Refusal>], steps: &[Step], writes: &[Write]) -> Vec<Rectified> {
     let changed = |(entry, step): (&Result<Prepared, Refusal>, &Step)| match (entry, step) {
         (Ok(prepared), Step::Written { index, version, .. }) => {
-            let changes = prepared.rule.guard == Guard::Consent
-                && matches!(writes.get(*index)?.expect, crate::store::Expect::Version(_));
+            let changes =
+                prepared.rule.guard == Guard::Consent && matches!(writes.get(*index)?.expect, Expect::Version(_));
             let resource = format!("{}/{}", prepared.rule.name, prepared.logical);
             let made = Made::of(prepared.rule.name, prepared.validated.element());
             let patient = prepared.patient.clone().filter(|_| changes)?;

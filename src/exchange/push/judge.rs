@@ -90,8 +90,8 @@ impl Knowledge {
     }
 
     /// Every epoch that a decision rested on.
-    pub fn preconditions(&self) -> Vec<Precondition> {
-        self.epochs().map(|(patient, epoch)| Precondition::ConsentEpoch { patient, epoch }).collect()
+    pub fn preconditions(&self) -> impl Iterator<Item = Precondition> + '_ {
+        self.epochs().map(|(patient, epoch)| Precondition::ConsentEpoch { patient, epoch })
     }
 
     pub fn epochs(&self) -> impl Iterator<Item = (PatientKey, u64)> + '_ {

@@ -20,8 +20,8 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, json, write};
 use crate::fhir::validate::measures::{self, Measure};
 use crate::store::{
-    Around, AuditRecord, Expect, Filing, Finished, Known, Neighbour, Order as Sorted, OrderBy, PatientKey, Plan,
-    Receipt, Span, Stored, Unit, Write, WriteOutcome,
+    Accepted, Around, AuditRecord, Expect, Filing, Finished, Known, Neighbour, Order as Sorted, OrderBy, PatientKey,
+    Plan, Precondition, Receipt, Span, Stored, Unit, Write, WriteOutcome,
 };
 
 /// Windows that lie no further apart are looked at as one.
@@ -202,6 +202,25 @@ impl Gateway {
     /// that whoever hears nothing sends it again and has the rest done.
     pub(super) async fn reorder(&self, caller: &Caller<'_>, patient: &Patient) -> Result<(), Refusal> {
         let _turn = self.turns.of(patient.1).await;
+        for _ in 0..super::commit::ATTEMPTS {
+            if self.retell_anew(caller, patient).await? {
+                return Ok(());
+            }
+        }
+        let mut refusal =
+            Refusal::one(Id::Overloaded, "", "The person's readings change too often to be told anew now.");
+        refusal.retry_after_seconds = Some(1);
+        Err(refusal)
+    }
+
+    /// False where another gateway wrote something of the person meanwhile.
+    async fn retell_anew(&self, caller: &Caller<'_>, patient: &Patient) -> Result<bool, Refusal> {
+        // What another gateway judges by the old order is to be judged again.
+        if let Some(turn) = self.turn_of(patient.1).await?
+            && !self.retell_all(caller, patient, &[], Some(turn)).await?
+        {
+            return Ok(false);
+        }
         let orders = self.orders(patient.1).await?;
         for measure in self.store.several_sources(patient.1).await? {
             let everything = vec![(i64::MIN, i64::MAX)];
@@ -216,10 +235,10 @@ impl Gateway {
                 .filter(|(one, role)| one.span.secondary != matches!(role, Role::Secondary(_)))
                 .collect();
             for piece in changed.chunks(PIECE) {
-                self.retell_all(caller, patient, piece).await?;
+                self.retell_all(caller, patient, piece, None).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn retell_all(
@@ -227,7 +246,8 @@ impl Gateway {
         caller: &Caller<'_>,
         patient: &Patient,
         changed: &[(&Neighbour, Role)],
-    ) -> Result<(), Refusal> {
+        turn: Option<Precondition>,
+    ) -> Result<bool, Refusal> {
         let now_ms = self.now_ms();
         let (mut writes, mut retold) = (Vec::with_capacity(changed.len()), Vec::with_capacity(changed.len()));
         for (neighbour, role) in changed {
@@ -244,11 +264,12 @@ impl Gateway {
             audit: audited(&author, &patient, &retold, &versions, outcomes),
             ..Finished::default()
         };
-        self.store
+        let accepted = self
+            .store
             .accept(Unit {
                 client: caller.principal.client.clone(),
                 idempotency: None,
-                preconditions: Vec::new(),
+                preconditions: turn.into_iter().collect(),
                 progress: None,
                 rereading: None,
                 rehearsal: false,
@@ -258,7 +279,7 @@ impl Gateway {
                 finish: Box::new(finish),
             })
             .await?;
-        Ok(())
+        Ok(accepted != Accepted::Stale)
     }
 
     /// Receipts for those whose record does not count any more, as far as they are the caller's own.

@@ -8,6 +8,7 @@ use super::clause::{Clause, Test, Wanted};
 use super::date::{self, Interval};
 use super::query::Query;
 use super::{reference, token};
+use crate::fhir::definitions::Codes;
 
 /// Every `Some` holds for everything that matches.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -109,17 +110,34 @@ fn patient(wanted: &reference::Wanted, base: Option<&str>) -> Option<String> {
     wanted.local(base).filter(|(kind, _)| *kind == Some("Patient")).map(|(_, id)| id.to_owned())
 }
 
+/// Value sets of more codes than this narrow nothing: looking each up would cost more than it saves.
+const MOST_CODES: usize = 200;
+
 fn codes(wanted: &[Wanted]) -> Option<Vec<(Option<String>, String)>> {
-    let each = |wanted: &Wanted| match wanted {
-        Wanted::Token(token::Wanted::Code { system: token::System::Any, code: Some(code), .. }) => {
-            Some((None, code.clone()))
+    let mut codes = Vec::new();
+    for wanted in wanted {
+        match wanted {
+            Wanted::Token(token::Wanted::Code { system: token::System::Any, code: Some(code), .. }) => {
+                codes.push((None, code.clone()));
+            }
+            Wanted::Token(token::Wanted::Code { system: token::System::Is(system), code: Some(code), .. }) => {
+                codes.push((Some(system.clone()), code.clone()));
+            }
+            Wanted::Token(token::Wanted::Set(set)) => {
+                if set.groups.iter().any(|group| matches!(group.codes, Codes::Listed { case_sensitive: false, .. })) {
+                    return None;
+                }
+                let each = set.groups.iter().flat_map(|group| group.codes.each().map(move |code| (group, code)));
+                let each = each.map(|(group, code)| (Some(group.system.clone()), code.to_owned()));
+                codes.extend(each.take(MOST_CODES + 1));
+            }
+            _ => return None,
         }
-        Wanted::Token(token::Wanted::Code { system: token::System::Is(system), code: Some(code), .. }) => {
-            Some((Some(system.clone()), code.clone()))
+        if codes.len() > MOST_CODES {
+            return None;
         }
-        _ => None,
-    };
-    wanted.iter().map(each).collect()
+    }
+    Some(codes)
 }
 
 fn identifier(wanted: &[Wanted]) -> Option<(Option<String>, String)> {

@@ -59,6 +59,11 @@ pub fn parameters<'r>(kind: &'r str, registry: &'r Registry) -> impl Iterator<It
     })
 }
 
+/// Every parameter of a resource type that can be evaluated.
+pub(super) fn all<'r>(kind: &'r str, registry: &'r Registry) -> impl Iterator<Item = Arc<Parameter>> + 'r {
+    parameters(kind, registry).filter_map(move |definition| compiled(kind, definition, registry))
+}
+
 /// The parameter of that code.
 pub(super) fn find(kind: &str, code: &str, registry: &Registry) -> Option<Arc<Parameter>> {
     let listed = registry.search_parameters(kind);

@@ -162,6 +162,11 @@ impl<'d> Amount<'d> {
     }
 }
 
+/// What a number or quantity is sorted by.
+pub(super) fn size(element: Element<'_>) -> Option<Decimal> {
+    Amount::read(element).and_then(|amount| amount.low.or(amount.high))
+}
+
 /// A decimal and half the value of its last written digit.
 fn precise(text: &str) -> Option<(Decimal, Decimal)> {
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {

@@ -2,6 +2,10 @@
 
 use super::clause::Clause;
 use super::hints::Hints;
+use super::include::Include;
+use super::link::Link;
+use super::sort::{Rank, Sort};
+use super::subset::Subset;
 use crate::fhir::fhirpath::Node;
 use crate::fhir::tree::Element;
 
@@ -11,6 +15,9 @@ pub struct Query {
     pub kind: String,
     /// All must hold.
     pub clauses: Vec<Clause>,
+    /// Conditions on other resources, which must be resolved before the query can match anything.
+    pub links: Vec<Link>,
+    pub includes: Vec<Include>,
     pub sort: Vec<Sort>,
     pub count: Option<usize>,
     pub summary: Summary,
@@ -21,19 +28,6 @@ pub struct Query {
     /// The server's base URL, if the caller sets it: absolute references under it are then references to here.
     pub base: Option<String>,
     pub(super) understood: Vec<(String, String)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sort {
-    pub by: SortBy,
-    pub descending: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SortBy {
-    Date,
-    LastUpdated,
-    Id,
 }
 
 /// `_summary` (R4 §3.1.1.5.8).
@@ -57,11 +51,27 @@ pub enum Total {
 }
 
 impl Query {
-    /// Whether the resource is of the type and satisfies every clause.
+    /// A search within one resource type for what satisfies a clause.
+    pub fn of(kind: &str, clause: Clause, base: Option<String>) -> Query {
+        Query { kind: kind.to_owned(), clauses: vec![clause], base, ..Query::default() }
+    }
+
+    /// Whether the resource is of the type and satisfies every clause; nothing does before the links are resolved.
     pub fn matches(&self, resource: Element<'_>, updated_ms: i64) -> bool {
         let node = Node::resource(resource);
         resource.resource_type() == Some(self.kind.as_str())
+            && self.links.is_empty()
             && self.clauses.iter().all(|clause| clause.matches(node, updated_ms, self.base.as_deref()))
+    }
+
+    /// Where the resource stands in the order that was asked for.
+    pub fn rank(&self, resource: Element<'_>, updated_ms: i64) -> Rank {
+        Rank::of(&self.sort, resource, updated_ms)
+    }
+
+    /// What is asked for of each resource.
+    pub fn subset(&self) -> Subset<'_> {
+        Subset { summary: self.summary, elements: &self.elements }
     }
 
     /// What everything that matches has in common, for a store to narrow by.

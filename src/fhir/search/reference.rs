@@ -69,6 +69,11 @@ impl Wanted {
     }
 }
 
+/// Type and id of what a reference points to on this server.
+pub(super) fn pointed<'e>(element: Element<'e>, base: Option<&str>) -> Option<(&'e str, &'e str)> {
+    local(relative(written(element)?, base))
+}
+
 /// Type of the resource that a reference says it points to.
 pub(super) fn target_type(element: Element<'_>) -> Option<&str> {
     let named = written(element).and_then(|text| {

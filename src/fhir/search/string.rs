@@ -58,8 +58,17 @@ impl Wanted {
     }
 }
 
+/// What an element is sorted by: its first part, a person's family name before the others.
+pub(super) fn first(element: Element<'_>) -> Option<String> {
+    if !element.is_object() {
+        return element.text().map(folded);
+    }
+    let part = |part: &&str| element.all(part).find_map(|part| part.text());
+    ["family"].iter().chain(&PARTS).find_map(part).map(folded)
+}
+
 /// Lower case, without marks, white space as single spaces.
-fn folded(text: &str) -> String {
+pub(super) fn folded(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !plain.is_empty() {

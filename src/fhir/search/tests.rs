@@ -414,12 +414,32 @@ fn issues_strict_and_lenient() {
     use Id::{SearchModifier, SearchParameterIgnored, SearchParameterUnknown, SearchTooCostly, SearchValue};
     for (query, strict, lenient) in [
         ("foo=1", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
-        ("subject.name=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
-        ("subject:Patient.name=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
-        ("_has:Observation:patient:code=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
-        ("_include=Observation:subject", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("subject.name=x", None, None),
+        ("subject:Patient.name:exact=x", None, None),
+        ("device.patient.general-practitioner.name=x", None, None),
+        ("subject.colour=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("subject:Bundle.type=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("code.name=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("subject:Patient.birthdate=soon", Some(SearchValue), Some(SearchValue)),
+        ("subject:Patient.link:Patient.link:Patient.link:Patient.name=x", Some(SearchTooCostly), Some(SearchTooCostly)),
+        ("_has:Observation:has-member:code=x", None, None),
+        ("_has:Observation:derived-from:_has:Provenance:target:agent=x", None, None),
+        ("_has:Observation:colour:code=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("_has:Observation:code:code=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("_has:Observation:has-member=x", Some(SearchValue), Some(SearchValue)),
+        ("_has:Observation:has-member:code:exact=x", Some(SearchModifier), Some(SearchModifier)),
+        ("_include=Observation:subject", None, None),
+        ("_include=Observation:subject:Patient&_include=*&_include:iterate=Device:patient", None, None),
+        ("_revinclude=Provenance:target&_revinclude:iterate=Observation:*", None, None),
+        ("_include=Observation:colour", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("_include=Observation:code", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("_include=Nothing:subject", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("_include=Observation", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
+        ("_revinclude=*", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
         ("_text=x", Some(SearchParameterUnknown), Some(SearchParameterIgnored)),
-        ("_sort=code", Some(SearchValue), Some(SearchParameterIgnored)),
+        ("_sort=code,-value-quantity,subject,status", None, None),
+        ("_sort=colour", Some(SearchValue), Some(SearchParameterIgnored)),
+        ("_sort=code-value-quantity", Some(SearchValue), Some(SearchParameterIgnored)),
         ("date=yesterday", Some(SearchValue), Some(SearchValue)),
         ("code=", Some(SearchValue), Some(SearchValue)),
         ("code=a|b|c", Some(SearchValue), Some(SearchValue)),
@@ -461,10 +481,10 @@ fn results_and_echo() {
     let (query, issues) =
         parse("Observation", "_sort=-date,_lastUpdated&foo=1&code=x&_count=5&_totalMethod=count", true);
     assert_eq!(issues.len(), 1);
-    assert_eq!(
-        query.sort,
-        [Sort { by: SortBy::Date, descending: true }, Sort { by: SortBy::LastUpdated, descending: false }]
-    );
+    let rules: Vec<(String, bool)> =
+        query.sort.iter().map(|rule| (rule.by.code().to_owned(), rule.descending)).collect();
+    assert_eq!(rules, [("date".to_owned(), true), ("_lastUpdated".to_owned(), false)]);
+    assert_eq!(parse("Observation", "_sort=-date", false).0.sort[0].by, SortBy::Date, "the index has it");
     assert_eq!((query.count, query.total, query.summary), (Some(5), Total::Accurate, Summary::No));
     assert_eq!(query.unknown, ["foo"]);
     let echoed: Vec<String> = query.echo().into_iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -44,6 +44,11 @@ const SPECIAL_VALUES: [&str; 2] =
     ["http://hl7.org/fhir/special-values", "http://terminology.hl7.org/CodeSystem/special-values"];
 
 impl Wanted {
+    /// The code, in any system or none.
+    pub(super) fn is(code: String) -> Wanted {
+        Wanted::Code { system: System::Any, code: Some(code), implied: true }
+    }
+
     /// `code`, `system|code`, `|code`, `system|`.
     pub(super) fn parse(text: &str, implies: impl Fn(&str, &str) -> bool) -> Option<Wanted> {
         let parts: Vec<String> = escape::split(text, '|').into_iter().map(escape::unescape).collect();
@@ -112,6 +117,13 @@ fn is_boolean(value: bool, system: &System, code: Option<&str>) -> bool {
         System::Any | System::Absent => true,
     };
     system_fits && code.is_none_or(|code| code == if value { "true" } else { "false" })
+}
+
+/// What an element is sorted by: its text where it has one, else its first code.
+pub(super) fn first(element: Element<'_>) -> Option<String> {
+    let said = element.text_of("text").or_else(|| element.all("coding").find_map(|coding| coding.text_of("display")));
+    let code = || tokens(element).find_map(|token| token.code);
+    said.map(string::folded).or_else(|| code().map(str::to_owned))
 }
 
 /// One code of an element.

@@ -1,6 +1,6 @@
 //! `POST [base]`: batch and transaction.
 
-use super::{Request, body, create, history};
+use super::{Request, body, create, history, search};
 use crate::exchange::Refusal;
 use crate::exchange::pull::Whose;
 use crate::exchange::push::{self, Entry, Kept, Outcome};
@@ -99,13 +99,18 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
             ["_history"] => history::bundle(request, &caller, Whose::All, &pairs, false).await,
             [kind, "_history"] => history::bundle(request, &caller, Whose::Type(kind), &pairs, false).await,
             [kind, id, "_history"] => history::bundle(request, &caller, Whose::Resource(kind, id), &pairs, false).await,
+            ["Patient", id, kind] if !kind.starts_with(['_', '$']) => {
+                let pairs: Vec<(String, String)> = pairs.into_iter().chain([search::compartment(id)]).collect();
+                let found = request.gateway.search(&caller, kind, &pairs, false).await;
+                found.map(|found| search::searchset(request, kind, &found))
+            }
             [kind, id] => request.gateway.read(&caller, kind, id, None).await.map(|stored| stored.payload),
             [kind] => {
-                let found = match super::search::page(&pairs) {
+                let found = match search::page(&pairs) {
                     Some(token) => request.gateway.search_page(&caller, kind, token).await,
                     None => request.gateway.search(&caller, kind, &pairs, false).await,
                 };
-                found.map(|found| super::search::searchset(request, kind, &found))
+                found.map(|found| search::searchset(request, kind, &found))
             }
             _ => Err(Refusal::not_found()),
         },

@@ -13,8 +13,11 @@ use crate::server::routes::Action;
 pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let mut pairs = request.query.clone();
-    if request.matched.action == Action::SearchForm {
+    if matches!(request.matched.action, Action::SearchForm | Action::CompartmentForm) {
         pairs.extend(form(request)?);
+    }
+    if matches!(request.matched.action, Action::Compartment | Action::CompartmentForm) {
+        pairs.push(compartment(request.matched.id));
     }
     let kind = request.matched.kind;
     let found = if let Some(token) = page(&pairs) {
@@ -26,6 +29,11 @@ pub(super) async fn search(request: &Request<'_>) -> Result<Reply, Refusal> {
         request.gateway.search(&caller, kind, &pairs, lenient).await?
     };
     Ok(Reply::new(200, Body::Resource(searchset(request, kind, &found))))
+}
+
+/// What is in a person's compartment names the person (R4 §3.1.1.2).
+pub(super) fn compartment(person: &str) -> (String, String) {
+    ("patient".to_owned(), format!("Patient/{person}"))
 }
 
 /// The token of a paging link.
@@ -41,6 +49,10 @@ fn form(request: &Request<'_>) -> Result<Vec<(String, String)>, Refusal> {
     }
     Ok(url::form_urlencoded::parse(&request.body).into_owned().collect())
 }
+
+/// What an entry ends with.
+const MATCHED: &str = ",\"search\":{\"mode\":\"match\"}}";
+const INCLUDED: &str = ",\"search\":{\"mode\":\"include\"}}";
 
 /// The Bundle, written around the stored bytes.
 pub(super) fn searchset(request: &Request<'_>, kind: &str, found: &Found) -> Vec<u8> {
@@ -61,7 +73,7 @@ pub(super) fn searchset(request: &Request<'_>, kind: &str, found: &Found) -> Vec
             write::string(&format!("{base}/{}/{}", entry.kind, entry.id), &mut out);
             out.push_str(",\"resource\":");
             out.push_str(std::str::from_utf8(&entry.payload).unwrap_or("{}"));
-            out.push_str(",\"search\":{\"mode\":\"match\"}}");
+            out.push_str(if entry.included { INCLUDED } else { MATCHED });
         }
         if let Some(warnings) = warnings {
             if !found.entries.is_empty() {

@@ -18,15 +18,8 @@ impl Database {
     pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
         let destination = destination.to_owned();
         let foretell = move |ledger: &mut Ledger| {
-            // Whatever kept the last attempt from being settled, it may have been sent.
-            let sent = foretold(
-                &ledger.connection,
-                "WHERE destination = ?1 AND task = ?2 ORDER BY at, place",
-                params![destination, number(task)],
-            )?;
-            store(ledger, &sent)?;
+            tell(ledger, &destination, task)?;
             let connection = &ledger.connection;
-            forget(connection, &destination, task)?;
             records.iter().enumerate().try_for_each(|(place, record)| {
                 connection
                     .prepare_cached(
@@ -69,7 +62,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
                 "INSERT INTO audit (at, patient, client, id, payload, withheld, entry, salt)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
-            .execute(params![
+            .post(params![
                 record.at_ms,
                 record.patient.map(|patient| patient.0),
                 record.client,
@@ -81,6 +74,17 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
             ])?;
     }
     Ok(())
+}
+
+/// Whatever kept the last attempt at a task from being settled, it may have been sent.
+pub(super) fn tell(ledger: &mut Ledger, destination: &str, task: Task) -> sql::Result<()> {
+    let which = "WHERE destination = ?1 AND task = ?2 ORDER BY at, place";
+    let sent = foretold(&ledger.connection, which, params![destination, number(task)])?;
+    if sent.is_empty() {
+        return Ok(());
+    }
+    store(ledger, &sent)?;
+    forget(&ledger.connection, destination, task)
 }
 
 /// What was foretold of a task came true or did not, and was recorded as it was.

@@ -41,6 +41,13 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(restrict(ledger, patient, since_ms, record)?)).await
     }
 
+    pub async fn turn(&self, patient: PatientKey) -> Result<Option<u64>, Error> {
+        if !self.base.is_shared() {
+            return Ok(None);
+        }
+        self.query(move |connection| turn(connection, patient)).await.map(Some)
+    }
+
     pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
         self.query(move |connection| past_consents(connection, patient, then_ms)).await
     }
@@ -67,7 +74,7 @@ fn restrict(
         bump_epoch(connection, patient)?;
         connection
             .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
-            .execute(params![patient.0, since_ms])?;
+            .post(params![patient.0, since_ms])?;
         if since_ms.is_none() {
             retry::due_at_once(connection, patient)?;
             // Workers that sleep are to look.
@@ -93,8 +100,27 @@ pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> sql::R
             "INSERT INTO patient_state (patient, consent_epoch) VALUES (?1, 1)
              ON CONFLICT (patient) DO UPDATE SET consent_epoch = patient_state.consent_epoch + 1",
         )?
-        .execute([patient.0])?;
+        .post([patient.0])?;
     Ok(())
+}
+
+fn turn(connection: &Connection, patient: PatientKey) -> sql::Result<u64> {
+    let number: Option<i64> = connection
+        .prepare_cached("SELECT turn FROM patient_state WHERE patient = ?1")?
+        .query_row([patient.0], |row| row.get(0))
+        .optional()?;
+    Ok(number.unwrap_or(0) as u64)
+}
+
+/// Whether nobody was faster.
+pub(super) fn take_turn(connection: &Connection, patient: PatientKey, number: u64) -> sql::Result<bool> {
+    let taken = connection
+        .prepare_cached(
+            "INSERT INTO patient_state (patient, consent_epoch, turn) VALUES (?1, 0, 1)
+             ON CONFLICT (patient) DO UPDATE SET turn = patient_state.turn + 1 WHERE patient_state.turn = ?2",
+        )?
+        .execute(params![patient.0, number as i64])?;
+    Ok(taken > 0)
 }
 
 fn numbers(connection: &Connection, patient: PatientKey) -> sql::Result<Vec<i64>> {

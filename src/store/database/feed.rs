@@ -38,7 +38,7 @@ impl Database {
             until_ms: now_ms.saturating_add(ttl_ms),
             want,
         };
-        self.writer.call(1, move |ledger| Ok(claim.take(&ledger.connection)?)).await
+        self.writer.call(1, move |ledger| Ok(claim.take(ledger)?)).await
     }
 
     pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
@@ -81,7 +81,7 @@ pub(super) fn append(
             "INSERT INTO feed (slot, pos, patient, at, items)
              VALUES (?1, (SELECT COALESCE(MAX(pos), 0) + 1 FROM feed WHERE slot = ?1), ?2, ?3, ?4)",
         )?
-        .execute(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
+        .post(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
     Ok(())
 }
 
@@ -93,7 +93,7 @@ fn ensure(connection: &Connection, name: &str) -> sql::Result<()> {
                  VALUES (?1, ?2, (SELECT COALESCE(MAX(pos), 0) FROM feed WHERE slot = ?2), 0, '', ?3)
                  ON CONFLICT DO NOTHING",
             )?
-            .execute(params![name, slot, i64::MIN])?;
+            .post(params![name, slot, i64::MIN])?;
     }
     Ok(())
 }
@@ -113,9 +113,9 @@ struct Claim {
 }
 
 impl Claim {
-    fn take(&self, connection: &Connection) -> sql::Result<Vec<Lease>> {
+    fn take(&self, ledger: &mut Ledger) -> sql::Result<Vec<Lease>> {
         // What was leased longest ago comes first, so that busy slots do not starve the others.
-        let mut statement = connection.prepare_cached(
+        let mut statement = ledger.connection.prepare_cached(
             "SELECT slot, epoch, owner = ?2 AND until > ?3 AS held FROM cursor c
              WHERE destination = ?1 AND (until <= ?3 OR owner = ?2)
              AND EXISTS (SELECT 1 FROM feed f WHERE f.slot = c.slot AND f.pos > c.pos)
@@ -126,14 +126,20 @@ impl Claim {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect::<Result<_, _>>()?;
+        drop(statement);
         let mut leases = Vec::with_capacity(free.len());
         for (slot, epoch, held) in free {
             let epoch = if held { epoch } else { epoch + 1 };
-            connection
+            if !held {
+                // Who had it before may be gone without a word.
+                audit::tell(ledger, &self.destination, Task::Slot(slot))?;
+            }
+            ledger
+                .connection
                 .prepare_cached(
                     "UPDATE cursor SET epoch = ?3, owner = ?4, until = ?5 WHERE destination = ?1 AND slot = ?2",
                 )?
-                .execute(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
+                .post(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
             leases.push(Lease {
                 destination: self.destination.clone(),
                 slot,

@@ -14,6 +14,7 @@ use crate::store::id::PatientKey;
 use crate::store::key_file::KeyFile;
 use crate::store::seal::{Broken, KEY_BYTES, Key};
 use crate::store::sql::{Connection, Fault, Optional, params};
+use crate::store::upload::UploadId;
 
 /// Keys that are remembered unwrapped, twice over: about a kilobyte each.
 const REMEMBERED: usize = 8192;
@@ -35,6 +36,10 @@ pub(super) struct Sealed {
 }
 
 impl Sealer {
+    pub(super) fn number(&self) -> i64 {
+        self.number
+    }
+
     pub(super) fn sealed(&self, identity: &[u8], text: &[u8]) -> Result<Sealed, Error> {
         let text = self.key.seal(identity, text).map_err(|Broken| Error::Sealing)?;
         Ok(Sealed { number: self.number, text })
@@ -146,6 +151,14 @@ pub(super) fn input_of(patient: PatientKey, at_ms: i64) -> [u8; 28] {
     let mut identity = *b"raw\0................________";
     identity[4..20].copy_from_slice(&patient.0);
     identity[20..].copy_from_slice(&at_ms.to_be_bytes());
+    identity
+}
+
+/// What a sealed text is: a piece of an upload, from that byte on.
+pub(super) fn piece_of(upload: UploadId, from: u64) -> [u8; 28] {
+    let mut identity = *b"upl\0................________";
+    identity[4..20].copy_from_slice(&upload);
+    identity[20..].copy_from_slice(&from.to_be_bytes());
     identity
 }
 

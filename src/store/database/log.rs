@@ -63,25 +63,32 @@ impl Database {
 /// Adds entries at the end; the number of the first.
 pub(super) fn append(ledger: &mut Ledger, added: &[Hash]) -> sql::Result<u64> {
     let connection = &ledger.connection;
-    let first = size(connection)?;
-    // A command beside us may have appended, too.
     let mut edge = match ledger.edge.take() {
-        Some(edge) if edge.size() == first => edge,
-        _ => resume(connection, first)?,
+        Some(edge) if ledger.edge_is_ours => edge,
+        // A command beside us may have appended, or another gateway.
+        known => {
+            let first = size(connection)?;
+            match known.filter(|edge| edge.size() == first) {
+                Some(edge) => edge,
+                None => resume(connection, first)?,
+            }
+        }
     };
+    let first = edge.size();
     let mut subtrees = Vec::new();
     for entry in added {
         connection
             .prepare_cached("INSERT INTO log_entry (number, entry) VALUES (?1, ?2)")?
-            .execute(params![edge.size() as i64, entry])?;
+            .post(params![edge.size() as i64, entry])?;
         edge.push(tlog::leaf(entry), &mut subtrees);
     }
     for Subtree { level, index, root } in subtrees {
         connection
             .prepare_cached("INSERT INTO log_tile (number, root) VALUES (?1, ?2)")?
-            .execute(params![tile_number(level, index), root])?;
+            .post(params![tile_number(level, index), root])?;
     }
     ledger.edge = Some(edge);
+    ledger.edge_is_ours = true;
     Ok(first)
 }
 

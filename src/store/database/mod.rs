@@ -34,7 +34,7 @@ mod transaction;
 mod uploads;
 mod writer;
 
-pub use uploads::UploadFile;
+pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]
 mod tests;
@@ -152,11 +152,18 @@ impl Database {
             }
         };
         let directory = place.directory.clone();
-        Ok(Self { writer: Writer::start(ledger)?, pool: Pool::new(readers), directory, base, _lock: lock })
+        let writer = Writer::start(ledger)?;
+        let pool = Pool::new(readers, writer.record());
+        Ok(Self { writer, pool, directory, base, _lock: lock })
     }
 
     pub fn health(&self) -> Health {
-        self.writer.health()
+        let health = self.writer.health();
+        if health == Health::Unreachable {
+            // Whoever waits for it to be well sends nothing that would find out.
+            drop(self.writer.call(1, |_| Ok(())));
+        }
+        health
     }
 
     pub fn feed_changed(&self) -> watch::Receiver<u64> {
@@ -189,6 +196,11 @@ impl Database {
 }
 
 impl Base {
+    /// Whether other gateways write here, too.
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Server(_))
+    }
+
     fn of(place: &Place) -> Result<Self, OpenError> {
         Ok(match &place.server {
             None => Self::File(place.directory.join(file::FILE)),
@@ -231,7 +243,7 @@ fn create(dir: &Path) -> Result<(), OpenError> {
 }
 
 /// What an earlier process left when it was ended: leases that nobody holds any more, and sends that it could not
-/// settle, which count as disclosures. Of a shared store this is known of each lease when it is handed over.
+/// settle, which count as disclosures. In a shared store this shows when a lease is handed over.
 fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
     let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));

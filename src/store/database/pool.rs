@@ -4,17 +4,20 @@
 //! writer is never in its way. A query whose caller went away still finishes and gives its connection back.
 
 use std::ops::Deref;
+use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
 use super::keys::Keys;
-use crate::store::fault::Error;
+use super::writer;
+use crate::store::fault::{Error, Health};
 use crate::store::sql::{self, Connection, Fault};
 
 pub(super) struct Pool {
     idle: Arc<Mutex<Vec<Reader>>>,
     permits: Arc<Semaphore>,
+    health: Arc<AtomicU8>,
 }
 
 /// A connection that reads, and what opens what was sealed.
@@ -32,9 +35,9 @@ impl Deref for Reader {
 }
 
 impl Pool {
-    pub(super) fn new(connections: Vec<Reader>) -> Self {
+    pub(super) fn new(connections: Vec<Reader>, health: Arc<AtomicU8>) -> Self {
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { idle: Arc::new(Mutex::new(connections)), permits }
+        Self { idle: Arc::new(Mutex::new(connections)), permits, health }
     }
 
     pub(super) async fn query<T: Send + 'static>(
@@ -42,7 +45,7 @@ impl Pool {
         work: impl FnOnce(&Reader) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
-        let idle = self.idle.clone();
+        let (idle, health) = (self.idle.clone(), self.health.clone());
         let query = move || {
             let taken = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             // Fewer connections than permits only after a query panicked with one in hand.
@@ -50,6 +53,9 @@ impl Pool {
             let outcome = in_one_snapshot(&connection, work);
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(permit);
+            if let Err(Fault::Lost(_)) = &outcome {
+                writer::note(&health, Health::Ok, Health::Unreachable);
+            }
             Ok(outcome?)
         };
         tokio::task::spawn_blocking(query).await.unwrap_or(Err(Error::Closed))
@@ -59,9 +65,15 @@ impl Pool {
 fn in_one_snapshot<T>(reader: &Reader, work: impl FnOnce(&Reader) -> sql::Result<T>) -> sql::Result<T> {
     begin(reader)?;
     let done = work(reader);
-    let ended = reader.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" });
-    if let (Err(_), Connection::Postgres(session)) = (&ended, &reader.connection) {
-        session.hang_up();
+    let ending = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    match &reader.connection {
+        Connection::Lite(_) => drop(reader.batch(ending)),
+        Connection::Postgres(session) => {
+            // Nobody waits for it, and who comes next finds a session that is well or is given another.
+            if session.post_batch(ending).is_err() {
+                session.hang_up();
+            }
+        }
     }
     // What was read was read, however the transaction ended.
     done
@@ -71,13 +83,8 @@ fn begin(reader: &Reader) -> sql::Result<()> {
     match &reader.connection {
         Connection::Lite(_) => reader.execute("BEGIN DEFERRED", ()).map(drop),
         Connection::Postgres(session) => {
-            let begin =
-                || session.revive().and_then(|()| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-            // That a session ended while it was idle may show only now.
-            match begin() {
-                Err(Fault::Lost(_)) => begin(),
-                begun => begun,
-            }
+            session.revive()?;
+            session.post_batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         }
     }
 }

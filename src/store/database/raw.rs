@@ -66,9 +66,9 @@ fn opened(reader: &Reader, number: u64) -> sql::Result<Option<Raw>> {
     let read = |row: &Row<'_>| {
         let head = head(row)?;
         let Some(wrapped) = row.get_ref(9)?.as_blob_or_null()? else { return Ok(None) };
-        let key = reader.keys.key(row.get(8)?, head.patient, wrapped).map_err(|broken| damaged(broken))?;
+        let key = reader.keys.key(row.get(8)?, head.patient, wrapped).map_err(damaged)?;
         let identity = input_of(head.patient, head.at_ms);
-        let body = key.open(&identity, row.get(7)?).map_err(|broken| damaged(broken))?;
+        let body = key.open(&identity, row.get(7)?).map_err(damaged)?;
         Ok(Some(Raw { head, made: row.get(6)?, body }))
     };
     let found = reader
@@ -106,7 +106,7 @@ fn keep(ledger: &mut Ledger, client: &Arc<str>, input: &RawInput) -> Result<(), 
             "INSERT INTO raw (at, client, patient, format, version, digest, made, sealed_by, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![
+        .post(params![
             input.at_ms,
             client,
             input.patient.0,

@@ -15,10 +15,20 @@ use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOut
 use crate::store::sql::{self, Connection, Optional, Row, Rows, params};
 use crate::store::unit::{AuditRecord, Cancelled};
 
+/// How long a gateway has, of those that share a store, to try again what it has taken.
+const CLAIM_MS: i64 = 120_000;
+
 impl Database {
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
-        let destination = destination.to_owned();
-        self.query(move |connection| due(connection, &destination, now_ms, max)).await
+        let name = destination.to_owned();
+        let mut found = self.query(move |connection| due(connection, &name, now_ms, max)).await?;
+        if self.base.is_shared() && !found.is_empty() {
+            let ids: Vec<i64> = found.iter().map(|retry| retry.id).collect();
+            let name = destination.to_owned();
+            let taken = self.writer.call(1, move |ledger| Ok(claim(ledger, &name, &ids, now_ms)?)).await?;
+            found.retain(|retry| taken.contains(&retry.id));
+        }
+        Ok(found)
     }
 
     pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
@@ -126,7 +136,7 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> sql::
             "UPDATE retry SET not_before = ?2 WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
              AND lane = ?1",
         )?
-        .execute(params![lane(Some(patient), 0), i64::MIN])?;
+        .post(params![lane(Some(patient), 0), i64::MIN])?;
     Ok(())
 }
 
@@ -159,7 +169,7 @@ fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms:
             "INSERT INTO retry (destination, lane, patient, seq, version, attempts, not_before, reason, head)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![
+        .post(params![
             destination,
             item.lane,
             item.patient,
@@ -179,7 +189,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<
             "INSERT INTO dead (destination, lane, patient, seq, version, attempts, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![destination, item.lane, item.patient, item.seq, item.version, item.attempts, item.reason])?;
+        .post(params![destination, item.lane, item.patient, item.seq, item.version, item.attempts, item.reason])?;
     Ok(())
 }
 
@@ -189,6 +199,25 @@ fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> sql::
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",
     )?;
     collected(connection, statement.query(params![destination, now_ms, max as i64])?)
+}
+
+/// Those that no other gateway has taken. Of one that is gone they are due again after a while, and what it may have sent
+/// is told.
+fn claim(ledger: &mut Ledger, destination: &str, ids: &[i64], now_ms: i64) -> sql::Result<Vec<i64>> {
+    let mut taken = Vec::with_capacity(ids.len());
+    for id in ids {
+        let free = ledger
+            .connection
+            .prepare_cached(
+                "UPDATE retry SET not_before = ?3 WHERE destination = ?1 AND id = ?2 AND head = 1 AND not_before <= ?4",
+            )?
+            .execute(params![destination, id, now_ms.saturating_add(CLAIM_MS), now_ms])?;
+        if free > 0 {
+            audit::tell(ledger, destination, Task::Retry(*id))?;
+            taken.push(*id);
+        }
+    }
+    Ok(taken)
 }
 
 /// A patient's lane, from its head.
@@ -259,7 +288,7 @@ fn take(connection: &Connection, destination: &str, id: i64) -> sql::Result<Opti
                 "UPDATE retry SET head = 1
                  WHERE id = (SELECT MIN(id) FROM retry WHERE destination = ?1 AND lane = ?2)",
             )?
-            .execute(params![destination, item.lane])?;
+            .post(params![destination, item.lane])?;
     }
     Ok(taken)
 }
@@ -279,7 +308,7 @@ fn dead(connection: &Connection, destination: Option<&str>) -> sql::Result<Vec<D
     let mut statement = connection.prepare_cached(
         "SELECT d.id, d.destination, k.name, r.bucket, r.day, r.tail, d.version, d.patient, d.attempts, d.reason
          FROM dead d JOIN resource r ON r.seq = d.seq JOIN kind k ON k.id = r.kind
-         WHERE ?1 IS NULL OR d.destination = ?1 ORDER BY d.id",
+         WHERE CAST(?1 AS TEXT) IS NULL OR d.destination = ?1 ORDER BY d.id",
     )?;
     let rows = statement.query_map([destination], |row| {
         Ok(DeadLetter {

@@ -35,8 +35,8 @@ fn stored(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
     if number != 0 {
         let Some(wrapped) = row.get_ref(15)?.as_blob_or_null()? else { return Ok(None) };
         let patient = patient.ok_or_else(|| damaged(Broken))?;
-        let key = keys.key(number, patient, wrapped).map_err(|broken| damaged(broken))?;
-        payload = key.open(&version_of(patient, tail, version), payload).map_err(|broken| damaged(broken))?;
+        let key = keys.key(number, patient, wrapped).map_err(damaged)?;
+        payload = key.open(&version_of(patient, tail, version), payload).map_err(damaged)?;
     }
     Ok(Some(Stored {
         kind: row.get(0)?,

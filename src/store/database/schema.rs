@@ -15,6 +15,7 @@ use crate::store::sql::{self, Connection, Optional};
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
 /// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
+/// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
 /// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
 /// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
@@ -179,6 +180,14 @@ ALTER TABLE history ADD COLUMN kind INTEGER NOT NULL DEFAULT 0;
 UPDATE history SET kind = (SELECT r.kind FROM resource r WHERE r.seq = history.seq);
 CREATE INDEX history_kind ON history (kind, updated);
 CREATE INDEX resource_updated ON resource (kind, updated);
+",
+    "
+DELETE FROM upload;
+ALTER TABLE upload ADD COLUMN stored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE upload ADD COLUMN sealed_by INTEGER NOT NULL DEFAULT 0;
+",
+    "
+ALTER TABLE patient_state ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
 ",
     "
 CREATE TABLE remnant (

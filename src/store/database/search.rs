@@ -5,7 +5,7 @@
 
 use super::pool::Reader;
 use super::row;
-use super::source::{Listed, Merge, Scan, Source};
+use super::source::{Listed, Merge, Recent, Scan, Source};
 use crate::store::id::PatientKey;
 use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan};
 use crate::store::sql::{self, Connection, Optional, Row, params};
@@ -93,6 +93,9 @@ fn choose(connection: &Connection, filter: &Filter<'_>) -> sql::Result<(Source, 
         let merge = Merge::new(connection, filter.kind, patients, filter.codes.as_deref(), plan, after)?;
         return Ok((Source::Merge(merge), in_order));
     }
+    if plan.order.by == OrderBy::Updated {
+        return Ok((Source::Recent(Recent::new(filter.kind, plan)), true));
+    }
     let in_order = plan.order.by == OrderBy::Seq;
     let after = plan.after.filter(|_| in_order);
     Ok((Source::Scan(Scan::new(filter.kind, plan.order.descending && in_order, after)), in_order))
@@ -145,8 +148,9 @@ impl<'a> Filter<'a> {
 fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> sql::Result<Vec<i64>> {
     let mut numbers = Vec::new();
     for key in keys {
-        let mut statement = connection
-            .prepare_cached("SELECT id FROM code WHERE kind = ?1 AND code = ?2 AND (?3 IS NULL OR system = ?3)")?;
+        let mut statement = connection.prepare_cached(
+            "SELECT id FROM code WHERE kind = ?1 AND code = ?2 AND (CAST(?3 AS TEXT) IS NULL OR system = ?3)",
+        )?;
         let rows = statement.query_map(params![kind, key.code, key.system], |row| row.get::<i64>(0))?;
         for number in rows {
             numbers.push(number?);

@@ -7,12 +7,12 @@ use crate::store::fault::OpenError;
 use crate::store::sql::{Address, Connection, Session};
 
 pub(super) fn open(address: &Address) -> Result<Connection, OpenError> {
-    Ok(Connection::Postgres(Session::open(address)?))
+    Ok(Connection::Postgres(Box::new(Session::open(address)?)))
 }
 
 /// A session that begins when it is needed.
 pub(super) fn later(address: &Address) -> Connection {
-    Connection::Postgres(Session::later(address))
+    Connection::Postgres(Box::new(Session::later(address)))
 }
 
 /// Whether a gateway has been here.

@@ -18,6 +18,7 @@ pub(super) enum Source {
     Listed(Listed),
     Merge(Merge),
     Scan(Scan),
+    Recent(Recent),
 }
 
 impl Source {
@@ -27,6 +28,7 @@ impl Source {
             Self::Listed(listed) => Ok(listed.0.pop_front().map(|seq| Key(seq as i64, seq))),
             Self::Merge(merge) => merge.next(connection),
             Self::Scan(scan) => scan.next(connection),
+            Self::Recent(recent) => recent.next(connection),
         }
     }
 }
@@ -86,6 +88,49 @@ impl Scan {
             self.at = self.chunk.back().map_or(self.at, |seq| *seq as i64);
         }
         Ok(self.chunk.pop_front().map(|seq| Key(seq as i64, seq)))
+    }
+}
+
+/// What of one kind was last changed within some time, in that order.
+pub(super) struct Recent {
+    kind: i64,
+    descending: bool,
+    at: Key,
+    /// First moment that is asked for, and first one that is not any more.
+    within: (i64, i64),
+    chunk: VecDeque<Key>,
+    ended: bool,
+}
+
+impl Recent {
+    pub(super) fn new(kind: i64, plan: &Plan) -> Self {
+        let descending = plan.order.descending;
+        let within = plan.updated.unwrap_or((i64::MIN, i64::MAX));
+        let start = if descending { Key(i64::MAX, i64::MAX as u64) } else { Key(i64::MIN, 0) };
+        Self { kind, descending, at: plan.after.unwrap_or(start), within, chunk: VecDeque::new(), ended: false }
+    }
+
+    fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
+        if self.chunk.is_empty() && !self.ended {
+            let sql = if self.descending {
+                "SELECT updated, seq FROM resource WHERE kind = ?1 AND updated >= ?2 AND updated < ?3
+                 AND updated <= ?4 AND NOT (updated = ?4 AND seq >= ?5) ORDER BY updated DESC, seq DESC LIMIT ?6"
+            } else {
+                "SELECT updated, seq FROM resource WHERE kind = ?1 AND updated >= ?2 AND updated < ?3
+                 AND updated >= ?4 AND NOT (updated = ?4 AND seq <= ?5) ORDER BY updated, seq LIMIT ?6"
+            };
+            let (from, until) = self.within;
+            let mut statement = connection.prepare_cached(sql)?;
+            let (seq, most) = (self.at.1 as i64, CHUNK as i64);
+            let asked = params![self.kind, from, until, self.at.0, seq, most];
+            let rows = statement.query_map(asked, |row| Ok(Key(row.get(0)?, row.get::<i64>(1)? as u64)))?;
+            for key in rows {
+                self.chunk.push_back(key?);
+            }
+            self.ended = self.chunk.len() < CHUNK;
+            self.at = self.chunk.back().copied().unwrap_or(self.at);
+        }
+        Ok(self.chunk.pop_front())
     }
 }
 

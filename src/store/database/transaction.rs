@@ -35,13 +35,13 @@ impl Turn {
         Ok(Self { gateway, number: 0 })
     }
 
-    pub(super) fn begin(&mut self, connection: &Connection) -> Result<()> {
+    pub(super) fn begin(connection: &Connection) -> Result<()> {
         match connection {
             Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop),
             Connection::Postgres(session) => {
                 // That a session ended while it was idle may show only now.
-                match begin(session) {
-                    Err(Fault::Lost(_)) => begin(session),
+                match take_turn(session) {
+                    Err(Fault::Lost(_)) => take_turn(session),
                     begun => begun,
                 }
             }
@@ -54,11 +54,12 @@ impl Turn {
             return connection.execute("COMMIT", ()).map(drop);
         };
         self.number += 1;
-        connection.execute(
-            "INSERT INTO turn (gateway, number) VALUES (?1, ?2)
-             ON CONFLICT (gateway) DO UPDATE SET number = excluded.number, at = now()",
-            &[Value::Blob(&self.gateway), Value::Integer(self.number)][..],
-        )?;
+        connection
+            .prepare_cached(
+                "INSERT INTO turn (gateway, number) VALUES (?1, ?2)
+                 ON CONFLICT (gateway) DO UPDATE SET number = excluded.number, at = now()",
+            )?
+            .post(&[Value::Blob(&self.gateway), Value::Integer(self.number)][..])?;
         match session.batch("COMMIT") {
             Err(Fault::Lost(error)) => match self.was_committed(connection, session) {
                 Ok(true) => Ok(()),
@@ -70,7 +71,7 @@ impl Turn {
     }
 
     /// Whether there is no transaction any more.
-    pub(super) fn roll_back(&self, connection: &Connection) -> bool {
+    pub(super) fn roll_back(connection: &Connection) -> bool {
         match connection {
             // SQLite has rolled back by itself after some failures.
             Connection::Lite(lite) => {
@@ -88,7 +89,7 @@ impl Turn {
     fn was_committed(&self, connection: &Connection, session: &Session) -> Result<bool> {
         let given_up = Instant::now() + RETURN;
         loop {
-            let asked = begin(session).and_then(|()| {
+            let asked = take_turn(session).and_then(|()| {
                 let number: Option<i64> = connection
                     .prepare_cached("SELECT number FROM turn WHERE gateway = ?1")?
                     .query_row([self.gateway], |row| row.get(0))
@@ -107,7 +108,7 @@ impl Turn {
     }
 }
 
-fn begin(session: &Session) -> Result<()> {
+fn take_turn(session: &Session) -> Result<()> {
     session.revive()?;
     let begun = session.batch(&format!("BEGIN; {TAKE_TURN}"));
     if begun.is_err() && session.batch("ROLLBACK").is_err() {

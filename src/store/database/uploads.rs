@@ -1,28 +1,50 @@
 //! Uploads: a row and a file each.
 //!
-//! The order is always bytes, sync, row. So a file may be longer than its row says, never shorter; what is beyond is cut
+//! A file is a list of pieces as they came: the length of each in four bytes, and the piece sealed by the key of the person
+//! whose data it is. The order is always bytes, sync, row. So a file may be longer than its row says, never shorter; what is beyond is cut
 //! off before more is written. A file without a row is left over from a crash and removed when the store is opened.
 
 use std::fs::{DirBuilder, File};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Database;
+use super::keys::{damaged, piece_of, sealer};
+use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
+use crate::store::seal::Key;
 use crate::store::sql::{self, Connection, Optional, Row, params};
 use crate::store::upload::{Progress, Quota, Upload, UploadId, UploadState};
 
 const FOLDER: &str = "uploads";
 
+/// Bytes that a piece's length takes.
+const LENGTH: usize = 4;
+
 /// A file that is being written, from where its row says.
 pub struct UploadFile {
     id: UploadId,
     file: Arc<File>,
+    key: Arc<Key>,
     acknowledged: u64,
     written: u64,
+    /// Bytes of the file itself.
+    stored: u64,
+}
+
+/// A file that is being read, as far as its row says.
+pub struct UploadBytes {
+    id: UploadId,
+    file: Arc<File>,
+    key: Arc<Key>,
+    /// Bytes handed out.
+    read: u64,
+    /// Bytes of the file itself: where the next piece begins, and where the last one ends.
+    at: u64,
+    end: u64,
 }
 
 impl UploadFile {
@@ -37,10 +59,57 @@ impl UploadFile {
 
     /// Adds bytes; they count once they are acknowledged.
     pub async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Error> {
-        let (file, length) = (self.file.clone(), bytes.len() as u64);
-        blocking(move || (&*file).write_all(&bytes)).await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (file, key, identity) = (self.file.clone(), self.key.clone(), piece_of(self.id, self.written));
+        let length = bytes.len() as u64;
+        let stored = blocking(move || {
+            let sealed = key.seal(&identity, &bytes).map_err(std::io::Error::other)?;
+            let length = u32::try_from(sealed.len()).map_err(std::io::Error::other)?;
+            let piece = [&length.to_be_bytes(), sealed.as_slice()].concat();
+            (&*file).write_all(&piece)?;
+            Ok(piece.len() as u64)
+        })
+        .await?;
         self.written += length;
+        self.stored += stored;
         Ok(())
+    }
+}
+
+impl UploadBytes {
+    /// The next bytes, about as many as are wished, and none at the end. Nothing where they are not what was written.
+    pub async fn next(&mut self, wished: usize) -> Result<Option<Vec<u8>>, Error> {
+        let (id, file, key) = (self.id, self.file.clone(), self.key.clone());
+        let (mut read, mut at, end) = (self.read, self.at, self.end);
+        let next = blocking(move || {
+            let mut bytes = Vec::new();
+            while at < end && bytes.len() < wished {
+                let mut length = [0; LENGTH];
+                file.read_exact_at(&mut length, at)?;
+                let length = u64::from(u32::from_be_bytes(length));
+                at += LENGTH as u64;
+                if length > end.saturating_sub(at) {
+                    return Ok(None);
+                }
+                let mut sealed = vec![0; length as usize];
+                file.read_exact_at(&mut sealed, at)?;
+                at += length;
+                let Ok(piece) = key.open(&piece_of(id, read), sealed) else { return Ok(None) };
+                read += piece.len() as u64;
+                bytes.extend(piece);
+            }
+            Ok(Some((bytes, at)))
+        })
+        .await?;
+        let Some((bytes, at)) = next else {
+            tracing::error!(upload = name(id), "store: an upload is not what was written");
+            return Ok(None);
+        };
+        self.read += bytes.len() as u64;
+        self.at = at;
+        Ok(Some(bytes))
     }
 }
 
@@ -50,7 +119,7 @@ impl Database {
         let path = self.upload_path(upload.id);
         blocking(move || make(&path)).await?;
         let (id, path) = (upload.id, self.upload_path(upload.id));
-        let made = self.writer.call(1, move |ledger| Ok(insert(&ledger.connection, &upload, quota)?)).await;
+        let made = self.writer.call(1, move |ledger| insert(ledger, &upload, quota)).await;
         if !matches!(made, Ok(true)) {
             tracing::debug!(upload = ?id, "an upload was not taken");
             blocking(move || remove(&path)).await?;
@@ -64,31 +133,59 @@ impl Database {
 
     /// Uploads that wait for being worked off, the oldest first.
     pub async fn uploads_waiting(&self) -> Result<Vec<UploadId>, Error> {
-        self.query(|connection| {
-            connection
-                .prepare_cached("SELECT id FROM upload WHERE state = ?1 ORDER BY created, id LIMIT 100")?
-                .query_map([UploadState::Waiting as u8], |row| row.get(0))?
-                .collect()
-        })
-        .await
+        let mut waiting: Vec<UploadId> = self
+            .query(|connection| {
+                connection
+                    .prepare_cached("SELECT id FROM upload WHERE state = ?1 ORDER BY created, id LIMIT 100")?
+                    .query_map([UploadState::Waiting as u8], |row| row.get(0))?
+                    .collect()
+            })
+            .await?;
+        if self.base.is_shared() {
+            // The bytes of others lie with those who took them.
+            let folder = self.directory.join(FOLDER);
+            waiting = blocking(move || Ok(waiting.into_iter().filter(|id| folder.join(name(*id)).exists()).collect()))
+                .await?;
+        }
+        Ok(waiting)
     }
 
-    /// To go on writing where the row says that it ends.
-    pub async fn open_upload(&self, upload: &Upload) -> Result<UploadFile, Error> {
-        let (path, received) = (self.upload_path(upload.id), upload.received);
+    /// To go on writing where the row says that it ends. Nothing where nobody can read any more what was written.
+    pub async fn open_upload(&self, upload: &Upload) -> Result<Option<UploadFile>, Error> {
+        let (id, received) = (upload.id, upload.received);
+        let Some((key, stored)) = self.upload_key(id).await? else { return Ok(None) };
+        let path = self.upload_path(id);
         let file = blocking(move || {
             let mut file = File::options().write(true).open(path)?;
-            file.set_len(received)?;
-            file.seek(SeekFrom::Start(received))?;
+            file.set_len(stored)?;
+            file.seek(SeekFrom::Start(stored))?;
             Ok(Arc::new(file))
         })
         .await?;
-        Ok(UploadFile { id: upload.id, file, acknowledged: received, written: received })
+        Ok(Some(UploadFile { id, file, key, acknowledged: received, written: received, stored }))
+    }
+
+    /// The key of an upload's file, unless it was shredded, and how long the file is.
+    async fn upload_key(&self, id: UploadId) -> Result<Option<(Arc<Key>, u64)>, Error> {
+        self.query(move |reader| {
+            let found: Option<(i64, [u8; 16], Vec<u8>, i64)> = reader
+                .prepare_cached(
+                    "SELECT u.sealed_by, u.patient, p.wrapped, u.stored FROM upload u
+                     JOIN person_key p ON p.number = u.sealed_by WHERE u.id = ?1",
+                )?
+                .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+                .optional()?;
+            let Some((number, patient, wrapped, stored)) = found else { return Ok(None) };
+            let key = reader.keys.key(number, PatientKey(patient), &wrapped).map_err(damaged)?;
+            Ok(Some((key, stored as u64)))
+        })
+        .await
     }
 
     /// Makes what was written count. Durable when it returns. False where the upload has been removed meanwhile.
     pub async fn acknowledge_upload(&self, file: &mut UploadFile) -> Result<bool, Error> {
         let (id, from, to, handle) = (file.id, file.acknowledged, file.written, file.file.clone());
+        let stored = file.stored;
         if from == to {
             return Ok(true);
         }
@@ -103,7 +200,7 @@ impl Database {
                 Ok(ledger
                     .connection
                     .prepare_cached(
-                        "UPDATE upload SET received = ?3, state = CASE WHEN length = ?3 THEN ?4 ELSE state END
+                        "UPDATE upload SET received = ?3, stored = ?6, state = CASE WHEN length = ?3 THEN ?4 ELSE state END
                          WHERE id = ?1 AND received = ?2 AND state = ?5",
                     )?
                     .execute(params![
@@ -111,7 +208,8 @@ impl Database {
                         from as i64,
                         to as i64,
                         UploadState::Waiting as u8,
-                        UploadState::Receiving as u8
+                        UploadState::Receiving as u8,
+                        stored as i64
                     ])?
                     == 1)
             })
@@ -122,19 +220,16 @@ impl Database {
         Ok(acknowledged)
     }
 
-    pub async fn read_upload(&self, id: UploadId, from: u64, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    /// What was received, from the beginning. Nothing where the file is gone, or nobody can read it any more.
+    pub async fn read_upload(&self, id: UploadId) -> Result<Option<UploadBytes>, Error> {
+        let Some((key, end)) = self.upload_key(id).await? else { return Ok(None) };
         let path = self.upload_path(id);
-        blocking(move || {
-            let mut file = match File::open(path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                opened => opened?,
-            };
-            file.seek(SeekFrom::Start(from))?;
-            let mut bytes = Vec::with_capacity(most);
-            file.take(most as u64).read_to_end(&mut bytes)?;
-            Ok(Some(bytes))
+        let file = blocking(move || match File::open(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
         })
-        .await
+        .await?;
+        Ok(file.map(|file| UploadBytes { id, file: Arc::new(file), key, read: 0, at: 0, end }))
     }
 
     /// The row stays for whoever asks what became of it; the file goes.
@@ -144,7 +239,7 @@ impl Database {
                 ledger
                     .connection
                     .prepare_cached("UPDATE upload SET state = ?2, failure = ?3 WHERE id = ?1 AND state < ?4")?
-                    .execute(params![id, state as u8, failure, UploadState::Finished as u8])?;
+                    .post(params![id, state as u8, failure, UploadState::Finished as u8])?;
                 Ok(())
             })
             .await?;
@@ -228,19 +323,24 @@ pub(super) fn advance(connection: &Connection, progress: Progress, words: [u64; 
         .map(drop)
 }
 
-fn insert(connection: &Connection, upload: &Upload, quota: Quota) -> sql::Result<bool> {
-    let (files, bytes): (i64, i64) = connection
-        .prepare_cached("SELECT COUNT(*), COALESCE(SUM(length), 0) FROM upload WHERE client = ?1 AND state < ?2")?
+fn insert(ledger: &mut Ledger, upload: &Upload, quota: Quota) -> Result<bool, Error> {
+    let (files, bytes): (i64, i64) = ledger
+        .connection
+        .prepare_cached(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(length), 0) AS BIGINT) FROM upload WHERE client = ?1 AND state < ?2",
+        )?
         .query_row(params![upload.client, UploadState::Finished as u8], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if files as u64 >= quota.files || (bytes as u64).saturating_add(upload.length) > quota.bytes {
         return Ok(false);
     }
-    connection
+    let sealed_by = sealer(ledger, upload.patient)?.number();
+    ledger
+        .connection
         .prepare_cached(
-            "INSERT INTO upload (id, client, patient, about, length, state, created, until)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO upload (id, client, patient, about, length, state, created, until, sealed_by)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![
+        .post(params![
             upload.id,
             upload.client,
             upload.patient.0,
@@ -248,7 +348,8 @@ fn insert(connection: &Connection, upload: &Upload, quota: Quota) -> sql::Result
             upload.length as i64,
             upload.state as u8,
             upload.created_ms,
-            upload.until_ms
+            upload.until_ms,
+            sealed_by
         ])?;
     Ok(true)
 }

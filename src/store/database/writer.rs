@@ -38,6 +38,8 @@ pub(super) struct Ledger {
     cached_codes: usize,
     /// The end of the transparency log, where it is known.
     pub(super) edge: Option<Edge>,
+    /// Whether this group moved it, so that nobody else can have.
+    pub(super) edge_is_ours: bool,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
     pub(super) keys: Arc<Keys>,
@@ -54,6 +56,7 @@ impl Ledger {
             codes: HashMap::new(),
             cached_codes: 0,
             edge: None,
+            edge_is_ours: false,
             fed: false,
             keys,
             sealers: HashMap::new(),
@@ -63,8 +66,9 @@ impl Ledger {
 
     pub(super) fn begin(&mut self) -> sql::Result<()> {
         self.fed = false;
+        self.edge_is_ours = false;
         self.sealers.clear();
-        self.turn.begin(&self.connection)
+        Turn::begin(&self.connection)
     }
 
     pub(super) fn commit(&mut self) -> sql::Result<()> {
@@ -74,7 +78,7 @@ impl Ledger {
     /// Whether that was possible.
     pub(super) fn roll_back(&mut self) -> bool {
         self.forget();
-        self.turn.roll_back(&self.connection)
+        Turn::roll_back(&self.connection)
     }
 
     /// The number of a resource type, given out at first use.
@@ -84,7 +88,7 @@ impl Ledger {
         }
         self.connection
             .prepare_cached("INSERT INTO kind (name) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([name.as_ref()])?;
+            .post([name.as_ref()])?;
         let id = self
             .connection
             .prepare_cached("SELECT id FROM kind WHERE name = ?1")?
@@ -218,6 +222,11 @@ impl Writer {
         self.fed.subscribe()
     }
 
+    /// Whoever finds out something of the database's health writes it down here.
+    pub(super) fn record(&self) -> Arc<AtomicU8> {
+        self.health.clone()
+    }
+
     pub(super) fn health(&self) -> Health {
         match self.health.load(Ordering::Acquire) {
             code if code == Health::Ok as u8 => Health::Ok,
@@ -237,6 +246,12 @@ impl Writer {
             mpsc::error::TrySendError::Closed(_) => Error::Closed,
         })
     }
+}
+
+/// Replaces one state of health by another.
+pub(super) fn note(record: &AtomicU8, from: Health, to: Health) {
+    // In another state something worse is known already.
+    let _ = record.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire);
 }
 
 impl Drop for Writer {

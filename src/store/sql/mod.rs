@@ -125,7 +125,7 @@ impl<T> Optional<T> for Result<T> {
 /// A connection to one of the databases.
 pub(in crate::store) enum Connection {
     Lite(rusqlite::Connection),
-    Postgres(Session),
+    Postgres(Box<Session>),
 }
 
 impl Connection {
@@ -179,6 +179,15 @@ impl Statement<'_> {
         params.with(|values| match self {
             Self::Lite(statement) => Ok(statement.execute(rusqlite::params_from_iter(values))?),
             Self::Postgres(session, sql) => session.execute(sql, values),
+        })
+    }
+
+    /// As `execute`, where nobody asks what it changed: on a server it is not waited for. Should it fail, so does whatever is
+    /// asked of the connection next.
+    pub(in crate::store) fn post(&mut self, params: impl Params) -> Result<()> {
+        params.with(|values| match self {
+            Self::Lite(statement) => Ok(statement.execute(rusqlite::params_from_iter(values)).map(drop)?),
+            Self::Postgres(session, sql) => session.post(sql, values),
         })
     }
 

@@ -158,23 +158,23 @@ impl<const N: usize> Column for [u8; N] {
 
 /// The values of a statement's parameters, in their order.
 pub(in crate::store) trait Params {
-    fn with<T>(&self, work: impl FnOnce(&[Value<'_>]) -> T) -> T;
+    fn with<T>(self, work: impl FnOnce(&[Value<'_>]) -> T) -> T;
 }
 
 impl Params for () {
-    fn with<T>(&self, work: impl FnOnce(&[Value<'_>]) -> T) -> T {
+    fn with<T>(self, work: impl FnOnce(&[Value<'_>]) -> T) -> T {
         work(&[])
     }
 }
 
 impl<B: Bind, const N: usize> Params for [B; N] {
-    fn with<T>(&self, work: impl FnOnce(&[Value<'_>]) -> T) -> T {
+    fn with<T>(self, work: impl FnOnce(&[Value<'_>]) -> T) -> T {
         work(&self.each_ref().map(Bind::value))
     }
 }
 
 impl Params for &[Value<'_>] {
-    fn with<T>(&self, work: impl FnOnce(&[Value<'_>]) -> T) -> T {
+    fn with<T>(self, work: impl FnOnce(&[Value<'_>]) -> T) -> T {
         work(self)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use super::super::rules::invariant::{Native, native};
+use super::super::rules::invariant::{Native, Quick, native, quick};
 use crate::fhir::definitions::Constraint;
 use crate::fhir::fhirpath::{self, Expression};
 
@@ -25,6 +25,8 @@ pub struct Invariant {
 #[derive(Debug)]
 pub enum Check {
     Native(Native),
+    /// Mostly decided without the expression.
+    Quick(Quick, Expression),
     Expression(Expression),
     /// What stands there is no expression: the issue says that nobody decided.
     Undecided,
@@ -69,7 +71,11 @@ impl Invariant {
         } else if let Some(native) = native(expression) {
             Check::Native(native)
         } else {
-            fhirpath::compile(expression).map_or(Check::Undecided, Check::Expression)
+            match (fhirpath::compile(expression), quick(expression)) {
+                (Ok(compiled), Some(quick)) => Check::Quick(quick, compiled),
+                (Ok(compiled), None) => Check::Expression(compiled),
+                (Err(_), _) => Check::Undecided,
+            }
         };
         Invariant {
             key: constraint.key.as_str().into(),
@@ -86,7 +92,7 @@ impl fmt::Display for Invariant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = match self.check {
             Check::Native(_) => " (native)",
-            Check::Expression(_) => "",
+            Check::Quick(..) | Check::Expression(_) => "",
             Check::Undecided => " (undecided)",
             Check::Elsewhere => " (another rule)",
         };

@@ -12,10 +12,14 @@ use super::super::likeness::Rule;
 use super::super::run::Run;
 use crate::fhir::fhirpath::{Context, Expression, Node};
 use crate::fhir::outcome::Id;
+use crate::fhir::tree::time::{Moment, Precision};
 use crate::fhir::tree::{Document, Element, Kind, NodeId, Tag};
 
 /// Whether an element satisfies a rule, decided without FHIRPath.
 pub type Native = fn(Element<'_>) -> bool;
+
+/// The same, where it can be told without FHIRPath.
+pub type Quick = fn(Element<'_>) -> Option<bool>;
 
 /// Runs the invariants that stand on an element. `type_name` is its type, or its path inside a type.
 pub fn check<'d>(run: &mut Run<'_, 'd>, invariants: &Arc<[Invariant]>, element: Element<'d>, type_name: &str) {
@@ -33,6 +37,7 @@ pub fn one<'d>(run: &mut Run<'_, 'd>, invariant: &Invariant, element: Element<'d
     let holds = match &invariant.check {
         Check::Native(native) => Some(native(element)),
         Check::Elsewhere => Some(true),
+        Check::Quick(quick, expression) => quick(element).or_else(|| evaluate(run, expression, element, type_name)),
         Check::Expression(expression) => evaluate(run, expression, element, type_name),
         Check::Undecided => None,
     };
@@ -111,6 +116,21 @@ pub fn native(expression: &str) -> Option<Native> {
         }
         _ => return None,
     })
+}
+
+/// The quick form of an expression.
+pub fn quick(expression: &str) -> Option<Quick> {
+    (expression == "start.hasValue().not() or end.hasValue().not() or (start <= end)").then_some(is_in_order as Quick)
+}
+
+/// Whether a Period does not end before it begins (per-1), where both ends are known to the second.
+fn is_in_order(period: Element<'_>) -> Option<bool> {
+    let (Some(start), Some(end)) = (period.get("start"), period.get("end")) else { return Some(true) };
+    let exact = |moment: &Moment| moment.precision >= Precision::Second && moment.offset.is_some();
+    let at = |end: Element<'_>| Moment::parse(end.string()?).filter(exact).map(|moment| moment.interval_ms().0);
+    let (start_ms, end_ms) = (at(start)?, at(end)?);
+    // What lies within one millisecond is for the expression to compare.
+    (start_ms != end_ms).then_some(start_ms < end_ms)
 }
 
 const DOM_3: &str = "contained.where((('#'+id in (%resource.descendants().reference | \
@@ -202,4 +222,52 @@ fn has_no_component_of_own_code(element: Element<'_>) -> bool {
     };
     let own = codings(element);
     element.all("component").all(|component| codings(component).is_disjoint(&own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::definitions::Registry;
+    use crate::fhir::fhirpath;
+    use crate::fhir::tree::json;
+    use crate::fhir::validate::Validator;
+
+    #[test]
+    fn what_is_quick_decides_as_the_expression() {
+        const PERIOD: &str = "start.hasValue().not() or end.hasValue().not() or (start <= end)";
+        let validator = Validator::new(Registry::core());
+        let expression = fhirpath::compile(&format!("identifier.period.all({PERIOD})")).unwrap();
+        let quick = quick(PERIOD).unwrap();
+        let times = [
+            "2026",
+            "2026-02",
+            "2026-02-03",
+            "2026-02-03T04:05:06Z",
+            "2026-02-03T04:05:06+01:00",
+            "2026-02-03T04:05:06.789Z",
+            "2026-02-03T04:05:06.7891Z",
+            "2026-02-03T05:05:06+01:00",
+            "x",
+            "",
+            "2026-02-03T04:05:06",
+            "2026-02-03T24:05:06Z",
+            "2025-12-31T23:59:59-14:00",
+        ];
+        let mut decided = 0;
+        for (start, end) in times.iter().flat_map(|start| times.iter().map(move |end| (start, end))) {
+            let text = format!(
+                r#"{{"resourceType":"Patient","identifier":[{{"period":{{"start":"{start}","end":"{end}"}}}}]}}"#
+            );
+            let document = json::parse(text).unwrap();
+            let root = Element::root(&document);
+            let period = root.get("identifier").unwrap().get("period").unwrap();
+            let Some(quick) = quick(period) else { continue };
+            decided += 1;
+            let slow = validator.evaluate(root, &expression, None, |found| {
+                format!("{:?}", found.unwrap().iter().map(|value| format!("{:?}", value.system())).collect::<Vec<_>>())
+            });
+            assert!(slow.contains(&quick.to_string()), "{start} {end}: {quick} and {slow}");
+        }
+        assert!(decided > 15, "{decided}");
+    }
 }

@@ -28,8 +28,7 @@ fn failed(item: &FeedItem, reason: &str) -> Failure {
     }
 }
 
-async fn with_feed(names: &[&str]) -> Fixture {
-    let fixture = Fixture::new();
+async fn with_feed(fixture: Fixture, names: &[&str]) -> Fixture {
     fixture.store.ensure_destination("nhs").await.unwrap();
     for name in names {
         fixture.put(observation(patient(1), name, name)).await;
@@ -49,134 +48,143 @@ async fn settle(fixture: &Fixture, id: i64, outcome: SettlementOutcome) {
 
 #[tokio::test]
 async fn a_destination_sees_what_comes_after_it() {
-    let fixture = Fixture::new();
-    fixture.put(observation(patient(1), "old", "old")).await;
-    fixture.store.ensure_destination("nhs").await.unwrap();
-    assert!(leases(&fixture, "w", 0).await.is_empty());
+    for fixture in Fixture::both() {
+        fixture.put(observation(patient(1), "old", "old")).await;
+        fixture.store.ensure_destination("nhs").await.unwrap();
+        assert!(leases(&fixture, "w", 0).await.is_empty());
 
-    let mut changed = fixture.store.feed_changed();
-    changed.mark_unchanged();
-    let first = observation(patient(1), "a", "one");
-    fixture.accept(unit(vec![first.clone(), observation(patient(2), "b", "two")])).await;
-    changed.changed().await.unwrap();
-    fixture.put(update(first, 1, "three")).await;
-    fixture.put(Write { deliver: false, ..observation(patient(1), "quiet", "quiet") }).await;
-    fixture.store.ensure_destination("nhs").await.unwrap();
-    assert_eq!(fixture.store.backlog("nhs").await.unwrap().behind, 3);
+        let mut changed = fixture.store.feed_changed();
+        changed.mark_unchanged();
+        let first = observation(patient(1), "a", "one");
+        fixture.accept(unit(vec![first.clone(), observation(patient(2), "b", "two")])).await;
+        changed.changed().await.unwrap();
+        fixture.put(update(first, 1, "three")).await;
+        fixture.put(Write { deliver: false, ..observation(patient(1), "quiet", "quiet") }).await;
+        fixture.store.ensure_destination("nhs").await.unwrap();
+        assert_eq!(fixture.store.backlog("nhs").await.unwrap().behind, 3);
 
-    let mut seen = Vec::new();
-    for lease in leases(&fixture, "w", 0).await {
-        let items = fixture.store.feed(&lease, 10).await.unwrap();
-        for item in &items {
-            assert!(!item.parked && item.items.iter().all(|stored| stored.patient == item.patient));
-            seen.extend(item.items.iter().map(|stored| (stored.version, stored.payload.clone())));
+        let mut seen = Vec::new();
+        for lease in leases(&fixture, "w", 0).await {
+            let items = fixture.store.feed(&lease, 10).await.unwrap();
+            for item in &items {
+                assert!(!item.parked && item.items.iter().all(|stored| stored.patient == item.patient));
+                seen.extend(item.items.iter().map(|stored| (stored.version, stored.payload.clone())));
+            }
+            let to = items.last().unwrap().pos;
+            assert_eq!(fixture.store.advance(&lease, to, Vec::new(), Vec::new()).await.unwrap(), Fenced::Held);
+            assert!(fixture.store.feed(&lease, 10).await.unwrap().is_empty());
         }
-        let to = items.last().unwrap().pos;
-        assert_eq!(fixture.store.advance(&lease, to, Vec::new(), Vec::new()).await.unwrap(), Fenced::Held);
-        assert!(fixture.store.feed(&lease, 10).await.unwrap().is_empty());
+        seen.sort();
+        assert_eq!(seen, [(1, b"one".to_vec()), (1, b"two".to_vec()), (2, b"three".to_vec())]);
+        assert_eq!(fixture.store.backlog("nhs").await.unwrap().behind, 0);
     }
-    seen.sort();
-    assert_eq!(seen, [(1, b"one".to_vec()), (1, b"two".to_vec()), (2, b"three".to_vec())]);
-    assert_eq!(fixture.store.backlog("nhs").await.unwrap().behind, 0);
 }
 
 #[tokio::test]
 async fn what_belongs_to_nobody_is_delivered_too() {
-    let fixture = with_feed(&[]).await;
-    let devices = ["x", "y"].map(|name| Write {
-        kind: "Device".into(),
-        patient: None,
-        id: ResId::derived(None, 0, &[name.as_bytes()]),
-        ..observation(patient(1), name, name)
-    });
-    fixture.accept(unit(devices.to_vec())).await;
-    let lease = one_lease(&fixture, "w", 0).await;
-    let items = fixture.store.feed(&lease, 10).await.unwrap();
-    assert_eq!((lease.slot, items.len()), (0, 2), "each goes its own way");
-    fixture.store.advance(&lease, 1, vec![failed(&items[0], "no")], Vec::new()).await.unwrap();
-    assert!(!fixture.store.feed(&lease, 10).await.unwrap()[0].parked);
-    assert_eq!(due(&fixture, 50).await.len(), 1);
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &[]).await;
+        let devices = ["x", "y"].map(|name| Write {
+            kind: "Device".into(),
+            patient: None,
+            id: ResId::derived(None, 0, &[name.as_bytes()]),
+            ..observation(patient(1), name, name)
+        });
+        fixture.accept(unit(devices.to_vec())).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        assert_eq!((lease.slot, items.len()), (0, 2), "each goes its own way");
+        fixture.store.advance(&lease, 1, vec![failed(&items[0], "no")], Vec::new()).await.unwrap();
+        assert!(!fixture.store.feed(&lease, 10).await.unwrap()[0].parked);
+        assert_eq!(due(&fixture, 50).await.len(), 1);
+    }
 }
 
 #[tokio::test]
 async fn a_lease_fences_whoever_was_away_too_long() {
-    let fixture = with_feed(&["a", "b"]).await;
-    let first = one_lease(&fixture, "w1", 0).await;
-    assert!(leases(&fixture, "w2", TTL_MS - 1).await.is_empty(), "held by another");
-    let renewed = one_lease(&fixture, "w1", 500).await;
-    assert_eq!((renewed.epoch, renewed.until_ms), (first.epoch, 500 + TTL_MS));
-    assert!(leases(&fixture, "w2", TTL_MS).await.is_empty(), "renewed");
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b"]).await;
+        let first = one_lease(&fixture, "w1", 0).await;
+        assert!(leases(&fixture, "w2", TTL_MS - 1).await.is_empty(), "held by another");
+        let renewed = one_lease(&fixture, "w1", 500).await;
+        assert_eq!((renewed.epoch, renewed.until_ms), (first.epoch, 500 + TTL_MS));
+        assert!(leases(&fixture, "w2", TTL_MS).await.is_empty(), "renewed");
 
-    let second = one_lease(&fixture, "w2", 500 + TTL_MS).await;
-    assert!(second.epoch > first.epoch);
-    let items = fixture.store.feed(&second, 10).await.unwrap();
-    assert!(fixture.store.feed(&first, 10).await.unwrap().is_empty());
-    let before = fixture.audits().await;
-    let late = fixture.store.advance(&first, 2, vec![failed(&items[0], "x")], vec![audit_record()]).await.unwrap();
-    assert_eq!((late, fixture.audits().await), (Fenced::Lost, before));
-    let held = fixture.store.advance(&second, 1, vec![failed(&items[0], "x")], vec![audit_record()]).await.unwrap();
-    assert_eq!((held, fixture.audits().await), (Fenced::Held, before + 1));
-    let backlog = fixture.store.backlog("nhs").await.unwrap();
-    assert_eq!((backlog.behind, backlog.retries, backlog.dead), (1, 1, 0));
-    assert!(fixture.store.feed(&second, 10).await.unwrap()[0].parked);
+        let second = one_lease(&fixture, "w2", 500 + TTL_MS).await;
+        assert!(second.epoch > first.epoch);
+        let items = fixture.store.feed(&second, 10).await.unwrap();
+        assert!(fixture.store.feed(&first, 10).await.unwrap().is_empty());
+        let before = fixture.audits().await;
+        let late = fixture.store.advance(&first, 2, vec![failed(&items[0], "x")], vec![audit_record()]).await.unwrap();
+        assert_eq!((late, fixture.audits().await), (Fenced::Lost, before));
+        let held = fixture.store.advance(&second, 1, vec![failed(&items[0], "x")], vec![audit_record()]).await.unwrap();
+        assert_eq!((held, fixture.audits().await), (Fenced::Held, before + 1));
+        let backlog = fixture.store.backlog("nhs").await.unwrap();
+        assert_eq!((backlog.behind, backlog.retries, backlog.dead), (1, 1, 0));
+        assert!(fixture.store.feed(&second, 10).await.unwrap()[0].parked);
+    }
 }
 
 #[tokio::test]
 async fn retries_keep_the_order_of_a_patient() {
-    let fixture = with_feed(&["a", "b", "c"]).await;
-    let lease = one_lease(&fixture, "w", 0).await;
-    let items = fixture.store.feed(&lease, 10).await.unwrap();
-    let mut failures: Vec<_> = items.iter().map(|item| failed(item, "down")).collect();
-    failures[1].not_before_ms = 0;
-    fixture.store.advance(&lease, 3, failures, Vec::new()).await.unwrap();
-    assert_eq!(fixture.store.next_due("nhs").await.unwrap(), Some(50));
-    assert!(due(&fixture, 49).await.is_empty(), "b is due, but stands behind a");
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b", "c"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        let mut failures: Vec<_> = items.iter().map(|item| failed(item, "down")).collect();
+        failures[1].not_before_ms = 0;
+        fixture.store.advance(&lease, 3, failures, Vec::new()).await.unwrap();
+        assert_eq!(fixture.store.next_due("nhs").await.unwrap(), Some(50));
+        assert!(due(&fixture, 49).await.is_empty(), "b is due, but stands behind a");
 
-    let [(a, payload)] = due(&fixture, 50).await.try_into().unwrap();
-    assert_eq!(payload, "a");
-    let again = SettlementOutcome::Again { not_before_ms: 70, attempts: 2, reason: "still down".to_owned() };
-    settle(&fixture, a, again).await;
-    assert!(due(&fixture, 69).await.is_empty());
-    let retry = fixture.store.retries_due("nhs", 70, 10).await.unwrap().remove(0);
-    assert_eq!((retry.attempts, retry.not_before_ms, &retry.reason[..]), (2, 70, "still down"));
-    settle(&fixture, a, SettlementOutcome::Done).await;
-    settle(&fixture, a, SettlementOutcome::Done).await;
-    let [(b, payload)] = due(&fixture, 70).await.try_into().unwrap();
-    assert_eq!(payload, "b", "a second answer about a changes nothing");
-    settle(&fixture, b, SettlementOutcome::Dead { reason: "refused".to_owned() }).await;
-    assert_eq!(due(&fixture, 70).await[0].1, "c");
-    let backlog = fixture.store.backlog("nhs").await.unwrap();
-    assert_eq!((backlog.retries, backlog.dead), (1, 1));
+        let [(a, payload)] = due(&fixture, 50).await.try_into().unwrap();
+        assert_eq!(payload, "a");
+        let again = SettlementOutcome::Again { not_before_ms: 70, attempts: 2, reason: "still down".to_owned() };
+        settle(&fixture, a, again).await;
+        assert!(due(&fixture, 69).await.is_empty());
+        let retry = fixture.store.retries_due("nhs", 70, 10).await.unwrap().remove(0);
+        assert_eq!((retry.attempts, retry.not_before_ms, &retry.reason[..]), (2, 70, "still down"));
+        settle(&fixture, a, SettlementOutcome::Done).await;
+        settle(&fixture, a, SettlementOutcome::Done).await;
+        let [(b, payload)] = due(&fixture, 70).await.try_into().unwrap();
+        assert_eq!(payload, "b", "a second answer about a changes nothing");
+        settle(&fixture, b, SettlementOutcome::Dead { reason: "refused".to_owned() }).await;
+        assert_eq!(due(&fixture, 70).await[0].1, "c");
+        let backlog = fixture.store.backlog("nhs").await.unwrap();
+        assert_eq!((backlog.retries, backlog.dead), (1, 1));
+    }
 }
 
 #[tokio::test]
 async fn dead_letters_are_redriven_once() {
-    let fixture = with_feed(&["a", "b"]).await;
-    let lease = one_lease(&fixture, "w", 0).await;
-    let items = fixture.store.feed(&lease, 10).await.unwrap();
-    let failures = items.iter().map(|item| Failure { dead: true, ..failed(item, "refused") }).collect();
-    fixture.store.advance(&lease, 2, failures, Vec::new()).await.unwrap();
-    assert_eq!(fixture.store.next_due("nhs").await.unwrap(), None);
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        let failures = items.iter().map(|item| Failure { dead: true, ..failed(item, "refused") }).collect();
+        fixture.store.advance(&lease, 2, failures, Vec::new()).await.unwrap();
+        assert_eq!(fixture.store.next_due("nhs").await.unwrap(), None);
 
-    let letters = fixture.store.dead_letters(Some("nhs")).await.unwrap();
-    let expected = (id(patient(1), "a"), 1, "refused");
-    assert_eq!((letters[0].resource, letters[0].version, &letters[0].reason[..]), expected);
-    assert!(fixture.store.dead_letters(Some("other")).await.unwrap().is_empty());
-    assert_eq!(fixture.store.dead_letters(None).await.unwrap(), letters);
+        let letters = fixture.store.dead_letters(Some("nhs")).await.unwrap();
+        let expected = (id(patient(1), "a"), 1, "refused");
+        assert_eq!((letters[0].resource, letters[0].version, &letters[0].reason[..]), expected);
+        assert!(fixture.store.dead_letters(Some("other")).await.unwrap().is_empty());
+        assert_eq!(fixture.store.dead_letters(None).await.unwrap(), letters);
 
-    let first = Some(vec![letters[0].id]);
-    assert_eq!(fixture.store.redrive("other", first.clone()).await.unwrap(), 0);
-    assert_eq!(fixture.store.redrive("nhs", first.clone()).await.unwrap(), 1);
-    assert_eq!(fixture.store.redrive("nhs", first).await.unwrap(), 0);
-    assert_eq!(fixture.store.redrive("nhs", None).await.unwrap(), 1);
-    let retry = fixture.store.retries_due("nhs", 0, 10).await.unwrap().remove(0);
-    assert_eq!((retry.attempts, retry.stored.payload), (0, b"a".to_vec()));
+        let first = Some(vec![letters[0].id]);
+        assert_eq!(fixture.store.redrive("other", first.clone()).await.unwrap(), 0);
+        assert_eq!(fixture.store.redrive("nhs", first.clone()).await.unwrap(), 1);
+        assert_eq!(fixture.store.redrive("nhs", first).await.unwrap(), 0);
+        assert_eq!(fixture.store.redrive("nhs", None).await.unwrap(), 1);
+        let retry = fixture.store.retries_due("nhs", 0, 10).await.unwrap().remove(0);
+        assert_eq!((retry.attempts, retry.stored.payload), (0, b"a".to_vec()));
+    }
 }
 
 /// What an earlier process was at when it ended.
 #[tokio::test]
 async fn a_restart_takes_over_leases_and_sends_under_way() {
-    let fixture = with_feed(&["a"]).await;
+    let fixture = with_feed(Fixture::new(), &["a"]).await;
     fixture.put(observation(patient(2), "b", "b")).await;
     let held = leases(&fixture, "w", 0).await;
     for lease in &held {
@@ -195,33 +203,67 @@ async fn a_restart_takes_over_leases_and_sends_under_way() {
 }
 
 #[tokio::test]
-async fn a_settled_retry_forgets_what_was_foretold() {
-    let fixture = with_feed(&["a"]).await;
+async fn whoever_takes_over_tells_what_may_have_been_sent() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        fixture.store.foretell("nhs", Task::Slot(lease.slot), vec![audit_record()]).await.unwrap();
+        let before = fixture.audits().await;
+        assert!(leases(&fixture, "other", 0).await.is_empty(), "it is at work");
+        let after = lease.until_ms;
+        assert_eq!(leases(&fixture, "other", after).await.len(), 1, "it is silent");
+        assert_eq!(fixture.audits().await, before + 1);
+        assert_eq!(leases(&fixture, "other", after).await.len(), 1, "the same goes on");
+        assert_eq!(fixture.audits().await, before + 1, "once");
+    }
+}
+
+#[tokio::test]
+async fn of_those_who_share_a_store_one_tries_again() {
+    let fixture = with_feed(Fixture::shared(), &["a"]).await;
     let lease = one_lease(&fixture, "w", 0).await;
     let rows = fixture.store.feed(&lease, 10).await.unwrap();
     fixture.store.advance(&lease, rows[0].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
+    let other = Fixture::at(fixture.place.server.clone(), Some(&fixture));
     let [(id, _)] = due(&fixture, 100).await.try_into().unwrap();
+    assert!(due(&other, 100).await.is_empty() && due(&fixture, 100).await.is_empty(), "it is at work");
+    other.store.foretell("nhs", Task::Retry(id), vec![audit_record()]).await.unwrap();
     let before = fixture.audits().await;
-    for _ in 0..2 {
-        fixture.store.foretell("nhs", Task::Retry(id), vec![audit_record()]).await.unwrap();
+    assert_eq!(due(&other, 1_000_000).await.len(), 1, "it is silent");
+    assert_eq!(fixture.audits().await, before + 1, "and may have sent it");
+}
+
+#[tokio::test]
+async fn a_settled_retry_forgets_what_was_foretold() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        fixture.store.advance(&lease, rows[0].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
+        let [(id, _)] = due(&fixture, 100).await.try_into().unwrap();
+        let before = fixture.audits().await;
+        for _ in 0..2 {
+            fixture.store.foretell("nhs", Task::Retry(id), vec![audit_record()]).await.unwrap();
+        }
+        assert_eq!(fixture.audits().await, before + 1, "the first was never settled, so it may have been sent");
+        settle(&fixture, id, SettlementOutcome::Done).await;
+        assert_eq!(fixture.reopen().audits().await, before + 2, "the second was settled as it was");
     }
-    assert_eq!(fixture.audits().await, before + 1, "the first was never settled, so it may have been sent");
-    settle(&fixture, id, SettlementOutcome::Done).await;
-    assert_eq!(fixture.reopen().audits().await, before + 2, "the second was settled as it was");
 }
 
 #[tokio::test]
 async fn a_redriven_letter_carries_the_current_version() {
-    let fixture = Fixture::new();
-    fixture.store.ensure_destination("nhs").await.unwrap();
-    let first = observation(patient(1), "a", "one");
-    fixture.put(first.clone()).await;
-    let lease = one_lease(&fixture, "w", 0).await;
-    let rows = fixture.store.feed(&lease, 10).await.unwrap();
-    let dead = Failure { dead: true, ..failed(&rows[0], "refused") };
-    fixture.store.advance(&lease, rows[0].pos, vec![dead], Vec::new()).await.unwrap();
-    fixture.put(update(first, 1, "two")).await;
-    assert_eq!(fixture.store.redrive("nhs", None).await.unwrap(), 1);
-    let due = due(&fixture, 0).await;
-    assert_eq!(due.iter().map(|(_, payload)| payload.as_str()).collect::<Vec<_>>(), ["two"]);
+    for fixture in Fixture::both() {
+        fixture.store.ensure_destination("nhs").await.unwrap();
+        let first = observation(patient(1), "a", "one");
+        fixture.put(first.clone()).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let dead = Failure { dead: true, ..failed(&rows[0], "refused") };
+        fixture.store.advance(&lease, rows[0].pos, vec![dead], Vec::new()).await.unwrap();
+        fixture.put(update(first, 1, "two")).await;
+        assert_eq!(fixture.store.redrive("nhs", None).await.unwrap(), 1);
+        let due = due(&fixture, 0).await;
+        assert_eq!(due.iter().map(|(_, payload)| payload.as_str()).collect::<Vec<_>>(), ["two"]);
+    }
 }

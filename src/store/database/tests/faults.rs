@@ -48,13 +48,13 @@ async fn a_failed_sync_stops_all_writing() {
     assert!(matches!(later, Err(Error::Poisoned)));
     assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Poisoned, 1));
 
-    let Fixture { dir, store } = fixture;
+    let Fixture { dir, place, store } = fixture;
     drop(Arc::into_inner(store).unwrap());
     let log_bytes = || std::fs::metadata(dir.path().join(format!("{FILE}-wal"))).unwrap().len();
     assert!(log_bytes() > 0, "closing did not touch what the disk refused");
-    let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
+    let store = Arc::new(Store::open(&place).unwrap());
     assert_eq!(log_bytes(), 0, "opening wrote the log anew");
-    let fixture = Fixture { dir, store };
+    let fixture = Fixture { dir, place, store };
     assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 1));
 }
 
@@ -136,7 +136,7 @@ fn a_newer_schema_is_refused() {
 
 #[tokio::test]
 async fn closing_writes_what_is_queued() {
-    let Fixture { dir, store } = Fixture::new();
+    let Fixture { dir, store, .. } = Fixture::new();
     let Store::Embedded(embedded) = store.as_ref();
     let queued: Vec<_> = (0..100)
         .map(|_| {

@@ -94,7 +94,7 @@ fn anywhere(dir: &Path, bytes: &[u8]) -> bool {
 async fn only_its_own_key_file_opens_a_store() {
     let fixture = Fixture::new();
     fixture.put(observation(patient(1), "a", MARKER)).await;
-    let Fixture { dir, store } = fixture;
+    let Fixture { dir, store, .. } = fixture;
     drop(store);
     let own = dir.path().join("gateway.key");
     let digits = std::fs::read_to_string(&own).unwrap();

@@ -1,4 +1,4 @@
-//! The embedded store through its boundary; only the fault tests reach behind it.
+//! The store through its boundary, in a file and on a server; only the fault tests reach behind it.
 
 mod accept;
 mod delivery;
@@ -8,14 +8,17 @@ mod raw;
 mod receipts;
 mod remnants;
 mod search;
+mod server;
+mod shared;
 mod spans;
+mod statements;
 
 use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use crate::store::{
-    Accepted, AuditPlan, AuditRecord, Expect, Finished, PatientKey, Place, Plan, ResId, Store, Unit, Write,
+    Accepted, AuditPlan, AuditRecord, Expect, Finished, PatientKey, Place, Plan, ResId, Server, Store, Unit, Write,
     WriteOutcome,
 };
 
@@ -23,21 +26,45 @@ const NOW_MS: i64 = 1_700_000_000_000;
 
 struct Fixture {
     dir: TempDir,
+    place: Place,
     store: Arc<Store>,
 }
 
 impl Fixture {
+    /// A store in a file.
     fn new() -> Self {
+        Self::at(None, None)
+    }
+
+    /// A store on the server.
+    fn shared() -> Self {
+        Self::at(Some(server::fresh()), None)
+    }
+
+    /// One of each kind: what is true of the one is true of the other. What is printed says at which a test failed.
+    fn both() -> impl Iterator<Item = Self> {
+        [("in a file", Self::new as fn() -> Self), ("on a server", Self::shared)].into_iter().map(|(kind, made)| {
+            eprintln!("{kind}:");
+            made()
+        })
+    }
+
+    /// A gateway's store; of those that share a server all have the first one's key.
+    fn at(server: Option<Server>, first: Option<&Self>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
-        Self { dir, store }
+        if let Some(first) = first {
+            std::fs::copy(first.dir.path().join("gateway.key"), dir.path().join("gateway.key")).unwrap();
+        }
+        let place = Place { server, ..Place::new(dir.path(), None) };
+        let store = Arc::new(Store::open(&place).unwrap());
+        Self { dir, place, store }
     }
 
     fn reopen(self) -> Self {
-        let Self { dir, store } = self;
+        let Self { dir, place, store } = self;
         drop(Arc::into_inner(store).expect("no task holds the store"));
-        let store = Arc::new(Store::open(&Place::new(dir.path(), None)).unwrap());
-        Self { dir, store }
+        let store = Arc::new(Store::open(&place).unwrap());
+        Self { dir, place, store }
     }
 
     async fn accept(&self, unit: Unit) -> Accepted {

@@ -24,37 +24,39 @@ fn of(client: &str) -> ReceiptPlan {
 
 #[tokio::test]
 async fn each_client_has_numbers_and_rows_of_its_own() {
-    let fixture = Fixture::new();
-    let store = &fixture.store;
-    for (client, at_ms, record) in [("a", 1, 1), ("b", 2, 1), ("a", 3, 2)] {
-        file(store, client, filing(at_ms, record, 0)).await;
+    for fixture in Fixture::both() {
+        let store = &fixture.store;
+        for (client, at_ms, record) in [("a", 1, 1), ("b", 2, 1), ("a", 3, 2)] {
+            file(store, client, filing(at_ms, record, 0)).await;
+        }
+        let numbers = async |plan: ReceiptPlan| -> Vec<(u64, i64)> {
+            store.receipts(plan).await.unwrap().iter().map(|row| (row.number, row.at_ms)).collect()
+        };
+        assert_eq!(numbers(of("a")).await, [(1, 1), (2, 3)]);
+        assert_eq!(numbers(of("b")).await, [(1, 2)]);
+        assert_eq!(numbers(ReceiptPlan { records: Some(vec![[2; 16], [9; 16]]), ..of("a") }).await, [(2, 3)]);
+        assert_eq!(numbers(ReceiptPlan { since_ms: Some(2), ..of("a") }).await, [(2, 3)]);
+        assert_eq!(numbers(ReceiptPlan { after: 1, ..of("a") }).await, [(2, 3)]);
+        assert_eq!(numbers(ReceiptPlan { outcome: Some("flagged".to_owned()), ..of("a") }).await, []);
+        // Old ones go as new ones come; the number of the last is never given again.
+        file(store, "b", filing(10, 5, 10)).await;
+        assert_eq!(numbers(of("a")).await, [(2, 3)]);
+        assert_eq!(numbers(of("b")).await, [(2, 10)]);
     }
-    let numbers = async |plan: ReceiptPlan| -> Vec<(u64, i64)> {
-        store.receipts(plan).await.unwrap().iter().map(|row| (row.number, row.at_ms)).collect()
-    };
-    assert_eq!(numbers(of("a")).await, [(1, 1), (2, 3)]);
-    assert_eq!(numbers(of("b")).await, [(1, 2)]);
-    assert_eq!(numbers(ReceiptPlan { records: Some(vec![[2; 16], [9; 16]]), ..of("a") }).await, [(2, 3)]);
-    assert_eq!(numbers(ReceiptPlan { since_ms: Some(2), ..of("a") }).await, [(2, 3)]);
-    assert_eq!(numbers(ReceiptPlan { after: 1, ..of("a") }).await, [(2, 3)]);
-    assert_eq!(numbers(ReceiptPlan { outcome: Some("flagged".to_owned()), ..of("a") }).await, []);
-    // Old ones go as new ones come; the number of the last is never given again.
-    file(store, "b", filing(10, 5, 10)).await;
-    assert_eq!(numbers(of("a")).await, [(2, 3)]);
-    assert_eq!(numbers(of("b")).await, [(2, 10)]);
 }
 
 #[tokio::test]
 async fn tallies_add_up_and_are_kept_for_their_time() {
-    let fixture = Fixture::new();
-    let store = &fixture.store;
-    for day in [1, 1, 500] {
-        file(store, "a", filing(day, 1, 0)).await;
+    for fixture in Fixture::both() {
+        let store = &fixture.store;
+        for day in [1, 1, 500] {
+            file(store, "a", filing(day, 1, 0)).await;
+        }
+        let counts: Vec<(i64, u64)> =
+            store.tallies("a", 0, 1000).await.unwrap().iter().map(|tally| (tally.day, tally.count)).collect();
+        assert_eq!(counts, [(500, 2)]);
+        file(store, "a", filing(500, 1, 0)).await;
+        assert_eq!(store.tallies("a", 0, 1000).await.unwrap()[0].count, 4);
+        assert!(store.tallies("b", 0, 1000).await.unwrap().is_empty());
     }
-    let counts: Vec<(i64, u64)> =
-        store.tallies("a", 0, 1000).await.unwrap().iter().map(|tally| (tally.day, tally.count)).collect();
-    assert_eq!(counts, [(500, 2)]);
-    file(store, "a", filing(500, 1, 0)).await;
-    assert_eq!(store.tallies("a", 0, 1000).await.unwrap()[0].count, 4);
-    assert!(store.tallies("b", 0, 1000).await.unwrap().is_empty());
 }

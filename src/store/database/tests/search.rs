@@ -28,8 +28,7 @@ async fn names(fixture: &Fixture, plan: Plan) -> String {
     page.rows.iter().map(|row| String::from_utf8(row.payload.clone()).unwrap()).collect()
 }
 
-async fn stocked() -> Fixture {
-    let fixture = Fixture::new();
+async fn stocked(fixture: Fixture) -> Fixture {
     let both = vec![(LOINC.to_owned(), "rate".to_owned()), ("local".to_owned(), "rate".to_owned())];
     fixture.put(Write { codes: both, ..dated(patient(1), "a", "rate", 30) }).await;
     fixture.put(dated(patient(1), "b", "mass", 10)).await;
@@ -44,52 +43,61 @@ async fn stocked() -> Fixture {
 
 #[tokio::test]
 async fn every_part_of_a_plan_narrows() {
-    let fixture = stocked().await;
-    let check =
-        async |plan: Plan, expected: &str| assert_eq!(names(&fixture, plan.clone()).await, expected, "{plan:?}");
-    let code = |system: Option<&str>, code: &str| {
-        Some(vec![CodeKey { system: system.map(str::to_owned), code: code.to_owned() }])
-    };
-    check(of_patient(1), "ebca").await;
-    check(Plan { order: order(OrderBy::Date, true), ..of_patient(1) }, "acbe").await;
-    check(Plan { order: order(OrderBy::Updated, false), ..of_patient(1) }, "eacb").await;
-    check(Plan { order: order(OrderBy::Seq, true), ..of_patient(1) }, "ecba").await;
-    check(Plan { patients: Some(vec![patient(2), patient(1), patient(2)]), ..of_patient(1) }, "ebdca").await;
-    check(Plan { patients: Some(Vec::new()), ..of_patient(1) }, "").await;
-    check(Plan { codes: code(None, "rate"), ..of_patient(1) }, "ca").await;
-    check(Plan { codes: code(Some("local"), "rate"), ..of_patient(1) }, "a").await;
-    check(Plan { codes: code(Some("none"), "rate"), ..of_patient(1) }, "").await;
-    check(Plan { codes: code(None, "rate"), ..Plan::of("Observation") }, "acd").await;
-    check(Plan { codes: code(None, "rate"), ..Plan::of("Condition") }, "f").await;
-    // What has no date may lie on any.
-    check(Plan { date: Some((10, 30)), ..of_patient(1) }, "ebc").await;
-    check(Plan { date: Some((10, 30)), order: order(OrderBy::Date, true), ..of_patient(1) }, "cbe").await;
-    check(Plan { date: Some((10, 30)), order: order(OrderBy::Date, true), ..Plan::of("Observation") }, "cdbe").await;
-    check(Plan { updated: Some((970, 981)), ..of_patient(1) }, "ca").await;
-    check(Plan { owner: Some("watch".into()), ..of_patient(1) }, "c").await;
-    check(Plan { as_of_seq: Some(2), ..of_patient(1) }, "ba").await;
-    check(Plan::of("Observation"), "abcde").await;
-    check(Plan { order: order(OrderBy::Seq, true), ..Plan::of("Observation") }, "edcba").await;
-    check(Plan::of("Unknown"), "").await;
-    let ids = ["b", "a", "nothing"].map(|name| id(patient(1), name).to_string()).to_vec();
-    check(Plan { ids: Some(ids), ..of_patient(1) }, "ba").await;
-    let token = |system: Option<&str>, value: &str| {
-        Some(TokenKey { param: "identifier".to_owned(), system: system.map(str::to_owned), value: value.to_owned() })
-    };
-    check(Plan { token: token(None, "7"), ..Plan::of("Condition") }, "f").await;
-    check(Plan { token: token(Some("urn:x"), "7"), ..Plan::of("Condition") }, "f").await;
-    check(Plan { token: token(Some(""), "7"), ..Plan::of("Condition") }, "").await;
-    check(Plan { token: token(None, "7"), ..Plan::of("Observation") }, "").await;
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let check =
+            async |plan: Plan, expected: &str| assert_eq!(names(&fixture, plan.clone()).await, expected, "{plan:?}");
+        let code = |system: Option<&str>, code: &str| {
+            Some(vec![CodeKey { system: system.map(str::to_owned), code: code.to_owned() }])
+        };
+        check(of_patient(1), "ebca").await;
+        check(Plan { order: order(OrderBy::Date, true), ..of_patient(1) }, "acbe").await;
+        check(Plan { order: order(OrderBy::Updated, false), ..of_patient(1) }, "eacb").await;
+        check(Plan { order: order(OrderBy::Seq, true), ..of_patient(1) }, "ecba").await;
+        check(Plan { patients: Some(vec![patient(2), patient(1), patient(2)]), ..of_patient(1) }, "ebdca").await;
+        check(Plan { patients: Some(Vec::new()), ..of_patient(1) }, "").await;
+        check(Plan { codes: code(None, "rate"), ..of_patient(1) }, "ca").await;
+        check(Plan { codes: code(Some("local"), "rate"), ..of_patient(1) }, "a").await;
+        check(Plan { codes: code(Some("none"), "rate"), ..of_patient(1) }, "").await;
+        check(Plan { codes: code(None, "rate"), ..Plan::of("Observation") }, "acd").await;
+        check(Plan { codes: code(None, "rate"), ..Plan::of("Condition") }, "f").await;
+        // What has no date may lie on any.
+        check(Plan { date: Some((10, 30)), ..of_patient(1) }, "ebc").await;
+        check(Plan { date: Some((10, 30)), order: order(OrderBy::Date, true), ..of_patient(1) }, "cbe").await;
+        check(Plan { date: Some((10, 30)), order: order(OrderBy::Date, true), ..Plan::of("Observation") }, "cdbe")
+            .await;
+        check(Plan { updated: Some((970, 981)), ..of_patient(1) }, "ca").await;
+        check(Plan { owner: Some("watch".into()), ..of_patient(1) }, "c").await;
+        check(Plan { as_of_seq: Some(2), ..of_patient(1) }, "ba").await;
+        check(Plan::of("Observation"), "abcde").await;
+        check(Plan { order: order(OrderBy::Seq, true), ..Plan::of("Observation") }, "edcba").await;
+        check(Plan::of("Unknown"), "").await;
+        let ids = ["b", "a", "nothing"].map(|name| id(patient(1), name).to_string()).to_vec();
+        check(Plan { ids: Some(ids), ..of_patient(1) }, "ba").await;
+        let token = |system: Option<&str>, value: &str| {
+            Some(TokenKey {
+                param: "identifier".to_owned(),
+                system: system.map(str::to_owned),
+                value: value.to_owned(),
+            })
+        };
+        check(Plan { token: token(None, "7"), ..Plan::of("Condition") }, "f").await;
+        check(Plan { token: token(Some("urn:x"), "7"), ..Plan::of("Condition") }, "f").await;
+        check(Plan { token: token(Some(""), "7"), ..Plan::of("Condition") }, "").await;
+        check(Plan { token: token(None, "7"), ..Plan::of("Observation") }, "").await;
+    }
 }
 
 #[tokio::test]
 async fn updates_move_a_row_in_the_index() {
-    let fixture = stocked().await;
-    let moved = Write { date: Some(5), ..update(dated(patient(1), "a", "mass", 30), 1, "A") };
-    fixture.put(moved).await;
-    assert_eq!(names(&fixture, of_patient(1)).await, "eAbc");
-    let codes = Some(vec![CodeKey { system: None, code: "rate".to_owned() }]);
-    assert_eq!(names(&fixture, Plan { codes, ..of_patient(1) }).await, "c");
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let moved = Write { date: Some(5), ..update(dated(patient(1), "a", "mass", 30), 1, "A") };
+        fixture.put(moved).await;
+        assert_eq!(names(&fixture, of_patient(1)).await, "eAbc");
+        let codes = Some(vec![CodeKey { system: None, code: "rate".to_owned() }]);
+        assert_eq!(names(&fixture, Plan { codes, ..of_patient(1) }).await, "c");
+    }
 }
 
 #[tokio::test]
@@ -105,35 +113,39 @@ async fn pages_stay_as_they_were_while_rows_arrive() {
 
 /// 150 rows, more than a source fetches at a time, with several of the same date.
 async fn check_pages(mut plan: Plan) {
-    let fixture = Fixture::new();
-    let row =
-        |number: i64| dated(patient(1), &format!("{number},"), ["rate", "mass"][number as usize % 2], number * 7 % 50);
-    fixture.accept(unit((0..150).map(row).collect())).await;
-    let whole = names(&fixture, Plan { limit: 1000, ..plan.clone() }).await;
-    let mut paged = String::new();
-    let mut arrived = 150;
-    loop {
-        let page = fixture.store.search(plan.clone()).await.unwrap();
-        assert!(page.rows.len() <= 7 && !page.exhausted_budget);
-        plan.as_of_seq.get_or_insert(page.high_seq);
-        paged.extend(page.rows.iter().map(|row| str::from_utf8(&row.payload).unwrap()));
-        let Some(next) = page.next else { break };
-        plan.after = Some(next);
-        fixture.accept(unit(vec![row(arrived), row(arrived + 1)])).await;
-        arrived += 2;
+    for fixture in Fixture::both() {
+        let row = |number: i64| {
+            dated(patient(1), &format!("{number},"), ["rate", "mass"][number as usize % 2], number * 7 % 50)
+        };
+        fixture.accept(unit((0..150).map(row).collect())).await;
+        let whole = names(&fixture, Plan { limit: 1000, ..plan.clone() }).await;
+        let mut paged = String::new();
+        let mut arrived = 150;
+        loop {
+            let page = fixture.store.search(plan.clone()).await.unwrap();
+            assert!(page.rows.len() <= 7 && !page.exhausted_budget);
+            plan.as_of_seq.get_or_insert(page.high_seq);
+            paged.extend(page.rows.iter().map(|row| str::from_utf8(&row.payload).unwrap()));
+            let Some(next) = page.next else { break };
+            plan.after = Some(next);
+            fixture.accept(unit(vec![row(arrived), row(arrived + 1)])).await;
+            arrived += 2;
+        }
+        assert_eq!(paged, whole, "{:?}", plan.order);
     }
-    assert_eq!(paged, whole, "{:?}", plan.order);
 }
 
 #[tokio::test]
 async fn a_spent_budget_says_so() {
-    let fixture = stocked().await;
-    let rare = Plan { owner: Some("watch".into()), scan_budget: 2, ..of_patient(1) };
-    let page = fixture.store.search(rare.clone()).await.unwrap();
-    assert!(page.exhausted_budget && page.rows.is_empty());
-    let page = fixture.store.search(Plan { after: page.next, ..rare.clone() }).await.unwrap();
-    assert_eq!((page.rows.len(), page.exhausted_budget, page.next), (1, false, None));
-    let unsorted = Plan { order: order(OrderBy::Updated, false), ..rare };
-    let page = fixture.store.search(unsorted).await.unwrap();
-    assert_eq!((page.exhausted_budget, page.next), (true, None));
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let rare = Plan { owner: Some("watch".into()), scan_budget: 2, ..of_patient(1) };
+        let page = fixture.store.search(rare.clone()).await.unwrap();
+        assert!(page.exhausted_budget && page.rows.is_empty());
+        let page = fixture.store.search(Plan { after: page.next, ..rare.clone() }).await.unwrap();
+        assert_eq!((page.rows.len(), page.exhausted_budget, page.next), (1, false, None));
+        let unsorted = Plan { order: order(OrderBy::Updated, false), ..rare };
+        let page = fixture.store.search(unsorted).await.unwrap();
+        assert_eq!((page.exhausted_budget, page.next), (true, None));
+    }
 }

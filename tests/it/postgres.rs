@@ -1,0 +1,104 @@
+//! PostgreSQL servers for tests: one of this process, and others that may be killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+/// Address of a place on the server of this process where nothing is yet.
+pub async fn fresh() -> String {
+    static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+    let schema = format!("t{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
+    speak(&url(folder(), "public"), &format!("CREATE SCHEMA {schema}")).await;
+    url(folder(), &schema)
+}
+
+/// Has a server do something beside the gateways.
+pub async fn speak(url: &str, sql: &str) {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
+    client.batch_execute(sql).await.unwrap();
+    drop(client);
+    connection.await.unwrap().unwrap();
+}
+
+/// Address of the tables of one schema.
+fn url(folder: &str, schema: &str) -> String {
+    format!("postgres://gateway@/postgres?host={folder}&options=-csearch_path%3D{schema}")
+}
+
+/// Where the server of this process listens. It ends with the thread that started it, which ends with the process.
+fn folder() -> &'static str {
+    static FOLDER: OnceLock<String> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let (ready, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let own = Own::start(&[]);
+            ready.send(own.folder().to_owned()).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        told.recv().expect("PostgreSQL starts; tests/setup installs it")
+    })
+}
+
+/// A server of one test. It ends with the thread that started it, at the latest.
+pub struct Own {
+    directory: TempDir,
+    child: Child,
+}
+
+impl Own {
+    pub fn start(settings: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let child = run(directory.path().to_str().unwrap(), settings);
+        Self { directory, child }
+    }
+
+    fn folder(&self) -> &str {
+        self.directory.path().to_str().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        url(self.folder(), "public")
+    }
+
+    /// At once, as a crash would.
+    pub fn kill(&mut self) {
+        let killed = Command::new("kill").args(["-QUIT", &self.child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        self.child.wait().unwrap();
+    }
+
+    pub fn start_again(&mut self) {
+        self.child = run(self.folder(), &[]);
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Runs a server, and returns when it takes connections.
+fn run(folder: &str, settings: &[&str]) -> Child {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
+    let mut child = Command::new(script).arg(folder).args(settings).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut seen = Vec::new();
+    let ready = lines.by_ref().any(|line| {
+        seen.push(line.clone());
+        line.ends_with("database system is ready to accept connections")
+    });
+    assert!(ready, "PostgreSQL ended: {seen:#?}");
+    // It must never wait for somebody to read what it says.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
