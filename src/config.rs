@@ -17,8 +17,9 @@ use toml::{Table, Value};
 use crate::devices::series::Kept;
 use crate::exchange;
 use crate::exchange::recipients::Identity;
+use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent::{self, Implied, Manner, Proxies};
+use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -52,6 +53,8 @@ pub struct Config {
     pub retention: exchange::Retention,
     /// Who may give a consent.
     pub proxies: Proxies,
+    /// Switches that need one another.
+    pub coupled: Coupled,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -304,6 +307,10 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("devices.stretches.{wrong}")));
     }
     let unsaid: consent::Config = section("consent", table.remove("consent"), mistakes);
+    let coupled = Coupled::compile(&unsaid.needs, |code| category::category(code).is_some()).unwrap_or_else(|wrong| {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("consent.{wrong}")));
+        Coupled::default()
+    });
     let implied = Implied::compile(&unsaid).unwrap_or_else(|wrong| {
         mistakes.extend(wrong.into_iter().map(|mistake| format!("consent.{mistake}")));
         Implied::default()
@@ -388,6 +395,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         implied,
         retention,
         proxies: unsaid.given,
+        coupled,
         terminology,
         destinations,
     }

@@ -118,6 +118,7 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     gateway.implied = config.implied.clone();
     gateway.retention = config.retention.clone();
     gateway.proxies = config.proxies;
+    gateway.coupled = config.coupled.clone();
     gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }

@@ -19,7 +19,8 @@ fn named(platform: &Platform, name: &str, extra: &str) -> String {
     section.replace("\"platform\"", &format!("{name:?}")).replace("/platform\"", &format!("/{name}\""))
 }
 
-fn weight(patient: &str, identifier: &str) -> Value {
+/// A valid weight with an identifier of its own.
+pub fn weight(patient: &str, identifier: &str) -> Value {
     let mut reading = heart_rate(patient, identifier, 70);
     reading["code"] = json!({"coding": [{"system": "http://loinc.org", "code": "29463-7"}]});
     reading["valueQuantity"] = json!({"value": 70, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg"});

@@ -75,6 +75,8 @@ pub enum State {
 pub struct Choice {
     pub category: &'static Category,
     pub state: State,
+    /// Categories that it makes no sense without.
+    pub needs: Vec<String>,
 }
 
 /// The switches of a party.
@@ -123,7 +125,7 @@ impl Gateway {
         let choices = parties.into_iter().map(|party| {
             let states = category::all().iter().map(|category| {
                 let state = self.state(person, &page.consents, &party, &category.code);
-                Choice { category, state }
+                Choice { category, state, needs: self.coupled.needs(&category.code).to_vec() }
             });
             Choices { choices: states.collect(), party }
         });
@@ -149,12 +151,18 @@ impl Gateway {
         let others: Vec<&Stored> = stored.iter().filter(|stored| !is_pages(stored)).collect();
         let mut rules = own.map(Rules::read).unwrap_or_default();
         let wished = if on { State::On } else { State::Off };
-        let state = |rules: &Rules| self.state(person, &with(&others, rules, self, person), &party, category);
-        rules.forget(actor, category);
-        if state(&rules) != wished {
-            rules.set(&party, category, on);
+        let state = |rules: &Rules, category| self.state(person, &with(&others, rules, self, person), &party, category);
+        let mut made = Made::AsWished;
+        // What makes no sense without another goes with it.
+        for category in self.coupled.switched(category, on) {
+            rules.forget(actor, category);
+            if state(&rules, category) != wished {
+                rules.set(&party, category, on);
+            }
+            if state(&rules, category) != wished {
+                made = Made::RefusedElsewhere;
+            }
         }
-        let made = if state(&rules) == wished { Made::AsWished } else { Made::RefusedElsewhere };
         self.write(person, visitor, own, &rules).await?;
         Ok(made)
     }

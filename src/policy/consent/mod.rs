@@ -43,6 +43,8 @@ mod permit;
 
 mod recall;
 
+mod coupled;
+
 mod outlook;
 
 mod account;
@@ -61,6 +63,7 @@ pub use action::Action;
 pub use actor::Actor;
 pub use broad::SYSTEM as BROAD_CONSENT;
 pub use compile::{Compiled, Status, compile};
+pub use coupled::Coupled;
 pub use decide::{Basis, Decision, Denial, Reason, decide};
 pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
 pub use implied::{Config, Implied};

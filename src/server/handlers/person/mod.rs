@@ -295,8 +295,11 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
                 State::Part => "part",
             };
             let code = choice.category.code.as_str();
+            let needs: Vec<&str> = choice.needs.iter().map(|code| words.term("categories", code)).collect();
+            let needs = (!needs.is_empty()).then(|| words.filled("needs", &[&needs.join(", ")]));
             context! {
                 id => format!("p{index}-{code}"), code, state, name => words.term("categories", code), shown => words.text(state),
+                needs,
             }
         })
         .collect();
