@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use mhealth_gateway::commands::{entropy, token};
 use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::store::{AuditPlan, Plan, Store};
+use mhealth_gateway::store::{AuditPlan, Place, Plan, Store};
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
