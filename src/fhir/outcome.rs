@@ -236,6 +236,7 @@ catalogue! {
     ConsentInvalid "consent-invalid" Error "business-rule" "Correct the Consent as the message says: a consent that cannot be evaluated would permit nothing.";
     ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
     IdentityInseparable "identity-inseparable" Error "suppressed" "Let the receiver know who the person is, if it may; what modifies, is labelled by codes of nobody's, or is of an unknown measure is not told under a pseudonym.";
+    RecipientUntold "recipient-untold" Error "incomplete" "See why the destination did not take it, mend that, and send its dead letters again; or tell it by other means.";
     PersonErased "person-erased" Error "deleted" "Register the person anew under another identifier, if the person wants that; what was erased does not come back.";
     RequestNotOwn "request-not-own" Error "forbidden" "Let the person ask by the client that she uses: registered for the purpose PATRQT, and stating it in X-Purpose-Of-Use.";
 
@@ -265,7 +266,7 @@ catalogue! {
     MappingCorrected "mapping-corrected" Information "informational" "Nothing to do: a newer version of the mapping read the record again as it had come, and the resource follows it; whoever received an earlier version gets this one.";
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";
     MultipleMatches "multiple-matches" Error "multiple-matches" "Make the criteria match at most one resource.";
-    ConditionUnsupported "condition-unsupported" Error "not-supported" "Use identifier=system|value as the condition.";
+    ConditionUnsupported "condition-unsupported" Error "not-supported" "Name by at least one search parameter what the condition is about.";
     IdempotencyKeyInvalid "idempotency-key-invalid" Error "value" "Send an Idempotency-Key of 1 to 255 characters, or none.";
     IdempotencyKeyReused "idempotency-key-reused" Error "conflict" "Use a new Idempotency-Key for another request.";
     BundleTooManyEntries "bundle-too-many-entries" Error "too-costly" "Split the Bundle, or send fewer records at once.";

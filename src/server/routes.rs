@@ -26,6 +26,8 @@ pub enum Action {
     Search,
     SearchForm,
     Compartment,
+    Latest,
+    Statistics,
     CompartmentForm,
     Create,
     Read,
@@ -164,6 +166,9 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/persons/{id}/access-log", Action::AccessLog, Door::Token),
     row("GET", "/fhir/Consent/{id}/$receipt", Action::ConsentReceipt, Door::Token),
     row("GET", "/fhir/Consent/{id}/_history/{version}/$receipt", Action::ConsentReceipt, Door::Token),
+    row("GET", "/fhir/Observation/$lastn", Action::Latest, Door::Token),
+    row("GET", "/fhir/Observation/$stats", Action::Statistics, Door::Token),
+    row("POST", "/fhir/Observation/$stats", Action::Statistics, Door::Token),
     row("GET", "/fhir/Patient/{id}/{kind}", Action::Compartment, Door::Token),
     row("POST", "/fhir/Patient/{id}/{kind}/_search", Action::CompartmentForm, Door::Token),
     row("POST", "/fhir/{kind}/_search", Action::SearchForm, Door::Token),
@@ -296,6 +301,8 @@ mod tests {
         check("GET", "/fhir/Observation/a/_history", "History Observation a");
         check("GET", "/fhir/Observation/_history", "History Observation");
         check("GET", "/fhir/_history", "History");
+        check("GET", "/fhir/Observation/$lastn", "Latest");
+        check("POST", "/fhir/Observation/$stats", "Statistics");
         check("GET", "/fhir/Patient/a/Observation", "Compartment Observation a");
         check("POST", "/fhir/Patient/a/Observation/_search", "CompartmentForm Observation a");
         check("POST", "/devices/open-mhealth", "Device    open-mhealth");

@@ -299,9 +299,9 @@ async fn what_is_no_valid_resource_is_refused() {
             "/Observation/XMARKERX_",
         ),
         at(bent("PUT to an escaped id", (400, "id-invalid"), |_| {}), "PUT", "/Observation/XMARKERX%2e%2e"),
-        at(bent("DELETE", (405, "method-not-allowed"), |_| {}), "DELETE", "/Observation/XMARKERX"),
+        at(bent("DELETE without the scope", (403, "scope-insufficient"), |_| {}), "DELETE", "/Observation/XMARKERX"),
         at(bent("PATCH of nothing", (404, "not-found"), |_| {}), "PATCH", "/Observation/XMARKERX"),
-        at(bent("PUT on a type", (405, "method-not-allowed"), |_| {}), "PUT", "/Observation"),
+        at(bent("PUT without a condition", (400, "condition-unsupported"), |_| {}), "PUT", "/Observation"),
         at(bent("XMARKERX", (405, "method-not-allowed"), |_| {}), "XMARKERX", "/Observation"),
         at(bent("no such address", (404, "route-unknown"), |_| {}), "POST", "/Observation/a/b/XMARKERX"),
         at(bent("small letters", (404, "route-unknown"), |_| {}), "POST", "/observation"),
@@ -316,7 +316,10 @@ async fn what_is_no_valid_resource_is_refused() {
             "/Observation?XMARKERX%20=1",
         ),
         at(bent("bad page", (410, "page-unknown"), |_| {}), "GET", "/Observation?_page=XMARKERX"),
-        with(bent("bad condition", (400, "condition-unsupported"), |_| {}), &[JSON, ("if-none-exist", "XMARKERX=1")]),
+        with(
+            bent("bad condition", (400, "search-parameter-unknown"), |_| {}),
+            &[JSON, ("if-none-exist", "XMARKERX=1")],
+        ),
         with(
             at(bent("bad version", (412, "version-conflict"), |body| body["id"] = json!("a")), "PUT", "/Observation/a"),
             &[JSON, ("if-match", "XMARKERX")],

@@ -578,11 +578,16 @@ impl Site {
 
     /// Registers a client by the command; it is not signed in.
     pub async fn register(&self, id: &str, scopes: &str) -> Client {
+        self.register_for(id, scopes, &[]).await
+    }
+
+    /// The same, for purposes that the client may state.
+    pub async fn register_for(&self, id: &str, scopes: &str, purposes: &[&str]) -> Client {
         let key = self.directory.path().join(format!("{id}.pem"));
         let actor = format!("Organization/{id}");
         let config = self.config();
         let key_text = key.display().to_string();
-        let added = run(&[
+        let mut arguments = vec![
             "client",
             "add",
             id,
@@ -594,8 +599,9 @@ impl Site {
             scopes,
             "--generate-key",
             &key_text,
-        ])
-        .await;
+        ];
+        arguments.extend(purposes.iter().flat_map(|purpose| ["--purpose", purpose]));
+        let added = run(&arguments).await;
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         Client {
             http: self.http.clone(),

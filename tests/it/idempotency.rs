@@ -53,10 +53,23 @@ async fn conditional_creates_find_what_they_name() {
     let second = app.consenting_person().await;
     let elsewhere = send(&app, "POST", "/Observation", &[condition], &heart_rate(&second, "c-1", 70)).await;
     check("another person's", &elsewhere, 409, "duplicate-identifier");
-    for bad in ["identifier=x", "code=8867-4", "identifier=a|b&code=c", "identifier=|b", "identifier=a|", ""] {
+    for (asked, status, id) in [
+        ("code=8867-4", 200, ""),
+        ("identifier=c-1", 200, ""),
+        ("identifier=urn:test:readings|&status=final", 200, ""),
+        ("_count=1", 400, "condition-unsupported"),
+        ("", 400, "condition-unsupported"),
+        ("colour=red", 400, "search-parameter-unknown"),
+        ("date=yesterday", 400, "search-value"),
+    ] {
         let answer =
-            send(&app, "POST", "/Observation", &[("if-none-exist", bad)], &heart_rate(&patient, "c-2", 70)).await;
-        check(bad, &answer, 400, "condition-unsupported");
+            send(&app, "POST", "/Observation", &[("if-none-exist", asked)], &heart_rate(&patient, "c-2", 70)).await;
+        check(asked, &answer, status, id);
+        let entry = json!({"resource": heart_rate(&patient, "c-2", 70), "request": {"method": "POST", "url": "Observation", "ifNoneExist": asked}});
+        let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]});
+        let answer = app.post("", &bundle).await.json();
+        let line = answer["entry"][0]["response"]["status"].as_str().unwrap().to_owned();
+        assert!(line.starts_with(&status.to_string()), "{asked}: {answer}");
     }
     assert_eq!(app.find("/Observation").await.0, Some(1));
 

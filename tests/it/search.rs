@@ -288,3 +288,139 @@ async fn nothing_leads_through_what_is_withheld() {
         assert_eq!((answer.status, answer.issues()), (403, vec!["scope-insufficient".to_owned()]), "{query}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_of_each_measure() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    furnished(&app).await;
+    put(&app, &reading("p-kg-0", "peter", "29463-7", "kg", 79.5, "2025-12-01")).await;
+    for (query, expected) in [
+        ("patient=peter", "p-hr-2 p-kg-1"),
+        ("subject=Patient/peter&max=2", "p-hr-1 p-hr-2 p-kg-0 p-kg-1"),
+        ("patient=peter&code=8867-4", "p-hr-2"),
+        ("patient=peter&code=8867-4&date=lt2026-01-15", "p-hr-1"),
+        ("patient=peter&category=vital-signs&max=10", "p-hr-1 p-hr-2 p-kg-0 p-kg-1"),
+        ("patient=peter,eve&code=8867-4", "p-hr-2"),
+        ("patient=nobody", ""),
+    ] {
+        let bundle = app.get(&format!("/Observation/$lastn?{query}")).await.json();
+        let mut found = ids(&bundle);
+        found.sort();
+        assert_eq!(
+            (found.join(" "), bundle["total"].as_u64()),
+            (expected.to_owned(), Some(found.len() as u64)),
+            "{query}"
+        );
+    }
+    // Within a measure the latest comes first.
+    let bundle = app.get("/Observation/$lastn?patient=peter&code=29463-7&max=5").await.json();
+    assert_eq!(ids(&bundle), ["p-kg-1", "p-kg-0"]);
+    for query in [
+        "code=8867-4",
+        "patient=peter&max=0",
+        "patient=peter&max=x",
+        "patient=peter&_sort=date",
+        "patient=peter&_count=5",
+    ] {
+        let answer = app.get(&format!("/Observation/$lastn?{query}")).await;
+        assert_eq!((answer.status, answer.issues()), (400, vec!["operation-parameter".to_owned()]), "{query}");
+    }
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    app.consent("peter", &[("Organization/clinic", &[Action::Access], &["weight"])]).await;
+    let bundle = clinic.get("/Observation/$lastn?patient=peter&max=1").await.json();
+    assert_eq!((ids(&bundle), bundle["total"].as_u64()), (vec!["p-kg-1".to_owned()], Some(1)));
+}
+
+/// Code and value of each statistic of the first measure.
+fn told(parameters: &Value) -> String {
+    let components = parameters["parameter"][0]["resource"]["component"].as_array().cloned().unwrap_or_default();
+    let tell = |component: &Value| {
+        let quantity = &component["valueQuantity"];
+        format!(
+            "{}={}{}",
+            component["code"]["coding"][0]["code"].as_str().unwrap(),
+            quantity["value"],
+            quantity["unit"].as_str().unwrap_or_default()
+        )
+    };
+    components.iter().map(tell).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_count_what_may_be_seen() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    furnished(&app).await;
+    for (query, expected) in [
+        (
+            "subject=Patient/peter&code=8867-4&statistic=count,minimum,maximum,average",
+            "count=2 minimum=60/min maximum=90/min average=75/min",
+        ),
+        ("subject=peter&code=http://loinc.org|8867-4&statistic=median&statistic=sum", "median=75/min sum=150/min"),
+        ("subject=peter&system=http://loinc.org&code=29463-7&statistic=total-count", "total-count=1"),
+        ("subject=peter&code=8867-4&statistic=count&date=ge2026-01-15", "count=1"),
+        ("subject=peter&code=8867-4&statistic=count&duration=1", ""),
+        ("subject=peter&code=8867-4&statistic=count&duration=1000000", "count=2"),
+        ("subject=peter&code=1234-5&statistic=count", ""),
+        ("subject=nobody&code=8867-4&statistic=count", ""),
+    ] {
+        let answer = app.get(&format!("/Observation/$stats?{query}")).await;
+        assert_eq!((answer.status, told(&answer.json())), (200, expected.to_owned()), "{query}: {}", answer.text());
+    }
+    let body = json!({"resourceType": "Parameters", "parameter": [
+        {"name": "subject", "valueUri": "Patient/peter"},
+        {"name": "coding", "valueCoding": {"system": "http://loinc.org", "code": "8867-4"}},
+        {"name": "period", "valuePeriod": {"start": "2026-01-14", "end": "2026-01-14"}},
+        {"name": "statistic", "valueCode": "count"},
+    ]});
+    assert_eq!(told(&app.post("/Observation/$stats", &body).await.json()), "count=1");
+    for query in [
+        "subject=peter&code=8867-4",
+        "code=8867-4&statistic=count",
+        "subject=peter&statistic=count",
+        "subject=peter&code=8867-4&statistic=kurtosis",
+        "subject=peter&code=1&statistic=count&colour=red",
+        "subject=peter&code=1&statistic=count&duration=-1",
+    ] {
+        let answer = app.get(&format!("/Observation/$stats?{query}")).await;
+        assert_eq!((answer.status, answer.issues()), (400, vec!["operation-parameter".to_owned()]), "{query}");
+    }
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let hidden = clinic.get("/Observation/$stats?subject=peter&code=8867-4&statistic=count").await;
+    let absent = clinic.get("/Observation/$stats?subject=nobody&code=8867-4&statistic=count").await;
+    assert_eq!((hidden.status, &hidden.bytes), (200, &absent.bytes));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_is_searched_by_what_an_event_says() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    furnished(&app).await;
+    app.get("/Observation/p-hr-1").await;
+    let count = async |query: &str| {
+        let answer = app.get(&format!("/AuditEvent?patient=peter&{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        let bundle = answer.json();
+        (ids(&bundle).len(), bundle["total"].as_u64())
+    };
+    assert_eq!(count("action=R&_count=1").await.0, 1);
+    assert_eq!(count("action=R").await, (1, Some(1)));
+    assert_eq!(count("entity=Observation/p-hr-1/_history/1&action=C").await.1, Some(1));
+    assert_eq!(count("date=lt2020-01-01").await, (0, Some(0)));
+    let (listed, total) = count("_count=2&_total=accurate").await;
+    assert!(listed == 2 && total > Some(4), "{total:?}");
+    assert_eq!(count("_summary=count&action=R").await, (0, Some(1)));
+    let mut paged = 0;
+    let mut next = Some("/AuditEvent?patient=peter&action=C&_count=2&_sort=-date".to_owned());
+    while let Some(path) = next {
+        let bundle = app.get(&path).await.json();
+        paged += ids(&bundle).len();
+        let links = bundle["link"].as_array().unwrap();
+        next =
+            links.iter().find(|link| link["relation"] == "next").map(|link| link["url"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(Some(paged as u64), count("action=C&_total=accurate").await.1);
+    let parts = app.get("/AuditEvent?patient=peter&action=R&_elements=recorded").await.json();
+    assert!(parts["entry"][0]["resource"].get("purposeOfEvent").is_none(), "{parts}");
+}

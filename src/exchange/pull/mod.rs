@@ -3,15 +3,18 @@
 //! A search can only get smaller: hits that the consent withholds are left out before paging and counting, so that
 //! what is withheld and what is absent look the same. The audit event is on disk before the first byte leaves.
 
+mod audit;
 mod definitions;
 mod history;
 mod include;
+mod latest;
 mod links;
 mod matching;
 pub(super) mod page;
 mod read;
 pub(super) mod search;
 mod sorted;
+mod statistics;
 
 pub use history::{Version, Versions, Whose};
 pub use search::Found;

@@ -8,13 +8,13 @@ use super::{ConsentsSeen, Sight, Withheld};
 use crate::exchange::facts;
 use crate::exchange::kinds::KindRule;
 use crate::exchange::trail::{Act, Author};
-use crate::exchange::{Caller, Gateway, Refusal, is_id, kinds};
+use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
-use crate::store::{AuditPlan, AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
+use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Gateway {
     ) -> Result<Found, Refusal> {
         let rule = self.searchable(caller, kind).await?;
         if rule.name == "AuditEvent" {
-            return self.search_audit(caller, pairs, None).await;
+            return self.search_audit(caller, pairs, lenient, None).await;
         }
         self.search_from(caller, rule, pairs, lenient, None).await
     }
@@ -140,7 +140,9 @@ impl Gateway {
             .ok_or_else(|| Refusal::one(Id::PageUnknown, "", "The paging link is not one of this client's."))?;
         let rule = self.searchable(caller, kind).await?;
         if rule.name == "AuditEvent" {
-            return self.search_audit(caller, &continuation.query, Some(continuation.after_seq)).await;
+            return self
+                .search_audit(caller, &continuation.query, continuation.lenient, Some(continuation.after_seq))
+                .await;
         }
         let pairs = continuation.query.clone();
         self.search_from(caller, rule, &pairs, continuation.lenient, Some(continuation)).await
@@ -168,9 +170,10 @@ impl Gateway {
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let limit = if counting { 0 } else { limit };
-        let order = order(&query);
-        let natural = || natural(&query.hints());
-        let mut walk = Walk::new(self, rule, &query, order.unwrap_or_else(natural), from.as_ref());
+        let hints = query.hints();
+        let order = order(&query, &hints);
+        let looked_in = order.unwrap_or_else(|| natural(&hints));
+        let mut walk = Walk::new(self, rule, hints, looked_in, from.as_ref());
         let first = from.is_none();
         let mut whole = counting || (first && query.total == Total::Accurate);
         let next = if order.is_some() || counting {
@@ -223,7 +226,7 @@ impl Gateway {
     }
 
     /// Leaves of each match what was asked for.
-    fn cut(&self, query: &Query, entries: &mut [Entry]) -> Result<(), Refusal> {
+    pub(super) fn cut(&self, query: &Query, entries: &mut [Entry]) -> Result<(), Refusal> {
         let subset = query.subset();
         if subset.is_whole() {
             return Ok(());
@@ -328,83 +331,6 @@ impl Gateway {
         }
         Ok(self.store.record_audit(records).await?)
     }
-
-    /// `GET [base]/AuditEvent?patient=…`: who did what with one person's data, for the client that the person uses.
-    async fn search_audit(
-        &self,
-        caller: &Caller<'_>,
-        pairs: &[(String, String)],
-        after: Option<u64>,
-    ) -> Result<Found, Refusal> {
-        let mut patient = None;
-        let mut limit = self.config.page_entries;
-        for (name, value) in pairs {
-            match name.as_str() {
-                "patient" => {
-                    let id = self.local_reference(value, "Patient").unwrap_or(value);
-                    if !is_id(id) || patient.as_ref().is_some_and(|known| known != id) {
-                        return Err(Refusal::one(Id::SearchValue, "", "Parameter patient: one Patient/id."));
-                    }
-                    patient = Some(id.to_owned());
-                }
-                "_count" => {
-                    let bad = || Refusal::one(Id::SearchValue, "_count", "_count is a number from 1.");
-                    limit = value.parse().ok().filter(|count| *count > 0).ok_or_else(bad)?;
-                }
-                "_format" | "_pretty" => {}
-                _ => {
-                    return Err(Refusal::one(
-                        Id::SearchParameterUnknown,
-                        "",
-                        "AuditEvent is searched by patient and _count.",
-                    ));
-                }
-            }
-        }
-        let Some(id) = patient else {
-            return Err(Refusal::one(Id::SearchTooCostly, "", "AuditEvent is searched for one patient at a time."));
-        };
-        let limit = limit.min(self.config.page_entries_max);
-        let key = self.patient_key(&id);
-        let mut found =
-            Found { entries: Vec::new(), total: None, next: None, query: pairs.to_vec(), warnings: Vec::new() };
-        if self.is_used_by(caller, &id).await? {
-            let plan = AuditPlan {
-                patient: Some(key),
-                client: None,
-                reader: Some(caller.principal.client.to_string()),
-                after_seq: after,
-                limit,
-                descending: true,
-            };
-            let rows = self.store.audit(plan).await?;
-            if let Some((seq, _)) = rows.last().filter(|_| rows.len() == limit) {
-                let continuation = Continuation {
-                    kind: "AuditEvent".to_owned(),
-                    query: pairs.to_vec(),
-                    lenient: false,
-                    after_value: 0,
-                    after_seq: *seq,
-                    as_of_seq: u64::MAX,
-                    last: None,
-                };
-                found.next = Some(continuation.sign(&self.page_secret, &caller.principal.client));
-            }
-            found.entries = rows
-                .into_iter()
-                .map(|(_, payload)| Entry {
-                    kind: Arc::from("AuditEvent"),
-                    id: id_of(&payload),
-                    payload,
-                    included: false,
-                })
-                .collect();
-        }
-        let author = Author::of(self, caller).with_query("AuditEvent", pairs);
-        let record = author.record(Act::Query, Some(&(id, key)), &[], None, &[]);
-        self.store.record_audit(vec![record]).await?;
-        Ok(found)
-    }
 }
 
 /// The order in which what is asked for lies, where none is asked for: of a person by date, else by creation or change.
@@ -419,18 +345,13 @@ fn natural(hints: &Hints) -> Order {
 }
 
 /// The order that an index has; nothing where it has none.
-fn order(query: &Query) -> Option<Order> {
+fn order(query: &Query, hints: &Hints) -> Option<Order> {
     match query.sort.as_slice() {
-        [] => Some(natural(&query.hints())),
+        [] => Some(natural(hints)),
         [Sort { by: SortBy::Date, descending }] => Some(Order { by: OrderBy::Date, descending: *descending }),
         [Sort { by: SortBy::LastUpdated, descending }] => Some(Order { by: OrderBy::Updated, descending: *descending }),
         _ => None,
     }
-}
-
-fn id_of(payload: &[u8]) -> String {
-    let parsed = json::parse(payload).ok();
-    parsed.and_then(|document| Element::root(&document).text_of("id").map(str::to_owned)).unwrap_or_default()
 }
 
 /// The walk over the store's pages, within a budget.
@@ -451,7 +372,7 @@ impl Walk {
         as_of_seq: Option<u64>,
     ) -> Self {
         let order = Order { by: OrderBy::Date, descending: false };
-        let mut walk = Walk::new(gateway, rule, query, order, None);
+        let mut walk = Walk::new(gateway, rule, query.hints(), order, None);
         walk.plan.patients = Some(vec![person]);
         walk.plan.after = after;
         walk.plan.as_of_seq = as_of_seq;
@@ -461,7 +382,9 @@ impl Walk {
 
     /// Everything that may match.
     pub(super) fn of_any(gateway: &Gateway, rule: &KindRule, query: &Query) -> Self {
-        Walk::new(gateway, rule, query, natural(&query.hints()), None)
+        let hints = query.hints();
+        let order = natural(&hints);
+        Walk::new(gateway, rule, hints, order, None)
     }
 
     /// What is the caller's own and may match.
@@ -471,8 +394,7 @@ impl Walk {
         walk
     }
 
-    fn new(gateway: &Gateway, rule: &KindRule, query: &Query, order: Order, from: Option<&Continuation>) -> Self {
-        let hints = query.hints();
+    fn new(gateway: &Gateway, rule: &KindRule, hints: Hints, order: Order, from: Option<&Continuation>) -> Self {
         let as_of_seq = from.map(|from| from.as_of_seq);
         let identifier = hints.identifier.filter(|_| rule.name != "Observation");
         Walk {

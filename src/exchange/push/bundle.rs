@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::commit::{self, Atomicity};
 use super::prepare::{self, Examined, Prepared};
-use super::{Condition, Idempotency, Intent, Outcome, When, delete};
+use super::{Idempotency, Intent, Kept, Outcome, Unlike, When, delete};
 use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, Rules, kinds};
 use crate::fhir::outcome::{Id, Issue};
@@ -60,6 +60,13 @@ enum Asked {
         query: Vec<(String, String)>,
         when: When,
     },
+    /// A create, unless a search finds something.
+    Unlike {
+        kind: String,
+        query: Vec<(String, String)>,
+    },
+    /// What stands, so that nothing is created.
+    Standing(Box<Kept>),
     Nothing,
     Read(String),
 }
@@ -116,6 +123,7 @@ impl Gateway {
             .map(|asked| match asked {
                 Ok(Asked::Read(url)) => Entry::Read(url),
                 Ok(Asked::Nothing) => Entry::Nothing,
+                Ok(Asked::Standing(kept)) => Entry::Pushed(Outcome::Kept(*kept)),
                 _ => {
                     Entry::Pushed(outcomes.next().unwrap_or_else(|| {
                         Outcome::Refused(Refusal::one(Id::Internal, "", "The entry had no outcome."))
@@ -132,6 +140,13 @@ impl Gateway {
         entry: Element<'_>,
         asked: &mut Result<Asked, Refusal>,
     ) -> Result<(), Refusal> {
+        if let Ok(Asked::Unlike { kind, query }) = asked {
+            let kind = std::mem::take(kind);
+            *asked = Ok(match self.standing_like(caller, &kind, query).await? {
+                Some(kept) => Asked::Standing(Box::new(kept)),
+                None => Asked::Push { kind, intent: Intent::Create { condition: None } },
+            });
+        }
         if let Ok(Asked::Matching { kind, query, when }) = asked {
             let (kind, when) = (std::mem::take(kind), *when);
             let intent = if when.deletes {
@@ -181,7 +196,13 @@ impl Gateway {
         let mut examined: Vec<Option<Result<Examined, Refusal>>> = Vec::with_capacity(entries.len());
         for (index, asked) in asked.iter().enumerate() {
             examined.push(match asked {
-                Ok(Asked::Read(_) | Asked::Nothing | Asked::Matching { .. }) => None,
+                Ok(
+                    Asked::Read(_)
+                    | Asked::Nothing
+                    | Asked::Matching { .. }
+                    | Asked::Unlike { .. }
+                    | Asked::Standing(_),
+                ) => None,
                 Ok(Asked::Delete { kind, intent, document }) => {
                     let validator = rules.of(Some(Element::root(document)), &[]);
                     Some(prepare::one(self, validator, caller, kind, document, intent.clone()))
@@ -359,7 +380,7 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
     let Some(url) = request.text_of("url") else { return Err(refuse(".url", "The request has no url.")) };
     match request.text_of("method") {
         Some("POST") => {
-            let condition = request.text_of("ifNoneExist").map(Condition::parse).transpose().map_err(|mut issue| {
+            let unlike = request.text_of("ifNoneExist").map(Unlike::parse).transpose().map_err(|mut issue| {
                 issue.expression = format!("{place}.ifNoneExist");
                 issue
             })?;
@@ -367,7 +388,14 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
             if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) {
                 return Err(refuse(".url", "A POST names a resource type and nothing else."));
             }
-            Ok(Asked::Push { kind: kind.to_owned(), intent: Intent::Create { condition } })
+            let kind = kind.to_owned();
+            Ok(match unlike {
+                Some(Unlike::Found(query)) => Asked::Unlike { kind, query },
+                Some(Unlike::Named(condition)) => {
+                    Asked::Push { kind, intent: Intent::Create { condition: Some(condition) } }
+                }
+                None => Asked::Push { kind, intent: Intent::Create { condition: None } },
+            })
         }
         Some(method @ ("PUT" | "DELETE")) => {
             let (path, query) = url.split_once('?').unwrap_or((url, ""));

@@ -39,6 +39,18 @@ impl Gateway {
         }
     }
 
+    /// What keeps a conditional create from being one.
+    pub(super) async fn standing_like(
+        &self,
+        caller: &Caller<'_>,
+        kind: &str,
+        pairs: &Pairs,
+    ) -> Result<Option<Kept>, Refusal> {
+        let rule = prepare::writable(kind)?;
+        prepare::permitted_by_scope(caller, rule, &Intent::Create { condition: None }, kind)?;
+        Ok(self.matching(caller, rule.name, pairs).await?.map(|stored| Kept::standing(stored, Vec::new())))
+    }
+
     /// What a conditional update comes to.
     pub(super) async fn intended(
         &self,

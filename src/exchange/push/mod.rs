@@ -21,7 +21,7 @@ mod overlap;
 mod patch;
 mod prepare;
 mod provenance;
-mod raw;
+pub(in crate::exchange) mod raw;
 mod reading;
 pub mod remap;
 mod revoke;
@@ -41,31 +41,39 @@ pub use device::{Addressed, Answered, Repeats};
 pub use patch::Patch;
 pub use prepare::Trial;
 
-/// A condition under which a create is none: `identifier=system|value`.
+/// A condition under which a create is none: that there is something with the identifier already.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Condition {
     pub system: String,
     pub value: String,
 }
 
-impl Condition {
-    /// Reads `If-None-Exist` or `ifNoneExist`.
-    pub fn parse(text: &str) -> Result<Condition, Issue> {
-        let unsupported = || Issue::new(Id::ConditionUnsupported, "", "The condition is not identifier=system|value.");
-        let text = text.trim().trim_start_matches('?');
-        let value = text.strip_prefix("identifier=").filter(|value| !value.contains('&')).ok_or_else(unsupported)?;
-        let value = percent_decoded(value).ok_or_else(unsupported)?;
-        let (system, value) = value.split_once('|').ok_or_else(unsupported)?;
-        if system.is_empty() || value.is_empty() {
-            return Err(unsupported());
-        }
-        Ok(Condition { system: system.to_owned(), value: value.to_owned() })
-    }
+/// `If-None-Exist` or `ifNoneExist`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unlike {
+    /// `identifier=system|value`, which holds whoever sends the same at the same time.
+    Named(Condition),
+    /// Any other search.
+    Found(Vec<(String, String)>),
 }
 
-fn percent_decoded(text: &str) -> Option<String> {
-    let pair = format!("v={}", text.replace('+', "%2B"));
-    url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned())
+impl Unlike {
+    pub fn parse(text: &str) -> Result<Unlike, Issue> {
+        let text = text.trim().trim_start_matches('?').replace('+', "%2B");
+        let pairs: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+        match pairs.as_slice() {
+            [] => Err(Issue::new(Id::ConditionUnsupported, "", "The condition is empty.")),
+            [(name, value)] if name == "identifier" => match value.split_once('|') {
+                Some((system, value))
+                    if !system.is_empty() && !value.is_empty() && !value.contains(['|', ',', '\\']) =>
+                {
+                    Ok(Unlike::Named(Condition { system: system.to_owned(), value: value.to_owned() }))
+                }
+                _ => Ok(Unlike::Found(pairs)),
+            },
+            _ => Ok(Unlike::Found(pairs)),
+        }
+    }
 }
 
 /// What is to be done with one resource.
@@ -201,9 +209,18 @@ impl Gateway {
         caller: &Caller<'_>,
         kind: &str,
         document: Document,
-        condition: Option<Condition>,
+        unlike: Option<Unlike>,
         idempotency: Option<Idempotency>,
     ) -> Result<Kept, Refusal> {
+        let condition = match unlike {
+            Some(Unlike::Found(pairs)) => match self.standing_like(caller, kind, &pairs).await {
+                Ok(Some(kept)) => return Ok(kept),
+                Ok(None) => None,
+                Err(refusal) => return Err(self.refused(caller, refusal).await),
+            },
+            Some(Unlike::Named(condition)) => Some(condition),
+            None => None,
+        };
         self.push_one(caller, kind, document, Intent::Create { condition }, idempotency).await
     }
 

@@ -8,7 +8,7 @@
 //! tokens, the store.
 //!
 //! Reading order: escape, prefix < date, quantity, string, uri, token, reference < extract < parameter < clause
-//! < link, include, sort, subset < query < hints, parse.
+//! < link, include, sort, subset < query < hints, parse; statistics beside them.
 
 mod escape;
 mod prefix;
@@ -16,6 +16,7 @@ mod prefix;
 pub mod date;
 pub mod quantity;
 pub mod reference;
+pub mod statistics;
 pub mod string;
 pub mod token;
 pub mod uri;

@@ -468,6 +468,88 @@ fn issues_strict_and_lenient() {
     assert_eq!(parse("Observation", &"code=a&".repeat(201), false).1[0].id, SearchTooCostly);
 }
 
+/// Searches that R4 §3.1.1 shows, less those that it shows as out of the ordinary (`_filter`, `_text`, `_content`, `_list`,
+/// named queries), are understood as they stand.
+#[test]
+fn the_examples_of_the_specification_are_understood() {
+    let mut wrong = String::new();
+    for (kind, query) in [
+        ("Patient", "_id=23"),
+        ("Observation", "_lastUpdated=gt2010-10-01"),
+        ("Condition", "_tag=http://acme.org/codes|needs-review"),
+        ("DiagnosticReport", "_profile=http://hl7.org/fhir/StructureDefinition/lipid"),
+        ("DiagnosticReport", "_profile=Profile/lipid"),
+        ("Patient", "gender:missing=true"),
+        ("RiskAssessment", "probability=gt0.8"),
+        ("RiskAssessment", "probability=100"),
+        ("RiskAssessment", "probability=1e2"),
+        ("RiskAssessment", "probability=lt100"),
+        ("RiskAssessment", "probability=ne100"),
+        ("Observation", "date=ge2010-01-01&date=le2011-12-31"),
+        ("Observation", "date=2013-01-14T10:00"),
+        ("Condition", "onset-date=2009-05-23"),
+        ("Patient", "given=eve"),
+        ("Patient", "given:contains=eve"),
+        ("Patient", "given:exact=Eve"),
+        ("ValueSet", "url=http://acme.org/fhir/ValueSet/123"),
+        ("ValueSet", "url:below=http://acme.org/fhir/"),
+        ("ValueSet", "url:above=http://acme.org/fhir/ValueSet/123/_history/5"),
+        ("ValueSet", "url=urn:oid:1.2.3.4.5"),
+        ("Patient", "identifier=http://acme.org/patient|2345"),
+        ("Patient", "gender=male"),
+        ("Patient", "gender:not=male"),
+        ("Composition", "section=48765-2"),
+        ("Composition", "section:not=48765-2"),
+        ("Patient", "active=true"),
+        ("Condition", "code=http://acme.org/conditions/codes|ha125"),
+        ("Condition", "code=ha125"),
+        ("Condition", "code:text=headache"),
+        ("Patient", "identifier:of-type=http://terminology.hl7.org/CodeSystem/v2-0203|MR|446053"),
+        ("Observation", "value-quantity=5.4|http://unitsofmeasure.org|mg"),
+        ("Observation", "value-quantity=5.40e-3|http://unitsofmeasure.org|g"),
+        ("Observation", "value-quantity=5.4||mg"),
+        ("Observation", "value-quantity=5.4"),
+        ("Observation", "value-quantity=le5.4|http://unitsofmeasure.org|mg"),
+        ("Observation", "value-quantity=ap5.4|http://unitsofmeasure.org|mg"),
+        ("Observation", "subject=Patient/23"),
+        ("Observation", "subject=23"),
+        ("Observation", "subject:Patient=23"),
+        ("Observation", "subject=http://acme.org/fhir/Patient/23"),
+        ("Observation", "subject:identifier=http://acme.org/fhir/identifier/mrn|123456"),
+        ("DiagnosticReport", "subject:Patient.name=peter"),
+        ("DiagnosticReport", "subject.name=peter"),
+        ("Patient", "general-practitioner.name=Joe&general-practitioner.identifier=x"),
+        ("Patient", "general-practitioner:Practitioner.name=Joe&general-practitioner:Practitioner.address-state=MN"),
+        ("Patient", "_has:Observation:patient:code=1234-5"),
+        ("Patient", "_has:Observation:patient:_has:AuditEvent:entity:agent=MyUserId"),
+        ("Observation", "patient._has:Group:member:_id=102"),
+        ("Observation", "code-value-quantity=http://loinc.org|2823-3$gt5.4|http://unitsofmeasure.org|mmol/L"),
+        (
+            "DiagnosticReport",
+            "result.code-value-quantity=http://loinc.org|2823-3$gt5.4|http://unitsofmeasure.org|mmol/L",
+        ),
+        ("Observation", "component-code-value-quantity=http://loinc.org|8480-6$lt60"),
+        ("MedicationRequest", "_include=MedicationRequest:patient"),
+        ("MedicationRequest", "_revinclude=Provenance:target"),
+        ("MedicationRequest", "_include=MedicationRequest:medication&_revinclude=Provenance:target"),
+        (
+            "MedicationRequest",
+            "_include:iterate=MedicationRequest:requester&_include:iterate=PractitionerRole:practitioner",
+        ),
+        ("Observation", "_include=Observation:subject:Patient"),
+        ("Observation", "_sort=status,-date,category"),
+        ("Patient", "_elements=identifier,active,link&_count=20"),
+        ("Patient", "_summary=count&_total=accurate"),
+    ] {
+        let (_, issues) = parse(kind, query, false);
+        if !issues.is_empty() {
+            let texts: Vec<&str> = issues.iter().map(|issue| issue.text.as_str()).collect();
+            writeln!(wrong, "{kind}?{query}: {texts:?}").unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
 #[test]
 fn issues_never_repeat_values() {
     for query in ["date=Kari Nordmann", "Kari Nordmann=1", "code:Kari=1", "patient=Kari Nordmann"] {

@@ -2,16 +2,16 @@
 
 use super::{Request, body};
 use crate::exchange::Refusal;
-use crate::exchange::push::{Condition, Idempotency};
+use crate::exchange::push::{Idempotency, Unlike};
 use crate::fhir::outcome::Id;
 use crate::server::reply::Reply;
 
 pub(super) async fn create(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let condition = request.header("if-none-exist").map(Condition::parse).transpose()?;
+    let unlike = request.header("if-none-exist").map(Unlike::parse).transpose()?;
     let idempotency = idempotency(request)?;
     let document = body::recorded(request, &caller).await?;
-    let kept = request.gateway.create(&caller, request.matched.kind, document, condition, idempotency).await;
+    let kept = request.gateway.create(&caller, request.matched.kind, document, unlike, idempotency).await;
     kept.map(|kept| body::kept(request, kept))
 }
 

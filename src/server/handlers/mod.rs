@@ -10,6 +10,7 @@ mod device;
 mod guide;
 mod history;
 mod log;
+mod measures;
 mod open;
 mod patch;
 mod person;
@@ -106,6 +107,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Delete => delete::delete(request).await,
         Action::ConditionalDelete => delete::conditional(request).await,
         Action::Read | Action::VersionRead => read::read(request).await,
+        Action::Latest => measures::latest(request).await,
+        Action::Statistics => measures::statistics(request).await,
         Action::History => history::history(request).await,
         Action::Search | Action::SearchForm | Action::Compartment | Action::CompartmentForm => {
             search::search(request).await

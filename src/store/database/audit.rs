@@ -103,6 +103,13 @@ pub(super) fn inherit(ledger: &mut Ledger) -> sql::Result<()> {
     ledger.connection.execute("DELETE FROM foretold WHERE true", ()).map(drop)
 }
 
+/// The same of one person's, while the process lives.
+pub(super) fn inherit_of(ledger: &mut Ledger, patient: PatientKey) -> sql::Result<()> {
+    let sent = foretold(&ledger.connection, "WHERE patient = ?1 ORDER BY at, place", [patient.0])?;
+    store(ledger, &sent)?;
+    ledger.connection.prepare_cached("DELETE FROM foretold WHERE patient = ?1")?.execute([patient.0]).map(drop)
+}
+
 fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::Result<Vec<AuditRecord>> {
     connection
         .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?

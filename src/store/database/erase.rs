@@ -8,8 +8,8 @@
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
-use super::{Database, audit};
-use crate::store::erasure::Erasure;
+use super::{Database, audit, remnants};
+use crate::store::erasure::{Erasure, Remnant};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
 use crate::store::sql::{self, Connection, Optional, Row, params};
@@ -113,9 +113,14 @@ impl Database {
         .await
     }
 
-    /// Puts other records in the place of some. What the log committed to is lost with their salts, and meant to be.
-    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
-        let redact = move |connection: &Connection| {
+    /// Puts other records in the place of some, and takes note of what these say destinations hold. What the log committed
+    /// to is lost with their salts, and meant to be.
+    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>, held: Vec<Remnant>) -> Result<(), Error> {
+        let redact = move |ledger: &mut Ledger| {
+            let connection = &ledger.connection;
+            remnants::note(connection, &held)?;
+            // Workers that sleep are to look.
+            ledger.fed |= !held.is_empty();
             records.iter().try_for_each(|(seq, payload)| {
                 connection
                     .prepare_cached("UPDATE audit SET payload = ?2, salt = NULL WHERE seq = ?1")?
@@ -123,7 +128,7 @@ impl Database {
                     .map(drop)
             })
         };
-        self.writer.call(STEP as usize, move |ledger| Ok(redact(&ledger.connection)?)).await
+        self.writer.call(STEP as usize, move |ledger| Ok(redact(ledger)?)).await
     }
 
     /// Keeps the receipt, and empties the log.
@@ -179,12 +184,15 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
             "INSERT INTO erased (patient, owner, at, record, receipt, finished) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
         )?
         .post(params![patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])?;
+    // What is on its way at this moment may arrive, so that it is on record as sent.
+    audit::inherit_of(ledger, patient)?;
+    let connection = &ledger.connection;
     // What waits could be sent no more and would stand in the way; it is known by the person alone.
     for sql in [
         "DELETE FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0) AND lane = ?1",
         "DELETE FROM dead WHERE lane = ?1",
         "DELETE FROM consent WHERE patient = ?1",
-        "DELETE FROM foretold WHERE patient = ?1",
+        "DELETE FROM consent_turn WHERE patient = ?1",
         "DELETE FROM idem WHERE patient = ?1",
         // Whatever of hers lies about, in whichever copy, is closed for good.
         "DELETE FROM person_key WHERE patient = ?1",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Database, audit, erase, row};
+use super::{Database, audit, erase, remnants, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
@@ -59,7 +59,11 @@ impl Database {
         let destination = destination.to_owned();
         self.query(move |connection| {
             connection
-                .prepare_cached("SELECT MIN(not_before) FROM retry WHERE destination = ?1 AND head = 1")?
+                .prepare_cached(
+                    "SELECT MIN(due) FROM (
+                         SELECT MIN(not_before) AS due FROM retry WHERE destination = ?1 AND head = 1
+                         UNION ALL SELECT MIN(not_before) FROM remnant WHERE destination = ?1 AND dead = 0) soonest",
+                )?
                 .query_row([destination], |row| row.get(0))
         })
         .await
@@ -322,14 +326,16 @@ fn dead(connection: &Connection, destination: Option<&str>) -> sql::Result<Vec<D
 }
 
 fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) -> sql::Result<u64> {
-    let ids = match ids {
-        Some(ids) => ids,
-        None => connection
+    let mut redriven = 0;
+    let ids = if let Some(ids) = ids {
+        ids
+    } else {
+        redriven = remnants::redrive(connection, destination)?;
+        connection
             .prepare_cached("SELECT id FROM dead WHERE destination = ?1 ORDER BY id")?
             .query_map([destination], |row| row.get(0))?
-            .collect::<Result<_, _>>()?,
+            .collect::<Result<_, _>>()?
     };
-    let mut redriven = 0;
     for id in ids {
         let buried = connection
             .prepare_cached(

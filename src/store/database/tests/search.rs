@@ -1,7 +1,7 @@
 //! What the index finds, in which order, page by page.
 
 use super::*;
-use crate::store::{CodeKey, Order, OrderBy, Token, TokenKey};
+use crate::store::{CodeKey, HistoryPlan, Order, OrderBy, Token, TokenKey};
 
 const LOINC: &str = "http://loinc.org";
 
@@ -147,5 +147,68 @@ async fn a_spent_budget_says_so() {
         let unsorted = Plan { order: order(OrderBy::Updated, false), ..rare };
         let page = fixture.store.search(unsorted).await.unwrap();
         assert_eq!((page.exhausted_budget, page.next), (true, None));
+    }
+}
+
+#[tokio::test]
+async fn what_was_changed_within_a_time_is_read_in_that_order() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let recent = |descending| Plan { order: order(OrderBy::Updated, descending), ..Plan::of("Observation") };
+        assert_eq!(names(&fixture, recent(false)).await, "eacdb");
+        assert_eq!(names(&fixture, recent(true)).await, "bdcae");
+        assert_eq!(names(&fixture, Plan { updated: Some((970, 986)), ..recent(false) }).await, "acd");
+        assert_eq!(names(&fixture, Plan { updated: Some((970, 985)), ..recent(true) }).await, "ca");
+        let first = fixture.store.search(Plan { limit: 2, ..recent(true) }).await.unwrap();
+        assert_eq!(names(&fixture, Plan { after: first.next, limit: 2, ..recent(true) }).await, "ca");
+        // A budget that runs out leaves a place to go on from.
+        let short = fixture.store.search(Plan { scan_budget: 3, ..recent(false) }).await.unwrap();
+        assert_eq!((short.rows.len(), short.exhausted_budget, short.next.is_some()), (3, true, true));
+    }
+}
+
+#[tokio::test]
+async fn versions_go_back_in_time() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let changed = |from, text: &str, updated_ms| Write {
+            updated_ms,
+            ..update(dated(patient(1), "a", "rate", 30), from, text)
+        };
+        fixture.put(changed(1, "A", 2000)).await;
+        fixture.put(Write { delete: true, ..changed(2, "x", 3000) }).await;
+        let plan = |kinds: &[&str], id: Option<&str>| HistoryPlan {
+            kinds: kinds.iter().map(|kind| (*kind).into()).collect(),
+            id: id.map(|name| super::id(patient(1), name).to_string()),
+            since_ms: None,
+            after: None,
+            limit: 100,
+        };
+        let told = async |plan: HistoryPlan| {
+            let (versions, next) = fixture.store.history(plan).await.unwrap();
+            let text: String =
+                versions.iter().map(|version| String::from_utf8(version.payload.clone()).unwrap()).collect();
+            (text, next)
+        };
+        assert_eq!(told(plan(&["Observation"], Some("a"))).await.0, "xAa");
+        assert_eq!(told(plan(&["Condition"], Some("a"))).await.0, "");
+        assert_eq!(told(plan(&["Observation"], None)).await.0, "xAbdcae");
+        assert_eq!(told(plan(&["Condition"], None)).await.0, "f");
+        assert_eq!(told(plan(&["Observation", "Condition", "Unknown"], None)).await.0, "xAbdcfae");
+        assert_eq!(told(HistoryPlan { since_ms: Some(985), ..plan(&["Observation"], None) }).await.0, "xAbd");
+        let mut whole = String::new();
+        let mut after = None;
+        loop {
+            let (text, next) = told(HistoryPlan { after, limit: 2, ..plan(&["Observation"], None) }).await;
+            whole.push_str(&text);
+            after = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(whole, "xAbdcae");
+        // What was deleted is found by whoever looks for all that there is.
+        assert_eq!(names(&fixture, of_patient(1)).await, "ebc");
+        assert_eq!(names(&fixture, Plan { deleted: true, ..of_patient(1) }).await, "ebcx");
     }
 }
