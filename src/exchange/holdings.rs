@@ -81,7 +81,11 @@ impl Gateway {
                 let event: Value = serde_json::from_slice(payload).unwrap_or_default();
                 let Some(sent) = Sent::of(&event) else { continue };
                 match sent.act {
-                    Act::Recall if sent.done => sent.resources().for_each(|(name, _)| drop(held.remove(&name))),
+                    Act::Recall if sent.done => {
+                        for (name, _) in sent.resources() {
+                            held.remove(&name);
+                        }
+                    }
                     Act::Recall => {}
                     _ => held.extend(sent.resources()),
                 }

@@ -111,9 +111,10 @@ fn order(platform: &Platform, body: &[u8]) -> Answered {
 }
 
 fn delete(platform: &Platform, kind: &str, id: &str) -> Answered {
-    match platform.account.take_back(&format!("{kind}/{id}"), None) {
-        true => raw(204, Answer::Whole(None)),
-        false => outcome(404, "not-found"),
+    if platform.account.take_back(&format!("{kind}/{id}"), None) {
+        raw(204, Answer::Whole(None))
+    } else {
+        outcome(404, "not-found")
     }
 }
 

@@ -107,15 +107,11 @@ impl Gateway {
     /// How a destination hears of an erasure.
     fn to_be_told(&self, name: &str) -> Value {
         let recipient = self.recipients.all.iter().find(|recipient| *recipient.name == *name);
-        match recipient.and_then(|recipient| recipient.on_erasure) {
-            Some(manner) => {
-                json!({"destination": name, "told": false, "by": "the gateway", "how": manner.name()})
-            }
-            None => {
-                tracing::warn!(destination = name, "a person was erased whose data was sent there; it is to be told");
-                json!({"destination": name, "told": false, "by": "the operator"})
-            }
+        if let Some(manner) = recipient.and_then(|recipient| recipient.on_erasure) {
+            return json!({"destination": name, "told": false, "by": "the gateway", "how": manner.name()});
         }
+        tracing::warn!(destination = name, "a person was erased whose data was sent there; it is to be told");
+        json!({"destination": name, "told": false, "by": "the operator"})
     }
 
     /// Puts into a receipt who has been told since it was written.

@@ -327,15 +327,14 @@ fn dead(connection: &Connection, destination: Option<&str>) -> sql::Result<Vec<D
 
 fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) -> sql::Result<u64> {
     let mut redriven = 0;
-    let ids = match ids {
-        Some(ids) => ids,
-        None => {
-            redriven = remnants::redrive(connection, destination)?;
-            connection
-                .prepare_cached("SELECT id FROM dead WHERE destination = ?1 ORDER BY id")?
-                .query_map([destination], |row| row.get(0))?
-                .collect::<Result<_, _>>()?
-        }
+    let ids = if let Some(ids) = ids {
+        ids
+    } else {
+        redriven = remnants::redrive(connection, destination)?;
+        connection
+            .prepare_cached("SELECT id FROM dead WHERE destination = ?1 ORDER BY id")?
+            .query_map([destination], |row| row.get(0))?
+            .collect::<Result<_, _>>()?
     };
     for id in ids {
         let buried = connection
