@@ -57,7 +57,7 @@ impl Database {
             connection
                 .prepare_cached(
                     "SELECT destination, COUNT(CASE WHEN dead = 0 THEN 1 END), COUNT(CASE WHEN dead = 1 THEN 1 END) FROM remnant
-                     WHERE ?1 IS NULL OR destination = ?1 GROUP BY destination HAVING COUNT(CASE WHEN dead = 1 THEN 1 END) > 0",
+                     WHERE destination = COALESCE(?1, destination) GROUP BY destination HAVING COUNT(CASE WHEN dead = 1 THEN 1 END) > 0",
                 )?
                 .query_map([destination], remaining)?
                 .collect()
