@@ -63,7 +63,7 @@ pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
 /// Where it is kept.
 pub enum Store {
-    /// One SQLite file of this machine.
+    /// A SQLite file of this machine, or a PostgreSQL server.
     Embedded(database::Database),
 }
 
@@ -493,6 +493,13 @@ impl Store {
     ) -> Result<Vec<Lease>, Error> {
         match self {
             Self::Embedded(store) => store.lease(destination, worker, now_ms, ttl_ms, want).await,
+        }
+    }
+
+    /// A worker ends, and others need not wait until its leases do. Where there are no others nothing is done.
+    pub async fn give_back(&self, destination: &str, worker: &str) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.give_back(destination, worker).await,
         }
     }
 
