@@ -247,6 +247,13 @@ async fn a_search_may_say_what_is_changed() {
     assert_eq!(first.status, 201, "{}", first.text());
     let again = app.put(path, &heart_rate(&patient, "1", 71)).await;
     assert_eq!((again.status, again.header("etag"), again.id()), (200, "W/\"2\"", first.id()));
+    // By another identifier it is found with its person.
+    let mut two = heart_rate(&patient, "1", 71);
+    two["identifier"].as_array_mut().unwrap().push(json!({"system": "urn:test:other", "value": "9"}));
+    assert_eq!(app.put(path, &two).await.header("etag"), "W/\"3\"");
+    two["valueQuantity"]["value"] = json!(72);
+    let other = app.put("/Observation?identifier=urn:test:other|9", &two).await;
+    assert_eq!((other.header("etag"), other.id()), ("W/\"4\"", first.id()));
     // A resource that says another id is another one.
     let mut other = heart_rate(&patient, "1", 72);
     other["id"] = json!("11111111-2222-4333-8444-555555555555");

@@ -17,6 +17,7 @@ mod sorted;
 mod statistics;
 
 pub use history::{Version, Versions, Whose};
+pub(in crate::exchange) use matching::Known;
 pub use search::Found;
 
 use std::collections::HashMap;
