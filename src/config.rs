@@ -16,9 +16,10 @@ use toml::{Table, Value};
 
 use crate::devices::series::Kept;
 use crate::exchange;
-use crate::exchange::deliver::Identity;
+use crate::exchange::recipients::Identity;
+use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
-use crate::policy::consent::{self, Implied, Proxies};
+use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
 use crate::policy::delivery::{self, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
@@ -52,6 +53,8 @@ pub struct Config {
     pub retention: exchange::Retention,
     /// Who may give a consent.
     pub proxies: Proxies,
+    /// Switches that need one another.
+    pub coupled: Coupled,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub destinations: Vec<Destination>,
@@ -133,6 +136,10 @@ pub struct Destination {
     pub secondary: bool,
     /// Whether it learns whose data it gets.
     pub identity: Identity,
+    /// How it is told what the person no longer lets it have, if it is.
+    pub on_withdrawal: Option<Manner>,
+    /// The same of what was of persons who are forgotten.
+    pub on_erasure: Option<Manner>,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     pub fhir: fhir_rest::Config,
@@ -159,10 +166,31 @@ struct Target {
     purpose: Option<String>,
     secondary: Option<bool>,
     identity: Option<Identity>,
+    on_withdrawal: Option<Telling>,
+    on_erasure: Option<Telling>,
     kinds: Option<Vec<String>>,
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
     apps: Option<Vec<String>>,
+}
+
+/// Whether a destination is told what it may hold no longer, and how.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "kebab-case")]
+enum Telling {
+    Nothing,
+    EnteredInError,
+    Delete,
+}
+
+impl Telling {
+    fn manner(self) -> Option<Manner> {
+        match self {
+            Telling::Nothing => None,
+            Telling::EnteredInError => Some(Manner::EnteredInError),
+            Telling::Delete => Some(Manner::Delete),
+        }
+    }
 }
 
 #[derive(Deserialize, Clone)]
@@ -279,6 +307,10 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("devices.stretches.{wrong}")));
     }
     let unsaid: consent::Config = section("consent", table.remove("consent"), mistakes);
+    let coupled = Coupled::compile(&unsaid.needs, |code| category::category(code).is_some()).unwrap_or_else(|wrong| {
+        mistakes.extend(wrong.into_iter().map(|wrong| format!("consent.{wrong}")));
+        Coupled::default()
+    });
     let implied = Implied::compile(&unsaid).unwrap_or_else(|wrong| {
         mistakes.extend(wrong.into_iter().map(|mistake| format!("consent.{mistake}")));
         Implied::default()
@@ -363,6 +395,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         implied,
         retention,
         proxies: unsaid.given,
+        coupled,
         terminology,
         destinations,
     }
@@ -436,6 +469,8 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         purpose,
         secondary: target.secondary.unwrap_or(false),
         identity,
+        on_withdrawal: target.on_withdrawal.and_then(Telling::manner),
+        on_erasure: target.on_erasure.and_then(Telling::manner),
         rule: rule.clone(),
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },
@@ -714,6 +749,11 @@ mod tests {
                 "what no pseudonym can stand for",
                 destination("identity = \"pseudonym\"\nkinds = [\"Observation\", \"Device\"]"),
                 &["destination[0].kinds: Observation alone", "destination[0].fhir: missing"],
+            ),
+            (
+                "an unknown way to tell",
+                destination("on_withdrawal = \"forget\""),
+                &["destination[0].on_withdrawal", "destination[0].fhir: missing"],
             ),
             (
                 "an unknown identity",

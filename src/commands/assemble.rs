@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::devices::series::Kept;
 use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
-use crate::exchange::recipients::{Recipient, Recipients};
+use crate::exchange::recipients::{Identity, Recipient, Recipients};
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
@@ -118,6 +118,7 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     gateway.implied = config.implied.clone();
     gateway.retention = config.retention.clone();
     gateway.proxies = config.proxies;
+    gateway.coupled = config.coupled.clone();
     gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }
@@ -218,6 +219,9 @@ fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
         name: Arc::from(configured.rule.name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
+        pseudonym: configured.identity == Identity::Pseudonym,
+        on_withdrawal: configured.on_withdrawal,
+        on_erasure: configured.on_erasure,
     });
     Ok(Recipients { all: all.collect(), routing: Arc::new(routing(config)?) })
 }
@@ -244,6 +248,8 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         address: configured.fhir.url.clone(),
         secondary: configured.secondary,
         identity: configured.identity,
+        on_withdrawal: configured.on_withdrawal,
+        on_erasure: configured.on_erasure,
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

@@ -14,7 +14,9 @@ use serde_json::Value;
 use super::validate::short;
 use crate::exchange::attest;
 use crate::exchange::simulate::{self, Simulation};
+use crate::fhir::definitions::Registry;
 use crate::fhir::tree::{Document, Element, json};
+use crate::guide;
 use crate::policy::consent::{Implicit, Implied};
 
 #[derive(Debug, clap::Subcommand)]
@@ -114,6 +116,8 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
         })?),
     };
     let (consents, resources) = (roots(&consents), roots(&resources));
+    // What is safe to tell is known by definitions, which take a moment to open.
+    let registry = asked.identity.is_some().then(|| Registry::with_packages(guide::packages()));
     let simulation = Simulation {
         consents: &consents,
         stored: &[],
@@ -123,6 +127,8 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
         implied: &implied,
         base: "",
         recipients: None,
+        restricted: false,
+        registry: registry.as_ref().map(AsRef::as_ref),
     };
     match simulate::simulate(&simulation) {
         Ok(answer) if options.format == Form::Json => Ok(format!("{answer:#}\n")),

@@ -52,6 +52,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                         letter.reason
                     );
                 }
+                for remaining in store.remnants_given_up(destination.as_deref()).await? {
+                    println!(
+                        "-\t{}\t{} name(s) of erased persons' resources that it still has\tall of its dead letters are sent again together",
+                        remaining.destination, remaining.given_up
+                    );
+                }
             }
             Command::Redrive { destination, ids } => {
                 let ids = (!ids.is_empty()).then(|| ids.clone());

@@ -51,6 +51,10 @@ impl Gateway {
             stored.into_iter().map(|stored| json::parse(stored.payload)).collect::<Result<_, _>>()?;
         let stored: Vec<Element<'_>> = stored.iter().map(Element::root).collect();
         let told = sight == Sight::Whole;
+        let since_ms = match &patient {
+            Some((_, key)) if on_file => self.store.said(*key).await?.restricted_ms,
+            _ => None,
+        };
         let simulation = Simulation {
             consents: &call.consents,
             stored: &stored,
@@ -60,6 +64,8 @@ impl Gateway {
             implied: &self.implied,
             base: &self.base,
             recipients: told.then_some((&self.recipients, &*caller.principal.client)),
+            restricted: since_ms.is_some_and(|since_ms| since_ms <= now_ms),
+            registry: Some(&self.registry),
         };
         let answer = simulate::simulate(&simulation)?;
         if on_file && let Some(patient) = &patient {
@@ -123,7 +129,8 @@ fn only_itself(call: &Call<'_>, caller: &Caller<'_>) -> Result<(), Refusal> {
     let plain = call.now_ms.is_none()
         && call.consents.is_empty()
         && call.asked.codes.is_empty()
-        && call.asked.policy_codes.is_empty();
+        && call.asked.policy_codes.is_empty()
+        && call.asked.restricted.is_none();
     if itself && purposes && plain {
         return Ok(());
     }

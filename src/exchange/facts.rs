@@ -83,7 +83,8 @@ impl<'d> Facts<'d> {
             .collect();
         let mut links = Vec::new();
         references(element, &mut links);
-        Facts { kind, codings, codes, said, claims, labels, date_ms: date_ms(element), authors, links }
+        let date_ms = date_ms(&kind, element);
+        Facts { kind, codings, codes, said, claims, labels, date_ms, authors, links }
     }
 
     /// What is known of how measurements came to be is as private as they are: it claims the categories of all that it
@@ -319,22 +320,61 @@ fn coding(element: Element<'_>) -> Coding<'_> {
     (element.text_of("system").unwrap_or_default(), element.text_of("code").unwrap_or_default())
 }
 
-/// The clinically relevant time: `effective[x]`, or what the type has in its place.
-fn date_ms(element: Element<'_>) -> Option<(i64, i64)> {
-    written(element, Moment::interval_ms)
+/// Where each type says when what it tells of was so, the first that is there; those that FHIR's search parameter for the
+/// date of the type looks at. Of a type that is not listed nobody knows, so that a period of the data permits none of it.
+const DATES: &[(&str, &[&str])] = &[
+    ("AllergyIntolerance", &["recordedDate"]),
+    ("CarePlan", &["period"]),
+    ("CareTeam", &["period"]),
+    ("ClinicalImpression", &["effectiveDateTime", "effectivePeriod", "date"]),
+    ("Composition", &["date"]),
+    ("Condition", &["recordedDate", "onsetDateTime", "onsetPeriod"]),
+    ("Consent", &["dateTime"]),
+    ("DeviceUseStatement", &["timingDateTime", "timingPeriod"]),
+    ("DiagnosticReport", &["effectiveDateTime", "effectivePeriod"]),
+    ("DocumentReference", &["date"]),
+    ("Encounter", &["period"]),
+    ("EpisodeOfCare", &["period"]),
+    ("FamilyMemberHistory", &["date"]),
+    ("Flag", &["period"]),
+    ("Goal", &["startDate"]),
+    ("ImagingStudy", &["started"]),
+    ("Immunization", &["occurrenceDateTime"]),
+    ("List", &["date"]),
+    ("Media", &["createdDateTime", "createdPeriod"]),
+    ("MedicationAdministration", &["effectiveDateTime", "effectivePeriod"]),
+    ("MedicationDispense", &["whenHandedOver", "whenPrepared"]),
+    ("MedicationRequest", &["authoredOn"]),
+    ("MedicationStatement", &["effectiveDateTime", "effectivePeriod"]),
+    ("Observation", &["effectiveDateTime", "effectiveInstant", "effectivePeriod"]),
+    ("Procedure", &["performedDateTime", "performedPeriod"]),
+    ("QuestionnaireResponse", &["authored"]),
+    ("RiskAssessment", &["occurrenceDateTime", "occurrencePeriod"]),
+    ("ServiceRequest", &["authoredOn"]),
+    ("Specimen", &["collectedDateTime", "collectedPeriod"]),
+];
+
+/// The clinically relevant time of a resource, as its type says it.
+fn date_ms(kind: &str, element: Element<'_>) -> Option<(i64, i64)> {
+    let (_, names) = DATES[DATES.binary_search_by_key(&kind, |(kind, _)| *kind).ok()?];
+    // What is collected says so one level below.
+    let element = if kind == "Specimen" { element.get("collection")? } else { element };
+    written(element, names, Moment::interval_ms)
 }
 
-fn written(element: Element<'_>, interval_ms: fn(&Moment) -> (i64, i64)) -> Option<(i64, i64)> {
-    for name in ["effectiveDateTime", "effectiveInstant", "authored"] {
-        if let Some(moment) = element.text_of(name).and_then(Moment::parse) {
-            return Some(interval_ms(&moment));
-        }
+/// The first of these elements that is there, a moment or a period.
+fn written(element: Element<'_>, names: &[&str], interval_ms: fn(&Moment) -> (i64, i64)) -> Option<(i64, i64)> {
+    let found = names.iter().find_map(|name| element.get(name))?;
+    if let Some(text) = found.string() {
+        return Moment::parse(text).map(|moment| interval_ms(&moment));
     }
-    let period = element.get("effectivePeriod")?;
-    let start = interval_ms(&period.text_of("start").and_then(Moment::parse)?);
-    let end = period.text_of("end").and_then(Moment::parse).map_or(i64::MAX, |end| interval_ms(&end).1);
+    let start = interval_ms(&found.text_of("start").and_then(Moment::parse)?);
+    let end = found.text_of("end").and_then(Moment::parse).map_or(i64::MAX, |end| interval_ms(&end).1);
     Some((start.0, end))
 }
+
+/// Where what is kept here says so.
+const INDEXED: &[&str] = &["effectiveDateTime", "effectiveInstant", "authored", "effectivePeriod"];
 
 /// Longest interval that the index keeps by its start: a day of twenty-five hours and a night before it.
 pub const INDEXED_SPAN_MS: i64 = 32 * 3_600_000;
@@ -342,6 +382,38 @@ pub const INDEXED_SPAN_MS: i64 = 32 * 3_600_000;
 /// Where the date index keeps a resource. What spans longer has no single place there: it is kept undated, and a
 /// search by date looks at it in any case.
 pub fn indexed_ms(element: Element<'_>) -> Option<i64> {
-    let (start, end) = written(element, Moment::interval_assuming_utc_ms)?;
+    let (start, end) = written(element, INDEXED, Moment::interval_assuming_utc_ms)?;
     (end.saturating_sub(start) <= INDEXED_SPAN_MS).then_some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::tree::json;
+
+    #[test]
+    fn each_type_has_a_date_of_its_own() {
+        assert!(DATES.is_sorted_by_key(|(kind, _)| *kind));
+        for (kind, members, expected) in [
+            ("Observation", r#""effectiveDateTime":"2026-01-02","issued":"2027-01-01T00:00:00Z""#, true),
+            ("Condition", r#""recordedDate":"2026-01-02","onsetDateTime":"1990""#, true),
+            ("Condition", r#""onsetDateTime":"2026-01-02""#, true),
+            ("Condition", r#""onsetAge":{"value":3}"#, false),
+            ("Procedure", r#""performedPeriod":{"start":"2026-01-02","end":"2026-01-02"}"#, true),
+            ("Procedure", r#""performedDateTime":"2026-01-02""#, true),
+            ("Procedure", r#""effectiveDateTime":"2026-01-02""#, false),
+            ("Encounter", r#""period":{"start":"2026-01-02","end":"2026-01-02"}"#, true),
+            ("Encounter", r#""period":{"end":"2026-01-02"}"#, false),
+            ("Specimen", r#""collection":{"collectedDateTime":"2026-01-02"}"#, true),
+            ("Specimen", r#""receivedTime":"2026-01-02T00:00:00Z""#, false),
+            ("Immunization", r#""occurrenceString":"2026-01-02""#, false),
+            ("MedicationRequest", r#""authoredOn":"2026-01-02""#, true),
+            ("Coverage", r#""period":{"start":"2026-01-02"}"#, false),
+        ] {
+            let document = json::parse(format!(r#"{{"resourceType":"{kind}",{members}}}"#)).unwrap();
+            let facts = Facts::of(Arc::from(kind), Element::root(&document));
+            let second = Moment::parse("2026-01-02").unwrap().interval_ms();
+            assert_eq!(facts.date_ms, expected.then_some(second), "{kind} {members}");
+        }
+    }
 }

@@ -17,6 +17,10 @@ mod terms;
 
 mod sending;
 
+mod pairwise;
+
+mod holdings;
+
 pub mod recipients;
 
 pub mod simulate;
@@ -61,7 +65,7 @@ use crate::peers::terminology::Terminology;
 use crate::policy::access::Principal;
 use crate::policy::access::seal::Seal;
 use crate::policy::audit::Strangers;
-use crate::policy::consent::{Implied, Proxies};
+use crate::policy::consent::{Coupled, Implied, Proxies};
 use crate::store::{self, Health, PatientKey, ResId, Store};
 use crate::tlog::Signer;
 
@@ -185,6 +189,8 @@ pub struct Gateway {
     pub implied: Implied,
     /// Who may give a consent.
     pub proxies: Proxies,
+    /// Which of a person's switches go together.
+    pub coupled: Coupled,
     /// What receipts for consents are signed with.
     seal: Option<Seal>,
     /// How long what is held is held.
@@ -240,6 +246,7 @@ impl Gateway {
             recipients: Recipients::default(),
             implied: Implied::default(),
             proxies: Proxies::default(),
+            coupled: Coupled::default(),
             seal,
             retention: Retention::default(),
             book: Book::default(),

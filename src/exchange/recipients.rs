@@ -4,14 +4,27 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::Gateway;
 use super::consents::{self, Subject};
 use super::facts::Facts;
 use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
-use crate::policy::consent::{self, Action, Actor, Compiled, Permitted};
+use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Manner, Outlook, Permitted, Reason};
 use crate::policy::routing::{self, Table};
 use crate::store::{AuditRecord, Stored};
+
+/// Whether a destination learns whose data it gets.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// What is sent is what was accepted.
+    #[default]
+    Kept,
+    /// It gets measurements of persons that it knows by names of its own.
+    Pseudonym,
+}
 
 /// One destination.
 #[derive(Clone, Debug)]
@@ -21,6 +34,11 @@ pub struct Recipient {
     pub actor: String,
     /// v3-ActReason code under which data is disclosed to it.
     pub purpose: String,
+    /// Whether it knows persons by names of its own alone.
+    pub pseudonym: bool,
+    /// How it is told what the person no longer lets it have, and what was of persons who are forgotten, if it is.
+    pub on_withdrawal: Option<Manner>,
+    pub on_erasure: Option<Manner>,
 }
 
 /// All of them, and what goes to whom.
@@ -31,6 +49,11 @@ pub struct Recipients {
 }
 
 impl Recipients {
+    /// Whether any of them is told what it may hold no longer.
+    pub fn hear_of_withdrawals(&self) -> bool {
+        self.all.iter().any(|recipient| recipient.on_withdrawal.is_some())
+    }
+
     /// Whether a resource of that client's is sent to that destination at all.
     pub fn routes(&self, kind: &str, element: Element<'_>, owner: &str, name: &str) -> bool {
         routes(&self.routing, kind, element, owner, name)
@@ -55,19 +78,65 @@ impl Gateway {
         purpose: &str,
         stored: Stored,
     ) -> Option<Result<Permitted<Stored>, Box<AuditRecord>>> {
-        let patient = stored.patient?;
-        let document = json::parse(stored.payload.as_slice()).ok()?;
-        let id = Author::patient_of(&stored);
-        let facts = Facts::of(stored.kind.clone(), Element::root(&document));
-        let reference = format!("{}/{}", stored.kind, stored.logical_id());
-        let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
-        let versioned = format!("{reference}/_history/{}", stored.version);
-        let request =
-            consent::Request { action: Action::Disclose, actor, purpose, policies: &[], now_ms: self.now_ms() };
-        let decided = consents::permit(consents, &self.implied, &request, &subject, stored);
+        let named = (Author::patient_of(&stored), stored.patient?);
+        let versioned = format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version);
+        let decided = decided(self, consents, Asking { actor, purpose }, stored)?;
         Some(decided.map_err(|denial| {
             let (issue, basis) = (denial.issue().id, denial.basis.as_ref());
-            Box::new(author.record(Act::Withhold, Some(&(id.clone(), patient)), &[versioned], basis, &[issue]))
+            Box::new(author.record(Act::Withhold, Some(&named), &[versioned], basis, &[issue]))
         }))
     }
+}
+
+/// Who is to receive, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct Asking<'a> {
+    pub actor: &'a Actor,
+    pub purpose: &'a str,
+}
+
+impl<'a> Asking<'a> {
+    fn request(self, now_ms: i64) -> consent::Request<'a> {
+        let Asking { actor, purpose } = self;
+        consent::Request { action: Action::Disclose, actor, purpose, policies: &[], now_ms }
+    }
+}
+
+/// What consents say of disclosing a stored resource; nothing, where it is of nobody or cannot be read.
+pub(super) fn decided(
+    gateway: &Gateway,
+    consents: &[Arc<Compiled>],
+    asking: Asking<'_>,
+    stored: Stored,
+) -> Option<Result<Permitted<Stored>, Denial>> {
+    stored.patient?;
+    let document = json::parse(stored.payload.as_slice()).ok()?;
+    let id = Author::patient_of(&stored);
+    let facts = Facts::of(stored.kind.clone(), Element::root(&document));
+    let reference = format!("{}/{}", stored.kind, stored.logical_id());
+    let subject = Subject { base: &gateway.base, patient: &id, reference: &reference, facts: &facts };
+    let request = asking.request(gateway.now_ms());
+    Some(consents::permit(consents, &gateway.implied, &request, &subject, stored))
+}
+
+/// The refusal, where nothing of a person may be disclosed, whatever it is.
+pub(super) fn nothing_at_all(
+    gateway: &Gateway,
+    consents: &[Arc<Compiled>],
+    asking: Asking<'_>,
+    patient: &str,
+) -> Option<Denial> {
+    let request = asking.request(gateway.now_ms());
+    let request = consent::Request { policies: gateway.implied.package(&request), ..request };
+    let patients = [format!("Patient/{patient}"), format!("{}/Patient/{patient}", gateway.base)];
+    let patients = patients.each_ref().map(String::as_str);
+    let unsaid = |said| gateway.implied.permits(said, &request, None).is_some();
+    let Decision::Deny(denial) = consent::decide(consents, &request, &consent::Facts::unknown(&patients)) else {
+        return None;
+    };
+    let refused = match denial.reason {
+        Reason::NoConsent => !unsaid(Reason::NoConsent),
+        _ => consent::outlook(consents, &request, &patients, unsaid(Reason::NotCovered)).0 == Outlook::Deny,
+    };
+    refused.then_some(denial)
 }

@@ -24,6 +24,8 @@ pub(super) enum Act {
     /// A delivery did not take place because the person's consent does not cover it.
     Withhold,
     Disclose,
+    /// A destination was told that it may no longer hold what it was sent.
+    Recall,
     Login,
 }
 
@@ -211,6 +213,7 @@ impl Author {
             Act::Operation => Kind::Operation,
             Act::Refuse | Act::Withhold => Kind::Refusal,
             Act::Disclose => Kind::Disclosure,
+            Act::Recall => Kind::Recall,
             Act::Login if issues.is_empty() => Kind::TokenIssued,
             Act::Login => Kind::TokenRefused,
         };
@@ -237,7 +240,7 @@ impl Author {
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
-            pseudonym: self.pseudonym && act == Act::Disclose,
+            pseudonym: self.pseudonym && matches!(act, Act::Disclose | Act::Recall),
             issues,
             merged,
         });

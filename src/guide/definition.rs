@@ -28,7 +28,7 @@ const OF_VERSION: &str = "-v";
 
 impl Definition {
     /// Types of which there are definitions.
-    pub const KINDS: [&str; 9] = [
+    pub const KINDS: [&str; 10] = [
         "StructureDefinition",
         "ValueSet",
         "CodeSystem",
@@ -36,6 +36,7 @@ impl Definition {
         "Questionnaire",
         "PlanDefinition",
         "Measure",
+        "OperationDefinition",
         "CapabilityStatement",
         "ImplementationGuide",
     ];

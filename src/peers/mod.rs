@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use crate::policy::consent::{Manner, Recall};
 pub use crate::policy::delivery::Verdict;
 
 /// One resource version as it was accepted.
@@ -38,9 +39,20 @@ impl std::fmt::Debug for Item {
     }
 }
 
-/// A system that takes deliveries. `deliver` must be safe to repeat: the same item may come again after a crash.
+/// Something that a system is to hold no longer.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub recall: Recall,
+    pub manner: Manner,
+    pub request_id: String,
+}
+
+/// A system that takes deliveries. Both must be safe to repeat: the same may come again after a crash.
 pub trait Platform: Send + Sync {
     fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+
+    /// Tells the system that it may hold something no longer; acknowledged as well where it holds no such thing.
+    fn recall<'a>(&'a self, taken: &'a Taken) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
 }
 
 /// The time, handed in by the composition root, so that tests own it.

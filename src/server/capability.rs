@@ -100,31 +100,35 @@ pub fn statement(gateway: &Gateway) -> Value {
 fn operations(rule: &KindRule) -> Value {
     let mut operations = Vec::new();
     if rule.writable {
-        operations.push(
-            json!({"name": "validate", "definition": "http://hl7.org/fhir/OperationDefinition/Resource-validate"}),
-        );
+        operations.push(operation(rule.name, "validate"));
     }
-    if rule.name == "Patient" {
-        operations.extend([
-            json!({"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}),
-            json!({"name": "summary", "definition": "http://hl7.org/fhir/uv/ips/OperationDefinition/summary"}),
-        ]);
-        let own = ["erase", "export-data", "restrict", "unrestrict"]
-            .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/patient-{name}")}));
-        operations.extend(own);
-    }
-    if rule.name == "Observation" {
-        operations.extend([
-            json!({"name": "lastn", "definition": "http://hl7.org/fhir/OperationDefinition/Observation-lastn"}),
-            json!({"name": "stats", "definition": "http://hl7.org/fhir/OperationDefinition/Observation-stats"}),
-        ]);
-    }
-    if rule.name == "Consent" {
-        let own = ["evaluate", "revoke"]
-            .map(|name| json!({"name": name, "definition": format!("{BASE}/OperationDefinition/consent-{name}")}));
-        operations.extend(own);
+    let own = ROUTES.iter().filter_map(|row| named_operation(row.pattern)).filter(|(kind, _)| *kind == rule.name);
+    for (kind, name) in own {
+        let stated = operation(kind, name);
+        if !operations.contains(&stated) {
+            operations.push(stated);
+        }
     }
     operations.into()
+}
+
+/// Type and name of the operation at an address that names both.
+fn named_operation(pattern: &'static str) -> Option<(&'static str, &'static str)> {
+    let kind = pattern.strip_prefix("/fhir/")?.split('/').next().filter(|kind| !kind.starts_with('{'))?;
+    Some((kind, pattern.rsplit_once("/$")?.1))
+}
+
+/// By whose definition an operation is served: FHIR's, or our own.
+fn operation(kind: &str, name: &str) -> Value {
+    let definition = match name {
+        "validate" => "http://hl7.org/fhir/OperationDefinition/Resource-validate".to_owned(),
+        "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
+        "lastn" => "http://hl7.org/fhir/OperationDefinition/Observation-lastn".to_owned(),
+        "stats" => "http://hl7.org/fhir/OperationDefinition/Observation-stats".to_owned(),
+        "summary" => "http://hl7.org/fhir/uv/ips/OperationDefinition/summary".to_owned(),
+        _ => format!("{BASE}/OperationDefinition/{}-{name}", kind.to_lowercase()),
+    };
+    json!({"name": name, "definition": definition})
 }
 
 /// A type of the guide's definitions.
@@ -196,4 +200,57 @@ pub fn smart_configuration(gateway: &Gateway) -> Value {
         "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
         "code_challenge_methods_supported": ["S256"],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::fhir::ours;
+    use crate::guide::Shelf;
+
+    /// What is served is defined, as it is served, and what is defined is served.
+    #[test]
+    fn every_operation_has_its_definition() {
+        let shelf = Shelf::new(Vec::new());
+        let all = shelf.definitions(ours::VERSION).iter().filter(|each| each.kind == "OperationDefinition");
+        let all: Vec<Value> = all.map(|each| serde_json::from_str(&each.text()).unwrap()).collect();
+        let defined = |url: &str| all.iter().find(|definition| definition["url"] == url);
+        let mut served = BTreeSet::new();
+        for row in ROUTES {
+            let Some((kind, name)) = named_operation(row.pattern) else { continue };
+            let stated = operation(kind, name);
+            let url = stated["definition"].as_str().unwrap();
+            if !url.starts_with(BASE) {
+                continue;
+            }
+            served.insert(url.to_owned());
+            let definition = defined(url).unwrap_or_else(|| panic!("{url}"));
+            let on_instance = row.pattern.contains("/{id}/");
+            assert_eq!((&definition["code"], &definition["resource"]), (&json!(name), &json!([kind])), "{url}");
+            assert_eq!(definition["instance"], on_instance, "{url}");
+            assert_eq!(definition["type"], !on_instance, "{url}");
+            assert!(row.method != "GET" || definition["affectsState"] == false, "{url}");
+            assert!(definition["description"].is_string() && definition["parameter"].is_array(), "{url}");
+        }
+        assert!(!served.is_empty());
+        let known: BTreeSet<String> = all.iter().map(|each| each["url"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(known, served);
+    }
+
+    /// What FHIR defines is named by FHIR's own definition.
+    #[test]
+    fn definitions_of_others_are_named() {
+        for (kind, name, url) in [
+            ("Patient", "everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
+            ("Observation", "validate", "http://hl7.org/fhir/OperationDefinition/Resource-validate"),
+        ] {
+            assert_eq!(operation(kind, name), json!({"name": name, "definition": url}));
+        }
+        assert_eq!(named_operation("/fhir/Consent/{id}/$revoke"), Some(("Consent", "revoke")));
+        for other in ["/devices/{format}/$explain", "/fhir/{kind}/$validate", "/fhir/Patient/{id}"] {
+            assert_eq!(named_operation(other), None, "{other}");
+        }
+    }
 }

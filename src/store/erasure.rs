@@ -21,3 +21,28 @@ pub struct Erasure {
     /// Whether everything was taken away.
     pub finished: bool,
 }
+
+/// What a destination may still hold of an erased person, by its name there, until the destination was told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remnant {
+    pub destination: Arc<str>,
+    pub patient: PatientKey,
+    pub kind: String,
+    pub name: String,
+}
+
+/// One that is to be told now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Untold {
+    pub id: i64,
+    pub attempts: u32,
+    pub remnant: Remnant,
+}
+
+/// What of a destination's remnants is still to be told, and what was given up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remaining {
+    pub destination: Arc<str>,
+    pub waiting: u64,
+    pub given_up: u64,
+}

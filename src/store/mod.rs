@@ -45,7 +45,7 @@ use tokio::sync::watch;
 use crate::tlog::Hash;
 
 pub use database::{UploadBytes, UploadFile};
-pub use erasure::Erasure;
+pub use erasure::{Erasure, Remaining, Remnant, Untold};
 pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
@@ -63,7 +63,7 @@ pub use upload::{Progress, Quota, Upload, UploadId, UploadState};
 
 /// Where it is kept.
 pub enum Store {
-    /// One SQLite file of this machine.
+    /// A SQLite file of this machine, or a PostgreSQL server.
     Embedded(database::Database),
 }
 
@@ -298,10 +298,65 @@ impl Store {
         }
     }
 
-    /// Puts others in the place of records; their entries in the log stay and are proved no more.
-    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
+    /// Puts others in the place of records; their entries in the log stay and are proved no more. What destinations hold by
+    /// what the records said is remembered in the same transaction.
+    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>, held: Vec<Remnant>) -> Result<(), Error> {
         match self {
-            Self::Embedded(store) => store.redact_audit(records).await,
+            Self::Embedded(store) => store.redact_audit(records, held).await,
+        }
+    }
+
+    /// What a destination is to be told now of erased persons.
+    pub async fn remnants_due(&self, destination: &str, now_ms: i64, most: usize) -> Result<Vec<Untold>, Error> {
+        match self {
+            Self::Embedded(store) => store.remnants_due(destination, now_ms, most).await,
+        }
+    }
+
+    /// What became of telling it.
+    pub async fn settle_remnants(
+        &self,
+        destination: &str,
+        settled: Vec<Settlement>,
+        records: Vec<AuditRecord>,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.settle_remnants(destination, settled, records).await,
+        }
+    }
+
+    /// What destinations are still to be told of an erased person.
+    pub async fn remnants_of(&self, patient: PatientKey) -> Result<Vec<Remaining>, Error> {
+        match self {
+            Self::Embedded(store) => store.remnants_of(patient).await,
+        }
+    }
+
+    /// Destinations that could not be told something of erased persons.
+    pub async fn remnants_given_up(&self, destination: Option<&str>) -> Result<Vec<Remaining>, Error> {
+        match self {
+            Self::Embedded(store) => store.remnants_given_up(destination).await,
+        }
+    }
+
+    /// When time alone changes what the patient's consents permit; nothing if it never does.
+    pub async fn set_turn(&self, patient: PatientKey, at_ms: Option<i64>) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.set_turn(patient, at_ms).await,
+        }
+    }
+
+    /// Patients of whom that moment has come.
+    pub async fn turns_due(&self, now_ms: i64, most: usize) -> Result<Vec<PatientKey>, Error> {
+        match self {
+            Self::Embedded(store) => store.turns_due(now_ms, most).await,
+        }
+    }
+
+    /// Puts one of the patient's consents into the feed once more, so that whoever follows it looks at what they say now.
+    pub async fn take_turn(&self, patient: PatientKey, now_ms: i64) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.take_turn(patient, now_ms).await,
         }
     }
 
@@ -438,6 +493,13 @@ impl Store {
     ) -> Result<Vec<Lease>, Error> {
         match self {
             Self::Embedded(store) => store.lease(destination, worker, now_ms, ttl_ms, want).await,
+        }
+    }
+
+    /// A worker ends, and others need not wait until its leases do. Where there are no others nothing is done.
+    pub async fn give_back(&self, destination: &str, worker: &str) -> Result<(), Error> {
+        match self {
+            Self::Embedded(store) => store.give_back(destination, worker).await,
         }
     }
 
@@ -646,6 +708,13 @@ impl Store {
     pub async fn raw_heads(&self, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
         match self {
             Self::Embedded(store) => store.raw_heads(after, most).await,
+        }
+    }
+
+    /// The same of one patient.
+    pub async fn raw_heads_of(&self, patient: PatientKey, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
+        match self {
+            Self::Embedded(store) => store.raw_heads_of(patient, after, most).await,
         }
     }
 

@@ -113,7 +113,7 @@ equal(resolved.id, patient.id, 'the reference resolved');
 
 await refused(404, 'a read of nothing', () => client.read({ resourceType: 'Observation', id: 'nothing' }));
 await refused(400, 'a search by an unknown parameter', () => values({ nothing: 'x' }));
-await refused(405, 'a delete', () => client.delete({ resourceType: 'Observation', id: first.id }));
+await refused(403, 'a delete without the scope', () => client.delete({ resourceType: 'Observation', id: first.id }));
 const outcome = await refused(422, 'an invalid status', () =>
   client.create({ resourceType: 'Observation', body: { ...reading(patient.id, 7), status: 'nearly' } }));
 equal(outcome.issue[0].expression, ['Observation.status'], 'where the fault is');

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::store::{Place, Store};
+use mhealth_gateway::store::Store;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -334,7 +334,7 @@ async fn ready(site: &Site) -> u16 {
 }
 
 async fn all_are_kept(site: &Site, kept: &[String]) {
-    let store = Store::open(&Place::new(&site.data(), None)).unwrap();
+    let store = Store::open(&site.place()).unwrap();
     for id in kept {
         assert!(
             store.read("Observation", id).await.unwrap().is_some(),

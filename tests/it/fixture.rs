@@ -15,6 +15,7 @@ use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::policy::consent::draft::{Draft, Permit};
 use mhealth_gateway::server::tls;
+use mhealth_gateway::store::{Place, Server};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
@@ -550,7 +551,18 @@ impl Site {
     }
 
     pub fn data(&self) -> PathBuf {
-        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &BTreeMap::new()).unwrap().data
+        self.configured().data
+    }
+
+    fn configured(&self) -> Config {
+        Config::read(Some(&std::fs::read_to_string(self.config()).unwrap()), &BTreeMap::new()).unwrap()
+    }
+
+    /// Where the store is.
+    pub fn place(&self) -> Place {
+        let config = self.configured();
+        let server = config.store.url.map(|url| Server { url, password: None, ca: None });
+        Place { server, ..Place::new(&config.data, None) }
     }
 
     /// A gateway that listens.
@@ -566,11 +578,16 @@ impl Site {
 
     /// Registers a client by the command; it is not signed in.
     pub async fn register(&self, id: &str, scopes: &str) -> Client {
+        self.register_for(id, scopes, &[]).await
+    }
+
+    /// The same, for purposes that the client may state.
+    pub async fn register_for(&self, id: &str, scopes: &str, purposes: &[&str]) -> Client {
         let key = self.directory.path().join(format!("{id}.pem"));
         let actor = format!("Organization/{id}");
         let config = self.config();
         let key_text = key.display().to_string();
-        let added = run(&[
+        let mut arguments = vec![
             "client",
             "add",
             id,
@@ -582,8 +599,9 @@ impl Site {
             scopes,
             "--generate-key",
             &key_text,
-        ])
-        .await;
+        ];
+        arguments.extend(purposes.iter().flat_map(|purpose| ["--purpose", purpose]));
+        let added = run(&arguments).await;
         assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
         Client {
             http: self.http.clone(),

@@ -316,7 +316,7 @@ async fn nothing_acknowledged_is_lost_by_kills() {
         told.promised.extend(app.promised);
         told.forbidden.extend(app.forbidden);
     }
-    let beside = Store::open_shared(&Place::new(&site.data(), None)).unwrap();
+    let beside = Store::open_shared(&site.place()).unwrap();
     eventually("everything is delivered", async || {
         let backlog = beside.backlog("platform").await.unwrap();
         (backlog.behind == 0 && backlog.retries == 0).then_some(())
@@ -336,7 +336,7 @@ async fn nothing_acknowledged_is_lost_by_kills() {
         account["received"],
         account["duplicates"],
     );
-    let store = Store::open(&Place::new(&site.data(), None)).unwrap();
+    let store = Store::open(&site.place()).unwrap();
     everything_is_kept_once(&store, &told).await;
     let received = received(&account);
     let trail = Trail::read(&store).await;
@@ -344,6 +344,113 @@ async fn nothing_acknowledged_is_lost_by_kills() {
     the_audit_tells_of_everything(&store, &trail, &received, &told).await;
     assert!(told.ids.len() > kills as usize, "there was load");
     store.close().await;
+}
+
+/// An erasure is killed at random moments, before it is answered and after. Once it was answered nothing of the person can
+/// be read; where it was not, she is either absent or as she was. In the end she is gone, here and where she was sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_erasure_is_whole_whenever_the_process_dies() {
+    const READINGS: usize = 250;
+    let seed = from_environment("KILL_SEED").unwrap_or_else(fresh_seed);
+    let kills = from_environment("ERASURE_KILLS").unwrap_or(12);
+    println!("KILL_SEED={seed} ERASURE_KILLS={kills}");
+    let mut chance = Chance(seed);
+    let platform = Platform::start(&[]).await;
+    let site = Site::new(&platform.destination("on_erasure = \"delete\"")).await;
+    let client = site.register_for("app", &format!("{APP_SCOPES} system/Patient.d"), &["TREAT", "PATRQT"]).await;
+    let mut app = App {
+        client,
+        name: 0,
+        chance: Chance(seed),
+        persons: Vec::new(),
+        told: Told::default(),
+        count: 0,
+        acknowledged: Arc::default(),
+    };
+    let mut erased: Vec<String> = Vec::new();
+    let (mut answered, mut begun) = (0, 0);
+    for round in 0..kills {
+        let process = site.serve().await;
+        app.sign_in().await;
+        for patient in &erased {
+            nothing_of(&app, patient).await;
+        }
+        app.meet(Stance::Always).await;
+        let person = app.persons.len() - 1;
+        let patient = app.persons[person].patient.clone();
+        for _ in 0..READINGS / 10 {
+            app.push_batch(person).await;
+        }
+        let client = app.client.clone();
+        let address = format!("/Patient/{patient}/$erase");
+        let asked = tokio::spawn({
+            let (address, read) = (address.clone(), format!("/Patient/{patient}"));
+            async move {
+                let sent = client.request(Method::POST, &address).header("x-purpose-of-use", "PATRQT").send().await;
+                let done = sent.is_ok_and(|response| response.status() == 200);
+                if done {
+                    // At once, by the process that answered, if it still lives.
+                    let read = client.request(Method::GET, &read).send().await;
+                    assert!(!read.is_ok_and(|response| response.status() == 200), "answered, and still there");
+                }
+                done
+            }
+        });
+        // When it dies is what this test is about, so here time itself is the input.
+        tokio::time::sleep(Duration::from_millis(chance.below(if round % 2 == 0 { 20 } else { 600 }))).await;
+        process.kill().await;
+        let done = asked.await.unwrap();
+        answered += usize::from(done);
+
+        let process = site.serve().await;
+        app.sign_in().await;
+        let there = app.client.get(&format!("/Patient/{patient}")).await.status;
+        assert!(matches!((done, there), (_, 404) | (false, 200)), "{round}: answered {done}, and then {there}");
+        if there == 404 {
+            begun += 1;
+            nothing_of(&app, &patient).await;
+        } else {
+            let found = app.client.find(&format!("/Observation?patient={patient}&_count=1000")).await.1;
+            assert_eq!(found.len(), READINGS, "{round}: she is as she was");
+        }
+        let answer = app.client.raw("POST", &address, &[("x-purpose-of-use", "PATRQT")], "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        nothing_of(&app, &patient).await;
+        erased.push(patient);
+        process.kill().await;
+    }
+    let process = site.serve().await;
+    app.sign_in().await;
+    for patient in &erased {
+        let address = format!("/Patient/{patient}/$erase");
+        eventually("who has the data was told", async || {
+            let receipt = app.client.raw("POST", &address, &[("x-purpose-of-use", "PATRQT")], "").await.json();
+            assert!(receipt["finished"].is_string(), "{receipt}");
+            let recipients = receipt["recipients"].as_array().unwrap();
+            recipients.iter().all(|recipient| recipient["told"] == true).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(platform.held().await, Vec::<Value>::new());
+    process.terminate().await;
+    assert_eq!(process.ended().await.0, Some(0));
+    println!("{answered} of {kills} were answered before the kill, {begun} had begun");
+    let store = Store::open(&Place::new(&site.data(), None)).unwrap();
+    assert!(store.erasures_since(0).await.unwrap().iter().all(|erasure| erasure.finished));
+    assert_eq!(store.erasures_since(0).await.unwrap().len() as u64, kills);
+    for kind in ["Patient", "Observation", "Consent"] {
+        assert_eq!(store.search(Plan { limit: 10, ..Plan::of(kind) }).await.unwrap().rows, []);
+    }
+    store.close().await;
+}
+
+/// She is absent, however it is asked.
+async fn nothing_of(app: &App, patient: &str) {
+    for path in [format!("/Patient/{patient}"), format!("/Patient/{patient}/_history/1")] {
+        assert_eq!(app.client.get(&path).await.status, 404, "{path}");
+    }
+    assert_eq!(app.client.find(&format!("/Observation?patient={patient}")).await.1, Vec::<String>::new());
+    assert_eq!(app.client.find(&format!("/Consent?patient={patient}")).await.1, Vec::<String>::new());
 }
 
 fn fresh_seed() -> u64 {

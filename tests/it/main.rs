@@ -61,6 +61,7 @@ mod streams;
 mod stretches;
 mod suites;
 mod terminology;
+mod told;
 mod transparency;
 mod uploads;
 mod validate;

@@ -73,6 +73,11 @@ async fn visitor(gateway: &Gateway, app: &Client, patient: &str) -> Visitor {
     visitor
 }
 
+/// The page as a person sees it who has just come.
+pub async fn page(gateway: &Gateway, app: &Client, patient: &str) -> String {
+    visitor(gateway, app, patient).await.get("/person").await.text()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_else_gets_in() {
     let gateway = Gateway::start().await;
@@ -172,6 +177,25 @@ async fn switches_do_what_they_say() {
     assert_eq!(push("6").await, 201);
     let told = app.get(&format!("/AuditEvent?patient={patient}&_count=200")).await.text();
     assert!(told.contains("PATRQT"), "what the person changed is told as the person's wish");
+}
+
+/// What makes no sense without another is switched with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn switches_that_need_one_another_go_together() {
+    let gateway = Gateway::with("[consent.needs]\nheart-rate = [\"weight\"]\n").await;
+    let app = app(&gateway).await;
+    let patient = app.person().await;
+    let visitor = visitor(&gateway, &app, &patient).await;
+    let push = async |identifier: &str| app.post("/Observation", &heart_rate(&patient, identifier, 70)).await.status;
+    let weighed =
+        async |identifier: &str| app.post("/Observation", &crate::told::weight(&patient, identifier)).await.status;
+    assert!(visitor.get("/person").await.text().contains("Goes with: Weight and body composition."));
+    assert_eq!(visitor.choose(&app.actor, "heart-rate", "on").await, "/person?said=changed");
+    assert_eq!((push("1").await, weighed("2").await), (201, 201));
+    assert_eq!(visitor.choose(&app.actor, "weight", "off").await, "/person?said=changed");
+    assert_eq!((push("3").await, weighed("4").await), (403, 403));
+    assert_eq!(visitor.choose(&app.actor, "weight", "on").await, "/person?said=changed");
+    assert_eq!((push("3").await, weighed("4").await), (403, 201), "what is needed needs nothing itself");
 }
 
 #[tokio::test(flavor = "multi_thread")]

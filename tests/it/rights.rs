@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine;
+
 use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::fhir::tree::{Element, json as tree};
 use mhealth_gateway::fhir::validate::{Options, Validator};
@@ -19,7 +21,7 @@ use crate::fixture::{
 };
 
 /// Lets a client state that it is the person's own request.
-async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
+pub async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
     let stored = gateway.store().get_client(&client.id).await.unwrap().unwrap();
     let mut document: Value = serde_json::from_str(&stored).unwrap();
     document["purposes"] = json!(["TREAT", "PATRQT"]);
@@ -211,7 +213,7 @@ async fn the_access_log_says_who_when_what_why_and_by_what_right() {
 }
 
 /// Sends a request of the person's own.
-async fn asks(client: &Client, method: &str, path: &str) -> Answer {
+pub async fn asks(client: &Client, method: &str, path: &str) -> Answer {
     client.raw(method, path, &[("x-purpose-of-use", "PATRQT")], "").await
 }
 
@@ -349,6 +351,43 @@ async fn an_export_is_all_of_it_whatever_apps_may_see() {
     for (query, issue) in [("_format=pdf", "not-acceptable"), ("_type=Observation", "operation-parameter")] {
         assert_eq!(asks(&app, "GET", &format!("{address}?{query}")).await.issues(), [issue], "{query}");
     }
+}
+
+/// What a device sent is hers as well, as it came.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_has_what_devices_sent() {
+    let gateway = Gateway::start().await;
+    let app = own_requests(&gateway, &gateway.app().await, APP_SCOPES).await;
+    let (patient, other) = (app.consenting_person().await, app.consenting_person().await);
+    let record = |id: &str, value| crate::devices::heart_rate(id, value);
+    let body = json!([record("a", 70)]).to_string();
+    let lines = format!("{}\n{}", record("b", 71), record("c", 72));
+    for (person, kind, body) in [
+        (&patient, "application/json", &body),
+        (&patient, "application/x-ndjson", &lines),
+        (&other, "application/json", &json!([record("d", 73)]).to_string()),
+    ] {
+        let headers = [("content-type", kind), ("accept", "application/json")];
+        let address = crate::devices::address(&app, person);
+        let pushed = app.raw("POST", &address, &headers, body.clone()).await;
+        assert_eq!(pushed.status, 200, "{}", pushed.text());
+    }
+    let export = asks(&app, "GET", &format!("/Patient/{patient}/$export-data")).await.text();
+    let all: Vec<Value> = export.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let inputs: Vec<&Value> = all.iter().map(|one| &one["parameter"][0]).filter(|one| one["name"] == "input").collect();
+    let part = |input: &Value, name: &str| {
+        let parts = input["part"].as_array().unwrap();
+        parts.iter().find(|part| part["name"] == name).unwrap_or_else(|| panic!("{name}: {input}")).clone()
+    };
+    let content = |input: &Value| {
+        let packed = part(input, "content")["valueBase64Binary"].as_str().unwrap().to_owned();
+        String::from_utf8(base64::engine::general_purpose::STANDARD.decode(packed).unwrap()).unwrap()
+    };
+    assert_eq!(inputs.len(), 2, "{inputs:?}");
+    assert_eq!((content(inputs[0]), content(inputs[1])), (body, lines));
+    assert_eq!(part(inputs[0], "format")["valueString"], "open-mhealth");
+    assert!(part(inputs[1], "received")["valueInstant"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(part(inputs[1], "line")["valueString"], "1");
 }
 
 const ERASING: &str = "system/Patient.cruds system/Consent.crus system/Device.crus system/List.crus system/Observation.crus system/AuditEvent.s";

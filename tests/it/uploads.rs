@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::store::{AuditPlan, Place, Plan, Store};
+use mhealth_gateway::store::{AuditPlan, Plan, Store};
 use serde_json::{Value, json};
 
 use crate::devices::{heart_rate, heart_rate_at};
@@ -324,5 +324,5 @@ async fn an_upload_survives_being_killed_wherever_it_is() {
     let card = app.get(&format!("{}/receipts/scorecard", app.root())).await.json();
     assert_eq!(card["records"]["accepted"], 4000);
     process.kill().await;
-    assert_eq!(stored(&Store::open(&Place::new(&site.data(), None)).unwrap()).await, 4000);
+    assert_eq!(stored(&Store::open(&site.place()).unwrap()).await, 4000);
 }

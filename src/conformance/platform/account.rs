@@ -22,6 +22,7 @@ struct Book {
     duplicates: u64,
     out_of_order: u64,
     unauthorized: u64,
+    taken_back: u64,
     violation_count: u64,
     violations: Vec<Value>,
     log: Option<File>,
@@ -64,6 +65,19 @@ impl Account {
         arrived.into_iter().map(|checked| book.record(checked)).collect()
     }
 
+    /// What is there is there no longer, or its rest alone. False if there was no such thing.
+    pub(super) fn take_back(&self, name: &str, rest: Option<Value>) -> bool {
+        let mut book = self.book();
+        book.taken_back += 1;
+        match book.held.get_mut(name) {
+            Some(held) => {
+                held.resource = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
     pub(super) fn violation(&self, name: &str, wrong: &[&str]) {
         let mut book = self.book();
         book.violation_count += 1;
@@ -101,6 +115,7 @@ impl Account {
             "duplicates": book.duplicates,
             "outOfOrder": book.out_of_order,
             "unauthorized": book.unauthorized,
+            "takenBack": book.taken_back,
             "violationCount": book.violation_count,
             "violations": book.violations,
             "versions": versions,

@@ -44,6 +44,18 @@ pub(super) fn resource(
     }
 }
 
+/// Whether it says nothing but that it was an error: what the gateway may still say where it may not say anything.
+pub(super) fn is_emptied(kind: &str, id: &str, resource: &Value) -> bool {
+    let allowed = ["resourceType", "id", "status", "code", "dataAbsentReason"];
+    let masked = |name: &str| resource[name].is_null() || resource[name]["coding"][0]["code"] == "masked";
+    resource["resourceType"] == kind
+        && resource["id"] == id
+        && resource["status"] == "entered-in-error"
+        && masked("code")
+        && masked("dataAbsentReason")
+        && resource.as_object().is_some_and(|members| members.keys().all(|name| allowed.contains(&name.as_str())))
+}
+
 pub(super) const WITHHELD: &str = "a code arrived that was never promised to us";
 
 fn observation(observation: &Value, demand: &mut impl FnMut(bool, &'static str)) {

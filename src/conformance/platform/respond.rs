@@ -38,6 +38,7 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
     }
     match (&head.method, path.as_slice()) {
         (&Method::PUT, ["fhir", kind, id]) => Ok(write(platform, |platform| update(platform, kind, id, &body)).await),
+        (&Method::DELETE, ["fhir", kind, id]) => Ok(write(platform, |platform| delete(platform, kind, id)).await),
         (&Method::POST, ["fhir"]) => Ok(write(platform, |platform| transaction(platform, &body)).await),
         (&Method::GET, ["fhir", "Observation"]) => Ok(search(platform, head.uri.query().unwrap_or_default())),
         (_, ["fhir", ..]) => Ok(outcome(405, "not-supported")),
@@ -109,8 +110,20 @@ fn order(platform: &Platform, body: &[u8]) -> Answered {
     }
 }
 
+fn delete(platform: &Platform, kind: &str, id: &str) -> Answered {
+    if platform.account.take_back(&format!("{kind}/{id}"), None) {
+        raw(204, Answer::Whole(None))
+    } else {
+        outcome(404, "not-found")
+    }
+}
+
 fn update(platform: &Platform, kind: &str, id: &str, body: &[u8]) -> Answered {
     let resource = serde_json::from_slice(body).unwrap_or(Value::Null);
+    if check::is_emptied(kind, id, &resource) && !platform.refuse_codes.iter().any(|code| code == "masked") {
+        platform.account.take_back(&format!("{kind}/{id}"), Some(resource));
+        return raw(200, Answer::Whole(None));
+    }
     match check::resource(kind, id, resource, &platform.refuse_codes) {
         Ok(checked) => {
             record(platform, vec![checked], |is_new| raw(if is_new[0] { 201 } else { 200 }, Answer::Whole(None)))

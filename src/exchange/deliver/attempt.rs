@@ -80,6 +80,10 @@ impl Worker {
         for stored in items {
             let Some(patient) = stored.patient else { continue };
             let page = self.gateway.consents_now(patient).await?;
+            // Read before she was erased; what holds where nothing was said is not for her.
+            if page.erased {
+                continue;
+            }
             let author = self.author(String::new());
             if page.restricted {
                 let named = (Author::patient_of(&stored), patient);
@@ -140,6 +144,12 @@ impl Worker {
         let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
         let item = Item { resources, request_id };
         let verdict = self.platform.deliver(&item).await;
+        self.heard(&verdict);
+        verdict
+    }
+
+    /// What an answer, or that there is none, says of the destination itself.
+    pub(super) fn heard(&self, verdict: &Verdict) {
         let now_ms = self.gateway.now_ms();
         let random = self.random();
         let turned =
@@ -152,10 +162,9 @@ impl Worker {
             Some(Turned::Closed) => tracing::info!(destination = &*self.name, "the circuit closed: it is sent again"),
             None => {}
         }
-        if let Verdict::Retry { reason, .. } | Verdict::Unreached { reason } = &verdict {
+        if let Verdict::Retry { reason, .. } | Verdict::Unreached { reason } = verdict {
             tracing::warn!(destination = &*self.name, reason, "delivery failed");
         }
-        verdict
     }
 
     /// A dead letter is for a person to look at.
@@ -172,7 +181,7 @@ impl Worker {
         vec![author.record(Act::Disclose, patient.as_ref(), &references, Some(first.basis()), issues)]
     }
 
-    fn author(&self, request_id: String) -> Author {
+    pub(super) fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
             .at(&self.address)
             .by_pseudonym(self.pairwise.is_some())

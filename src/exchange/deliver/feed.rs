@@ -1,7 +1,8 @@
 //! One slot of the feed, from its cursor: in order, a batch at a time, one fenced write at the end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use super::recall::is_review;
 use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::delivery::{self, Settlement};
@@ -40,13 +41,21 @@ impl Worker {
         let store = &self.gateway.store;
         let deadline_ms = self.gateway.now_ms() + LEASE_MS / 2;
         let mut rows = store.feed(&lease, max).await?;
+        let mut reviews = HashMap::new();
         for row in &mut rows {
+            let review = row.items.iter().position(is_review).map(|index| row.items.swap_remove(index));
+            reviews.extend(review.filter(|_| self.on_withdrawal.is_some()).map(|consent| (row.pos, consent)));
             row.items = self.wanted(std::mem::take(&mut row.items)).await?;
         }
         let mut batch = Batch { foretold: self.foretell(&lease, &rows).await?, ..Batch::default() };
         let mut moved = 0;
         for row in rows {
             let pos = row.pos;
+            if let Some(consent) = reviews.remove(&pos) {
+                batch.blocked.extend(row.patient);
+                let now_ms = self.gateway.now_ms();
+                batch.failures.push(failure(pos, &consent, 0, now_ms, "what is held is looked at", false));
+            }
             let outcome = self.row(row, &mut batch).await?;
             if outcome == Outcome::NotYet {
                 // It is looked at again at once, from a new beginning.

@@ -4,23 +4,24 @@
 //! slots of the feed, so that order holds within a patient and a second worker may take over; what it did is written
 //! under the lease's epoch. The decision belongs to the instant before sending: a consent that was withdrawn while
 //! the item waited withholds it. What is about to leave is foretold in the store, so that a disclosure is on record even
-//! if the process ends before it can say what became of it.
+//! if the process ends before it can say what became of it. What was sent and may be held no longer is taken back the same
+//! way (`recall`).
 
 mod attempt;
 mod feed;
-mod pairwise;
+mod recall;
 mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pairwise::Pairwise;
-use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Gateway;
-use crate::peers::Platform;
+use super::pairwise::Pairwise;
+use super::recipients::Identity;
+use crate::peers::{Manner, Platform};
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Schedule};
 use crate::policy::routing::Table;
@@ -38,22 +39,14 @@ pub struct Destination {
     /// Whether it is sent readings that do not count beside those of another source.
     pub secondary: bool,
     pub identity: Identity,
+    /// How it is told what the person no longer lets it have, and what was of persons who are forgotten, if it is.
+    pub on_withdrawal: Option<Manner>,
+    pub on_erasure: Option<Manner>,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
     /// What was ever sent to it, by this configuration and those before.
     pub ever: Table,
-}
-
-/// Whether a destination learns whose data it gets.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Identity {
-    /// What is sent is what was accepted.
-    #[default]
-    Kept,
-    /// It gets measurements of persons that it knows by names of its own.
-    Pseudonym,
 }
 
 /// A destination at work.
@@ -68,6 +61,8 @@ struct Worker {
     secondary: bool,
     /// By what names it knows persons, if it may not know who they are.
     pairwise: Option<Pairwise>,
+    on_withdrawal: Option<Manner>,
+    on_erasure: Option<Manner>,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
     ever: Table,
@@ -116,6 +111,8 @@ pub async fn run(
         name: destination.name,
         purpose: destination.purpose,
         secondary: destination.secondary,
+        on_withdrawal: destination.on_withdrawal,
+        on_erasure: destination.on_erasure,
         platform: destination.platform,
         schedule: destination.schedule,
         ever: destination.ever,
@@ -144,6 +141,9 @@ pub async fn run(
             _ = stop.changed() => {}
         }
     }
+    if let Err(error) = worker.gateway.store.give_back(&worker.name, &worker.identity).await {
+        tracing::warn!(destination = &*worker.name, %error, "other gateways take over when the leases end");
+    }
 }
 
 enum Round {
@@ -170,7 +170,11 @@ impl Worker {
 
     async fn work(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<Round, store::Error> {
         let probing = width == 1;
-        let retried = self.retries(now_ms, width).await?;
+        self.turns(now_ms).await?;
+        let mut retried = self.retries(now_ms, width).await?;
+        if retried == 0 || !probing {
+            retried += self.forgotten(now_ms, probing).await?;
+        }
         if probing && retried > 0 {
             return Ok(Round::Worked);
         }

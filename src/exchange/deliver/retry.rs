@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::recall::is_review;
 use super::{RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::delivery;
@@ -39,6 +40,9 @@ impl Worker {
 
     async fn again(&self, retry: Retry) -> Result<(Settlement, Vec<AuditRecord>), store::Error> {
         let settled = |outcome| Settlement { id: retry.id, outcome };
+        if is_review(&retry.stored) {
+            return self.review(&retry).await;
+        }
         let judged = self.judge(vec![retry.stored.clone()]).await?;
         if !judged.restricted.is_empty() {
             // It was told when it was kept back first, and no attempt was made that would count.

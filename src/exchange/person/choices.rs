@@ -19,7 +19,7 @@ use crate::fhir::tree::{Document, Element, json as tree};
 use crate::fhir::validate::measures;
 use crate::fhir::validate::measures::category::{self, Category};
 use crate::policy::access::client::Client;
-use crate::policy::consent::{self, Action, Actor, Compiled};
+use crate::policy::consent::{self, Action, Actor, Compiled, Manner};
 use crate::store::Stored;
 
 /// By which the page knows its own Consent again.
@@ -46,6 +46,19 @@ pub struct Party {
     /// The reference by which consents name it.
     pub actor: String,
     purpose: String,
+    /// What is special about it, where the gateway delivers to it.
+    pub receives: Option<Receives>,
+}
+
+/// How somebody receives what the gateway delivers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Receives {
+    /// Whether it knows the person by a name of its own alone.
+    pub pseudonym: bool,
+    /// How it is told what it may hold no longer, if it is.
+    pub told: Option<Manner>,
+    /// When it was last told so.
+    pub told_last: Option<String>,
 }
 
 /// Whether a party may have a category now.
@@ -62,6 +75,8 @@ pub enum State {
 pub struct Choice {
     pub category: &'static Category,
     pub state: State,
+    /// Categories that it makes no sense without.
+    pub needs: Vec<String>,
 }
 
 /// The switches of a party.
@@ -97,6 +112,11 @@ static EXAMPLES: LazyLock<BTreeMap<&'static str, Vec<Document>>> = LazyLock::new
 type Consents = [Arc<Compiled>];
 
 impl Gateway {
+    /// Whether the person wants nothing done with what is hers, whatever the switches say.
+    pub async fn is_restricted(&self, person: &Person) -> Result<bool, Refusal> {
+        Ok(self.consents_now(person.key).await?.restricted)
+    }
+
     /// Every switch of a person: of the apps, the destinations, and whoever else a consent names.
     pub async fn choices(&self, person: &Person) -> Result<Vec<Choices>, Refusal> {
         let page = self.consents_now(person.key).await?;
@@ -105,7 +125,7 @@ impl Gateway {
         let choices = parties.into_iter().map(|party| {
             let states = category::all().iter().map(|category| {
                 let state = self.state(person, &page.consents, &party, &category.code);
-                Choice { category, state }
+                Choice { category, state, needs: self.coupled.needs(&category.code).to_vec() }
             });
             Choices { choices: states.collect(), party }
         });
@@ -131,12 +151,18 @@ impl Gateway {
         let others: Vec<&Stored> = stored.iter().filter(|stored| !is_pages(stored)).collect();
         let mut rules = own.map(Rules::read).unwrap_or_default();
         let wished = if on { State::On } else { State::Off };
-        let state = |rules: &Rules| self.state(person, &with(&others, rules, self, person), &party, category);
-        rules.forget(actor, category);
-        if state(&rules) != wished {
-            rules.set(&party, category, on);
+        let state = |rules: &Rules, category| self.state(person, &with(&others, rules, self, person), &party, category);
+        let mut made = Made::AsWished;
+        // What makes no sense without another goes with it.
+        for category in self.coupled.switched(category, on) {
+            rules.forget(actor, category);
+            if state(&rules, category) != wished {
+                rules.set(&party, category, on);
+            }
+            if state(&rules, category) != wished {
+                made = Made::RefusedElsewhere;
+            }
         }
-        let made = if state(&rules) == wished { Made::AsWished } else { Made::RefusedElsewhere };
         self.write(person, visitor, own, &rules).await?;
         Ok(made)
     }
@@ -191,14 +217,23 @@ impl Gateway {
             name: client.name.clone(),
             actor: client.actor.clone(),
             purpose: client.purposes.first().cloned().unwrap_or_default(),
+            receives: None,
         };
         let mut parties = vec![of_client(&person.client)];
-        parties.extend(self.recipients.all.iter().map(|recipient| Party {
-            kind: PartyKind::Destination,
-            name: recipient.name.to_string(),
-            actor: recipient.actor.clone(),
-            purpose: recipient.purpose.clone(),
-        }));
+        for recipient in &self.recipients.all {
+            let receives = Receives {
+                pseudonym: recipient.pseudonym,
+                told: recipient.on_withdrawal,
+                told_last: self.told_last(&recipient.name, person.key).await?,
+            };
+            parties.push(Party {
+                kind: PartyKind::Destination,
+                name: recipient.name.to_string(),
+                actor: recipient.actor.clone(),
+                purpose: recipient.purpose.clone(),
+                receives: Some(receives),
+            });
+        }
         let mut named = BTreeSet::new();
         for consent in stored {
             let Ok(document) = tree::parse(consent.payload.as_slice()) else { continue };
@@ -215,6 +250,7 @@ impl Gateway {
                 name: actor.clone(),
                 actor: actor.clone(),
                 purpose: "TREAT".to_owned(),
+                receives: None,
             };
             parties.push(clients.iter().find(|client| client.actor == actor).map_or_else(other, of_client));
         }

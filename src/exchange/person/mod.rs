@@ -8,7 +8,7 @@ mod choices;
 
 use std::sync::Arc;
 
-pub use choices::{Choice, Choices, Made, Party, PartyKind, State};
+pub use choices::{Choice, Choices, Made, Party, PartyKind, Receives, State};
 
 use serde_json::Value;
 

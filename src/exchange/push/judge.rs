@@ -155,7 +155,7 @@ pub(super) async fn judge(
             }
         },
     };
-    let mut write = rendered(caller, prepared, expect, version, now_ms);
+    let mut write = rendered(gateway, caller, prepared, expect, version, now_ms);
     if let Some((id, name)) = standing_id {
         // It keeps the identity that it was created under, whether a client or we chose its id.
         (write.id, write.name) = (id, name);
@@ -430,7 +430,17 @@ fn within(grant: &Grant, kind: &str, stored: &Stored) -> bool {
     grant.allows(facts.categories(), facts.codes())
 }
 
-fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u32, now_ms: i64) -> Write {
+fn rendered(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &Prepared,
+    expect: Expect,
+    version: u32,
+    now_ms: i64,
+) -> Write {
+    let is_consent = prepared.rule.name == "Consent";
+    // Destinations that are told of withdrawals meet it in the feed, where it stands in the person's order.
+    let goes_out = prepared.rule.deliverable || is_consent && gateway.recipients.hear_of_withdrawals();
     Write {
         kind: Arc::from(prepared.rule.name),
         id: prepared.id,
@@ -450,8 +460,8 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         version,
         payload: payload(prepared, version, now_ms, false),
         delete: prepared.intent.deletes(),
-        deliver: prepared.rule.deliverable && prepared.patient.is_some(),
-        consent: prepared.rule.name == "Consent",
+        deliver: goes_out && prepared.patient.is_some(),
+        consent: is_consent,
     }
 }
 

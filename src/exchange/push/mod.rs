@@ -21,7 +21,7 @@ mod overlap;
 mod patch;
 mod prepare;
 mod provenance;
-mod raw;
+pub(in crate::exchange) mod raw;
 mod reading;
 pub mod remap;
 mod revoke;

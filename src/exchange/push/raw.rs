@@ -196,6 +196,18 @@ pub(super) fn unpacked(body: &[u8]) -> Option<(Value, Input)> {
     Some((header, input))
 }
 
+/// What is left of a body as it came, and the numbers of its lines where it has any.
+pub(in crate::exchange) fn as_it_came(body: &[u8]) -> Option<(Vec<u8>, Vec<u64>)> {
+    Some(match unpacked(body)?.1 {
+        Input::Whole(text) => (text, Vec::new()),
+        Input::Lines(lines) => {
+            let numbers = lines.iter().map(|line| line.number).collect();
+            let texts: Vec<Vec<u8>> = lines.into_iter().filter_map(|line| line.text).collect();
+            (texts.join(&b'\n'), numbers)
+        }
+    })
+}
+
 /// A resource that came of an input.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Made {

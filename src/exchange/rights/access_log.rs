@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::standing::Person;
 use crate::exchange::facts::Facts;
+use crate::exchange::holdings::versioned;
 use crate::exchange::pull::page;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{CATEGORY_SYSTEM, Caller, Gateway, Refusal};
@@ -116,8 +117,9 @@ impl Gateway {
         let id = party["who"]["identifier"]["value"].as_str();
         let act = act(event);
         let mut who = json!({"id": id, "reference": party["who"]["reference"]});
-        who["kind"] = if act == "disclose" { "destination" } else { "client" }.into();
-        if let Some(id) = id.filter(|_| act != "disclose")
+        let to_destination = matches!(act, "disclose" | "recall");
+        who["kind"] = if to_destination { "destination" } else { "client" }.into();
+        if let Some(id) = id.filter(|_| !to_destination)
             && let Some(client) = self.client(id).await?
         {
             who["name"] = client.name.clone().into();
@@ -195,7 +197,8 @@ impl Told<'_> {
 /// What was done, in one word.
 fn act(event: &Value) -> &str {
     match event["subtype"][0]["code"].as_str() {
-        Some("search") => "search",
+        // A destination was told to hold it no longer.
+        Some("destroy") => "recall",
         Some(code) => code,
         None => "refuse",
     }
@@ -225,14 +228,6 @@ fn categories(found: &[Stored]) -> BTreeSet<String> {
     categories
 }
 
-/// `Type/id/_history/version` in its parts.
-fn versioned(reference: &str) -> Option<(String, String, u32)> {
-    let mut parts = reference.split('/');
-    let (kind, id) = (parts.next()?, parts.next()?);
-    let version = parts.nth(1)?.parse().ok()?;
-    Some((kind.to_owned(), id.to_owned(), version))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,18 +237,10 @@ mod tests {
         for (event, expected) in [
             (json!({"subtype": [{"code": "search"}]}), "search"),
             (json!({"subtype": [{"code": "disclose"}]}), "disclose"),
+            (json!({"subtype": [{"code": "destroy"}]}), "recall"),
             (json!({"type": {"code": "110113"}}), "refuse"),
         ] {
             assert_eq!(act(&event), expected);
-        }
-        let parts = |kind: &str, id: &str, version| Some((kind.to_owned(), id.to_owned(), version));
-        for (reference, expected) in [
-            ("Observation/1/_history/2", parts("Observation", "1", 2)),
-            ("Observation/1", None),
-            ("Observation/1/_history/x", None),
-            ("", None),
-        ] {
-            assert_eq!(versioned(reference), expected, "{reference}");
         }
     }
 }

@@ -3,12 +3,14 @@
 //! The first transaction writes a tombstone, from which on nobody finds anything of her and nothing of her is taken in or
 //! sent; what follows takes it away, in steps that the next process goes on with should this one end. What the law wants
 //! kept (Art. 17(3)) stays without content: that there were acts, whose and when. Whom her data was passed on to is said in
-//! the receipt, for whoever has to tell them (Art. 19). Asked again, the same receipt is given.
+//! the receipt (Art. 19): destinations that can be told are told by the names under which they hold it, which are noted in the
+//! transaction that takes the record of the disclosure away. Asked again, the same receipt is given, with who was told since.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::exchange::holdings::Sent;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
@@ -31,6 +33,12 @@ const KEPT: [(&str, &str); 4] = [
     ("counts of a client's records by day", "they tell of no person"),
 ];
 
+/// What stays besides where destinations are told.
+const UNTIL_TOLD: (&str, &str) = (
+    "names of what destinations hold, until these were told",
+    "without them it could not be taken back there (GDPR Art. 17(2), 19)",
+);
+
 impl Gateway {
     /// Erases the person, and answers with the receipt.
     pub async fn erase(&self, caller: &Caller<'_>, person: &str) -> Result<Value, Refusal> {
@@ -45,6 +53,7 @@ impl Gateway {
         let Some(erasure) = erasure else { return Err(Refusal::one(Id::Internal, "", "The erasure has no outcome.")) };
         let at_ms = erasure.at_ms;
         let mut receipt = self.go_on_erasing(erasure).await?;
+        self.tell_who_was_told(key, &mut receipt).await?;
         // Her id is nowhere kept, so that it is put in, and signed, for whoever names it.
         let signed = self.receipt("erasure", person, at_ms, &receipt)?;
         receipt["person"] = format!("Patient/{person}").into();
@@ -55,17 +64,16 @@ impl Gateway {
     /// Writes the tombstone.
     async fn entombed(&self, caller: &Caller<'_>, patient: PatientKey) -> Result<Erasure, Refusal> {
         let recipients = self.received_by(patient).await?;
-        for name in &recipients {
-            tracing::warn!(destination = name, "a person was erased whose data was sent there; it is to be told");
-        }
         let resources: serde_json::Map<String, Value> =
             self.store.census(patient).await?.into_iter().map(|(kind, count)| (kind, count.into())).collect();
         let author = Author::of(self, caller).with_query("Patient/$erase", &[]);
         // The record names nobody: it is the one that stays as it is.
         let mut record = author.record(Act::Operation, None, &[], None, &[]);
         record.patient = Some(patient);
-        let kept: Vec<Value> = KEPT.iter().map(|(what, why)| json!({"what": what, "why": why})).collect();
-        let told = |name: &String| json!({"destination": name, "told": false, "by": "the operator"});
+        let recipients: Vec<Value> = recipients.iter().map(|name| self.to_be_told(name)).collect();
+        let telling = recipients.iter().any(|recipient| recipient["by"] == "the gateway");
+        let kept = KEPT.iter().chain(telling.then_some(&UNTIL_TOLD));
+        let kept: Vec<Value> = kept.map(|(what, why)| json!({"what": what, "why": why})).collect();
         let receipt = json!({
             "asked": time::instant(author.at_ms()),
             "article": "GDPR Art. 17",
@@ -77,7 +85,7 @@ impl Gateway {
                 ],
             },
             "kept": kept,
-            "recipients": recipients.iter().map(told).collect::<Vec<_>>(),
+            "recipients": recipients,
             "record": format!("AuditEvent/{}", record.id),
         });
         let erasure = Erasure {
@@ -96,6 +104,39 @@ impl Gateway {
         standing.ok_or_else(|| Refusal::one(Id::Internal, "", "The erasure has no outcome."))
     }
 
+    /// How a destination hears of an erasure.
+    fn to_be_told(&self, name: &str) -> Value {
+        let recipient = self.recipients.all.iter().find(|recipient| *recipient.name == *name);
+        if let Some(manner) = recipient.and_then(|recipient| recipient.on_erasure) {
+            return json!({"destination": name, "told": false, "by": "the gateway", "how": manner.name()});
+        }
+        tracing::warn!(destination = name, "a person was erased whose data was sent there; it is to be told");
+        json!({"destination": name, "told": false, "by": "the operator"})
+    }
+
+    /// Puts into a receipt who has been told since it was written.
+    async fn tell_who_was_told(&self, patient: PatientKey, receipt: &mut Value) -> Result<(), Refusal> {
+        let remaining = self.store.remnants_of(patient).await?;
+        for recipient in receipt["recipients"].as_array_mut().into_iter().flatten() {
+            let name = recipient["destination"].as_str().unwrap_or_default().to_owned();
+            if recipient["by"] != "the gateway" {
+                continue;
+            }
+            match remaining.iter().find(|remaining| *remaining.destination == *name) {
+                Some(remaining) if remaining.given_up > 0 => {
+                    recipient["by"] = "the operator".into();
+                    recipient["refused"] = remaining.given_up.into();
+                }
+                Some(_) => {}
+                None => {
+                    recipient["told"] = true.into();
+                    recipient["on"] = self.told_last(&name, patient).await?.into();
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Destinations that something of the person was sent to.
     async fn received_by(&self, patient: PatientKey) -> Result<BTreeSet<String>, Refusal> {
         let (mut names, mut after) = (BTreeSet::new(), None);
@@ -104,11 +145,9 @@ impl Gateway {
             let rows = self.store.audit(plan).await?;
             for (_, payload) in &rows {
                 let event: Value = serde_json::from_slice(payload).unwrap_or_default();
-                if event["subtype"][0]["code"] == "disclose"
-                    && let Some(name) = event["agent"][0]["who"]["identifier"]["value"].as_str()
-                {
-                    names.insert(name.to_owned());
-                }
+                names.extend(
+                    Sent::of(&event).filter(|sent| sent.act == Act::Disclose).map(|sent| sent.destination.to_owned()),
+                );
             }
             match rows.last() {
                 Some((seq, _)) if rows.len() == PAGE => after = Some(*seq),
@@ -149,7 +188,9 @@ impl Gateway {
             let Some((last, _)) = rows.last() else { return Ok(()) };
             after = *last;
             let redacted = rows.iter().map(|(seq, payload)| (*seq, audit::redacted(payload))).collect();
-            self.store.redact_audit(redacted).await?;
+            let events = rows.iter().map(|(_, payload)| serde_json::from_slice::<Value>(payload).unwrap_or_default());
+            let held = events.flat_map(|event| self.remnants(patient, &event)).collect();
+            self.store.redact_audit(redacted, held).await?;
         }
     }
 }

@@ -1,21 +1,25 @@
 //! `Patient/[id]/$export-data`: everything that is held of a person, for the person herself (GDPR Art. 15 and 20).
 //!
 //! What consents permit apps to see is no limit here, nor is a restriction: it is her own. All versions of all resources, the
-//! consents among them, how they came to be, every record of the audit about her, and what senders were told of her records.
+//! consents among them, how they came to be, every record of the audit about her, what senders were told of her records, and
+//! their records as they came, as far as they are still kept.
 //! It is made page by page, so that it may be as large as it is. It goes on record before its first byte leaves.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::standing::Person;
 use crate::exchange::kinds::KINDS;
+use crate::exchange::push::raw::as_it_came;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, receipts};
 use crate::fhir::tree::time;
 use crate::policy::access::Interaction;
-use crate::store::{AuditPlan, Key, Order, OrderBy, Plan, ReceiptPlace, Stored};
+use crate::store::{AuditPlan, Key, Order, OrderBy, Plan, RawHead, ReceiptPlace, Stored};
 
 /// Rows that are in memory at once.
 const PAGE: usize = 200;
@@ -41,9 +45,23 @@ pub struct Export {
 
 /// What comes next, and from where.
 enum Stage {
-    Resources { kind: &'static str, after: Option<Key>, as_of_seq: u64 },
-    Audit { after: Option<u64>, last: u64 },
-    Receipts { after: ReceiptPlace },
+    Resources {
+        kind: &'static str,
+        after: Option<Key>,
+        as_of_seq: u64,
+    },
+    Audit {
+        after: Option<u64>,
+        last: u64,
+    },
+    Receipts {
+        after: ReceiptPlace,
+    },
+    /// What was sent, as it came.
+    Inputs {
+        after: u64,
+        until_ms: i64,
+    },
 }
 
 impl Gateway {
@@ -64,6 +82,7 @@ impl Gateway {
             kinds.into_iter().map(|kind| Stage::Resources { kind, after: None, as_of_seq }).collect();
         stages.push_back(Stage::Audit { after: None, last });
         stages.push_back(Stage::Receipts { after: ReceiptPlace::default() });
+        stages.push_back(Stage::Inputs { after: 0, until_ms: self.now_ms() });
         Ok(Export { gateway: self.clone(), person, form, stages, begun: false })
     }
 }
@@ -80,6 +99,7 @@ impl Export {
                 Stage::Resources { kind, after, as_of_seq } => self.resources(kind, after, as_of_seq).await?,
                 Stage::Audit { after, last } => self.audit(after, last).await?,
                 Stage::Receipts { after } => self.receipts(after).await?,
+                Stage::Inputs { after, until_ms } => self.input(after, until_ms).await?,
             };
             if let Some(rest) = rest {
                 self.stages.push_front(rest);
@@ -148,6 +168,19 @@ impl Export {
         Ok((resources.collect(), rest))
     }
 
+    /// One at a time, since each may be as large as a request.
+    async fn input(&self, after: u64, until_ms: i64) -> Result<Step, Refusal> {
+        let heads = self.gateway.store.raw_heads_of(self.person.key, after, 1).await?;
+        let Some(head) = heads.into_iter().next().filter(|head| head.at_ms <= until_ms) else {
+            return Ok((Vec::new(), None));
+        };
+        let rest = Some(Stage::Inputs { after: head.number, until_ms });
+        let opened = self.gateway.store.raw(head.number).await?;
+        let came = opened.and_then(|raw| as_it_came(&raw.body));
+        let resource = came.map(|(body, lines)| (None, input(&head, &body, &lines).to_string().into_bytes()));
+        Ok((resource.into_iter().collect(), rest))
+    }
+
     fn write(&mut self, address: Option<&str>, resource: &[u8], out: &mut Vec<u8>) {
         if self.form == Form::Lines {
             out.extend_from_slice(resource);
@@ -185,6 +218,19 @@ impl Export {
             out.extend_from_slice(b"]}");
         }
     }
+}
+
+/// Records as a device sent them, as a resource: when, by whom and in which format.
+fn input(head: &RawHead, body: &[u8], lines: &[u64]) -> Value {
+    let mut parts = vec![
+        json!({"name": "client", "valueString": &*head.client}),
+        json!({"name": "received", "valueInstant": time::instant(head.at_ms)}),
+        json!({"name": "format", "valueString": head.format}),
+        json!({"name": "mapping", "valueString": head.version}),
+    ];
+    parts.extend(lines.iter().map(|line| json!({"name": "line", "valueString": line.to_string()})));
+    parts.push(json!({"name": "content", "valueBase64Binary": STANDARD.encode(body)}));
+    json!({"resourceType": "Parameters", "parameter": [{"name": "input", "part": parts}]})
 }
 
 /// What a sender was told of a record, as a resource: no FHIR type is meant for it.

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::exchange::recipients::Identity;
 use crate::fhir::outcome::{Id, Issue};
 
 /// What is asked, as it is written.
@@ -30,6 +31,10 @@ pub struct Asked {
     /// The same in the system of the German broad consent.
     #[serde(default)]
     pub policy_codes: Vec<String>,
+    /// Whether the person wants what is hers kept and nothing else.
+    pub restricted: Option<bool>,
+    /// By what name whoever receives it knows the person.
+    pub identity: Option<Identity>,
 }
 
 #[derive(Deserialize, Clone, Debug)]

@@ -16,11 +16,13 @@ use serde_json::{Value, json};
 
 use super::consents;
 use super::kinds;
-use super::recipients::{Recipient, Recipients};
+use super::recipients::{Identity, Recipient, Recipients};
+use crate::fhir::definitions::Registry;
 use crate::fhir::outcome::{Issue, Reader, full_outcome};
 use crate::fhir::tree::Element;
 use crate::fhir::tree::time::{Moment, instant};
 use crate::policy::consent::{self, Compiled, Implied};
+use crate::policy::pseudonym::{self, Names};
 
 pub use asked::{Asked, read as asked};
 pub use parameters::{Call, rendered};
@@ -44,7 +46,14 @@ pub struct Simulation<'s> {
     pub base: &'s str,
     /// Who receives what is taken in, and the client whose data it is.
     pub recipients: Option<(&'s Recipients, &'s str)>,
+    /// Whether the person wants what is hers kept and nothing else.
+    pub restricted: bool,
+    /// The definitions by which it is known what is safe to tell without whose it is; without them nothing is.
+    pub registry: Option<&'s Registry>,
 }
+
+/// What stands for the names that only the destination's own would be.
+const UNNAMED: (&str, &str, &str) = ("name-of-its-own", "name-of-the-person", "name-of-another");
 
 /// The moment that a FHIR dateTime begins, in UTC where it says no offset.
 pub fn moment_ms(text: &str) -> Option<i64> {
@@ -98,6 +107,10 @@ pub fn simulate(simulation: &Simulation<'_>) -> Result<Value, Issue> {
     let question = Question::new(simulation)?;
     let verdicts: Vec<(String, Verdict)> =
         resources.iter().map(|element| (reference(*element), question.about(&consents, *element))).collect();
+    let verdicts = match simulation.asked.identity {
+        Some(Identity::Pseudonym) => unnamed(simulation, &resources, verdicts),
+        _ => verdicts,
+    };
     let mut answer = if verdicts.is_empty() { question.at_all(&consents)? } else { verdict::together(&verdicts) };
     answer["now"] = json!(instant(simulation.now_ms));
     answer["resources"] = listed(&verdicts);
@@ -105,7 +118,7 @@ pub fn simulate(simulation: &Simulation<'_>) -> Result<Value, Issue> {
         let told = recipients
             .all
             .iter()
-            .map(|recipient| destination(&question, &consents, &resources, recipients, recipient, owner));
+            .map(|recipient| destination(simulation, &question, &consents, &resources, (recipients, recipient, owner)));
         answer["destinations"] = told.collect::<Result<Vec<_>, _>>()?.into();
     }
     let ahead = consents.all.iter().filter(|(consent, _)| !consents::is_given(consent, simulation.now_ms));
@@ -121,15 +134,14 @@ pub fn simulate(simulation: &Simulation<'_>) -> Result<Value, Issue> {
 
 /// What a destination of this gateway would receive.
 fn destination(
+    simulation: &Simulation<'_>,
     question: &Question<'_>,
     consents: &Consents,
     resources: &[Element<'_>],
-    recipients: &Recipients,
-    recipient: &Recipient,
-    owner: &str,
+    (recipients, recipient, owner): (&Recipients, &Recipient, &str),
 ) -> Result<Value, Issue> {
     let asks = question.of_recipient(&recipient.actor, &recipient.purpose);
-    let verdicts: Vec<(String, Verdict)> = resources
+    let mut verdicts: Vec<(String, Verdict)> = resources
         .iter()
         .map(|element| {
             let kind = element.resource_type().unwrap_or_default();
@@ -139,12 +151,40 @@ fn destination(
             (reference(*element), verdict)
         })
         .collect();
+    if recipient.pseudonym {
+        verdicts = unnamed(simulation, resources, verdicts);
+    }
     let mut value = if verdicts.is_empty() { asks.at_all(consents)? } else { verdict::together(&verdicts) };
     value["destination"] = json!(&*recipient.name);
+    if recipient.pseudonym {
+        value["identity"] = json!("pseudonym");
+    }
     if !verdicts.is_empty() {
         value["resources"] = listed(&verdicts);
     }
     Ok(value)
+}
+
+/// What is permitted, as somebody gets it who may not learn whose it is; or that it cannot be told so.
+fn unnamed(
+    simulation: &Simulation<'_>,
+    resources: &[Element<'_>],
+    verdicts: Vec<(String, Verdict)>,
+) -> Vec<(String, Verdict)> {
+    let (own, patient, another) = UNNAMED;
+    let names = Names { own, patient, observation: &|_| another.to_owned() };
+    let tell = |element: Element<'_>, verdict: Verdict| {
+        if !verdict.permits {
+            return verdict;
+        }
+        let told = simulation.registry.and_then(|registry| pseudonym::observation(element, &names, registry));
+        match told.and_then(|told| serde_json::from_str(&told).ok()) {
+            Some(sent) => Verdict { sent: Some(sent), ..verdict },
+            None => verdict.inseparable(),
+        }
+    };
+    let each = resources.iter().zip(verdicts);
+    each.map(|(element, (reference, verdict))| (reference, tell(*element, verdict))).collect()
 }
 
 /// The resource itself, or the entries of a Bundle; of one type, if it is named.

@@ -19,8 +19,7 @@ pub struct Call<'d> {
     pub now_ms: Option<i64>,
 }
 
-const KNOWN: &str =
-    "patient, actor, actorIdentifier, role, purpose, action, code, policyCode, resource, consent, stored and now";
+const KNOWN: &str = "patient, actor, actorIdentifier, role, purpose, action, code, policyCode, resource, consent, stored, restricted and now";
 
 impl<'d> Call<'d> {
     /// Reads Parameters. What is not known might narrow the question, so it is not passed over.
@@ -61,6 +60,7 @@ impl<'d> Call<'d> {
                     if name == "consent" { &mut call.consents } else { &mut call.resources }.push(resource);
                 }
                 "stored" => call.with_stored = parameter.get("valueBoolean").and_then(|value| value.boolean()),
+                "restricted" => call.asked.restricted = parameter.get("valueBoolean").and_then(|value| value.boolean()),
                 "now" => {
                     let now_ms = text(parameter).as_deref().and_then(moment_ms);
                     call.now_ms =
@@ -139,7 +139,7 @@ fn parts(value: &Value) -> Vec<Value> {
                     add("validUntil", "valueInstant", basis["validUntil"].clone());
                 }
             }
-            ("lint", outcome) => add("lint", "resource", outcome.clone()),
+            ("lint" | "sent", resource) => add(name, "resource", resource.clone()),
             ("resources" | "consents" | "destinations" | "residual", Value::Array(items)) => {
                 let one = name.strip_suffix('s').unwrap_or(name);
                 parts.extend(items.iter().map(|item| json!({"name": one, "part": self::parts(item)})));

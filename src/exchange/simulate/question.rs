@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::asked::Coded;
-use super::verdict::{Verdict, told};
+use super::verdict::{Verdict, together, told};
 use super::{Consents, Simulation, reference, subject};
 use crate::exchange::consents::{self, Subject};
 use crate::exchange::facts::Facts;
@@ -29,6 +29,8 @@ pub(super) struct Question<'s> {
     codes: Vec<(&'s str, &'s str)>,
     policies: Vec<&'s str>,
     implied: Implied,
+    /// Whether the person wants what is hers kept and nothing else.
+    restricted: bool,
 }
 
 impl<'s> Question<'s> {
@@ -71,6 +73,7 @@ impl<'s> Question<'s> {
             codes: codes.collect(),
             policies: asked.policy_codes.iter().map(String::as_str).collect(),
             implied: simulation.implied.asserting(&roles),
+            restricted: simulation.restricted || asked.restricted == Some(true),
         })
     }
 
@@ -101,6 +104,9 @@ impl<'s> Question<'s> {
 
     /// What is decided of one resource: of all purposes the first that is refused.
     pub fn about(&self, consents: &Consents, element: Element<'_>) -> Verdict {
+        if self.is_kept_back() {
+            return Verdict::deny(&Denial::restricted());
+        }
         let mut facts = Facts::of(Arc::from(element.resource_type().unwrap_or_default()), element);
         facts.add_codes(&self.codes);
         let patient = self.patient.or_else(|| subject(element)).unwrap_or_default();
@@ -125,6 +131,11 @@ impl<'s> Question<'s> {
         last.unwrap_or_else(Verdict::none)
     }
 
+    /// Whether it is not asked of consents at all: what comes in is stored all the same, and nothing else is done.
+    fn is_kept_back(&self) -> bool {
+        self.restricted && self.action != Action::Collect
+    }
+
     /// A denial; where no consent says anything, it is the policy's.
     fn denied(&self, purpose: &str, denial: &Denial) -> Verdict {
         match self.implied.policy(purpose) {
@@ -135,6 +146,9 @@ impl<'s> Question<'s> {
 
     /// What is decided where no resource is given.
     pub fn at_all(&self, consents: &Consents) -> Result<Value, Issue> {
+        if self.is_kept_back() {
+            return Ok(together(&[(String::new(), Verdict::deny(&Denial::restricted()))]));
+        }
         let of_consents = consents.all.iter().find_map(|(consent, _)| consent.patient());
         let patient = self.patient.or(of_consents).unwrap_or_default();
         let relative = format!("Patient/{}", patient.strip_prefix("Patient/").unwrap_or(patient));

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::*;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, json as tree};
-use crate::policy::consent::Implicit;
 use crate::policy::consent::draft::{Draft, Permit};
+use crate::policy::consent::{Action, Implicit};
 
 fn read(path: &str) -> String {
     let suites = std::env::var_os("MHEALTH_SUITES")
@@ -39,7 +39,18 @@ fn roots(documents: &[Document]) -> Vec<Element<'_>> {
 fn plain(asked: &Asked, now_ms: i64) -> Simulation<'_> {
     let (base, recipients) = ("", None);
     static NOTHING: LazyLock<Implied> = LazyLock::new(Implied::default);
-    Simulation { consents: &[], stored: &[], resources: &[], asked, now_ms, implied: &NOTHING, base, recipients }
+    Simulation {
+        consents: &[],
+        stored: &[],
+        resources: &[],
+        asked,
+        now_ms,
+        implied: &NOTHING,
+        base,
+        recipients,
+        restricted: false,
+        registry: None,
+    }
 }
 
 #[test]
@@ -187,4 +198,61 @@ fn each_consent_says_why_it_said_nothing() {
             assert_eq!(said, expected, "{purpose}: {found:#}");
         }
     }
+}
+
+/// What a restriction leaves, and what somebody gets who may not learn whose it is.
+#[test]
+fn a_restriction_and_a_pseudonym_are_told() {
+    let draft = Draft {
+        patient: "Patient/p1".to_owned(),
+        made_ms: 0,
+        permits: vec![Permit {
+            actor: "Organization/north".to_owned(),
+            actions: vec![Action::Collect, Action::Disclose],
+            purposes: Vec::new(),
+            codings: Vec::new(),
+            period_ms: (None, None),
+        }],
+        until_ms: None,
+    };
+    let consent = tree::parse(draft.consent().to_string()).unwrap();
+    let measured = |more: &str| {
+        let text = format!(
+            r#"{{"resourceType":"Observation","id":"o1","status":"final","subject":{{"reference":"Patient/p1"}},
+            "effectiveDateTime":"2026-01-15T08:30:00Z","code":{{"coding":[{{"system":"http://loinc.org","code":"8867-4"}}]}},"note":[{{"text":"Jane"}}],
+            "valueQuantity":{{"value":70,"unit":"/min","system":"http://unitsofmeasure.org","code":"/min"}}{more}}}"#
+        );
+        tree::parse(text).unwrap()
+    };
+    let resources = [measured(""), measured(r#","focus":[{"reference":"Patient/p2"}]"#)];
+    let (consents, resources) = (roots(std::slice::from_ref(&consent)), roots(&resources));
+    let registry = Registry::with_packages(crate::guide::packages());
+    let told = |more: &str, resources: &[Element<'_>]| {
+        let request = format!(r#"{{"actors":"Organization/north","purpose":"TREAT",{more}}}"#);
+        let asked = asked(&request).unwrap();
+        let registry = Some(&*registry);
+        simulate(&Simulation { consents: &consents, resources, registry, ..plain(&asked, 1) }).unwrap()
+    };
+    for (more, resources, expected) in [
+        (r#""action":"disclose""#, &resources[..1], ("permit", "permitted")),
+        (r#""action":"disclose","restricted":true"#, &resources[..1], ("deny", "restricted")),
+        (r#""action":"disclose","restricted":true"#, &[], ("deny", "restricted")),
+        (r#""action":"access","restricted":true"#, &[], ("deny", "restricted")),
+        (r#""action":"collect","restricted":true"#, &resources[..1], ("permit", "permitted")),
+        (r#""action":"disclose","identity":"pseudonym""#, &resources[1..], ("deny", "identity-inseparable")),
+        (r#""action":"disclose","identity":"pseudonym""#, &resources[..], ("partial", "depends-on-the-resource")),
+    ] {
+        let answer = told(more, resources);
+        assert_eq!(
+            (answer["decision"].as_str(), answer["reason"].as_str()),
+            (Some(expected.0), Some(expected.1)),
+            "{more}"
+        );
+    }
+    let answer = told(r#""action":"disclose","identity":"pseudonym""#, &resources);
+    let sent = &answer["resources"][0]["sent"];
+    assert_eq!((&sent["id"], &sent["valueQuantity"]["value"]), (&json!("name-of-its-own"), &json!(70)));
+    assert!(!sent.to_string().contains("Jane") && !sent.to_string().contains("p1"), "{sent}");
+    assert!(answer["resources"][1]["sent"].is_null());
+    assert!(asked(r#"{"identity":"hidden"}"#).is_err());
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::time::instant;
 use crate::policy::consent::{Account, Basis, Compiled, Denial, Implicit, Reason};
 
@@ -14,6 +15,8 @@ pub(super) struct Verdict {
     pub path: Option<String>,
     /// What each consent said.
     pub consents: Vec<Value>,
+    /// What would leave, where that is not what is given.
+    pub sent: Option<Value>,
 }
 
 /// The reason where no consent but a policy decided.
@@ -23,7 +26,7 @@ impl Verdict {
     pub fn permit(basis: &Basis) -> Verdict {
         let path = basis.by_consent().map(|_| basis.rule().to_owned());
         let reason = if path.is_some() { "permitted" } else { IMPLICIT };
-        Verdict { permits: true, reason, basis: Some(shown(basis)), path, consents: Vec::new() }
+        Verdict { permits: true, reason, basis: Some(shown(basis)), path, ..Verdict::none() }
     }
 
     pub fn deny(denial: &Denial) -> Verdict {
@@ -40,12 +43,12 @@ impl Verdict {
             reason,
             basis: basis.map(shown),
             path: basis.map(|basis| basis.rule().to_owned()),
-            consents: Vec::new(),
+            ..Verdict::none()
         }
     }
 
     pub fn none() -> Verdict {
-        Verdict { permits: false, reason: "no-consent", basis: None, path: None, consents: Vec::new() }
+        Verdict { permits: false, reason: "no-consent", basis: None, path: None, consents: Vec::new(), sent: None }
     }
 
     /// What a policy decides where consents leave it unsaid.
@@ -56,6 +59,11 @@ impl Verdict {
     /// The destination is sent no such thing, whatever the consents say.
     pub fn not_routed() -> Verdict {
         Verdict { reason: "not-routed", ..Verdict::none() }
+    }
+
+    /// It is permitted, but cannot be told to somebody who may not learn whose it is.
+    pub fn inseparable(self) -> Verdict {
+        Verdict { permits: false, reason: Id::IdentityInseparable.code(), ..self }
     }
 
     fn decision(&self) -> &'static str {
@@ -75,6 +83,9 @@ pub(super) fn listed(verdicts: &[(String, Verdict)]) -> Value {
         });
         if !verdict.consents.is_empty() {
             value["consents"] = json!(verdict.consents);
+        }
+        if let Some(sent) = &verdict.sent {
+            value["sent"] = sent.clone();
         }
         value
     });

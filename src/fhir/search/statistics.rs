@@ -166,22 +166,22 @@ mod tests {
         series.observation(&Statistic::ALL, "p", &measure)
     }
 
-    fn reading(code: &str, quantity: Value) -> Value {
+    fn reading(code: &str, quantity: &Value) -> Value {
         json!({"code": {"coding": [{"system": "urn:test", "code": code}]}, "effectiveDateTime": "2026-01-15T08:00:00Z",
             "valueQuantity": quantity})
     }
 
     fn kilograms(value: f64) -> Value {
-        reading("w", json!({"value": value, "unit": "kg", "system": ucum::SYSTEM, "code": "kg"}))
+        reading("w", &json!({"value": value, "unit": "kg", "system": ucum::SYSTEM, "code": "kg"}))
     }
 
     #[test]
     fn readings_come_to_something() {
-        let grams = reading("w", json!({"value": 64000, "unit": "g", "system": ucum::SYSTEM, "code": "g"}));
-        let metres = reading("w", json!({"value": 2, "unit": "m", "system": ucum::SYSTEM, "code": "m"}));
+        let grams = reading("w", &json!({"value": 64000, "unit": "g", "system": ucum::SYSTEM, "code": "g"}));
+        let metres = reading("w", &json!({"value": 2, "unit": "m", "system": ucum::SYSTEM, "code": "m"}));
         let bound =
-            reading("w", json!({"value": 1, "comparator": "<", "unit": "kg", "system": ucum::SYSTEM, "code": "kg"}));
-        let other = reading("h", json!({"value": 1}));
+            reading("w", &json!({"value": 1, "comparator": "<", "unit": "kg", "system": ucum::SYSTEM, "code": "kg"}));
+        let other = reading("h", &json!({"value": 1}));
         let all = [kilograms(60.5), kilograms(62.0), grams, metres, bound, other];
         let told = told(&all, "w").unwrap();
         let values: Vec<String> = told["component"]
@@ -219,9 +219,9 @@ mod tests {
             {"code": {"coding": [{"system": "urn:test", "code": "sys"}]}, "valueQuantity": {"value": 120}},
             {"code": {"coding": [{"system": "urn:test", "code": "dia"}]}, "valueQuantity": {"value": 80}},
         ]});
-        let told_of = told(&[pressure.clone()], "dia").unwrap();
+        let told_of = told(std::slice::from_ref(&pressure), "dia").unwrap();
         assert_eq!(told_of["component"][5]["valueQuantity"]["value"], 80, "{told_of}");
-        assert_eq!(told(&[pressure.clone()], "none"), None);
+        assert_eq!(told(std::slice::from_ref(&pressure), "none"), None);
         // What there is without a value has a number and no mean.
         let bare = told(&[pressure], "bp").unwrap();
         let codes: Vec<&Value> =

@@ -286,6 +286,7 @@ impl Site {
             ("Measurements", observations),
             ("People, devices and records", others),
             ("Extensions", extensions),
+            ("Operations", self.of("OperationDefinition")),
             ("Actors", self.of("CapabilityStatement")),
             ("The guide itself", self.of("ImplementationGuide")),
         ];

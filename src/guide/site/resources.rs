@@ -45,6 +45,7 @@ pub(super) fn tables(resource: &Value, links: &Links) -> Vec<Table> {
         "Questionnaire" => vec![questions(resource, links)],
         "PlanDefinition" => vec![actions(resource, links), goals(resource)],
         "Measure" => vec![populations(resource)],
+        "OperationDefinition" => vec![taken(resource, "in"), taken(resource, "out")],
         "CapabilityStatement" => vec![interactions(resource, links), searches(resource)],
         "ImplementationGuide" => vec![contents(resource, links)],
         _ => Vec::new(),
@@ -216,6 +217,27 @@ fn populations(measure: &Value) -> Option<Table> {
         vec![Piece::text(code.unwrap_or_default()), Piece::code(text(&population["criteria"], "expression"))]
     });
     Table::new("Populations", &["Population", "Criteria (FHIRPath)"], rows.collect())
+}
+
+/// What an operation is given, or gives; parts stand below what they are of.
+fn taken(operation: &Value, usage: &str) -> Option<Table> {
+    fn walk(parameters: Vec<&Value>, member: &str, depth: usize, rows: &mut Vec<Vec<Piece>>) {
+        for parameter in parameters {
+            let indent = "\u{2003}".repeat(depth);
+            let count = format!("{}..{}", parameter["min"], text(parameter, "max"));
+            rows.push(vec![
+                Piece::code(format!("{indent}{}", text(parameter, "name"))),
+                Piece::text(count),
+                Piece::text(text(parameter, "type")),
+                Piece::text(text(parameter, "documentation")),
+            ]);
+            walk(items(parameter, member).collect(), member, depth + 1, rows);
+        }
+    }
+    let mut rows = Vec::new();
+    let parameters = items(operation, "parameter").filter(|parameter| text(parameter, "use") == usage);
+    walk(parameters.collect(), "part", 0, &mut rows);
+    Table::new(if usage == "in" { "Takes" } else { "Gives" }, &["Parameter", "How many", "Type", "Meaning"], rows)
 }
 
 fn interactions(statement: &Value, links: &Links) -> Option<Table> {

@@ -22,6 +22,15 @@ pub(super) fn verdict(answer: &Answer, entries: Option<usize>, now: Timestamp) -
     }
 }
 
+/// Of a deletion. What is not there need not be deleted, and a server that says 202 was told, whatever it makes of it
+/// (FHIR R4 §3.1.0.7).
+pub(super) fn deletion(answer: &Answer, now: Timestamp) -> Verdict {
+    match answer.status {
+        202 | 404 | 410 => Verdict::Acknowledged,
+        _ => verdict(answer, None, now),
+    }
+}
+
 /// A proxy or a login page also says 200: an acknowledgement has no body or a FHIR body.
 fn acknowledgement(body: &[u8], status: u16) -> Verdict {
     if body.trim_ascii().is_empty() {
@@ -174,6 +183,23 @@ mod tests {
         }
         check(422, None, OUTCOME, "rejected: HTTP 422: invariant");
         check(500, None, OUTCOME, "retry: HTTP 500: invariant");
+    }
+
+    #[test]
+    fn what_is_not_there_is_deleted() {
+        for (status, expected) in [
+            (200, "acknowledged"),
+            (202, "acknowledged"),
+            (204, "acknowledged"),
+            (404, "acknowledged"),
+            (410, "acknowledged"),
+            (401, "retry: HTTP 401"),
+            (405, "rejected: HTTP 405"),
+            (503, "retry: HTTP 503"),
+        ] {
+            let answer = Answer { status, retry_after: None, body: Vec::new() };
+            assert_eq!(shown(deletion(&answer, now())), expected, "{status}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Delivery is idempotent by construction: the resource's own id is the id at the destination, so it is always
 //! `PUT {base}/{type}/{id}`, alone or as entries of one transaction, and a repeated attempt overwrites the same
-//! resource with the same content. Redirects are never followed, since a destination is an agreed address and a
+//! resource with the same content. What it may hold no longer is told by `DELETE`, or by a `PUT` of the same id whose
+//! content is that there is none. Redirects are never followed, since a destination is an agreed address and a
 //! token must not travel to another one. Every exchange is bounded as a whole in time and in size.
 
 mod channel;
@@ -22,7 +23,7 @@ pub use config::{Auth, Config};
 pub use send::OpenError;
 
 use self::send::Failure;
-use super::{Clock, Item, Platform, Verdict};
+use super::{Clock, Item, Platform, Taken, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
@@ -74,6 +75,13 @@ impl FhirRest {
         rejected.unwrap_or(Verdict::Acknowledged)
     }
 
+    async fn take_back(&self, taken: &Taken) -> Verdict {
+        match translate::recall(&self.name, &self.base, taken) {
+            Ok(request) => self.exchange(&request, &taken.request_id).await,
+            Err(reason) => Verdict::Rejected { reason },
+        }
+    }
+
     /// One request; a refused token is renewed once, because it may have been revoked before its time.
     async fn exchange(&self, request: &translate::Request, request_id: &str) -> Verdict {
         let mut renewed = false;
@@ -96,7 +104,12 @@ impl FhirRest {
                 renewed = true;
                 continue;
             }
-            return classify::verdict(&answer, request.entries, (self.clock)());
+            let now = (self.clock)();
+            return if request.method == reqwest::Method::DELETE {
+                classify::deletion(&answer, now)
+            } else {
+                classify::verdict(&answer, request.entries, now)
+            };
         }
     }
 }
@@ -104,5 +117,9 @@ impl FhirRest {
 impl Platform for FhirRest {
     fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
         Box::pin(self.attempt(item))
+    }
+
+    fn recall<'a>(&'a self, taken: &'a Taken) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(self.take_back(taken))
     }
 }

@@ -1,6 +1,6 @@
 //! Resources to requests. The bytes travel as they were accepted; only their envelope is made here.
 
-use crate::peers::{Item, Resource};
+use crate::peers::{Item, Manner, Resource, Taken};
 
 /// A request without credentials.
 pub(super) struct Request {
@@ -14,7 +14,7 @@ pub(super) struct Request {
 
 /// `PUT {base}/{type}/{id}`. The error is the reason of a rejection.
 pub(super) fn update(destination: &str, base: &reqwest::Url, resource: &Resource) -> Result<Request, String> {
-    check(resource)?;
+    check(&resource.kind, &resource.id)?;
     Ok(Request {
         method: reqwest::Method::PUT,
         url: below(base, &[&resource.kind, &resource.id]),
@@ -29,7 +29,7 @@ pub(super) fn transaction(destination: &str, base: &reqwest::Url, item: &Item) -
     let mut body = br#"{"resourceType":"Bundle","type":"transaction","entry":["#.to_vec();
     let mut versions = blake3::Hasher::new();
     for (index, resource) in item.resources.iter().enumerate() {
-        check(resource)?;
+        check(&resource.kind, &resource.id)?;
         let name = format!("{}/{}", resource.kind, resource.id);
         versions.update(format!("{name}/{}\n", resource.version).as_bytes());
         let full_url = below(base, &[&resource.kind, &resource.id]);
@@ -48,12 +48,47 @@ pub(super) fn transaction(destination: &str, base: &reqwest::Url, item: &Item) -
     })
 }
 
+/// `DELETE {base}/{type}/{id}`, or the same id with content that says nothing. The error is the reason of a rejection.
+pub(super) fn recall(destination: &str, base: &reqwest::Url, taken: &Taken) -> Result<Request, String> {
+    let (kind, name) = (taken.recall.kind(), taken.recall.name());
+    check(kind, name)?;
+    let (method, body) = match taken.manner {
+        Manner::Delete => (reqwest::Method::DELETE, Vec::new()),
+        Manner::EnteredInError => (reqwest::Method::PUT, emptied(kind, name)?),
+    };
+    Ok(Request {
+        method,
+        url: below(base, &[kind, name]),
+        // Not the same each time: what was given again in between is to be taken back again.
+        idempotency_key: format!("{destination}/{name}/{}/{}", taken.manner.name(), taken.request_id),
+        body,
+        entries: None,
+    })
+}
+
+/// What a resource of the type must have, and nothing else: that it was an error, and no word of what it said.
+fn emptied(kind: &str, name: &str) -> Result<Vec<u8>, String> {
+    let mut emptied = serde_json::json!({"resourceType": kind, "id": name, "status": "entered-in-error"});
+    match kind {
+        "Observation" => {
+            let absent = serde_json::json!({"coding": [{
+                "system": "http://terminology.hl7.org/CodeSystem/data-absent-reason", "code": "masked"
+            }]});
+            emptied["code"] = absent.clone();
+            emptied["dataAbsentReason"] = absent;
+        }
+        "Device" | "QuestionnaireResponse" => {}
+        _ => return Err("a resource of the type has no way to say that it was an error".to_owned()),
+    }
+    Ok(emptied.to_string().into_bytes())
+}
+
 /// Types and ids become parts of an address, so they are checked here although they were checked before.
-fn check(resource: &Resource) -> Result<(), String> {
-    let kind = !resource.kind.is_empty() && resource.kind.bytes().all(|byte| byte.is_ascii_alphabetic());
-    let id = matches!(resource.id.len(), 1..=64)
-        && resource.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
-        && !resource.id.bytes().all(|byte| byte == b'.');
+fn check(kind: &str, id: &str) -> Result<(), String> {
+    let kind = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let id = matches!(id.len(), 1..=64)
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
+        && !id.bytes().all(|byte| byte == b'.');
     if kind && id { Ok(()) } else { Err("the resource has no type and id that an address can carry".to_owned()) }
 }
 
@@ -68,6 +103,7 @@ fn below(base: &reqwest::Url, segments: &[&str]) -> reqwest::Url {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::Recall;
 
     fn resource(kind: &str, id: &str) -> Resource {
         Resource { kind: kind.to_owned(), id: id.to_owned(), version: 3, json: b"{\"a\":1.50}".to_vec() }
@@ -89,6 +125,28 @@ mod tests {
         for (kind, id) in [("Observation", ".."), ("Observation", "a/b"), ("", "a"), ("../x", "a"), ("Patient", "")] {
             assert!(update("north", &base, &resource(kind, id)).is_err(), "{kind} {id}");
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_says_nothing_but_its_name() {
+        let base = reqwest::Url::parse("https://a.example/fhir").expect("an address");
+        let asked = |kind: &str, name: &str, manner| {
+            let taken = Taken { recall: Recall::of_erased(kind, name), manner, request_id: "r".to_owned() };
+            recall("north", &base, &taken)
+        };
+        let deleted = asked("Observation", "o-1", Manner::Delete).expect("a request");
+        assert_eq!((deleted.method.as_str(), deleted.body.len()), ("DELETE", 0));
+        assert_eq!(deleted.url.as_str(), "https://a.example/fhir/Observation/o-1");
+        assert_eq!(deleted.idempotency_key, "north/o-1/delete/r");
+        for (kind, members) in [("Observation", 5), ("QuestionnaireResponse", 3), ("Device", 3)] {
+            let emptied = asked(kind, "o-1", Manner::EnteredInError).expect("a request");
+            assert_eq!(emptied.method.as_str(), "PUT");
+            let body: serde_json::Value = serde_json::from_slice(&emptied.body).expect("JSON");
+            assert_eq!((&body["resourceType"], &body["id"]), (&kind.into(), &"o-1".into()));
+            assert_eq!((&body["status"], body.as_object().unwrap().len()), (&"entered-in-error".into(), members));
+        }
+        assert!(asked("Basic", "o-1", Manner::EnteredInError).is_err());
+        assert!(asked("Observation", "a/b", Manner::Delete).is_err());
     }
 
     #[test]

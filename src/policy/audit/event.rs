@@ -79,6 +79,14 @@ impl Pattern {
                 server: SOURCE,
                 profiles: Some((None, "PrivacyDisclosure.Source")),
             },
+            Kind::Recall => Pattern {
+                kind: (AUDIT_TYPE, "rest"),
+                subtype: Some((LIFECYCLE, "destroy")),
+                action: "D",
+                party: DESTINATION,
+                server: SOURCE,
+                profiles: None,
+            },
             // DCM 110113 Security Alert; 110114 User Authentication with 110122 Login.
             Kind::Refusal => security("110113", None),
             Kind::TokenIssued | Kind::TokenRefused => security("110114", Some((DCM, "110122"))),
@@ -156,7 +164,7 @@ fn instant(recorded_ms: i64) -> String {
 
 /// The caller first. Exactly one agent is the requestor: the caller, or this gateway when it delivers.
 fn agents(text: &mut Text, pattern: &Pattern, facts: &Facts<'_>) {
-    let delivers = facts.kind == Kind::Disclosure;
+    let delivers = matches!(facts.kind, Kind::Disclosure | Kind::Recall);
     if let Some(party) = facts.party {
         party_agent(text, pattern.party, &party, !delivers, facts);
     }

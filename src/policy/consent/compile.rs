@@ -154,7 +154,7 @@ impl Compiled {
     }
 
     /// The first instant after `now` at which its decision can change.
-    pub(super) fn next_bound(&self, now_ms: i64) -> Option<i64> {
+    pub fn next_bound(&self, now_ms: i64) -> Option<i64> {
         self.bounds.get(self.bounds.partition_point(|bound| *bound <= now_ms)).copied()
     }
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub data_access_bodies: Vec<String>,
     /// Of those whose research goes by the German broad consent.
     pub broad_consent: Vec<String>,
+    /// Categories of measures that make no sense without others.
+    pub needs: BTreeMap<String, Vec<String>>,
     /// Who may give a consent.
     pub given: Proxies,
 }
@@ -139,6 +141,7 @@ mod tests {
             break_glass: list("Organization/emergency"),
             data_access_bodies: list("Organization/body"),
             broad_consent: list("Organization/centre"),
+            needs: BTreeMap::new(),
             given: Proxies::default(),
         }
     }

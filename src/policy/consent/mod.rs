@@ -41,6 +41,10 @@ mod implied;
 
 mod permit;
 
+mod recall;
+
+mod coupled;
+
 mod outlook;
 
 mod account;
@@ -59,6 +63,7 @@ pub use action::Action;
 pub use actor::Actor;
 pub use broad::SYSTEM as BROAD_CONSENT;
 pub use compile::{Compiled, Status, compile};
+pub use coupled::Coupled;
 pub use decide::{Basis, Decision, Denial, Reason, decide};
 pub use implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
 pub use implied::{Config, Implied};
@@ -66,5 +71,6 @@ pub use outlook::{Outlook, Residual, outlook};
 pub use permit::{Permitted, permit};
 pub use proxy::Proxies;
 pub use purpose::is_purpose;
+pub use recall::{Manner, Recall};
 pub use request::{Facts, Request};
 pub use unmet::Unmet;

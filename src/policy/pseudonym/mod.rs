@@ -201,15 +201,15 @@ struct Copier<'a> {
 impl Copier<'_> {
     /// The version, so that a correction is told from what it corrects; how confidential it is; and whether it counts.
     fn meta(&self, meta: Option<Element<'_>>, out: &mut String) -> Option<()> {
-        let meta = meta?;
         out.push('{');
-        if let Some(version) = meta.text_of("versionId").filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {
+        let version = meta.and_then(|meta| meta.text_of("versionId"));
+        if let Some(version) = version.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit())) {
             member("versionId", out);
             string(version, out);
         }
         member("security", out);
         out.push('[');
-        for label in meta.all("security") {
+        for label in meta.iter().flat_map(|meta| meta.all("security")) {
             if (label.text_of("system"), label.text_of("code")) == (Some(LABEL.0), Some(LABEL.1)) {
                 continue;
             }
@@ -220,7 +220,7 @@ impl Copier<'_> {
         coding(LABEL, out);
         out.push(']');
         let own = |tag: &Element<'_>| tag.text_of("system").is_some_and(|system| system.starts_with(BASE));
-        let tags = meta.all("tag").filter(own);
+        let tags = meta.iter().flat_map(|meta| meta.all("tag")).filter(own);
         repetitions("tag", tags, &|tag, out| self.coding(tag, out), out);
         out.push('}');
         Some(())

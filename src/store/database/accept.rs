@@ -64,7 +64,7 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     let connection = &ledger.connection;
     let savepoint = unit.rehearsal || unit.atomic && numbered.len() > 1;
     if savepoint {
-        connection.prepare_cached("SAVEPOINT unit")?.execute(())?;
+        connection.prepare_cached("SAVEPOINT unit")?.post(())?;
     }
     let mut outcomes = Vec::with_capacity(numbered.len());
     let mut delivered = Vec::new();
@@ -80,9 +80,9 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     }
     if savepoint {
         if refused || unit.rehearsal {
-            connection.prepare_cached("ROLLBACK TO unit")?.execute(())?;
+            connection.prepare_cached("ROLLBACK TO unit")?.post(())?;
         }
-        connection.prepare_cached("RELEASE unit")?.execute(())?;
+        connection.prepare_cached("RELEASE unit")?.post(())?;
     }
     if unit.rehearsal {
         return Ok(Accepted::Done { outcomes });
@@ -137,11 +137,11 @@ fn remember(
 ) -> sql::Result<()> {
     connection
         .prepare_cached("INSERT INTO idem (client, key, hash, response, at, patient) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![client, key.key, key.hash, response, now_ms, patient.map(|patient| patient.0)])?;
+        .post(params![client, key.key, key.hash, response, now_ms, patient.map(|patient| patient.0)])?;
     // Twice as fast as keys arrive, so the table shrinks to its period whatever happened before.
     connection
         .prepare_cached("DELETE FROM idem WHERE (client, key) IN (SELECT client, key FROM idem WHERE at < ?1 LIMIT 2)")?
-        .execute([now_ms.saturating_sub(IDEMPOTENCY_MS)])?;
+        .post([now_ms.saturating_sub(IDEMPOTENCY_MS)])?;
     Ok(())
 }
 

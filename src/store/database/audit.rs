@@ -62,7 +62,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
                 "INSERT INTO audit (at, patient, client, id, payload, withheld, entry, salt)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
-            .execute(params![
+            .post(params![
                 record.at_ms,
                 record.patient.map(|patient| patient.0),
                 record.client,
@@ -101,6 +101,13 @@ pub(super) fn inherit(ledger: &mut Ledger) -> sql::Result<()> {
     let sent = foretold(&ledger.connection, "ORDER BY at, place", ())?;
     store(ledger, &sent)?;
     ledger.connection.execute("DELETE FROM foretold WHERE true", ()).map(drop)
+}
+
+/// The same of one person's, while the process lives.
+pub(super) fn inherit_of(ledger: &mut Ledger, patient: PatientKey) -> sql::Result<()> {
+    let sent = foretold(&ledger.connection, "WHERE patient = ?1 ORDER BY at, place", [patient.0])?;
+    store(ledger, &sent)?;
+    ledger.connection.prepare_cached("DELETE FROM foretold WHERE patient = ?1")?.execute([patient.0]).map(drop)
 }
 
 fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::Result<Vec<AuditRecord>> {

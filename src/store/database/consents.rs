@@ -74,7 +74,7 @@ fn restrict(
         bump_epoch(connection, patient)?;
         connection
             .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
-            .execute(params![patient.0, since_ms])?;
+            .post(params![patient.0, since_ms])?;
         if since_ms.is_none() {
             retry::due_at_once(connection, patient)?;
             // Workers that sleep are to look.
@@ -100,7 +100,7 @@ pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> sql::R
             "INSERT INTO patient_state (patient, consent_epoch) VALUES (?1, 1)
              ON CONFLICT (patient) DO UPDATE SET consent_epoch = patient_state.consent_epoch + 1",
         )?
-        .execute([patient.0])?;
+        .post([patient.0])?;
     Ok(())
 }
 

@@ -8,8 +8,8 @@
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
-use super::{Database, audit};
-use crate::store::erasure::Erasure;
+use super::{Database, audit, remnants};
+use crate::store::erasure::{Erasure, Remnant};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
 use crate::store::sql::{self, Connection, Optional, Row, params};
@@ -83,7 +83,7 @@ impl Database {
                 .prepare_cached(
                     "UPDATE feed SET patient = NULL, items = ?5 WHERE slot = ?1 AND pos >= ?2 AND pos < ?3 AND patient = ?4",
                 )?
-                .execute(params![slot, from, until, patient.0, b""])?;
+                .post(params![slot, from, until, patient.0, b""])?;
             connection
                 .prepare_cached("SELECT EXISTS (SELECT 1 FROM feed WHERE slot = ?1 AND pos >= ?2)")?
                 .query_row(params![slot, until], |row| row.get::<bool>(0))
@@ -113,9 +113,14 @@ impl Database {
         .await
     }
 
-    /// Puts other records in the place of some. What the log committed to is lost with their salts, and meant to be.
-    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>) -> Result<(), Error> {
-        let redact = move |connection: &Connection| {
+    /// Puts other records in the place of some, and takes note of what these say destinations hold. What the log committed
+    /// to is lost with their salts, and meant to be.
+    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>, held: Vec<Remnant>) -> Result<(), Error> {
+        let redact = move |ledger: &mut Ledger| {
+            let connection = &ledger.connection;
+            remnants::note(connection, &held)?;
+            // Workers that sleep are to look.
+            ledger.fed |= !held.is_empty();
             records.iter().try_for_each(|(seq, payload)| {
                 connection
                     .prepare_cached("UPDATE audit SET payload = ?2, salt = NULL WHERE seq = ?1")?
@@ -123,7 +128,7 @@ impl Database {
                     .map(drop)
             })
         };
-        self.writer.call(STEP as usize, move |ledger| Ok(redact(&ledger.connection)?)).await
+        self.writer.call(STEP as usize, move |ledger| Ok(redact(ledger)?)).await
     }
 
     /// Keeps the receipt, and empties the log.
@@ -178,23 +183,26 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
         .prepare_cached(
             "INSERT INTO erased (patient, owner, at, record, receipt, finished) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
         )?
-        .execute(params![patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])?;
+        .post(params![patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])?;
+    // What is on its way at this moment may arrive, so that it is on record as sent.
+    audit::inherit_of(ledger, patient)?;
+    let connection = &ledger.connection;
     // What waits could be sent no more and would stand in the way; it is known by the person alone.
     for sql in [
         "DELETE FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0) AND lane = ?1",
         "DELETE FROM dead WHERE lane = ?1",
         "DELETE FROM consent WHERE patient = ?1",
-        "DELETE FROM foretold WHERE patient = ?1",
+        "DELETE FROM consent_turn WHERE patient = ?1",
         "DELETE FROM idem WHERE patient = ?1",
         // Whatever of hers lies about, in whichever copy, is closed for good.
         "DELETE FROM person_key WHERE patient = ?1",
         "DELETE FROM raw WHERE patient = ?1",
     ] {
-        connection.prepare_cached(sql)?.execute([patient.0])?;
+        connection.prepare_cached(sql)?.post([patient.0])?;
     }
     // Whoever decides by what she said notices.
     bump_epoch(connection, patient)?;
-    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.execute([patient.0])?;
+    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])?;
     audit::store(ledger, &[record])?;
     Ok(true)
 }
@@ -210,14 +218,14 @@ fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {
     if !numbers.is_empty() {
         return Ok(true);
     }
-    connection.prepare_cached("DELETE FROM series WHERE patient = ?1")?.execute([patient.0])?;
+    connection.prepare_cached("DELETE FROM series WHERE patient = ?1")?.post([patient.0])?;
     // The number that a client's next receipt follows must stay, and nothing else of it.
     connection
         .prepare_cached(
             "UPDATE receipt SET record = NULL, patient = NULL, body = ?2 WHERE patient = ?1
              AND number = (SELECT MAX(number) FROM receipt m WHERE m.client = receipt.client)",
         )?
-        .execute(params![patient.0, b"{}"])?;
+        .post(params![patient.0, b"{}"])?;
     let gone = connection
         .prepare_cached(
             "DELETE FROM receipt WHERE (client, number) IN
@@ -241,13 +249,13 @@ pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -
     for code in codes {
         connection
             .prepare_cached("DELETE FROM entry WHERE patient = ?1 AND code = ?2 AND date = ?3 AND seq = ?4")?
-            .execute(params![patient.0, code, super::row::entry_date(date), seq])?;
+            .post(params![patient.0, code, super::row::entry_date(date), seq])?;
     }
     for token in tokens {
-        connection.prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?.execute(params![token, seq])?;
+        connection.prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?.post(params![token, seq])?;
     }
     if let Some(name) = name {
-        connection.prepare_cached("DELETE FROM alias WHERE kind = ?1 AND name = ?2")?.execute(params![kind, name])?;
+        connection.prepare_cached("DELETE FROM alias WHERE kind = ?1 AND name = ?2")?.post(params![kind, name])?;
     }
     for sql in [
         "DELETE FROM reading WHERE seq = ?1",
@@ -255,8 +263,8 @@ pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -
         "DELETE FROM member WHERE seq = ?1",
         "DELETE FROM open_stretch WHERE seq = ?1",
     ] {
-        connection.prepare_cached(sql)?.execute([seq])?;
+        connection.prepare_cached(sql)?.post([seq])?;
     }
-    connection.prepare_cached("DELETE FROM history WHERE seq = ?1")?.execute([seq])?;
+    connection.prepare_cached("DELETE FROM history WHERE seq = ?1")?.post([seq])?;
     connection.prepare_cached("DELETE FROM resource WHERE seq = ?1")?.execute([seq]).map(drop)
 }

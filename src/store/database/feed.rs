@@ -41,6 +41,20 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(claim.take(ledger)?)).await
     }
 
+    pub async fn give_back(&self, destination: &str, worker: &str) -> Result<(), Error> {
+        if !self.base.is_shared() {
+            return Ok(());
+        }
+        let (destination, worker) = (destination.to_owned(), worker.to_owned());
+        let give_back = move |ledger: &mut Ledger| {
+            ledger
+                .connection
+                .prepare_cached("UPDATE cursor SET until = ?3 WHERE destination = ?1 AND owner = ?2 AND until > ?3")?
+                .post(params![destination, worker, i64::MIN])
+        };
+        self.writer.call(1, move |ledger| Ok(give_back(ledger)?)).await
+    }
+
     pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
         let lease = lease.clone();
         self.query(move |connection| items(connection, &lease, max)).await
@@ -81,7 +95,7 @@ pub(super) fn append(
             "INSERT INTO feed (slot, pos, patient, at, items)
              VALUES (?1, (SELECT COALESCE(MAX(pos), 0) + 1 FROM feed WHERE slot = ?1), ?2, ?3, ?4)",
         )?
-        .execute(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
+        .post(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
     Ok(())
 }
 
@@ -93,7 +107,7 @@ fn ensure(connection: &Connection, name: &str) -> sql::Result<()> {
                  VALUES (?1, ?2, (SELECT COALESCE(MAX(pos), 0) FROM feed WHERE slot = ?2), 0, '', ?3)
                  ON CONFLICT DO NOTHING",
             )?
-            .execute(params![name, slot, i64::MIN])?;
+            .post(params![name, slot, i64::MIN])?;
     }
     Ok(())
 }
@@ -139,7 +153,7 @@ impl Claim {
                 .prepare_cached(
                     "UPDATE cursor SET epoch = ?3, owner = ?4, until = ?5 WHERE destination = ?1 AND slot = ?2",
                 )?
-                .execute(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
+                .post(params![self.destination, slot, epoch, self.worker, self.until_ms])?;
             leases.push(Lease {
                 destination: self.destination.clone(),
                 slot,

@@ -12,6 +12,8 @@ use crate::store::sql::{self, Connection, Fault, Optional, params};
 use crate::store::unit::{Head, Logged};
 use crate::tlog::{self, Edge, Hash, Subtree};
 
+/// Records that are held at once while all are looked at.
+const PIECE: i64 = 4096;
 /// Roots of one level of tiles have the numbers from here on.
 const LEVEL_SHIFT: u32 = 56;
 
@@ -63,25 +65,32 @@ impl Database {
 /// Adds entries at the end; the number of the first.
 pub(super) fn append(ledger: &mut Ledger, added: &[Hash]) -> sql::Result<u64> {
     let connection = &ledger.connection;
-    let first = size(connection)?;
-    // A command beside us may have appended, too.
     let mut edge = match ledger.edge.take() {
-        Some(edge) if edge.size() == first => edge,
-        _ => resume(connection, first)?,
+        Some(edge) if ledger.edge_is_ours => edge,
+        // A command beside us may have appended, or another gateway.
+        known => {
+            let first = size(connection)?;
+            match known.filter(|edge| edge.size() == first) {
+                Some(edge) => edge,
+                None => resume(connection, first)?,
+            }
+        }
     };
+    let first = edge.size();
     let mut subtrees = Vec::new();
     for entry in added {
         connection
             .prepare_cached("INSERT INTO log_entry (number, entry) VALUES (?1, ?2)")?
-            .execute(params![edge.size() as i64, entry])?;
+            .post(params![edge.size() as i64, entry])?;
         edge.push(tlog::leaf(entry), &mut subtrees);
     }
     for Subtree { level, index, root } in subtrees {
         connection
             .prepare_cached("INSERT INTO log_tile (number, root) VALUES (?1, ?2)")?
-            .execute(params![tile_number(level, index), root])?;
+            .post(params![tile_number(level, index), root])?;
     }
     ledger.edge = Some(edge);
+    ledger.edge_is_ours = true;
     Ok(first)
 }
 
@@ -139,22 +148,28 @@ fn logged(connection: &Connection, patient: PatientKey, id: ResId, reader: &str)
 
 /// How many records there are beside the log's entries, and the numbers of those that are not what was committed to.
 fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
-    let mut statement = connection.prepare_cached(
-        "SELECT log_entry.number, log_entry.entry, audit.salt, audit.payload
-         FROM audit LEFT JOIN log_entry ON log_entry.number = audit.entry
-         WHERE audit.salt IS NOT NULL ORDER BY audit.entry",
-    )?;
-    let mut rows = statement.query(())?;
-    let (mut records, mut changed) = (0, Vec::new());
-    while let Some(row) = rows.next()? {
-        records += 1;
-        let entry: Option<Hash> = row.get(1)?;
-        let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
-        if entry != Some(made) {
-            changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
+    let (mut records, mut changed, mut last) = (0, Vec::new(), 0);
+    loop {
+        let before = records;
+        let mut statement = connection.prepare_cached(
+            "SELECT log_entry.number, log_entry.entry, audit.salt, audit.payload, audit.seq
+             FROM audit LEFT JOIN log_entry ON log_entry.number = audit.entry
+             WHERE audit.salt IS NOT NULL AND audit.seq > ?1 ORDER BY audit.seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![last, PIECE])?;
+        while let Some(row) = rows.next()? {
+            records += 1;
+            let entry: Option<Hash> = row.get(1)?;
+            let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
+            if entry != Some(made) {
+                changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
+            }
+            last = row.get(4)?;
+        }
+        if records == before {
+            return Ok((records, changed));
         }
     }
-    Ok((records, changed))
 }
 
 fn head(connection: &Connection) -> sql::Result<Option<Head>> {

@@ -20,6 +20,7 @@ mod raw;
 mod read;
 mod receipts;
 mod registry;
+mod remnants;
 mod retry;
 mod row;
 mod schema;

@@ -65,9 +65,15 @@ impl Pool {
 fn in_one_snapshot<T>(reader: &Reader, work: impl FnOnce(&Reader) -> sql::Result<T>) -> sql::Result<T> {
     begin(reader)?;
     let done = work(reader);
-    let ended = reader.batch(if done.is_ok() { "COMMIT" } else { "ROLLBACK" });
-    if let (Err(_), Connection::Postgres(session)) = (&ended, &reader.connection) {
-        session.hang_up();
+    let ending = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    match &reader.connection {
+        Connection::Lite(_) => drop(reader.batch(ending)),
+        Connection::Postgres(session) => {
+            // Nobody waits for it, and who comes next finds a session that is well or is given another.
+            if session.post_batch(ending).is_err() {
+                session.hang_up();
+            }
+        }
     }
     // What was read was read, however the transaction ended.
     done
@@ -77,13 +83,8 @@ fn begin(reader: &Reader) -> sql::Result<()> {
     match &reader.connection {
         Connection::Lite(_) => reader.execute("BEGIN DEFERRED", ()).map(drop),
         Connection::Postgres(session) => {
-            let begin =
-                || session.revive().and_then(|()| session.batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
-            // That a session ended while it was idle may show only now.
-            match begin() {
-                Err(Fault::Lost(_)) => begin(),
-                begun => begun,
-            }
+            session.revive()?;
+            session.post_batch("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         }
     }
 }

@@ -182,11 +182,11 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
     if let Some(name) = &write.name {
         connection
             .prepare_cached("INSERT INTO alias (kind, name, seq) VALUES (?1, ?2, ?3)")?
-            .execute(params![new.kind, name, seq])?;
+            .post(params![new.kind, name, seq])?;
     }
     index(connection, new, seq)?;
     if let Some(reading) = write.reading {
-        connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.execute(params![reading, seq])?;
+        connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.post(params![reading, seq])?;
     }
     spans::note(connection, write, seq)?;
     stretches::note(connection, write, seq)?;
@@ -233,15 +233,15 @@ fn replace(
              SELECT seq, version, kind, patient, owner, date, updated, deleted, content, sealed_by, payload
              FROM resource WHERE seq = ?1",
         )?
-        .execute([old.seq])?;
+        .post([old.seq])?;
     unindex(connection, &old, write)?;
     if !write.says_the_same {
         // What it said is said no more; what it says now counts where nothing else says it.
-        connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.execute([old.seq])?;
+        connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.post([old.seq])?;
         if let Some(reading) = write.reading {
             connection
                 .prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute(params![reading, old.seq])?;
+                .post(params![reading, old.seq])?;
         }
         stretches::close(connection, old.seq)?;
     }
@@ -254,7 +254,7 @@ fn replace(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,
              content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12 WHERE seq = ?1",
         )?
-        .execute(params![
+        .post(params![
             old.seq,
             write.patient.map(|patient| patient.0),
             write.owner,
@@ -278,16 +278,16 @@ fn index(connection: &Connection, new: &Numbered<'_>, seq: i64) -> sql::Result<(
     for code in &new.codes {
         connection
             .prepare_cached("INSERT INTO entry (patient, code, date, seq) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![patient, code, entry_date(write.date), seq])?;
+            .post(params![patient, code, entry_date(write.date), seq])?;
     }
     for token in &new.tokens {
-        connection.prepare_cached("INSERT INTO token (hash, seq) VALUES (?1, ?2)")?.execute(params![token, seq])?;
+        connection.prepare_cached("INSERT INTO token (hash, seq) VALUES (?1, ?2)")?.post(params![token, seq])?;
     }
     let (true, Some(patient)) = (write.consent, write.patient) else { return Ok(()) };
     if !write.delete {
         connection
             .prepare_cached("INSERT INTO consent (patient, seq) VALUES (?1, ?2)")?
-            .execute(params![patient.0, seq])?;
+            .post(params![patient.0, seq])?;
     }
     bump_epoch(connection, patient)
 }
@@ -297,12 +297,10 @@ fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<
     for code in &old.codes {
         connection
             .prepare_cached("DELETE FROM entry WHERE patient = ?1 AND code = ?2 AND date = ?3 AND seq = ?4")?
-            .execute(params![patient, code, entry_date(old.date), old.seq])?;
+            .post(params![patient, code, entry_date(old.date), old.seq])?;
     }
     for token in &old.tokens {
-        connection
-            .prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?
-            .execute(params![token, old.seq])?;
+        connection.prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?.post(params![token, old.seq])?;
     }
     let Some(patient) = old.patient else { return Ok(()) };
     let was_consent = connection

@@ -28,6 +28,19 @@ impl Database {
         .await
     }
 
+    pub async fn raw_heads_of(&self, patient: PatientKey, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
+        self.query(move |reader| {
+            reader
+                .prepare_cached(
+                    "SELECT number, at, client, patient, format, version FROM raw WHERE patient = ?1 AND number > ?2
+                     ORDER BY number LIMIT ?3",
+                )?
+                .query_map(params![patient.0, after as i64, most as i64], head)?
+                .collect()
+        })
+        .await
+    }
+
     pub async fn raw(&self, number: u64) -> Result<Option<Raw>, Error> {
         self.query(move |reader| opened(reader, number)).await
     }
@@ -93,7 +106,7 @@ fn keep(ledger: &mut Ledger, client: &Arc<str>, input: &RawInput) -> Result<(), 
             "INSERT INTO raw (at, client, patient, format, version, digest, made, sealed_by, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![
+        .post(params![
             input.at_ms,
             client,
             input.patient.0,

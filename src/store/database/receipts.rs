@@ -70,7 +70,7 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> sq
                     "INSERT INTO receipt (client, number, at, record, outcome, body, patient)
                      SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8 WHERE NOT ?7 OR NOT EXISTS (SELECT 1 FROM receipt WHERE client = ?1 AND record = ?4)",
                 )?
-                .execute(params![
+                .post(params![
                     client,
                     number,
                     receipt.at_ms,
@@ -87,7 +87,7 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> sq
                 "DELETE FROM receipt WHERE (client, number) IN (SELECT client, number FROM receipt r WHERE at < ?1
                  AND number < (SELECT MAX(number) FROM receipt m WHERE m.client = r.client) LIMIT ?2)",
             )?
-            .execute(params![filing.forget_before_ms, 2 * filing.receipts.len() as i64])?;
+            .post(params![filing.forget_before_ms, 2 * filing.receipts.len() as i64])?;
     }
     for tally in &filing.tallies {
         connection
@@ -95,12 +95,12 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> sq
                 "INSERT INTO tally (client, day, format, topic, count) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (client, day, format, topic) DO UPDATE SET count = tally.count + excluded.count",
             )?
-            .execute(params![client, tally.day, tally.format, tally.topic, tally.count as i64])?;
+            .post(params![client, tally.day, tally.format, tally.topic, tally.count as i64])?;
     }
     if let Some(day) = filing.tallies.iter().map(|tally| tally.day).max() {
         connection
             .prepare_cached("DELETE FROM tally WHERE client = ?1 AND day < ?2")?
-            .execute(params![client, day - TALLY_DAYS])?;
+            .post(params![client, day - TALLY_DAYS])?;
     }
     Ok(())
 }

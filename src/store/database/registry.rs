@@ -23,7 +23,7 @@ impl Database {
         let remember = move |connection: &Connection| -> sql::Result<Vec<String>> {
             connection
                 .prepare_cached("INSERT INTO route (destination, rule) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
-                .execute(params![destination, rule])?;
+                .post(params![destination, rule])?;
             connection
                 .prepare_cached("SELECT rule FROM route WHERE destination = ?1")?
                 .query_map([destination], |row| row.get(0))?
@@ -78,7 +78,7 @@ fn remember(connection: &Connection, issuer: &str, jti: &str, expires_ms: i64, n
         .prepare_cached(
             "DELETE FROM jti WHERE (issuer, jti) IN (SELECT issuer, jti FROM jti WHERE expires < ?1 LIMIT 16)",
         )?
-        .execute([now_ms])?;
+        .post([now_ms])?;
     let added = connection
         .prepare_cached("INSERT INTO jti (issuer, jti, expires) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
         .execute(params![issuer, jti, expires_ms])?;
@@ -95,6 +95,6 @@ fn secret(connection: &Connection, name: &str) -> Result<[u8; 32], Error> {
     }
     let mut value = [0; 32];
     getrandom::fill(&mut value).map_err(|_| Error::Entropy)?;
-    connection.prepare_cached("INSERT INTO secret (name, value) VALUES (?1, ?2)")?.execute(params![name, value])?;
+    connection.prepare_cached("INSERT INTO secret (name, value) VALUES (?1, ?2)")?.post(params![name, value])?;
     Ok(value)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Database, audit, erase, row};
+use super::{Database, audit, erase, remnants, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
@@ -59,7 +59,11 @@ impl Database {
         let destination = destination.to_owned();
         self.query(move |connection| {
             connection
-                .prepare_cached("SELECT MIN(not_before) FROM retry WHERE destination = ?1 AND head = 1")?
+                .prepare_cached(
+                    "SELECT MIN(due) FROM (
+                         SELECT MIN(not_before) AS due FROM retry WHERE destination = ?1 AND head = 1
+                         UNION ALL SELECT MIN(not_before) FROM remnant WHERE destination = ?1 AND dead = 0) soonest",
+                )?
                 .query_row([destination], |row| row.get(0))
         })
         .await
@@ -132,7 +136,7 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> sql::
             "UPDATE retry SET not_before = ?2 WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0)
              AND lane = ?1",
         )?
-        .execute(params![lane(Some(patient), 0), i64::MIN])?;
+        .post(params![lane(Some(patient), 0), i64::MIN])?;
     Ok(())
 }
 
@@ -165,7 +169,7 @@ fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms:
             "INSERT INTO retry (destination, lane, patient, seq, version, attempts, not_before, reason, head)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![
+        .post(params![
             destination,
             item.lane,
             item.patient,
@@ -185,7 +189,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<
             "INSERT INTO dead (destination, lane, patient, seq, version, attempts, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![destination, item.lane, item.patient, item.seq, item.version, item.attempts, item.reason])?;
+        .post(params![destination, item.lane, item.patient, item.seq, item.version, item.attempts, item.reason])?;
     Ok(())
 }
 
@@ -284,7 +288,7 @@ fn take(connection: &Connection, destination: &str, id: i64) -> sql::Result<Opti
                 "UPDATE retry SET head = 1
                  WHERE id = (SELECT MIN(id) FROM retry WHERE destination = ?1 AND lane = ?2)",
             )?
-            .execute(params![destination, item.lane])?;
+            .post(params![destination, item.lane])?;
     }
     Ok(taken)
 }
@@ -322,14 +326,16 @@ fn dead(connection: &Connection, destination: Option<&str>) -> sql::Result<Vec<D
 }
 
 fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) -> sql::Result<u64> {
-    let ids = match ids {
-        Some(ids) => ids,
-        None => connection
+    let mut redriven = 0;
+    let ids = if let Some(ids) = ids {
+        ids
+    } else {
+        redriven = remnants::redrive(connection, destination)?;
+        connection
             .prepare_cached("SELECT id FROM dead WHERE destination = ?1 ORDER BY id")?
             .query_map([destination], |row| row.get(0))?
-            .collect::<Result<_, _>>()?,
+            .collect::<Result<_, _>>()?
     };
-    let mut redriven = 0;
     for id in ids {
         let buried = connection
             .prepare_cached(

@@ -17,6 +17,7 @@ use crate::store::sql::{self, Connection, Optional};
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 /// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
 /// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
+/// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
 const MIGRATIONS: &[&str] = &[
     "
@@ -187,6 +188,17 @@ ALTER TABLE upload ADD COLUMN sealed_by INTEGER NOT NULL DEFAULT 0;
 ",
     "
 ALTER TABLE patient_state ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+",
+    "
+CREATE TABLE remnant (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, patient BLOB NOT NULL, kind TEXT NOT NULL,
+    name TEXT NOT NULL, attempts INTEGER NOT NULL, not_before INTEGER NOT NULL, reason TEXT NOT NULL,
+    dead INTEGER NOT NULL, UNIQUE (patient, destination, kind, name)
+) STRICT;
+CREATE INDEX remnant_due ON remnant (destination, not_before) WHERE dead = 0;
+CREATE TABLE consent_turn (patient BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX consent_turn_at ON consent_turn (at);
+CREATE INDEX raw_patient ON raw (patient, number);
 ",
 ];
 

@@ -116,7 +116,7 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> sql::Res
         .optional()?;
     let id = if let Some((id, longest)) = known {
         if longest < long {
-            connection.prepare_cached("UPDATE series SET longest = ?2 WHERE id = ?1")?.execute(params![id, long])?;
+            connection.prepare_cached("UPDATE series SET longest = ?2 WHERE id = ?1")?.post(params![id, long])?;
         }
         id
     } else {
@@ -126,12 +126,12 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> sql::Res
     };
     connection
         .prepare_cached("INSERT INTO span (series, start, seq, finish, secondary) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![id, span.start_ms, seq, span.end_ms, span.secondary])?;
+        .post(params![id, span.start_ms, seq, span.end_ms, span.secondary])?;
     Ok(())
 }
 
 /// What a reading was does not stand any more.
 pub(super) fn forget(connection: &Connection, seq: i64) -> sql::Result<()> {
-    connection.prepare_cached("DELETE FROM span WHERE seq = ?1")?.execute([seq])?;
+    connection.prepare_cached("DELETE FROM span WHERE seq = ?1")?.post([seq])?;
     Ok(())
 }

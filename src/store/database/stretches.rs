@@ -48,18 +48,18 @@ pub(super) fn note(connection: &Connection, write: &Write, seq: i64) -> sql::Res
     for member in &growth.members {
         connection
             .prepare_cached("INSERT INTO member (tail, seq, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
-            .execute(params![member.tail(), seq, write.updated_ms])?;
+            .post(params![member.tail(), seq, write.updated_ms])?;
     }
     if let Some(until_ms) = growth.until_ms {
         connection
             .prepare_cached("INSERT INTO open_stretch (seq, until) VALUES (?1, ?2)")?
-            .execute(params![seq, until_ms])?;
+            .post(params![seq, until_ms])?;
     }
     Ok(())
 }
 
 /// It is not open any more, or open anew.
 pub(super) fn close(connection: &Connection, seq: i64) -> sql::Result<()> {
-    connection.prepare_cached("DELETE FROM open_stretch WHERE seq = ?1")?.execute([seq])?;
+    connection.prepare_cached("DELETE FROM open_stretch WHERE seq = ?1")?.post([seq])?;
     Ok(())
 }

@@ -54,11 +54,12 @@ impl Turn {
             return connection.execute("COMMIT", ()).map(drop);
         };
         self.number += 1;
-        connection.execute(
-            "INSERT INTO turn (gateway, number) VALUES (?1, ?2)
-             ON CONFLICT (gateway) DO UPDATE SET number = excluded.number, at = now()",
-            &[Value::Blob(&self.gateway), Value::Integer(self.number)][..],
-        )?;
+        connection
+            .prepare_cached(
+                "INSERT INTO turn (gateway, number) VALUES (?1, ?2)
+                 ON CONFLICT (gateway) DO UPDATE SET number = excluded.number, at = now()",
+            )?
+            .post(&[Value::Blob(&self.gateway), Value::Integer(self.number)][..])?;
         match session.batch("COMMIT") {
             Err(Fault::Lost(error)) => match self.was_committed(connection, session) {
                 Ok(true) => Ok(()),

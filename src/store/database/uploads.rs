@@ -239,7 +239,7 @@ impl Database {
                 ledger
                     .connection
                     .prepare_cached("UPDATE upload SET state = ?2, failure = ?3 WHERE id = ?1 AND state < ?4")?
-                    .execute(params![id, state as u8, failure, UploadState::Finished as u8])?;
+                    .post(params![id, state as u8, failure, UploadState::Finished as u8])?;
                 Ok(())
             })
             .await?;
@@ -340,7 +340,7 @@ fn insert(ledger: &mut Ledger, upload: &Upload, quota: Quota) -> Result<bool, Er
             "INSERT INTO upload (id, client, patient, about, length, state, created, until, sealed_by)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![
+        .post(params![
             upload.id,
             upload.client,
             upload.patient.0,

@@ -38,6 +38,8 @@ pub(super) struct Ledger {
     cached_codes: usize,
     /// The end of the transparency log, where it is known.
     pub(super) edge: Option<Edge>,
+    /// Whether this group moved it, so that nobody else can have.
+    pub(super) edge_is_ours: bool,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
     pub(super) keys: Arc<Keys>,
@@ -54,6 +56,7 @@ impl Ledger {
             codes: HashMap::new(),
             cached_codes: 0,
             edge: None,
+            edge_is_ours: false,
             fed: false,
             keys,
             sealers: HashMap::new(),
@@ -63,6 +66,7 @@ impl Ledger {
 
     pub(super) fn begin(&mut self) -> sql::Result<()> {
         self.fed = false;
+        self.edge_is_ours = false;
         self.sealers.clear();
         Turn::begin(&self.connection)
     }
@@ -84,7 +88,7 @@ impl Ledger {
         }
         self.connection
             .prepare_cached("INSERT INTO kind (name) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([name.as_ref()])?;
+            .post([name.as_ref()])?;
         let id = self
             .connection
             .prepare_cached("SELECT id FROM kind WHERE name = ?1")?

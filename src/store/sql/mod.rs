@@ -182,6 +182,15 @@ impl Statement<'_> {
         })
     }
 
+    /// As `execute`, where nobody asks what it changed: on a server it is not waited for. Should it fail, so does whatever is
+    /// asked of the connection next.
+    pub(in crate::store) fn post(&mut self, params: impl Params) -> Result<()> {
+        params.with(|values| match self {
+            Self::Lite(statement) => Ok(statement.execute(rusqlite::params_from_iter(values)).map(drop)?),
+            Self::Postgres(session, sql) => session.post(sql, values),
+        })
+    }
+
     pub(in crate::store) fn query(&mut self, params: impl Params) -> Result<Rows<'_>> {
         params.with(|values| match self {
             Self::Lite(statement) => Ok(Rows::Lite(statement.query(rusqlite::params_from_iter(values))?)),

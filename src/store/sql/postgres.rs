@@ -12,6 +12,7 @@ use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -140,6 +141,25 @@ impl Session {
         })
     }
 
+    /// Sends a statement of which nothing is to be known but that it was done. What is asked next is sent after it without
+    /// waiting for it, and fails if it did.
+    pub(super) fn post(&self, sql: &str, values: &[Value<'_>]) -> Result<()> {
+        let mut line = self.line.borrow_mut();
+        let line = line.as_mut().ok_or_else(not_connected)?;
+        let statement = line.statement(sql, "")?;
+        let values: Vec<Owned> = values.iter().map(|value| value.owned()).collect();
+        let client = line.client.clone();
+        line.send(Box::pin(async move { client.execute_raw(&statement, values).await.map(drop) }))
+    }
+
+    /// The same of text that is no single statement.
+    pub(in crate::store) fn post_batch(&self, sql: &'static str) -> Result<()> {
+        let mut line = self.line.borrow_mut();
+        let line = line.as_mut().ok_or_else(not_connected)?;
+        let client = line.client.clone();
+        line.send(Box::pin(async move { client.batch_execute(sql).await }))
+    }
+
     pub(super) fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         self.asked(|line| line.returning(sql, "", values))
     }
@@ -166,16 +186,30 @@ impl Session {
 
     fn asked<T>(&self, ask: impl FnOnce(&mut Line) -> Result<T>) -> Result<T> {
         let mut line = self.line.borrow_mut();
-        ask(line.as_mut().ok_or_else(|| Fault::Lost(io::ErrorKind::NotConnected.into()))?)
+        let line = line.as_mut().ok_or_else(not_connected)?;
+        let answer = ask(line);
+        // What was sent before it was done before it. If that failed, so did this, and that says why.
+        line.settle()?;
+        answer
     }
 }
 
+fn not_connected() -> Fault {
+    Fault::Lost(io::ErrorKind::NotConnected.into())
+}
+
+type Running = Pin<Box<dyn Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send>>;
 /// What drives the connection: it ends when that does.
-type Driver = Pin<Box<dyn Future<Output = std::result::Result<(), tokio_postgres::Error>> + Send>>;
+type Driver = Running;
+
+/// Statements that were sent and not yet heard of; more are waited for.
+const POSTED: usize = 512;
 
 struct Line {
     runtime: Engine,
-    client: Client,
+    client: Arc<Client>,
+    /// Sent, in their order.
+    posted: Vec<Running>,
     /// None when the connection has ended.
     driver: Option<Driver>,
     /// By what they were written as, and the column that they return.
@@ -194,8 +228,13 @@ impl Line {
             let (client, connection) = runtime.block_on(config.connect(NoTls)).map_err(failed)?;
             (client, Box::pin(connection))
         };
-        let mut line =
-            Self { runtime: Engine(Some(runtime)), client, driver: Some(driver), statements: HashMap::new() };
+        let mut line = Self {
+            runtime: Engine(Some(runtime)),
+            client: Arc::new(client),
+            posted: Vec::new(),
+            driver: Some(driver),
+            statements: HashMap::new(),
+        };
         line.examine()?;
         Ok(line)
     }
@@ -214,6 +253,31 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    fn send(&mut self, mut statement: Running) -> Result<()> {
+        let Self { runtime, driver, posted, .. } = self;
+        // The first look hands it over.
+        let looked = runtime.wait(driver, poll_fn(|context| Poll::Ready(statement.as_mut().poll(context))));
+        // What was handed to the connection is now put on the wire.
+        runtime.wait(driver, std::future::ready(()));
+        match looked {
+            Poll::Ready(done) => done.map_err(sorted),
+            Poll::Pending => {
+                posted.push(statement);
+                if posted.len() >= POSTED { self.settle() } else { Ok(()) }
+            }
+        }
+    }
+
+    /// Hears of everything that was sent.
+    fn settle(&mut self) -> Result<()> {
+        let Self { runtime, driver, posted, .. } = self;
+        let mut settled = Ok(());
+        for statement in posted.drain(..) {
+            settled = settled.and(runtime.wait(driver, statement).map_err(sorted));
+        }
+        settled
     }
 
     fn returning(&mut self, sql: &str, column: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
@@ -316,6 +380,48 @@ fn sorted(error: tokio_postgres::Error) -> Fault {
     if gone { Fault::Lost(io::Error::other(error)) } else { Fault::Postgres(error) }
 }
 
+/// A value that is sent later than its owner waits.
+#[derive(Debug)]
+enum Owned {
+    Null,
+    Integer(i64),
+    Text(Box<str>),
+    Blob(Box<[u8]>),
+}
+
+impl Value<'_> {
+    fn owned(self) -> Owned {
+        match self {
+            Value::Null => Owned::Null,
+            Value::Integer(number) => Owned::Integer(number),
+            Value::Text(text) => Owned::Text(text.into()),
+            Value::Blob(bytes) => Owned::Blob(bytes.into()),
+        }
+    }
+}
+
+impl ToSql for Owned {
+    fn to_sql(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> std::result::Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Text(text) => Value::Text(text),
+            Self::Blob(bytes) => Value::Blob(bytes),
+        }
+        .to_sql(ty, out)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        <Value<'_> as ToSql>::accepts(ty)
+    }
+
+    to_sql_checked!();
+}
+
 impl ToSql for Value<'_> {
     fn to_sql(
         &self,
@@ -327,6 +433,8 @@ impl ToSql for Value<'_> {
             Value::Integer(number) if *ty == Type::BOOL => (number != 0).to_sql(ty, out),
             Value::Integer(number) if *ty == Type::INT4 => i32::try_from(number)?.to_sql(ty, out),
             Value::Integer(number) => number.to_sql(ty, out),
+            // The server's texts have every character but this one; what stands for it has no other use in texts.
+            Value::Text(text) if text.contains('\0') => text.replace('\0', "\u{ffff}").to_sql(ty, out),
             Value::Text(text) => text.to_sql(ty, out),
             Value::Blob(bytes) => bytes.to_sql(ty, out),
         }

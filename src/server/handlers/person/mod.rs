@@ -17,8 +17,9 @@ use serde_json::Value;
 use self::words::Words;
 use super::Request;
 use crate::exchange::Refusal;
-use crate::exchange::person::{Choices, Made, PartyKind, Person, State, Visitor};
+use crate::exchange::person::{Choices, Made, Party, PartyKind, Person, State, Visitor};
 use crate::fhir::outcome::Id;
+use crate::policy::consent::Manner;
 use crate::server::problem;
 use crate::server::reply::{Body, Reply};
 
@@ -96,12 +97,17 @@ pub(super) async fn page(request: &Request<'_>) -> Reply {
         Ok(choices) => choices,
         Err(refusal) => return problem::reply(&refusal),
     };
+    let restricted = match request.gateway.is_restricted(&person).await {
+        Ok(restricted) => restricted,
+        Err(refusal) => return problem::reply(&refusal),
+    };
     let words = spoken(request);
     let parties: Vec<Context> = choices.iter().enumerate().map(|(index, of)| party(words, index, of)).collect();
     let more = context! {
         opened => words.filled("opened-by", &[person.client_name()]),
         seal => request.gateway.form_seal(&person),
         parties => parties,
+        restricted => restricted,
     };
     shown(request, words, 200, "choices.html", more)
 }
@@ -176,8 +182,7 @@ fn line(words: &Words, entry: &Value) -> Context {
     let purpose = words.term("purposes", text("/purpose"));
     let why = [why, purpose].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let when = text("/when");
-    // RFC 3339 in UTC, to the second, as people read it.
-    let shown = format!("{} UTC", when.get(..19).unwrap_or(when).replace('T', " "));
+    let shown = format!("{} UTC", moment(when));
     context! { when, shown, who, act, of => of.join(", "), why }
 }
 
@@ -211,9 +216,14 @@ pub(super) async fn erase(request: &Request<'_>) -> Reply {
     let words = spoken(request);
     let counts = receipt["erased"]["resources"].as_object().into_iter().flatten();
     let count: u64 = counts.filter_map(|(_, count)| count.as_u64()).sum();
-    let names = receipt["recipients"].as_array().into_iter().flatten();
-    let names: Vec<&str> = names.filter_map(|each| each["destination"].as_str()).collect();
-    let told = (!names.is_empty()).then(|| words.filled("erased-told", &[&names.join(", ")]));
+    let of = |by: &str, key: &str| {
+        let all = receipt["recipients"].as_array().into_iter().flatten();
+        let names: Vec<&str> =
+            all.filter(|each| each["by"] == by).filter_map(|each| each["destination"].as_str()).collect();
+        (!names.is_empty()).then(|| words.filled(key, &[&names.join(", ")]))
+    };
+    let told = [of("the gateway", "erased-telling"), of("the operator", "erased-told")];
+    let told: Vec<String> = told.into_iter().flatten().collect();
     let more = context! {
         heading => words.text("erased"), text => words.filled("erased-text", &[&count.to_string()]), told,
         link => None::<String>,
@@ -285,15 +295,36 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
                 State::Part => "part",
             };
             let code = choice.category.code.as_str();
+            let needs: Vec<&str> = choice.needs.iter().map(|code| words.term("categories", code)).collect();
+            let needs = (!needs.is_empty()).then(|| words.filled("needs", &[&needs.join(", ")]));
             context! {
                 id => format!("p{index}-{code}"), code, state, name => words.term("categories", code), shown => words.text(state),
+                needs,
             }
         })
         .collect();
     context! {
         name => of.party.name.as_str(), actor => of.party.actor.as_str(), any => allowed > 0, kind => words.text(kind),
-        does => words.text(does), summary, choices,
+        does => words.text(does), summary, choices, receives => receives(words, &of.party),
     }
+}
+
+/// What is said of a destination besides: by which name it knows the person, and whether it gives up what it has.
+fn receives(words: &Words, party: &Party) -> Vec<String> {
+    let Some(receives) = &party.receives else { return Vec::new() };
+    let told = match receives.told {
+        None => "told-nothing",
+        Some(Manner::Delete) => "told-delete",
+        Some(Manner::EnteredInError) => "told-entered-in-error",
+    };
+    let name = receives.pseudonym.then(|| words.text("by-pseudonym").to_owned());
+    let last = receives.told_last.as_deref().map(|when| words.filled("told-on", &[&moment(when)]));
+    name.into_iter().chain([words.text(told).to_owned()]).chain(last).collect()
+}
+
+/// RFC 3339 in UTC, to the second, as people read it.
+fn moment(when: &str) -> String {
+    when.get(..19).unwrap_or(when).replace('T', " ")
 }
 
 /// Who has no session, or none that still holds, and is told where to get one.
@@ -316,7 +347,8 @@ fn plain(
     text: &str,
     link: Option<&str>,
 ) -> Reply {
-    let more = context! { heading => words.text(heading), text => words.text(text), link, told => None::<String> };
+    let more =
+        context! { heading => words.text(heading), text => words.text(text), link, told => Vec::<String>::new() };
     shown(request, words, status, "plain.html", more)
 }
 

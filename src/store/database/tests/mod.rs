@@ -6,6 +6,7 @@ mod faults;
 mod keys;
 mod raw;
 mod receipts;
+mod remnants;
 mod search;
 mod server;
 mod shared;

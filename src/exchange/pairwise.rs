@@ -30,6 +30,11 @@ impl Pairwise {
         hash.to_hex()[..32].to_owned()
     }
 
+    /// The id by which the destination knows what it was sent.
+    pub fn known_as(&self, kind: &str, id: String, pseudonym: bool) -> String {
+        if pseudonym { self.id(kind, &id) } else { id }
+    }
+
     /// The resource as the destination gets it. None where it cannot be told without who it is of.
     pub fn resource(&self, gateway: &Gateway, stored: &Stored) -> Option<Resource> {
         let person = Author::patient_of(stored);
