@@ -283,6 +283,12 @@ async fn a_search_may_say_what_is_changed() {
     assert_eq!(app.find(path).await.1.len(), 1);
     assert_eq!((delete(&app, path).await.status, delete(&app, path).await.status), (204, 204));
     assert_eq!(app.get(&format!("/Observation/{}", first.id())).await.status, 410);
+    // What was deleted may come back by the same words, and is not made anew by a POST.
+    let back = app.put(path, &heart_rate(&patient, "1", 77)).await;
+    assert_eq!((back.status, back.id()), (200, first.id()), "{}", back.text());
+    assert_eq!(delete(&app, path).await.status, 204);
+    let posted = app.post("/Observation", &heart_rate(&patient, "1", 77)).await;
+    assert_eq!((posted.status, posted.issues()), (409, vec!["duplicate-identifier".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

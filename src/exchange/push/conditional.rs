@@ -66,7 +66,12 @@ impl Gateway {
         let rule = prepare::writable(kind)?;
         let condition = Condition::of(pairs);
         let known = self.whereabouts(caller, rule, condition.as_ref(), Some(resource));
-        let found = self.matching(caller, rule.name, pairs, known).await?;
+        let mut found = self.matching(caller, rule.name, pairs, known).await?;
+        if let (None, (Some(id), _)) = (&found, known) {
+            // What was deleted matches nothing, but its identity is taken: it comes back.
+            let stored = self.store.read_derived(rule.name, id).await?;
+            found = stored.filter(|stored| stored.deleted && stored.owner == caller.principal.client);
+        }
         Ok(match (found, resource.text_of("id")) {
             (Some(stored), _) => Intent::Update { id: stored.logical_id(), when: When { found: true, ..when } },
             (None, Some(id)) => Intent::Update { id: id.to_owned(), when },
