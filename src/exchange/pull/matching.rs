@@ -6,22 +6,15 @@ use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::store::{OrderBy, PatientKey, ResId, Stored};
 
-/// Where what is meant lies, if it is there.
-#[derive(Default)]
-pub struct Known {
-    /// The id that follows from the identifier that is asked for.
-    pub derived: Option<ResId>,
-    pub patient: Option<PatientKey>,
-}
-
 impl Gateway {
-    /// The one resource that is meant, if there is one; where there are several, none can be meant.
+    /// The one resource that is meant, if there is one; where there are several, none can be meant. Where it is known, it is
+    /// looked for under the id that follows from an identifier, and with its person.
     pub(in crate::exchange) async fn matching(
         &self,
         caller: &Caller<'_>,
         kind: &str,
         pairs: &[(String, String)],
-        known: Known,
+        (derived, patient): (Option<ResId>, Option<PatientKey>),
     ) -> Result<Option<Stored>, Refusal> {
         let rule = self.searchable(caller, kind).await?;
         let mut gathered = Gathered::default();
@@ -30,7 +23,7 @@ impl Gateway {
             let text = "The condition names no resource: it has no search parameter.";
             return Err(Refusal::one(Id::ConditionUnsupported, "", text));
         }
-        if let Some(id) = known.derived
+        if let Some(id) = derived
             && let Some(stored) = self.store.read_derived(rule.name, id).await?
             && !stored.deleted
             && stored.owner == caller.principal.client
@@ -41,7 +34,7 @@ impl Gateway {
             return Ok(Some(found.stored));
         }
         let mut walk = Walk::of_own(self, rule, &query, caller);
-        if let Some(patient) = known.patient {
+        if let Some(patient) = patient {
             walk.plan.patients = Some(vec![patient]);
             walk.plan.order.by = OrderBy::Date;
         }

@@ -17,7 +17,6 @@ mod sorted;
 mod statistics;
 
 pub use history::{Version, Versions, Whose};
-pub(in crate::exchange) use matching::Known;
 pub use search::Found;
 
 use std::collections::HashMap;

@@ -3,11 +3,10 @@
 
 use super::{Condition, Intent, Kept, When, prepare};
 use crate::exchange::kinds::{KindRule, Subject};
-use crate::exchange::pull::Known;
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element};
-use crate::store::ResId;
+use crate::store::{PatientKey, ResId};
 
 type Pairs = [(String, String)];
 
@@ -51,7 +50,7 @@ impl Gateway {
     ) -> Result<Option<Kept>, Refusal> {
         let rule = prepare::writable(kind)?;
         prepare::permitted_by_scope(caller, rule, &Intent::Create { condition: None }, kind)?;
-        let found = self.matching(caller, rule.name, pairs, Known::default()).await?;
+        let found = self.matching(caller, rule.name, pairs, (None, None)).await?;
         Ok(found.map(|stored| Kept::standing(stored, Vec::new())))
     }
 
@@ -95,7 +94,7 @@ impl Gateway {
         rule: &KindRule,
         condition: Option<&Condition>,
         resource: Option<Element<'_>>,
-    ) -> Known {
+    ) -> (Option<ResId>, Option<PatientKey>) {
         let derived = condition.map(|Condition { system, value }| {
             let parts = prepare::identifying(&caller.principal.client, rule.name, system, value);
             ResId::derived(None, 0, &parts)
@@ -105,6 +104,6 @@ impl Gateway {
             Subject::Optional(_) | Subject::Itself => None,
         };
         let patient = person.and_then(|person| self.local_reference(person, "Patient"));
-        Known { derived, patient: patient.map(|id| self.patient_key(id)) }
+        (derived, patient.map(|id| self.patient_key(id)))
     }
 }
