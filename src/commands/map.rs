@@ -6,14 +6,14 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 
 use super::validate::short;
-use crate::devices::{self, Format, Formats, Pack, Sender, Zone};
+use crate::devices::{self, Format, Formats, Sender, Zone};
 use crate::exchange::push::explain::{self, Explained, Fate};
+use crate::fhir::outcome::Reader;
 use crate::fhir::validate::Validator;
 use crate::guide;
 
@@ -81,11 +81,13 @@ fn mapped(options: &Options) -> anyhow::Result<(String, ExitCode)> {
             }
         }
     }
-    let pack = match &options.from {
-        None => own.context("name the format with --from")?,
-        Some(name) => named(&formats, name)?,
+    let format = match &options.from {
+        None => Format::Mapping(own.context("name the format with --from")?),
+        Some(name) => {
+            formats.format(name).with_context(|| format!("there is no format {name}; known are {}", formats.names()))?
+        }
     };
-    let Some(records) = &options.records else { return Ok((shown(&pack, options.format), ExitCode::SUCCESS)) };
+    let Some(records) = &options.records else { return Ok((shown(&format, options.format), ExitCode::SUCCESS)) };
     let zone = options.zone.as_deref().map(Zone::get).transpose().context("--zone")?;
     let subject = format!("Patient/{}", options.patient);
     let sender = Sender { subject: &subject, zone };
@@ -93,7 +95,6 @@ fn mapped(options: &Options) -> anyhow::Result<(String, ExitCode)> {
         Ok(document) => document,
         Err(issue) => bail!("{}: {}", records.display(), short(&issue)),
     };
-    let format = Format::Mapping(Arc::clone(&pack));
     let validator = Validator::new(guide::registry());
     let explained = match explain::explain(&format, &document, &sender, &validator, MOST) {
         Ok(explained) => explained,
@@ -102,15 +103,10 @@ fn mapped(options: &Options) -> anyhow::Result<(String, ExitCode)> {
     let refused =
         explained.iter().flat_map(|one| &one.records).any(|(_, issues)| Explained::fate(issues) == Fate::Refused);
     let text = match options.format {
-        Form::Json => format!("{:#}\n", explain::as_json(&format, &explained)),
-        Form::Text => told(&pack, &explained, options.explain),
+        Form::Json => format!("{:#}\n", explain::as_json(&format, &explained, Reader::default())),
+        Form::Text => told(&format, &explained, options.explain),
     };
     Ok((text, if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }))
-}
-
-fn named(formats: &Formats, name: &str) -> anyhow::Result<Arc<Pack>> {
-    let known: Vec<&str> = formats.iter().map(|pack| pack.id.as_str()).collect();
-    formats.named(name).cloned().with_context(|| format!("there is no format {name}; known are {}", known.join(", ")))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -122,28 +118,39 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// What a mapping is about.
-fn shown(pack: &Pack, form: Form) -> String {
-    let kinds: Vec<(&str, Vec<&str>)> = pack.kinds().collect();
+/// What a format is about.
+fn shown(format: &Format, form: Form) -> String {
+    let kinds: Vec<(&str, Vec<&str>)> = match format {
+        Format::Mapping(pack) => pack.kinds().collect(),
+        // What is FHIR already says itself what it is.
+        Format::Native | Format::Templates(_) => Vec::new(),
+    };
     if form == Form::Json {
         let kinds: serde_json::Map<String, serde_json::Value> =
             kinds.into_iter().map(|(kind, measures)| (kind.to_owned(), measures.into())).collect();
-        let value =
-            serde_json::json!({"format": pack.id, "mapping": pack.canonical(), "source": pack.source, "kinds": kinds});
+        let value = serde_json::json!({"format": format.name(), "mapping": format.canonical(), "source": format.source(), "kinds": kinds});
         return format!("{value:#}\n");
     }
     let mut kinds = kinds;
     kinds.sort_unstable();
     let width = kinds.iter().map(|(kind, _)| kind.len()).max().unwrap_or_default();
-    let mut text = format!("{} {} ({})\n{}\n\n", pack.title, pack.version, pack.canonical(), pack.source);
+    let canonical = format.canonical().map(|canonical| format!(" ({canonical})")).unwrap_or_default();
+    let mut text = format!("{}{canonical}\n{}\n\n", title(format), format.source());
     for (kind, measures) in kinds {
         let _ = writeln!(text, "{kind:width$}  {}", measures.join(", "));
     }
     text
 }
 
-fn told(pack: &Pack, explained: &[Explained], with_steps: bool) -> String {
-    let mut text = format!("{} {}\n", pack.title, pack.version);
+fn title(format: &Format) -> String {
+    match format {
+        Format::Mapping(pack) => format!("{} {}", pack.title, pack.version),
+        Format::Native | Format::Templates(_) => format!("{} {}", format.name(), format.version()),
+    }
+}
+
+fn told(format: &Format, explained: &[Explained], with_steps: bool) -> String {
+    let mut text = format!("{}\n", title(format));
     for one in explained {
         let pointer = one.records.first().map_or("", |(record, _)| record.pointer.as_str());
         let _ = writeln!(text, "\n{}", if pointer.is_empty() { "/" } else { pointer });
@@ -204,6 +211,20 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}: {text}");
         }
+    }
+
+    #[test]
+    fn what_is_fhir_already_is_explained_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("records.json");
+        let reading = r#"{"resourceType": "Observation", "id": "x", "status": "final", "code": {"coding": [
+            {"system": "urn:iso:std:iso:11073:10101", "code": "149530"}]}, "effectiveDateTime": "2026-01-15T08:00:00Z",
+            "valueQuantity": {"value": 62, "unit": "bpm", "system": "http://unitsofmeasure.org", "code": "/min"}}"#;
+        std::fs::write(&file, reading).unwrap();
+        let (text, _) = mapped(&options(Some("phd"), Some(file))).unwrap();
+        assert!(text.starts_with("phd ") && !text.contains("refused"), "{text}");
+        let (text, code) = mapped(&options(Some("phd"), None)).unwrap();
+        assert!(code == ExitCode::SUCCESS && text.contains("HL7 PHD"), "{text}");
     }
 
     #[test]

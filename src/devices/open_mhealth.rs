@@ -32,6 +32,10 @@ static SCHEMAS: LazyLock<HashMap<String, Validator>> = LazyLock::new(|| {
     compiled.collect()
 });
 
+/// What the schemas want of a time. No zone of the request can stand for what has to be in the time itself.
+pub(super) const OFFSET: &str = "The schema wants times with seconds and with the UTC offset in the time itself, as in \
+     2026-01-15T08:30:00+01:00; a zone that the request names does not stand for it.";
+
 /// What is wrong with a body, and where.
 #[derive(Debug)]
 pub(super) struct Violation {
@@ -74,9 +78,22 @@ fn expected(kind: &ValidationErrorKind) -> String {
         ValidationErrorKind::Type { kind: TypeKind::Single(kind) } => {
             format!("A value of the type {kind} is expected.")
         }
+        kind if is_of_times(kind) => OFFSET.to_owned(),
         ValidationErrorKind::Format { format } => format!("A value of the format {format} is expected."),
         ValidationErrorKind::Pattern { pattern } => format!("A text that matches {pattern} is expected."),
         kind => format!("The body's JSON Schema does not allow this ({}).", kind.keyword()),
+    }
+}
+
+/// Whether a body violates its schema by how times are written and by nothing else. Of several forms that a schema allows,
+/// the one that was meant is the one that nothing else is missing to.
+fn is_of_times(kind: &ValidationErrorKind) -> bool {
+    match kind {
+        ValidationErrorKind::Format { format } => format == "date-time",
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            context.iter().any(|errors| !errors.is_empty() && errors.iter().all(|error| is_of_times(error.kind())))
+        }
+        _ => false,
     }
 }
 

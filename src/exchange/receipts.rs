@@ -1,6 +1,6 @@
 //! What the senders of records are told of each: at once in one word with its reasons, and later by their own ids.
 //!
-//! What was kept is found by its identity, which follows from the client, the format and the sender's id; what was
+//! What was kept is found by its identity, which follows from the client, the person, the format and the sender's id; what was
 //! refused or doubtful was filed when it was judged. A client asks for its own alone, and everything that is looked up is
 //! looked up under its name, so that what is absent and what is another's are the same. What consent would not let be
 //! sent again is not told of either.
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::consents::{self, Subject};
 use super::facts::Facts;
+use super::push;
 use super::refusal::Refusal;
 use super::trail::{Act, Author};
 use super::{Caller, Gateway};
@@ -17,12 +18,15 @@ use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::fhir::tree::{Element, json as reader, time};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{self, Action};
-use crate::store::{Filed, PatientKey, ReceiptPlan, ResId, Stored, Tally};
+use crate::store::{Filed, PatientKey, Plan, ReceiptPlan, Stored, Tally};
 
 const KIND: &str = "Observation";
 
 /// Receipts that one page lists.
 const PAGE: usize = 200;
+
+/// Persons among whom a record is looked for where nobody says whose it is.
+const PERSONS: usize = 50;
 
 /// Days that a scorecard covers where nobody says how many, and at most.
 const SCORED_DAYS: (i64, i64) = (30, 400);
@@ -178,19 +182,30 @@ impl Gateway {
         key
     }
 
-    /// `GET /receipts?id=…`: everything that this client was told of one of its records.
-    pub async fn receipts_of(&self, caller: &Caller<'_>, formats: &[Format], id: &str) -> Result<Value, Refusal> {
+    /// `GET /receipts?id=…`: everything that this client was told of one of its records, of one person or of all whose
+    /// records it sends.
+    pub async fn receipts_of(
+        &self,
+        caller: &Caller<'_>,
+        formats: &[Format],
+        id: &str,
+        patient: Option<&str>,
+    ) -> Result<Value, Refusal> {
         may_ask(caller)?;
         let mut receipts: Vec<(i64, Value)> = Vec::new();
+        let one = patient.map(|patient| self.patient_key(patient.strip_prefix("Patient/").unwrap_or(patient)));
+        let persons = match one {
+            Some(person) => vec![person],
+            None => self.persons_of(caller).await?,
+        };
+        let mut names = Vec::with_capacity(formats.len() * persons.len());
         for format in formats {
-            let parts: [&[u8]; 5] = [
-                b"identifier",
-                caller.principal.client.as_bytes(),
-                KIND.as_bytes(),
-                format.identifier().as_bytes(),
-                id.as_bytes(),
-            ];
-            let id = ResId::derived(None, 0, &parts);
+            for person in &persons {
+                let client = &caller.principal.client;
+                names.push((format, push::identified(client, KIND, Some(*person), 0, format.identifier(), id)));
+            }
+        }
+        for (format, id) in names {
             let found = match self.store.read_derived(KIND, id).await? {
                 Some(stored) => Some((stored.updated_ms, stored)),
                 // It may have gone into a stretch of samples.
@@ -217,6 +232,7 @@ impl Gateway {
         let plan = ReceiptPlan {
             client: caller.principal.client.clone(),
             records: Some(keys),
+            patient: one,
             since_ms: None,
             outcome: None,
             after: 0,
@@ -241,6 +257,19 @@ impl Gateway {
         Ok(json!({"receipts": receipts}))
     }
 
+    /// The persons that a client registered, where they are few enough to look through.
+    async fn persons_of(&self, caller: &Caller<'_>) -> Result<Vec<PatientKey>, Refusal> {
+        let owner = Some(caller.principal.client.clone());
+        let found = self.store.search(Plan { owner, limit: PERSONS + 1, ..Plan::of("Patient") }).await?;
+        if found.rows.len() > PERSONS || found.exhausted_budget {
+            let text = format!(
+                "A client that registered more than {PERSONS} persons names with patient=id whose record it is."
+            );
+            return Err(Refusal::one(Id::PatientMissing, "", text));
+        }
+        Ok(found.rows.iter().map(|stored| self.patient_key(&stored.logical_id())).collect())
+    }
+
     /// `GET /receipts?since=…&outcome=…`: what was refused or doubtful, oldest first, with the number that the next page
     /// begins after.
     pub async fn receipts_since(&self, caller: &Caller<'_>, listed: &Listed) -> Result<(Value, Option<u64>), Refusal> {
@@ -248,6 +277,7 @@ impl Gateway {
         let plan = ReceiptPlan {
             client: caller.principal.client.clone(),
             records: None,
+            patient: None,
             since_ms: listed.since_ms,
             outcome: listed.outcome.clone(),
             after: listed.after,

@@ -261,7 +261,7 @@ catalogue! {
     PatchFailed "patch-failed" Error "processing" "Read the resource as it stands now and make the patch fit it; nothing was changed.";
     OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
-    DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT, or use a new identifier; a corrected record of a device has an id of its own.";
+    DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT to the address that it has, or use a new identifier. A corrected record of a device has an id of its own; where its sender gives none, GET /receipts?id= tells the Observation to PUT.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource or record was accepted before, and it was not stored twice.";
     MappingCorrected "mapping-corrected" Information "informational" "Nothing to do: a newer version of the mapping read the record again as it had come, and the resource follows it; whoever received an earlier version gets this one.";
     VersionConflict "version-conflict" Error "conflict" "Read the current version and send If-Match with its ETag.";

@@ -39,6 +39,8 @@ pub struct ReceiptPlan {
     pub client: Arc<str>,
     /// Any of these.
     pub records: Option<Vec<[u8; 16]>>,
+    /// Whom they are about.
+    pub patient: Option<PatientKey>,
     pub since_ms: Option<i64>,
     pub outcome: Option<String>,
     /// Rows strictly after this number.

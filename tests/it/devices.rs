@@ -212,3 +212,78 @@ async fn an_idempotency_key_stands_for_body_and_person() {
     assert_eq!(entries(&send(&one).await), ["201", "422 measure-no-offset"]);
     assert_eq!(send(&other).await.issues(), ["idempotency-key-reused"]);
 }
+
+/// Records of a sender without ids are known by their moment, and real ids may be counted person by person.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_of_two_persons_is_two_records() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let (anna, bob) = (app.consenting_person().await, app.consenting_person().await);
+    let oura = json!({"data": [{"bpm": 60, "source": "awake", "timestamp": "2026-01-15T08:00:00+00:00"}]});
+    let headers = [("accept", "application/json"), ("content-type", "application/json")];
+    let vendor = async |patient: &str, body: &Value| {
+        let address = address(&app, patient).replace("open-mhealth", "oura");
+        let answer = app.raw("POST", &address, &headers, body.to_string()).await;
+        (told(&answer), answer.json()["receipts"][0].clone())
+    };
+    let made = vendor(&anna, &oura).await;
+    let other = vendor(&bob, &oura).await;
+    assert_eq!((&made.0[..], &other.0[..]), (&["accepted".to_owned()][..], &["accepted".to_owned()][..]));
+    assert_eq!(made.1["id"], other.1["id"], "the made-up id does not hold the person");
+    assert_ne!(made.1["resource"], other.1["resource"]);
+    assert_eq!(vendor(&bob, &oura).await.0, ["duplicate duplicate"]);
+    // A correction without an id of its own is refused, and what it is told to do works.
+    let corrected = json!({"data": [{"bpm": 61, "source": "awake", "timestamp": "2026-01-15T08:00:00+00:00"}]});
+    let (word, refused) = vendor(&bob, &corrected).await;
+    assert_eq!(word, ["refused duplicate-identifier"]);
+    assert!(refused["issues"][0]["fix"].as_str().unwrap().contains("GET /receipts?id="), "{refused}");
+    let receipts = async |query: &str| {
+        let id = refused["id"].as_str().unwrap();
+        app.get(&format!("{}/receipts?id={id}{query}", app.root())).await.json()["receipts"].clone()
+    };
+    let of_bob = receipts(&format!("&patient={bob}")).await;
+    let kept = of_bob.as_array().unwrap().iter().find(|receipt| receipt["outcome"] == "accepted").unwrap();
+    assert_eq!(kept["resource"], other.1["resource"]);
+    assert_eq!(receipts(&format!("&patient={anna}")).await.as_array().unwrap().len(), 1, "nothing of the other person");
+    assert_eq!(receipts("").await.as_array().unwrap().len(), 3, "of all persons");
+    let address = kept["resource"].as_str().unwrap();
+    let mut observation = app.get(address).await.json();
+    observation["valueQuantity"]["value"] = json!(61);
+    let path = address.split_once("/fhir").unwrap().1;
+    assert_eq!(app.put(path, &observation).await.status, 200);
+    // Ids of the sender's own.
+    assert_eq!(told(&send(&app, &anna, &[heart_rate("9", 71)]).await), ["accepted"]);
+    assert_eq!(told(&send(&app, &bob, &[heart_rate("9", 72)]).await), ["accepted"]);
+    assert_eq!(told(&send(&app, &bob, &[heart_rate("9", 72)]).await), ["duplicate duplicate"]);
+    assert_eq!(told(&send(&app, &bob, &[heart_rate("9", 73)]).await), ["refused duplicate-identifier"]);
+    // A record that was doubtful is told of to each.
+    for (patient, second) in [(&anna, 1), (&bob, 2)] {
+        let mut mood = heart_rate_at("m", 70, second);
+        mood["body"]["mood"] = json!("calm");
+        assert_eq!(told(&send(&app, patient, &[mood.clone()]).await), ["flagged device-field"]);
+        let later = app.get(&format!("{}/receipts?id=m&patient={patient}", app.root())).await;
+        assert_eq!(told(&later), ["flagged device-field"]);
+    }
+}
+
+/// How many digits a time is written with makes no other reading.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_is_one_however_its_moment_is_written() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let reading = |id: &str, time: &str| {
+        let mut record = heart_rate(id, 71);
+        record["body"]["effective_time_frame"]["date_time"] = json!(time);
+        record
+    };
+    assert_eq!(told(&send(&app, &patient, &[reading("w", "2026-01-15T12:30:00.000Z")]).await), ["accepted"]);
+    let cloud = [
+        reading("c", "2026-01-15T12:30:00Z"),
+        reading("d", "2026-01-15T13:30:00.0+01:00"),
+        reading("e", "2026-01-15T12:30:00.001Z"),
+    ];
+    let answer = told(&send(&app, &patient, &cloud).await);
+    assert_eq!(answer[..2], ["duplicate duplicate", "duplicate duplicate"]);
+    assert!(!answer[2].starts_with("duplicate"), "{answer:?}");
+}

@@ -38,6 +38,8 @@ async fn records_are_explained_and_nothing_is_kept() {
     );
     let first = &records[0]["records"][0]["observation"];
     assert_eq!(first["effectiveDateTime"], "2026-01-15T08:30:00+01:00", "the zone of the request");
+    let guide = records[1]["records"][0]["issues"].to_string();
+    assert!(guide.contains(&format!("{}/guide/", app.root())), "{guide}");
     let steps = records[0]["steps"].as_array().unwrap();
     let value = steps.iter().find(|step| step["what"] == "value").unwrap();
     assert_eq!(

@@ -279,6 +279,11 @@ impl Content {
         let told = clock::read(&Form::Text, Cow::Owned(time.ok_or_else(|| missing("time"))?), &place);
         let time = told.map_err(|untold| match untold {
             Untold::NoOffset => Issue::new(Id::MeasureNoOffset, "", "The time has no offset, and no zone was named."),
+            Untold::Skipped | Untold::Twice => {
+                let text =
+                    "The clocks of the zone skipped this time or went through it twice; an offset says which is meant.";
+                Issue::new(Id::MeasureNoOffset, "", text)
+            }
             _ => wrong("time", "a moment of ISO 8601 is expected".to_owned()),
         })?;
         let mut values = Vec::with_capacity(self.values.len());

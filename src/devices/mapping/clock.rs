@@ -2,13 +2,14 @@
 //!
 //! What is already exact enough (seconds and an offset) stays as it was written. A count of seconds is a moment without a
 //! place: it is written in the offset that the record names, else in UTC. A local time needs an offset or a zone, from the
-//! record or from whoever sends it; without one it is refused, because nobody can say later which moment it meant.
+//! record or from whoever sends it; without one it is refused, because nobody can say later which moment it meant. So is what the clocks of the zone
+//! skipped, or went through twice.
 
 use std::borrow::Cow;
 
 use jiff::civil;
 use jiff::fmt::strtime;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::{AmbiguousOffset, AmbiguousZoned, Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
@@ -63,6 +64,10 @@ pub(in crate::devices) enum Untold {
     NoOffset,
     /// A whole day, where a moment is expected.
     Day,
+    /// The clocks of the zone skipped it.
+    Skipped,
+    /// The clocks of the zone went through it twice.
+    Twice,
 }
 
 /// Where a local time was.
@@ -77,16 +82,37 @@ impl Whereabouts {
         self.offset.or_else(|| self.zone.as_ref().map(|zone| zone.to_offset(at)))
     }
 
-    /// The moment that a local time meant. One that the clocks skipped or went through twice is not known.
-    fn moment(&self, local: civil::DateTime) -> Option<(Timestamp, Offset)> {
+    fn ambiguous(&self, local: civil::DateTime) -> Result<AmbiguousZoned, Untold> {
         let zone = match (&self.offset, &self.zone) {
             (Some(offset), _) => TimeZone::fixed(*offset),
             (None, Some(zone)) => zone.clone(),
-            (None, None) => return None,
+            (None, None) => return Err(Untold::NoOffset),
         };
-        let at = zone.into_ambiguous_zoned(local).compatible().ok()?;
-        Some((at.timestamp(), at.offset()))
+        Ok(zone.into_ambiguous_zoned(local))
     }
+
+    /// The moment that a local time meant. One that the clocks skipped or went through twice is not known: a second
+    /// reading under the same time would pass for the first.
+    fn moment(&self, local: civil::DateTime) -> Result<(Timestamp, Offset), Untold> {
+        let ambiguous = self.ambiguous(local)?;
+        match ambiguous.offset() {
+            AmbiguousOffset::Unambiguous { .. } => settled(ambiguous),
+            AmbiguousOffset::Gap { .. } => Err(Untold::Skipped),
+            AmbiguousOffset::Fold { .. } => Err(Untold::Twice),
+        }
+    }
+}
+
+/// What is unambiguous, or else the first of two and the moment after what was skipped.
+fn settled(at: AmbiguousZoned) -> Result<(Timestamp, Offset), Untold> {
+    let at = at.compatible().or(Err(Untold::Unreadable))?;
+    Ok((at.timestamp(), at.offset()))
+}
+
+/// When a day begins where it was: there is one such moment also where the clocks change at midnight.
+pub(super) fn begins(date: civil::Date, place: &Whereabouts) -> Result<Told<'static>, Untold> {
+    let (at, offset) = settled(place.ambiguous(date.at(0, 0, 0, 0))?)?;
+    Ok(Told { written: None, at, offset })
 }
 
 /// Reads a time.
@@ -98,7 +124,7 @@ pub(in crate::devices) fn read<'t>(form: &Form, text: Cow<'t, str>, place: &Wher
         }
         Form::Local(fraction) => {
             let local = Offset::UTC.to_datetime(counted(&text, *fraction).ok_or(Untold::Unreadable)?);
-            let (at, offset) = place.moment(local).ok_or(Untold::NoOffset)?;
+            let (at, offset) = place.moment(local)?;
             Ok(Told { written: None, at, offset })
         }
         Form::Text => in_text(text, place),
@@ -108,7 +134,7 @@ pub(in crate::devices) fn read<'t>(form: &Form, text: Cow<'t, str>, place: &Wher
                 return Err(if parsed.to_date().is_ok() { Untold::Day } else { Untold::Unreadable });
             };
             let place = Whereabouts { offset: parsed.offset().or(place.offset), zone: place.zone.clone() };
-            let (at, offset) = place.moment(local).ok_or(Untold::NoOffset)?;
+            let (at, offset) = place.moment(local)?;
             Ok(Told { written: None, at, offset })
         }
     }
@@ -148,7 +174,7 @@ fn in_text<'t>(text: Cow<'t, str>, place: &Whereabouts) -> Result<Told<'t>, Unto
         return Err(if moment.precision == Precision::Day { Untold::Day } else { Untold::Unreadable });
     }
     let Some(offset) = moment.offset else {
-        let (at, offset) = place.moment(moment.civil).ok_or(Untold::NoOffset)?;
+        let (at, offset) = place.moment(moment.civil)?;
         return Ok(Told { written: None, at, offset });
     };
     let at = offset.to_timestamp(moment.civil).or(Err(Untold::Unreadable))?;

@@ -130,6 +130,12 @@ impl Run<'_> {
             into.push(refused(Self::nothing(input, scope)));
             return;
         }
+        if input.schemas {
+            let local = into[before..].iter_mut().flat_map(|record| &mut record.issues);
+            for issue in local.filter(|issue| issue.id == Id::MeasureNoOffset) {
+                open_mhealth::OFFSET.clone_into(&mut issue.text);
+            }
+        }
         if input.schemas
             && let Err(issue) = Self::keep_schema(input, scope, &mut into[before..])
         {
@@ -273,7 +279,12 @@ impl Run<'_> {
     fn item(&self, rule: &Rule, scope: Scope<'_>, pointer: &str, trace: &mut Trace<'_>) -> Option<Record> {
         let mut issues = Vec::new();
         let (place, zone) = kept(self.whereabouts(rule, scope), &mut issues).unwrap_or_default();
-        let value = match Self::value(rule, scope, &place, trace) {
+        let read = Self::value(rule, scope, &place, trace);
+        if !(rule.optional && matches!(read, Ok(None))) {
+            let by = || rule.value.expression().map_or_else(String::new, |value| value.text().to_owned());
+            failed(trace, "value", by, read.as_ref().map(Option::is_some));
+        }
+        let value = match read {
             Ok(Some(value)) => Some(value),
             Ok(None) if rule.optional => return None,
             Ok(None) => {
@@ -291,22 +302,21 @@ impl Run<'_> {
         let source_id = kept(Self::identifier(rule, scope, trace), &mut issues);
         let span = rule.measures.iter().all(|measure| observation::needs_span(measure));
         let moment = rule.measures.iter().all(|measure| observation::needs_moment(measure));
-        let effective =
-            kept(when::effective(&rule.time, scope, &place, trace), &mut issues).and_then(
-                |effective| match effective {
-                    Effective::At(_) if span => {
-                        issues.push(issue_at(
-                            scope,
-                            scope.item,
-                            "This measure covers a span of time: a start and an end are expected.",
-                        ));
-                        None
-                    }
-                    // The value stands when the measurement has ended.
-                    Effective::Period { end, .. } if moment => Some(Effective::At(end)),
-                    effective => Some(effective),
-                },
-            );
+        let when = when::effective(&rule.time, scope, &place, trace);
+        failed(trace, "time", || rule.time.expected(), when.as_ref().map(|_| true));
+        let effective = kept(when, &mut issues).and_then(|effective| match effective {
+            Effective::At(_) if span => {
+                issues.push(issue_at(
+                    scope,
+                    scope.item,
+                    "This measure covers a span of time: a start and an end are expected.",
+                ));
+                None
+            }
+            // The value stands when the measurement has ended.
+            Effective::Period { end, .. } if moment => Some(Effective::At(end)),
+            effective => Some(effective),
+        });
         let components = components(rule, scope, &place, trace, &mut issues);
         let statistic = kept(statistic(rule, scope), &mut issues);
         let meal = kept(rule.meal.as_ref().map_or(Ok(None), |meal| chosen(meal, scope)), &mut issues);
@@ -534,6 +544,15 @@ fn version_fits(input: &Input, rule: &Rule, scope: Scope<'_>) -> Result<bool, Is
     let sent = version.word(scope)?.ok_or_else(|| missing(scope, version))?;
     let major: Option<u32> = sent.split('.').next().and_then(|major| major.parse().ok());
     Ok(major.is_some_and(|major| (first..=last).contains(&major)))
+}
+
+/// Says of a step that it led to nothing, and why. What it led to is said where it was found.
+fn failed(trace: &mut Trace<'_>, what: &'static str, by: impl FnOnce() -> String, found: Result<bool, &Issue>) {
+    match found {
+        Ok(true) => {}
+        Ok(false) => note(trace, what, by, || "nothing".to_owned()),
+        Err(issue) => note(trace, what, by, || format!("refused: {}", issue.text)),
+    }
 }
 
 /// The value, or its issue put with the others.

@@ -669,3 +669,70 @@ fn every_mapping_of_the_program_compiles() {
     assert!(packs.iter().all(|(_, kinds)| *kinds > 0), "{packs:?}");
     eprintln!("{packs:?}");
 }
+
+/// The clocks of Madrid go from 2 to 3 on 29 March 2026, and from 3 back to 2 on 25 October.
+#[test]
+fn a_local_time_that_was_not_or_was_twice_is_refused() {
+    let pack = Pack::compile(include_str!("../../../profiles/mappings/fitbit.json")).unwrap();
+    let weighed = |zone: &str, date: &str, time: &str| {
+        let sender = Sender { subject: "Patient/1", zone: Some(jiff::tz::TimeZone::get(zone).unwrap()) };
+        let sent = json!({"weight": [{"date": date, "logId": 1, "time": time, "weight": 70.1, "source": "Aria"}]});
+        convert(&pack, &tree::parse_list(sent.to_string()).unwrap(), &sender, 10).unwrap().remove(0)
+    };
+    for (date, time, part) in [
+        ("2026-03-29", "02:00:00", Some("no such time")),
+        ("2026-03-29", "02:59:59", Some("no such time")),
+        ("2026-10-25", "02:30:00", Some("twice")),
+        ("2026-03-29", "01:59:59", None),
+        ("2026-03-29", "03:00:00", None),
+        ("2026-10-25", "01:59:59", None),
+        ("2026-10-25", "03:00:00", None),
+    ] {
+        let record = weighed("Europe/Madrid", date, time);
+        match part {
+            Some(part) => {
+                assert_eq!((record.observation, record.issues[0].id), (None, Id::MeasureNoOffset), "{date} {time}");
+                assert!(record.issues[0].text.contains(part), "{date} {time}: {}", record.issues[0].text);
+            }
+            None => assert!(record.observation.is_some(), "{date} {time}: {:?}", record.issues),
+        }
+    }
+    // A day begins once, also where the clocks change at midnight.
+    for (date, start, end) in [
+        ("2026-03-08", "2026-03-08T01:00:00-04:00", "2026-03-09T00:00:00-04:00"),
+        ("2026-11-01", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00"),
+    ] {
+        let sender = Sender { subject: "Patient/1", zone: Some(jiff::tz::TimeZone::get("America/Havana").unwrap()) };
+        let sent = json!({"activities-heart": [{"dateTime": date, "value": {"restingHeartRate": 55}}]});
+        let record = convert(&pack, &tree::parse_list(sent.to_string()).unwrap(), &sender, 10).unwrap().remove(0);
+        let observation = record.observation.unwrap_or_else(|| panic!("{date}: {:?}", record.issues));
+        assert!(observation.contains(start) && observation.contains(end), "{observation}");
+    }
+}
+
+#[test]
+fn a_schema_that_wants_offsets_is_not_content_with_a_zone() {
+    for time in ["2026-01-15T08:30:00", "2026-01-15T08:30", "2026-01-15T08:30+01:00"] {
+        for zone in [None, jiff::tz::TimeZone::get("Europe/Madrid").ok()] {
+            let sender = Sender { subject: "Patient/1", zone };
+            let sent = heart_rate(&json!({"date_time": time})).to_string();
+            let record = convert(&PACK, &tree::parse_list(sent).unwrap(), &sender, 10).unwrap().remove(0);
+            assert_eq!(record.observation, None, "{time}");
+            let texts: Vec<&str> = record.issues.iter().map(|issue| issue.text.as_str()).collect();
+            assert_eq!(texts.len(), 1, "{time}: {texts:?}");
+            assert!(texts[0].contains("with seconds and with the UTC offset"), "{time}: {texts:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_looked_for_is_told_whole() {
+    let pack = Pack::compile(include_str!("../../../profiles/mappings/fitbit.json")).unwrap();
+    let sender = Sender { subject: "Patient/1", zone: None };
+    let sent = r#"{"weight": [{"date": "2026-01-15", "logId": 1, "time": "08:30:00", "weight": "heavy"}]}"#;
+    let (steps, _) = explain(&pack, &tree::parse_list(sent).unwrap(), &sender, 10).unwrap().remove(0);
+    let step = |what: &str| steps.iter().find(|step| step.what == what).unwrap();
+    let (value, time) = (step("value"), step("time"));
+    assert_eq!((value.by.as_str(), value.result.as_str()), ("weight", "refused: A number is expected."));
+    assert!(time.by.contains("iif(time.empty(), date)") && time.result.starts_with("refused: "), "{time:?}");
+}

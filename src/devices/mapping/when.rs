@@ -1,7 +1,5 @@
 //! When a record was: the clocks of its rule, read as an `effective[x]`.
 
-use std::borrow::Cow;
-
 use jiff::SignedDuration;
 
 use super::clock::{self, Form, Told, Untold, Whereabouts};
@@ -97,10 +95,8 @@ fn day(clock: &Clock, scope: Scope<'_>, place: &Whereabouts) -> Result<Option<Ef
     let date = date.ok_or_else(unreadable)?;
     let next = date.tomorrow().map_err(|_| unreadable())?;
     let place = place_of(clock, scope, place)?;
-    let midnight = |date: jiff::civil::Date| {
-        clock::read(&Form::Text, Cow::Owned(format!("{date}T00:00:00")), &place)
-            .map_err(|untold| untold_issue(untold, scope, clock))
-    };
+    let midnight =
+        |date: jiff::civil::Date| clock::begins(date, &place).map_err(|untold| untold_issue(untold, scope, clock));
     Ok(Some(Effective::Period { start: midnight(date)?.text(), end: midnight(next)?.text() }))
 }
 
@@ -170,13 +166,18 @@ fn lasting(length: &Length, scope: Scope<'_>) -> Result<Option<SignedDuration>, 
 
 impl Time {
     /// What a record needs, in the words of the mapping.
-    fn expected(&self) -> String {
+    pub(super) fn expected(&self) -> String {
         let mut ways = Vec::new();
         self.ways(&mut ways);
         // What all begin with is said once by the place of the issue.
         let first = ways.first().and_then(|way| way.first()).copied().unwrap_or_default();
         let shared = first.rmatch_indices('.').map(|(at, _)| &first[..=at]);
-        let shared = shared.into_iter().find(|prefix| ways.iter().flatten().all(|text| text.starts_with(prefix)));
+        // Only names are cut: the beginning of an expression says what the rest of it means.
+        let is_name =
+            |text: &&str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
+        let names = ways.iter().flatten().all(is_name);
+        let shared =
+            shared.into_iter().find(|prefix| names && ways.iter().flatten().all(|text| text.starts_with(prefix)));
         let shared = shared.unwrap_or_default().len();
         let ways: Vec<String> =
             ways.iter().map(|way| way.iter().map(|text| &text[shared..]).collect::<Vec<_>>().join(" with ")).collect();
@@ -226,6 +227,20 @@ fn untold_issue(untold: Untold, scope: Scope<'_>, clock: &Clock) -> Issue {
             scope,
             place,
             "The time is local and says no UTC offset; name the zone of the person with the request.",
+        ),
+        Untold::Skipped => issue_of(
+            Id::MeasureNoOffset,
+            scope,
+            place,
+            "There was no such time in the zone: its clocks were put forward over it. A time with its UTC offset says which \
+             moment is meant.",
+        ),
+        Untold::Twice => issue_of(
+            Id::MeasureNoOffset,
+            scope,
+            place,
+            "The clocks of the zone went through this time twice, and nothing says which is meant: a time with its UTC \
+             offset does.",
         ),
         Untold::Day => issue_at(scope, place, "A date and time is expected, and not a date alone."),
     }

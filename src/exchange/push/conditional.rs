@@ -100,15 +100,17 @@ impl Gateway {
         condition: Option<&Condition>,
         resource: Option<Element<'_>>,
     ) -> (Option<ResId>, Option<PatientKey>) {
-        let derived = condition.map(|Condition { system, value }| {
-            let parts = prepare::identifying(&caller.principal.client, rule.name, system, value);
-            ResId::derived(None, 0, &parts)
-        });
         let person = match rule.subject {
-            Subject::Required(path) => resource.and_then(|resource| resource.get(path)?.text_of("reference")),
-            Subject::Optional(_) | Subject::Itself => None,
+            Subject::Required(path) | Subject::Optional(path) => {
+                resource.and_then(|resource| resource.get(path)?.text_of("reference"))
+            }
+            Subject::Itself => None,
         };
-        let patient = person.and_then(|person| self.local_reference(person, "Patient"));
-        (derived, patient.map(|id| self.patient_key(id)))
+        let patient = person.and_then(|person| self.local_reference(person, "Patient")).map(|id| self.patient_key(id));
+        let derived = condition.map(|Condition { system, value }| {
+            prepare::identified(&caller.principal.client, rule.name, patient, 0, system, value)
+        });
+        // What need not be anybody's may have become somebody's since.
+        (derived, patient.filter(|_| matches!(rule.subject, Subject::Required(_))))
     }
 }

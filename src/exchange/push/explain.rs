@@ -45,7 +45,7 @@ impl Explained {
         }
     }
 
-    fn value(&self) -> Value {
+    fn value(&self, reader: Reader<'_>) -> Value {
         let steps: Vec<Value> = self
             .steps
             .iter()
@@ -62,7 +62,7 @@ impl Explained {
                     "measure": record.measure,
                     "outcome": Self::fate(issues).word(),
                     "observation": observation,
-                    "issues": full_outcome(issues, Reader::default()),
+                    "issues": full_outcome(issues, reader),
                 })
             })
             .collect();
@@ -96,8 +96,8 @@ pub fn explain(
     Ok(each.collect())
 }
 
-/// As one JSON object: the mapping, and each record in the order sent.
-pub fn as_json(format: &Format, explained: &[Explained]) -> Value {
-    let records: Vec<Value> = explained.iter().map(Explained::value).collect();
+/// As one JSON object: the mapping, and each record in the order sent, with the links that its reader can follow.
+pub fn as_json(format: &Format, explained: &[Explained], reader: Reader<'_>) -> Value {
+    let records: Vec<Value> = explained.iter().map(|one| one.value(reader)).collect();
     json!({"format": format.name(), "mapping": format.canonical(), "source": format.source(), "records": records})
 }

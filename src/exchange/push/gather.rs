@@ -20,7 +20,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, json, write};
 use crate::fhir::validate::measures;
 use crate::policy::consent::Basis;
-use crate::store::{Expect, Growth, Known, ResId, Stored, Write};
+use crate::store::{Expect, Growth, Known, PatientKey, Stored, Write};
 
 const KIND: &str = "Observation";
 
@@ -139,7 +139,8 @@ impl Gateway {
         now_ms: i64,
     ) -> Result<Option<Grown>, Refusal> {
         let id = key.frame.stretch(key.window);
-        let Ok(standing) = self.standing_stretch(caller, key, &id).await? else {
+        let person = waiting.first().and_then(|one| one.write.patient);
+        let Ok(standing) = self.standing_stretch(caller, person, key, &id).await? else {
             for one in waiting {
                 drafted.alone(one);
             }
@@ -197,12 +198,13 @@ impl Gateway {
     async fn standing_stretch(
         &self,
         caller: &Caller<'_>,
+        person: Option<PatientKey>,
         key: &Key,
         id: &str,
     ) -> Result<Result<Option<Standing>, Foreign>, Refusal> {
         let (client, system) = (&caller.principal.client, key.frame.system());
-        let parts: [&[u8]; 5] = [b"identifier", client.as_bytes(), KIND.as_bytes(), system.as_bytes(), id.as_bytes()];
-        let Some(stored) = self.store.read_derived(KIND, ResId::derived(None, 0, &parts)).await? else {
+        let name = prepare::identified(client, KIND, person, 0, &system, id);
+        let Some(stored) = self.store.read_derived(KIND, name).await? else {
             return Ok(Ok(None));
         };
         Ok(told(stored, key, client).map(Some).ok_or(Foreign))

@@ -40,6 +40,7 @@ pub use bundle::{Entry, Mode, etag, mode};
 pub use device::{Addressed, Answered, Repeats};
 pub use patch::Patch;
 pub use prepare::Trial;
+pub(in crate::exchange) use prepare::identified;
 
 /// A condition under which a create is none: that there is something with the identifier already.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -399,10 +399,8 @@ fn identity(
     identifiers: &[(String, String)],
 ) -> (ResId, String, bool) {
     let day = time::day_number(date_ms.unwrap_or_else(|| gateway.now_ms()));
-    let derived = |system: &str, value: &str| {
-        let parts = identifying(&caller.principal.client, rule.name, system, value);
-        ResId::derived(patient, day, &parts)
-    };
+    let derived =
+        |system: &str, value: &str| identified(&caller.principal.client, rule.name, patient, day, system, value);
     let id = match intent {
         Intent::Update { id, .. } => {
             let named = ResId::derived(None, 0, &[b"name", rule.name.as_bytes(), id.as_bytes()]);
@@ -420,9 +418,19 @@ fn identity(
     (id, id.to_string(), false)
 }
 
-/// What the id of a resource is derived from that a client knows by an identifier.
-pub(super) fn identifying<'a>(client: &'a str, kind: &'a str, system: &'a str, value: &'a str) -> [&'a [u8]; 5] {
-    [b"identifier", client.as_bytes(), kind.as_bytes(), system.as_bytes(), value.as_bytes()]
+/// What a client's identifier stands for: one thing of one person. A sender's ids need not differ from person to person:
+/// each device counts its own records from one, and where a record has no id, one is made of its moment.
+pub(in crate::exchange) fn identified(
+    client: &str,
+    kind: &str,
+    patient: Option<PatientKey>,
+    day: u16,
+    system: &str,
+    value: &str,
+) -> ResId {
+    let person = patient.as_ref().map_or(&[][..], |key| &key.0);
+    let parts = [b"identifier", client.as_bytes(), kind.as_bytes(), person, system.as_bytes(), value.as_bytes()];
+    ResId::derived(patient, day, &parts)
 }
 
 impl Prepared {

@@ -6,8 +6,8 @@
 
 use super::prepare::Prepared;
 use crate::exchange::Caller;
-use crate::exchange::facts::Facts;
 use crate::fhir::terminology::ucum;
+use crate::fhir::tree::time::{Moment, Precision};
 use crate::fhir::tree::{Element, hash};
 use crate::fhir::validate::measures;
 
@@ -19,20 +19,13 @@ pub(super) fn key(caller: &Caller<'_>, prepared: &Prepared) -> Option<[u8; 16]> 
     let element = prepared.validated.element();
     let (_, patient) = prepared.patient.as_ref()?;
     let measure = measures::measured(element.get("code")?)?;
-    let precise = element.text_of("effectiveDateTime").is_some_and(is_precise)
-        || element
-            .get("effectivePeriod")
-            .is_some_and(|period| ["start", "end"].iter().all(|name| period.text_of(name).is_some_and(is_precise)));
-    if !precise {
-        return None;
-    }
-    let (start_ms, end_ms) = Facts::of(prepared.rule.name.into(), element).date_ms?;
+    let (start, end) = times(element)?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&patient.0);
     text(&caller.principal.client, &mut hasher);
     text(&measure.key, &mut hasher);
-    hasher.update(&start_ms.to_le_bytes());
-    hasher.update(&end_ms.to_le_bytes());
+    hasher.update(&start.to_le_bytes());
+    hasher.update(&end.to_le_bytes());
     said(element, &mut hasher);
     // Components have no order of their own.
     let mut components: Vec<[u8; 32]> = element
@@ -56,9 +49,19 @@ pub(super) fn key(caller: &Caller<'_>, prepared: &Prepared) -> Option<[u8; 16]> 
     Some(key)
 }
 
+/// Where it begins and ends, as moments: how many digits one of them was written with makes no other reading.
+fn times(element: Element<'_>) -> Option<(i128, i128)> {
+    if let Some(time) = element.text_of("effectiveDateTime") {
+        let at = moment(time)?;
+        return Some((at, at));
+    }
+    let period = element.get("effectivePeriod")?;
+    Some((moment(period.text_of("start")?)?, moment(period.text_of("end")?)?))
+}
+
 /// A time to the second at least.
-fn is_precise(time: &str) -> bool {
-    time.len() >= "2026-01-15T08:30:00Z".len()
+fn moment(text: &str) -> Option<i128> {
+    Moment::parse(text).filter(|moment| moment.precision >= Precision::Second)?.begins_ns()
 }
 
 /// Elements beside the code and the value that change what is said.
@@ -99,4 +102,33 @@ fn content(element: Option<Element<'_>>, hasher: &mut blake3::Hasher) {
 fn text(text: &str, hasher: &mut blake3::Hasher) {
     hasher.update(&(text.len() as u64).to_le_bytes());
     hasher.update(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::tree::json;
+
+    #[test]
+    fn moments_are_the_same_however_they_are_written() {
+        let of = |effective: &str| {
+            let document = json::parse(format!(r#"{{"resourceType": "Observation", {effective}}}"#)).unwrap();
+            times(Element::root(&document))
+        };
+        let at = of(r#""effectiveDateTime": "2026-01-15T12:30:00Z""#);
+        assert!(at.is_some());
+        for same in ["2026-01-15T12:30:00.000Z", "2026-01-15T13:30:00.0+01:00"] {
+            assert_eq!(of(&format!(r#""effectiveDateTime": "{same}""#)), at, "{same}");
+        }
+        for other in ["2026-01-15T12:30:00.0001Z", "2026-01-15T12:30:01Z", "2026-01-15T12:30:00", "2026-01-15"] {
+            assert_ne!(of(&format!(r#""effectiveDateTime": "{other}""#)), at, "{other}");
+        }
+        let period =
+            |start: &str, end: &str| of(&format!(r#""effectivePeriod": {{"start": "{start}", "end": "{end}"}}"#));
+        let steps = period("2026-01-15T12:00:00Z", "2026-01-15T12:15:00Z");
+        assert!(steps.is_some());
+        assert_eq!(period("2026-01-15T12:00:00.000Z", "2026-01-15T13:15:00.00+01:00"), steps);
+        assert_ne!(period("2026-01-15T12:00:00Z", "2026-01-15T12:15:00.5Z"), steps);
+        assert_eq!(period("2026-01-15T12:00:00Z", "2026-01-15"), None);
+    }
 }

@@ -83,6 +83,11 @@ impl Moment {
         assumed.interval_ms()
     }
 
+    /// Nanoseconds since 1970 in UTC at which it begins; none of a local time.
+    pub fn begins_ns(&self) -> Option<i128> {
+        Some(self.offset?.to_timestamp(self.civil).ok()?.as_nanosecond())
+    }
+
     pub fn has_offset(&self) -> bool {
         self.offset.is_some()
     }

@@ -42,7 +42,7 @@ pub(super) async fn device(request: &Request<'_>) -> Result<Reply, Refusal> {
         return Ok(summary.reply());
     }
     let linked = |answered: Answered| {
-        let link = answered.id.map(|id| link(&request.gateway.base, format, &id));
+        let link = answered.id.map(|id| link(&request.gateway.base, format, patient, &id));
         (Entry::Pushed(answered.outcome), link)
     };
     Ok(bundle::response(request, "batch-response", answers.into_iter().map(linked)).await)
@@ -84,7 +84,7 @@ pub(super) async fn explain(request: &Request<'_>) -> Result<Reply, Refusal> {
     let rules = request.gateway.rules(caller.principal, [], &[]).await?;
     let most = request.gateway.config.bundle_entries;
     let explained = push::explain::explain(&format, &document, &sender, rules.of(None, &[]), most)?;
-    Ok(Reply::json(200, &push::explain::as_json(&format, &explained)))
+    Ok(Reply::json(200, &push::explain::as_json(&format, &explained, request.reader())))
 }
 
 /// Where the person was, for senders whose times are local.
@@ -103,9 +103,10 @@ fn for_person(given: Idempotency, patient: &str) -> Idempotency {
 }
 
 /// Where it is told again what became of a record.
-fn link(base: &str, format: &Format, id: &str) -> String {
+fn link(base: &str, format: &Format, patient: &str, id: &str) -> String {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("format", format.name())
+        .append_pair("patient", patient.strip_prefix("Patient/").unwrap_or(patient))
         .append_pair("id", id)
         .finish();
     format!("{}/receipts?{query}", base.trim_end_matches("/fhir"))

@@ -12,14 +12,14 @@ use crate::server::reply::Reply;
 /// Of one record by its id, or a page of all that were refused or doubtful.
 pub(super) async fn receipts(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let asked = asked(request, &["id", "format", "since", "outcome", "after"])?;
+    let asked = asked(request, &["id", "patient", "format", "since", "outcome", "after"])?;
     let wanted = |name: &str| asked.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
     if let Some(id) = wanted("id") {
         let formats = match wanted("format") {
             Some(name) => vec![device::format(request, name)?],
             None => request.gateway.formats.all(),
         };
-        let value = request.gateway.receipts_of(&caller, &formats, id).await?;
+        let value = request.gateway.receipts_of(&caller, &formats, id, wanted("patient")).await?;
         return Ok(Reply::json(200, &value));
     }
     let listed = Listed {

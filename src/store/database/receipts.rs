@@ -68,7 +68,7 @@ pub(super) fn file(connection: &Connection, client: &str, filing: &Filing) -> sq
             connection
                 .prepare_cached(
                     "INSERT INTO receipt (client, number, at, record, outcome, body, patient)
-                     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8 WHERE NOT ?7 OR NOT EXISTS (SELECT 1 FROM receipt WHERE client = ?1 AND record = ?4)",
+                     SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8 WHERE NOT ?7 OR NOT EXISTS (SELECT 1 FROM receipt WHERE client = ?1 AND record = ?4 AND patient = ?8)",
                 )?
                 .post(params![
                     client,
@@ -115,6 +115,10 @@ fn search(connection: &Connection, plan: &ReceiptPlan) -> sql::Result<Vec<Filed>
             values.push(record.value());
         }
         sql.push(')');
+    }
+    if let Some(patient) = &plan.patient {
+        sql.push_str(" AND patient = ?");
+        values.push(patient.0.value());
     }
     if let Some(since_ms) = plan.since_ms {
         sql.push_str(" AND at >= ?");

@@ -19,7 +19,15 @@ async fn file(store: &Store, client: &str, filing: Filing) {
 }
 
 fn of(client: &str) -> ReceiptPlan {
-    ReceiptPlan { client: client.into(), records: None, since_ms: None, outcome: None, after: 0, limit: 10 }
+    ReceiptPlan {
+        client: client.into(),
+        records: None,
+        patient: None,
+        since_ms: None,
+        outcome: None,
+        after: 0,
+        limit: 10,
+    }
 }
 
 #[tokio::test]
