@@ -22,7 +22,7 @@ impl Gateway {
         }
         let mut walk = Walk::of_own(self, rule, &query, caller);
         let wish = Wish { limit: 2, whole: false };
-        self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+        self.gather_hits(caller, &query, &mut walk, wish, &mut gathered).await?;
         self.record_query(caller, rule.name, pairs, &gathered).await?;
         let mut hits = gathered.hits.into_iter().map(|(stored, _)| stored);
         match (hits.next(), hits.next()) {
