@@ -400,12 +400,8 @@ fn identity(
 ) -> (ResId, String, bool) {
     let day = time::day_number(date_ms.unwrap_or_else(|| gateway.now_ms()));
     let derived = |system: &str, value: &str| {
-        let client = caller.principal.client.as_bytes();
-        ResId::derived(
-            patient,
-            day,
-            &[b"identifier", client, rule.name.as_bytes(), system.as_bytes(), value.as_bytes()],
-        )
+        let parts = identifying(&caller.principal.client, rule.name, system, value);
+        ResId::derived(patient, day, &parts)
     };
     let id = match intent {
         Intent::Update { id, .. } => {
@@ -422,6 +418,11 @@ fn identity(
         },
     };
     (id, id.to_string(), false)
+}
+
+/// What the id of a resource is derived from that a client knows by an identifier.
+pub(super) fn identifying<'a>(client: &'a str, kind: &'a str, system: &'a str, value: &'a str) -> [&'a [u8]; 5] {
+    [b"identifier", client.as_bytes(), kind.as_bytes(), system.as_bytes(), value.as_bytes()]
 }
 
 impl Prepared {
