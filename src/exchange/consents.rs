@@ -13,7 +13,7 @@ use super::{Caller, Gateway};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
 use crate::fhir::validate::measures::category::category;
-use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Permitted, Reason};
+use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Outlook, Permitted, Reason};
 use crate::store::{self, PatientKey, Said, Stored};
 
 /// What applies to one person, as of an epoch.
@@ -183,6 +183,28 @@ pub(super) fn permit_by<T>(
     }
     let claims = subject.facts.claims(&patients, subject.reference);
     consent::permit(permitting, implied, request, &whole, claims, value)
+}
+
+/// The refusal, where nothing of a person is permitted, whatever it is.
+pub(super) fn nothing_at_all(
+    consents: &[Arc<Compiled>],
+    implied: &Implied,
+    request: &consent::Request<'_>,
+    base: &str,
+    patient: &str,
+) -> Option<Denial> {
+    let request = &consent::Request { policies: implied.package(request), ..*request };
+    let patients = [format!("Patient/{patient}"), format!("{base}/Patient/{patient}")];
+    let patients = patients.each_ref().map(String::as_str);
+    let unsaid = |said| implied.permits(said, consents, request, &patients, None).is_some();
+    let Decision::Deny(denial) = consent::decide(consents, request, &consent::Facts::unknown(&patients)) else {
+        return None;
+    };
+    let refused = match denial.reason {
+        Reason::NoConsent => !unsaid(Reason::NoConsent),
+        _ => consent::outlook(consents, request, &patients, unsaid(Reason::NotCovered)).0 == Outlook::Deny,
+    };
+    refused.then_some(denial)
 }
 
 /// Whether the person has given it by then.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::consents::{self, Subject};
 use super::facts::Facts;
+use super::pull::page;
 use super::push;
 use super::refusal::Refusal;
 use super::trail::{Act, Author};
@@ -162,12 +163,16 @@ fn restored(filed: &Value, pages: &str) -> Option<Value> {
     Some(plain(&issue, pages))
 }
 
+/// What its paging links are for.
+const PURPOSE: &str = "receipts";
+
 /// What is asked of the list.
 #[derive(Clone, Default, Debug)]
 pub struct Listed {
     pub since_ms: Option<i64>,
     pub outcome: Option<String>,
-    pub after: u64,
+    /// Token of the page.
+    pub after: Option<String>,
 }
 
 impl Gateway {
@@ -270,21 +275,30 @@ impl Gateway {
         Ok(found.rows.iter().map(|stored| self.patient_key(&stored.logical_id())).collect())
     }
 
-    /// `GET /receipts?since=…&outcome=…`: what was refused or doubtful, oldest first, with the number that the next page
-    /// begins after.
-    pub async fn receipts_since(&self, caller: &Caller<'_>, listed: &Listed) -> Result<(Value, Option<u64>), Refusal> {
+    /// `GET /receipts?since=…&outcome=…`: what was refused or doubtful, oldest first, with the token of the next page.
+    pub async fn receipts_since(
+        &self,
+        caller: &Caller<'_>,
+        listed: &Listed,
+    ) -> Result<(Value, Option<String>), Refusal> {
         may_ask(caller)?;
+        let client = &caller.principal.client;
+        let unknown = || Refusal::one(Id::SearchValue, "after", "Parameter after: what the link to the next page has.");
+        let after = match &listed.after {
+            Some(token) => page::verify(token, PURPOSE, &self.page_secret, client).ok_or_else(unknown)?,
+            None => 0,
+        };
         let plan = ReceiptPlan {
             client: caller.principal.client.clone(),
             records: None,
             patient: None,
             since_ms: listed.since_ms,
             outcome: listed.outcome.clone(),
-            after: listed.after,
+            after,
             limit: PAGE + 1,
         };
         let mut rows = self.store.receipts(plan).await?;
-        let next = (rows.len() > PAGE).then(|| rows[PAGE - 1].number);
+        let next = (rows.len() > PAGE).then(|| page::sign(&rows[PAGE - 1].number, PURPOSE, &self.page_secret, client));
         rows.truncate(PAGE);
         let receipts: Vec<Value> = rows.iter().map(|row| told(&self.base, &self.pages, row)).collect();
         Ok((json!({"receipts": receipts}), next))

@@ -11,7 +11,7 @@ use super::consents::{self, Subject};
 use super::facts::Facts;
 use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
-use crate::policy::consent::{self, Action, Actor, Compiled, Decision, Denial, Manner, Outlook, Permitted, Reason};
+use crate::policy::consent::{self, Action, Actor, Compiled, Denial, Manner, Permitted};
 use crate::policy::routing::{self, Table};
 use crate::store::{AuditRecord, Stored};
 
@@ -126,17 +126,5 @@ pub(super) fn nothing_at_all(
     asking: Asking<'_>,
     patient: &str,
 ) -> Option<Denial> {
-    let request = asking.request(gateway.now_ms());
-    let request = consent::Request { policies: gateway.implied.package(&request), ..request };
-    let patients = [format!("Patient/{patient}"), format!("{}/Patient/{patient}", gateway.base)];
-    let patients = patients.each_ref().map(String::as_str);
-    let unsaid = |said| gateway.implied.permits(said, consents, &request, &patients, None).is_some();
-    let Decision::Deny(denial) = consent::decide(consents, &request, &consent::Facts::unknown(&patients)) else {
-        return None;
-    };
-    let refused = match denial.reason {
-        Reason::NoConsent => !unsaid(Reason::NoConsent),
-        _ => consent::outlook(consents, &request, &patients, unsaid(Reason::NotCovered)).0 == Outlook::Deny,
-    };
-    refused.then_some(denial)
+    consents::nothing_at_all(consents, &gateway.implied, &asking.request(gateway.now_ms()), &gateway.base, patient)
 }

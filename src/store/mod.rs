@@ -52,6 +52,7 @@ pub use place::{Place, Server};
 pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Stored, TokenKey, VersionKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
+pub(crate) use seal::Key as SealingKey;
 pub use span::{Around, Known, Neighbour, Span};
 pub use tidying::Tidying;
 pub use unit::{

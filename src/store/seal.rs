@@ -8,15 +8,15 @@ use std::fmt;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 
-pub(super) const KEY_BYTES: usize = 32;
+pub(crate) const KEY_BYTES: usize = 32;
 const TAG_BYTES: usize = 16;
 
 /// A key that seals and opens. It prints nothing, and cannot be got out again.
-pub(super) struct Key(RandomizedNonceKey);
+pub(crate) struct Key(RandomizedNonceKey);
 
 /// Something could not be sealed, or is not what was sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Broken;
+pub(crate) struct Broken;
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,12 +27,12 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Key {
-    pub(super) fn new(bytes: &[u8; KEY_BYTES]) -> Result<Self, Broken> {
+    pub(crate) fn new(bytes: &[u8; KEY_BYTES]) -> Result<Self, Broken> {
         RandomizedNonceKey::new(&AES_256_GCM, bytes).map(Self).map_err(|_| Broken)
     }
 
     /// The sealed text, its tag and its nonce, in this order.
-    pub(super) fn seal(&self, identity: &[u8], text: &[u8]) -> Result<Vec<u8>, Broken> {
+    pub(crate) fn seal(&self, identity: &[u8], text: &[u8]) -> Result<Vec<u8>, Broken> {
         let mut sealed = Vec::with_capacity(text.len() + TAG_BYTES + NONCE_LEN);
         sealed.extend_from_slice(text);
         let nonce = self.0.seal_in_place_append_tag(Aad::from(identity), &mut sealed).map_err(|_| Broken)?;
@@ -40,7 +40,7 @@ impl Key {
         Ok(sealed)
     }
 
-    pub(super) fn open(&self, identity: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, Broken> {
+    pub(crate) fn open(&self, identity: &[u8], mut sealed: Vec<u8>) -> Result<Vec<u8>, Broken> {
         let (_, nonce) = sealed.split_last_chunk::<NONCE_LEN>().ok_or(Broken)?;
         let nonce = Nonce::assume_unique_for_key(*nonce);
         sealed.truncate(sealed.len() - NONCE_LEN);

@@ -155,3 +155,114 @@ async fn no_way_around_leads_to_what_is_withheld() {
     let leaks = ["HIDDENMARKER"].into_iter().chain(known).filter(|known| text.contains(known));
     assert_eq!(leaks.count(), 0);
 }
+
+/// A condition finds what may be seen: what a client may only collect it does not hear again by sending something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_condition_gives_back_what_is_withheld() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.person().await;
+    app.consent(&patient, &[(app.actor.as_str(), &[Action::Collect], &["heart-rate"])]).await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "one", 71)).await.status, 201);
+    for condition in ["identifier=urn:test:readings|one".to_owned(), format!("patient={patient}&code=8867-4")] {
+        let headers = [
+            ("content-type", "application/fhir+json"),
+            ("prefer", "return=representation"),
+            ("if-none-exist", condition.as_str()),
+        ];
+        let other = heart_rate(&patient, "one", 72).to_string();
+        let answer = app.raw("POST", "/Observation", &headers, other.clone()).await;
+        assert_eq!((answer.status, answer.issues()), (409, vec!["duplicate-identifier".to_owned()]), "{condition}");
+        let request = json!({"method": "POST", "url": "Observation", "ifNoneExist": condition});
+        let entry = json!({"resource": heart_rate(&patient, "one", 72), "request": request});
+        let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).to_string();
+        let answer = app.raw("POST", "", &headers[..2], bundle).await;
+        assert_eq!(answer.status, 409, "{condition}: {}", answer.text());
+        assert!(!answer.text().contains("\"value\":71"), "{condition}");
+        // The same again is no other, and says what was sent.
+        let same = app.raw("POST", "/Observation", &headers, heart_rate(&patient, "one", 71).to_string()).await;
+        assert_eq!(same.status, 200, "{}", same.text());
+    }
+}
+
+/// What is withheld must not be told by how much of it there is: neither where it alone would be too much to look at, nor where
+/// what the client may see comes next to that by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_budget_tells_of_what_is_withheld() {
+    let gateway = Gateway::with("[exchange]\nsearch_budget = 10").await;
+    let app = gateway.app().await;
+    let other = gateway.client("other", APP_SCOPES).await;
+    let one = |person: &str, index: usize| heart_rate(person, &format!("{person}-{index}"), 70);
+    let hidden = app.consenting_person().await;
+    let collected = app.person().await;
+    app.consent(&collected, &[(app.actor.as_str(), &[Action::Collect], &["heart-rate"])]).await;
+    let own = other.consenting_person().await;
+    // One whose data is seen in part: a category, and not this one.
+    let partly = app.consenting_person().await;
+    app.consent(&partly, &[(other.actor.as_str(), &[Action::Access], &["weight"])]).await;
+    let mut readings = Vec::new();
+    for index in 0..12 {
+        readings.push(app.post("/Observation", &one(&hidden, index)).await.id());
+        assert_eq!(app.post("/Observation", &one(&partly, index)).await.status, 201);
+        assert_eq!(app.post("/Observation", &one(&collected, index)).await.status, 201);
+    }
+    for index in 0..9 {
+        assert_eq!(other.post("/Observation", &one(&own, index)).await.status, 201);
+    }
+    let absent = "000512bf-5f28-8a77-a1f8-000000000000";
+    let listed = readings.join(",");
+    let queries = [
+        "Observation?patient=ID".to_owned(),
+        format!("Observation?patient={own},ID"),
+        format!("Observation?patient={own},ID&_summary=count"),
+        format!("Observation?patient={own},ID&_sort=code&_count=1&_total=accurate"),
+        format!("Observation?patient={own},ID&value-quantity=gt5000"),
+        format!("Observation?patient={own},ID&_sort=-_lastUpdated&_summary=count"),
+        "Observation?patient=ID&code=8867-4&_sort=-date".to_owned(),
+        "Observation?patient._id=ID".to_owned(),
+        "Observation?patient=ID&_lastUpdated=gt2020-01-01&_summary=count".to_owned(),
+        format!("Observation?patient={own}&_has:Provenance:target:agent=Patient/ID"),
+        "Patient?_id=ID&_has:Observation:patient:code=8867-4".to_owned(),
+        "Patient?_id=ID&_revinclude=Observation:patient".to_owned(),
+        "Provenance?patient=ID".to_owned(),
+        "Patient/ID/Observation".to_owned(),
+        "Patient/ID/$everything".to_owned(),
+        "Patient/ID/$summary".to_owned(),
+        "Observation/$lastn?patient=ID".to_owned(),
+        "Observation/$stats?subject=Patient/ID&code=8867-4&statistic=count".to_owned(),
+        "Device?patient=ID".to_owned(),
+    ];
+    let answer = async |query: &str, id: &str| {
+        let answer = other.get(&format!("/{}", query.replace("ID", id))).await;
+        let mut body = answer.json();
+        body["link"] = Value::Null;
+        body["id"] = Value::Null;
+        body["meta"] = Value::Null;
+        body["timestamp"] = Value::Null;
+        (answer.status, body.to_string().replace(id, "ID"))
+    };
+    for query in &queries {
+        let expected = answer(query, absent).await;
+        for person in [&hidden, &collected, &partly] {
+            assert_eq!(answer(query, person).await, expected, "{query}");
+        }
+    }
+    // Resources that are named, and the history of one.
+    let named = other.find(&format!("/Observation?_id={listed}")).await;
+    assert_eq!(named, (Some(0), Vec::new()));
+    let mut restated = one(&hidden, 0);
+    restated["id"] = json!(readings[0]);
+    for value in 0..12 {
+        restated["valueQuantity"]["value"] = json!(60 + value);
+        let path = format!("/Observation/{}", readings[0]);
+        assert_eq!(app.put(&path, &restated).await.status, 200);
+    }
+    assert_eq!(other.get(&format!("/Observation/{}/_history", readings[0])).await.status, 404);
+    // The budget holds where it tells nothing of a person: for what is seen, and for searches that are bound to nobody.
+    for index in 9..12 {
+        assert_eq!(other.post("/Observation", &one(&own, index)).await.status, 201);
+    }
+    for query in [format!("Observation?patient={own}&_summary=count"), "Observation?_summary=count".to_owned()] {
+        assert_eq!(other.get(&format!("/{query}")).await.issues(), ["search-too-costly"], "{query}");
+    }
+}

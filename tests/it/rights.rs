@@ -222,7 +222,8 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
     let mut platform = Platform::start(&[]).await;
     let gateway = Gateway::with(&platform.destination("")).await;
     let app = gateway.app().await;
-    let app = own_requests(&gateway, &app, APP_SCOPES).await;
+    let scopes = APP_SCOPES.replace("Observation.crus", "Observation.cruds");
+    let app = own_requests(&gateway, &app, &scopes).await;
     let clinic = gateway.client("clinic", APP_SCOPES).await;
     let patient = app.consenting_person().await;
     for (actor, action) in [("Organization/platform", Action::Disclose), ("Organization/clinic", Action::Access)] {
@@ -246,6 +247,22 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
     platform.come_back().await;
     let kept = app.post("/Observation", &heart_rate(&patient, "kept", 62)).await;
     assert_eq!(kept.status, 201, "{}", kept.text());
+    // What is stored stays as it is.
+    let mut changed = heart_rate(&patient, "waiting", 99);
+    changed["id"] = json!(waiting);
+    let put = app.put(&format!("/Observation/{waiting}"), &changed).await;
+    assert_eq!(put.issues(), ["processing-restricted"], "{}", put.text());
+    let deleted = app.send(reqwest::Method::DELETE, &format!("/Observation/{waiting}"), "").await;
+    assert_eq!(deleted.issues(), ["processing-restricted"], "{}", deleted.text());
+    // Nor does a condition find it, or give it back.
+    let condition = [
+        ("content-type", "application/fhir+json"),
+        ("if-none-exist", "identifier=urn:test:readings|waiting"),
+        ("prefer", "return=representation"),
+    ];
+    changed.as_object_mut().unwrap().remove("id");
+    let collides = app.raw("POST", "/Observation", &condition, changed.to_string()).await;
+    assert_eq!((collides.status, collides.issues()), (409, vec!["duplicate-identifier".to_owned()]));
     app.post("/Observation", &heart_rate(&other, "other", 63)).await;
     platform.until("the other person's arrives", |account| account["received"] == 1).await;
     eventually("what is kept back waits", async || {

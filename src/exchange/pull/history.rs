@@ -189,16 +189,17 @@ impl Gateway {
         gathered: &mut Gathered,
     ) -> Result<(), Refusal> {
         let mut seen = ConsentsSeen::default();
-        let mut budget = self.config.search_budget;
         loop {
             let (versions, next) = self.store.history(plan.clone()).await?;
-            let text = "The history would have to look at too many versions.";
-            budget = budget.checked_sub(versions.len()).ok_or_else(|| Refusal::one(Id::SearchTooCostly, "", text))?;
+            // Of one resource only what the caller may see counts, so that no refusal tells of what is hidden.
+            let counted = if plan.id.is_some() { 0 } else { versions.len() };
+            gathered.spend(counted, self.config.search_budget)?;
             for stored in versions {
                 let Some(rule) = kinds::kind(&stored.kind) else { continue };
                 match self.visible(caller, rule, interaction, stored, self.now_ms(), &mut seen).await? {
                     Sight::Visible(visible) => {
                         gathered.matched += 1;
+                        gathered.spend(usize::from(plan.id.is_some()), self.config.search_budget)?;
                         if gathered.hits.len() == limit {
                             return Ok(());
                         }

@@ -122,12 +122,12 @@ impl Gateway {
                 // What the gateway itself says of a person's data is with that person.
                 narrow(&mut walk.plan, &ends);
             }
-            while let Some(rows) = walk.round(self, gathered).await? {
+            while let Some(rows) = walk.round(self, caller, gathered).await? {
                 for stored in rows {
                     if known.contains(&(stored.kind.to_string(), stored.logical_id())) {
                         continue;
                     }
-                    if let Sight::Visible(visible) = self.hit(caller, rule, &query, stored, gathered).await? {
+                    if let Sight::Visible(visible) = self.hit(caller, &walk, &query, stored, gathered).await? {
                         known.insert((visible.stored.kind.to_string(), visible.stored.logical_id()));
                         found.push((visible.stored, visible.basis));
                         self.bounded(found)?;

@@ -38,9 +38,9 @@ impl Gateway {
         }
         let mut measures: Vec<Measure> = Vec::new();
         let mut walk = Walk::of_any(self, rule, &query);
-        while let Some(rows) = walk.round(self, &mut gathered).await? {
+        while let Some(rows) = walk.round(self, caller, &mut gathered).await? {
             for stored in rows {
-                let Sight::Visible(found) = self.hit(caller, rule, &query, stored, &mut gathered).await? else {
+                let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, &mut gathered).await? else {
                     continue;
                 };
                 let root = Element::root(&found.document);

@@ -58,9 +58,9 @@ impl Gateway {
         query.base = Some(self.base.clone());
         Box::pin(self.resolve(caller, &mut query, gathered)).await?;
         let mut walk = Walk::of_any(self, rule, &query);
-        while let Some(rows) = walk.round(self, gathered).await? {
+        while let Some(rows) = walk.round(self, caller, gathered).await? {
             for stored in rows {
-                let Sight::Visible(found) = self.hit(caller, rule, &query, stored, gathered).await? else { continue };
+                let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, gathered).await? else { continue };
                 for end in link.ends(Element::root(&found.document), kind, Some(&self.base)) {
                     if !ends.contains(&end) {
                         ends.push(end);

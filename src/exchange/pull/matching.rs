@@ -23,23 +23,24 @@ impl Gateway {
             let text = "The condition names no resource: it has no search parameter.";
             return Err(Refusal::one(Id::ConditionUnsupported, "", text));
         }
+        let mut walk = Walk::of_own(self, rule, &query, caller);
         if let Some(id) = derived
             && let Some(stored) = self.store.read_derived(rule.name, id).await?
             && !stored.deleted
             && stored.owner == caller.principal.client
-            && let Sight::Visible(found) = self.hit(caller, rule, &query, stored, &mut gathered).await?
+            && let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, &mut gathered).await?
         {
             gathered.hits.push((found.stored.clone(), found.basis));
             self.record_query(caller, rule.name, pairs, &gathered).await?;
             return Ok(Some(found.stored));
         }
-        let mut walk = Walk::of_own(self, rule, &query, caller);
         if let Some(patient) = patient {
             walk.plan.patients = Some(vec![patient]);
             walk.plan.order.by = OrderBy::Date;
+            (walk.is_bound, walk.plan.scan_budget) = (true, usize::MAX);
         }
         let wish = Wish { limit: 2, whole: false };
-        self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+        self.gather_hits(caller, &query, &mut walk, wish, &mut gathered).await?;
         self.record_query(caller, rule.name, pairs, &gathered).await?;
         let mut hits = gathered.hits.into_iter().map(|(stored, _)| stored);
         match (hits.next(), hits.next()) {

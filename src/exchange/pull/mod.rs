@@ -27,7 +27,7 @@ use super::consents::{self, Page, Subject};
 use super::facts::Facts;
 use super::kinds::{self, Guard, KindRule};
 use super::trail::Author;
-use super::{Caller, Gateway};
+use super::{Caller, Gateway, Refusal};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{self, Action, Basis, Denial};
@@ -60,6 +60,46 @@ struct Withheld {
 type ConsentsSeen = HashMap<PatientKey, Page>;
 
 impl Gateway {
+    /// Why the caller may see nothing of a person, whatever it is; nothing where it may see something.
+    async fn withheld_from(
+        &self,
+        caller: &Caller<'_>,
+        (id, patient): (&str, PatientKey),
+        seen: &mut ConsentsSeen,
+    ) -> Result<Option<Denial>, store::Error> {
+        let page = self.page_of(patient, seen).await?;
+        if page.restricted {
+            return Ok(Some(Denial::restricted()));
+        }
+        let actor = consents::actor(caller);
+        let now_ms = self.now_ms();
+        let request =
+            consent::Request { action: Action::Access, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
+        Ok(consents::nothing_at_all(&page.consents, &self.implied, &request, &self.base, id))
+    }
+
+    /// A stored resource, if the caller may read it as it stands.
+    pub(super) async fn seen(
+        &self,
+        caller: &Caller<'_>,
+        rule: &KindRule,
+        stored: Stored,
+    ) -> Result<Option<Stored>, Refusal> {
+        let mut pages = ConsentsSeen::default();
+        let sight = self.visible(caller, rule, Interaction::Read, stored, self.now_ms(), &mut pages).await?;
+        Ok(match sight {
+            Sight::Visible(visible) => Some(visible.stored),
+            Sight::Withheld(_) | Sight::Hidden => None,
+        })
+    }
+
+    async fn page_of<'s>(&self, patient: PatientKey, seen: &'s mut ConsentsSeen) -> Result<&'s Page, store::Error> {
+        Ok(match seen.entry(patient) {
+            Entry::Occupied(page) => page.into_mut(),
+            Entry::Vacant(place) => place.insert(self.consents_now(patient).await?),
+        })
+    }
+
     /// Whether the caller may see a stored resource.
     async fn visible(
         &self,
@@ -86,10 +126,7 @@ impl Gateway {
             return Ok(Sight::Visible(Visible { stored, document, basis: None }));
         }
         let Some(patient) = stored.patient else { return Ok(Sight::Hidden) };
-        let page = match seen.entry(patient) {
-            Entry::Occupied(page) => page.into_mut(),
-            Entry::Vacant(place) => place.insert(self.consents_now(patient).await?),
-        };
+        let page = self.page_of(patient, seen).await?;
         let reference = format!("{}/{}", rule.name, stored.logical_id());
         let id = if rule.subject == kinds::Subject::Itself {
             stored.logical_id()

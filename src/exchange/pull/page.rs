@@ -1,13 +1,14 @@
-//! Paging links: opaque, signed, and of use only to the client that received them.
+//! Paging links: sealed, and of use only to the client that received them.
 //!
 //! A token carries the query, where to go on and which arrivals came too late for it, so that a page sequence is
-//! stable while data arrives; the keyed hash covers all of it and the client.
+//! stable while data arrives. Places are counted through the whole store, which would tell of others' writes: nobody but us
+//! reads what a token carries.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::sorted::Last;
-use crate::store::Key;
+use crate::store::{Key, SealingKey};
 
 /// What a token carries.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -41,13 +42,11 @@ impl Continuation {
 /// What tokens of searches are for.
 const SEARCH: &str = "search";
 
-/// A token that carries a place, for one purpose and of use to one client alone.
+/// A token that carries a place, for one purpose and of use to one client alone; empty where the library fails.
 pub(in crate::exchange) fn sign(place: &impl Serialize, purpose: &str, secret: &[u8; 32], client: &str) -> String {
     let content = serde_json::to_vec(place).unwrap_or_default();
-    let mut token = encode(mac(secret, purpose, client, &content).as_slice());
-    token.push('.');
-    token.push_str(&encode(&content));
-    token
+    let sealed = key(secret, purpose, client).and_then(|key| key.seal(purpose.as_bytes(), &content).ok());
+    encode(&sealed.unwrap_or_default())
 }
 
 /// The place in a token; `None` for anything that we did not write for this purpose and client.
@@ -57,24 +56,18 @@ pub(in crate::exchange) fn verify<P: DeserializeOwned>(
     secret: &[u8; 32],
     client: &str,
 ) -> Option<P> {
-    let (tag, content) = token.split_once('.')?;
-    let content = decode(content)?;
-    // Hashes of blake3 compare in constant time.
-    let given: [u8; 32] = decode(tag)?.try_into().ok()?;
-    if blake3::Hash::from_bytes(given) != blake3::Hash::from_bytes(mac(secret, purpose, client, &content)) {
-        return None;
-    }
+    let content = key(secret, purpose, client)?.open(purpose.as_bytes(), decode(token)?).ok()?;
     serde_json::from_slice(&content).ok()
 }
 
-fn mac(secret: &[u8; 32], purpose: &str, client: &str, content: &[u8]) -> [u8; 32] {
+/// Each client and purpose has a key of its own.
+fn key(secret: &[u8; 32], purpose: &str, client: &str) -> Option<SealingKey> {
     let mut hasher = blake3::Hasher::new_keyed(secret);
     for part in [purpose, client] {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }
-    hasher.update(content);
-    *hasher.finalize().as_bytes()
+    SealingKey::new(hasher.finalize().as_bytes()).ok()
 }
 
 fn encode(bytes: &[u8]) -> String {
@@ -103,10 +96,14 @@ mod tests {
             last: None,
         };
         let token = continuation.sign(&[1; 32], "app");
+        let bytes = decode(&token).unwrap();
+        assert!(!bytes.windows(3).any(|part| part == b"seq"), "nobody reads it");
+        assert_ne!(continuation.sign(&[1; 32], "app"), token, "two of one place don't tell that it is one");
         assert_eq!(Continuation::verify(&token, &[1; 32], "app"), Some(continuation));
         assert_eq!(Continuation::verify(&token, &[1; 32], "other"), None);
         assert_eq!(Continuation::verify(&token, &[2; 32], "app"), None);
-        assert_eq!(Continuation::verify(&token.replace('.', ".A"), &[1; 32], "app"), None);
+        assert_eq!(Continuation::verify(&token[1..], &[1; 32], "app"), None);
+        assert_eq!(verify::<Continuation>(&token, "history", &[1; 32], "app"), None);
         assert_eq!(Continuation::verify("", &[1; 32], "app"), None);
     }
 }

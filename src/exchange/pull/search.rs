@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::page::Continuation;
 use super::{ConsentsSeen, Sight, Withheld};
 use crate::exchange::facts;
-use crate::exchange::kinds::KindRule;
+use crate::exchange::kinds::{Guard, KindRule};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
@@ -170,7 +170,7 @@ impl Gateway {
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let limit = if counting { 0 } else { limit };
-        let hints = query.hints();
+        let hints = hints(rule, &query);
         let order = order(&query, &hints);
         let looked_in = order.unwrap_or_else(|| natural(&hints));
         let mut walk = Walk::new(self, rule, hints, looked_in, from.as_ref());
@@ -178,13 +178,13 @@ impl Gateway {
         let mut whole = counting || (first && query.total == Total::Accurate);
         let next = if order.is_some() || counting {
             let wish = Wish { limit, whole };
-            let next = self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
+            let next = self.gather_hits(caller, &query, &mut walk, wish, &mut gathered).await?;
             let more = gathered.matched > gathered.hits.len() && !counting;
             next.filter(|_| more).map(|key| (key, None))
         } else {
             whole |= first;
             let after = from.as_ref().and_then(|from| from.last.as_ref());
-            let last = self.gather_sorted(caller, rule, &query, &mut walk, (limit, after), &mut gathered).await?;
+            let last = self.gather_sorted(caller, &query, &mut walk, (limit, after), &mut gathered).await?;
             last.map(|last| (Key(0, 0), Some(last)))
         };
         let total = (whole || (first && next.is_none())).then_some(gathered.matched);
@@ -243,7 +243,6 @@ impl Gateway {
     pub(in crate::exchange) async fn gather_hits(
         &self,
         caller: &Caller<'_>,
-        rule: &'static KindRule,
         query: &Query,
         walk: &mut Walk,
         wish: Wish,
@@ -255,10 +254,10 @@ impl Gateway {
             let room = wish.limit.saturating_sub(gathered.hits.len());
             walk.plan.limit = ROUND.min(room + 1);
         }
-        while let Some(rows) = walk.round(self, gathered).await? {
+        while let Some(rows) = walk.round(self, caller, gathered).await? {
             for stored in rows {
                 let key = walk.key_of(&stored);
-                let Sight::Visible(found) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
+                let Sight::Visible(found) = self.hit(caller, walk, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
                 if gathered.hits.len() < wish.limit {
                     gathered.hits.push((found.stored, found.basis));
@@ -276,15 +275,20 @@ impl Gateway {
     pub(super) async fn hit(
         &self,
         caller: &Caller<'_>,
-        rule: &KindRule,
+        walk: &Walk,
         query: &Query,
         stored: Stored,
         gathered: &mut Gathered,
     ) -> Result<Sight, Refusal> {
-        let Gathered { consents, silences, .. } = gathered;
         let updated_ms = stored.updated_ms;
         let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
-        Ok(match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), consents).await? {
+        let seen = &mut gathered.consents;
+        let sight = self.visible(caller, walk.rule, Interaction::Search, stored, self.now_ms(), seen).await?;
+        if walk.is_bound && matches!(sight, Sight::Visible(_)) {
+            gathered.spend(1, self.config.search_budget)?;
+        }
+        let silences = &mut gathered.silences;
+        Ok(match sight {
             Sight::Visible(visible) if matches(&visible.document) => Sight::Visible(visible),
             Sight::Withheld(withheld) => {
                 let (id, key) = withheld.patient;
@@ -333,6 +337,12 @@ impl Gateway {
     }
 }
 
+/// What narrows a search. The identifiers of Observations are in no index.
+fn hints(rule: &KindRule, query: &Query) -> Hints {
+    let hints = query.hints();
+    Hints { identifier: hints.identifier.filter(|_| rule.name != "Observation"), ..hints }
+}
+
 /// The order in which what is asked for lies, where none is asked for: of a person by date, else by creation or change.
 fn natural(hints: &Hints) -> Order {
     let by = match hints {
@@ -355,8 +365,15 @@ fn order(query: &Query, hints: &Hints) -> Option<Order> {
 }
 
 /// The walk over the store's pages, within a budget.
+///
+/// Where it is bound to persons or names, only what the caller may see counts against the budget: what is hidden must not be
+/// told by a refusal, and there is only as much of it as those persons have. A walk that is bound to nobody counts everything.
 pub(in crate::exchange) struct Walk {
     pub plan: Plan,
+    pub(super) rule: &'static KindRule,
+    pub(super) is_bound: bool,
+    /// The persons that are asked for and of whom it is not known yet whether the caller may see anything.
+    persons: Vec<String>,
     pub as_of_seq: Option<u64>,
     done: bool,
 }
@@ -365,15 +382,15 @@ impl Walk {
     /// Everything that belongs to a person and may match, in the order of its dates.
     pub fn of_person(
         gateway: &Gateway,
-        rule: &KindRule,
+        rule: &'static KindRule,
         query: &Query,
-        person: PatientKey,
+        person: &str,
         after: Option<Key>,
         as_of_seq: Option<u64>,
     ) -> Self {
         let order = Order { by: OrderBy::Date, descending: false };
-        let mut walk = Walk::new(gateway, rule, query.hints(), order, None);
-        walk.plan.patients = Some(vec![person]);
+        let hints = Hints { patients: Some(vec![person.to_owned()]), ..hints(rule, query) };
+        let mut walk = Walk::new(gateway, rule, hints, order, None);
         walk.plan.after = after;
         walk.plan.as_of_seq = as_of_seq;
         walk.as_of_seq = as_of_seq;
@@ -381,22 +398,29 @@ impl Walk {
     }
 
     /// Everything that may match.
-    pub(super) fn of_any(gateway: &Gateway, rule: &KindRule, query: &Query) -> Self {
-        let hints = query.hints();
+    pub(super) fn of_any(gateway: &Gateway, rule: &'static KindRule, query: &Query) -> Self {
+        let hints = hints(rule, query);
         let order = natural(&hints);
         Walk::new(gateway, rule, hints, order, None)
     }
 
     /// What is the caller's own and may match.
-    pub(super) fn of_own(gateway: &Gateway, rule: &KindRule, query: &Query, caller: &Caller<'_>) -> Self {
+    pub(super) fn of_own(gateway: &Gateway, rule: &'static KindRule, query: &Query, caller: &Caller<'_>) -> Self {
         let mut walk = Walk::of_any(gateway, rule, query);
         walk.plan.owner = Some(caller.principal.client.clone());
         walk
     }
 
-    fn new(gateway: &Gateway, rule: &KindRule, hints: Hints, order: Order, from: Option<&Continuation>) -> Self {
+    fn new(
+        gateway: &Gateway,
+        rule: &'static KindRule,
+        hints: Hints,
+        order: Order,
+        from: Option<&Continuation>,
+    ) -> Self {
         let as_of_seq = from.map(|from| from.as_of_seq);
-        let identifier = hints.identifier.filter(|_| rule.name != "Observation");
+        let is_bound = hints.patients.is_some() || hints.ids.is_some() || hints.identifier.is_some();
+        let persons = hints.patients.clone().unwrap_or_default();
         Walk {
             plan: Plan {
                 patients: hints.patients.map(|ids| ids.iter().map(|id| gateway.patient_key(id)).collect()),
@@ -407,25 +431,64 @@ impl Walk {
                 // The index knows starts only; what began earlier may still reach into the time asked for.
                 date: hints.date_ms.map(|(from, until)| (from.saturating_sub(facts::INDEXED_SPAN_MS), until)),
                 updated: hints.updated_ms,
-                token: identifier.map(|(system, value)| TokenKey { param: "identifier".to_owned(), system, value }),
+                token: hints.identifier.map(|(system, value)| TokenKey {
+                    param: "identifier".to_owned(),
+                    system,
+                    value,
+                }),
                 order,
-                after: from.map(Continuation::after),
+                // A link into an order that no index has carries the last hit instead.
+                after: from.filter(|from| from.last.is_none()).map(Continuation::after),
                 as_of_seq,
                 limit: ROUND,
-                scan_budget: gateway.config.search_budget,
+                scan_budget: if is_bound { usize::MAX } else { gateway.config.search_budget },
                 ..Plan::of(rule.name)
             },
+            rule,
+            is_bound,
+            persons,
             as_of_seq,
             done: false,
         }
+    }
+
+    /// Leaves those persons out of whom nothing may be seen, so that a search for them costs and answers what one for nobody
+    /// does; those of them who have something of the kind hear of it.
+    async fn leave_out(
+        &mut self,
+        gateway: &Gateway,
+        caller: &Caller<'_>,
+        gathered: &mut Gathered,
+    ) -> Result<(), Refusal> {
+        for id in std::mem::take(&mut self.persons) {
+            let key = gateway.patient_key(&id);
+            let Some(denial) = gateway.withheld_from(caller, (&id, key), &mut gathered.consents).await? else {
+                continue;
+            };
+            let most = gateway.config.page_entries_max;
+            if gathered.silences.takes(key, most) {
+                let plan =
+                    Plan { patients: Some(vec![key]), after: None, limit: 1, scan_budget: ROUND, ..self.plan.clone() };
+                if !gateway.store.search(plan).await?.rows.is_empty() {
+                    gathered.silences.persons.insert(key, (id, denial));
+                }
+            }
+            self.plan.patients.iter_mut().for_each(|patients| patients.retain(|patient| *patient != key));
+        }
+        Ok(())
     }
 
     /// The next rows; `None` when there are no more.
     pub(super) async fn round(
         &mut self,
         gateway: &Gateway,
+        caller: &Caller<'_>,
         gathered: &mut Gathered,
     ) -> Result<Option<Vec<Stored>>, Refusal> {
+        // What a client registered it may see whatever the consents say.
+        if self.rule.guard == Guard::Consent {
+            self.leave_out(gateway, caller, gathered).await?;
+        }
         if self.done {
             return Ok(None);
         }
@@ -439,7 +502,9 @@ impl Walk {
         self.plan.after = page.next;
         self.plan.limit = ROUND.min(self.plan.limit * 4);
         self.done = page.next.is_none();
-        gathered.spend(page.rows.len(), gateway.config.search_budget)?;
+        if !self.is_bound {
+            gathered.spend(page.rows.len(), gateway.config.search_budget)?;
+        }
         Ok(Some(page.rows))
     }
 

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Sight;
 use super::search::{Gathered, Hit, Walk};
-use crate::exchange::kinds::KindRule;
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::search::{Query, Rank, Sort};
 use crate::fhir::tree::Element;
@@ -29,7 +28,6 @@ impl Gateway {
     pub(super) async fn gather_sorted(
         &self,
         caller: &Caller<'_>,
-        rule: &'static KindRule,
         query: &Query,
         walk: &mut Walk,
         (limit, after): (usize, Option<&Last>),
@@ -38,9 +36,9 @@ impl Gateway {
         let after = after.and_then(|last| last.place(&query.sort));
         let mut kept: BTreeMap<(Rank, u64), Hit> = BTreeMap::new();
         let mut more = false;
-        while let Some(rows) = walk.round(self, gathered).await? {
+        while let Some(rows) = walk.round(self, caller, gathered).await? {
             for stored in rows {
-                let Sight::Visible(found) = self.hit(caller, rule, query, stored, gathered).await? else { continue };
+                let Sight::Visible(found) = self.hit(caller, walk, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
                 let rank = query.rank(Element::root(&found.document), found.stored.updated_ms);
                 let place = (rank, found.stored.seq);

@@ -16,7 +16,7 @@ use crate::fhir::tree::{Document, Element, hash, json, time, write};
 use crate::fhir::validate::Validated;
 use crate::policy::access::Interaction;
 use crate::policy::access::scope::Grant;
-use crate::policy::consent::{self, Action, Basis, Compiled, Outlook, Permitted};
+use crate::policy::consent::{self, Action, Basis, Compiled, Denial, Outlook, Permitted};
 use crate::store::{Expect, PatientKey, Plan, Precondition, Stored, TokenKey, Write};
 
 /// A resource that may be kept as things stand, or that stands already.
@@ -140,7 +140,13 @@ pub(super) async fn judge(
             if let Some(condition) = condition
                 && let Some(stored) = named(gateway, caller, prepared, condition).await?
             {
-                return Ok(Judged::Same(Box::new(stored)));
+                // What the client may not see it does not find; what it sends then is the same, or collides with it.
+                let collides = stored.id == prepared.id && stored.content != prepared.content;
+                match seen(gateway, caller, prepared, stored).await? {
+                    Some(stored) => return Ok(Judged::Same(Box::new(stored))),
+                    None if collides => return Err(conflict(prepared).into()),
+                    None => {}
+                }
             }
             (Expect::Absent, 1)
         }
@@ -149,6 +155,7 @@ pub(super) async fn judge(
             Standing::Nothing => (Expect::Absent, 1),
             Standing::Same(stored) => return Ok(Judged::Same(stored)),
             Standing::Other(stored) => {
+                changeable(gateway, prepared, knowledge).await?;
                 let version = stored.version;
                 standing_id = Some((stored.id, stored.name));
                 (Expect::Version(version), version + 1)
@@ -345,6 +352,30 @@ async fn named(
     let same_patient = prepared.rule.subject == kinds::Subject::Itself
         || stored.patient == prepared.patient.as_ref().map(|(_, key)| *key);
     if same_patient { Ok(Some(stored)) } else { Err(conflict(prepared).into()) }
+}
+
+/// What a condition names, as far as the client may see it. What it registered itself no consent withholds from it.
+async fn seen(
+    gateway: &Gateway,
+    caller: &Caller<'_>,
+    prepared: &Prepared,
+    stored: Stored,
+) -> Result<Option<Stored>, Refusal> {
+    match prepared.rule.guard {
+        Guard::Owner => Ok(Some(stored)),
+        Guard::Consent => gateway.seen(caller, prepared.rule, stored).await,
+    }
+}
+
+/// While a person restricts what is done with her data, what is stored of it stays as it is.
+async fn changeable(gateway: &Gateway, prepared: &Prepared, knowledge: &mut Knowledge) -> Result<(), Refusal> {
+    let (Guard::Consent, Some((_, patient))) = (prepared.rule.guard, &prepared.patient) else { return Ok(()) };
+    let mut restricted = knowledge.page(gateway, *patient).await?.restricted;
+    // It may have been lifted since.
+    if restricted && knowledge.refresh(gateway, *patient).await? {
+        restricted = knowledge.page(gateway, *patient).await?.restricted;
+    }
+    if restricted { Err(consents::denied(&Denial::restricted(), &prepared.location).into()) } else { Ok(()) }
 }
 
 /// What is wrong with a consent as it will be stored: in a transaction it may name its person by an id that the

@@ -72,7 +72,6 @@ impl Gateway {
         }
         let asked = Asked::read(&place.query)?;
         let limit = asked.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
-        let key = self.patient_key(&place.person);
         let stages: Vec<&'static KindRule> = stages(caller, &asked).collect();
         let from = stages.iter().position(|rule| rule.name == place.kind).unwrap_or_default();
         let mut gathered = Gathered::default();
@@ -85,9 +84,8 @@ impl Gateway {
                 return Err(issues.into_iter().map(as_asked).collect::<Vec<_>>().into());
             }
             let began = after.take();
-            let mut walk = Walk::of_person(self, rule, &query, key, began, as_of_seq);
-            let last =
-                self.gather_hits(caller, rule, &query, &mut walk, Wish { limit, whole: false }, &mut gathered).await?;
+            let mut walk = Walk::of_person(self, rule, &query, &place.person, began, as_of_seq);
+            let last = self.gather_hits(caller, &query, &mut walk, Wish { limit, whole: false }, &mut gathered).await?;
             as_of_seq = walk.as_of_seq;
             if gathered.matched > gathered.hits.len() {
                 next = Some((rule.name, last.or(began)));

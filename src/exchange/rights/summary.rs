@@ -13,7 +13,7 @@ use crate::fhir::outcome::Id;
 use crate::fhir::search::Query;
 use crate::fhir::tree::time;
 use crate::policy::access::Interaction;
-use crate::store::{PatientKey, Stored};
+use crate::store::Stored;
 
 const PROFILES: &str = "http://hl7.org/fhir/uv/ips/StructureDefinition/";
 
@@ -50,10 +50,9 @@ impl Gateway {
         }
         let mut gathered = Gathered::default();
         if is_id(person) {
-            let key = self.patient_key(person);
-            self.latest(caller, "Patient", key, None, &mut gathered).await?;
+            self.latest(caller, "Patient", person, None, &mut gathered).await?;
             for code in VITAL_SIGNS.iter().filter(|_| gathered.matched > 0).collect::<Vec<_>>() {
-                self.latest(caller, "Observation", key, Some(code), &mut gathered).await?;
+                self.latest(caller, "Observation", person, Some(code), &mut gathered).await?;
             }
         }
         self.record_query(caller, &format!("Patient/{person}/$summary"), pairs, &gathered).await?;
@@ -70,7 +69,7 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         kind: &str,
-        person: PatientKey,
+        person: &str,
         code: Option<&str>,
         gathered: &mut Gathered,
     ) -> Result<(), Refusal> {
@@ -85,7 +84,7 @@ impl Gateway {
         let mut walk = Walk::of_person(self, rule, &query, person, None, None);
         walk.plan.order.descending = true;
         let wish = Wish { limit: gathered.hits.len() + 1, whole: false };
-        self.gather_hits(caller, rule, &query, &mut walk, wish, gathered).await.map(drop)
+        self.gather_hits(caller, &query, &mut walk, wish, gathered).await.map(drop)
     }
 
     fn document(&self, patient: &Stored, readings: &[Stored]) -> Value {

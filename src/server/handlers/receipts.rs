@@ -25,10 +25,7 @@ pub(super) async fn receipts(request: &Request<'_>) -> Result<Reply, Refusal> {
     let listed = Listed {
         since_ms: wanted("since").map(since).transpose()?,
         outcome: wanted("outcome").map(outcome).transpose()?,
-        after: match wanted("after") {
-            Some(after) => after.parse().map_err(|_| refuse("after", "a number out of the link to the next page"))?,
-            None => 0,
-        },
+        after: wanted("after").map(str::to_owned),
     };
     let (mut value, next) = request.gateway.receipts_since(&caller, &listed).await?;
     if let Some(after) = next {
@@ -38,7 +35,7 @@ pub(super) async fn receipts(request: &Request<'_>) -> Result<Reply, Refusal> {
                 link.append_pair(name, given);
             }
         }
-        link.append_pair("after", &after.to_string());
+        link.append_pair("after", &after);
         let root = request.gateway.base.trim_end_matches("/fhir");
         value["next"] = format!("{root}/receipts?{}", link.finish()).into();
     }
