@@ -153,10 +153,12 @@ pub(super) fn permit<T>(
     let now_ms = request.now_ms;
     // Who does research by the broad consent asks under its policies.
     let request = &consent::Request { policies: implied.package(request), ..*request };
-    let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| is_given(consent, now_ms)) {
+    // What was withdrawn or rejected is, whenever it was to be given.
+    let counts = |consent: &Compiled| is_given(consent, now_ms) || consent.is_withdrawn();
+    let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| counts(consent)) {
         Cow::Borrowed(consents)
     } else {
-        consents.iter().filter(|consent| is_given(consent, now_ms)).cloned().collect()
+        consents.iter().filter(|consent| counts(consent)).cloned().collect()
     };
     permit_by(consents, &permitting, implied, request, subject, value)
 }

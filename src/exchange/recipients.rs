@@ -130,7 +130,7 @@ pub(super) fn nothing_at_all(
     let request = consent::Request { policies: gateway.implied.package(&request), ..request };
     let patients = [format!("Patient/{patient}"), format!("{}/Patient/{patient}", gateway.base)];
     let patients = patients.each_ref().map(String::as_str);
-    let unsaid = |said| gateway.implied.permits(said, &request, None).is_some();
+    let unsaid = |said| gateway.implied.permits(said, consents, &request, &patients, None).is_some();
     let Decision::Deny(denial) = consent::decide(consents, &request, &consent::Facts::unknown(&patients)) else {
         return None;
     };

@@ -125,7 +125,6 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("peers/fhir_rest/tests", "rcgen", "the far side shows a certificate made for the test"),
     ("peers/fhir_rest/tests", "rustls", "the far side speaks TLS"),
     ("peers/fhir_rest/tests", "tokio_rustls", "the far side speaks TLS"),
-    ("store/database/tests/statements", "regex", "statements are found in the sources"),
 ];
 
 /// Where code may wait.

@@ -144,7 +144,7 @@ async fn every_refusal_of_a_client_is_on_record() {
     };
     type Row<'a> = (&'a str, &'a str, String, Vec<(&'a str, &'a str)>, String, &'a str);
     let table: Vec<Row<'_>> = vec![
-        ("method", "DELETE", "/metadata".into(), vec![], String::new(), "method-not-allowed"),
+        ("method", "POST", "/Observation/1".into(), vec![], String::new(), "method-not-allowed"),
         ("address", "GET", "/Observation/1/2".into(), vec![], String::new(), "route-unknown"),
         ("format", "GET", "/Observation".into(), vec![("accept", "image/png")], String::new(), "not-acceptable"),
         ("too large", "POST", "/Observation".into(), vec![JSON], large.clone(), "body-too-large"),

@@ -247,6 +247,13 @@ async fn a_search_may_say_what_is_changed() {
     assert_eq!(first.status, 201, "{}", first.text());
     let again = app.put(path, &heart_rate(&patient, "1", 71)).await;
     assert_eq!((again.status, again.header("etag"), again.id()), (200, "W/\"2\"", first.id()));
+    // By another identifier it is found with its person.
+    let mut two = heart_rate(&patient, "1", 71);
+    two["identifier"].as_array_mut().unwrap().push(json!({"system": "urn:test:other", "value": "9"}));
+    assert_eq!(app.put(path, &two).await.header("etag"), "W/\"3\"");
+    two["valueQuantity"]["value"] = json!(72);
+    let other = app.put("/Observation?identifier=urn:test:other|9", &two).await;
+    assert_eq!((other.header("etag"), other.id()), ("W/\"4\"", first.id()));
     // A resource that says another id is another one.
     let mut other = heart_rate(&patient, "1", 72);
     other["id"] = json!("11111111-2222-4333-8444-555555555555");
@@ -276,6 +283,12 @@ async fn a_search_may_say_what_is_changed() {
     assert_eq!(app.find(path).await.1.len(), 1);
     assert_eq!((delete(&app, path).await.status, delete(&app, path).await.status), (204, 204));
     assert_eq!(app.get(&format!("/Observation/{}", first.id())).await.status, 410);
+    // What was deleted may come back by the same words, and is not made anew by a POST.
+    let back = app.put(path, &heart_rate(&patient, "1", 77)).await;
+    assert_eq!((back.status, back.id()), (200, first.id()), "{}", back.text());
+    assert_eq!(delete(&app, path).await.status, 204);
+    let posted = app.post("/Observation", &heart_rate(&patient, "1", 77)).await;
+    assert_eq!((posted.status, posted.issues()), (409, vec!["duplicate-identifier".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

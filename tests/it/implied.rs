@@ -116,14 +116,19 @@ async fn a_policy_of_silence_is_silenced_by_any_consent() {
     let (_, given) = app.find(&format!("/Consent?patient={patient}")).await;
     let revoked = app.raw("POST", &format!("/Consent/{}/$revoke", given[0]), &[], "").await;
     assert_eq!(revoked.status, 200, "{}", revoked.text());
-    assert!(sees(&clinic, &patient).await);
-    let asked = json!({"resourceType": "Parameters", "parameter": [
-        {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
-        {"name": "actor", "valueReference": {"reference": "Organization/clinic"}},
-        {"name": "resource", "resource": heart_rate(&patient, "1", 70)},
-    ]});
-    let told = app.post("/Consent/$evaluate", &asked).await.text();
-    assert!(told.contains("implicit-policy") && told.contains("Policy-basic-normal"), "{told}");
+    assert!(!sees(&clinic, &patient).await, "whoever withdraws has not said nothing");
+    let told = async |patient: &str| {
+        let asked = json!({"resourceType": "Parameters", "parameter": [
+            {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
+            {"name": "actor", "valueReference": {"reference": "Organization/clinic"}},
+            {"name": "resource", "resource": heart_rate(patient, "1", 70)},
+        ]});
+        app.post("/Consent/$evaluate", &asked).await.text()
+    };
+    let silent = told(&app.person().await).await;
+    assert!(silent.contains("implicit-policy") && silent.contains("Policy-basic-normal"), "{silent}");
+    let withdrawn = told(&patient).await;
+    assert!(withdrawn.contains("no-consent") && !withdrawn.contains("implicit-policy"), "{withdrawn}");
 }
 
 /// A broad consent counts for those whose research goes by it, under the policies that research stands on.

@@ -198,6 +198,42 @@ async fn switches_that_need_one_another_go_together() {
     assert_eq!((push("3").await, weighed("4").await), (403, 201), "what is needed needs nothing itself");
 }
 
+/// Nothing is implied by the silence that a person makes on her page, and whom a policy permits she sees and stops there.
+#[tokio::test(flavor = "multi_thread")]
+async fn withdrawing_opens_nothing() {
+    for policy in ["Policy-basic-normal", "ehds-primary-use"] {
+        let clinicians = format!("[consent]\nclinicians = [\"Organization/clinic\"]\nimplicit.TREAT = \"{policy}\"\n");
+        let gateway = Gateway::with(&clinicians).await;
+        let app = app(&gateway).await;
+        let clinic = gateway.client("clinic", "system/Observation.rs").await;
+        let patient = app.consenting_person().await;
+        let push = async |id: &str| app.post("/Observation", &heart_rate(&patient, id, 70)).await.status;
+        assert_eq!(push("1").await, 201);
+        let sees = async || clinic.find(&format!("/Observation?patient={patient}")).await.1.len();
+        let stands = usize::from(policy.starts_with("ehds"));
+        assert_eq!(sees().await, stands, "{policy}");
+        let visitor = visitor(&gateway, &app, &patient).await;
+        assert!(visitor.get("/person").await.text().contains("Entitled by a rule of this gateway"), "{policy}");
+        // Stopped there, and let again.
+        assert_eq!(visitor.choose("Organization/clinic", "heart-rate", "off").await, "/person?said=changed");
+        assert_eq!(sees().await, 0, "{policy}");
+        assert_eq!(visitor.choose("Organization/clinic", "heart-rate", "on").await, "/person?said=changed");
+        assert_eq!(sees().await, 1, "{policy}");
+        assert_eq!(visitor.choose("Organization/clinic", "heart-rate", "off").await, "/person?said=changed");
+        let seal = visitor.seal().await;
+        for _ in 0..2 {
+            let withdrawn = visitor.post("/person/withdraw", &[("seal", &seal), ("sure", "yes")]).await;
+            assert_eq!(withdrawn.header("location"), "/person?said=withdrawn");
+            assert_eq!((sees().await, push("2").await), (0, 403), "{policy}");
+        }
+        // Begun anew with the app, and for it alone.
+        assert_eq!(visitor.choose(&app.actor, "heart-rate", "on").await, "/person?said=changed");
+        assert_eq!((push("2").await, sees().await), (201, 0), "{policy}");
+        assert_eq!(visitor.choose("Organization/clinic", "heart-rate", "on").await, "/person?said=changed");
+        assert_eq!(sees().await, 2, "{policy}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_sees_takes_along_and_ends_everything() {
     let platform = Platform::start(&[]).await;

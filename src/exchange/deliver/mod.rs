@@ -141,6 +141,9 @@ pub async fn run(
             _ = stop.changed() => {}
         }
     }
+    if let Err(error) = worker.gateway.store.give_back(&worker.name, &worker.identity).await {
+        tracing::warn!(destination = &*worker.name, %error, "other gateways take over when the leases end");
+    }
 }
 
 enum Round {

@@ -19,11 +19,13 @@ use crate::fhir::tree::{Document, Element, json as tree};
 use crate::fhir::validate::measures;
 use crate::fhir::validate::measures::category::{self, Category};
 use crate::policy::access::client::Client;
-use crate::policy::consent::{self, Action, Actor, Compiled, Manner};
+use crate::policy::consent::{self, Action, Actor, Compiled, Manner, Status};
 use crate::store::Stored;
 
 /// By which the page knows its own Consent again.
 const PAGE_SYSTEM: &str = "https://mhealth-gateway.org/fhir/sid/person-page";
+/// By which it knows the Consent that it rejected in the person's name, when she withdrew everything.
+const REFUSAL_SYSTEM: &str = "https://mhealth-gateway.org/fhir/sid/person-page-refusal";
 const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType";
 const ACTIONS: &str = "http://terminology.hl7.org/CodeSystem/consentaction";
 
@@ -36,6 +38,8 @@ pub enum PartyKind {
     Destination,
     /// Named by a consent, and not known here.
     Other,
+    /// Named by no consent, and permitted by what holds where nothing was said.
+    Entitled,
 }
 
 /// Somebody who may have data or not.
@@ -147,8 +151,8 @@ impl Gateway {
         if !EXAMPLES.contains_key(category) {
             return Err(Refusal::not_found());
         }
-        let own = stored.iter().find(|stored| is_pages(stored));
-        let others: Vec<&Stored> = stored.iter().filter(|stored| !is_pages(stored)).collect();
+        let own = stored.iter().find(|stored| is_known_by(stored, PAGE_SYSTEM));
+        let others: Vec<&Stored> = stored.iter().filter(|stored| !is_known_by(stored, PAGE_SYSTEM)).collect();
         let mut rules = own.map(Rules::read).unwrap_or_default();
         let wished = if on { State::On } else { State::Off };
         let state = |rules: &Rules, category| self.state(person, &with(&others, rules, self, person), &party, category);
@@ -163,14 +167,20 @@ impl Gateway {
                 made = Made::RefusedElsewhere;
             }
         }
-        self.write(person, visitor, own, &rules).await?;
+        self.write(person, visitor, own, rules.consent(self, person, PAGE_SYSTEM, Status::Active)).await?;
         Ok(made)
     }
 
-    /// Withdraws every consent that is not withdrawn yet; how many there were.
+    /// Withdraws every consent that is not withdrawn yet; how many there were. A refusal is left standing, so that nothing
+    /// is implied by the silence that follows. It comes first: at no moment may more be permitted than before.
     pub async fn withdraw_all(&self, person: &Person, visitor: Visitor<'_>) -> Result<usize, Refusal> {
         let (_, stored) = self.store.consents(person.key).await?;
         let caller = person.caller(visitor);
+        let refusal = stored.iter().find(|stored| is_known_by(stored, REFUSAL_SYSTEM));
+        if !refusal.is_some_and(|stored| consents::compiled(stored).status() == Status::Rejected) {
+            let rejected = Rules::default().consent(self, person, REFUSAL_SYSTEM, Status::Rejected);
+            self.write(person, visitor, refusal, rejected).await?;
+        }
         let mut count = 0;
         for consent in stored.iter().filter(|consent| consent.owner == person.principal.client) {
             let kept: Kept = self.revoke(&caller, &consent.logical_id()).await?;
@@ -185,6 +195,7 @@ impl Gateway {
             PartyKind::App => &[Action::Collect, Action::Access],
             PartyKind::Destination => &[Action::Disclose],
             PartyKind::Other => &[Action::Collect, Action::Access, Action::Disclose],
+            PartyKind::Entitled => &[Action::Access],
         };
         let examples = EXAMPLES.get(category).map(Vec::as_slice).unwrap_or_default();
         let mut permitted = Vec::new();
@@ -242,7 +253,7 @@ impl Gateway {
             }
         }
         named.retain(|actor| parties.iter().all(|party| party.actor != *actor) && *actor != *person.principal.actor);
-        let clients = if named.is_empty() { Vec::new() } else { self.store.clients().await? };
+        let clients = self.store.clients().await?;
         let clients: Vec<Client> = clients.iter().filter_map(|(_, body)| Client::parse(body).ok()).collect();
         for actor in named {
             let other = || Party {
@@ -254,19 +265,38 @@ impl Gateway {
             };
             parties.push(clients.iter().find(|client| client.actor == actor).map_or_else(other, of_client));
         }
+        self.add_entitled(&mut parties, &clients);
         Ok(parties)
     }
 
-    /// Writes the page's Consent.
+    /// Adds whom nobody has named, and a policy permits as long as nothing is said.
+    fn add_entitled(&self, parties: &mut Vec<Party>, clients: &[Client]) {
+        let everybody = clients.iter().filter(|client| !client.suspended).map(|client| client.actor.as_str());
+        for actor in self.implied.with_roles().chain(everybody) {
+            let Some(purpose) = self.implied.entitled(actor) else { continue };
+            if parties.iter().any(|party| party.actor == actor) {
+                continue;
+            }
+            let name = clients.iter().find(|client| client.actor == actor).map_or(actor, |client| &client.name);
+            parties.push(Party {
+                kind: PartyKind::Entitled,
+                name: name.to_owned(),
+                actor: actor.to_owned(),
+                purpose: purpose.to_owned(),
+                receives: None,
+            });
+        }
+    }
+
+    /// Writes a Consent of the page's.
     async fn write(
         &self,
         person: &Person,
         visitor: Visitor<'_>,
         own: Option<&Stored>,
-        rules: &Rules,
+        mut consent: Value,
     ) -> Result<(), Refusal> {
         let caller = person.caller(visitor);
-        let mut consent = rules.consent(self, person);
         let Some(own) = own else {
             let document = tree::parse(consent.to_string())?;
             return self.create(&caller, "Consent", document, None, None).await.map(drop);
@@ -278,18 +308,18 @@ impl Gateway {
     }
 }
 
-/// Whether it is the page's own.
-fn is_pages(stored: &Stored) -> bool {
+/// Whether it is one of the page's own.
+fn is_known_by(stored: &Stored, system: &str) -> bool {
     tree::parse(stored.payload.as_slice()).is_ok_and(|document| {
         let mut identifiers = Element::root(&document).all("identifier");
-        identifiers.any(|identifier| identifier.text_of("system") == Some(PAGE_SYSTEM))
+        identifiers.any(|identifier| identifier.text_of("system") == Some(system))
     })
 }
 
 /// The others' consents, and the page's as it would be with those rules.
 fn with(others: &[&Stored], rules: &Rules, gateway: &Gateway, person: &Person) -> Vec<Arc<Compiled>> {
     let mut compiled: Vec<Arc<Compiled>> = others.iter().map(|stored| Arc::new(consents::compiled(stored))).collect();
-    if let Ok(document) = tree::parse(rules.consent(gateway, person).to_string()) {
+    if let Ok(document) = tree::parse(rules.consent(gateway, person, PAGE_SYSTEM, Status::Active).to_string()) {
         compiled.push(Arc::new(consent::compile(Element::root(&document), 1).0));
     }
     compiled
@@ -357,14 +387,14 @@ impl Rules {
         rule.categories.insert(category.to_owned());
     }
 
-    fn consent(&self, gateway: &Gateway, person: &Person) -> Value {
+    fn consent(&self, gateway: &Gateway, person: &Person, system: &str, status: Status) -> Value {
         let permits = self.permits.iter().map(|(actor, rule)| rule.provision("permit", actor));
         let denies = self.denies.iter().map(|(actor, rule)| rule.provision("deny", actor));
         let provisions: Vec<Value> = permits.chain(denies).collect();
         let mut consent = json!({
             "resourceType": "Consent",
-            "identifier": [{"system": PAGE_SYSTEM, "value": person.patient}],
-            "status": "active",
+            "identifier": [{"system": system, "value": person.patient}],
+            "status": status.code(),
             "scope": {"coding": [{
                 "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"
             }]},

@@ -1,17 +1,20 @@
 //! What a condition names (R4 §3.1.0.5.1, §3.1.0.7.1): a search within what is the caller's own, as far as it may be seen.
 
+use super::Sight;
 use super::search::{Gathered, Walk, Wish};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
-use crate::store::Stored;
+use crate::store::{OrderBy, PatientKey, ResId, Stored};
 
 impl Gateway {
-    /// The one resource that is meant, if there is one; where there are several, none can be meant.
-    pub async fn matching(
+    /// The one resource that is meant, if there is one; where there are several, none can be meant. Where it is known, it is
+    /// looked for under the id that follows from an identifier, and with its person.
+    pub(in crate::exchange) async fn matching(
         &self,
         caller: &Caller<'_>,
         kind: &str,
         pairs: &[(String, String)],
+        (derived, patient): (Option<ResId>, Option<PatientKey>),
     ) -> Result<Option<Stored>, Refusal> {
         let rule = self.searchable(caller, kind).await?;
         let mut gathered = Gathered::default();
@@ -20,7 +23,21 @@ impl Gateway {
             let text = "The condition names no resource: it has no search parameter.";
             return Err(Refusal::one(Id::ConditionUnsupported, "", text));
         }
+        if let Some(id) = derived
+            && let Some(stored) = self.store.read_derived(rule.name, id).await?
+            && !stored.deleted
+            && stored.owner == caller.principal.client
+            && let Sight::Visible(found) = self.hit(caller, rule, &query, stored, &mut gathered).await?
+        {
+            gathered.hits.push((found.stored.clone(), found.basis));
+            self.record_query(caller, rule.name, pairs, &gathered).await?;
+            return Ok(Some(found.stored));
+        }
         let mut walk = Walk::of_own(self, rule, &query, caller);
+        if let Some(patient) = patient {
+            walk.plan.patients = Some(vec![patient]);
+            walk.plan.order.by = OrderBy::Date;
+        }
         let wish = Wish { limit: 2, whole: false };
         self.gather_hits(caller, rule, &query, &mut walk, wish, &mut gathered).await?;
         self.record_query(caller, rule.name, pairs, &gathered).await?;

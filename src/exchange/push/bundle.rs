@@ -150,7 +150,7 @@ impl Gateway {
         if let Ok(Asked::Matching { kind, query, when }) = asked {
             let (kind, when) = (std::mem::take(kind), *when);
             let intent = if when.deletes {
-                self.doomed(caller, &kind, query).await?.map(|id| delete::deletion(&id, when))
+                self.meant(caller, &kind, query).await?.map(|id| delete::deletion(&id, when))
             } else {
                 let resource = entry.get("resource").unwrap_or(entry);
                 Some(self.intended(caller, &kind, query, resource, when).await?)

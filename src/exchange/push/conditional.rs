@@ -1,10 +1,12 @@
 //! Updates and deletes of what a search names (R4 §3.1.0.4.3, §3.1.0.7.1): the search decides which resource is meant, and from
 //! there on it is the update or delete of that one.
 
-use super::{Intent, Kept, When, prepare};
+use super::{Condition, Intent, Kept, When, prepare};
+use crate::exchange::kinds::{KindRule, Subject};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element};
+use crate::store::{PatientKey, ResId};
 
 type Pairs = [(String, String)];
 
@@ -32,7 +34,7 @@ impl Gateway {
         pairs: &Pairs,
         when: When,
     ) -> Result<Option<Kept>, Refusal> {
-        match self.doomed(caller, kind, pairs).await {
+        match self.meant(caller, kind, pairs).await {
             Ok(Some(id)) => self.delete(caller, kind, &id, when).await.map(Some),
             Ok(None) => Ok(None),
             Err(refusal) => Err(self.refused(caller, refusal).await),
@@ -48,7 +50,8 @@ impl Gateway {
     ) -> Result<Option<Kept>, Refusal> {
         let rule = prepare::writable(kind)?;
         prepare::permitted_by_scope(caller, rule, &Intent::Create { condition: None }, kind)?;
-        Ok(self.matching(caller, rule.name, pairs).await?.map(|stored| Kept::standing(stored, Vec::new())))
+        let found = self.matching(caller, rule.name, pairs, (None, None)).await?;
+        Ok(found.map(|stored| Kept::standing(stored, Vec::new())))
     }
 
     /// What a conditional update comes to.
@@ -61,7 +64,14 @@ impl Gateway {
         when: When,
     ) -> Result<Intent, Refusal> {
         let rule = prepare::writable(kind)?;
-        let found = self.matching(caller, rule.name, pairs).await?;
+        let condition = Condition::of(pairs);
+        let known = self.whereabouts(caller, rule, condition.as_ref(), Some(resource));
+        let mut found = self.matching(caller, rule.name, pairs, known).await?;
+        if let (None, (Some(id), _)) = (&found, known) {
+            // What was deleted matches nothing, but its identity is taken: it comes back.
+            let stored = self.store.read_derived(rule.name, id).await?;
+            found = stored.filter(|stored| stored.deleted && stored.owner == caller.principal.client);
+        }
         Ok(match (found, resource.text_of("id")) {
             (Some(stored), _) => Intent::Update { id: stored.logical_id(), when: When { found: true, ..when } },
             (None, Some(id)) => Intent::Update { id: id.to_owned(), when },
@@ -69,18 +79,37 @@ impl Gateway {
                 let text = "There is no version that If-Match could match.";
                 return Err(Refusal::one(Id::VersionConflict, kind, text));
             }
-            (None, None) => Intent::Create { condition: None },
+            // Whoever asks the same at the same moment makes the same resource.
+            (None, None) => Intent::Create { condition },
         })
     }
 
-    /// Logical id of what a conditional delete means.
-    pub(super) async fn doomed(
+    /// Logical id of what a conditional delete or patch means.
+    pub async fn meant(&self, caller: &Caller<'_>, kind: &str, pairs: &Pairs) -> Result<Option<String>, Refusal> {
+        let rule = prepare::writable(kind)?;
+        let known = self.whereabouts(caller, rule, Condition::of(pairs).as_ref(), None);
+        Ok(self.matching(caller, rule.name, pairs, known).await?.map(|stored| stored.logical_id()))
+    }
+
+    /// Where to look for what a condition means: under the id that its identifier gives, and with the person whose it is,
+    /// since a resource stays with its person.
+    fn whereabouts(
         &self,
         caller: &Caller<'_>,
-        kind: &str,
-        pairs: &Pairs,
-    ) -> Result<Option<String>, Refusal> {
-        let rule = prepare::writable(kind)?;
-        Ok(self.matching(caller, rule.name, pairs).await?.map(|stored| stored.logical_id()))
+        rule: &KindRule,
+        condition: Option<&Condition>,
+        resource: Option<Element<'_>>,
+    ) -> (Option<ResId>, Option<PatientKey>) {
+        let person = match rule.subject {
+            Subject::Required(path) => resource.and_then(|resource| resource.get(path)?.text_of("reference")),
+            Subject::Optional(_) | Subject::Itself => None,
+        };
+        let patient = person.and_then(|person| self.local_reference(person, "Patient")).map(|id| self.patient_key(id));
+        // What belongs to a person has no id that could be told without the person.
+        let whose = if rule.subject == Subject::Itself { Some(None) } else { patient.map(Some) };
+        let derived = condition.zip(whose).map(|(Condition { system, value }, whose)| {
+            prepare::identified(&caller.principal.client, rule.name, whose, 0, system, value)
+        });
+        (derived, patient)
     }
 }

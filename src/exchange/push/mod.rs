@@ -49,6 +49,16 @@ pub struct Condition {
     pub value: String,
 }
 
+impl Condition {
+    /// Of a search for `identifier=system|value` and nothing else.
+    pub fn of(pairs: &[(String, String)]) -> Option<Condition> {
+        let [(name, value)] = pairs else { return None };
+        let (system, value) = value.split_once('|').filter(|_| name == "identifier")?;
+        let is_one = !system.is_empty() && !value.is_empty() && !value.contains(['|', ',', '\\']);
+        is_one.then(|| Condition { system: system.to_owned(), value: value.to_owned() })
+    }
+}
+
 /// `If-None-Exist` or `ifNoneExist`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Unlike {
@@ -62,18 +72,10 @@ impl Unlike {
     pub fn parse(text: &str) -> Result<Unlike, Issue> {
         let text = text.trim().trim_start_matches('?').replace('+', "%2B");
         let pairs: Vec<(String, String)> = url::form_urlencoded::parse(text.as_bytes()).into_owned().collect();
-        match pairs.as_slice() {
-            [] => Err(Issue::new(Id::ConditionUnsupported, "", "The condition is empty.")),
-            [(name, value)] if name == "identifier" => match value.split_once('|') {
-                Some((system, value))
-                    if !system.is_empty() && !value.is_empty() && !value.contains(['|', ',', '\\']) =>
-                {
-                    Ok(Unlike::Named(Condition { system: system.to_owned(), value: value.to_owned() }))
-                }
-                _ => Ok(Unlike::Found(pairs)),
-            },
-            _ => Ok(Unlike::Found(pairs)),
+        if pairs.is_empty() {
+            return Err(Issue::new(Id::ConditionUnsupported, "", "The condition is empty."));
         }
+        Ok(Condition::of(&pairs).map_or(Unlike::Found(pairs), Unlike::Named))
     }
 }
 

@@ -120,7 +120,7 @@ impl<'s> Question<'s> {
             let all = &consents.counting;
             let mut verdict = match consents::permit_by(all, all, &self.implied, &request, &subject, ()) {
                 Ok(permitted) => Verdict::permit(permitted.basis()),
-                Err(denial) => self.denied(purpose, &denial),
+                Err(denial) => self.denied(consents, purpose, &denial),
             };
             verdict.consents = accounts(consents, &request, &subject);
             if !verdict.permits {
@@ -136,10 +136,11 @@ impl<'s> Question<'s> {
         self.restricted && self.action != Action::Collect
     }
 
-    /// A denial; where no consent says anything, it is the policy's.
-    fn denied(&self, purpose: &str, denial: &Denial) -> Verdict {
+    /// A denial; where the person has said nothing, it is the policy's.
+    fn denied(&self, consents: &Consents, purpose: &str, denial: &Denial) -> Verdict {
+        let is_silent = || !consents.counting.iter().any(|consent| consent.is_withdrawn());
         match self.implied.policy(purpose) {
-            Some(policy) if denial.reason == Reason::NoConsent => Verdict::by_policy(false, policy),
+            Some(policy) if denial.reason == Reason::NoConsent && is_silent() => Verdict::by_policy(false, policy),
             _ => Verdict::deny(denial),
         }
     }
@@ -171,11 +172,14 @@ impl<'s> Question<'s> {
     fn at_all_for(&self, consents: &Consents, purpose: &str, patients: &[&str]) -> (Outlook, Value) {
         let request = self.request(purpose);
         let all = &consents.counting;
-        let unsaid = |said| self.implied.permits(said, &request, None);
+        let unsaid = |said| self.implied.permits(said, all, &request, patients, None);
         let (outlook, residual, verdict) = match consent::decide(all, &request, &consent::Facts::unknown(patients)) {
             Decision::Deny(denial) if denial.reason == Reason::NoConsent => match unsaid(Reason::NoConsent) {
-                Some(policy) => (Outlook::Permit, Vec::new(), Verdict::by_policy(true, policy)),
-                None => (Outlook::Deny, Vec::new(), self.denied(purpose, &denial)),
+                Some(policy) => {
+                    let (outlook, _) = consent::outlook(all, &request, patients, true);
+                    (outlook, Vec::new(), Verdict::by_policy(true, policy))
+                }
+                None => (Outlook::Deny, Vec::new(), self.denied(consents, purpose, &denial)),
             },
             decided => {
                 let beside = unsaid(Reason::NotCovered);

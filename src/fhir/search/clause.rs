@@ -139,12 +139,14 @@ impl<'r> Reader<'r> {
         let Some(name) = given else { return reader(false) };
         match (parameter.kind, name) {
             (SearchKind::Token, "not" | "not-in") => reader(true),
-            (SearchKind::Token, "text" | "in" | "of-type") => reader(false),
+            (SearchKind::Token, "text" | "in" | "of-type" | "below" | "above") => reader(false),
             (SearchKind::String, "exact" | "contains") => reader(false),
             (SearchKind::Uri, "below" | "above") => reader(false),
             (SearchKind::Reference, "identifier") => reader(false),
             (SearchKind::Reference, kind) if parameter.targets.iter().any(|target| target == kind) => reader(false),
-            (SearchKind::Token, _) => Err(modifier("a token takes :not, :text, :in, :not-in, :of-type or :missing")),
+            (SearchKind::Token, _) => {
+                Err(modifier("a token takes :not, :text, :in, :not-in, :below, :above, :of-type or :missing"))
+            }
             (SearchKind::String, _) => Err(modifier("a string takes :exact, :contains or :missing")),
             (SearchKind::Uri, _) => Err(modifier("a uri takes :below, :above or :missing")),
             (SearchKind::Reference, _) => {
@@ -215,6 +217,11 @@ impl<'r> Reader<'r> {
                 let set =
                     set.ok_or(modifier(":in and :not-in take a value set that is known here with all its codes"))?;
                 Ok(token::Wanted::Set(Arc::clone(set)))
+            }
+            Some(side @ ("below" | "above")) => {
+                token::Wanted::related(text, side == "below", |url| self.registry.code_system(url)).ok_or(modifier(
+                    ":below and :above take system|code of a code system that is known here with all its codes",
+                ))
             }
             Some("of-type") => token::Wanted::of_type(text).ok_or(value("`:of-type` takes system|code|value")),
             _ => self.code(text).ok_or(value("a token is code, system|code, |code or system|")),

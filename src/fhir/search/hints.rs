@@ -131,6 +131,9 @@ fn codes(wanted: &[Wanted]) -> Option<Vec<(Option<String>, String)>> {
                 let each = each.map(|(group, code)| (Some(group.system.clone()), code.to_owned()));
                 codes.extend(each.take(MOST_CODES + 1));
             }
+            Wanted::Token(token::Wanted::Related { system, codes: related }) => {
+                codes.extend(related.iter().take(MOST_CODES + 1).map(|code| (Some(system.clone()), code.clone())));
+            }
             _ => return None,
         }
         if codes.len() > MOST_CODES {

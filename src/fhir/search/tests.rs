@@ -125,6 +125,8 @@ fn tokens() {
             ("code:text=weig", true),
             ("code:text=body w", true),
             ("code:text=eight", false),
+            ("status:below=http://hl7.org/fhir/observation-status|final", true),
+            ("status:above=http://hl7.org/fhir/observation-status|corrected", false),
             ("code:missing=false", true),
             ("code:missing=true", false),
             ("method:missing=true", true),
@@ -152,6 +154,22 @@ fn tokens() {
             ("_profile:above=http://hl7.org/fhir/StructureDefinition/bodyweight/x", true),
             ("_source=urn:app:1", true),
             ("_source:missing=true", false),
+        ],
+    );
+}
+
+#[test]
+fn codes_above_and_below() {
+    // R4 puts `corrected` below `amended`.
+    table(
+        "Observation",
+        &WEIGHT.replacen("final", "corrected", 1),
+        &[
+            ("status:below=http://hl7.org/fhir/observation-status|amended", true),
+            ("status:below=http://hl7.org/fhir/observation-status|corrected", true),
+            ("status:below=http://hl7.org/fhir/observation-status|final", false),
+            ("status:above=http://hl7.org/fhir/observation-status|corrected", true),
+            ("status:above=http://hl7.org/fhir/observation-status|amended", false),
         ],
     );
 }
@@ -453,6 +471,7 @@ fn issues_strict_and_lenient() {
         ("code:exact=x", Some(SearchModifier), Some(SearchModifier)),
         ("code:in=urn:no-such-set", Some(SearchModifier), Some(SearchModifier)),
         ("code:below=x", Some(SearchModifier), Some(SearchModifier)),
+        ("code:above=urn:no-such-system|x", Some(SearchModifier), Some(SearchModifier)),
         ("date:exact=2026", Some(SearchModifier), Some(SearchModifier)),
         ("subject:Bundle=x", Some(SearchModifier), Some(SearchModifier)),
         ("_format=json&_pretty=true&_page=xyz", None, None),

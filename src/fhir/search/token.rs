@@ -2,13 +2,16 @@
 //!
 //! What an element is follows from its shape: `coding` makes it a CodeableConcept, `code` a Coding, `value` an
 //! Identifier or ContactPoint; a primitive is a code whose system its binding implies. Comparison is exact and
-//! case-sensitive, since only a code system could say otherwise.
+//! case-sensitive, since only a code system could say otherwise. `:below` and `:above` go by the hierarchy of a system that
+//! is known here as a whole.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::escape;
 use super::string;
-use crate::fhir::definitions::ValueSet;
+use crate::fhir::definitions::{CodeSystem, Content, ValueSet};
+use crate::fhir::terminology::subsumes;
 use crate::fhir::tree::Element;
 
 /// A token as it is asked for.
@@ -25,6 +28,8 @@ pub enum Wanted {
     Text(string::Wanted),
     /// `:in`.
     Set(Arc<ValueSet>),
+    /// `:below` and `:above`: the codes of a system that stand so to the one asked for.
+    Related { system: String, codes: Arc<BTreeSet<String>> },
     /// `:of-type`.
     OfType { system: String, code: String, value: String },
 }
@@ -68,6 +73,25 @@ impl Wanted {
         Some(Wanted::Code { system, code: Some(code.clone()).filter(|code| !code.is_empty()), implied })
     }
 
+    /// `system|code` with what is below or above it, where the whole system is known.
+    pub(super) fn related<'r>(
+        text: &str,
+        below: bool,
+        find: impl Fn(&str) -> Option<&'r Arc<CodeSystem>>,
+    ) -> Option<Wanted> {
+        let Wanted::Code { system: System::Is(url), code: Some(code), .. } = Wanted::parse(text, |_, _| false)? else {
+            return None;
+        };
+        let system = find(&url).filter(|system| system.content == Content::Complete)?;
+        let stands_so = |other: &str| {
+            let (general, specific) = if below { (code.as_str(), other) } else { (other, code.as_str()) };
+            subsumes(system, general, specific) == Some(true)
+        };
+        let codes = system.concepts.iter().map(|concept| &*concept.code).filter(|other| stands_so(other));
+        let codes = codes.map(str::to_owned).chain([code.clone()]).collect();
+        Some(Wanted::Related { system: url, codes: Arc::new(codes) })
+    }
+
     /// `system|code|value`.
     pub(super) fn of_type(text: &str) -> Option<Wanted> {
         let parts: Vec<String> = escape::split(text, '|').into_iter().map(escape::unescape).collect();
@@ -93,6 +117,9 @@ impl Wanted {
                 tokens(element).any(|token| token.is(system, code.as_deref(), *implied))
             }
             Wanted::Set(set) => tokens(element).any(|token| token.is_in(set)),
+            Wanted::Related { system, codes } => tokens(element).any(|token| {
+                (token.bare || token.system == Some(system)) && token.code.is_some_and(|code| codes.contains(code))
+            }),
             Wanted::OfType { system, code, value } => {
                 let wanted = System::Is(system.clone());
                 let typed = |kind: Element<'_>| tokens(kind).any(|token| token.is(&wanted, Some(code), false));

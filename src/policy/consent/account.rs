@@ -73,8 +73,7 @@ pub fn account(
         return Account::silent(Unmet::Period);
     }
     let nothing = Facts::unknown(patients);
-    let purpose = Asked::new(request.purpose);
-    let asked = Asking { request, facts: facts.unwrap_or(&nothing), purpose, policy: None };
+    let asked = Asking::new(request, facts.unwrap_or(&nothing));
     let (voice, rule) = hear(consent, concerns, &asked);
     let spoke = |says| Account { says, rule: Some(Arc::clone(rule)), unmet: Vec::new() };
     match voice {
@@ -83,7 +82,7 @@ pub fn account(
         Voice::Refuses => spoke(Says::Refuses),
         Voice::Unclear => spoke(Says::Unclear),
         Voice::Silent => match &consent.body {
-            Body::Rules(root) => nearest(consent, root, request, purpose, facts, is_given),
+            Body::Rules(root) => nearest(consent, root, request, asked.purpose, facts, is_given),
             Body::Indeterminate { .. } => spoke(Says::Unclear),
         },
     }

@@ -9,7 +9,7 @@ use std::fmt;
 
 use super::coding::{self, Coding};
 use super::matching::Match;
-use super::reference::Reference;
+use super::reference::{self, Reference};
 use crate::fhir::tree::Element;
 
 /// The one who asks.
@@ -28,6 +28,12 @@ impl Actor {
     pub fn reference(reference: &str) -> Self {
         Actor { references: vec![reference.to_owned()], ..Actor::default() }
     }
+
+    /// The marks of its references; all there are where it has none.
+    pub(super) fn marks(&self) -> u64 {
+        let marks = self.references.iter().map(|given| reference::mark(given)).reduce(|one, other| one | other);
+        marks.unwrap_or(u64::MAX)
+    }
 }
 
 /// One `provision.actor`.
@@ -41,7 +47,11 @@ struct Named {
 
 /// The actors of a rule, as alternatives.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Actors(Vec<Named>);
+pub(super) struct Actors {
+    named: Vec<Named>,
+    /// The marks of their references; all there are where some actor is told by something else.
+    marks: u64,
+}
 
 impl Actors {
     /// Takes one `actor` in; false where nobody comparable is named.
@@ -58,12 +68,19 @@ impl Actors {
         }
         let named = Named { reference: target.and_then(Reference::read), identifier, roles, role_unclear };
         let comparable = named.reference.is_some() || named.identifier.is_some();
-        self.0.push(named);
+        let by_reference = named.reference.as_ref().filter(|_| named.identifier.is_none());
+        self.marks |= by_reference.map_or(u64::MAX, Reference::mark);
+        self.named.push(named);
         comparable
     }
 
+    /// Whether one of those marks is an actor's here: if none is, none of them matches.
+    pub fn may_be(&self, marks: u64) -> bool {
+        self.marks & marks != 0
+    }
+
     pub fn matches(&self, actor: &Actor) -> Match {
-        Match::any(self.0.iter().map(|named| named.identity(actor).and(|| named.role(actor))))
+        Match::any(self.named.iter().map(|named| named.identity(actor).and(|| named.role(actor))))
     }
 }
 
@@ -109,7 +126,7 @@ impl Named {
 
 impl fmt::Display for Actors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        coding::list(formatter, &self.0, false)
+        coding::list(formatter, &self.named, false)
     }
 }
 

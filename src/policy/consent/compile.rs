@@ -133,10 +133,15 @@ impl Compiled {
     /// Whether it has a say about that person at some time.
     pub(super) fn concerns(&self, request: &Request<'_>, patients: &[&str]) -> Match {
         let has_say = self.is_about(request) && matches!(self.status, Status::Active | Status::Unknown);
-        Match::of(has_say).and(|| match &self.patient {
+        Match::of(has_say).and(|| self.is_of(patients))
+    }
+
+    /// Whether it is of that person, by all the references that she answers to.
+    pub(super) fn is_of(&self, patients: &[&str]) -> Match {
+        match &self.patient {
             Some(patient) if !patients.is_empty() => Match::any(patients.iter().map(|given| patient.matches(given))),
             _ => Match::Unknown,
-        })
+        }
     }
 
     pub(super) fn is_in_force(&self, now_ms: i64) -> bool {

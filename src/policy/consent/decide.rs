@@ -10,7 +10,6 @@ use std::sync::Arc;
 use super::compile::{Body, Compiled};
 use super::implicit::Implicit;
 use super::matching::{Effect, Match};
-use super::purpose::Asked;
 use super::request::{Facts, Request};
 use super::rule::{Asking, Rule};
 use crate::fhir::outcome::{Id, Issue};
@@ -172,7 +171,7 @@ pub(super) enum Voice {
 /// Decides by every consent on file for the person. Pure: the same arguments give the same answer, in whatever
 /// order the consents stand.
 pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'_>) -> Decision {
-    let asked = Asking { request, facts, purpose: Asked::new(request.purpose), policy: None };
+    let asked = Asking::new(request, facts);
     let mut until: Option<i64> = None;
     let mut loudest: Option<(Voice, &Arc<Compiled>, &Arc<str>)> = None;
     for consent in consents {

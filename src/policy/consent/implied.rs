@@ -5,16 +5,21 @@
 //! law lets others read, an app collects by the person's word alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::action::Action;
+use super::actor::Actor;
 use super::broad;
+use super::compile::Compiled;
 use super::decide::Reason;
 use super::implicit::{CLINICIAN, CLINICIAN_BREAK_GLASS, DATA_ACCESS_BODY, Implicit};
+use super::matching::Match;
 use super::proxy::Proxies;
 use super::purpose::{self, Asked};
 use super::request::{Facts, Request};
+use super::withdrawn::withdrawn;
 
 /// The role of those whose research goes by the broad consent.
 const BROAD_RESEARCH: &str = "broad-consent-research";
@@ -113,24 +118,55 @@ impl Implied {
     }
 
     /// The policy that permits what the person left unsaid, if one does. `said` is what the consents decided; without
-    /// facts it is what is normally confidential.
-    pub fn permits(&self, said: Reason, request: &Request<'_>, facts: Option<&Facts<'_>>) -> Option<Implicit> {
-        let roles: Vec<&str> = self.roles_of(&request.actor.references).collect();
+    /// facts it is what is normally confidential, and at least some of what was not withdrawn.
+    pub fn permits(
+        &self,
+        said: Reason,
+        consents: &[Arc<Compiled>],
+        request: &Request<'_>,
+        patients: &[&str],
+        facts: Option<&Facts<'_>>,
+    ) -> Option<Implicit> {
         let policy = self.policy(request.purpose)?;
+        let beside = policy.speaks_beside_consents();
         let unsaid = match said {
             Reason::NoConsent => true,
-            Reason::NotCovered => policy.speaks_beside_consents(),
+            Reason::NotCovered => beside,
             Reason::Denied | Reason::Indeterminate | Reason::Restricted => false,
         };
-        let speaks = unsaid && request.action != Action::Collect;
-        (speaks && policy.permits(request, &roles, facts)).then_some(policy)
+        let stands = || {
+            let withdrawn = withdrawn(consents, request, patients, facts);
+            if beside { withdrawn.this != Match::Yes } else { !withdrawn.any }
+        };
+        (unsaid && self.entitles(policy, request, facts) && stands()).then_some(policy)
+    }
+
+    /// Whether a policy permits it to whoever asks, of a person who has said nothing.
+    fn entitles(&self, policy: Implicit, request: &Request<'_>, facts: Option<&Facts<'_>>) -> bool {
+        let roles: Vec<&str> = self.roles_of(&request.actor.references).collect();
+        request.action != Action::Collect && policy.permits(request, &roles, facts)
+    }
+
+    /// The first purpose for which that actor may see what is normal of a person who has said nothing.
+    pub fn entitled(&self, actor: &str) -> Option<&str> {
+        let actor = Actor::reference(actor);
+        let mut all = self.policies.iter().map(|(code, policy)| (code.as_str(), *policy));
+        let (purpose, _) = all.find(|(purpose, policy)| {
+            let request = Request { action: Action::Access, actor: &actor, purpose, policies: &[], now_ms: 0 };
+            self.entitles(*policy, &request, None)
+        })?;
+        Some(purpose)
+    }
+
+    /// Everybody who has a role.
+    pub fn with_roles(&self) -> impl Iterator<Item = &str> {
+        self.roles.iter().map(|(reference, _)| reference.as_str())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::consent::Actor;
 
     fn config(implicit: &[(&str, &str)]) -> Config {
         let implicit = implicit.iter().map(|(purpose, name)| ((*purpose).to_owned(), (*name).to_owned())).collect();
@@ -191,7 +227,7 @@ mod tests {
         let request = Request { action, actor: &actor, purpose, policies: &[], now_ms: 0 };
         let labels = [("http://terminology.hl7.org/CodeSystem/v3-Confidentiality", label)];
         let facts = Facts { labels: &labels, ..Facts::unknown(&["Patient/1"]) };
-        let by = implied.permits(reason, &request, Some(&facts)).map(Implicit::name);
+        let by = implied.permits(reason, &[], &request, facts.patients, Some(&facts)).map(Implicit::name);
         assert_eq!(by, expected, "{actor:?} {action:?} {purpose} {label} {reason:?}");
     }
 

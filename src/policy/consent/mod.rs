@@ -37,6 +37,8 @@ mod decide;
 
 mod proxy;
 
+mod withdrawn;
+
 mod implied;
 
 mod permit;

@@ -11,6 +11,7 @@ use super::matching::{Effect, Match};
 use super::purpose::Asked;
 use super::request::Request;
 use super::rule::Rule;
+use super::withdrawn::withdrawn;
 
 /// The answer to a request without a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +54,8 @@ impl Answers {
     }
 }
 
-/// What the consents of a person could answer. `unsaid` is whether a policy permits what they leave unsaid.
+/// What the consents of a person could answer. `unsaid` is whether a policy permits what they leave unsaid, or
+/// at least what of it was not withdrawn.
 pub fn outlook(
     consents: &[Arc<Compiled>],
     request: &Request<'_>,
@@ -61,7 +63,8 @@ pub fn outlook(
     unsaid: bool,
 ) -> (Outlook, Vec<Residual>) {
     let purpose = Asked::new(request.purpose);
-    let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (unsaid, unsaid, false, false);
+    let partly = withdrawn(consents, request, patients, None).this == Match::Unknown;
+    let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (unsaid, unsaid && !partly, false, false);
     let mut residual = Vec::new();
     for consent in consents {
         let concerns = consent.concerns(request, patients);

@@ -66,6 +66,6 @@ fn by_policy(
     whole: &Facts<'_>,
     denial: Denial,
 ) -> Result<Basis, Denial> {
-    let policy = implied.permits(denial.reason, request, Some(whole)).ok_or(denial)?;
+    let policy = implied.permits(denial.reason, consents, request, whole.patients, Some(whole)).ok_or(denial)?;
     Ok(Basis::policy(policy, decide::until(consents, request, whole.patients)))
 }

@@ -33,6 +33,11 @@ impl Reference {
         &self.text
     }
 
+    /// The mark of what it names.
+    pub fn mark(&self) -> u64 {
+        mark(&self.text)
+    }
+
     pub fn matches(&self, given: &str) -> Match {
         let same = given.strip_prefix(&*self.text).is_some_and(|rest| rest.is_empty() || rest.starts_with(HISTORY));
         if same {
@@ -52,6 +57,12 @@ impl fmt::Display for Reference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.text)
     }
+}
+
+/// One bit for the id at the end. References that may be the same have the same, and most others another one.
+pub(super) fn mark(reference: &str) -> u64 {
+    let id = unversioned(reference).rsplit('/').next().unwrap_or_default();
+    1 << (id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) & 63)
 }
 
 fn unversioned(text: &str) -> &str {
@@ -91,13 +102,17 @@ mod tests {
             ("Patient/1/_history/2", "Patient/1", Match::Yes),
             ("Patient/1", "Patient/1/_history/9", Match::Yes),
             ("Patient/1", "Patient/11", Match::No),
+            ("https://a.example/fhir/Patient/1", "1", Match::Unknown),
+            ("Patient/1", "https://a.example/fhir/Patient/1/_history/3", Match::Unknown),
             ("Patient/1", "https://a.example/fhir/Patient/1", Match::Unknown),
             ("https://a.example/fhir/Patient/1", "Patient/1", Match::Unknown),
             ("https://a.example/fhir/Patient/1", "https://b.example/fhir/Patient/1", Match::No),
             ("Patient/1", "https://a.example/fhir/XPatient/1", Match::No),
         ];
         for (rule, given, expected) in cases {
-            assert_eq!(read(rule).unwrap().matches(given), expected, "{rule} with {given}");
+            let rule = read(rule).unwrap();
+            assert_eq!(rule.matches(given), expected, "{rule} with {given}");
+            assert!(expected == Match::No || rule.mark() == mark(given), "{rule} and {given} are marked alike");
         }
     }
 

@@ -101,7 +101,11 @@ impl Conditions {
 
     /// Cheap comparisons first.
     fn matches(&self, effect: Effect, asked: &Asking<'_>) -> Match {
-        let Asking { request, facts, purpose, policy } = *asked;
+        let Asking { request, facts, purpose, policy, actor } = *asked;
+        // Most rules of most people are about somebody else.
+        if self.actor.as_ref().is_some_and(|actors| !actors.may_be(actor)) {
+            return Match::No;
+        }
         ask(self.period.as_ref(), |period| self.in_period(effect, *period, asked))
             .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
             .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
@@ -190,6 +194,14 @@ pub(super) struct Asking<'a> {
     pub purpose: Asked<'a>,
     /// The policy of the broad consent that is asked for now.
     pub policy: Option<&'a str>,
+    /// The marks of whoever asks.
+    pub actor: u64,
+}
+
+impl<'a> Asking<'a> {
+    pub fn new(request: &'a Request<'a>, facts: &'a Facts<'a>) -> Self {
+        Asking { request, facts, purpose: Asked::new(request.purpose), policy: None, actor: request.actor.marks() }
+    }
 }
 
 /// One `provision` with what it inherited.

@@ -16,8 +16,8 @@ pub(super) async fn patch(request: &Request<'_>) -> Result<Reply, Refusal> {
 /// `PATCH [base]/[type]?…` of what a search names.
 pub(super) async fn conditional(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
-    let found = request.gateway.matching(&caller, request.matched.kind, &request.query).await?;
-    let id = found.ok_or_else(Refusal::not_found)?.logical_id();
+    let found = request.gateway.meant(&caller, request.matched.kind, &request.query).await?;
+    let id = found.ok_or_else(Refusal::not_found)?;
     patched(request, &caller, &id).await
 }
 

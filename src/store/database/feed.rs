@@ -41,6 +41,20 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(claim.take(ledger)?)).await
     }
 
+    pub async fn give_back(&self, destination: &str, worker: &str) -> Result<(), Error> {
+        if !self.base.is_shared() {
+            return Ok(());
+        }
+        let (destination, worker) = (destination.to_owned(), worker.to_owned());
+        let give_back = move |ledger: &mut Ledger| {
+            ledger
+                .connection
+                .prepare_cached("UPDATE cursor SET until = ?3 WHERE destination = ?1 AND owner = ?2 AND until > ?3")?
+                .post(params![destination, worker, i64::MIN])
+        };
+        self.writer.call(1, move |ledger| Ok(give_back(ledger)?)).await
+    }
+
     pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
         let lease = lease.clone();
         self.query(move |connection| items(connection, &lease, max)).await

@@ -12,6 +12,8 @@ use crate::store::sql::{self, Connection, Fault, Optional, params};
 use crate::store::unit::{Head, Logged};
 use crate::tlog::{self, Edge, Hash, Subtree};
 
+/// Records that are held at once while all are looked at.
+const PIECE: i64 = 4096;
 /// Roots of one level of tiles have the numbers from here on.
 const LEVEL_SHIFT: u32 = 56;
 
@@ -146,22 +148,28 @@ fn logged(connection: &Connection, patient: PatientKey, id: ResId, reader: &str)
 
 /// How many records there are beside the log's entries, and the numbers of those that are not what was committed to.
 fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
-    let mut statement = connection.prepare_cached(
-        "SELECT log_entry.number, log_entry.entry, audit.salt, audit.payload
-         FROM audit LEFT JOIN log_entry ON log_entry.number = audit.entry
-         WHERE audit.salt IS NOT NULL ORDER BY audit.entry",
-    )?;
-    let mut rows = statement.query(())?;
-    let (mut records, mut changed) = (0, Vec::new());
-    while let Some(row) = rows.next()? {
-        records += 1;
-        let entry: Option<Hash> = row.get(1)?;
-        let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
-        if entry != Some(made) {
-            changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
+    let (mut records, mut changed, mut last) = (0, Vec::new(), 0);
+    loop {
+        let before = records;
+        let mut statement = connection.prepare_cached(
+            "SELECT log_entry.number, log_entry.entry, audit.salt, audit.payload, audit.seq
+             FROM audit LEFT JOIN log_entry ON log_entry.number = audit.entry
+             WHERE audit.salt IS NOT NULL AND audit.seq > ?1 ORDER BY audit.seq LIMIT ?2",
+        )?;
+        let mut rows = statement.query(params![last, PIECE])?;
+        while let Some(row) = rows.next()? {
+            records += 1;
+            let entry: Option<Hash> = row.get(1)?;
+            let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
+            if entry != Some(made) {
+                changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
+            }
+            last = row.get(4)?;
+        }
+        if records == before {
+            return Ok((records, changed));
         }
     }
-    Ok((records, changed))
 }
 
 fn head(connection: &Connection) -> sql::Result<Option<Head>> {

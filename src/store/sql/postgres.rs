@@ -433,6 +433,8 @@ impl ToSql for Value<'_> {
             Value::Integer(number) if *ty == Type::BOOL => (number != 0).to_sql(ty, out),
             Value::Integer(number) if *ty == Type::INT4 => i32::try_from(number)?.to_sql(ty, out),
             Value::Integer(number) => number.to_sql(ty, out),
+            // The server's texts have every character but this one; what stands for it has no other use in texts.
+            Value::Text(text) if text.contains('\0') => text.replace('\0', "\u{ffff}").to_sql(ty, out),
             Value::Text(text) => text.to_sql(ty, out),
             Value::Blob(bytes) => bytes.to_sql(ty, out),
         }

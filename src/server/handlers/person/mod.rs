@@ -279,6 +279,7 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
         PartyKind::App => ("app", "app-does"),
         PartyKind::Destination => ("destination", "destination-does"),
         PartyKind::Other => ("other", "other-does"),
+        PartyKind::Entitled => ("entitled", "entitled-does"),
     };
     let allowed = of.choices.iter().filter(|choice| choice.state != State::Off).count();
     let summary = match allowed {

@@ -1,7 +1,7 @@
 //! What one transaction keeps, and what it refuses to keep twice.
 
 use super::*;
-use crate::store::{Error, IdempotencyKey, Precondition};
+use crate::store::{CodeKey, Error, IdempotencyKey, Precondition};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_thing_sent_at_once_is_created_once() {
@@ -202,6 +202,22 @@ async fn the_audit_is_searched_both_ways() {
             let reader = Some(reader.to_owned());
             let after_seq = Some(if expected[0] == 3 { 2 } else { 0 });
             check(AuditPlan { patient: Some(patient(2)), reader, after_seq, ..all() }, expected).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn any_character_may_stand_in_a_text() {
+    for fixture in Fixture::both() {
+        let texts = ["\0", "a\0b", "\u{7f}'\"\\", "\u{1f469}\u{200d}\u{1f52c}"];
+        for (index, text) in texts.iter().enumerate() {
+            let codes = vec![("urn:s".to_owned(), (*text).to_owned())];
+            fixture.put(Write { codes, ..observation(patient(1), &index.to_string(), "1") }).await;
+        }
+        for text in texts {
+            let code = CodeKey { system: None, code: text.to_owned() };
+            let plan = Plan { codes: Some(vec![code]), ..Plan::of("Observation") };
+            assert_eq!(fixture.store.search(plan).await.unwrap().rows.len(), 1, "{text:?}");
         }
     }
 }

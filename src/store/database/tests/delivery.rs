@@ -219,6 +219,18 @@ async fn whoever_takes_over_tells_what_may_have_been_sent() {
 }
 
 #[tokio::test]
+async fn whoever_ends_in_good_order_leaves_its_leases_to_others() {
+    let fixture = with_feed(Fixture::shared(), &["a"]).await;
+    let lease = one_lease(&fixture, "w", 0).await;
+    fixture.store.give_back("nhs", "somebody").await.unwrap();
+    assert!(leases(&fixture, "other", 1).await.is_empty(), "it is at work");
+    fixture.store.give_back("nhs", "w").await.unwrap();
+    assert_eq!(one_lease(&fixture, "other", 1).await.slot, lease.slot);
+    let late = fixture.store.advance(&lease, 1, Vec::new(), Vec::new()).await.unwrap();
+    assert_eq!(late, Fenced::Lost);
+}
+
+#[tokio::test]
 async fn of_those_who_share_a_store_one_tries_again() {
     let fixture = with_feed(Fixture::shared(), &["a"]).await;
     let lease = one_lease(&fixture, "w", 0).await;

@@ -11,13 +11,12 @@ use crate::store::database::writer::Writer;
 use crate::store::sql::Fault;
 use crate::store::{Error, Health, OpenError};
 
-fn embedded(fixture: &Fixture) -> &Database {
-    let Store::Embedded(embedded) = fixture.store.as_ref();
-    embedded
+fn database(fixture: &Fixture) -> &Database {
+    &fixture.store.0
 }
 
 async fn limit_pages(fixture: &Fixture, pages: i64) {
-    let limit = embedded(fixture)
+    let limit = database(fixture)
         .writer
         .call(1, move |ledger| Ok(ledger.connection.batch(&format!("PRAGMA max_page_count = {pages}"))?));
     limit.await.unwrap();
@@ -42,7 +41,7 @@ async fn a_failed_sync_stops_all_writing() {
     let fixture = Fixture::new();
     fixture.put(observation(patient(1), "a", "1")).await;
     let failure = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None);
-    let broken = embedded(&fixture).writer.call(1, move |_| Err::<(), Error>(Fault::from(failure()).into()));
+    let broken = database(&fixture).writer.call(1, move |_| Err::<(), Error>(Fault::from(failure()).into()));
     assert!(matches!(broken.await, Err(Error::Poisoned)));
     let later = fixture.store.accept(unit(vec![observation(patient(1), "b", "1")])).await;
     assert!(matches!(later, Err(Error::Poisoned)));
@@ -61,7 +60,7 @@ async fn a_failed_sync_stops_all_writing() {
 #[tokio::test]
 async fn one_job_that_fails_makes_its_neighbours_try_again() {
     let fixture = Fixture::new();
-    let writer = &embedded(&fixture).writer;
+    let writer = &database(&fixture).writer;
     let held = hold(writer);
     let before = fixture.store.accept_all(vec![unit(vec![observation(patient(1), "a", "1")])]);
     let mut before = std::pin::pin!(before);
@@ -98,7 +97,7 @@ async fn is_pending(mut future: std::pin::Pin<&mut impl Future>) -> bool {
 #[tokio::test]
 async fn a_full_queue_answers_at_once() {
     let fixture = Fixture::new();
-    let writer = &embedded(&fixture).writer;
+    let writer = &database(&fixture).writer;
     let held = hold(writer);
     let waiting: Vec<_> = (0..5000).map(|_| writer.call(1, |_| Ok(()))).collect();
     drop(held);
@@ -137,10 +136,9 @@ fn a_newer_schema_is_refused() {
 #[tokio::test]
 async fn closing_writes_what_is_queued() {
     let Fixture { dir, store, .. } = Fixture::new();
-    let Store::Embedded(embedded) = store.as_ref();
     let queued: Vec<_> = (0..100)
         .map(|_| {
-            embedded.writer.call(1, |ledger| {
+            store.0.writer.call(1, |ledger| {
                 Ok(ledger.connection.execute("INSERT INTO client VALUES (hex(randomblob(16)), '')", ())?)
             })
         })
