@@ -107,10 +107,12 @@ impl Gateway {
             Subject::Itself => None,
         };
         let patient = person.and_then(|person| self.local_reference(person, "Patient")).map(|id| self.patient_key(id));
-        let derived = condition.map(|Condition { system, value }| {
+        // What belongs to a person has no id that could be told without the person.
+        let is_somebodys = matches!(rule.subject, Subject::Required(_));
+        let derived = condition.filter(|_| patient.is_some() || !is_somebodys).map(|Condition { system, value }| {
             prepare::identified(&caller.principal.client, rule.name, patient, 0, system, value)
         });
         // What need not be anybody's may have become somebody's since.
-        (derived, patient.filter(|_| matches!(rule.subject, Subject::Required(_))))
+        (derived, patient.filter(|_| is_somebodys))
     }
 }
