@@ -445,6 +445,13 @@ impl Store {
         }
     }
 
+    /// The numbers of the log's entries whose record is gone without being forgotten in time.
+    pub async fn log_missing(&self) -> Result<Vec<u64>, Error> {
+        match self {
+            Self::Embedded(store) => store.log_missing().await,
+        }
+    }
+
     /// The latest head of the log that was signed.
     pub async fn log_head(&self) -> Result<Option<Head>, Error> {
         match self {
