@@ -103,12 +103,16 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
     let (records, changed) = gateway.store.log_changed().await?;
+    let missing = gateway.store.log_missing().await?;
     gateway.log_checkpoint().await.map_err(|refusal| refused(&refusal))?;
-    println!("{records} record(s) compared with the log: {} changed", changed.len());
+    println!("{records} record(s) compared with the log: {} changed, {} missing", changed.len(), missing.len());
     for number in &changed {
         println!("entry {number}: the record is not what was committed to");
     }
-    Ok(if changed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for number in &missing {
+        println!("entry {number}: its record is gone, and no term of keeping explains it");
+    }
+    Ok(if changed.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn refused(refusal: &crate::exchange::Refusal) -> anyhow::Error {

@@ -13,7 +13,7 @@ use super::{Caller, Gateway};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
 use crate::fhir::validate::measures::category::category;
-use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Outlook, Permitted, Reason};
+use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Outlook, Permitted, Reason, Status};
 use crate::store::{self, PatientKey, Said, Stored};
 
 /// What applies to one person, as of an epoch.
@@ -93,6 +93,14 @@ pub(super) fn linted(consent: Element<'_>, version: u32, now_ms: i64) -> Vec<Iss
     {
         let text = "The consent was not given yet; it permits nothing before that.";
         issues.push(Issue::new(Id::ConsentElement, "Consent.dateTime", text).at(date.position()));
+    }
+    if compiled.status() == Status::Active {
+        let text = "The period is over already, so that nothing is permitted by it.";
+        let over = compiled
+            .over(now_ms)
+            .into_iter()
+            .map(|path| Issue::new(Id::ConsentElement, format!("{path}.period"), text));
+        issues.extend(over.map(|issue| issue.at(consent.position())));
     }
     if let Some(provision) = consent.get("provision") {
         unknown_categories(provision, "Consent.provision", &mut issues);

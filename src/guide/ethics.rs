@@ -41,8 +41,6 @@ pub enum Held {
     ByTests(&'static [&'static str]),
     /// By a look at the configuration, which returns what breaks it.
     ByConfiguration(fn(&Setting) -> Vec<String>),
-    /// By nothing yet.
-    NotYet,
 }
 
 /// One clause.
@@ -61,7 +59,6 @@ impl Clause {
         match self.held {
             Held::ByTests(_) => "enforced",
             Held::ByConfiguration(_) => "checked",
-            Held::NotYet => "planned",
         }
     }
 
@@ -69,7 +66,7 @@ impl Clause {
     pub fn check(&self, setting: &Setting) -> Vec<String> {
         match self.held {
             Held::ByConfiguration(check) => check(setting),
-            Held::ByTests(_) | Held::NotYet => Vec::new(),
+            Held::ByTests(_) => Vec::new(),
         }
     }
 }
@@ -192,24 +189,27 @@ pub const CLAUSES: &[Clause] = &[
     },
     Clause {
         id: "sensitive-first",
-        title: "Sensitive kinds need a consent of their own",
+        title: "Sensitive kinds are restricted",
         text: "Mental health, reproductive health and substance use are restricted by default, and a consent to other kinds does not cover them.",
         source: "GDPR Art. 9",
-        held: Held::NotYet,
+        held: Held::ByTests(&["guide::sensitive_categories_are_restricted_by_default"]),
     },
     Clause {
         id: "erasure",
         title: "Erased means gone",
         text: "A person can have the data erased, with proof, and what was disclosed is named.",
         source: "GDPR Art. 17, 19",
-        held: Held::NotYet,
+        held: Held::ByTests(&[
+            "rights::whoever_is_erased_is_in_no_file_any_more",
+            "rights::whoever_is_half_erased_is_absent_and_then_gone",
+        ]),
     },
     Clause {
         id: "portable",
         title: "The person can take it along",
         text: "A person can take out everything, with consents and access log, in a form that others read.",
         source: "GDPR Art. 20; EHDS Art. 7",
-        held: Held::NotYet,
+        held: Held::ByTests(&["rights::an_export_is_all_of_it_whatever_apps_may_see"]),
     },
 ];
 

@@ -346,6 +346,11 @@ impl Store {
         self.0.log_changed().await
     }
 
+    /// The numbers of the log's entries whose record is gone without being forgotten in time.
+    pub async fn log_missing(&self) -> Result<Vec<u64>, Error> {
+        self.0.log_missing().await
+    }
+
     /// The latest head of the log that was signed.
     pub async fn log_head(&self) -> Result<Option<Head>, Error> {
         self.0.log_head().await

@@ -23,7 +23,7 @@ page.on('request', (request) => request.url().startsWith(root) || wrong.push(`lo
 
 /** No violation of WCAG A and AA and nothing wider than the screen, small and dark or wide and light. */
 async function look(name) {
-  for (const [width, dark] of [[1280, false], [390, true]]) {
+  for (const [width, dark] of [[1280, false], [390, true], [320, false]]) {
     await page.setViewport({ width, height: width < 500 ? 844 : 900 });
     await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }]);
     const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
@@ -67,6 +67,7 @@ try {
   assert.equal(await page.evaluate(() => document.getElementById(document.activeElement.getAttribute('aria-describedby')).textContent), 'Blood pressure');
   await follow(() => page.keyboard.press('Enter'));
   assert.equal(await text(`${row('blood-pressure')} .state`), 'not allowed');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'p0-blood-pressure');
 
   // Another language stays.
   await follow(() => page.click('nav a[hreflang=de]'));

@@ -559,13 +559,19 @@ async fn what_is_doubtful_about_a_consent_is_said() {
         ),
         ("verification", "/verification", json!([{"verified": false}]), Some("/verification".to_owned())),
         ("date", "/dateTime", json!("2999-01-01"), Some("/dateTime".to_owned())),
+        ("period", "/provision/period", json!({"end": "2001-01-01"}), Some("/period".to_owned())),
+        (
+            "period of a permit",
+            "/provision/provision/0/period",
+            json!({"end": "2001"}),
+            Some(format!("{inner}/period")),
+        ),
+        ("period to come", "/provision/period", json!({"start": "2999-01-01"}), None),
     ];
     for (name, pointer, value, expected) in &table {
         let mut body = consent(&patient, &[(&actor, BOTH, &["heart-rate"])]);
-        match body.pointer_mut(pointer) {
-            Some(place) => *place = value.clone(),
-            None => body["verification"] = value.clone(),
-        }
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[name] = value.clone();
         let outcome = app
             .raw(
                 "POST",

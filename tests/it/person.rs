@@ -98,7 +98,11 @@ async fn nobody_else_gets_in() {
     let mut first = Visitor { http: gateway.http.clone(), root: app.root().to_owned(), cookie: String::new() };
     assert_eq!(first.get("/person").await.status, 401, "without a session");
     let path = url.strip_prefix(app.root()).unwrap();
-    assert_eq!(first.get(path).await.status, 200, "looking at a link does not use it up");
+    let door = first.get(path).await;
+    assert_eq!(door.status, 200, "looking at a link does not use it up");
+    let link = path.split_once("link=").unwrap().1;
+    assert!(door.text().contains(&format!("?lang=de&amp;link={link}\"")), "{}", door.text());
+    assert!(door.text().contains("<nav aria-label=\"Language\">"));
     assert_eq!(first.enter(&url).await, 303);
     assert_eq!(first.get("/person").await.status, 200);
     let mut second = Visitor { http: gateway.http.clone(), root: app.root().to_owned(), cookie: String::new() };
@@ -147,6 +151,16 @@ async fn switches_do_what_they_say() {
     assert_eq!(read().await, 0, "nor read");
     assert_eq!(visitor.choose(&app.actor, "heart-rate", "on").await, "/person?said=changed");
     assert_eq!((push("2").await, read().await), (201, 2));
+
+    let seal = visitor.seal().await;
+    for (place, expected) in
+        [("p0-heart-rate", "/person?said=changed#p0-heart-rate"), ("\r\nx", "/person?said=changed")]
+    {
+        let actor = app.actor.clone();
+        let fields =
+            [("seal", &*seal), ("actor", &*actor), ("category", "heart-rate"), ("wish", "on"), ("place", place)];
+        assert_eq!(visitor.post("/person/choice", &fields).await.header("location"), expected);
+    }
 
     // What nobody has permitted yet is permitted here.
     assert_eq!(visitor.choose("Organization/platform", "heart-rate", "on").await, "/person?said=changed");
@@ -244,6 +258,7 @@ async fn a_person_sees_takes_along_and_ends_everything() {
     assert_eq!(app.post("/Observation", &heart_rate(&patient, "XMARKERX", 70)).await.status, 201);
     platform.until("the reading arrives", |account| account["resources"] == 1).await;
     let visitor = visitor(&gateway, &app, &patient).await;
+    assert_eq!(link(&app, &patient).await.status, 200, "a link that nobody opens");
     let log = eventually("the delivery is told", async || {
         let log = visitor.get("/person/log").await.text();
         log.contains("<td>platform</td><td>received: Heart rate and rhythm</td>").then_some(log)
@@ -255,6 +270,8 @@ async fn a_person_sees_takes_along_and_ends_everything() {
     ] {
         assert!(log.contains(line), "{line}: {log}");
     }
+    let times = |what: &str| log.matches(what).count();
+    assert_eq!((times("was given a link to this page"), times("opened this page")), (2, 1), "{log}");
 
     let seal = visitor.seal().await;
     assert_eq!(visitor.post("/person/export", &[("seal", "x")]).await.status, 401);

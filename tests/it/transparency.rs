@@ -189,6 +189,11 @@ async fn what_was_changed_is_seen() {
     // Somebody with the file in hand.
     process.terminate().await;
     let database = Connection::open(site.data().join("gateway.sqlite3")).unwrap();
+    // Records that are gone, and whose entries nothing explains.
+    assert_eq!(database.execute("DELETE FROM audit WHERE entry IN (2, 3)", []).unwrap(), 2);
+    assert_eq!(gone(&config).await, ["entry 2: its record is gone", "entry 3: its record is gone"]);
+    database.execute("INSERT INTO audit_forgotten (entry) VALUES (2), (3)", []).unwrap();
+    assert!(gone(&config).await.is_empty(), "what was forgotten in time is explained");
     let payload =
         "UPDATE audit SET payload = CAST(replace(CAST(payload AS TEXT), '\"app\"', '\"abb\"') AS BLOB) WHERE entry = 1";
     assert_eq!(database.execute(payload, []).unwrap(), 1);
@@ -204,6 +209,13 @@ async fn what_was_changed_is_seen() {
     assert!(!stands && said.contains("does not continue what was signed"), "{said}");
     let _process = site.serve().await;
     assert_eq!(fetched(&app, "checkpoint").await.0, 503, "nothing is signed that contradicts what was signed");
+}
+
+/// What is said to be gone.
+async fn gone(config: &str) -> Vec<String> {
+    let (_, said) = audit(&["check", "--config", config]).await;
+    let lines = said.lines().filter_map(|line| line.split_once(", and no term of keeping explains it"));
+    lines.map(|(line, _)| line.to_owned()).collect()
 }
 
 fn first_file(folder: &Path) -> std::path::PathBuf {

@@ -88,7 +88,9 @@ impl Gateway {
         let visit = self.visit(caller.principal.client.clone(), patient.to_owned(), Pass::Link);
         let link = visit::issue(Pass::Link, &visit, &self.base, &self.token_secret);
         let about = (patient.to_owned(), self.patient_key(patient));
-        let record = Author::of(self, caller).record(Act::Login, Some(&about), &[], None, &[]);
+        // That the person opened the page is told when she does.
+        let author = Author::of(self, caller).with_query(&format!("Patient/{patient}/$visit"), &[]);
+        let record = author.record(Act::Operation, Some(&about), &[], None, &[]);
         self.store.record_audit(vec![record]).await?;
         let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("link", &link).finish();
         Ok(Opened { url: format!("{}/enter?{query}", self.person_page()), expires_ms: visit.expires_ms })
@@ -100,7 +102,7 @@ impl Gateway {
     }
 
     /// Turns a link into a session. A link that was used opens nothing more.
-    pub async fn enter(&self, link: &str) -> Result<Begun, Refusal> {
+    pub async fn enter(&self, link: &str, visitor: Visitor<'_>) -> Result<Begun, Refusal> {
         let now_ms = self.now_ms();
         let visit = visit::verify(Pass::Link, link, &self.base, &self.token_secret, now_ms)
             .map_err(|denied| Refusal::from(denied.issue()))?;
@@ -111,6 +113,10 @@ impl Gateway {
         }
         let session = self.visit(visit.client, visit.patient, Pass::Session);
         let session = visit::issue(Pass::Session, &session, &self.base, &self.token_secret);
+        let person = self.visiting(&session).await?;
+        let about = (person.patient.clone(), person.key);
+        let record = Author::of(self, &person.caller(visitor)).record(Act::Login, Some(&about), &[], None, &[]);
+        self.store.record_audit(vec![record]).await?;
         Ok(Begun { session, lifetime_s: Pass::Session.lifetime_s() })
     }
 

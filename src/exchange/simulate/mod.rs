@@ -88,7 +88,8 @@ impl Consents {
             return;
         }
         let permits = !on_file || consents::is_given(&one, now_ms);
-        let one = Arc::new(one);
+        // Drafts have no id yet; which of them decided is told by where they stand.
+        let one = Arc::new(one.named(&format!("draft-{}", self.all.len() + 1)));
         self.counting.push(if permits { one.clone() } else { Arc::new(one.refusing()) });
         self.all.push((one, permits));
         self.lint.extend(issues);

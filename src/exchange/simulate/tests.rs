@@ -256,3 +256,16 @@ fn a_restriction_and_a_pseudonym_are_told() {
     assert!(answer["resources"][1]["sent"].is_null());
     assert!(asked(r#"{"identity":"hidden"}"#).is_err());
 }
+
+#[test]
+fn drafts_are_told_by_their_place() {
+    let draft = |actor: &str| {
+        let permits = vec![Permit { actor: actor.to_owned(), ..Permit::default() }];
+        Draft { patient: "Patient/1".to_owned(), permits, ..Draft::default() }.consent().to_string()
+    };
+    let drafts = [draft("Organization/1"), draft("Organization/2")];
+    let request = serde_json::json!({"patient": "Patient/1", "actors": ["Organization/2"], "purpose": ["TREAT"]});
+    let told = answer(&serde_json::json!({"request": request, "now": "2026-01-01T00:00:00Z"}), &drafts, &[]);
+    assert_eq!(told["basis"]["consent"], "Consent/draft-2", "{told:#}");
+    assert_eq!(told["consents"][0]["consent"], "Consent/draft-1");
+}

@@ -202,24 +202,19 @@ fn ethics(site: &Site) -> File {
         let held = match clause.held {
             Held::ByTests(tests) => tests.iter().map(|test| Piece::code(*test)).collect(),
             Held::ByConfiguration(_) => vec![Piece::code("mhealth-gateway ethics check")],
-            Held::NotYet => vec![Piece::text("nothing yet")],
-        };
-        let tag = match clause.held {
-            Held::ByTests(_) | Held::ByConfiguration(_) => "enforced",
-            Held::NotYet => "warning",
         };
         let cells = vec![
             vec![Piece::text(clause.title)],
             vec![Piece::text(clause.text)],
             vec![Piece::text(clause.source)],
-            vec![Piece::tag(clause.status(), tag)],
+            vec![Piece::tag(clause.status(), "enforced")],
             held,
         ];
         let words = format!("{} {} {}", clause.id, clause.title, clause.text);
         row(clause.id, &words, json!({"status": clause.status()}), cells)
     });
     let rows: Vec<Row> = rows.collect();
-    let options: Vec<Value> = ["enforced", "checked", "planned"].iter().map(|each| option(each, each)).collect();
+    let options: Vec<Value> = ["enforced", "checked"].iter().map(|each| option(each, each)).collect();
     let filters = json!([{"label": "Status", "name": "status", "options": options}]);
     let page = Page {
         title: "Ethics",

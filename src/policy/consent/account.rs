@@ -21,6 +21,8 @@ pub enum Says {
     Refuses,
     /// It cannot be evaluated, which refuses.
     Unclear,
+    /// It speaks of some resources, and none is asked about.
+    Depends,
     Nothing,
 }
 
@@ -30,6 +32,7 @@ impl Says {
             Says::Permits => "permits",
             Says::Refuses => "refuses",
             Says::Unclear => "unclear",
+            Says::Depends => "depends",
             Says::Nothing => "nothing",
         }
     }
@@ -76,7 +79,14 @@ pub fn account(
     let asked = Asking::new(request, facts.unwrap_or(&nothing));
     let (voice, rule) = hear(consent, concerns, &asked);
     let spoke = |says| Account { says, rule: Some(Arc::clone(rule)), unmet: Vec::new() };
+    let about_resource = || match &consent.body {
+        Body::Rules(root) => {
+            root.all().into_iter().any(|other| other.path == *rule && other.when.is_about_resource(None))
+        }
+        Body::Indeterminate { .. } => false,
+    };
     match voice {
+        Voice::Refuses if facts.is_none() && about_resource() => spoke(Says::Depends),
         Voice::Permits if is_given => spoke(Says::Permits),
         Voice::Permits => Account { unmet: vec![Unmet::DateTime], ..spoke(Says::Nothing) },
         Voice::Refuses => spoke(Says::Refuses),
@@ -108,7 +118,9 @@ fn nearest(
             unmet.insert(0, missing);
         }
     }
-    Account { says: Says::Nothing, rule: Some(Arc::clone(path)), unmet }
+    // Whatever the request alone can meet is met: the rest is the resource's.
+    let says = if unmet.is_empty() && facts.is_none() { Says::Depends } else { Says::Nothing };
+    Account { says, rule: Some(Arc::clone(path)), unmet }
 }
 
 #[cfg(test)]
@@ -177,6 +189,21 @@ mod tests {
         check("a deny", &refuses, one, "TREAT", heart, "refuses");
         let empty = |body: &mut Value| drop(body["provision"].as_object_mut().unwrap().remove("provision"));
         check("nothing in it", &empty, one, "TREAT", heart, "refuses");
+    }
+
+    #[test]
+    fn without_a_resource_it_depends_on_it() {
+        let actor = Actor::reference("Organization/1");
+        let request =
+            Request { action: Action::Access, actor: &actor, purpose: "TREAT", policies: &[], now_ms: ms(NOW) };
+        for (kind, expected) in [("permit", "depends"), ("deny", "depends")] {
+            let mut body = consent("c", Some("OPTIN"), &rule());
+            body["provision"]["provision"][0]["type"] = json!(kind);
+            let patient = body["patient"]["reference"].as_str().unwrap().to_owned();
+            let told = account(&compiled(&body), &request, &[&patient], None, true);
+            assert_eq!((told.says.code(), told.unmet.as_slice()), (expected, [].as_slice()), "{kind}");
+            assert_eq!(told.rule.as_deref(), Some("Consent.provision.provision[0]"), "{kind}");
+        }
     }
 
     #[test]

@@ -119,6 +119,12 @@ impl Compiled {
         (self.in_force.from, self.in_force.until)
     }
 
+    /// The same under a name, where it has none of its own.
+    #[must_use]
+    pub fn named(self, id: &str) -> Compiled {
+        if self.id.is_empty() { Compiled { id: id.into(), ..self } } else { self }
+    }
+
     /// The same, but that it permits nothing.
     #[must_use]
     pub fn refusing(&self) -> Compiled {
@@ -146,6 +152,16 @@ impl Compiled {
 
     pub(super) fn is_in_force(&self, now_ms: i64) -> bool {
         self.in_force.contains(now_ms)
+    }
+
+    /// Paths of the permits that are over by then, so that they permit nothing any more; the root's alone if all of it is.
+    pub fn over(&self, now_ms: i64) -> Vec<&str> {
+        let Body::Rules(root) = &self.body else { return Vec::new() };
+        if self.in_force.until <= now_ms {
+            return vec![&root.path];
+        }
+        let permits = root.all().into_iter().filter(|rule| rule.effect == Effect::Permit);
+        permits.filter(|rule| rule.when.is_over(now_ms)).map(|rule| &*rule.path).collect()
     }
 
     /// When the person gave it, at the earliest (`dateTime`).

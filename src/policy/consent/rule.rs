@@ -79,6 +79,12 @@ impl Conditions {
             .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
     }
 
+    /// Whether it holds no longer. A period of a policy is one of data, which may well be of the past.
+    pub fn is_over(&self, now_ms: i64) -> bool {
+        let of_policy = self.code.as_ref().is_some_and(Codes::names_policies);
+        !of_policy && self.period.and_then(Window::span).is_some_and(|span| span.until <= now_ms)
+    }
+
     /// Whether anything is asked of the resource.
     pub fn is_about_resource(&self, policy: Option<&str>) -> bool {
         let Conditions { period, class, data_period, labels, code, data, .. } = self;

@@ -143,26 +143,26 @@ mod tests {
         let no = rule("deny", CLINIC, &any);
         let (both, beside, none) = ("Policy-basic-normal ehds-primary-use", "ehds-primary-use", "");
         check("nothing was said", &[], both, Permit);
-        check("somebody else's, in force", &[of("active", &[app.clone()])], beside, Permit);
+        check("somebody else's, in force", &[of("active", std::slice::from_ref(&app))], beside, Permit);
         for status in ["inactive", "rejected"] {
-            check("somebody else's", &[of(status, &[app.clone()])], beside, Permit);
-            check("hers", &[of(status, &[clinic.clone()])], none, Deny);
+            check("somebody else's", &[of(status, std::slice::from_ref(&app))], beside, Permit);
+            check("hers", &[of(status, std::slice::from_ref(&clinic))], none, Deny);
             check("of the same", &[of(status, &[rule("permit", CLINIC, &heart)])], none, Partial);
             check("of another thing", &[of(status, &[rule("permit", CLINIC, &weight)])], beside, Partial);
             check("for good", &[of(status, &[rule("permit", CLINIC, &over)])], none, Deny);
             check("what was refused beside it", &[of(status, &[app.clone(), no.clone()])], none, Deny);
             check("of nothing in particular", &[of(status, &[])], none, Deny);
-            let mut unclear = of(status, &[app.clone()]);
+            let mut unclear = of(status, std::slice::from_ref(&app));
             unclear["implicitRules"] = json!("urn:x");
             check("nobody knows of what", &[unclear], none, Deny);
         }
-        check("a refusal that is taken back", &[of("inactive", &[no.clone()])], both, Permit);
-        check("a refusal that was rejected", &[of("rejected", &[no.clone()])], none, Deny);
+        check("a refusal that is taken back", &[of("inactive", std::slice::from_ref(&no))], both, Permit);
+        check("a refusal that was rejected", &[of("rejected", std::slice::from_ref(&no))], none, Deny);
         for status in ["draft", "proposed", "entered-in-error"] {
-            check(status, &[of(status, &[clinic.clone()])], both, Permit);
+            check(status, &[of(status, std::slice::from_ref(&clinic))], both, Permit);
         }
         // What is given later says otherwise, for whom it says so.
-        let mut later = of("active", &[clinic.clone()]);
+        let mut later = of("active", std::slice::from_ref(&clinic));
         later["id"] = json!("later");
         check("given anew", &[of("inactive", &[clinic]), later.clone()], "consent consent", Permit);
         check("after everything", &[of("rejected", &[]), later], "consent consent", Permit);

@@ -47,6 +47,10 @@ impl Database {
         self.query(|reader| changed(reader)).await
     }
 
+    pub async fn log_missing(&self) -> Result<Vec<u64>, Error> {
+        self.query(|reader| missing(reader)).await
+    }
+
     pub async fn log_head(&self) -> Result<Option<Head>, Error> {
         self.query(|reader| head(reader)).await
     }
@@ -170,6 +174,18 @@ fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
             return Ok((records, changed));
         }
     }
+}
+
+/// The numbers of entries whose record is not there, though nothing says that it was forgotten in time. That of a person
+/// who was erased is there, and says less.
+fn missing(connection: &Connection) -> sql::Result<Vec<u64>> {
+    connection
+        .prepare_cached(
+            "SELECT number FROM log_entry EXCEPT SELECT entry FROM audit WHERE entry IS NOT NULL
+             EXCEPT SELECT entry FROM audit_forgotten ORDER BY 1",
+        )?
+        .query_map((), |row| Ok(row.get::<i64>(0)? as u64))?
+        .collect()
 }
 
 fn head(connection: &Connection) -> sql::Result<Option<Head>> {

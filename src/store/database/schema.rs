@@ -18,7 +18,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
 /// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
 /// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
-/// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles.
+/// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles;
+/// `audit_forgotten` are the numbers of those that were forgotten in time.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -199,6 +200,9 @@ CREATE INDEX remnant_due ON remnant (destination, not_before) WHERE dead = 0;
 CREATE TABLE consent_turn (patient BLOB PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX consent_turn_at ON consent_turn (at);
 CREATE INDEX raw_patient ON raw (patient, number);
+",
+    "
+CREATE TABLE audit_forgotten (entry INTEGER PRIMARY KEY) STRICT;
 ",
 ];
 

@@ -27,6 +27,14 @@ impl Database {
 }
 
 fn tidy(connection: &Connection, tidying: &Tidying) -> sql::Result<bool> {
+    // Their entries in the log stay, and it must be known of each that nobody took its record away in secret.
+    connection
+        .prepare_cached(
+            "INSERT INTO audit_forgotten (entry)
+             SELECT entry FROM (SELECT entry, at FROM audit ORDER BY seq LIMIT ?2) oldest
+             WHERE at < ?1 AND entry IS NOT NULL",
+        )?
+        .execute(params![tidying.audit_before_ms, STEP])?;
     let mut gone = connection
         .prepare_cached(
             "DELETE FROM audit WHERE seq IN (SELECT seq FROM (SELECT seq, at FROM audit ORDER BY seq LIMIT ?2) oldest

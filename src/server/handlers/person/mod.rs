@@ -76,7 +76,7 @@ pub(super) fn door(request: &Request<'_>) -> Reply {
 /// Begins the session.
 pub(super) async fn enter(request: &Request<'_>) -> Reply {
     let form = form(request);
-    match request.gateway.enter(field(&form, "link")).await {
+    match request.gateway.enter(field(&form, "link"), visitor(request)).await {
         Ok(begun) => {
             let cookie = format!(
                 "{SESSION}={}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={}",
@@ -163,7 +163,10 @@ fn line(words: &Words, entry: &Value) -> Context {
     let who = [text("/who/name"), text("/who/id")].into_iter().find(|name| !name.is_empty()).unwrap_or("-");
     let itself = text("/who/reference").starts_with("Patient/");
     let who = if itself { words.filled("you", &[who]) } else { who.to_owned() };
-    let act = words.term("acts", text("/act"));
+    let act = match text("/operation") {
+        "$visit" => words.text("visit-link"),
+        _ => words.term("acts", text("/act")),
+    };
     let done = if entry["done"] == false && text("/act") != "refuse" { words.text("refused") } else { "" };
     let act = [act, done].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
     let categories = entry["categories"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -247,10 +250,17 @@ async fn changed(
         Err(refusal) => return turned_away(request, &refusal),
     };
     match change(&person, &form).await {
-        Ok(said) => moved(&format!("/person?said={said}")),
+        Ok(said) => moved(&format!("/person?said={said}{}", place(&form))),
         Err(refusal) if refusal.ids().contains(&Id::VersionConflict) => moved("/person?said=meanwhile"),
         Err(refusal) => problem::reply(&refusal),
     }
+}
+
+/// The fragment of the switch that was turned, so that whoever goes by keyboard goes on from there.
+fn place(form: &[(String, String)]) -> String {
+    let place = field(form, "place");
+    let is_one = !place.is_empty() && place.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_one { format!("#{place}") } else { String::new() }
 }
 
 /// The person who sent a form, and the form, if it was of a page that this very visit was shown.
@@ -359,7 +369,7 @@ fn shown(request: &Request<'_>, words: &'static Words, status: u16, template: &s
     let languages: Vec<(&str, &str)> =
         words::languages().iter().map(|words| (words.code, words.text("language"))).collect();
     let all = context! {
-        lang => words.code, words => Context::from(minijinja::value::Serde(&words.all)), languages, said, ..more
+        kept => kept(request), lang => words.code, words => Context::from(minijinja::value::Serde(&words.all)), languages, said, ..more
     };
     let template = TEMPLATES.get_template(template).expect("every template is listed above");
     let html = template.render(all).expect("the templates use what they are given, and a test shows them");
@@ -374,6 +384,14 @@ fn shown(request: &Request<'_>, words: &'static Words, status: u16, template: &s
         ),
         None => reply,
     }
+}
+
+/// What a choice of language must not lose: the link that is still to be used, and the place in the log.
+fn kept(request: &Request<'_>) -> String {
+    let pairs = request.query.iter().filter(|(name, _)| matches!(name.as_str(), "link" | "_page"));
+    let mut kept = url::form_urlencoded::Serializer::new(String::new());
+    let kept = kept.extend_pairs(pairs).finish();
+    if kept.is_empty() { kept } else { format!("&{kept}") }
 }
 
 /// The language that was chosen just now, or once, or else that of the browser.
