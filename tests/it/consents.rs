@@ -570,8 +570,8 @@ async fn what_is_doubtful_about_a_consent_is_said() {
     ];
     for (name, pointer, value, expected) in &table {
         let mut body = consent(&patient, &[(&actor, BOTH, &["heart-rate"])]);
-        let (parent, name) = pointer.rsplit_once('/').unwrap();
-        body.pointer_mut(parent).unwrap()[name] = value.clone();
+        let (parent, last) = pointer.rsplit_once('/').unwrap();
+        body.pointer_mut(parent).unwrap()[last] = value.clone();
         let outcome = app
             .raw(
                 "POST",
