@@ -12,7 +12,7 @@ use super::document::{Document, Kind, Node, NodeId, Span};
 use super::tag::Tag;
 
 /// Resources of more nodes than this are not copied.
-const MOST_NODES: usize = 256;
+const MOST_NODES: usize = 512;
 
 /// Names whose texts say what kind of thing a resource is about, so that resources that differ in them look different at
 /// first sight.

@@ -25,9 +25,9 @@ const FIRST: u32 = 3;
 const PATIENCE: u32 = 4;
 const LONGEST: u32 = 1 << 16;
 
-/// Looks that are kept, in shelves that are emptied one by one when they are full: 20 MB at most, whoever sends them.
+/// Looks that are kept, in shelves that are emptied one by one when they are full.
 const SHELVES: usize = 16;
-const SHELF: usize = 64;
+const SHELF: usize = 256;
 
 /// Names of texts that may be kept besides codes and addresses, because they are those of concepts and not of persons.
 const OF_CONCEPTS: [&str; 4] = ["resourceType", "display", "unit", "version"];
