@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Database, audit, erase, feed, raw, receipts, retry, uploads};
+use super::{Store, audit, erase, feed, raw, receipts, retry, uploads};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::sql::{self, Connection, Optional, params};
@@ -19,11 +19,13 @@ use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
 /// How long an idempotency key is remembered at least.
 pub(super) const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
 
-impl Database {
+impl Store {
+    /// Durable when it returns.
     pub async fn accept(&self, unit: Unit) -> Result<Accepted, Error> {
         self.enqueue(unit).await
     }
 
+    /// Several units, each its own transaction, queued together so that they share the cost of durability.
     /// All are queued before the first is awaited, so they share commits.
     pub async fn accept_all(&self, units: Vec<Unit>) -> Vec<Result<Accepted, Error>> {
         let queued: Vec<_> = units.into_iter().map(|unit| self.enqueue(unit)).collect();

@@ -1,7 +1,7 @@
 //! The audit trail: appended in the transaction of what it tells of, or alone for reads and refusals.
 
 use super::writer::Ledger;
-use super::{Database, log};
+use super::{Store, log};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::Task;
@@ -10,11 +10,14 @@ use crate::store::sql::{self, Bind, Connection, Params, Value, params};
 use crate::store::unit::AuditRecord;
 use crate::tlog::{Hash, commitment};
 
-impl Database {
+impl Store {
+    /// For reads and refusals, which write nothing else. Durable when it returns.
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
         self.writer.call(records.len().max(1), move |ledger| Ok(store(ledger, &records)?)).await
     }
 
+    /// Before something is sent: the records that are true should this process not live to settle the task. The next
+    /// one takes them into the trail, as does foretelling the task anew; settling forgets them. Durable when it returns.
     pub async fn foretell(&self, destination: &str, task: Task, records: Vec<AuditRecord>) -> Result<(), Error> {
         let destination = destination.to_owned();
         let foretell = move |ledger: &mut Ledger| {
@@ -43,6 +46,7 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(foretell(ledger)?)).await
     }
 
+    /// Sequence numbers and payloads of audit events.
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         self.query(move |connection| search(connection, &plan)).await
     }

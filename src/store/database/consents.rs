@@ -4,14 +4,15 @@
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Database, audit, erase, retry, row};
+use super::{Store, audit, erase, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
 use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::{AuditRecord, Said};
 
-impl Database {
+impl Store {
+    /// The patient's consent epoch and current consents, seen at one moment.
     pub async fn consents(&self, patient: PatientKey) -> Result<(u64, Vec<Stored>), Error> {
         self.query(move |connection| {
             let epoch = consent_epoch(connection, patient)?;
@@ -20,6 +21,7 @@ impl Database {
         .await
     }
 
+    /// All that the patient has said, seen at one moment.
     pub async fn said(&self, patient: PatientKey) -> Result<Said, Error> {
         self.query(move |connection| {
             Ok(Said {
@@ -32,6 +34,8 @@ impl Database {
         .await
     }
 
+    /// Begins or ends that what is the patient's is kept and nothing else; answers since when it is so. What waits for
+    /// another attempt is due when it ends.
     pub async fn restrict(
         &self,
         patient: PatientKey,
@@ -41,6 +45,8 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(restrict(ledger, patient, since_ms, record)?)).await
     }
 
+    /// How many turns there were at a patient, for whoever writes what depends on what else there is; none where no other
+    /// gateway writes.
     pub async fn turn(&self, patient: PatientKey) -> Result<Option<u64>, Error> {
         if !self.base.is_shared() {
             return Ok(None);
@@ -48,6 +54,7 @@ impl Database {
         self.query(move |connection| turn(connection, patient)).await.map(Some)
     }
 
+    /// The patient's consents as they stood at a moment.
     pub async fn consents_then(&self, patient: PatientKey, then_ms: i64) -> Result<Vec<Stored>, Error> {
         self.query(move |connection| past_consents(connection, patient, then_ms)).await
     }

@@ -8,7 +8,7 @@
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
-use super::{Database, audit, remnants};
+use super::{Store, audit, remnants};
 use crate::store::erasure::{Erasure, Remnant};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
@@ -24,7 +24,8 @@ const FEED_STEP: i64 = 10_000;
 
 const COLUMNS: &str = "SELECT patient, owner, at, record, receipt, finished FROM erased";
 
-impl Database {
+impl Store {
+    /// Writes a tombstone: from here on nothing of the person is found. False where there is one.
     /// False where there is a tombstone already; then nothing happens.
     pub async fn begin_erasure(&self, erasure: Erasure, record: AuditRecord) -> Result<bool, Error> {
         self.writer.call(1, move |ledger| Ok(begin(ledger, &erasure, record)?)).await
@@ -40,6 +41,7 @@ impl Database {
         .await
     }
 
+    /// Those that are not finished, and those since a moment.
     pub async fn erasures_since(&self, since_ms: i64) -> Result<Vec<Erasure>, Error> {
         self.query(move |connection| {
             connection
@@ -50,6 +52,7 @@ impl Database {
         .await
     }
 
+    /// How many resources there are of a patient, by type.
     pub async fn census(&self, patient: PatientKey) -> Result<Vec<(String, u64)>, Error> {
         self.query(move |connection| {
             connection
@@ -63,6 +66,7 @@ impl Database {
         .await
     }
 
+    /// Takes away some of what an erased person left; false when nothing was left.
     /// Takes some of it away; false when nothing was left.
     pub async fn erase_step(&self, patient: PatientKey) -> Result<bool, Error> {
         let took = self.writer.call(STEP as usize, move |ledger| Ok(step(&ledger.connection, patient)?)).await?;
@@ -74,6 +78,7 @@ impl Database {
         Ok(took)
     }
 
+    /// Takes an erased person out of the feed, from a position on; where to go on.
     /// Empties rows of the feed from a position on; where to go on.
     pub async fn erase_feed(&self, patient: PatientKey, from: u64) -> Result<Option<u64>, Error> {
         let empty = move |connection: &Connection| {
@@ -92,6 +97,7 @@ impl Database {
         self.writer.call(STEP as usize, move |ledger| Ok(empty(&ledger.connection)?)).await
     }
 
+    /// Records about an erased person that are as they were written, after a number; without that of the erasure.
     /// Records about a person with a tombstone that are still as they were committed to, after a number.
     pub async fn audit_unredacted(
         &self,
@@ -113,6 +119,8 @@ impl Database {
         .await
     }
 
+    /// Puts others in the place of records; their entries in the log stay and are proved no more. What destinations hold by
+    /// what the records said is remembered in the same transaction.
     /// Puts other records in the place of some, and takes note of what these say destinations hold. What the log committed
     /// to is lost with their salts, and meant to be.
     pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>, held: Vec<Remnant>) -> Result<(), Error> {
@@ -131,6 +139,7 @@ impl Database {
         self.writer.call(STEP as usize, move |ledger| Ok(redact(ledger)?)).await
     }
 
+    /// The last step: the receipt is kept, and nothing that was deleted is in any file of the store.
     /// Keeps the receipt, and empties the log.
     pub async fn finish_erasure(&self, patient: PatientKey, receipt: Vec<u8>) -> Result<(), Error> {
         let finish = move |connection: &Connection| {

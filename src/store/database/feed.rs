@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Database, audit, retry, row};
+use super::{Store, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
@@ -17,12 +17,15 @@ use crate::store::unit::AuditRecord;
 /// Sequence number and version of one item.
 const ITEM_BYTES: usize = 12;
 
-impl Database {
+impl Store {
+    /// A new destination begins at the feed's present end; a known one stays where it is.
     pub async fn ensure_destination(&self, name: &str) -> Result<(), Error> {
         let name = name.to_owned();
         self.writer.call(1, move |ledger| Ok(ensure(&ledger.connection, &name)?)).await
     }
 
+    /// Up to `want` slots in which the destination lags and which nobody else holds. What the worker holds already is
+    /// prolonged under the same epoch.
     pub async fn lease(
         &self,
         destination: &str,
@@ -41,6 +44,7 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(claim.take(ledger)?)).await
     }
 
+    /// A worker ends, and others need not wait until its leases do. Where there are no others nothing is done.
     pub async fn give_back(&self, destination: &str, worker: &str) -> Result<(), Error> {
         if !self.base.is_shared() {
             return Ok(());
@@ -55,11 +59,14 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(give_back(ledger)?)).await
     }
 
+    /// What follows the cursor of the leased slot; nothing if the lease was lost.
     pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
         let lease = lease.clone();
         self.query(move |connection| items(connection, &lease, max)).await
     }
 
+    /// Moves the cursor, keeps what failed, records the audit: all or, if the lease was lost, nothing. The caller then
+    /// records the audit of what it has sent by itself.
     pub async fn advance(
         &self,
         lease: &Lease,

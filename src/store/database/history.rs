@@ -4,12 +4,13 @@
 //! of all of them. A page costs as much as it is long.
 
 use super::pool::Reader;
-use super::{Database, row};
+use super::{Store, row};
 use crate::store::fault::Error;
 use crate::store::plan::{HistoryPlan, Stored, VersionKey};
 use crate::store::sql::{self, Connection, Optional, Row, params};
 
-impl Database {
+impl Store {
+    /// Some versions, and where to go on.
     pub async fn history(&self, plan: HistoryPlan) -> Result<(Vec<Stored>, Option<VersionKey>), Error> {
         self.query(move |reader| page(reader, &plan)).await
     }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Database;
+use super::Store;
 use super::writer::Ledger;
 use crate::store::fault::{Error, KeyMistake, OpenError};
 use crate::store::id::PatientKey;
@@ -192,7 +192,9 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
     Ok(sealer)
 }
 
-impl Database {
+impl Store {
+    /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
+    /// an older copy of the key, and what waits to be sent of it leaves the queue. Whether there was one. Durable when it returns.
     /// The row is overwritten in the file (`secure_delete`), and the log, which still has it, is emptied. What waits for
     /// another attempt could never be sent and would stand in the way of others, so it goes with the key, as do the raw
     /// inputs that nobody can open.

@@ -3,7 +3,7 @@
 //! Entries lie in the order of the commits and are never changed or removed. What the tree is and how it is proved is
 //! `tlog`'s to know; here hashes are kept and found again.
 
-use super::Database;
+use super::Store;
 use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
@@ -17,44 +17,54 @@ const PIECE: i64 = 4096;
 /// Roots of one level of tiles have the numbers from here on.
 const LEVEL_SHIFT: u32 = 56;
 
-impl Database {
+impl Store {
+    /// Entries of the transparency log: one for each record of the audit, in the order of the commits.
     pub async fn log_size(&self) -> Result<u64, Error> {
         self.query(|reader| size(reader)).await
     }
 
+    /// Root of the log's first `size` entries.
     pub async fn log_root(&self, size: u64) -> Result<Hash, Error> {
         self.query(move |connection| tlog::root(size, &mut complete(connection))).await
     }
 
+    /// The way from an entry to the root of the first `size` ones.
     pub async fn log_inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, Error> {
         self.query(move |connection| tlog::inclusion(index, size, &mut complete(connection))).await
     }
 
+    /// Hashes of a level of the log's tiles; none if there are not as many.
     pub async fn log_hashes(&self, level: u8, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
         self.query(move |connection| hashes(connection, level, from, count).optional()).await
     }
 
+    /// The log's entries; none if there are not as many.
     pub async fn log_entries(&self, from: u64, count: u64) -> Result<Option<Vec<Hash>>, Error> {
         self.query(move |connection| entries(connection, from, count).optional()).await
     }
 
+    /// A record of the audit about a patient with its place in the log; nothing if it is withheld from that client.
     pub async fn logged(&self, patient: PatientKey, id: ResId, reader: &str) -> Result<Option<Logged>, Error> {
         let reader = reader.to_owned();
         self.query(move |connection| logged(connection, patient, id, &reader)).await
     }
 
+    /// How many records of the audit the log was compared with, and the numbers of those that are not what was committed to.
     pub async fn log_changed(&self) -> Result<(u64, Vec<u64>), Error> {
         self.query(|reader| changed(reader)).await
     }
 
+    /// The numbers of the log's entries whose record is gone without being forgotten in time.
     pub async fn log_missing(&self) -> Result<Vec<u64>, Error> {
         self.query(|reader| missing(reader)).await
     }
 
+    /// The latest head of the log that was signed.
     pub async fn log_head(&self) -> Result<Option<Head>, Error> {
         self.query(|reader| head(reader)).await
     }
 
+    /// Remembers what is about to be shown as signed. Durable when it returns.
     pub async fn keep_log_head(&self, head: Head) -> Result<(), Error> {
         let keep = move |connection: &Connection| {
             connection

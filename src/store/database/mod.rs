@@ -64,8 +64,9 @@ enum Base {
     Server(Address),
 }
 
-/// An open store. The fields are dropped in this order: the lock goes last.
-pub struct Database {
+/// An open store: in a file of this machine, or on a server that several gateways share. The fields are dropped in this
+/// order: the lock goes last.
+pub struct Store {
     writer: Writer,
     pool: Pool,
     directory: PathBuf,
@@ -73,7 +74,8 @@ pub struct Database {
     _lock: Option<File>,
 }
 
-impl Database {
+impl Store {
+    /// For the serving process; refuses a directory from which another one serves.
     /// For the serving process: nobody else may serve from this directory.
     pub fn open(place: &Place) -> Result<Self, OpenError> {
         let dir = &place.directory;
@@ -87,12 +89,14 @@ impl Database {
         Self::connect(place, Some(lock))
     }
 
+    /// For a command beside a serving process.
     /// For a command beside the serving process.
     pub fn open_shared(place: &Place) -> Result<Self, OpenError> {
         create(&place.directory)?;
         Self::connect(place, None)
     }
 
+    /// Whether opening would find a store; it makes one otherwise.
     pub fn exists(place: &Place) -> Result<bool, OpenError> {
         match Base::of(place)? {
             Base::File(file) => Ok(file.exists()),
@@ -100,6 +104,7 @@ impl Database {
         }
     }
 
+    /// Whether a store could be made or written at a place.
     /// Whether a store could be made or written at a place; nothing is left behind.
     pub fn usable(place: &Place) -> Result<(), OpenError> {
         let dir = &place.directory;
@@ -132,6 +137,7 @@ impl Database {
         }
     }
 
+    /// Ids and registrations of the clients in a store that exists; it is only read.
     /// Ids and bodies of the registered clients, without changing the store in any way.
     pub fn registered(place: &Place) -> Result<Vec<(String, String)>, OpenError> {
         match Base::of(place)? {
@@ -166,10 +172,12 @@ impl Database {
         health
     }
 
+    /// Changes after each commit of this process that wrote feed rows.
     pub fn feed_changed(&self) -> watch::Receiver<u64> {
         self.writer.fed()
     }
 
+    /// Writes what is queued, then closes.
     /// Waits until everything queued is written, then closes the file.
     pub async fn close(self) {
         // A panic of the closing thread was reported by the panic hook, and the file is closed either way.

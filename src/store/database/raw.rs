@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::keys::{damaged, input_of, sealer};
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Database, keys};
+use super::{Store, keys};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
@@ -14,7 +14,8 @@ use crate::store::sql::{self, Connection, Optional, Row, params};
 /// Rows that are forgotten at once.
 const STEP: i64 = 200;
 
-impl Database {
+impl Store {
+    /// Raw inputs that follow a number, the oldest first.
     pub async fn raw_heads(&self, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
         self.query(move |reader| {
             reader
@@ -28,6 +29,7 @@ impl Database {
         .await
     }
 
+    /// The same of one patient.
     pub async fn raw_heads_of(&self, patient: PatientKey, after: u64, most: usize) -> Result<Vec<RawHead>, Error> {
         self.query(move |reader| {
             reader
@@ -41,10 +43,12 @@ impl Database {
         .await
     }
 
+    /// None where it is forgotten, or its person's key was shredded.
     pub async fn raw(&self, number: u64) -> Result<Option<Raw>, Error> {
         self.query(move |reader| opened(reader, number)).await
     }
 
+    /// Forgets some of the raw inputs from before; returns how many.
     pub async fn expire_raw(&self, before_ms: i64) -> Result<usize, Error> {
         self.writer.call(1, move |ledger| Ok(forget(&ledger.connection, before_ms, STEP)?)).await
     }

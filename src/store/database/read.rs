@@ -1,11 +1,12 @@
 //! Reads of single resources, and the way into a search.
 
-use super::{Database, row, search};
+use super::{Store, row, search};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
 use crate::store::plan::{Page, Plan, Stored};
 
-impl Database {
+impl Store {
+    /// The current version by logical id, even if it is a deletion.
     pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
         self.query(move |connection| match row::find(connection, &kind, &id)? {
@@ -15,6 +16,7 @@ impl Database {
         .await
     }
 
+    /// The current version of what was derived from the same parts, whichever patient and day it lies under.
     pub async fn read_derived(&self, kind: &str, id: ResId) -> Result<Option<Stored>, Error> {
         let kind = kind.to_owned();
         self.query(move |connection| match row::find_tail(connection, &kind, id)? {
@@ -24,6 +26,7 @@ impl Database {
         .await
     }
 
+    /// One version, current or past.
     pub async fn read_version(&self, kind: &str, id: &str, version: u32) -> Result<Option<Stored>, Error> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
         self.query(move |connection| match row::find(connection, &kind, &id)? {
@@ -33,6 +36,7 @@ impl Database {
         .await
     }
 
+    /// Those of some versions that are there, by type, logical id and version, in the order asked.
     pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Vec<Stored>, Error> {
         self.query(move |connection| {
             let mut found = Vec::with_capacity(asked.len());

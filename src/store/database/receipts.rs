@@ -1,6 +1,6 @@
 //! Receipts and tallies: filed in the transaction of the push that they tell of, forgotten as new ones come.
 
-use super::Database;
+use super::Store;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::receipt::{Filed, Filing, ReceiptPlace, ReceiptPlan, Tally};
@@ -9,11 +9,13 @@ use crate::store::sql::{self, Bind, Connection, Value, params};
 /// Days for which tallies are kept: a year, and a month to compare it with.
 const TALLY_DAYS: i64 = 400;
 
-impl Database {
+impl Store {
+    /// What a client was told of records that were refused or doubtful, oldest first.
     pub async fn receipts(&self, plan: ReceiptPlan) -> Result<Vec<Filed>, Error> {
         self.query(move |connection| search(connection, &plan)).await
     }
 
+    /// What any client was told of records about a patient, each with its place; those after a place.
     pub async fn receipts_about(
         &self,
         patient: PatientKey,
@@ -36,6 +38,7 @@ impl Database {
         .await
     }
 
+    /// How often what happened to a client's records, from a day up to another.
     pub async fn tallies(&self, client: &str, from: i64, to: i64) -> Result<Vec<Tally>, Error> {
         let client = client.to_owned();
         self.query(move |connection| {

@@ -1,10 +1,10 @@
 //! What the gateway itself must remember: registered clients, token ids already used, and its own secrets.
 
-use super::Database;
+use super::Store;
 use crate::store::fault::Error;
 use crate::store::sql::{self, Connection, Optional, params};
 
-impl Database {
+impl Store {
     pub async fn put_client(&self, id: &str, body: &str) -> Result<(), Error> {
         let (id, body) = (id.to_owned(), body.to_owned());
         let put = move |connection: &Connection| {
@@ -18,6 +18,7 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(put(&ledger.connection)?)).await
     }
 
+    /// Takes note of what is sent to a destination; everything that ever was noted, in the caller's words.
     pub async fn remember_route(&self, destination: &str, rule: &str) -> Result<Vec<String>, Error> {
         let (destination, rule) = (destination.to_owned(), rule.to_owned());
         let remember = move |connection: &Connection| -> sql::Result<Vec<String>> {
@@ -43,10 +44,12 @@ impl Database {
         .await
     }
 
+    /// Ids and bodies.
     pub async fn clients(&self) -> Result<Vec<(String, String)>, Error> {
         self.query(|connection| all(connection)).await
     }
 
+    /// Whether there was one.
     pub async fn remove_client(&self, id: &str) -> Result<bool, Error> {
         let id = id.to_owned();
         let remove =
@@ -54,11 +57,13 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(remove(&ledger.connection)? > 0)).await
     }
 
+    /// True if the token id is new. Durable when it returns, so a restart opens no window for a replay.
     pub async fn remember_jti(&self, issuer: &str, jti: &str, expires_ms: i64, now_ms: i64) -> Result<bool, Error> {
         let (issuer, jti) = (issuer.to_owned(), jti.to_owned());
         self.writer.call(1, move |ledger| Ok(remember(&ledger.connection, &issuer, &jti, expires_ms, now_ms)?)).await
     }
 
+    /// A secret of this installation, made at its first use. Waits for the writer: for start-up, not for requests.
     pub fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
         let name = name.to_owned();
         self.writer.call_blocking(move |ledger| secret(&ledger.connection, &name))

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::writer::Ledger;
-use super::{Database, audit, feed};
+use super::{Store, audit, feed};
 use crate::store::erasure::{Remaining, Remnant, Untold};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
@@ -16,12 +16,14 @@ use crate::store::outbox::{Settlement, SettlementOutcome};
 use crate::store::sql::{self, Connection, Row, params};
 use crate::store::unit::AuditRecord;
 
-impl Database {
+impl Store {
+    /// What a destination is to be told now of erased persons.
     pub async fn remnants_due(&self, destination: &str, now_ms: i64, most: usize) -> Result<Vec<Untold>, Error> {
         let destination = destination.to_owned();
         self.query(move |connection| due(connection, &destination, now_ms, most)).await
     }
 
+    /// What became of telling it.
     pub async fn settle_remnants(
         &self,
         destination: &str,
@@ -39,6 +41,7 @@ impl Database {
         self.writer.call(weight, move |ledger| Ok(settle(ledger)?)).await
     }
 
+    /// What destinations are still to be told of an erased person.
     pub async fn remnants_of(&self, patient: PatientKey) -> Result<Vec<Remaining>, Error> {
         self.query(move |connection| {
             connection
@@ -51,6 +54,7 @@ impl Database {
         .await
     }
 
+    /// Destinations that could not be told something of erased persons.
     pub async fn remnants_given_up(&self, destination: Option<&str>) -> Result<Vec<Remaining>, Error> {
         let destination = destination.map(str::to_owned);
         self.query(move |connection| {
@@ -65,6 +69,7 @@ impl Database {
         .await
     }
 
+    /// When time alone changes what the patient's consents permit; nothing if it never does.
     pub async fn set_turn(&self, patient: PatientKey, at_ms: Option<i64>) -> Result<(), Error> {
         let set = move |connection: &Connection| {
             match at_ms {
@@ -79,6 +84,7 @@ impl Database {
         self.writer.call(1, move |ledger| Ok(set(&ledger.connection).map(drop)?)).await
     }
 
+    /// Patients of whom that moment has come.
     pub async fn turns_due(&self, now_ms: i64, most: usize) -> Result<Vec<PatientKey>, Error> {
         self.query(move |connection| {
             connection
@@ -89,6 +95,7 @@ impl Database {
         .await
     }
 
+    /// Puts one of the patient's consents into the feed once more, so that whoever follows it looks at what they say now.
     pub async fn take_turn(&self, patient: PatientKey, now_ms: i64) -> Result<(), Error> {
         self.writer.call(1, move |ledger| Ok(take_turn(ledger, patient, now_ms)?)).await
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Database, audit, erase, remnants, row};
+use super::{Store, audit, erase, remnants, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
@@ -18,7 +18,8 @@ use crate::store::unit::{AuditRecord, Cancelled};
 /// How long a gateway has, of those that share a store, to try again what it has taken.
 const CLAIM_MS: i64 = 120_000;
 
-impl Database {
+impl Store {
+    /// Retries whose time has come, of each patient only the oldest.
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         let name = destination.to_owned();
         let mut found = self.query(move |connection| due(connection, &name, now_ms, max)).await?;
@@ -31,6 +32,7 @@ impl Database {
         Ok(found)
     }
 
+    /// Everything of one patient that waits for another attempt, due or not.
     pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
         let destination = destination.to_owned();
         self.query(move |connection| queued(connection, &destination, patient)).await
@@ -55,6 +57,7 @@ impl Database {
         self.writer.call(weight, move |ledger| Ok(settle(ledger)?)).await
     }
 
+    /// When the earliest retry is due.
     pub async fn next_due(&self, destination: &str) -> Result<Option<i64>, Error> {
         let destination = destination.to_owned();
         self.query(move |connection| {
@@ -74,6 +77,8 @@ impl Database {
         self.query(move |connection| dead(connection, destination.as_deref())).await
     }
 
+    /// Turns dead letters into retries that are due at once, each with the version that is current by now; without ids,
+    /// all. Returns how many: an id counts once.
     pub async fn redrive(&self, destination: &str, ids: Option<Vec<i64>>) -> Result<u64, Error> {
         let destination = destination.to_owned();
         self.writer.call(1, move |ledger| Ok(redrive(&ledger.connection, &destination, ids)?)).await

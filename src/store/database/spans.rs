@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Database, row};
+use super::{Store, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
@@ -12,7 +12,8 @@ use crate::store::span::{Around, Known, Neighbour, Span};
 use crate::store::sql::{self, Connection, Fault, Optional, params};
 use crate::store::unit::Write;
 
-impl Database {
+impl Store {
+    /// Readings of a person that take up time where it is asked about.
     pub async fn neighbours(&self, patient: PatientKey, asked: Vec<Around>) -> Result<Vec<Neighbour>, Error> {
         self.query(move |connection| {
             let mut found = Vec::new();
@@ -27,6 +28,7 @@ impl Database {
         .await
     }
 
+    /// Measures of a person of which there are readings of several sources.
     pub async fn several_sources(&self, patient: PatientKey) -> Result<Vec<Arc<str>>, Error> {
         self.query(move |connection| {
             connection
@@ -39,10 +41,12 @@ impl Database {
         .await
     }
 
+    /// Of each, whether its id or its reading is there already.
     pub async fn stand(&self, asked: Vec<Known>) -> Result<Vec<bool>, Error> {
         self.query(move |connection| asked.iter().map(|known| stands(connection, known)).collect()).await
     }
 
+    /// The current version by order of creation.
     pub async fn current(&self, seq: u64) -> Result<Option<Stored>, Error> {
         self.query(move |connection| row::current(connection, seq)).await
     }

@@ -1,13 +1,14 @@
 //! Records that went into a stretch of samples, and stretches that are still open.
 
-use super::{Database, row};
+use super::{Store, row};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
 use crate::store::plan::Stored;
 use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::Write;
 
-impl Database {
+impl Store {
+    /// The stretch that a record went into, and when it did.
     pub async fn gathered(&self, record: ResId) -> Result<Option<(Stored, i64)>, Error> {
         self.query(move |connection| {
             let found: Option<(i64, i64)> = connection
@@ -20,6 +21,7 @@ impl Database {
         .await
     }
 
+    /// Open stretches for which nothing more is expected, by order of creation.
     pub async fn ripe(&self, now_ms: i64, limit: usize) -> Result<Vec<u64>, Error> {
         self.query(move |connection| {
             connection
@@ -30,10 +32,12 @@ impl Database {
         .await
     }
 
+    /// It is none of them any more.
     pub async fn forget_stretch(&self, seq: u64) -> Result<(), Error> {
         self.writer.call(1, move |ledger| Ok(close(&ledger.connection, seq as i64)?)).await
     }
 
+    /// When the next of them is.
     pub async fn next_ripe(&self) -> Result<Option<i64>, Error> {
         self.query(|connection| {
             connection.prepare_cached("SELECT MIN(until) FROM open_stretch")?.query_row((), |row| row.get(0))

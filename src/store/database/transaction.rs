@@ -100,6 +100,7 @@ impl Turn {
             match asked {
                 Err(_) if Instant::now() < given_up => {
                     session.hang_up();
+                    // The writer's own thread: whoever waits for it waits for this answer.
                     std::thread::sleep(PAUSE);
                 }
                 asked => return asked,

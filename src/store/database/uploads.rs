@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Database;
+use super::Store;
 use super::keys::{damaged, piece_of, sealer};
 use super::writer::Ledger;
 use crate::store::fault::Error;
@@ -113,7 +113,7 @@ impl UploadBytes {
     }
 }
 
-impl Database {
+impl Store {
     /// False where the client has as much lying here as it may.
     pub async fn create_upload(&self, upload: Upload, quota: Quota) -> Result<bool, Error> {
         let path = self.upload_path(upload.id);
@@ -150,6 +150,7 @@ impl Database {
         Ok(waiting)
     }
 
+    /// To go on writing where the row says that it ends. None where nobody can read any more what was written.
     /// To go on writing where the row says that it ends. Nothing where nobody can read any more what was written.
     pub async fn open_upload(&self, upload: &Upload) -> Result<Option<UploadFile>, Error> {
         let (id, received) = (upload.id, upload.received);
@@ -220,6 +221,7 @@ impl Database {
         Ok(acknowledged)
     }
 
+    /// What was received, from the beginning. None where the file is gone, or nobody can read it any more.
     /// What was received, from the beginning. Nothing where the file is gone, or nobody can read it any more.
     pub async fn read_upload(&self, id: UploadId) -> Result<Option<UploadBytes>, Error> {
         let Some((key, end)) = self.upload_key(id).await? else { return Ok(None) };
@@ -232,6 +234,7 @@ impl Database {
         Ok(file.map(|file| UploadBytes { id, file: Arc::new(file), key, read: 0, at: 0, end }))
     }
 
+    /// The work is over: what is known of it stays for a while, its bytes go.
     /// The row stays for whoever asks what became of it; the file goes.
     pub async fn end_upload(&self, id: UploadId, state: UploadState, failure: Option<String>) -> Result<(), Error> {
         self.writer
@@ -260,6 +263,7 @@ impl Database {
         Ok(removed)
     }
 
+    /// Forgets uploads whose time is over; returns how many.
     /// Forgets what nobody will ask for any more; returns how many.
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         let expired: Vec<UploadId> = self

@@ -5,14 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::{Connection, ffi};
 
 use super::*;
-use crate::store::database::Database;
+use crate::store::database::Store;
 use crate::store::database::file::FILE;
 use crate::store::database::writer::Writer;
 use crate::store::sql::Fault;
 use crate::store::{Error, Health, OpenError};
 
-fn database(fixture: &Fixture) -> &Database {
-    &fixture.store.0
+fn database(fixture: &Fixture) -> &Store {
+    &fixture.store
 }
 
 async fn limit_pages(fixture: &Fixture, pages: i64) {
@@ -138,7 +138,7 @@ async fn closing_writes_what_is_queued() {
     let Fixture { dir, store, .. } = Fixture::new();
     let queued: Vec<_> = (0..100)
         .map(|_| {
-            store.0.writer.call(1, |ledger| {
+            store.writer.call(1, |ledger| {
                 Ok(ledger.connection.execute("INSERT INTO client VALUES (hex(randomblob(16)), '')", ())?)
             })
         })

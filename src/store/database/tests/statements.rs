@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::server;
 use crate::store::Place;
-use crate::store::database::{Database, file, schema, server as own};
+use crate::store::database::{Store, file, schema, server as own};
 use crate::store::sql::Connection;
 
 /// Statements that stand whole in a source. Those of one database alone are not among the tables' own verbs.
@@ -34,7 +34,7 @@ fn statements() -> Vec<String> {
 fn both_databases_understand_every_statement() {
     let directory = tempfile::tempdir().unwrap();
     let place = Place::new(directory.path(), None);
-    drop(Database::open(&place).unwrap());
+    drop(Store::open(&place).unwrap());
     let lite = file::open_reader(&directory.path().join(file::FILE)).unwrap();
     let address = server::fresh().address().unwrap();
     let Connection::Postgres(session) = own::open(&address).unwrap() else { panic!("it is a server") };
