@@ -12,6 +12,8 @@ pub mod fault;
 
 mod seal;
 
+mod compact;
+
 mod key_file;
 
 pub mod plan;

@@ -112,6 +112,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["commands"]),
     ("url", &["peers", "exchange", "conformance", "server", "config", "commands"]),
     ("zip", &["commands/convert"]),
+    ("zstd", &["store"]),
 ];
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).

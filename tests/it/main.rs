@@ -20,6 +20,7 @@ mod convert;
 mod coverage;
 mod deploy;
 mod devices;
+mod dictionary;
 mod docs;
 mod editions;
 mod evaluate;
