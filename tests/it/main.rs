@@ -21,6 +21,7 @@ mod coverage;
 mod deploy;
 mod devices;
 mod docs;
+mod doctor;
 mod editions;
 mod evaluate;
 mod faults;
