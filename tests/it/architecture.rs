@@ -98,6 +98,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["peers", "commands"]),
     ("rusqlite", &["store"]),
     ("rust_decimal", &["fhir", "devices", "guide"]),
+    ("rustix", &["store/disk"]),
     ("rustls", &["server", "conformance/platform", "store/sql"]),
     ("serde", &[""]),
     ("serde_json", &[""]),

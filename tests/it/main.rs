@@ -22,6 +22,7 @@ mod deploy;
 mod devices;
 mod dictionary;
 mod docs;
+mod doctor;
 mod editions;
 mod evaluate;
 mod faults;

@@ -59,7 +59,7 @@ impl Keys {
     /// Reads the key file and makes sure that it is the store's. Only a store that never had one gets a new one.
     pub(super) fn open(connection: &Connection, file: &KeyFile) -> Result<Self, OpenError> {
         if let Some(master) = fitting(connection, file)? {
-            return Ok(Self { master, known: Mutex::default() });
+            return Ok(Self::of(master));
         }
         let broken = |Broken| file.mistaken(KeyMistake::Other);
         let master = Key::new(&file.read_or_make()?).map_err(broken)?;
@@ -69,7 +69,12 @@ impl Keys {
             // Another process was faster, perhaps with another file.
             return Self::open(connection, file);
         }
-        Ok(Self { master, known: Mutex::default() })
+        Ok(Self::of(master))
+    }
+
+    /// Of the key of a key file that is the store's.
+    pub(super) fn of(master: Key) -> Self {
+        Self { master, known: Mutex::default() }
     }
 
     /// What opens rows of a number.

@@ -9,6 +9,7 @@ mod accept;
 mod audit;
 mod consents;
 mod erase;
+mod examine;
 mod feed;
 mod file;
 mod history;
@@ -34,6 +35,7 @@ mod transaction;
 mod uploads;
 mod writer;
 
+pub use examine::Examining;
 pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]

@@ -288,9 +288,7 @@ fn name(id: UploadId) -> String {
 /// Removes what an earlier process left behind: files that no row knows, or that were worked off.
 pub(super) fn sweep(connection: &Connection, directory: &Path) -> sql::Result<()> {
     let Ok(entries) = std::fs::read_dir(directory.join(FOLDER)) else { return Ok(()) };
-    let mut known = connection.prepare_cached("SELECT id FROM upload WHERE state < ?1")?;
-    let known: Vec<UploadId> =
-        known.query_map([UploadState::Finished as u8], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let known = under_way(connection)?;
     let known: std::collections::HashSet<String> = known.into_iter().map(name).collect();
     for entry in entries.flatten() {
         if !known.contains(entry.file_name().to_string_lossy().as_ref())
@@ -300,6 +298,21 @@ pub(super) fn sweep(connection: &Connection, directory: &Path) -> sql::Result<()
         }
     }
     Ok(())
+}
+
+/// Uploads that are not worked off.
+pub(super) fn under_way(connection: &Connection) -> sql::Result<Vec<UploadId>> {
+    connection
+        .prepare_cached("SELECT id FROM upload WHERE state < ?1 ORDER BY id")?
+        .query_map([UploadState::Finished as u8], |row| row.get(0))?
+        .collect()
+}
+
+/// How many uploads are under way, and of how many the bytes are not in the directory.
+pub(super) fn census(connection: &Connection, directory: &Path) -> sql::Result<(i64, i64)> {
+    let known = under_way(connection)?;
+    let absent = known.iter().filter(|id| !directory.join(FOLDER).join(name(**id)).exists()).count();
+    Ok((known.len() as i64, absent as i64))
 }
 
 /// Whether the work stands where a step begins.
