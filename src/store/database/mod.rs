@@ -29,6 +29,7 @@ mod server;
 mod source;
 mod spans;
 mod stretches;
+mod subscriptions;
 mod tidy;
 mod transaction;
 mod uploads;
@@ -254,7 +255,9 @@ fn create(dir: &Path) -> Result<(), OpenError> {
 /// settle, which count as disclosures. In a shared store this shows when a lease is handed over.
 fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
-    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let taken = feed::release(&ledger.connection)
+        .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),
         Err(fault) => {
