@@ -37,7 +37,7 @@ const INSIDE: &[(&str, &[&[&str]])] = &[
         ],
     ),
     // Delivery, audit and pseudonym stand beside the decisions: they know none of them, and none of them knows these.
-    ("policy", &[&["access", "delivery", "audit", "pseudonym"], &["consent"], &["routing"]]),
+    ("policy", &[&["access", "delivery", "audit", "pseudonym"], &["consent", "subscription"], &["routing"]]),
     ("exchange", &[&["push", "pull", "deliver"]]),
 ];
 

@@ -8,7 +8,7 @@
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
-use super::{Store, audit, remnants};
+use super::{Store, audit, remnants, subscriptions};
 use crate::store::compact::compact;
 use crate::store::erasure::{Erasure, Remnant};
 use crate::store::fault::Error;
@@ -204,6 +204,7 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
     ] {
         connection.prepare_cached(sql)?.post([patient.0])?;
     }
+    subscriptions::erase(connection, patient)?;
     // Whoever decides by what she said notices.
     bump_epoch(connection, patient)?;
     connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])?;

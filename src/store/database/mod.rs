@@ -30,6 +30,7 @@ mod server;
 mod source;
 mod spans;
 mod stretches;
+mod subscriptions;
 mod tidy;
 mod transaction;
 mod uploads;
@@ -251,7 +252,9 @@ fn create(dir: &Path) -> Result<(), OpenError> {
 /// settle, which count as disclosures. In a shared store this shows when a lease is handed over.
 fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
-    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let taken = feed::release(&ledger.connection)
+        .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),
         Err(fault) => {

@@ -4,7 +4,7 @@
 //! Of the feed each slot keeps its last row, which the next position follows. Of the audit the entries in the log stay.
 
 use super::writer::Ledger;
-use super::{Store, accept, audit, erase, retry};
+use super::{Store, accept, audit, erase, retry, subscriptions};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS};
 use crate::store::sql::{self, Connection, Optional, params};
@@ -46,6 +46,7 @@ fn tidy(connection: &Connection, tidying: &Tidying) -> sql::Result<bool> {
             "DELETE FROM idem WHERE (client, key) IN (SELECT client, key FROM idem WHERE at < ?1 LIMIT ?2)",
         )?
         .execute(params![tidying.now_ms.saturating_sub(accept::IDEMPOTENCY_MS), STEP])?;
+    gone += subscriptions::forget(connection, tidying.feed_before_ms, STEP)?;
     for slot in 0..SLOTS {
         gone += forget_delivered(connection, slot, tidying)?;
     }
