@@ -50,9 +50,7 @@ pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub(crate) use seal::Key as SealingKey;
 pub use span::{Around, Known, Neighbour, Span};
-pub use subscription::{
-    Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting,
-};
+pub use subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting};
 pub use tidying::Tidying;
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,

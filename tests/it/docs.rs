@@ -49,6 +49,7 @@ fn every_key_of_the_configuration_is_documented() {
     all.extend(keys("validation", format!("{:#?}", config::Validation::default())));
     all.extend(keys("guide", format!("{:#?}", config::Guide::default())));
     all.extend(keys("devices", format!("{:#?}", config::Devices::default())));
+    all.extend(keys("subscriptions", format!("{:#?}", exchange::subscribe::Config::default())));
     all.retain(|key| key != "`exchange.bundle_entries`");
     for key in all {
         assert!(page.contains(&key), "{key} is missing in docs/configuration.md");

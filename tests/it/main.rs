@@ -6,6 +6,7 @@
 #![expect(clippy::unnecessary_debug_formatting, reason = "TOML quotes paths as Debug does")]
 
 mod fixture;
+mod hook;
 
 mod access;
 mod architecture;
@@ -59,6 +60,7 @@ mod site;
 mod sources;
 mod streams;
 mod stretches;
+mod subscriptions;
 mod suites;
 mod terminology;
 mod told;

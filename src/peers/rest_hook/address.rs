@@ -82,8 +82,7 @@ const RESERVED_V4: &[Network] = &[
 const GLOBAL_V6: Network = v6(0x2000, 0, 3);
 
 /// What of that is not the public internet.
-const RESERVED_V6: &[Network] =
-    &[v6(0x2001, 0, 23), v6(0x2001, 0xdb8, 32), v6(0x2002, 0, 16), v6(0x3fff, 0, 20)];
+const RESERVED_V6: &[Network] = &[v6(0x2001, 0, 23), v6(0x2001, 0xdb8, 32), v6(0x2002, 0, 16), v6(0x3fff, 0, 20)];
 
 fn is_public(address: IpAddr) -> bool {
     let reserved = match address {

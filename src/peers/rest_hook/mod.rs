@@ -126,7 +126,8 @@ impl RestHook {
         let Ok(url) = self.rules.endpoint(endpoint) else { return false };
         match url.host() {
             Some(url::Host::Domain(name)) => {
-                self.rules.resolved(name, url.port_or_known_default().unwrap_or(443)).await != Err(ResolveError::NotPublic)
+                self.rules.resolved(name, url.port_or_known_default().unwrap_or(443)).await
+                    != Err(ResolveError::NotPublic)
             }
             _ => true,
         }

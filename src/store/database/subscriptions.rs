@@ -14,12 +14,11 @@ use crate::store::id::{PatientKey, SLOTS};
 use crate::store::outbox::{Fenced, Lease, Task};
 use crate::store::seal::Broken;
 use crate::store::sql::{self, Connection, Optional, Row, params};
-use crate::store::subscription::{
-    Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting,
-};
+use crate::store::subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting};
 use crate::store::unit::AuditRecord;
 
-const COLUMNS: &str = "SELECT id, client, version, updated, status, error, body, granted, secret, starts, events, taken,
+const COLUMNS: &str =
+    "SELECT id, client, version, updated, status, error, body, granted, secret, starts, events, taken,
      failures, not_before, told, sends, epoch FROM subscription";
 
 /// What is foretold of a subscription's sends.
@@ -41,7 +40,8 @@ impl Store {
     /// Those of a client, in the order of their ids.
     pub async fn subscriptions_of(&self, client: &str) -> Result<Vec<Subscription>, Error> {
         let client = client.to_owned();
-        self.query(move |reader| all(reader, &format!("{COLUMNS} WHERE client = ?1 ORDER BY id"), params![client])).await
+        self.query(move |reader| all(reader, &format!("{COLUMNS} WHERE client = ?1 ORDER BY id"), params![client]))
+            .await
     }
 
     /// Those that have events.
@@ -170,7 +170,15 @@ fn put(ledger: &mut Ledger, asked: &Asked, most: u32, follower: &str) -> Result<
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0, 0, 0, ?4, ?4, ?9, 0, '', 0) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
-                asked.id, asked.client, version, asked.now_ms, asked.status, asked.body, asked.granted, secret, asked.sends
+                asked.id,
+                asked.client,
+                version,
+                asked.now_ms,
+                asked.status,
+                asked.body,
+                asked.granted,
+                secret,
+                asked.sends
             ])?
     } else {
         // Whoever is at its turn is at that of another subscription now.
@@ -211,9 +219,7 @@ fn go_on(connection: &Connection, id: &str, course: Course, follower: &str) -> s
                 if !others {
                     // Nobody was followed for: what lies before is nobody's.
                     connection
-                        .prepare_cached(
-                            "UPDATE cursor SET pos = ?3 WHERE destination = ?1 AND slot = ?2 AND pos < ?3",
-                        )?
+                        .prepare_cached("UPDATE cursor SET pos = ?3 WHERE destination = ?1 AND slot = ?2 AND pos < ?3")?
                         .post(params![follower, slot, last])?;
                 }
             }
@@ -223,9 +229,7 @@ fn go_on(connection: &Connection, id: &str, course: Course, follower: &str) -> s
         }
         Course::Ends => {
             connection.prepare_cached("UPDATE subscription SET starts = NULL WHERE id = ?1")?.post(params![id])?;
-            connection
-                .prepare_cached("DELETE FROM event WHERE subscription = ?1 AND number IS NULL")?
-                .post(params![id])
+            connection.prepare_cached("DELETE FROM event WHERE subscription = ?1 AND number IS NULL")?.post(params![id])
         }
     }
 }
@@ -359,11 +363,8 @@ fn take_one(
     }
     // Who had it before may be gone without a word.
     audit::tell(ledger, &sender(id), TURN)?;
-    let found = ledger
-        .connection
-        .prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?
-        .query_row([id], sealed)
-        .optional()?;
+    let found =
+        ledger.connection.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], sealed).optional()?;
     Ok(found.map(|found| opened(&ledger.keys, found)).transpose()?)
 }
 
@@ -421,9 +422,7 @@ fn number(
                 .post(params![event, id, until_ms])?,
         }
     }
-    connection
-        .prepare_cached("UPDATE subscription SET events = ?2 WHERE id = ?1")?
-        .post(params![id, last as i64])?;
+    connection.prepare_cached("UPDATE subscription SET events = ?2 WHERE id = ?1")?.post(params![id, last as i64])?;
     audit::store(ledger, records)?;
     Ok(Some(last))
 }
@@ -502,7 +501,9 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> sql::
              AND id IN (SELECT subscription FROM event WHERE patient = ?1 AND not_before > 0)",
         )?
         .post([patient.0])?;
-    connection.prepare_cached("UPDATE event SET not_before = 0 WHERE patient = ?1 AND not_before > 0")?.post([patient.0])
+    connection
+        .prepare_cached("UPDATE event SET not_before = 0 WHERE patient = ?1 AND not_before > 0")?
+        .post([patient.0])
 }
 
 /// Of an erased person no event waits, and those that have a number say nothing any more.
