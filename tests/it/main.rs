@@ -6,6 +6,7 @@
 #![expect(clippy::unnecessary_debug_formatting, reason = "TOML quotes paths as Debug does")]
 
 mod fixture;
+mod hook;
 
 mod access;
 mod architecture;
@@ -61,6 +62,7 @@ mod site;
 mod sources;
 mod streams;
 mod stretches;
+mod subscriptions;
 mod suites;
 mod terminology;
 mod told;
