@@ -25,6 +25,8 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod export;
+
 pub mod tidying;
 
 pub mod span;
@@ -39,6 +41,9 @@ mod database;
 
 pub use database::{Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
+pub use export::{
+    ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
+};
 pub use fault::{Error, Health, KeyMistake, OpenError};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};

@@ -9,6 +9,7 @@ mod accept;
 mod audit;
 mod consents;
 mod erase;
+mod exports;
 mod feed;
 mod file;
 mod history;
@@ -254,7 +255,9 @@ fn create(dir: &Path) -> Result<(), OpenError> {
 /// settle, which count as disclosures. In a shared store this shows when a lease is handed over.
 fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
-    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let taken = feed::release(&ledger.connection)
+        .and_then(|()| exports::release(&ledger.connection))
+        .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),
         Err(fault) => {
