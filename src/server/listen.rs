@@ -330,7 +330,9 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
         (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
         (Body::Flow { media_type, flow }, _) => {
-            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip: false, flow: Some(flow) };
+            let gzip = negotiate::takes_gzip(headers);
+            let flow = Some(if gzip { flow.gzipped() } else { flow });
+            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip, flow };
             return (reply, encoded);
         }
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),
