@@ -10,6 +10,7 @@ mod convert;
 mod dead_letters;
 pub mod definitions;
 mod demo;
+mod doctor;
 mod ethics;
 mod explain;
 mod fhirpath;
@@ -60,6 +61,8 @@ enum Command {
     Serve(Source),
     /// Check a configuration without starting anything.
     Check(Source),
+    /// Look the store and its disk over: what is wrong, what is doubtful, what waits.
+    Doctor(doctor::Options),
     /// Watch a wearable's day travel through a gateway into a national platform.
     Demo(demo::Options),
     /// Register, list and remove the clients that may call.
@@ -107,6 +110,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(source) => serve::run(&source),
         Command::Check(source) => check::run(&source),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Client(options) => client::run(&options),
         Command::Health(options) => health::run(&options),

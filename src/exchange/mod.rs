@@ -324,6 +324,11 @@ impl Gateway {
     }
 }
 
+/// What heads of the log are verified by: of a gateway's address and the secret `audit-log` of its store.
+pub fn log_key(base: &str, seed: &[u8; 32]) -> crate::tlog::Verifier {
+    log_signer(base, seed).verifier().clone()
+}
+
 /// Signs heads of the log under its own address, without the scheme, as C2SP names logs.
 fn log_signer(base: &str, seed: &[u8; 32]) -> Signer {
     let root = base.strip_suffix("/fhir").unwrap_or(base);

@@ -12,6 +12,8 @@ pub mod fault;
 
 mod seal;
 
+mod compact;
+
 mod key_file;
 
 pub mod plan;
@@ -35,16 +37,21 @@ pub mod upload;
 
 pub mod place;
 
+pub mod finding;
+
+mod disk;
+
 mod sql;
 
 mod database;
 
-pub use database::{Store, UploadBytes, UploadFile};
+pub use database::{Examining, Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
 pub use export::{
     ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
 };
 pub use fault::{Error, Health, KeyMistake, OpenError};
+pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use place::{Place, Server};

@@ -98,6 +98,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("reqwest", &["peers", "commands"]),
     ("rusqlite", &["store"]),
     ("rust_decimal", &["fhir", "devices", "guide"]),
+    ("rustix", &["store/disk"]),
     ("rustls", &["server", "conformance/platform", "store/sql"]),
     ("serde", &[""]),
     ("serde_json", &[""]),
@@ -112,6 +113,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["commands"]),
     ("url", &["peers", "exchange", "conformance", "server", "config", "commands"]),
     ("zip", &["commands/convert"]),
+    ("zstd", &["store"]),
 ];
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).

@@ -234,7 +234,7 @@ fn advance(
     Ok(Fenced::Held)
 }
 
-fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
+pub(super) fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
     let count = |sql: &str| -> sql::Result<u64> {
         let count: Option<i64> =
             connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0)).optional()?;

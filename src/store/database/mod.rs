@@ -9,6 +9,7 @@ mod accept;
 mod audit;
 mod consents;
 mod erase;
+mod examine;
 mod exports;
 mod feed;
 mod file;
@@ -35,6 +36,7 @@ mod transaction;
 mod uploads;
 mod writer;
 
+pub use examine::Examining;
 pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]
@@ -77,7 +79,6 @@ pub struct Store {
 
 impl Store {
     /// For the serving process; refuses a directory from which another one serves.
-    /// For the serving process: nobody else may serve from this directory.
     pub fn open(place: &Place) -> Result<Self, OpenError> {
         let dir = &place.directory;
         create(dir)?;
@@ -91,7 +92,6 @@ impl Store {
     }
 
     /// For a command beside a serving process.
-    /// For a command beside the serving process.
     pub fn open_shared(place: &Place) -> Result<Self, OpenError> {
         create(&place.directory)?;
         Self::connect(place, None)
@@ -105,7 +105,6 @@ impl Store {
         }
     }
 
-    /// Whether a store could be made or written at a place.
     /// Whether a store could be made or written at a place; nothing is left behind.
     pub fn usable(place: &Place) -> Result<(), OpenError> {
         let dir = &place.directory;
@@ -139,7 +138,6 @@ impl Store {
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
-    /// Ids and bodies of the registered clients, without changing the store in any way.
     pub fn registered(place: &Place) -> Result<Vec<(String, String)>, OpenError> {
         match Base::of(place)? {
             Base::File(file) => Ok(registry::all(&file::open_reader(&file)?)?),
@@ -179,7 +177,6 @@ impl Store {
     }
 
     /// Writes what is queued, then closes.
-    /// Waits until everything queued is written, then closes the file.
     pub async fn close(self) {
         // A panic of the closing thread was reported by the panic hook, and the file is closed either way.
         drop(tokio::task::spawn_blocking(move || drop(self)).await);

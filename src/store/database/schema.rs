@@ -244,7 +244,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), OpenError> {
 }
 
 fn apply(connection: &Connection) -> Result<(), OpenError> {
-    let known = MIGRATIONS.len() as i64;
+    let known = newest();
     let found = version(connection)?;
     if !(0..=known).contains(&found) {
         return Err(OpenError::Newer { found, known });
@@ -265,7 +265,12 @@ fn apply(connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn version(connection: &Connection) -> sql::Result<i64> {
+/// The newest schema that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+pub(super) fn version(connection: &Connection) -> sql::Result<i64> {
     let sql = match connection {
         Connection::Lite(_) => "PRAGMA user_version",
         Connection::Postgres(_) => "SELECT number FROM schema_version",

@@ -16,13 +16,11 @@ const STEP: i64 = 500;
 
 impl Store {
     /// Forgets a little of what is old; false when there is no more.
-    /// Whether there may be more.
     pub async fn tidy(&self, tidying: Tidying) -> Result<bool, Error> {
         self.writer.call(STEP as usize, move |ledger| Ok(tidy(&ledger.connection, &tidying)?)).await
     }
 
     /// Takes resources of persons away, by their sequence numbers and versions, with all their versions.
-    /// Those of some resources that are still of the version, with all that leads to them.
     pub async fn remove(&self, old: Vec<(u64, u32)>, records: Vec<AuditRecord>) -> Result<(), Error> {
         self.writer.call(old.len().max(1), move |ledger| Ok(remove(ledger, &old, &records)?)).await
     }
