@@ -63,7 +63,7 @@ async fn slots_are_shared_out_and_a_lost_lease_adds_nothing() {
         let store = &fixture.store;
         let mut persons = Vec::new();
         for number in 0..20 {
-            fixture.put(observation(patient(number), "1", "one")).await;
+            fixture.put(observation(patient(number), &number.to_string(), "one")).await;
             persons.push(patient(number));
         }
         persons.sort_unstable();
