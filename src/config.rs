@@ -369,6 +369,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("exchange.upload_bytes", exchange.upload_bytes as usize),
         ("exchange.upload_files", exchange.upload_files as usize),
         ("exchange.upload_hours", exchange.upload_hours as usize),
+        ("exchange.export_hours", exchange.export_hours as usize),
+        ("exchange.export_jobs", exchange.export_jobs as usize),
+        ("exchange.export_file_lines", exchange.export_file_lines as usize),
     ] {
         if value == 0 {
             mistakes.push(format!("{key}: must be greater than 0"));

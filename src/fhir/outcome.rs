@@ -284,6 +284,7 @@ catalogue! {
     UploadVersion "upload-version" Error "not-supported" "Speak tus 1.0.0 (https://tus.io) and say so in Tus-Resumable.";
     UploadOffset "upload-offset" Error "conflict" "Ask for the offset by HEAD and go on there, one request at a time.";
     UploadQuota "upload-quota" Error "throttled" "Wait until earlier uploads are worked off, or remove some.";
+    ExportFailed "export-failed" Error "exception" "Begin the export anew; ask the operator if that fails, too. The log says why under the id of the export.";
     TooManyRequests "too-many-requests" Error "throttled" "Wait for answers before sending more, and try again after the time in Retry-After; nothing was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";

@@ -74,6 +74,12 @@ pub enum Action {
     AccessLog,
     Erase,
     Export,
+    ExportAll,
+    ExportPersons,
+    ExportGroup,
+    ExportStatus,
+    ExportCancel,
+    ExportFile,
     Restrict,
     Unrestrict,
     Subscribe,
@@ -152,6 +158,9 @@ pub const ROUTES: &[Row] = &[
     row("PATCH", "/uploads/{id}", Action::UploadAppend, Door::Token),
     row("DELETE", "/uploads/{id}", Action::UploadRemove, Door::Token),
     row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
+    row("GET", "/exports/{id}", Action::ExportStatus, Door::Token),
+    row("DELETE", "/exports/{id}", Action::ExportCancel, Door::Token),
+    row("GET", "/exports/{id}/{file}", Action::ExportFile, Door::Token),
     row("GET", "/receipts", Action::Receipts, Door::Token),
     row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
     row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
@@ -180,6 +189,12 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
+    row("GET", "/fhir/$export", Action::ExportAll, Door::Token),
+    row("POST", "/fhir/$export", Action::ExportAll, Door::Token),
+    row("GET", "/fhir/Patient/$export", Action::ExportPersons, Door::Token),
+    row("POST", "/fhir/Patient/$export", Action::ExportPersons, Door::Token),
+    row("GET", "/fhir/Group/{id}/$export", Action::ExportGroup, Door::Token),
+    row("POST", "/fhir/Group/{id}/$export", Action::ExportGroup, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
     row("GET", "/fhir/Patient/{id}/$everything", Action::Everything, Door::Token),
@@ -318,6 +333,11 @@ mod tests {
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
         check("GET", "/fhir/Patient/a/$everything", "Everything  a");
         check("GET", "/persons/a/access-log", "AccessLog  a");
+        check("GET", "/fhir/$export", "ExportAll");
+        check("POST", "/fhir/Patient/$export", "ExportPersons");
+        check("GET", "/fhir/Group/a/$export", "ExportGroup  a");
+        check("DELETE", "/exports/a", "ExportCancel  a");
+        check("GET", "/exports/a/Patient-1.ndjson", "ExportFile  a   Patient-1.ndjson");
         check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
         check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");

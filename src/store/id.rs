@@ -26,6 +26,11 @@ impl PatientKey {
     pub fn bucket(&self) -> u16 {
         u16::from_be_bytes([self.0[0], self.0[1]]) >> 4
     }
+
+    /// Which part of the work that is shared out by persons is about this one.
+    pub fn slot(&self) -> u16 {
+        slot(Some(*self))
+    }
 }
 
 /// Prints nothing of the key: a pseudonym still links records of one person.

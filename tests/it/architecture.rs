@@ -78,6 +78,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "commands/convert",
             "commands/definitions",
             "exchange/push/raw",
+            "server/flow",
             "server/limits",
             "server/listen",
         ],

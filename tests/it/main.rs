@@ -13,6 +13,7 @@ mod architecture;
 mod attest;
 mod audit;
 mod bad_input;
+mod bulk;
 mod bundles;
 mod catalogue;
 mod clients;

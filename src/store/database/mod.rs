@@ -10,6 +10,7 @@ mod audit;
 mod consents;
 mod erase;
 mod examine;
+mod exports;
 mod feed;
 mod file;
 mod history;
@@ -254,6 +255,7 @@ fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
     let taken = feed::release(&ledger.connection)
         .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| exports::release(&ledger.connection))
         .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),
