@@ -32,6 +32,7 @@ mod history;
 mod idempotency;
 mod implied;
 mod iomt;
+mod keep;
 mod keys;
 mod kill;
 mod leaks;

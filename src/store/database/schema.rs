@@ -206,43 +206,120 @@ CREATE TABLE audit_forgotten (entry INTEGER PRIMARY KEY) STRICT;
 ",
 ];
 
+/// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
+/// one had is as it was. Nothing is before the first. Rows that only the newer program understands are lost on the way.
+const BACK: &[&str] = &[
+    "",
+    "DROP TABLE foretold;",
+    "ALTER TABLE audit DROP COLUMN withheld;",
+    "
+DROP TABLE receipt;
+DROP TABLE tally;
+DROP TABLE upload;
+DROP TABLE reading;
+",
+    "
+DROP TABLE checkpoint;
+DROP TABLE log_tile;
+DROP TABLE log_entry;
+ALTER TABLE foretold DROP COLUMN salt;
+ALTER TABLE audit DROP COLUMN salt;
+ALTER TABLE audit DROP COLUMN entry;
+",
+    "
+DROP TABLE span;
+DROP TABLE series;
+",
+    "
+DROP TABLE raw;
+ALTER TABLE history RENAME COLUMN sealed_by TO dict_id;
+ALTER TABLE resource RENAME COLUMN sealed_by TO dict_id;
+DROP TABLE person_key;
+",
+    "
+DROP TABLE open_stretch;
+DROP TABLE member;
+",
+    "
+DROP TABLE erased;
+DROP TABLE route;
+DROP INDEX member_seq;
+ALTER TABLE idem DROP COLUMN patient;
+DROP INDEX receipt_patient;
+ALTER TABLE receipt DROP COLUMN patient;
+ALTER TABLE patient_state DROP COLUMN restricted;
+",
+    "ALTER TABLE foretold DROP COLUMN place;",
+    "
+DROP INDEX resource_updated;
+DROP INDEX history_kind;
+ALTER TABLE history DROP COLUMN kind;
+",
+    "
+ALTER TABLE upload DROP COLUMN sealed_by;
+ALTER TABLE upload DROP COLUMN stored;
+",
+    "ALTER TABLE patient_state DROP COLUMN turn;",
+    "
+DROP INDEX raw_patient;
+DROP TABLE consent_turn;
+DROP TABLE remnant;
+",
+    "DROP TABLE audit_forgotten;",
+];
+
 /// Brings the database to the newest schema this program knows.
 pub(super) fn migrate(connection: &Connection) -> Result<(), OpenError> {
+    migrate_to(connection, newest()).map(drop)
+}
+
+/// Brings the database to a schema, forward or back, all at once or not at all; the schema that it had. Only what this
+/// program knows can be reached and left.
+pub(super) fn migrate_to(connection: &Connection, wanted: i64) -> Result<i64, OpenError> {
+    begin(connection)?;
+    let migrated = apply(connection, wanted);
+    connection.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    migrated
+}
+
+/// Begins a transaction in which nobody else changes the tables. On a server those that are not the store's are made.
+pub(super) fn begin(connection: &Connection) -> sql::Result<()> {
     match connection {
-        Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop)?,
+        Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop),
         // Of gateways that start at once one is first.
         Connection::Postgres(_) => connection.batch(&format!(
             "BEGIN; {TAKE_TURN}; CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL);
              CREATE TABLE IF NOT EXISTS turn (
                  gateway BYTEA PRIMARY KEY, number BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now());
              DELETE FROM turn WHERE at < now() - interval '30 days'",
-        ))?,
+        )),
     }
-    let migrated = apply(connection);
-    connection.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    migrated
 }
 
-fn apply(connection: &Connection) -> Result<(), OpenError> {
+/// Goes from the schema that there is to another one, step by step; the one that there was.
+pub(super) fn apply(connection: &Connection, wanted: i64) -> Result<i64, OpenError> {
     let known = newest();
     let found = version(connection)?;
-    if !(0..=known).contains(&found) {
-        return Err(OpenError::Newer { found, known });
+    if !(0..=known).contains(&found) || !(1..=known).contains(&wanted) {
+        return Err(OpenError::Newer { found: found.max(wanted), known });
     }
-    for migration in MIGRATIONS.iter().skip(found as usize) {
+    let (from, to) = (found as usize, wanted as usize);
+    let forward = MIGRATIONS.iter().take(to).skip(from);
+    let back = BACK.iter().take(from).skip(to).rev();
+    for step in forward.chain(back) {
         match connection {
-            Connection::Lite(_) => connection.batch(migration)?,
-            Connection::Postgres(_) => connection.batch(&translated(migration))?,
+            Connection::Lite(_) => connection.batch(step)?,
+            Connection::Postgres(_) => connection.batch(&translated(step))?,
         }
     }
-    if found < known {
+    if found != wanted {
         match connection {
-            Connection::Lite(_) => connection.batch(&format!("PRAGMA user_version = {known}"))?,
+            Connection::Lite(_) => connection.batch(&format!("PRAGMA user_version = {wanted}"))?,
             Connection::Postgres(_) => connection
-                .batch(&format!("DELETE FROM schema_version; INSERT INTO schema_version (number) VALUES ({known})"))?,
+                .batch(&format!("DELETE FROM schema_version; INSERT INTO schema_version (number) VALUES ({wanted})"))?,
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The newest schema that this program knows.

@@ -3,6 +3,7 @@
 mod accept;
 mod delivery;
 mod faults;
+mod keep;
 mod keys;
 mod raw;
 mod receipts;
