@@ -17,6 +17,7 @@ use toml::{Table, Value};
 use crate::devices::series::Kept;
 use crate::exchange;
 use crate::exchange::recipients::Identity;
+use crate::exchange::subscribe;
 use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
@@ -57,6 +58,8 @@ pub struct Config {
     pub coupled: Coupled,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
+    /// What clients may be told of what happens.
+    pub subscriptions: subscribe::Config,
     pub destinations: Vec<Destination>,
 }
 
@@ -318,6 +321,8 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let retention: exchange::Retention = section("retention", table.remove("retention"), mistakes);
     mistakes.extend(retention.mistakes());
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
+    let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
+    mistakes.extend(subscriptions.mistakes(retention.feed_days));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -335,7 +340,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [terminology], [[destination]]",
+            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [terminology], [subscriptions], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -397,6 +402,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         proxies: unsaid.given,
         coupled,
         terminology,
+        subscriptions,
         destinations,
     }
 }

@@ -50,6 +50,8 @@ pub mod person;
 
 pub mod deliver;
 
+pub mod subscribe;
+
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
@@ -205,6 +207,8 @@ pub struct Gateway {
     register: login::Register,
     uploads: uploads::Uploads,
     turns: push::turn::Turns,
+    /// Who is told what happens.
+    pub subscriptions: subscribe::Subscriptions,
     /// Tells that a stretch of samples has grown.
     grown: tokio::sync::Notify,
     strangers: Mutex<Strangers>,
@@ -258,6 +262,7 @@ impl Gateway {
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
             turns: push::turn::Turns::default(),
+            subscriptions: subscribe::Subscriptions::default(),
             grown: tokio::sync::Notify::default(),
             patient_secret,
             page_secret,

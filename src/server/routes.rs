@@ -76,6 +76,15 @@ pub enum Action {
     Export,
     Restrict,
     Unrestrict,
+    Subscribe,
+    Subscription,
+    Subscriptions,
+    Resubscribe,
+    Unsubscribe,
+    SubscriptionStatus,
+    SubscriptionEvents,
+    Topic,
+    Topics,
 }
 
 /// Who may come in.
@@ -151,6 +160,22 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
     row("GET", "/fhir/{definitions}/{id}", Action::Definition, Door::Open),
     row("HEAD", "/fhir/{definitions}/{id}", Action::Definition, Door::Open),
+    row("GET", "/fhir/Basic", Action::Topics, Door::Open),
+    row("GET", "/fhir/Basic/{id}", Action::Topic, Door::Open),
+    row("HEAD", "/fhir/Basic/{id}", Action::Topic, Door::Open),
+    row("GET", "/fhir/Subscription/$status", Action::SubscriptionStatus, Door::Token),
+    row("POST", "/fhir/Subscription/$status", Action::SubscriptionStatus, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/$status", Action::SubscriptionStatus, Door::Token),
+    row("POST", "/fhir/Subscription/{id}/$status", Action::SubscriptionStatus, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/$events", Action::SubscriptionEvents, Door::Token),
+    row("POST", "/fhir/Subscription/{id}/$events", Action::SubscriptionEvents, Door::Token),
+    row("GET", "/fhir/Subscription", Action::Subscriptions, Door::Token),
+    row("POST", "/fhir/Subscription/_search", Action::Subscriptions, Door::Token),
+    row("POST", "/fhir/Subscription", Action::Subscribe, Door::Token),
+    row("GET", "/fhir/Subscription/{id}", Action::Subscription, Door::Token),
+    row("HEAD", "/fhir/Subscription/{id}", Action::Subscription, Door::Token),
+    row("PUT", "/fhir/Subscription/{id}", Action::Resubscribe, Door::Token),
+    row("DELETE", "/fhir/Subscription/{id}", Action::Unsubscribe, Door::Token),
     row("POST", "/fhir", Action::Bundle, Door::Token),
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
@@ -366,7 +391,10 @@ mod tests {
                 "/fhir/metadata",
                 "/fhir/{definitions}",
                 "/fhir/{definitions}/{id}",
-                "/fhir/{definitions}/{id}"
+                "/fhir/{definitions}/{id}",
+                "/fhir/Basic",
+                "/fhir/Basic/{id}",
+                "/fhir/Basic/{id}"
             ]
         );
     }

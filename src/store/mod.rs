@@ -12,6 +12,8 @@ pub mod fault;
 
 mod seal;
 
+mod compact;
+
 mod key_file;
 
 pub mod plan;
@@ -28,6 +30,8 @@ pub mod erasure;
 pub mod tidying;
 
 pub mod span;
+
+pub mod subscription;
 
 pub mod upload;
 
@@ -53,6 +57,7 @@ pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub(crate) use seal::Key as SealingKey;
 pub use span::{Around, Known, Neighbour, Span};
+pub use subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting};
 pub use tidying::Tidying;
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,

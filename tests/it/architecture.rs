@@ -37,7 +37,7 @@ const INSIDE: &[(&str, &[&[&str]])] = &[
         ],
     ),
     // Delivery, audit and pseudonym stand beside the decisions: they know none of them, and none of them knows these.
-    ("policy", &[&["access", "delivery", "audit", "pseudonym"], &["consent"], &["routing"]]),
+    ("policy", &[&["access", "delivery", "audit", "pseudonym"], &["consent", "subscription"], &["routing"]]),
     ("exchange", &[&["push", "pull", "deliver"]]),
 ];
 
@@ -113,6 +113,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_subscriber", &["commands"]),
     ("url", &["peers", "exchange", "conformance", "server", "config", "commands"]),
     ("zip", &["commands/convert"]),
+    ("zstd", &["store"]),
 ];
 
 /// Crates that tests alone use beyond their owners, as (file or folder, crate, reason).

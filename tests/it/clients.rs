@@ -32,6 +32,16 @@ async fn fhir_kit_client_works() {
     check(&["node", "node/node_modules/fhir-kit-client/dist/index.js"], "fhir_kit_check.mjs").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn fhir_pyrate_works() {
+    check(&["venv/bin/python"], "fhir_pyrate_check.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn medplum_works() {
+    check(&["node", "node/node_modules/@medplum/core/dist/esm/index.mjs"], "medplum_check.mjs").await;
+}
+
 /// Runs a script against a gateway of its own. The first of `tools` runs it, the others are its arguments; what has
 /// a slash lies under target/clients.
 async fn check(tools: &[&str], script: &str) {

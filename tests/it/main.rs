@@ -6,6 +6,7 @@
 #![expect(clippy::unnecessary_debug_formatting, reason = "TOML quotes paths as Debug does")]
 
 mod fixture;
+mod hook;
 
 mod access;
 mod architecture;
@@ -20,6 +21,7 @@ mod convert;
 mod coverage;
 mod deploy;
 mod devices;
+mod dictionary;
 mod docs;
 mod doctor;
 mod editions;
@@ -61,6 +63,7 @@ mod site;
 mod sources;
 mod streams;
 mod stretches;
+mod subscriptions;
 mod suites;
 mod terminology;
 mod told;

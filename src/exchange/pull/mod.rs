@@ -34,7 +34,7 @@ use crate::policy::consent::{self, Action, Basis, Denial};
 use crate::store::{self, PatientKey, Stored};
 
 /// What the caller may see of a stored resource.
-enum Sight {
+pub(in crate::exchange) enum Sight {
     Visible(Visible),
     /// The person's consents don't let it be seen; the person hears of it.
     Withheld(Withheld),
@@ -43,21 +43,21 @@ enum Sight {
 }
 
 /// A resource that the caller may see.
-struct Visible {
-    stored: Stored,
+pub(in crate::exchange) struct Visible {
+    pub stored: Stored,
     document: Arc<Document>,
-    basis: Option<Basis>,
+    pub basis: Option<Basis>,
 }
 
 /// A resource that the caller may not see.
-struct Withheld {
+pub(in crate::exchange) struct Withheld {
     document: Arc<Document>,
-    patient: (String, PatientKey),
-    denial: Denial,
+    pub patient: (String, PatientKey),
+    pub denial: Denial,
 }
 
 /// The consents that one request has looked up: asked of the store after the request came in, once a person.
-type ConsentsSeen = HashMap<PatientKey, Page>;
+pub(in crate::exchange) type ConsentsSeen = HashMap<PatientKey, Page>;
 
 impl Gateway {
     /// Why the caller may see nothing of a person, whatever it is; nothing where it may see something.
@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     /// Whether the caller may see a stored resource.
-    async fn visible(
+    pub(in crate::exchange) async fn visible(
         &self,
         caller: &Caller<'_>,
         rule: &KindRule,

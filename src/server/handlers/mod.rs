@@ -18,6 +18,7 @@ mod read;
 mod receipts;
 mod rights;
 mod search;
+mod subscription;
 mod token;
 mod update;
 mod uploads;
@@ -144,6 +145,15 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Erase => rights::erase(request).await,
         Action::Restrict => rights::restrict(request, true).await,
         Action::Unrestrict => rights::restrict(request, false).await,
+        Action::Subscribe => subscription::create(request).await,
+        Action::Subscription => subscription::read(request).await,
+        Action::Subscriptions => subscription::search(request).await,
+        Action::Resubscribe => subscription::update(request).await,
+        Action::Unsubscribe => subscription::delete(request).await,
+        Action::SubscriptionStatus => subscription::status(request).await,
+        Action::SubscriptionEvents => subscription::events(request).await,
+        Action::Topic => Ok(subscription::topic(request)),
+        Action::Topics => subscription::topics(request),
         Action::AccessLog => rights::access_log(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),

@@ -240,7 +240,7 @@ fn sealed(reader: &Reader) -> sql::Result<Finding> {
         match row::current(reader, seq as u64) {
             Ok(Some(_)) => opened += 1,
             Ok(None) => absent += 1,
-            Err(Fault::Sealed(_)) => broken += 1,
+            Err(Fault::Damaged(_)) => broken += 1,
             Err(fault) => return Err(fault),
         }
         at = seq.max(at + last / SAMPLE);

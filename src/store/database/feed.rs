@@ -207,7 +207,7 @@ fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
     bytes.as_chunks::<ITEM_BYTES>().0.iter().map(named).collect()
 }
 
-fn advance(
+pub(super) fn advance(
     ledger: &mut Ledger,
     lease: &Lease,
     to: u64,

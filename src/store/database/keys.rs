@@ -88,6 +88,15 @@ impl Keys {
         Ok(key)
     }
 
+    /// Seals what belongs to no person: the key file's own key opens it.
+    pub(super) fn sealed(&self, identity: &[u8], text: &[u8]) -> Result<Vec<u8>, Broken> {
+        self.master.seal(identity, text)
+    }
+
+    pub(super) fn opened(&self, identity: &[u8], sealed: Vec<u8>) -> Result<Vec<u8>, Broken> {
+        self.master.open(identity, sealed)
+    }
+
     fn make(&self, patient: PatientKey) -> Result<(Vec<u8>, Arc<Key>), Error> {
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).map_err(|_| Error::Entropy)?;
@@ -169,7 +178,7 @@ pub(super) fn piece_of(upload: UploadId, from: u64) -> [u8; 28] {
 
 /// A text that cannot be opened though its key is there: the file was tampered with, or is damaged.
 pub(super) fn damaged(broken: Broken) -> Fault {
-    Fault::Sealed(Box::new(broken))
+    Fault::damaged(broken)
 }
 
 /// The key that a person's rows are sealed by, made where there is none. Remembered for one transaction: beyond it another
@@ -199,7 +208,8 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
 
 impl Store {
     /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
-    /// an older copy of the key, and what waits to be sent of it leaves the queue. Whether there was one. Durable when it returns.
+    /// an older copy of the key. Whether there was one. Durable when it returns.
+    ///
     /// The row is overwritten in the file (`secure_delete`), and the log, which still has it, is emptied. What waits for
     /// another attempt could never be sent and would stand in the way of others, so it goes with the key, as do the raw
     /// inputs that nobody can open.

@@ -3,8 +3,9 @@
 //! Entries lie in the order of the commits and are never changed or removed. What the tree is and how it is proved is
 //! `tlog`'s to know; here hashes are kept and found again.
 
-use super::Store;
 use super::writer::Ledger;
+use super::{Store, audit};
+use crate::store::compact::expanded;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::id::ResId;
@@ -155,7 +156,7 @@ fn logged(connection: &Connection, patient: PatientKey, id: ResId, reader: &str)
              WHERE patient = ?1 AND id = ?2 AND NOT (withheld = 1 AND client = ?3) AND entry IS NOT NULL",
         )?
         .query_row(params![patient.0, id.0, reader], |row| {
-            Ok(Logged { index: row.get::<i64>(0)? as u64, salt: row.get(1)?, payload: row.get(2)? })
+            Ok(Logged { index: row.get::<i64>(0)? as u64, salt: row.get(1)?, payload: audit::text(row, 2)? })
         })
         .optional()
 }
@@ -174,8 +175,9 @@ pub(super) fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
         while let Some(row) = rows.next()? {
             records += 1;
             let entry: Option<Hash> = row.get(1)?;
-            let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
-            if entry != Some(made) {
+            let salt = row.get(2)?;
+            let made = expanded(row.get(3)?).ok().map(|payload| tlog::commitment(&salt, &payload));
+            if made.is_none() || made != entry {
                 changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
             }
             last = row.get(4)?;

@@ -34,6 +34,7 @@ mod server;
 mod source;
 mod spans;
 mod stretches;
+mod subscriptions;
 mod tidy;
 mod transaction;
 mod uploads;
@@ -84,7 +85,6 @@ pub struct Store {
 
 impl Store {
     /// For the serving process; refuses a directory from which another one serves.
-    /// For the serving process: nobody else may serve from this directory.
     pub fn open(place: &Place) -> Result<Self, OpenError> {
         let dir = &place.directory;
         create(dir)?;
@@ -98,7 +98,6 @@ impl Store {
     }
 
     /// For a command beside a serving process.
-    /// For a command beside the serving process.
     pub fn open_shared(place: &Place) -> Result<Self, OpenError> {
         create(&place.directory)?;
         Self::connect(place, None)
@@ -112,7 +111,6 @@ impl Store {
         }
     }
 
-    /// Whether a store could be made or written at a place.
     /// Whether a store could be made or written at a place; nothing is left behind.
     pub fn usable(place: &Place) -> Result<(), OpenError> {
         let dir = &place.directory;
@@ -146,7 +144,6 @@ impl Store {
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
-    /// Ids and bodies of the registered clients, without changing the store in any way.
     pub fn registered(place: &Place) -> Result<Vec<(String, String)>, OpenError> {
         match Base::of(place)? {
             Base::File(file) => Ok(registry::all(&file::open_reader(&file)?)?),
@@ -186,7 +183,6 @@ impl Store {
     }
 
     /// Writes what is queued, then closes.
-    /// Waits until everything queued is written, then closes the file.
     pub async fn close(self) {
         // A panic of the closing thread was reported by the panic hook, and the file is closed either way.
         drop(tokio::task::spawn_blocking(move || drop(self)).await);
@@ -269,7 +265,9 @@ fn create(dir: &Path) -> Result<(), OpenError> {
 /// settle, which count as disclosures. In a shared store this shows when a lease is handed over.
 fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
-    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let taken = feed::release(&ledger.connection)
+        .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),
         Err(fault) => {

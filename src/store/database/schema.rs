@@ -20,6 +20,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles;
 /// `audit_forgotten` are the numbers of those that were forgotten in time.
+/// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
+/// `event.number` is NULL until it is decided that the event may be told.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -203,6 +205,25 @@ CREATE INDEX raw_patient ON raw (patient, number);
 ",
     "
 CREATE TABLE audit_forgotten (entry INTEGER PRIMARY KEY) STRICT;
+",
+    "
+CREATE TABLE subscription (
+    id TEXT PRIMARY KEY, client TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL,
+    status TEXT NOT NULL, error TEXT, body BLOB NOT NULL, granted BLOB NOT NULL, secret BLOB NOT NULL, starts BLOB,
+    events INTEGER NOT NULL, taken INTEGER NOT NULL, failures INTEGER NOT NULL, not_before INTEGER NOT NULL,
+    told INTEGER NOT NULL, wake INTEGER NOT NULL, sends INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    owner TEXT NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subscription_client ON subscription (client);
+CREATE INDEX subscription_wake ON subscription (wake);
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, subscription TEXT NOT NULL, number INTEGER, patient BLOB,
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, at INTEGER NOT NULL, not_before INTEGER NOT NULL
+) STRICT;
+CREATE INDEX event_number ON event (subscription, number, id);
+CREATE INDEX event_held ON event (subscription, patient) WHERE not_before > 0;
+CREATE INDEX event_patient ON event (patient) WHERE patient IS NOT NULL;
+CREATE INDEX event_at ON event (at);
 ",
 ];
 

@@ -151,7 +151,6 @@ impl Store {
     }
 
     /// To go on writing where the row says that it ends. None where nobody can read any more what was written.
-    /// To go on writing where the row says that it ends. Nothing where nobody can read any more what was written.
     pub async fn open_upload(&self, upload: &Upload) -> Result<Option<UploadFile>, Error> {
         let (id, received) = (upload.id, upload.received);
         let Some((key, stored)) = self.upload_key(id).await? else { return Ok(None) };
@@ -222,7 +221,6 @@ impl Store {
     }
 
     /// What was received, from the beginning. None where the file is gone, or nobody can read it any more.
-    /// What was received, from the beginning. Nothing where the file is gone, or nobody can read it any more.
     pub async fn read_upload(&self, id: UploadId) -> Result<Option<UploadBytes>, Error> {
         let Some((key, end)) = self.upload_key(id).await? else { return Ok(None) };
         let path = self.upload_path(id);
@@ -235,7 +233,6 @@ impl Store {
     }
 
     /// The work is over: what is known of it stays for a while, its bytes go.
-    /// The row stays for whoever asks what became of it; the file goes.
     pub async fn end_upload(&self, id: UploadId, state: UploadState, failure: Option<String>) -> Result<(), Error> {
         self.writer
             .call(1, move |ledger| {
@@ -264,7 +261,6 @@ impl Store {
     }
 
     /// Forgets uploads whose time is over; returns how many.
-    /// Forgets what nobody will ask for any more; returns how many.
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         let expired: Vec<UploadId> = self
             .query(move |connection| {
