@@ -287,6 +287,10 @@ DROP TABLE consent_turn;
 DROP TABLE remnant;
 ",
     "DROP TABLE audit_forgotten;",
+    "
+DROP TABLE event;
+DROP TABLE subscription;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.
@@ -369,4 +373,15 @@ fn translated(migration: &str) -> String {
     ]
     .iter()
     .fold(migration.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_migration_has_its_way_back() {
+        assert_eq!(BACK.len(), MIGRATIONS.len());
+        assert!(BACK.iter().skip(1).all(|back| !back.trim().is_empty()));
+    }
 }
