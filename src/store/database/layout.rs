@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(table("client").insert(), "INSERT INTO client (id, body) VALUES (?1, ?2)");
         assert_eq!(table("client").columns, [("id".to_owned(), Holds::Texts), ("body".to_owned(), Holds::Texts)]);
         assert_eq!((table("retry").numbered.as_deref(), table("retry").remembers), (Some("id"), true));
-        assert_eq!((table("resource").numbered.as_deref(), table("resource").remembers), (Some("seq"), false));
+        assert_eq!((table("resource").numbered.as_deref(), table("resource").remembers), (Some("seq"), true));
         assert_eq!((table("feed").numbered, table("foretold").key.len()), (None, table("foretold").columns.len()));
         let first = of(1).unwrap();
         assert!(first.iter().all(|table| table.name != "person_key") && first.len() < newest.len());

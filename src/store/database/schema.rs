@@ -13,7 +13,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `sealed_by` is the
 /// number of the key that the payload is sealed by (once `dict_id`), 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
-/// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
+/// answer about one row cannot hit another; nor does `resource`, whose numbers the feed goes on naming when what had them was
+/// taken away. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 /// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
 /// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
@@ -31,7 +32,7 @@ CREATE TABLE code (
 ) STRICT;
 
 CREATE TABLE resource (
-    seq INTEGER PRIMARY KEY, tail BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bucket INTEGER NOT NULL,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, tail BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bucket INTEGER NOT NULL,
     day INTEGER NOT NULL, name TEXT, patient BLOB, owner TEXT NOT NULL, date INTEGER, updated INTEGER NOT NULL,
     version INTEGER NOT NULL, deleted INTEGER NOT NULL, content BLOB NOT NULL, codes BLOB, tokens BLOB,
     dict_id INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL

@@ -5,6 +5,7 @@ mod delivery;
 mod faults;
 mod keep;
 mod keys;
+mod model;
 mod raw;
 mod receipts;
 mod remnants;
