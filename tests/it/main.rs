@@ -35,6 +35,7 @@ mod history;
 mod idempotency;
 mod implied;
 mod iomt;
+mod keep;
 mod keys;
 mod kill;
 mod leaks;
