@@ -315,7 +315,9 @@ async fn consent_is_asked_at_the_moment_of_telling() {
 async fn what_is_restricted_waits_and_what_is_erased_is_gone() {
     let hook = Hook::start().await;
     let gateway = Gateway::with(&hook.configuration("")).await;
-    let app = gateway.registered("app", APP_SCOPES, json!({"purposes": ["TREAT", "PATRQT"]})).await;
+    let app = gateway
+        .registered("app", &format!("{APP_SCOPES} system/Patient.d"), json!({"purposes": ["TREAT", "PATRQT"]}))
+        .await;
     let clinic = gateway.client("clinic", CLINIC).await;
     let (patient, other) = (person(&app, true).await, person(&app, true).await);
     let id = subscribe(&clinic, &subscription(&hook.url, "id-only", &[])).await;
