@@ -31,6 +31,7 @@ use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Door, Lookup};
+use super::socket::{self, Sockets};
 use super::unread::{Outspoken, Refused};
 use crate::exchange::refusal::status_of;
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -44,6 +45,7 @@ struct Shared {
     limits: Limits,
     requests: Arc<Semaphore>,
     turnstile: Arc<Turnstile>,
+    sockets: Sockets,
 }
 
 /// By what a request is known to the audit.
@@ -66,7 +68,8 @@ pub async fn run(
     let acceptor = TlsAcceptor::from(tls);
     let connections = Arc::new(Semaphore::new(limits.connections));
     let requests = Arc::new(Semaphore::new(limits.concurrent_requests));
-    let shared = Arc::new(Shared { gateway, limits, requests, turnstile: Arc::default() });
+    let sockets = Sockets::new(limits.connections);
+    let shared = Arc::new(Shared { gateway, limits, requests, turnstile: Arc::default(), sockets });
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -93,7 +96,10 @@ pub async fn run(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    let ended = async {
+        tokio::join!(graceful.shutdown(), shared.sockets.close());
+    };
+    if tokio::time::timeout(drain, ended).await.is_err() {
         tracing::warn!(drain_seconds = drain.as_secs(), "requests were still under way at the deadline");
     }
 }
@@ -120,7 +126,7 @@ async fn connection(
     let service = service_fn(move |request| serve(request, shared.clone(), address.clone()));
     let (request_id, refused) = (random_id(&gateway), Refused::default());
     let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), gateway.pages.clone(), refused.clone());
-    let served = builder.serve_connection(stream, service).into_owned();
+    let served = builder.serve_connection_with_upgrades(stream, service).into_owned();
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "a connection ended early");
     }
@@ -131,12 +137,19 @@ async fn connection(
 }
 
 async fn serve(
-    request: HyperRequest<Incoming>,
+    mut request: HyperRequest<Incoming>,
     shared: Arc<Shared>,
     address: Arc<str>,
 ) -> Result<Response<Either<Full<Bytes>, Flow>>, Infallible> {
     let started = Instant::now();
     let request_id = request_id(request.headers(), &shared.gateway);
+    if request.uri().path() == socket::PATH
+        && request.method() == hyper::Method::GET
+        && let Ok(opened) = shared.sockets.open(&mut request, &shared.gateway)
+    {
+        tracing::debug!(request_id, "a socket was opened");
+        return Ok(switched(opened));
+    }
     let method = request.method().clone();
     let is_head = method == hyper::Method::HEAD;
     let (parts, body) = request.into_parts();
@@ -166,6 +179,14 @@ async fn serve(
         tracing::debug!(request_id, client, %method, status, duration_ms, "served");
     }
     Ok(response(reply, encoded, &request_id, is_head))
+}
+
+/// The answer by which a request becomes a socket.
+fn switched(headers: HeaderMap) -> Response<Either<Full<Bytes>, Flow>> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// From the head of a request to its reply, with every refusal on record.

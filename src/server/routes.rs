@@ -89,6 +89,8 @@ pub enum Action {
     Unsubscribe,
     SubscriptionStatus,
     SubscriptionEvents,
+    BindingToken,
+    Socket,
     Topic,
     Topics,
 }
@@ -178,6 +180,11 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/Subscription/{id}/$status", Action::SubscriptionStatus, Door::Token),
     row("GET", "/fhir/Subscription/{id}/$events", Action::SubscriptionEvents, Door::Token),
     row("POST", "/fhir/Subscription/{id}/$events", Action::SubscriptionEvents, Door::Token),
+    row("GET", "/fhir/Subscription/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("POST", "/fhir/Subscription/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("POST", "/fhir/Subscription/{id}/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("GET", "/subscriptions/websocket", Action::Socket, Door::Open),
     row("GET", "/fhir/Subscription", Action::Subscriptions, Door::Token),
     row("POST", "/fhir/Subscription/_search", Action::Subscriptions, Door::Token),
     row("POST", "/fhir/Subscription", Action::Subscribe, Door::Token),
@@ -414,7 +421,8 @@ mod tests {
                 "/fhir/{definitions}/{id}",
                 "/fhir/Basic",
                 "/fhir/Basic/{id}",
-                "/fhir/Basic/{id}"
+                "/fhir/Basic/{id}",
+                "/subscriptions/websocket"
             ]
         );
     }

@@ -59,10 +59,19 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// Owners of each third-party crate: folders or files, without `src/`.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
-    ("aws_lc_rs", &["tlog", "store/seal"]),
+    ("aws_lc_rs", &["tlog", "store/seal", "server/socket"]),
     (
         "base64",
-        &["tlog", "policy", "peers", "exchange/pull", "exchange/rights", "conformance/platform", "commands/keys"],
+        &[
+            "tlog",
+            "policy",
+            "peers",
+            "exchange/pull",
+            "exchange/rights",
+            "conformance/platform",
+            "commands/keys",
+            "server/socket",
+        ],
     ),
     ("blake3", &["devices", "national", "fhir/tree", "store", "peers", "exchange", "server/handlers", "guide"]),
     ("bytes", &["store/sql"]),
@@ -84,6 +93,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "server/listen",
         ],
     ),
+    ("futures_util", &["server/socket"]),
     ("getrandom", &["store", "peers", "conformance/platform", "commands"]),
     ("http_body_util", &["server", "conformance/platform"]),
     ("hyper", &["server", "conformance/platform"]),
@@ -110,6 +120,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["store/sql"]),
     ("tokio_postgres_rustls", &["store/sql"]),
     ("tokio_rustls", &["server", "conformance/platform"]),
+    ("tokio_tungstenite", &["server/socket"]),
     ("toml", &["national", "config"]),
     ("tracing", &["store", "peers", "exchange", "conformance", "server", "commands"]),
     ("tracing_subscriber", &["commands"]),

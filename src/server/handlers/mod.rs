@@ -31,7 +31,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
 use super::limits::Limits;
-use super::reply::Reply;
+use super::reply::{Body, Reply};
 use super::routes::{Action, Matched};
 use super::{negotiate, problem};
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -159,6 +159,9 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Unsubscribe => subscription::delete(request).await,
         Action::SubscriptionStatus => subscription::status(request).await,
         Action::SubscriptionEvents => subscription::events(request).await,
+        Action::BindingToken => subscription::binding_token(request).await,
+        // A request that asks for a socket has become one before it came here.
+        Action::Socket => Ok(Reply::new(426, Body::Empty).with(hyper::header::UPGRADE, "websocket")),
         Action::Topic => Ok(subscription::topic(request)),
         Action::Topics => subscription::topics(request),
         Action::AccessLog => rights::access_log(request).await,
