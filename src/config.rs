@@ -371,6 +371,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("exchange.upload_hours", exchange.upload_hours as usize),
         ("exchange.export_hours", exchange.export_hours as usize),
         ("exchange.export_jobs", exchange.export_jobs as usize),
+        ("exchange.deidentified_least", exchange.deidentified_least as usize),
         ("exchange.export_file_lines", exchange.export_file_lines as usize),
     ] {
         if value == 0 {

@@ -115,6 +115,8 @@ pub struct Config {
     pub export_jobs: u32,
     /// Lines of one file of an export, about.
     pub export_file_lines: u64,
+    /// Persons of whom a de-identified export must be able to tell the same, or it tells it of none of them.
+    pub deidentified_least: u64,
     /// Days for which device records are kept as they came, sealed, so that a mended mapping can read them again; 0 keeps
     /// none.
     pub raw_days: u32,
@@ -174,6 +176,7 @@ impl Default for Config {
             export_hours: 24,
             export_jobs: 4,
             export_file_lines: 100_000,
+            deidentified_least: 10,
             raw_days: 14,
             bundle_entries: 1000,
         }

@@ -261,6 +261,10 @@ async fn serve_within(
         Who::Stranger(refusal) => return problem::reply(refusal),
         Who::Unasked => None,
     };
+    if principal.is_some_and(|principal| principal.deidentified) && !routes::is_deidentified(matched.action) {
+        let text = "The client is registered for de-identified exports alone.";
+        return problem::issue(Issue::new(Id::ScopeInsufficient, "", text));
+    }
     // What could not be answered is not done either: a resource that was kept is not told of by a 406.
     if matched.door == Door::Token
         && !matches!(matched.action, Action::Export | Action::ExportFile)

@@ -10,6 +10,12 @@ pub fn flows(action: Action, is_lines: bool) -> bool {
     action == Action::UploadAppend || (action == Action::Device && is_lines)
 }
 
+/// Whether it is open to whoever learns of persons by pseudonyms alone.
+pub fn is_deidentified(action: Action) -> bool {
+    use Action::{ExportAll, ExportCancel, ExportFile, ExportPersons, ExportStatus};
+    matches!(action, ExportAll | ExportPersons | ExportStatus | ExportCancel | ExportFile)
+}
+
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {

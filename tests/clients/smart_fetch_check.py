@@ -42,7 +42,7 @@ for person in persons:
         readings.add(created(reading))
 
 with tempfile.TemporaryDirectory() as folder:
-    key = pathlib.Path(folder) / "key.json"
+    key = pathlib.Path(folder) / "key.jwks"
     private = json.loads(jwk.JWK.from_pem(pathlib.Path(TASK["key_file"]).read_bytes()).export_private())
     private |= {"kid": "key-1", "alg": "ES384", "key_ops": ["sign"]}
     key.write_text(json.dumps({"keys": [private]}))
@@ -63,6 +63,9 @@ with tempfile.TemporaryDirectory() as folder:
         with opened as lines:
             for line in lines:
                 resource = json.loads(line)
+                # Beside the resources it writes a log.
+                if "resourceType" not in resource:
+                    continue
                 found.setdefault(resource["resourceType"], []).append(resource.get("id"))
 
 for kind, expected in (("Patient", set(persons)), ("Observation", readings)):

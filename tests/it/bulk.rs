@@ -547,10 +547,114 @@ async fn a_file_travels_compressed() {
     let manifest = finished(&app, &address).await.json();
     let file = manifest["output"][0]["url"].as_str().unwrap();
     let plain = app.get(file).await;
-    let packed = app.raw("GET", file, &[("accept-encoding", "gzip"), ("accept", "application/fhir+ndjson")], "").await;
+    let raw = crate::negotiation::unpacking_nothing(&gateway, &app);
+    let packed = raw.raw("GET", file, &[("accept-encoding", "gzip"), ("accept", "application/fhir+ndjson")], "").await;
     assert_eq!((packed.status, packed.header("content-encoding")), (200, "gzip"));
     assert!(packed.bytes.len() * 4 < plain.bytes.len(), "{} of {}", packed.bytes.len(), plain.bytes.len());
     let mut unpacked = String::new();
     flate2::read::GzDecoder::new(packed.bytes.as_slice()).read_to_string(&mut unpacked).unwrap();
     assert_eq!(unpacked, plain.text());
+}
+
+const SECONDARY: &str = r#"
+[exchange]
+deidentified_least = 3
+[consent]
+data_access_bodies = ["Organization/body"]
+[consent.implicit]
+HRESCH = "ehds-secondary-use"
+"#;
+
+/// A person of a gender and a birthday, with readings on two days.
+async fn measured(app: &Client, gender: &str, birth: &str) -> String {
+    let person =
+        json!({"resourceType": "Patient", "gender": gender, "birthDate": birth, "name": [{"family": "Zerlina"}]});
+    let patient = app.post("/Patient", &person).await.id();
+    app.consent(&patient, &[(&app.actor, &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+    for day in ["2026-01-15T08:30:00+01:00", "2026-02-01T23:59:59+01:00"] {
+        let mut reading = heart_rate(&patient, &format!("{patient}-{day}"), 60);
+        reading["effectiveDateTime"] = json!(day);
+        let answer = app.post("/Observation", &reading).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    patient
+}
+
+/// Whoever learns of persons by pseudonyms gets crowds of those who have not opted out, and can get at nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deidentified_export_tells_of_crowds_alone() {
+    let gateway = Gateway::with(SECONDARY).await;
+    let app = gateway.app().await;
+    let body =
+        gateway.registered("body", ALL, json!({"purposes": ["HRESCH"], "deidentified": true, "guide": null})).await;
+    let mut persons = Vec::new();
+    for birth in ["1981-03-04", "1989-12-31", "1985-01-01", "1984-05-05"] {
+        persons.push(measured(&app, "female", birth).await);
+    }
+    // Two are not enough, and of three one has said no.
+    persons.push(measured(&app, "male", "1981-01-01").await);
+    persons.push(measured(&app, "male", "1982-01-01").await);
+    let mut refusal = consent(&persons[4], &[]);
+    for birth in ["1991-01-01", "1992-01-01", "1993-01-01"] {
+        persons.push(measured(&app, "female", birth).await);
+    }
+    refusal["patient"] = json!({"reference": format!("Patient/{}", persons[8])});
+    refusal["provision"] = json!({"type": "deny", "purpose": [
+        {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "HRESCH"}
+    ]});
+    assert_eq!(app.post("/Consent", &refusal).await.status, 201);
+    for path in ["/Observation", "/Patient", "/metadata", "/_history"] {
+        let answer = body.get(path).await;
+        let open = path == "/metadata";
+        assert!(open || answer.issues() == ["scope-insufficient"], "{path}: {}", answer.text());
+    }
+    for path in ["/$export?_since=2020-01-01T00:00:00Z", "/$export?_typeFilter=Observation%3Fstatus%3Dfinal"] {
+        assert_eq!(kickoff(&body, path).await.issues(), ["operation-parameter"], "{path}");
+    }
+    let one = exported(&body, "/$export").await;
+    assert_eq!(one.lines.keys().collect::<Vec<_>>(), ["Observation", "Patient"]);
+    assert_eq!((one.ids("Observation").len(), one.ids("Patient").len()), (8, 4));
+    for patient in &one.lines["Patient"] {
+        assert_eq!((&patient["gender"], &patient["birthDate"]), (&json!("female"), &json!("1980")));
+    }
+    let told = format!("{}{}", one.manifest, one.raw);
+    assert!(persons.iter().all(|person| !told.contains(person.as_str())) && !told.contains("Zerlina"), "{told}");
+    let mut times: BTreeMap<&str, Vec<jiff::civil::DateTime>> = BTreeMap::new();
+    for observation in &one.lines["Observation"] {
+        let time = observation["effectiveDateTime"].as_str().unwrap();
+        let person = observation["subject"]["reference"].as_str().unwrap().strip_prefix("Patient/").unwrap();
+        assert!(one.ids("Patient").contains(person) && time.ends_with("+01:00"));
+        times.entry(person).or_default().push(time[..19].parse().unwrap());
+    }
+    assert_eq!(times.len(), 4);
+    for mut times in times.into_values() {
+        times.sort_unstable();
+        let real: [jiff::civil::DateTime; 2] =
+            ["2026-01-15T08:30:00", "2026-02-01T23:59:59"].map(|time| time.parse().unwrap());
+        let moved: Vec<i32> = times
+            .iter()
+            .zip(real)
+            .map(|(told, real)| real.until((jiff::Unit::Day, *told)).unwrap().get_days())
+            .collect();
+        assert!(moved[0] != 0 && moved[0] % 7 == 0 && moved[0] == moved[1], "{moved:?}");
+        assert_eq!(times.iter().map(|time| time.time()).collect::<Vec<_>>(), real.map(|time| time.time()));
+    }
+    let other = exported(&body, "/Patient/$export?_type=Observation").await;
+    assert_eq!((other.count(), other.ids("Observation").len()), (8, 8));
+    assert!(one.ids("Observation").is_disjoint(&other.ids("Observation")), "names are one export's");
+    // Whoever opts out later is told of no more, and it is on record what was told.
+    let mut late = refusal.clone();
+    late["patient"] = json!({"reference": format!("Patient/{}", persons[0])});
+    let address = begin(&body, "/$export?_type=Observation").await;
+    finished(&body, &address).await;
+    assert_eq!(app.post("/Consent", &late).await.status, 201);
+    assert_eq!(fetched(&body, &address).await.count(), 6);
+    for (person, disclosed) in [(&persons[0], 3), (&persons[4], 0), (&persons[8], 0)] {
+        let key = gateway.running.as_ref().unwrap().gateway.patient_key(person);
+        let plan =
+            AuditPlan { patient: Some(key), client: Some("body".to_owned()), limit: 100, ..AuditPlan::default() };
+        let events = gateway.store().audit(plan).await.unwrap();
+        let told = events.iter().filter(|(_, event)| String::from_utf8_lossy(event).contains("\"disclose\"")).count();
+        assert_eq!(told, disclosed);
+    }
 }

@@ -79,6 +79,7 @@ impl Asked {
             reader.parameter(name, value, posted);
         }
         reader.filters_fit();
+        reader.hides();
         (reader.asked, reader.issues)
     }
 
@@ -206,6 +207,23 @@ impl Reader<'_> {
         }
     }
 
+    /// Who may say which persons or which times are meant learns of whoever is told by a pseudonym.
+    fn hides(&mut self) {
+        let asked = &self.asked;
+        let narrows = asked.since_ms.is_some()
+            || asked.until_ms.is_some()
+            || asked.persons.is_some()
+            || !asked.filters.is_empty()
+            || !asked.elements.is_empty()
+            || matches!(self.level, Level::Group(_));
+        if asked.deidentified && narrows {
+            self.wrong(
+                DEIDENTIFIED,
+                "A de-identified export is of everybody and of all times, narrowed by _type alone.",
+            );
+        }
+    }
+
     fn element(&mut self, text: &str) {
         let (kind, name) = text.split_once('.').unwrap_or(("", text));
         let is_name = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -289,6 +307,7 @@ mod tests {
         assert_eq!(asked.elements_of("Observation"), ["id"]);
         let (asked, _) = read("patient=Patient/a&patient=b", Level::Group("g"), true, false);
         assert_eq!(asked.persons, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert!(read("_deidentified=true&_type=Observation", Level::System, false, false).0.deidentified);
     }
 
     #[test]
@@ -329,6 +348,12 @@ mod tests {
             ("_typeFilter=Medication?code=1", Level::System, false, Refused, Ignored),
             ("_type=Patient&_typeFilter=Observation?code=1", Level::System, false, Refused, Refused),
             ("_deidentified=yes", Level::System, false, Refused, Refused),
+            ("_deidentified=true", Level::Group("g"), false, Refused, Refused),
+            ("_deidentified=true&_since=2026-01-01", Level::System, false, Refused, Refused),
+            ("_deidentified=true&_until=2026-01-01", Level::System, false, Refused, Refused),
+            ("_deidentified=true&_elements=code", Level::System, false, Refused, Refused),
+            ("_deidentified=true&patient=Patient/a", Level::Patients, true, Refused, Refused),
+            ("_deidentified=true&_typeFilter=Observation?status=final", Level::System, false, Refused, Refused),
         ] {
             assert_eq!(read(query, level, posted, false).1, [strict], "{query}");
             assert_eq!(read(query, level, posted, true).1, [lenient], "{query}");

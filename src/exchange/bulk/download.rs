@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::job::{About, File, SAID, covers, files};
+use super::veil::Veil;
 use super::{absent, interaction};
 use crate::exchange::kinds;
 use crate::exchange::pull::{ConsentsSeen, Sight, Visible};
@@ -31,6 +32,7 @@ pub struct Download {
     lines: VecDeque<(u64, u32)>,
     /// What is said of the export itself.
     said: VecDeque<String>,
+    veil: Option<Veil>,
     gone: bool,
 }
 
@@ -58,6 +60,7 @@ impl Gateway {
         let path = format!("exports/{}/{name}", uploads::printed(job.id));
         let record = Author::of(self, caller).with_query(&path, &[]).record(Act::Operation, None, &[], None, &[]);
         self.store.record_audit(vec![record]).await?;
+        let veil = about.asked.deidentified.then(|| Veil::of(&job));
         let principal = Principal { purposes: vec![about.purpose.clone()], ..caller.principal.clone() };
         Ok(Download {
             gateway: self.clone(),
@@ -67,6 +70,7 @@ impl Gateway {
             pieces,
             lines: VecDeque::new(),
             said,
+            veil,
             gone,
         })
     }
@@ -107,7 +111,10 @@ impl Download {
 
     fn write(&self, visible: &Visible, out: &mut Vec<u8>) {
         let stored = &visible.stored;
-        if self.gone {
+        if let Some(veil) = &self.veil {
+            let Some(told) = veil.told(&self.gateway, visible) else { return };
+            out.extend_from_slice(told.as_bytes());
+        } else if self.gone {
             let mut line = String::from(
                 r#"{"resourceType":"Bundle","type":"transaction","entry":[{"request":{"method":"DELETE","url":"#,
             );

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::asked::{Asked, Level, Pair, is_exported};
-use super::{absent, interaction};
+use super::asked::{Asked, DEIDENTIFIED, Level, Pair, is_exported};
+use super::{absent, interaction, veil};
 use crate::exchange::kinds::{self, KINDS, KindRule, Subject};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, is_id, uploads};
@@ -15,7 +15,7 @@ use crate::fhir::outcome::{Id, Issue, Reader, has_errors, operation_outcome};
 use crate::fhir::tree::{Element, json as reader, time};
 use crate::policy::access::scope::Scopes;
 use crate::policy::access::{Denied, Principal};
-use crate::store::{ExportJob, ExportPieceHead, ExportState, PatientKey};
+use crate::store::{AuditRecord, ExportJob, ExportPieceHead, ExportState, PatientKey};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -73,6 +73,7 @@ impl About {
             purposes: vec![self.purpose.clone()],
             expires_ms: i64::MAX,
             guide: None,
+            deidentified: self.asked.deidentified,
         })
     }
 }
@@ -81,10 +82,10 @@ impl Gateway {
     /// Begins an export; answers the address where it is told how far it is.
     pub async fn begin_export(&self, caller: &Caller<'_>, kickoff: &Kickoff<'_>) -> Result<String, Refusal> {
         let begun = async {
-            let (job, record) = self.export_job(caller, kickoff).await?;
+            let (job, phases, record) = self.export_job(caller, kickoff).await?;
             let most = u64::from(self.config.export_jobs);
             let id = job.id;
-            if !self.store.create_export(job, 1, most, record).await? {
+            if !self.store.create_export(job, phases, most, record).await? {
                 let text = "The client has as many exports under way as it may have.";
                 let refusal = Refusal::one(Id::TooManyRequests, "", text);
                 return Err(Refusal { retry_after_seconds: Some(60), ..refusal });
@@ -102,9 +103,12 @@ impl Gateway {
         &self,
         caller: &Caller<'_>,
         kickoff: &Kickoff<'_>,
-    ) -> Result<(ExportJob, crate::store::AuditRecord), Refusal> {
-        let (asked, mut issues) =
-            Asked::read(kickoff.pairs, (kickoff.level, kickoff.posted), &self.registry, kickoff.lenient);
+    ) -> Result<(ExportJob, u8, AuditRecord), Refusal> {
+        let mut pairs = kickoff.pairs.to_vec();
+        if caller.principal.deidentified {
+            pairs.push((DEIDENTIFIED.to_owned(), "true".to_owned()));
+        }
+        let (asked, mut issues) = Asked::read(&pairs, (kickoff.level, kickoff.posted), &self.registry, kickoff.lenient);
         if has_errors(&issues) {
             return Err(issues.into());
         }
@@ -154,7 +158,9 @@ impl Gateway {
             created_ms: now_ms,
             until_ms: now_ms + i64::from(self.config.export_hours) * HOUR_MS,
         };
-        Ok((job, record))
+        // Of a de-identified export persons are counted before any of them is told of.
+        let phases = if about.asked.deidentified { 2 } else { 1 };
+        Ok((job, phases, record))
     }
 
     /// The only persons that an export is about.
@@ -321,15 +327,18 @@ fn permitted(
     asked: &Asked,
     issues: &mut Vec<Issue>,
 ) -> Result<Vec<&'static KindRule>, Refusal> {
-    let at_level =
-        |rule: &&KindRule| is_exported(rule) && (kickoff.level == Level::System || rule.subject != Subject::Nobody);
+    let at_level = |rule: &&KindRule| {
+        is_exported(rule)
+            && (kickoff.level == Level::System || rule.subject != Subject::Nobody)
+            && (!asked.deidentified || veil::KINDS.contains(&rule.name))
+    };
     let may = |rule: &&KindRule| interaction(caller.principal, rule).is_some();
     let Some(names) = &asked.kinds else {
         let kinds: Vec<_> = KINDS.iter().filter(at_level).filter(may).collect();
         return if kinds.is_empty() { Err(out_of_scope("*")) } else { Ok(kinds) };
     };
     let mut kinds = Vec::new();
-    for rule in names.iter().filter_map(|name| kinds::kind(name)) {
+    for rule in names.iter().filter_map(|name| kinds::kind(name)).filter(at_level) {
         if may(&rule) {
             kinds.push(rule);
         } else if kickoff.lenient {
@@ -348,6 +357,9 @@ fn permitted(
 
 /// Whether the token covers all that is exported (Bulk Data Access 2.0, privacy and security considerations).
 pub(super) fn covers(caller: &Caller<'_>, about: &About) -> Result<(), Refusal> {
+    if caller.principal.deidentified && !about.asked.deidentified {
+        return Err(absent());
+    }
     let uncovered = about
         .kinds
         .iter()

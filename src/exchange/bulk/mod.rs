@@ -8,6 +8,7 @@
 mod asked;
 mod download;
 mod job;
+mod veil;
 mod work;
 
 pub use asked::{Level, Pair, posted};

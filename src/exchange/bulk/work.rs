@@ -4,15 +4,16 @@
 //! A step is one transaction: its lines, its place and, for each person of whom something is put on the list, the record
 //! that it is disclosed. So an export that is gone on with by another worker has no line twice and none too few.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::interaction;
 use super::job::About;
+use super::veil::{Group, Veil};
 use crate::exchange::kinds::{self, Guard};
-use crate::exchange::pull::{ConsentsSeen, Sight};
+use crate::exchange::pull::{ConsentsSeen, Sight, Visible};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, uploads};
 use crate::fhir::outcome::Id;
@@ -20,6 +21,7 @@ use crate::fhir::search::Query;
 use crate::fhir::tree::Element;
 use crate::policy::access::Principal;
 use crate::policy::consent::{Basis, Denial};
+use crate::policy::pseudonym::Traits;
 use crate::store::{ExportJob, ExportPart, ExportPiece, ExportPlace, ExportStep, Fenced, PatientKey, Standing, Stored};
 
 /// How long a slot stays with a worker of whom nothing is heard.
@@ -43,7 +45,35 @@ struct Work<'w> {
     principal: &'w Principal,
     request_id: String,
     filters: BTreeMap<&'w str, Vec<Query>>,
+    hidden: Option<Hidden>,
     step: Gathering,
+}
+
+/// Of a de-identified export.
+struct Hidden {
+    veil: Veil,
+    /// Groups of persons enough; none while they are counted.
+    told: Option<HashSet<Group>>,
+    /// What the person who is gone through belongs to.
+    traits: Traits,
+    groups: BTreeSet<Group>,
+}
+
+impl Hidden {
+    /// Takes note of what would be told of the person, or says whether it is.
+    fn tells(&mut self, gateway: &Gateway, visible: &Visible) -> bool {
+        if self.veil.told(gateway, visible).is_none() {
+            return false;
+        }
+        let group = self.veil.group(visible, self.traits);
+        match &self.told {
+            Some(told) => told.contains(&group),
+            None => {
+                self.groups.insert(group);
+                false
+            }
+        }
+    }
 }
 
 /// What a step has come upon so far.
@@ -54,6 +84,7 @@ struct Gathering {
     looks: usize,
     persons: Vec<Seen>,
     withheld: Vec<(String, PatientKey, Denial)>,
+    counted: BTreeMap<Group, u64>,
     /// In this export, before this step and in it.
     told: u64,
 }
@@ -105,13 +136,29 @@ impl Gateway {
             .collect();
         let step = Gathering { told: job.told, ..Gathering::default() };
         let request_id = uploads::printed(job.id);
+        let hidden = if about.asked.deidentified { Some(self.hidden(job, part).await?) } else { None };
         let mut work =
-            Work { gateway: self, job, part, about: &about, principal: &principal, request_id, filters, step };
+            Work { gateway: self, job, part, about: &about, principal: &principal, request_id, filters, hidden, step };
         work.slot(stop).await
     }
 }
 
+impl Gateway {
+    async fn hidden(&self, job: &ExportJob, part: &ExportPart) -> Result<Hidden, Refusal> {
+        let told = match part.phase {
+            0 => None,
+            _ => Some(self.store.export_counts(job.id, self.config.deidentified_least).await?.into_iter().collect()),
+        };
+        Ok(Hidden { veil: Veil::of(job), told, traits: Traits::default(), groups: BTreeSet::new() })
+    }
+}
+
 impl<'w> Work<'w> {
+    /// Whether persons are counted and nothing is told yet.
+    fn counts(&self) -> bool {
+        self.hidden.as_ref().is_some_and(|hidden| hidden.told.is_none())
+    }
+
     async fn slot(&mut self, stop: &watch::Receiver<bool>) -> Result<(), Refusal> {
         self.gateway.stands(self.principal).await?;
         let mut after = self.part.after.clone();
@@ -149,10 +196,13 @@ impl<'w> Work<'w> {
 
     /// Goes through what stood of somebody, behind a place.
     async fn person(&mut self, person: Option<PatientKey>, after: u64) -> Result<On, Refusal> {
-        let mut standing = self.gateway.store.standing(person, after, self.job.cut_ms).await?;
-        standing.retain(|one| self.is_asked_for(one));
-        self.step.looks += 1;
+        // Whose it is stands before what a step may have ended with.
+        let from = if self.hidden.is_some() { 0 } else { after };
+        let mut standing = self.gateway.store.standing(person, from, self.job.cut_ms).await?;
         let mut seen = ConsentsSeen::default();
+        self.look_at(&standing, &mut seen).await?;
+        standing.retain(|one| one.seq > after && self.is_asked_for(one));
+        self.step.looks += 1;
         let mut silent = None;
         for (number, chunk) in standing.chunks(CHUNK).enumerate() {
             let asked = chunk.iter().map(|one| (one.seq, one.version)).collect();
@@ -166,11 +216,17 @@ impl<'w> Work<'w> {
             for stored in versions {
                 self.resource(stored, silent.is_some(), &mut seen).await?;
             }
-            if self.is_full() {
+            // Whoever is counted is counted once, and so in one step.
+            if self.is_full() && !self.counts() {
                 let place = ExportPlace { person, seq: chunk.last().map_or(after, |one| one.seq) };
                 if self.end(Some(place)).await? == On::No {
                     return Ok(On::No);
                 }
+            }
+        }
+        if let Some(hidden) = &mut self.hidden {
+            for group in std::mem::take(&mut hidden.groups) {
+                *self.step.counted.entry(group).or_default() += 1;
             }
         }
         if self.is_full() {
@@ -181,7 +237,31 @@ impl<'w> Work<'w> {
     }
 
     fn is_full(&self) -> bool {
-        self.step.count >= STEP_LINES || self.step.looks >= STEP_LOOKS
+        self.step.count >= STEP_LINES || self.step.looks >= STEP_LOOKS || self.step.counted.len() >= STEP_LINES
+    }
+
+    /// Finds out what somebody belongs to, as far as it may be seen.
+    async fn look_at(&mut self, standing: &[Standing], seen: &mut ConsentsSeen) -> Result<(), Refusal> {
+        if self.hidden.is_none() {
+            return Ok(());
+        }
+        let mut traits = Traits::default();
+        if let Some(one) = standing.iter().find(|one| &*one.kind == "Patient" && !one.deleted)
+            && let Some(rule) = kinds::kind("Patient")
+            && let Some(interaction) = interaction(self.principal, rule)
+        {
+            for stored in self.gateway.store.standing_versions(vec![(one.seq, one.version)]).await? {
+                let now_ms = self.gateway.now_ms();
+                let sight = self.gateway.visible(&self.caller(), rule, interaction, stored, now_ms, seen).await?;
+                if let Sight::Visible(visible) = sight {
+                    traits = Traits::of(Element::root(&visible.document));
+                }
+            }
+        }
+        if let Some(hidden) = &mut self.hidden {
+            hidden.traits = traits;
+        }
+        Ok(())
     }
 
     /// What can be told without reading it. A deletion is told to whoever says since when.
@@ -229,6 +309,9 @@ impl<'w> Work<'w> {
                 if filters.is_some_and(|queries| !queries.iter().any(|query| query.matches(root, updated_ms))) {
                     return Ok(());
                 }
+                if self.hidden.as_mut().is_some_and(|hidden| !hidden.tells(self.gateway, &visible)) {
+                    return Ok(());
+                }
                 self.step.lines.entry((gone, visible.stored.kind.clone())).or_default().push(line);
                 self.step.count += 1;
                 self.note(&visible.stored, visible.basis);
@@ -255,6 +338,9 @@ impl<'w> Work<'w> {
 
     /// Takes note of a person who is to hear of it; an export must not fill the audit.
     fn withhold(&mut self, id: String, key: PatientKey, denial: Denial) {
+        if self.counts() {
+            return;
+        }
         let is_known = self.step.withheld.iter().any(|(_, known, _)| *known == key);
         if !is_known && self.step.told < self.gateway.config.page_entries_max as u64 {
             self.step.told += 1;
@@ -278,6 +364,7 @@ impl<'w> Work<'w> {
         let gathered = std::mem::replace(&mut self.step, Gathering { told, ..Gathering::default() });
         let caller = Caller { request_id: &self.request_id, ..self.caller() };
         let author = Author::of(self.gateway, &caller).with_query(&self.about.path, &self.about.query);
+        let author = author.by_pseudonym(self.hidden.is_some());
         let mut records = Vec::with_capacity(gathered.persons.len() + gathered.withheld.len());
         for Seen { id, key, references, basis } in gathered.persons {
             records.push(author.record(Act::Disclose, Some(&(id, key)), &references, basis.as_ref(), &[]));
@@ -289,7 +376,7 @@ impl<'w> Work<'w> {
         let piece = |((gone, kind), lines)| ExportPiece { kind, gone, lines };
         let step = ExportStep {
             pieces: gathered.lines.into_iter().map(piece).collect(),
-            counted: Vec::new(),
+            counted: gathered.counted.into_iter().collect(),
             told: gathered.withheld.len() as u64,
             records,
             keep_until_ms: now_ms + i64::from(self.gateway.config.export_hours) * HOUR_MS,
