@@ -21,6 +21,8 @@ mod pairwise;
 
 mod holdings;
 
+pub mod shape;
+
 pub mod recipients;
 
 pub mod simulate;

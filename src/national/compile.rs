@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rust_decimal::Decimal;
 
 use super::Mistake;
-use super::answer::{Answers, IDS, Line, Meaning, Who};
+use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
 use super::file::{Category, File};
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
@@ -14,6 +14,7 @@ use super::pack::{
 use super::slot;
 use super::table::rows;
 use super::template::{self, Node, Only};
+use crate::fhir::fhirpath;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::write::string;
 use crate::fhir::validate::measures::{self, Measure};
@@ -531,7 +532,7 @@ fn by_measure(rows: &[Row]) -> HashMap<usize, Vec<usize>> {
 fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Answers {
     let Some(text) = files.get(ERRORS) else { return Answers::default() };
     let mut lines = Vec::new();
-    for row in rows(ERRORS, text, ["status", "code", "text", "id", "again", "who", "rule"], mistakes) {
+    for row in rows(ERRORS, text, ["status", "code", "text", "id", "again", "who", "rule", "check"], mistakes) {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(ERRORS, row.line, text.to_owned()));
         let status = row.get(0);
         if !status.is_empty() && !status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)) {
@@ -549,7 +550,20 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
         if !["yes", "no"].contains(&row.get(4)) {
             wrong("again: expected is yes or no");
         }
+        let check = match fhirpath::compile(row.get(7)) {
+            _ if row.get(7).is_empty() => None,
+            Err(_) => {
+                wrong("check: expected is FHIRPath on the request, or nothing");
+                None
+            }
+            Ok(holds) => {
+                let (status, code, text) =
+                    (status.parse().unwrap_or(422), row.get(1).to_owned(), row.get(2).replace('*', ""));
+                Some(Check { holds, status, code, text })
+            }
+        };
         lines.push(Line {
+            check,
             status: status.parse().ok(),
             code: Some(row.get(1).to_owned()).filter(|code| !code.is_empty()),
             text: row.get(2).split('*').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),

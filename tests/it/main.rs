@@ -43,6 +43,7 @@ mod likeness;
 mod mappings;
 mod negotiation;
 mod packages;
+mod packs;
 mod pages;
 mod patch;
 mod person;
