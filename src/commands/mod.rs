@@ -24,6 +24,7 @@ mod progress;
 mod publish;
 mod relocate;
 mod remap;
+mod route;
 mod serve;
 pub mod token;
 mod validate;
@@ -89,6 +90,9 @@ enum Command {
     Map(map::Options),
     /// Read again what devices sent, by mappings that were mended since, and correct what came of it.
     Remap(remap::Options),
+    /// Say where a measurement would go by a country pack, and in what shape.
+    #[command(subcommand)]
+    Route(route::Action),
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
@@ -133,6 +137,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Convert(options) => convert::run(&options),
         Command::Map(options) => map::run(&options),
         Command::Remap(options) => remap::run(&options),
+        Command::Route(action) => route::run(&action),
         Command::Consent(options) => consent::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),

@@ -27,6 +27,8 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod export;
+
 pub mod tidying;
 
 pub mod span;
@@ -47,6 +49,9 @@ mod database;
 
 pub use database::{BackingUp, Examining, Manifest, Restored, Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
+pub use export::{
+    ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
+};
 pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
 pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};

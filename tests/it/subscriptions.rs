@@ -1,11 +1,28 @@
 //! Subscriptions: who is told what, how much of it, in which order, and who learns nothing.
 
-use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::store::AuditPlan;
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::fixture::{APP_SCOPES, Client, Gateway, eventually, heart_rate};
+use futures_util::{SinkExt, StreamExt};
+use mhealth_gateway::fhir::definitions::{Package, Registry};
+use mhealth_gateway::fhir::tree::{Element, json as tree};
+use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::guide;
+use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::server::tls;
+use mhealth_gateway::store::AuditPlan;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::fixture::{APP_SCOPES, Client, Gateway, Site, eventually, heart_rate, shared};
 use crate::hook::{Hook, Manner, events, parameter};
+use crate::postgres;
 
 const EXTENSION: &str = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/backport-";
 
@@ -315,7 +332,9 @@ async fn consent_is_asked_at_the_moment_of_telling() {
 async fn what_is_restricted_waits_and_what_is_erased_is_gone() {
     let hook = Hook::start().await;
     let gateway = Gateway::with(&hook.configuration("")).await;
-    let app = gateway.registered("app", APP_SCOPES, json!({"purposes": ["TREAT", "PATRQT"]})).await;
+    let app = gateway
+        .registered("app", &format!("{APP_SCOPES} system/Patient.d"), json!({"purposes": ["TREAT", "PATRQT"]}))
+        .await;
     let clinic = gateway.client("clinic", CLINIC).await;
     let (patient, other) = (person(&app, true).await, person(&app, true).await);
     let id = subscribe(&clinic, &subscription(&hook.url, "id-only", &[])).await;
@@ -597,4 +616,321 @@ async fn topics_are_published() {
         .collect();
     assert_eq!(stated, published);
     assert!(stated.contains(&topic("consent-changed").as_str()));
+}
+
+/// A package of others.
+fn package(name: &str) -> Arc<Package> {
+    let archive = std::fs::read(shared("MHEALTH_PACKAGES", "packages").join(name)).unwrap();
+    Arc::new(Package::read(&archive).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_is_valid_by_the_backport() {
+    let hook = Hook::start().await;
+    let (gateway, app, clinic) = scene(&hook, "").await;
+    let patient = person(&app, true).await;
+    let backport = package("hl7.fhir.uv.subscriptions-backport.r4-1.2.0-ballot.tgz");
+    let validator = Validator::new(Registry::with_packages([guide::packages(), vec![backport]].concat()));
+    let check = |what: &str, resource: &Value| {
+        let document = tree::parse(resource.to_string()).unwrap();
+        let issues = validator.check(Element::root(&document), &Options::default()).issues;
+        let errors: Vec<String> =
+            issues.iter().filter(|issue| issue.is_error()).map(|issue| format!("{issue:?}")).collect();
+        assert!(errors.is_empty(), "{what}: {errors:#?} {resource:#}");
+    };
+    for content in ["empty", "id-only", "full-resource"] {
+        let mut asked = subscription(&format!("{}/{content}", hook.url), content, &["Observation?code=8867-4"]);
+        asked["channel"]["extension"] = json!([{"url": format!("{EXTENSION}heartbeat-period"), "valueUnsignedInt": 1}]);
+        asked["meta"] = json!({"profile": [format!("{EXTENSION}subscription")]});
+        let id = subscribe(&clinic, &asked).await;
+        check("subscription", &until_status(&clinic, &id, "active").await);
+        push(&app, &patient, content).await;
+        for occasion in ["handshake", "event-notification", "heartbeat"] {
+            let heard = eventually(occasion, async || {
+                hook.heard()
+                    .into_iter()
+                    .find(|heard| heard.path == format!("/{content}") && heard.occasion() == occasion)
+            })
+            .await;
+            check(&format!("{content} {occasion}"), &heard.json());
+        }
+        check("status", &clinic.get(&format!("/Subscription/{id}/$status")).await.json());
+        check("events", &clinic.get(&format!("/Subscription/{id}/$events")).await.json());
+        assert_eq!(clinic.raw("DELETE", &format!("/Subscription/{id}"), &[], "").await.status, 204);
+    }
+    let topic = gateway.http.get(format!("{}/Basic/observation-changed", gateway.base)).send().await.unwrap();
+    check("topic", &serde_json::from_slice(&topic.bytes().await.unwrap()).unwrap());
+    let statement = gateway.http.get(format!("{}/metadata", gateway.base)).send().await.unwrap();
+    check("statement", &serde_json::from_slice(&statement.bytes().await.unwrap()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_gateway_tells_on_where_it_was() {
+    let hook = Hook::start().await;
+    let site = Site::new(&hook.configuration("retry_attempts = 1000")).await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    let mut clinic = site.register("clinic", CLINIC).await;
+    let mut process = site.serve().await;
+    app.sign_in().await;
+    clinic.sign_in().await;
+    let patient = person(&app, true).await;
+    let id = subscribe(&clinic, &subscription(&hook.url, "id-only", &[])).await;
+    until_status(&clinic, &id, "active").await;
+    let mut pushed = Vec::new();
+    for round in 0..3 {
+        for index in 0..10 {
+            pushed.push(push(&app, &patient, &format!("{round}-{index}")).await);
+        }
+        // Somewhere between filing, numbering, telling and settling.
+        process.kill().await;
+        process = site.serve().await;
+    }
+    let whole = eventually("everything is told", async || {
+        let mut first: BTreeMap<u64, String> = BTreeMap::new();
+        let mut order = Vec::new();
+        for (number, focus) in hook.taken() {
+            let focus = focus.unwrap().rsplit('/').next().unwrap().to_owned();
+            match first.get(&number) {
+                Some(known) => assert_eq!(*known, focus, "a number stands for one event"),
+                None => {
+                    first.insert(number, focus);
+                    order.push(number);
+                }
+            }
+        }
+        (order.len() == pushed.len()).then_some((first, order))
+    });
+    let (first, order) = whole.await;
+    assert_eq!(order, (1..=30).collect::<Vec<_>>(), "in order, without gaps");
+    assert_eq!(first.into_values().collect::<Vec<_>>(), pushed);
+    app.sign_in().await;
+    process.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gateways_tell_once_and_in_order() {
+    let hook = Hook::start().await;
+    let configuration = format!("{}\n[store]\nurl = {:?}\n", hook.configuration(""), postgres::fresh().await);
+    let first = Gateway::with_store(tempfile::tempdir().unwrap(), &configuration).await;
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::copy(first.path().join("gateway.key"), directory.path().join("gateway.key")).unwrap();
+    let second = Gateway::with_store(directory, &configuration).await;
+    let app = first.app().await;
+    let clinic = first.client("clinic", CLINIC).await;
+    let mut there = Client { http: second.http.clone(), base: second.base.clone(), ..app.clone() };
+    there.sign_in().await;
+    let patient = person(&app, true).await;
+    let id = subscribe(&clinic, &subscription(&hook.url, "id-only", &[])).await;
+    until_status(&clinic, &id, "active").await;
+    let mut pushed = Vec::new();
+    for index in 0..20 {
+        let app = if index % 2 == 0 { &app } else { &there };
+        pushed.push(push(app, &patient, &format!("r-{index}")).await);
+    }
+    let taken = hook.until_taken(20).await;
+    assert_eq!(numbers(&taken), (1..=20).collect::<Vec<_>>());
+    let told: Vec<&str> =
+        taken.iter().map(|(_, focus)| focus.as_deref().unwrap().rsplit('/').next().unwrap()).collect();
+    assert_eq!(told, pushed);
+    // The one goes, the other goes on.
+    first.stop().await;
+    push(&there, &patient, "after").await;
+    assert_eq!(numbers(&hook.until_taken(21).await), (1..=21).collect::<Vec<_>>());
+}
+
+type Socket = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
+
+/// Opens a socket of a gateway.
+async fn socket(gateway: &Gateway) -> Socket {
+    let port = gateway.base.trim_end_matches("/fhir").rsplit(':').next().unwrap().parse().unwrap();
+    let certificate = tls::self_signed(gateway.path()).unwrap().certificate;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let request = "GET /subscriptions/websocket HTTP/1.1\r\nhost: localhost\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 101") && head.contains("s3pplmbitxaq9kygzzhzrbk+xoo="), "{head}");
+    WebSocketStream::from_raw_socket(stream, Role::Client, None).await
+}
+
+/// The next notification; none at the end.
+async fn next(socket: &mut Socket) -> Option<Value> {
+    loop {
+        let message = tokio::time::timeout(std::time::Duration::from_secs(30), socket.next()).await.unwrap()?;
+        match message {
+            Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+            Ok(Message::Close(_)) | Err(_) => return None,
+            Ok(_) => {}
+        }
+    }
+}
+
+fn occasion(bundle: &Value) -> String {
+    parameter(&bundle["entry"][0]["resource"], "type")["valueCode"].as_str().unwrap().to_owned()
+}
+
+/// A subscription over a socket.
+fn over_socket(content: &str, filters: &[&str]) -> Value {
+    let mut asked = subscription("", content, filters);
+    asked["channel"]["type"] = json!("websocket");
+    asked["channel"].as_object_mut().unwrap().remove("endpoint");
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_is_told_what_waited_and_what_comes() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", CLINIC).await;
+    let (patient, hidden) = (person(&app, true).await, person(&app, false).await);
+    let mut asked = over_socket("id-only", &[]);
+    let one = subscribe(&clinic, &asked).await;
+    until_status(&clinic, &one, "active").await;
+    asked["channel"]["_payload"]["extension"][0]["valueCode"] = json!("empty");
+    let two = subscribe(&clinic, &asked).await;
+    push(&app, &patient, "waits").await;
+    push(&app, &hidden, "hidden").await;
+    let answer = clinic.get("/Subscription/$get-ws-binding-token").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let granted = answer.json();
+    let named = granted["parameter"].as_array().unwrap().iter().filter(|each| each["name"] == "subscription").count();
+    assert_eq!(named, 2);
+    assert!(parameter(&granted, "websocket-url")["valueUrl"].as_str().unwrap().starts_with("wss://"));
+    assert!(parameter(&granted, "expiration")["valueDateTime"].is_string());
+    let token = parameter(&granted, "token")["valueString"].as_str().unwrap().to_owned();
+    let mut open = socket(&gateway).await;
+    open.send(Message::Text(format!("bind-with-token {token}").into())).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(occasion(&next(&mut open).await.unwrap()), "handshake");
+    }
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        let bundle = next(&mut open).await.unwrap();
+        assert_eq!(occasion(&bundle), "event-notification");
+        told.extend(events(&bundle));
+    }
+    assert_eq!(numbers(&told), [1, 1], "one of each, and nothing of what is withheld");
+    push(&app, &patient, "comes").await;
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        told.extend(events(&next(&mut open).await.unwrap()));
+    }
+    assert_eq!(numbers(&told), [2, 2]);
+    assert_eq!(count_of(&clinic, &one).await, 2);
+    // Who is gone is told nothing more, and the socket of a client that deletes its subscription has nothing to tell.
+    drop(open);
+    push(&app, &patient, "missed").await;
+    let one_token = clinic.get(&format!("/Subscription/{one}/$get-ws-binding-token")).await.json();
+    let token = parameter(&one_token, "token")["valueString"].as_str().unwrap().to_owned();
+    let mut open = socket(&gateway).await;
+    open.send(Message::Text(format!("bind-with-token {token}").into())).await.unwrap();
+    assert_eq!(occasion(&next(&mut open).await.unwrap()), "handshake");
+    assert_eq!(numbers(&events(&next(&mut open).await.unwrap())), [3]);
+    assert_eq!(clinic.raw("DELETE", &format!("/Subscription/{two}"), &[], "").await.status, 204);
+    let directory = gateway.stop().await;
+    assert!(next(&mut open).await.is_none(), "the gateway closes its sockets");
+    drop(directory);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_without_a_token_is_closed() {
+    let gateway = Gateway::start().await;
+    let clinic = gateway.client("clinic", CLINIC).await;
+    for said in ["bind-with-token nonsense", "hello"] {
+        let mut open = socket(&gateway).await;
+        open.send(Message::Text(said.to_owned().into())).await.unwrap();
+        assert!(next(&mut open).await.is_none(), "{said}");
+    }
+    let none = clinic.get("/Subscription/$get-ws-binding-token").await;
+    assert_eq!((none.status, none.issues()), (400, vec!["operation-parameter".to_owned()]));
+    let id = subscribe(&clinic, &over_socket("empty", &[])).await;
+    let stranger = gateway.client("stranger", CLINIC).await;
+    assert_eq!(stranger.get(&format!("/Subscription/{id}/$get-ws-binding-token")).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_has_its_heartbeat() {
+    let hook = Hook::start().await;
+    let (gateway, _app, clinic) = scene(&hook, "").await;
+    let mut asked = over_socket("empty", &[]);
+    asked["channel"]["extension"] = json!([{"url": format!("{EXTENSION}heartbeat-period"), "valueUnsignedInt": 1}]);
+    let id = subscribe(&clinic, &asked).await;
+    let granted = clinic.get(&format!("/Subscription/{id}/$get-ws-binding-token")).await.json();
+    let token = parameter(&granted, "token")["valueString"].as_str().unwrap().to_owned();
+    let mut open = socket(&gateway).await;
+    open.send(Message::Text(format!("bind-with-token {token}").into())).await.unwrap();
+    assert_eq!(occasion(&next(&mut open).await.unwrap()), "handshake");
+    assert_eq!(occasion(&next(&mut open).await.unwrap()), "heartbeat");
+}
+
+/// Each row of the requirements stands in the table with a test that there is, or a reason.
+#[test]
+fn every_requirement_has_a_test_or_a_reason() {
+    let rows = |path: &std::path::Path| -> Vec<Vec<String>> {
+        let text = std::fs::read_to_string(path).unwrap();
+        records(text.trim_start_matches('\u{feff}')).into_iter().skip(1).collect()
+    };
+    let given = shared("MHEALTH_SUITES", "suites").join("inferno/requirements/subscriptions_test_kit_requirements.csv");
+    let wanted: Vec<(String, String, String)> =
+        rows(&given).into_iter().map(|row| (row[1].clone(), row[4].clone(), row[5].clone())).collect();
+    assert!(wanted.len() > 100, "the requirements were not found");
+    let table = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/suites/subscriptions.csv");
+    let sources: String = ["subscriptions.rs", "access.rs"]
+        .map(|file| std::fs::read_to_string(table.parent().unwrap().parent().unwrap().join(file)).unwrap())
+        .concat();
+    let held: BTreeMap<String, (String, String)> =
+        rows(&table).into_iter().map(|row| (row[0].clone(), (row[1].clone(), row[2].clone()))).collect();
+    for (id, conformance, actor) in &wanted {
+        let Some((test, reason)) = held.get(id) else {
+            let others = actor != "Server" || !conformance.starts_with("SHALL");
+            assert!(others, "{id} ({conformance}) has no row");
+            continue;
+        };
+        assert!(test.is_empty() != reason.is_empty(), "{id}: a test or a reason");
+        assert!(test.is_empty() || sources.contains(&format!("fn {test}(")), "{id}: there is no test {test}");
+    }
+    for id in held.keys() {
+        assert!(wanted.iter().any(|(known, ..)| known == id), "{id} is no requirement");
+    }
+}
+
+/// Records of a table (RFC 4180).
+fn records(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match (character, quoted) {
+            ('"', true) if characters.peek() == Some(&'"') => {
+                characters.next();
+                field.push('"');
+            }
+            ('"', _) => quoted = !quoted,
+            (',', false) => row.push(std::mem::take(&mut field)),
+            ('\r', false) => {}
+            ('\n', false) => {
+                row.push(std::mem::take(&mut field));
+                rows.push(std::mem::take(&mut row));
+            }
+            _ => field.push(character),
+        }
+    }
+    if !field.is_empty() || !row.is_empty() {
+        row.push(field);
+        rows.push(row);
+    }
+    rows
 }

@@ -108,6 +108,7 @@ impl Gateway {
             feed_before_ms: before(retention.feed_days),
             destinations: self.followers().await?,
         };
+        self.count_of_sockets().await?;
         while go_on() && self.store.tidy(tidying.clone()).await? {}
         let Some(shortest) = retention.shortest() else { return Ok(()) };
         for kind in KINDS {

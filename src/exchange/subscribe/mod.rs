@@ -2,7 +2,7 @@
 //!
 //! `manage` keeps what clients ask for; `follow` goes through the feed once for all of them and files events; `sight` asks
 //! of an event what a read would be asked, and gives numbers to what may be told; `turn` tells it, one subscription at a
-//! time, and `query` answers whoever asks instead. An event gets its number when it may be told, so that numbers have no
+//! time, to endpoints that are called, and `socket` to clients that hold one open; `query` answers whoever asks instead. An event gets its number when it may be told, so that numbers have no
 //! gaps, and what a person withholds leaves no trace. What has a number keeps it; if it may no longer be seen, nothing but
 //! the number is told. Nothing is dropped because an endpoint is away: it waits, and is told in order.
 
@@ -11,6 +11,7 @@ mod granted;
 mod manage;
 mod query;
 mod sight;
+mod socket;
 mod turn;
 mod watch;
 
@@ -22,6 +23,7 @@ use serde::Deserialize;
 pub use follow::run as follow;
 pub use manage::Shown;
 pub use query::{Range, Which};
+pub use socket::{Bound, LOOK_MS, Outgoing};
 pub use turn::run as tell;
 
 use self::watch::Watch;

@@ -114,6 +114,16 @@ impl Gateway {
         Ok(bundle)
     }
 
+    /// What waits for sockets that nobody opens counts in time, before it is old enough to be forgotten.
+    pub(in crate::exchange) async fn count_of_sockets(&self) -> Result<(), Refusal> {
+        for mut subscription in self.store.subscriptions_live().await? {
+            if !subscription.sends {
+                self.count(&mut subscription).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// What has happened so far counts, whether or not it was told.
     async fn count(&self, subscription: &mut Subscription) -> Result<(), Refusal> {
         let (Some(granted), Some(watch)) = (self.right_of(subscription).await?, self.watch_of(subscription)) else {

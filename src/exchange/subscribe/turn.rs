@@ -65,6 +65,32 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     while turns.join_next().await.is_some() {}
 }
 
+/// Why a subscription is off whose client may not have it any more.
+pub(super) const GONE: &str = "the client may no longer act as it could when it subscribed";
+
+/// What is next of a subscription.
+pub(super) enum Next {
+    Over(&'static str),
+    Wait { until_ms: i64 },
+    Tell(Box<Telling>),
+}
+
+/// Something that is to be told, ready to leave.
+pub(super) struct Telling {
+    step: Step,
+    events: u64,
+    sighted: Vec<Sighted>,
+    /// Records that are true if it left and nobody said that it arrived.
+    foretold: Vec<AuditRecord>,
+    pub body: String,
+}
+
+impl Telling {
+    pub fn foretold(&self) -> Vec<AuditRecord> {
+        self.foretold.clone()
+    }
+}
+
 /// What is due.
 struct Due {
     taken: Vec<Subscription>,
@@ -99,14 +125,14 @@ impl Gateway {
     async fn take_turn(&self, subscription: Subscription) -> Result<(), String> {
         let failed = |error: store::Error| error.to_string();
         let granted = self.right_of(&subscription).await.map_err(|refusal| format!("{:?}", refusal.ids()))?;
-        let end = match (granted, self.watch_of(&subscription)) {
+        let (end, records) = match (granted, self.watch_of(&subscription)) {
             (Some(granted), Some(watch)) => {
-                self.step(Subscriber { subscription: &subscription, granted: &granted, watch: &watch }).await
+                let subscriber = Subscriber { subscription: &subscription, granted: &granted, watch: &watch };
+                self.step(subscriber).await.map_err(failed)?
             }
-            (None, _) => Ok(self.over(&subscription, "the client may no longer act as it could when it subscribed")),
-            (_, None) => Ok(self.over(&subscription, "what was asked for is no longer offered")),
+            (None, _) => (self.over(&subscription, GONE), Vec::new()),
+            (_, None) => (self.over(&subscription, "what was asked for is no longer offered"), Vec::new()),
         };
-        let (end, records) = end.map_err(failed)?;
         let settled = self.store.settle_subscription(&subscription, end, records.clone(), FOLLOWER).await;
         if settled.map_err(failed)? == Fenced::Lost {
             // Another goes on; what left this house stays on record.
@@ -116,7 +142,7 @@ impl Gateway {
     }
 
     /// The end of a subscription that can go on no more.
-    fn over(&self, subscription: &Subscription, reason: &str) -> (TurnEnd, Vec<AuditRecord>) {
+    pub(super) fn over(&self, subscription: &Subscription, reason: &str) -> TurnEnd {
         tracing::warn!(
             subscription = &*subscription.id,
             client = &*subscription.client,
@@ -125,10 +151,38 @@ impl Gateway {
         );
         let standing = Standing { status: Status::Off, ..standing(subscription) };
         let end = self.turn_end(subscription, standing, i64::MAX, subscription.taken);
-        (TurnEnd { error: Some(reason.to_owned()), course: Course::Ends, ..end }, Vec::new())
+        TurnEnd { error: Some(reason.to_owned()), course: Course::Ends, ..end }
     }
 
-    fn turn_end(&self, subscription: &Subscription, standing: Standing, wake_ms: i64, taken: u64) -> TurnEnd {
+    /// Does what is next.
+    async fn step(&self, subscriber: Subscriber<'_>) -> Result<(TurnEnd, Vec<AuditRecord>), store::Error> {
+        let Subscriber { subscription, watch, .. } = subscriber;
+        let before = standing(subscription);
+        if !subscription.sends {
+            // Over a socket the client comes to us; here only its end is looked after.
+            let end = match before.next(&self.terms(watch, false), false, self.now_ms()) {
+                Step::Wait { until_ms } => self.turn_end(subscription, before, until_ms, subscription.taken),
+                _ => self.over(subscription, "its time is over"),
+            };
+            return Ok((end, Vec::new()));
+        }
+        Ok(match self.next_of(subscriber).await? {
+            Next::Over(reason) => (self.over(subscription, reason), Vec::new()),
+            Next::Wait { until_ms } => (self.turn_end(subscription, before, until_ms, subscription.taken), Vec::new()),
+            Next::Tell(telling) => {
+                let verdict = self.call(subscriber, &telling.body).await;
+                self.after(subscriber, &telling, &verdict)
+            }
+        })
+    }
+
+    pub(super) fn turn_end(
+        &self,
+        subscription: &Subscription,
+        standing: Standing,
+        wake_ms: i64,
+        taken: u64,
+    ) -> TurnEnd {
         TurnEnd {
             status: standing.status.code().to_owned(),
             error: subscription.error.clone(),
@@ -142,11 +196,12 @@ impl Gateway {
         }
     }
 
-    /// Does what is next.
-    async fn step(&self, subscriber: Subscriber<'_>) -> Result<(TurnEnd, Vec<AuditRecord>), store::Error> {
+    /// Finds out what is next, and puts on record what is about to be disclosed.
+    pub(super) async fn next_of(&self, subscriber: Subscriber<'_>) -> Result<Next, store::Error> {
         let Subscriber { subscription, watch, .. } = subscriber;
         let before = standing(subscription);
-        let terms = self.terms(watch, subscription.sends);
+        // Who asks for the turn of a socket holds one open.
+        let terms = self.terms(watch, true);
         let now_ms = self.now_ms();
         let mut events = subscription.events;
         let mut step = before.next(&terms, true, now_ms);
@@ -159,10 +214,8 @@ impl Gateway {
             step = before.next(&terms, events > subscription.taken, now_ms);
         }
         let (occasion, sighted) = match step {
-            Step::End => return Ok(self.over(subscription, "its time is over")),
-            Step::Wait { until_ms } => {
-                return Ok((self.turn_end(subscription, before, until_ms, subscription.taken), Vec::new()));
-            }
+            Step::End => return Ok(Next::Over("its time is over")),
+            Step::Wait { until_ms } => return Ok(Next::Wait { until_ms }),
             Step::Handshake => (Occasion::Handshake, Vec::new()),
             Step::Heartbeat => (Occasion::Heartbeat, Vec::new()),
             Step::Notify => {
@@ -171,34 +224,52 @@ impl Gateway {
                 (Occasion::Events, self.sighted(subscriber, numbered).await?)
             }
         };
-        let author = self.teller(subscriber);
-        let foretold = told(&author, Act::Disclose, &sighted, &[Id::EntryFailed]);
+        let foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
         if !foretold.is_empty() {
             self.store.foretell_subscription(&subscription.id, foretold.clone()).await?;
         }
-        let verdict = self.call(subscriber, occasion, events, &sighted).await;
+        let body = self.notification(subscriber, occasion, events, &sighted);
+        Ok(Next::Tell(Box::new(Telling { step, events, sighted, foretold, body })))
+    }
+
+    /// The end of a turn at which something was told, or was to be.
+    fn after(&self, subscriber: Subscriber<'_>, telling: &Telling, verdict: &Verdict) -> (TurnEnd, Vec<AuditRecord>) {
+        let Subscriber { subscription, watch, .. } = subscriber;
+        let terms = self.terms(watch, subscription.sends);
         let now_ms = self.now_ms();
-        let after = before.heard(step, &verdict, &terms.schedule, now_ms, self.random());
-        let mut taken = subscription.taken;
-        let records = match &verdict {
-            Verdict::Acknowledged => {
-                // Of what was forgotten in time there is nothing to tell any more.
-                taken = sighted.last().map_or(if step == Step::Notify { events } else { taken }, |last| last.number);
-                told(&author, Act::Disclose, &sighted, &[])
-            }
-            verdict if verdict.has_left() && before.failures == 0 => foretold,
-            _ => Vec::new(),
-        };
-        let wake_ms = match after.next(&terms, events > taken, now_ms) {
+        let before = standing(subscription);
+        let after = before.heard(telling.step, verdict, &terms.schedule, now_ms, self.random());
+        let (taken, records) = self.left(subscriber, telling, verdict);
+        let wake_ms = match after.next(&terms, telling.events > taken, now_ms) {
             Step::Wait { until_ms } => until_ms,
             _ => now_ms,
         };
         let mut end = self.turn_end(subscription, after, wake_ms, taken);
-        end.error = self.said(subscription, &after, &verdict);
-        if step == Step::Handshake && after.status == Status::Active {
+        end.error = self.said(subscription, &after, verdict);
+        if telling.step == Step::Handshake && after.status == Status::Active {
             end.course = Course::Begins;
         }
-        Ok((end, records))
+        (end, records)
+    }
+
+    /// Up to which event the client has taken, and what goes on record.
+    pub(super) fn left(
+        &self,
+        subscriber: Subscriber<'_>,
+        telling: &Telling,
+        verdict: &Verdict,
+    ) -> (u64, Vec<AuditRecord>) {
+        let before = subscriber.subscription.taken;
+        match verdict {
+            Verdict::Acknowledged if telling.step == Step::Notify => {
+                // Of what was forgotten in time there is nothing to tell any more.
+                let taken = telling.sighted.last().map_or(telling.events, |last| last.number);
+                (taken, told(&self.teller(subscriber), Act::Disclose, &telling.sighted, &[]))
+            }
+            Verdict::Acknowledged => (before, Vec::new()),
+            verdict if verdict.has_left() => (before, telling.foretold.clone()),
+            _ => (before, Vec::new()),
+        }
     }
 
     /// What is said of trouble, and logged once.
@@ -236,14 +307,13 @@ impl Gateway {
         }
     }
 
-    async fn call(&self, subscriber: Subscriber<'_>, occasion: Occasion, events: u64, sighted: &[Sighted]) -> Verdict {
+    async fn call(&self, subscriber: Subscriber<'_>, told: &str) -> Verdict {
         let Subscriber { subscription, watch, .. } = subscriber;
         let (Some(hook), Channel::RestHook { endpoint }) = (&self.subscriptions.hook, &watch.wanted.channel) else {
             return Verdict::Unreached { reason: "no endpoint is called here".to_owned() };
         };
-        let told = self.notification(subscriber, occasion, events, sighted);
         let body = match watch.wanted.media {
-            Media::Json => Some(told),
+            Media::Json => Some(told.to_owned()),
             Media::Xml => {
                 let document = json::parse(told).ok();
                 let xml = document.and_then(|document| self.validator.to_xml(&document).ok());

@@ -1,6 +1,7 @@
 //! One file an interaction: read the request, call the exchange, say what came of it.
 
 mod body;
+mod bulk;
 mod bundle;
 mod consent;
 mod create;
@@ -30,7 +31,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
 use super::limits::Limits;
-use super::reply::Reply;
+use super::reply::{Body, Reply};
 use super::routes::{Action, Matched};
 use super::{negotiate, problem};
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -43,6 +44,8 @@ pub struct Request<'r> {
     pub matched: Matched<'r>,
     pub method: &'r str,
     pub path: &'r str,
+    /// Path and query as they were sent.
+    pub address_sent: &'r str,
     /// Percent-decoded.
     pub query: Vec<(String, String)>,
     pub headers: &'r HeaderMap,
@@ -142,6 +145,10 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Everything => rights::everything(request).await,
         Action::Summary => rights::summary(request).await,
         Action::Export => rights::export(request).await,
+        Action::ExportAll | Action::ExportPersons | Action::ExportGroup => bulk::kickoff(request).await,
+        Action::ExportStatus => bulk::status(request).await,
+        Action::ExportCancel => bulk::cancel(request).await,
+        Action::ExportFile => bulk::file(request).await,
         Action::Erase => rights::erase(request).await,
         Action::Restrict => rights::restrict(request, true).await,
         Action::Unrestrict => rights::restrict(request, false).await,
@@ -152,6 +159,9 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Unsubscribe => subscription::delete(request).await,
         Action::SubscriptionStatus => subscription::status(request).await,
         Action::SubscriptionEvents => subscription::events(request).await,
+        Action::BindingToken => subscription::binding_token(request).await,
+        // A request that asks for a socket has become one before it came here.
+        Action::Socket => Ok(Reply::new(426, Body::Empty).with(hyper::header::UPGRADE, "websocket")),
         Action::Topic => Ok(subscription::topic(request)),
         Action::Topics => subscription::topics(request),
         Action::AccessLog => rights::access_log(request).await,

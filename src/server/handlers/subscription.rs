@@ -79,6 +79,20 @@ pub(super) async fn status(request: &Request<'_>) -> Result<Reply, Refusal> {
     Ok(Reply::resource(200, &request.gateway.subscription_status(&caller, one, &which).await?))
 }
 
+/// `$get-ws-binding-token`.
+pub(super) async fn binding_token(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let mut ids = Vec::new();
+    for (name, value) in parameters(request)? {
+        match name.as_str() {
+            "id" => ids.extend(value.split(',').map(str::to_owned)),
+            _ => return Err(unknown("id")),
+        }
+    }
+    let one = Some(request.matched.id).filter(|id| !id.is_empty());
+    Ok(Reply::resource(200, &request.gateway.binding_token(&caller, one, &ids).await?))
+}
+
 /// `$events`.
 pub(super) async fn events(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;

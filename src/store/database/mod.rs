@@ -12,6 +12,7 @@ mod carry;
 mod consents;
 mod erase;
 mod examine;
+mod exports;
 mod feed;
 mod file;
 mod history;
@@ -267,6 +268,7 @@ fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
     let taken = feed::release(&ledger.connection)
         .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| exports::release(&ledger.connection))
         .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),

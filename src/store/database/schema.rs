@@ -22,7 +22,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles;
 /// `audit_forgotten` are the numbers of those that were forgotten in time.
 /// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
-/// `event.number` is NULL until it is decided that the event may be told.
+/// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
+/// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -225,6 +226,25 @@ CREATE INDEX event_number ON event (subscription, number, id);
 CREATE INDEX event_held ON event (subscription, patient) WHERE not_before > 0;
 CREATE INDEX event_patient ON event (patient) WHERE patient IS NOT NULL;
 CREATE INDEX event_at ON event (at);
+",
+    "
+CREATE TABLE export (
+    id BLOB PRIMARY KEY, client TEXT NOT NULL, about BLOB NOT NULL, persons BLOB, nobodys INTEGER NOT NULL,
+    secret BLOB NOT NULL, cut INTEGER NOT NULL, state INTEGER NOT NULL, lines INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0, failure TEXT, created INTEGER NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX export_cut ON export (cut);
+CREATE TABLE export_part (
+    job BLOB NOT NULL, slot INTEGER NOT NULL, phase INTEGER NOT NULL, left_over INTEGER NOT NULL, person BLOB,
+    seq INTEGER, epoch INTEGER NOT NULL, worker TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (job, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE export_piece (
+    job BLOB NOT NULL, slot INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, gone INTEGER NOT NULL,
+    count INTEGER NOT NULL, lines BLOB NOT NULL, PRIMARY KEY (job, slot, number, kind, gone)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE export_count (
+    job BLOB NOT NULL, name BLOB NOT NULL, persons INTEGER NOT NULL, PRIMARY KEY (job, name)
+) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -2,6 +2,7 @@
 
 mod accept;
 mod delivery;
+mod exports;
 mod faults;
 mod keep;
 mod keys;
