@@ -50,6 +50,7 @@ impl Gateway {
             purposes: vec![remembered.purpose.clone()],
             expires_ms: i64::MAX,
             guide: None,
+            deidentified: false,
         };
         if !self.still_stands(&principal).await? {
             return Ok(None);
