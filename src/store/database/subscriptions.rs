@@ -44,9 +44,16 @@ impl Store {
             .await
     }
 
-    /// Those that have events.
+    /// Those that have events, without their secrets.
     pub async fn subscriptions_live(&self) -> Result<Vec<Subscription>, Error> {
-        self.query(|reader| all(reader, &format!("{COLUMNS} WHERE starts IS NOT NULL ORDER BY id"), ())).await
+        self.query(|reader| {
+            let found = format!("{COLUMNS} WHERE starts IS NOT NULL ORDER BY id");
+            let mut live: Vec<Subscription> =
+                reader.prepare_cached(&found)?.query_map((), sealed)?.collect::<sql::Result<_>>()?;
+            live.iter_mut().for_each(|each| each.secret = Vec::new());
+            Ok(live)
+        })
+        .await
     }
 
     /// Takes a client's subscription away with all its events; whether there was one.
@@ -198,7 +205,6 @@ fn put(ledger: &mut Ledger, asked: &Asked, most: u32, follower: &str) -> Result<
     }
     go_on(connection, &asked.id, asked.course, follower)?;
     audit::store(ledger, std::slice::from_ref(&asked.record))?;
-    ledger.fed = true;
     Ok(Placed::Done)
 }
 
@@ -319,8 +325,6 @@ fn file(ledger: &mut Ledger, lease: &Lease, to: u64, happened: &[Happened]) -> s
             .prepare_cached("UPDATE subscription SET wake = 0 WHERE id = ?1 AND sends = 1 AND wake > 0")?
             .post(params![id])?;
     }
-    // Workers that sleep are to look.
-    ledger.fed |= !happened.is_empty();
     Ok(Fenced::Held)
 }
 
