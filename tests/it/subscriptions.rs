@@ -21,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::fixture::{APP_SCOPES, Client, Gateway, Site, eventually, heart_rate, shared};
+use crate::fixture::{APP_SCOPES, Client, Gateway, Site, eventually, heart_rate, run, shared};
 use crate::hook::{Hook, Manner, events, parameter};
 use crate::postgres;
 
@@ -707,7 +707,18 @@ async fn a_killed_gateway_tells_on_where_it_was() {
     let (first, order) = whole.await;
     assert_eq!(order, (1..=30).collect::<Vec<_>>(), "in order, without gaps");
     assert_eq!(first.into_values().collect::<Vec<_>>(), pushed);
-    app.sign_in().await;
+    // The operator sees it, and may end it.
+    let config = site.config();
+    eventually("it is listed", async || {
+        let listed = run(&["subscriptions", "list", "clinic", "--config", &config]).await;
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        (listed.contains(&hook.url) && listed.contains("30 event(s), 30 taken")).then_some(())
+    })
+    .await;
+    assert!(run(&["subscriptions", "off", &id, "--config", &config]).await.status.success());
+    assert!(!run(&["subscriptions", "off", "nothing", "--config", &config]).await.status.success());
+    clinic.sign_in().await;
+    until_status(&clinic, &id, "off").await;
     process.kill().await;
 }
 

@@ -44,16 +44,30 @@ impl Store {
             .await
     }
 
+    /// All of them, without their secrets.
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, Error> {
+        self.query(|reader| bare(reader, &format!("{COLUMNS} ORDER BY client, id"))).await
+    }
+
+    /// Ends one for its client, whatever is under way; whether there was one.
+    pub async fn end_subscription(&self, id: &str, status: &str, reason: &str, now_ms: i64) -> Result<bool, Error> {
+        let (id, status, reason) = (id.to_owned(), status.to_owned(), reason.to_owned());
+        let end = move |connection: &Connection| {
+            let ended = connection
+                .prepare_cached(
+                    "UPDATE subscription SET status = ?2, error = ?3, version = version + 1, updated = ?4,
+                     epoch = epoch + 1, until = 0, wake = ?5 WHERE id = ?1",
+                )?
+                .execute(params![id, status, reason, now_ms, i64::MAX])?;
+            go_on(connection, &id, Course::Ends, "")?;
+            Ok::<_, sql::Fault>(ended > 0)
+        };
+        self.writer.call(1, move |ledger| Ok(end(&ledger.connection)?)).await
+    }
+
     /// Those that have events, without their secrets.
     pub async fn subscriptions_live(&self) -> Result<Vec<Subscription>, Error> {
-        self.query(|reader| {
-            let found = format!("{COLUMNS} WHERE starts IS NOT NULL ORDER BY id");
-            let mut live: Vec<Subscription> =
-                reader.prepare_cached(&found)?.query_map((), sealed)?.collect::<sql::Result<_>>()?;
-            live.iter_mut().for_each(|each| each.secret = Vec::new());
-            Ok(live)
-        })
-        .await
+        self.query(|reader| bare(reader, &format!("{COLUMNS} WHERE starts IS NOT NULL ORDER BY id"))).await
     }
 
     /// Takes a client's subscription away with all its events; whether there was one.
@@ -268,6 +282,14 @@ fn all(reader: &Reader, sql: &str, values: impl sql::Params) -> sql::Result<Vec<
     let found: Vec<Subscription> =
         reader.prepare_cached(sql)?.query_map(values, sealed)?.collect::<sql::Result<_>>()?;
     found.into_iter().map(|each| opened(&reader.keys, each)).collect()
+}
+
+/// Without their secrets, which nobody opens for nothing.
+fn bare(reader: &Reader, sql: &str) -> sql::Result<Vec<Subscription>> {
+    let mut found: Vec<Subscription> =
+        reader.prepare_cached(sql)?.query_map((), sealed)?.collect::<sql::Result<_>>()?;
+    found.iter_mut().for_each(|each| each.secret = Vec::new());
+    Ok(found)
 }
 
 fn one(reader: &Reader, id: &str) -> sql::Result<Option<Subscription>> {
