@@ -61,6 +61,8 @@ pub mod tlog;
 pub mod fhir;
 
 pub mod devices;
+
+pub mod national;
 #[cfg(feature = "policy")]
 pub mod policy;
 

@@ -3,6 +3,7 @@
 
 mod assemble;
 mod audit;
+mod backup;
 mod check;
 mod client;
 mod consent;
@@ -21,7 +22,9 @@ pub mod packages;
 mod platform;
 mod progress;
 mod publish;
+mod relocate;
 mod remap;
+mod route;
 mod serve;
 mod subscriptions;
 pub mod token;
@@ -64,6 +67,14 @@ enum Command {
     Check(Source),
     /// Look the store and its disk over: what is wrong, what is doubtful, what waits.
     Doctor(doctor::Options),
+    /// Copy everything that is kept into a folder, while the gateway serves.
+    Backup(backup::Backup),
+    /// Make a store out of a backup.
+    Restore(backup::Restore),
+    /// Move the store, from a file to a server or back, with nobody serving.
+    Move(relocate::Move),
+    /// Bring the store's tables to the newest schema, or back to an older one.
+    Migrate(relocate::Migrate),
     /// Watch a wearable's day travel through a gateway into a national platform.
     Demo(demo::Options),
     /// Register, list and remove the clients that may call.
@@ -80,6 +91,9 @@ enum Command {
     Map(map::Options),
     /// Read again what devices sent, by mappings that were mended since, and correct what came of it.
     Remap(remap::Options),
+    /// Say where a measurement would go by a country pack, and in what shape.
+    #[command(subcommand)]
+    Route(route::Action),
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
@@ -114,6 +128,10 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Serve(source) => serve::run(&source),
         Command::Check(source) => check::run(&source),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Backup(options) => backup::back_up(&options),
+        Command::Restore(options) => backup::restore(&options),
+        Command::Move(options) => relocate::relocate(&options),
+        Command::Migrate(options) => relocate::migrate(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Client(options) => client::run(&options),
         Command::Health(options) => health::run(&options),
@@ -122,6 +140,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Convert(options) => convert::run(&options),
         Command::Map(options) => map::run(&options),
         Command::Remap(options) => remap::run(&options),
+        Command::Route(action) => route::run(&action),
         Command::Consent(options) => consent::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),

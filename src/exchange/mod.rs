@@ -21,6 +21,8 @@ mod pairwise;
 
 mod holdings;
 
+pub mod shape;
+
 pub mod recipients;
 
 pub mod simulate;
@@ -39,6 +41,8 @@ pub mod transparency;
 pub mod push;
 
 pub mod uploads;
+
+pub mod bulk;
 
 pub mod pull;
 
@@ -107,6 +111,14 @@ pub struct Config {
     pub upload_files: u32,
     /// Hours after which an upload is forgotten, finished or not.
     pub upload_hours: u32,
+    /// Hours after which an export is forgotten, counted from the end of the work on it.
+    pub export_hours: u32,
+    /// Most exports that one client may have under way.
+    pub export_jobs: u32,
+    /// Lines of one file of an export, about.
+    pub export_file_lines: u64,
+    /// Persons of whom a de-identified export must be able to tell the same, or it tells it of none of them.
+    pub deidentified_least: u64,
     /// Days for which device records are kept as they came, sealed, so that a mended mapping can read them again; 0 keeps
     /// none.
     pub raw_days: u32,
@@ -163,6 +175,10 @@ impl Default for Config {
             upload_bytes: 4 << 30,
             upload_files: 8,
             upload_hours: 72,
+            export_hours: 24,
+            export_jobs: 4,
+            export_file_lines: 100_000,
+            deidentified_least: 10,
             raw_days: 14,
             bundle_entries: 1000,
         }
@@ -206,6 +222,7 @@ pub struct Gateway {
     pub pages: String,
     register: login::Register,
     uploads: uploads::Uploads,
+    exports: bulk::Exports,
     turns: push::turn::Turns,
     /// Who is told what happens.
     pub subscriptions: subscribe::Subscriptions,
@@ -261,6 +278,7 @@ impl Gateway {
             base,
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
+            exports: bulk::Exports::default(),
             turns: push::turn::Turns::default(),
             subscriptions: subscribe::Subscriptions::default(),
             grown: tokio::sync::Notify::default(),

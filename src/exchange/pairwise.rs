@@ -15,13 +15,18 @@ use crate::policy::pseudonym::{self, Names};
 use crate::store::Stored;
 
 /// The names of one destination.
-pub(super) struct Pairwise {
+pub(in crate::exchange) struct Pairwise {
     key: [u8; 32],
 }
 
 impl Pairwise {
     pub fn of(installation: &[u8; 32], destination: &str) -> Self {
         Pairwise { key: *blake3::keyed_hash(installation, destination.as_bytes()).as_bytes() }
+    }
+
+    /// What names of another form are made of.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
     }
 
     /// A kind has no slash, so that no two things are hashed alike.
@@ -48,7 +53,7 @@ impl Pairwise {
     fn written(&self, registry: &Arc<Registry>, stored: &Stored, person: &str) -> Option<Resource> {
         let document = json::parse(stored.payload.as_slice()).ok()?;
         let (own, patient) = (self.id(&stored.kind, &stored.logical_id()), self.id("Patient", person));
-        let names = Names { own: &own, patient: &patient, observation: &|id| self.id("Observation", id) };
+        let names = Names { own: &own, patient: &patient, observation: &|id| self.id("Observation", id), days: 0 };
         let json = pseudonym::observation(Element::root(&document), &names, registry)?.into_bytes();
         Some(Resource { kind: stored.kind.to_string(), id: own, version: stored.version, json })
     }

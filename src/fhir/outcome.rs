@@ -237,6 +237,15 @@ catalogue! {
     ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
     IdentityInseparable "identity-inseparable" Error "suppressed" "Let the receiver know who the person is, if it may; what modifies, is labelled by codes of nobody's, or is of an unknown measure is not told under a pseudonym.";
     RecipientUntold "recipient-untold" Error "incomplete" "See why the destination did not take it, mend that, and send its dead letters again; or tell it by other means.";
+    DestinationMeasure "destination-measure" Error "not-supported" "Nothing needs to be done: the destination has no place for the measure, and whoever asks for it there asks the destination.";
+    DestinationForm "destination-form" Error "not-supported" "Send the value in the form and unit that the message names, where the measurement allows it.";
+    DestinationNeeds "destination-needs" Error "required" "Send what the message names with the measurement, or record it with the person or the device.";
+    DestinationCorrection "destination-correction" Error "not-supported" "Tell the destination by other means, if it must know: it takes no second version of what it has.";
+    DestinationConsent "destination-consent" Error "suppressed" "Let the person consent at the destination; a consent here does not stand for one there.";
+    DestinationPerson "destination-person" Error "not-found" "Let the person link the destination again: it knows nobody by what was sent, or somebody else.";
+    DestinationAccess "destination-access" Error "login" "Check the operator's credentials, certificates and registration at the destination.";
+    DestinationContent "destination-content" Error "processing" "Compare what was sent (route explain) with the destination's specification, and mend the pack or the measurement.";
+    DestinationTrouble "destination-trouble" Error "transient" "Wait: the destination is busy or out of order, and it is tried again.";
     PersonErased "person-erased" Error "deleted" "Register the person anew under another identifier, if the person wants that; what was erased does not come back.";
     RequestNotOwn "request-not-own" Error "forbidden" "Let the person ask by the client that she uses: registered for the purpose PATRQT, and stating it in X-Purpose-Of-Use.";
 
@@ -284,6 +293,7 @@ catalogue! {
     UploadVersion "upload-version" Error "not-supported" "Speak tus 1.0.0 (https://tus.io) and say so in Tus-Resumable.";
     UploadOffset "upload-offset" Error "conflict" "Ask for the offset by HEAD and go on there, one request at a time.";
     UploadQuota "upload-quota" Error "throttled" "Wait until earlier uploads are worked off, or remove some.";
+    ExportFailed "export-failed" Error "exception" "Begin the export anew; ask the operator if that fails, too. The log says why under the id of the export.";
     TooManyRequests "too-many-requests" Error "throttled" "Wait for answers before sending more, and try again after the time in Retry-After; nothing was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";

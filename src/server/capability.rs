@@ -15,6 +15,9 @@ use crate::policy::subscription::TOPICS;
 /// The guide by which subscriptions work.
 const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport";
 
+/// Bulk Data Access, whose definitions its operations have.
+const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
+
 /// Date of the interface that the statement describes.
 const RELEASED: &str = "2026-11-21";
 
@@ -65,6 +68,7 @@ pub fn statement(gateway: &Gateway) -> Value {
         "status": "active",
         "date": RELEASED,
         "kind": "instance",
+        "instantiates": [format!("{BULK}/CapabilityStatement/bulk-data")],
         "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "mHealth gateway: validated, consent-checked intake and routing", "url": gateway.base},
         "instantiates": [format!("{BACKPORT}/CapabilityStatement/backport-subscription-server-r4")],
@@ -98,6 +102,7 @@ pub fn statement(gateway: &Gateway) -> Value {
             },
             "resource": resources,
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+            "operation": [{"name": "export", "definition": format!("{BULK}/OperationDefinition/export")}],
         }],
     })
 }
@@ -159,7 +164,7 @@ fn topics() -> Value {
 
 /// Type and name of the operation at an address that names both.
 fn named_operation(pattern: &'static str) -> Option<(&'static str, &'static str)> {
-    let kind = pattern.strip_prefix("/fhir/")?.split('/').next().filter(|kind| !kind.starts_with('{'))?;
+    let kind = pattern.strip_prefix("/fhir/")?.split('/').next().filter(|kind| !kind.starts_with(['{', '$']))?;
     Some((kind, pattern.rsplit_once("/$")?.1))
 }
 
@@ -170,6 +175,7 @@ fn operation(kind: &str, name: &str) -> Value {
         "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
         "lastn" => "http://hl7.org/fhir/OperationDefinition/Observation-lastn".to_owned(),
         "stats" => "http://hl7.org/fhir/OperationDefinition/Observation-stats".to_owned(),
+        "export" => format!("{BULK}/OperationDefinition/{}-export", kind.to_lowercase()),
         "summary" => "http://hl7.org/fhir/uv/ips/OperationDefinition/summary".to_owned(),
         "status" | "events" | "get-ws-binding-token" if kind == "Subscription" => {
             format!("{BACKPORT}/OperationDefinition/backport-subscription-{name}")

@@ -261,9 +261,13 @@ async fn serve_within(
         Who::Stranger(refusal) => return problem::reply(refusal),
         Who::Unasked => None,
     };
+    if principal.is_some_and(|principal| principal.deidentified) && !routes::is_deidentified(matched.action) {
+        let text = "The client is registered for de-identified exports alone.";
+        return problem::issue(Issue::new(Id::ScopeInsufficient, "", text));
+    }
     // What could not be answered is not done either: a resource that was kept is not told of by a 406.
     if matched.door == Door::Token
-        && matched.action != Action::Export
+        && !matches!(matched.action, Action::Export | Action::ExportFile)
         && let Err(issue) = negotiate::of_answer(&parts.headers, asked_format(parts.uri.query()).as_deref())
     {
         return problem::issue(issue);
@@ -291,6 +295,7 @@ async fn serve_within(
         matched,
         method: parts.method.as_str(),
         path,
+        address_sent: parts.uri.path_and_query().map_or(path, |sent| sent.as_str()),
         query,
         headers: &parts.headers,
         body,
@@ -350,7 +355,9 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
         (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
         (Body::Flow { media_type, flow }, _) => {
-            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip: false, flow: Some(flow) };
+            let gzip = negotiate::takes_gzip(headers);
+            let flow = Some(if gzip { flow.gzipped() } else { flow });
+            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip, flow };
             return (reply, encoded);
         }
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),

@@ -10,6 +10,12 @@ pub fn flows(action: Action, is_lines: bool) -> bool {
     action == Action::UploadAppend || (action == Action::Device && is_lines)
 }
 
+/// Whether it is open to whoever learns of persons by pseudonyms alone.
+pub fn is_deidentified(action: Action) -> bool {
+    use Action::{ExportAll, ExportCancel, ExportFile, ExportPersons, ExportStatus};
+    matches!(action, ExportAll | ExportPersons | ExportStatus | ExportCancel | ExportFile)
+}
+
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
@@ -74,6 +80,12 @@ pub enum Action {
     AccessLog,
     Erase,
     Export,
+    ExportAll,
+    ExportPersons,
+    ExportGroup,
+    ExportStatus,
+    ExportCancel,
+    ExportFile,
     Restrict,
     Unrestrict,
     Subscribe,
@@ -154,6 +166,9 @@ pub const ROUTES: &[Row] = &[
     row("PATCH", "/uploads/{id}", Action::UploadAppend, Door::Token),
     row("DELETE", "/uploads/{id}", Action::UploadRemove, Door::Token),
     row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
+    row("GET", "/exports/{id}", Action::ExportStatus, Door::Token),
+    row("DELETE", "/exports/{id}", Action::ExportCancel, Door::Token),
+    row("GET", "/exports/{id}/{file}", Action::ExportFile, Door::Token),
     row("GET", "/receipts", Action::Receipts, Door::Token),
     row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
     row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
@@ -187,6 +202,12 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
+    row("GET", "/fhir/$export", Action::ExportAll, Door::Token),
+    row("POST", "/fhir/$export", Action::ExportAll, Door::Token),
+    row("GET", "/fhir/Patient/$export", Action::ExportPersons, Door::Token),
+    row("POST", "/fhir/Patient/$export", Action::ExportPersons, Door::Token),
+    row("GET", "/fhir/Group/{id}/$export", Action::ExportGroup, Door::Token),
+    row("POST", "/fhir/Group/{id}/$export", Action::ExportGroup, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
     row("GET", "/fhir/Patient/{id}/$everything", Action::Everything, Door::Token),
@@ -325,6 +346,11 @@ mod tests {
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
         check("GET", "/fhir/Patient/a/$everything", "Everything  a");
         check("GET", "/persons/a/access-log", "AccessLog  a");
+        check("GET", "/fhir/$export", "ExportAll");
+        check("POST", "/fhir/Patient/$export", "ExportPersons");
+        check("GET", "/fhir/Group/a/$export", "ExportGroup  a");
+        check("DELETE", "/exports/a", "ExportCancel  a");
+        check("GET", "/exports/a/Patient-1.ndjson", "ExportFile  a   Patient-1.ndjson");
         check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
         check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");

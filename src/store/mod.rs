@@ -27,6 +27,8 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod export;
+
 pub mod tidying;
 
 pub mod span;
@@ -45,9 +47,12 @@ mod sql;
 
 mod database;
 
-pub use database::{Examining, Store, UploadBytes, UploadFile};
+pub use database::{BackingUp, Examining, Manifest, Restored, Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
-pub use fault::{Error, Health, KeyMistake, OpenError};
+pub use export::{
+    ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
+};
+pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
 pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};

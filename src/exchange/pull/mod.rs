@@ -34,7 +34,7 @@ use crate::policy::consent::{self, Action, Basis, Denial};
 use crate::store::{self, PatientKey, Stored};
 
 /// What the caller may see of a stored resource.
-pub(in crate::exchange) enum Sight {
+pub(super) enum Sight {
     Visible(Visible),
     /// The person's consents don't let it be seen; the person hears of it.
     Withheld(Withheld),
@@ -43,25 +43,25 @@ pub(in crate::exchange) enum Sight {
 }
 
 /// A resource that the caller may see.
-pub(in crate::exchange) struct Visible {
+pub(super) struct Visible {
     pub stored: Stored,
-    document: Arc<Document>,
+    pub document: Arc<Document>,
     pub basis: Option<Basis>,
 }
 
 /// A resource that the caller may not see.
-pub(in crate::exchange) struct Withheld {
+pub(super) struct Withheld {
     document: Arc<Document>,
     pub patient: (String, PatientKey),
     pub denial: Denial,
 }
 
 /// The consents that one request has looked up: asked of the store after the request came in, once a person.
-pub(in crate::exchange) type ConsentsSeen = HashMap<PatientKey, Page>;
+pub(super) type ConsentsSeen = HashMap<PatientKey, Page>;
 
 impl Gateway {
     /// Why the caller may see nothing of a person, whatever it is; nothing where it may see something.
-    async fn withheld_from(
+    pub(super) async fn withheld_from(
         &self,
         caller: &Caller<'_>,
         (id, patient): (&str, PatientKey),
@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     /// Whether the caller may see a stored resource.
-    pub(in crate::exchange) async fn visible(
+    pub(super) async fn visible(
         &self,
         caller: &Caller<'_>,
         rule: &KindRule,

@@ -1,6 +1,7 @@
 //! One file an interaction: read the request, call the exchange, say what came of it.
 
 mod body;
+mod bulk;
 mod bundle;
 mod consent;
 mod create;
@@ -43,6 +44,8 @@ pub struct Request<'r> {
     pub matched: Matched<'r>,
     pub method: &'r str,
     pub path: &'r str,
+    /// Path and query as they were sent.
+    pub address_sent: &'r str,
     /// Percent-decoded.
     pub query: Vec<(String, String)>,
     pub headers: &'r HeaderMap,
@@ -142,6 +145,10 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Everything => rights::everything(request).await,
         Action::Summary => rights::summary(request).await,
         Action::Export => rights::export(request).await,
+        Action::ExportAll | Action::ExportPersons | Action::ExportGroup => bulk::kickoff(request).await,
+        Action::ExportStatus => bulk::status(request).await,
+        Action::ExportCancel => bulk::cancel(request).await,
+        Action::ExportFile => bulk::file(request).await,
         Action::Erase => rights::erase(request).await,
         Action::Restrict => rights::restrict(request, true).await,
         Action::Unrestrict => rights::restrict(request, false).await,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Store, audit, erase, feed, raw, receipts, retry, uploads};
+use super::{Store, audit, erase, exports, feed, raw, receipts, retry, uploads};
 use crate::store::compact::compact;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
@@ -57,7 +57,7 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     {
         return Ok(Accepted::Overtaken);
     }
-    if somebody_is_erased(&ledger.connection, &unit)? {
+    if somebody_is_erased(&ledger.connection, &unit)? || exports::is_before_cut(&ledger.connection, &unit)? {
         return Ok(Accepted::Stale);
     }
     if !preconditions_hold(&ledger.connection, &unit.preconditions)? {

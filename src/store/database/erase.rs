@@ -183,14 +183,36 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
     if is_erased(connection, patient)? {
         return Ok(false);
     }
+    bury(connection, erasure)?;
+    // What is on its way at this moment may arrive, so that it is on record as sent.
+    audit::inherit_of(ledger, patient)?;
+    shut(&ledger.connection, patient)?;
+    audit::store(ledger, &[record])?;
+    Ok(true)
+}
+
+/// Writes the tombstone.
+fn bury(connection: &Connection, erasure: &Erasure) -> sql::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO erased (patient, owner, at, record, receipt, finished) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
         )?
-        .post(params![patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])?;
-    // What is on its way at this moment may arrive, so that it is on record as sent.
-    audit::inherit_of(ledger, patient)?;
-    let connection = &ledger.connection;
+        .post(params![erasure.patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])
+}
+
+/// Begins an erasure again in a copy of the store that was made before it; false where the copy knows of it. The steps
+/// follow when the store is served.
+pub(super) fn repeat(connection: &Connection, erasure: &Erasure) -> sql::Result<bool> {
+    if is_erased(connection, erasure.patient)? {
+        return Ok(false);
+    }
+    bury(connection, erasure)?;
+    shut(connection, erasure.patient)?;
+    Ok(true)
+}
+
+/// Takes away what opens what is kept of a person, and what waits.
+fn shut(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
     // What waits could be sent no more and would stand in the way; it is known by the person alone.
     for sql in [
         "DELETE FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0) AND lane = ?1",
@@ -207,9 +229,7 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
     subscriptions::erase(connection, patient)?;
     // Whoever decides by what she said notices.
     bump_epoch(connection, patient)?;
-    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])?;
-    audit::store(ledger, &[record])?;
-    Ok(true)
+    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])
 }
 
 fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {

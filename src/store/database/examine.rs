@@ -172,6 +172,15 @@ fn examined(
     Ok(findings)
 }
 
+/// A store that was just put together, as far as its data tells.
+pub(super) fn looked_over(connection: Connection, key: &KeyFile) -> Result<Vec<Finding>, OpenError> {
+    let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection)?];
+    if let Some(master) = keys::fitting(&connection, key)? {
+        findings.push(sealed(&Reader { connection, keys: Arc::new(Keys::of(master)) })?);
+    }
+    Ok(findings)
+}
+
 fn settings_of_file(connection: &Connection) -> sql::Result<Vec<Finding>> {
     let journal: String = value(connection, "PRAGMA journal_mode")?;
     let version = rusqlite::version_number();

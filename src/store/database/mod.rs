@@ -7,13 +7,17 @@
 
 mod accept;
 mod audit;
+mod backup;
+mod carry;
 mod consents;
 mod erase;
 mod examine;
+mod exports;
 mod feed;
 mod file;
 mod history;
 mod keys;
+mod layout;
 mod log;
 mod pool;
 mod put;
@@ -22,6 +26,7 @@ mod read;
 mod receipts;
 mod registry;
 mod remnants;
+mod restore;
 mod retry;
 mod row;
 mod schema;
@@ -36,7 +41,9 @@ mod transaction;
 mod uploads;
 mod writer;
 
+pub use backup::{BackingUp, Manifest};
 pub use examine::Examining;
+pub use restore::Restored;
 pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]
@@ -120,15 +127,15 @@ impl Store {
             Base::File(file) => {
                 if file.exists() {
                     File::options().append(true).open(&file).map_err(failed)?;
-                    keys::fitting(&file::open_reader(&file)?, &key)?;
+                    ours(&file::open_reader(&file)?, &key)?;
                 }
             }
             Base::Server(address) => server::apart(|| {
                 let connection = server::open(&address)?;
                 if server::is_prepared(&connection)? {
-                    keys::fitting(&connection, &key)?;
+                    ours(&connection, &key)?;
                 }
-                Ok(())
+                Ok::<_, OpenError>(())
             })?,
         }
         match key.read()? {
@@ -215,6 +222,12 @@ impl Base {
     }
 }
 
+/// Whether a store that exists can be used with a key.
+fn ours(connection: &Connection, key: &KeyFile) -> Result<(), OpenError> {
+    restore::stays(connection)?;
+    keys::fitting(connection, key).map(drop)
+}
+
 /// The newest schema, the keys, what earlier processes left; then the connections are ready for their threads.
 fn prepared(
     place: &Place,
@@ -223,6 +236,7 @@ fn prepared(
     reader: &dyn Fn() -> Result<Connection, OpenError>,
 ) -> Result<(Ledger, Vec<Reader>), OpenError> {
     schema::migrate(&connection)?;
+    restore::stays(&connection)?;
     let keys = Arc::new(Keys::open(&connection, &KeyFile::of(&place.directory, place.key_file.as_deref()))?);
     let mut ledger = Ledger::new(connection, keys.clone(), Turn::new()?);
     if serving {
@@ -254,6 +268,7 @@ fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
     let taken = feed::release(&ledger.connection)
         .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| exports::release(&ledger.connection))
         .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),

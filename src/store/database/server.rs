@@ -23,7 +23,8 @@ pub(super) fn is_prepared(connection: &Connection) -> Result<bool, OpenError> {
     Ok(statement.query_row((), |row| row.get(0))?)
 }
 
-pub(super) fn apart<T: Send>(work: impl FnOnce() -> Result<T, OpenError> + Send) -> Result<T, OpenError> {
+/// Does something in a thread that may wait.
+pub(super) fn apart<T: Send, E: Send>(work: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E> {
     std::thread::scope(|scope| match scope.spawn(work).join() {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),

@@ -308,6 +308,14 @@ pub(super) fn under_way(connection: &Connection) -> sql::Result<Vec<UploadId>> {
         .collect()
 }
 
+/// The files of uploads under way, and how much of each counts.
+pub(super) fn stored(connection: &Connection) -> sql::Result<Vec<(String, u64)>> {
+    connection
+        .prepare_cached("SELECT id, stored FROM upload WHERE state < ?1 ORDER BY id")?
+        .query_map([UploadState::Finished as u8], |row| Ok((name(row.get(0)?), row.get::<i64>(1)? as u64)))?
+        .collect()
+}
+
 /// How many uploads are under way, and of how many the bytes are not in the directory.
 pub(super) fn census(connection: &Connection, directory: &Path) -> sql::Result<(i64, i64)> {
     let known = under_way(connection)?;

@@ -1,0 +1,166 @@
+//! `pack.toml` as it is written.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub id: String,
+    /// Three numbers.
+    pub version: String,
+    pub title: String,
+    /// ISO 3166-1 code, or `EU`.
+    pub country: String,
+    pub country_name: String,
+    /// `push`, `pull`, or both.
+    pub direction: String,
+    /// How far the destination is with it.
+    pub status: String,
+    /// Release of FHIR: `3.0.2`, `4.0.1` or `5.0.0`.
+    pub fhir: String,
+    /// The specification that the pack follows.
+    pub source: String,
+    pub request: Request,
+    #[serde(default)]
+    pub numbers: Numbers,
+    #[serde(default)]
+    pub narrative: Option<Narrative>,
+    #[serde(default)]
+    pub person: Person,
+    #[serde(default)]
+    pub device: Device,
+    /// What the operator says of its own access there.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Setting>,
+    /// Lists of CodeableConcepts that `measures.csv` names.
+    #[serde(default)]
+    pub categories: BTreeMap<String, Category>,
+    /// Tables of `words.csv`, and the slot that chooses among their lines.
+    #[serde(default)]
+    pub words: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    #[serde(default = "post")]
+    pub method: String,
+    /// Below the address of the destination.
+    #[serde(default)]
+    pub path: String,
+    /// Most measurements that one request carries.
+    #[serde(default = "one")]
+    pub most: usize,
+    /// What is done with a new version of what was sent: `again`, or `never`.
+    #[serde(default)]
+    pub corrections: Corrections,
+    /// What an answer looks like: `resource`, or `entries` of a Bundle, one for each of the request.
+    #[serde(default)]
+    pub answer: Answer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Corrections {
+    /// It is sent as what was new; the destination knows by the identifier that it is the same.
+    Again,
+    /// The destination takes none.
+    #[default]
+    Never,
+}
+
+/// How a destination answers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    #[default]
+    Resource,
+    Entries,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Numbers {
+    pub rounding: Rounding,
+}
+
+/// How a number loses the digits that are too many.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// 0.5 goes away from zero.
+    #[default]
+    HalfUp,
+    /// 0.5 goes to the even neighbour.
+    HalfEven,
+    /// A number that has them is not told.
+    Refuse,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Narrative {
+    pub language: String,
+    /// What stands before code, time and value.
+    pub code: String,
+    pub time: String,
+    pub value: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Person {
+    /// Systems of the identifiers by which the destination knows persons, the preferred one first; or `{setting.NAME}`.
+    pub identifiers: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Device {
+    /// The app stands for a device that nobody named.
+    pub app_otherwise: bool,
+    /// System of the identifiers of devices that have none of their own; or `{setting.NAME}`.
+    pub system: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Setting {
+    /// What it is, for whoever sets it.
+    pub what: String,
+    #[serde(default)]
+    pub default: Option<String>,
+    /// What it may be; anything, where nothing is listed.
+    #[serde(default)]
+    pub one_of: Vec<String>,
+    /// What it is used for can do without it.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Category {
+    pub coding: Vec<Coding>,
+    #[serde(default)]
+    pub text: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Coding {
+    pub system: String,
+    pub code: String,
+    #[serde(default)]
+    pub display: Option<String>,
+}
+
+fn post() -> String {
+    "POST".to_owned()
+}
+
+fn one() -> usize {
+    1
+}

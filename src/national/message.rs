@@ -1,0 +1,180 @@
+//! What is to be told: measurements of one person, with what measured them, and what the operator says of its access.
+
+use std::collections::BTreeMap;
+
+use super::pack::{Form, Pack, Row, System};
+use super::slot::{Part, Which};
+use crate::fhir::ours::STRUCTURES;
+use crate::fhir::terminology::ucum;
+use crate::fhir::tree::Element;
+use crate::fhir::validate::measures;
+
+/// One request, before it is written.
+#[derive(Clone, Copy)]
+pub struct Message<'m> {
+    pub measured: &'m [Measured<'m>],
+    /// The Patient, as far as the destination may know her.
+    pub person: Option<Element<'m>>,
+    pub settings: &'m Settings,
+    /// What names are made of; another for each destination.
+    pub key: &'m [u8; 32],
+}
+
+/// A measurement and what measured it.
+#[derive(Clone, Copy)]
+pub struct Measured<'m> {
+    /// The Observation, as the guide's profiles have it.
+    pub observation: Element<'m>,
+    /// The Device that it names.
+    pub device: Option<Element<'m>>,
+    /// The Device of the app that sent it.
+    pub app: Option<Element<'m>>,
+}
+
+/// What the operator says, in the order in which the pack asks for it.
+#[derive(Clone, Default, Debug)]
+pub struct Settings(pub(super) Vec<Option<String>>);
+
+impl Settings {
+    /// What the operator says of a pack, or everything that is wrong with it.
+    pub fn of(pack: &Pack, said: &BTreeMap<String, String>) -> Result<Settings, Vec<String>> {
+        let mut mistakes: Vec<String> = said
+            .keys()
+            .filter(|name| pack.settings.iter().all(|setting| setting.name != **name))
+            .map(|name| format!("settings.{name}: {} has no such setting", pack.name()))
+            .collect();
+        let mut all = Vec::with_capacity(pack.settings.len());
+        for setting in &pack.settings {
+            let value = said.get(&setting.name).or(setting.default.as_ref());
+            match value {
+                None if !setting.optional => {
+                    mistakes.push(format!("settings.{}: missing; {}", setting.name, setting.what));
+                }
+                Some(value) if !setting.one_of.is_empty() && !setting.one_of.contains(value) => {
+                    mistakes.push(format!("settings.{}: {}", setting.name, setting.one_of.join(" or ")));
+                }
+                _ => {}
+            }
+            all.push(value.cloned());
+        }
+        if mistakes.is_empty() { Ok(Settings(all)) } else { Err(mistakes) }
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&str> {
+        self.0.get(at)?.as_deref()
+    }
+}
+
+/// What one measurement becomes: most become one, some become several.
+#[derive(Clone, Copy)]
+pub(super) struct Item<'m> {
+    pub measured: Measured<'m>,
+    pub row: &'m Row,
+    /// The component that is told alone.
+    pub part: Option<Element<'m>>,
+}
+
+impl<'m> Item<'m> {
+    /// What has the value.
+    pub fn holder(&self) -> Element<'m> {
+        self.part.unwrap_or(self.measured.observation)
+    }
+}
+
+impl Pack {
+    /// The line of the measure that an element is coded as. Of a code that several measures share, the one whose unit is
+    /// the value's.
+    pub(super) fn row_of(&self, element: Element<'_>) -> Option<&Row> {
+        let measure = measures::measured(element.get("code")?)?;
+        let mut rows = self.candidates(measure);
+        let first = rows.next()?;
+        if rows.next().is_none() {
+            return Some(first);
+        }
+        let sent = element.get("valueQuantity").and_then(|quantity| quantity.text_of("code"));
+        let fits = |row: &&Row| match (sent, &row.unit) {
+            (Some(sent), Some(unit)) => unit.code == sent || ucum::comparable(&unit.code, sent),
+            _ => true,
+        };
+        let mut fitting = self.candidates(measure).filter(fits);
+        let found = fitting.next();
+        // A guess would be wrong half of the time.
+        if fitting.next().is_some() { None } else { found }
+    }
+
+    /// What a measurement becomes there; nothing, where the destination has no place for it.
+    pub(super) fn items<'m>(&'m self, measured: Measured<'m>, items: &mut Vec<Item<'m>>) -> Option<&'m Row> {
+        let row = self.row_of(measured.observation)?;
+        if row.form == Form::Split {
+            let components = measured.observation.all("component");
+            let parts = components.filter_map(|part| Some((part, self.row_of(part)?)));
+            items.extend(parts.map(|(part, row)| Item { measured, row, part: Some(part) }));
+        } else {
+            items.push(Item { measured, row, part: None });
+        }
+        Some(row)
+    }
+
+    pub(super) fn system<'m>(&'m self, system: &'m System, settings: &'m Settings) -> Option<&'m str> {
+        match system {
+            System::Fixed(system) => Some(system),
+            System::Setting(at) => settings.get(*at),
+        }
+    }
+
+    /// The identifier by which the destination knows the person.
+    pub(super) fn identifier<'m>(&'m self, message: &Message<'m>) -> Option<(&'m str, &'m str)> {
+        let person = message.person?;
+        self.known_by.iter().filter_map(|system| self.system(system, message.settings)).find_map(|system| {
+            let own = |identifier: &Element<'_>| identifier.text_of("system") == Some(system);
+            person.all("identifier").find(own).and_then(|identifier| Some((system, identifier.text_of("value")?)))
+        })
+    }
+}
+
+impl<'m> Measured<'m> {
+    /// What measured, or what sent.
+    pub fn thing(&self, which: Which, app_otherwise: bool) -> Option<Element<'m>> {
+        match which {
+            Which::App => self.app,
+            Which::Device if app_otherwise => self.device.or(self.app),
+            Which::Device => self.device,
+        }
+    }
+
+    /// What one of the guide's extensions says.
+    pub fn extension(&self, name: &str) -> Option<&'m str> {
+        let is_it = |one: &Element<'m>| {
+            one.text_of("url").and_then(|url| url.strip_prefix(STRUCTURES)).is_some_and(|own| own == name)
+        };
+        self.observation.all("extension").find(is_it)?.text_of("valueCode")
+    }
+
+    /// What an extension of the standard refers to.
+    pub fn referred(&self, url: &str) -> Option<&'m str> {
+        let is_it = |one: &Element<'m>| one.text_of("url") == Some(url);
+        self.observation.all("extension").find(is_it)?.get("valueReference")?.text_of("reference")
+    }
+}
+
+/// What a device says of itself, but for its identifier.
+pub(super) fn said_of<'m>(device: Element<'m>, part: Part) -> Option<&'m str> {
+    let name = || device.get("deviceName").and_then(|name| name.text_of("name"));
+    match part {
+        Part::Manufacturer => device.text_of("manufacturer"),
+        Part::Model => device.text_of("modelNumber").or_else(name),
+        Part::Name => name().or_else(|| device.text_of("modelNumber")),
+        Part::Serial => device.text_of("serialNumber"),
+        Part::Version => device.get("version").and_then(|version| version.text_of("value")),
+        Part::Specialization => device.get("specialization")?.get("systemType")?.get("coding")?.text_of("code"),
+        Part::Uuid | Part::System | Part::Value => None,
+    }
+}
+
+/// The identifier of a device that the destination can have: what the maker gave it, under an OID.
+pub(super) fn identifier_of<'m>(device: Element<'m>) -> Option<(&'m str, &'m str)> {
+    device.all("identifier").find_map(|identifier: Element<'m>| {
+        let (system, value) = (identifier.text_of("system")?, identifier.text_of("value")?);
+        system.starts_with("urn:oid:").then_some((system, value))
+    })
+}

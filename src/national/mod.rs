@@ -1,0 +1,125 @@
+//! What each national system wants a measurement to look like: country packs, which are data.
+//!
+//! A pack is a folder that an integrator can read and write: `pack.toml`, tables of measures, codes, words and errors, and
+//! templates of the shapes. Compiled, it turns measurements of the guide's profiles into the body of a request, or says why
+//! they cannot be told there: that is no mistake of anybody's, and is known before a person is asked for consent. Where a
+//! destination is, how we sign in there, and what became of a request is not known here.
+
+mod answer;
+mod compile;
+mod file;
+mod message;
+mod narrative;
+mod pack;
+mod quantity;
+mod render;
+mod shelf;
+mod slot;
+mod table;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use answer::{Answers, Check, Meaning, Who};
+pub use file::{Answer, Corrections};
+pub use message::{Measured, Message, Settings};
+pub use pack::{Form, Pack, Row, Version};
+pub use shelf::Shelf;
+
+use self::message::Item;
+use self::render::{Gap, Scope};
+use crate::fhir::outcome::Id;
+use crate::fhir::tree::Element;
+
+/// Something that is wrong with a pack.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mistake {
+    pub file: String,
+    /// None where the whole file is meant.
+    pub line: Option<u64>,
+    pub text: String,
+}
+
+impl Mistake {
+    fn of(file: &str, text: &str) -> Mistake {
+        Mistake { file: file.to_owned(), line: None, text: text.to_owned() }
+    }
+
+    fn at(file: &str, line: u64, text: String) -> Mistake {
+        Mistake { file: file.to_owned(), line: Some(line), text }
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(formatter, "{}:{line}: {}", self.file, self.text),
+            None => write!(formatter, "{}: {}", self.file, self.text),
+        }
+    }
+}
+
+/// Why a measurement cannot be told at a destination.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NotDeliverable {
+    pub id: Id,
+    /// One sentence; nothing of what was measured.
+    pub text: String,
+}
+
+impl Pack {
+    /// The body of a request that tells some measurements.
+    pub fn body(&self, message: &Message<'_>) -> Result<String, NotDeliverable> {
+        let mut items: Vec<Item<'_>> = Vec::with_capacity(message.measured.len());
+        for measured in message.measured {
+            let row = self.items(*measured, &mut items).filter(|row| row.form != Form::Part);
+            let row = row.ok_or_else(|| self.no_place())?;
+            if row.is_refused() {
+                return Err(self.refused(row));
+            }
+        }
+        let scope = Scope::of(self, message, &items);
+        let mut out = String::with_capacity(1024 * (items.len() + 1));
+        let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut out));
+        written.map_err(|gap| self.not_told(gap))?;
+        Ok(out)
+    }
+
+    /// Whether the destination takes a measurement, as far as the measurement alone says.
+    pub fn takes(&self, observation: Element<'_>) -> Result<(), NotDeliverable> {
+        let measured = [Measured { observation, device: None, app: None }];
+        let settings = Settings::default();
+        let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
+        let mut items = Vec::new();
+        let row = self.items(measured[0], &mut items).filter(|row| row.form != Form::Part);
+        let row = row.ok_or_else(|| self.no_place())?;
+        if row.is_refused() {
+            return Err(self.refused(row));
+        }
+        let scope = Scope::of(self, &message, &items);
+        let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
+        fits.map_err(|gap| self.not_told(gap))
+    }
+
+    fn no_place(&self) -> NotDeliverable {
+        NotDeliverable { id: Id::DestinationMeasure, text: format!("{} has no place for the measure.", self.title) }
+    }
+
+    fn refused(&self, row: &Row) -> NotDeliverable {
+        let why = if row.note.is_empty() { String::new() } else { format!(": {}", row.note) };
+        NotDeliverable { id: Id::DestinationMeasure, text: format!("{} takes no {}{why}.", self.title, row.measure) }
+    }
+
+    fn not_told(&self, gap: Gap) -> NotDeliverable {
+        let title = &self.title;
+        let (id, text) = match gap {
+            Gap::Form(form) => (Id::DestinationForm, format!("{title} takes {form}.")),
+            Gap::Component => (Id::DestinationNeeds, format!("{title} wants every part of the measure.")),
+            Gap::Slot(slot) => (Id::DestinationNeeds, format!("{title} wants {}.", slot.missing())),
+            Gap::Empty | Gap::Elsewhere => (Id::DestinationNeeds, format!("{title} wants a value.")),
+        };
+        NotDeliverable { id, text }
+    }
+}

@@ -1,0 +1,314 @@
+//! A pack, compiled: every table and template read, every slot found, before the first measurement comes. It prints
+//! itself as sentences that whoever wrote the pack can check.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use rust_decimal::Decimal;
+
+use super::file::{Answer, Corrections, Rounding};
+use super::slot::Slot;
+use super::template::{Node, Only};
+use crate::fhir::validate::measures::Measure;
+
+/// How one destination wants measurements.
+#[derive(Debug)]
+pub struct Pack {
+    pub id: String,
+    pub version: Version,
+    pub title: String,
+    /// ISO 3166-1 code, or `EU`.
+    pub country: String,
+    pub country_name: String,
+    /// `push`, `pull`, or both.
+    pub direction: String,
+    pub status: String,
+    /// Release of FHIR.
+    pub fhir: String,
+    /// The specification that it follows.
+    pub source: String,
+    pub request: Request,
+    pub settings: Vec<Setting>,
+    pub(super) rounding: Rounding,
+    pub(super) narrative: Option<Narrative>,
+    pub(super) known_by: Vec<System>,
+    pub(super) app_otherwise: bool,
+    pub(super) device_system: Option<System>,
+    pub(super) words: Vec<Words>,
+    pub(super) parts: Vec<Node>,
+    /// Which of the parts is the request.
+    pub(super) whole: usize,
+    pub(super) rows: Vec<Row>,
+    /// Rows by the address of the measure in the table of measures; those of a code that several measures share stand
+    /// together.
+    pub(super) by_measure: HashMap<usize, Vec<usize>>,
+    pub answers: super::answer::Answers,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Version(pub [u32; 3]);
+
+/// What goes over the wire, besides its body.
+#[derive(Debug)]
+pub struct Request {
+    pub method: String,
+    /// Below the address of the destination.
+    pub path: String,
+    /// Most measurements of one request.
+    pub most: usize,
+    pub corrections: Corrections,
+    pub answer: Answer,
+}
+
+/// Something that the operator says of its own access.
+#[derive(Debug)]
+pub struct Setting {
+    pub name: String,
+    pub what: String,
+    pub default: Option<String>,
+    pub one_of: Vec<String>,
+    pub optional: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Narrative {
+    pub language: String,
+    pub code: String,
+    pub time: String,
+    pub value: String,
+}
+
+/// The system of identifiers of persons.
+#[derive(Debug)]
+pub(super) enum System {
+    Fixed(String),
+    Setting(usize),
+}
+
+#[derive(Debug)]
+pub(super) struct Words {
+    pub name: String,
+    pub by: Slot,
+    pub lines: Vec<Word>,
+}
+
+#[derive(Debug)]
+pub(super) struct Word {
+    pub from: String,
+    pub system: String,
+    pub code: String,
+    pub display: String,
+}
+
+/// How the destination wants a measure.
+#[derive(Debug)]
+pub struct Row {
+    pub measure: String,
+    pub form: Form,
+    pub profile: String,
+    /// A list of CodeableConcepts, as JSON.
+    pub(super) categories: String,
+    pub unit: Option<Unit>,
+    pub(super) number: Number,
+    /// By what a value in the measure's usual unit is multiplied, where no conversion of units does it.
+    pub(super) times: Option<Decimal>,
+    pub(super) time: Time,
+    pub(super) needs: Vec<Need>,
+    pub(super) codes: Vec<Codes>,
+    /// Codes of the component that has the value.
+    pub(super) inside: Vec<Codes>,
+    /// The first coding, for whoever compares destinations.
+    pub system: String,
+    pub code: String,
+    pub note: String,
+}
+
+/// What a measurement becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Quantity,
+    /// The components of the measurement, each by its own line.
+    Components,
+    /// Each component a measurement of its own.
+    Split,
+    /// The value is a component's.
+    Inside,
+    Series,
+    Coded,
+    /// It is told as a component of something else alone.
+    Part,
+    /// The destination says no.
+    Refused,
+}
+
+impl Form {
+    const ALL: [(&'static str, Form); 8] = [
+        ("quantity", Form::Quantity),
+        ("components", Form::Components),
+        ("split", Form::Split),
+        ("inside", Form::Inside),
+        ("series", Form::Series),
+        ("coded", Form::Coded),
+        ("part", Form::Part),
+        ("refused", Form::Refused),
+    ];
+
+    pub(super) fn named(name: &str) -> Option<Form> {
+        Form::ALL.iter().find(|(known, _)| *known == name).map(|(_, form)| *form)
+    }
+
+    pub fn name(self) -> &'static str {
+        Form::ALL.iter().find(|(_, form)| *form == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// The literal texts of a unit at the destination.
+#[derive(Debug)]
+pub struct Unit {
+    pub system: String,
+    pub code: String,
+    pub text: String,
+    /// What is written behind the number, as JSON.
+    pub(super) tail: String,
+    /// Units in which the measure comes, and how they become this one.
+    pub(super) from: Vec<(String, Conversion)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Conversion {
+    /// Another spelling of the same.
+    Same,
+    /// Exactly so many of it.
+    Factor(Decimal),
+}
+
+/// How many digits a number may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Number {
+    AsSent,
+    /// So many behind the point; an integer has none.
+    Fraction(u32),
+}
+
+/// What is told of the time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Time {
+    AsSent,
+    /// The day alone.
+    Date,
+    /// Of a period its beginning.
+    Start,
+}
+
+/// What a measurement must have to be told.
+#[derive(Debug)]
+pub(super) enum Need {
+    Slot(Slot),
+    /// A component with that measure.
+    Component(String),
+}
+
+#[derive(Debug)]
+pub(super) struct Codes {
+    pub when: Option<Only>,
+    /// A CodeableConcept, as JSON.
+    pub concept: String,
+    /// For people to read.
+    pub display: String,
+}
+
+impl Pack {
+    /// Id and version, as a configuration names it.
+    pub fn name(&self) -> String {
+        format!("{}@{}", self.id, self.version)
+    }
+
+    /// Every measure that the destination says something of.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// What the destination says of a measure by its own key.
+    pub fn row(&self, measure: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.measure == measure)
+    }
+
+    pub(super) fn candidates(&self, measure: &'static Measure) -> impl Iterator<Item = &Row> {
+        let indexes = self.by_measure.get(&address(measure)).map(Vec::as_slice).unwrap_or_default();
+        indexes.iter().map(|at| &self.rows[*at])
+    }
+}
+
+/// Measures stand in a table that lasts as long as the program.
+pub(super) fn address(measure: &'static Measure) -> usize {
+    std::ptr::from_ref(measure) as usize
+}
+
+impl Row {
+    pub fn is_refused(&self) -> bool {
+        self.form == Form::Refused
+    }
+
+    pub fn is_integer(&self) -> bool {
+        self.number == Number::Fraction(0)
+    }
+}
+
+impl Version {
+    pub(super) fn parse(text: &str) -> Option<Version> {
+        let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
+        numbers?.try_into().ok().map(Version)
+    }
+
+    /// Whether a configuration that names so much of a version means this one: `3`, `3.1` or `3.1.0`.
+    pub(super) fn begins(self, text: &str) -> bool {
+        let mut own = self.0.iter();
+        text.split('.').all(|part| own.next().is_some_and(|number| part == number.to_string()))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.0;
+        write!(formatter, "{major}.{minor}.{patch}")
+    }
+}
+
+impl fmt::Display for Pack {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Request { method, path, most, corrections, .. } = &self.request;
+        writeln!(formatter, "{} for {} (FHIR {})", self.name(), self.title, self.fhir)?;
+        writeln!(
+            formatter,
+            "{method} {} with at most {most}; corrections {corrections:?}",
+            if path.is_empty() { "/" } else { path }
+        )?;
+        for setting in &self.settings {
+            let default = setting.default.as_deref().map(|text| format!(", else {text}")).unwrap_or_default();
+            writeln!(formatter, "setting {}{default}", setting.name)?;
+        }
+        for row in &self.rows {
+            write!(formatter, "{} -> {}", row.measure, row.form.name())?;
+            for codes in row.codes.iter().chain(&row.inside) {
+                write!(formatter, " {}", codes.concept)?;
+                if let Some(Only { is: Some(word), .. }) = &codes.when {
+                    write!(formatter, " if {word}")?;
+                }
+            }
+            if let Some(unit) = &row.unit {
+                write!(formatter, " in {}", unit.code)?;
+            }
+            if let Number::Fraction(digits) = row.number {
+                write!(formatter, " with {digits} digits behind the point")?;
+            }
+            if row.time != Time::AsSent {
+                write!(formatter, " at {:?}", row.time)?;
+            }
+            if !row.profile.is_empty() {
+                write!(formatter, " as {}", row.profile)?;
+            }
+            writeln!(formatter)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,499 @@
+//! Templates filled with a message: one pass over the template, one text.
+
+use std::sync::LazyLock;
+
+use super::compile::coding;
+use super::message::{Item, Measured, Message, identifier_of, said_of};
+use super::narrative;
+use super::pack::{Codes, Form, Need, Pack, Row, Time};
+use super::quantity;
+use super::slot::{Copied, Part, Slot, Told, Which};
+use super::template::{Each, Member, Node, Object, Only, Piece};
+use crate::fhir::tree::write::{compact, string};
+use crate::fhir::tree::{Element, Kind};
+
+/// Why something cannot be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Gap {
+    Slot(Slot),
+    Component,
+    /// What the destination asks of a value.
+    Form(&'static str),
+    /// There is nothing inside.
+    Empty,
+    /// The value stands elsewhere by the measure's form.
+    Elsewhere,
+}
+
+/// What a template is filled with at some place.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'m> {
+    pub pack: &'m Pack,
+    pub message: &'m Message<'m>,
+    pub items: &'m [Item<'m>],
+    pub item: Option<Item<'m>>,
+    pub component: Option<Component<'m>>,
+}
+
+/// A component at the destination.
+#[derive(Clone, Copy)]
+pub(super) struct Component<'m> {
+    pub element: Element<'m>,
+    pub row: &'m Row,
+    /// The measurement itself is told as a component.
+    pub inside: bool,
+}
+
+/// A component with its value alone.
+static VALUE: LazyLock<Object> = LazyLock::new(|| {
+    let value = Member { name: "\"value".to_owned(), choice: true, optional: true, node: Node::Slot(Slot::Value) };
+    Object { only: None, each: None, members: vec![value] }
+});
+
+impl<'m> Scope<'m> {
+    pub(super) fn of(pack: &'m Pack, message: &'m Message<'m>, items: &'m [Item<'m>]) -> Self {
+        Scope { pack, message, items, item: items.first().copied(), component: None }
+    }
+
+    /// Whether a measurement has what its line of the table asks for.
+    pub(super) fn has_what_it_needs(&self) -> Result<(), Gap> {
+        let Some(item) = self.item else { return Ok(()) };
+        for need in &item.row.needs {
+            match need {
+                Need::Slot(slot) if self.has(*slot) => {}
+                Need::Slot(slot) => return Err(Gap::Slot(*slot)),
+                Need::Component(measure) => {
+                    let mut components = item.measured.observation.all("component");
+                    let is_it = |row: &Row| row.measure == *measure;
+                    if !components.any(|component| self.pack.row_of(component).is_some_and(is_it)) {
+                        return Err(Gap::Component);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each value that is there is one that the destination takes.
+    pub(super) fn values_fit(&self) -> Result<(), Gap> {
+        let mut out = String::new();
+        for item in self.items {
+            let scope = Scope { item: Some(*item), ..*self };
+            let fits = match scope.value(&mut out) {
+                Err(Gap::Elsewhere) => scope.components(&VALUE, 0, &mut out),
+                other => other,
+            };
+            if let Err(gap @ Gap::Form(_)) = fits {
+                return Err(gap);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn render(&self, node: &'m Node, out: &mut String) -> Result<(), Gap> {
+        match node {
+            Node::Raw(text) => out.push_str(text),
+            Node::Slot(slot) => self.slot(*slot, out)?,
+            Node::Text(pieces) => {
+                out.push('"');
+                for piece in pieces {
+                    match piece {
+                        Piece::Literal(text) => out.push_str(text),
+                        Piece::Slot(slot) => {
+                            let at = out.len();
+                            self.slot(*slot, out)?;
+                            // A text within a text has no quotes of its own.
+                            if out[at..].starts_with('"') {
+                                out.pop();
+                                out.remove(at);
+                            }
+                        }
+                    }
+                }
+                out.push('"');
+            }
+            Node::Object(object) => self.object(object, out)?,
+            Node::Array(items) => self.array(items, out)?,
+            Node::Part(at) => self.render(&self.pack.parts[*at], out)?,
+        }
+        Ok(())
+    }
+
+    fn object(&self, object: &'m Object, out: &mut String) -> Result<(), Gap> {
+        out.push('{');
+        let begin = out.len();
+        for member in &object.members {
+            let before = out.len();
+            if before > begin {
+                out.push(',');
+            }
+            out.push_str(&member.name);
+            let written = match (&member.node, member.choice) {
+                (Node::Slot(Slot::Value), true) => self.value(out),
+                (Node::Slot(Slot::Effective), true) => self.effective(out),
+                (node, _) => self.render(node, out),
+            };
+            if let Err(gap) = written {
+                out.truncate(before);
+                let left_out = match gap {
+                    Gap::Elsewhere => true,
+                    // What is there and does not fit is never left out in silence.
+                    Gap::Form(_) => false,
+                    Gap::Slot(_) | Gap::Component | Gap::Empty => member.optional,
+                };
+                if !left_out {
+                    return Err(gap);
+                }
+            }
+        }
+        if out.len() == begin {
+            return Err(Gap::Empty);
+        }
+        out.push('}');
+        Ok(())
+    }
+
+    fn array(&self, items: &'m [Node], out: &mut String) -> Result<(), Gap> {
+        out.push('[');
+        let begin = out.len();
+        for node in items {
+            let Node::Object(object) = node else {
+                self.item(begin, out, |out| self.render(node, out))?;
+                continue;
+            };
+            match object.each {
+                None if self.holds(object.only.as_ref()) => self.item(begin, out, |out| self.object(object, out))?,
+                None => {}
+                Some(Each::Measurement) => {
+                    for item in self.items {
+                        let scope = Scope { item: Some(*item), component: None, ..*self };
+                        scope.has_what_it_needs()?;
+                        if scope.holds(object.only.as_ref()) {
+                            scope.item(begin, out, |out| scope.object(object, out))?;
+                        }
+                    }
+                }
+                Some(Each::Component) => self.components(object, begin, out)?,
+            }
+        }
+        if out.len() == begin {
+            return Err(Gap::Empty);
+        }
+        out.push(']');
+        Ok(())
+    }
+
+    fn item(
+        &self,
+        begin: usize,
+        out: &mut String,
+        write: impl FnOnce(&mut String) -> Result<(), Gap>,
+    ) -> Result<(), Gap> {
+        if out.len() > begin {
+            out.push(',');
+        }
+        write(out)
+    }
+
+    fn components(&self, object: &'m Object, begin: usize, out: &mut String) -> Result<(), Gap> {
+        let Some(item) = self.item else { return Ok(()) };
+        let mut write = |component: Component<'m>| {
+            let scope = Scope { component: Some(component), ..*self };
+            if scope.holds(object.only.as_ref()) {
+                scope.item(begin, out, |out| scope.object(object, out))?;
+            }
+            Ok(())
+        };
+        match item.row.form {
+            Form::Inside => write(Component { element: item.holder(), row: item.row, inside: true }),
+            Form::Components => {
+                for element in item.measured.observation.all("component") {
+                    // What the destination has no place for is not told.
+                    let Some(row) = self.pack.row_of(element).filter(|row| !row.is_refused()) else { continue };
+                    write(Component { element, row, inside: false })?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn holds(&self, only: Option<&Only>) -> bool {
+        only.is_none_or(|only| {
+            let said = match &only.is {
+                None => self.has(only.slot),
+                Some(word) => self.text(only.slot).is_some_and(|text| text == word),
+            };
+            said != only.not
+        })
+    }
+
+    fn has(&self, slot: Slot) -> bool {
+        let mut out = String::new();
+        match slot {
+            Slot::Value => self.value(&mut out).is_ok(),
+            Slot::Effective => self.effective(&mut out).is_ok(),
+            _ => self.text(slot).is_some() || self.slot(slot, &mut out).is_ok(),
+        }
+    }
+
+    fn measured(&self) -> Option<Measured<'m>> {
+        self.item.map(|item| item.measured)
+    }
+
+    /// What is a text and needs no work.
+    fn text(&self, slot: Slot) -> Option<&'m str> {
+        let observation = || self.measured().map(|measured| measured.observation);
+        let person = || self.message.person;
+        match slot {
+            Slot::Id => observation()?.text_of("id"),
+            Slot::Version => observation()?.get("meta")?.text_of("versionId"),
+            Slot::Measure => self.item.map(|item| item.row.measure.as_str()),
+            Slot::Profile => self.item.map(|item| item.row.profile.as_str()).filter(|text| !text.is_empty()),
+            Slot::Status => observation()?.text_of("status"),
+            Slot::Issued => {
+                let observation = observation()?;
+                observation.text_of("issued").or_else(|| observation.get("meta")?.text_of("lastUpdated"))
+            }
+            Slot::Note => observation()?.get("note")?.text_of("text"),
+            Slot::Language => self.pack.narrative.as_ref().map(|narrative| narrative.language.as_str()),
+            Slot::Recording => self.measured()?.extension("mh-recording-method"),
+            Slot::Meal => self.measured()?.extension("mh-meal-time"),
+            Slot::Statistic => self.measured()?.extension("mh-statistic"),
+            Slot::Zone => self.measured()?.extension("mh-time-zone"),
+            Slot::PersonSystem => self.pack.identifier(self.message).map(|(system, _)| system),
+            Slot::PersonValue => self.pack.identifier(self.message).map(|(_, value)| value),
+            Slot::PersonName => person()?.get("name")?.text_of("text"),
+            Slot::PersonFamily => person()?.get("name")?.text_of("family"),
+            Slot::PersonGiven => person()?.get("name")?.text_of("given"),
+            Slot::PersonGender => person()?.text_of("gender"),
+            Slot::PersonBirth => person()?.text_of("birthDate"),
+            Slot::Thing(which, part) => self.thing(which, part),
+            Slot::Episode => {
+                self.measured()?.referred("http://hl7.org/fhir/StructureDefinition/workflow-episodeOfCare")
+            }
+            Slot::Plan => {
+                let reference = observation()?.get("basedOn")?.text_of("reference")?;
+                Some(reference.split_once("/_history/").map_or(reference, |(reference, _)| reference))
+            }
+            Slot::PlanVersion => Some(observation()?.get("basedOn")?.text_of("reference")?.split_once("/_history/")?.1),
+            Slot::Setting(at) => self.message.settings.get(usize::from(at)),
+            Slot::Word(at, told) => {
+                let word = self.word(at)?;
+                let text = match told {
+                    Told::Coding => return None,
+                    Told::System => &word.system,
+                    Told::Code => &word.code,
+                    Told::Display => &word.display,
+                };
+                Some(text.as_str()).filter(|text| !text.is_empty())
+            }
+            _ => None,
+        }
+    }
+
+    fn thing(&self, which: Which, part: Part) -> Option<&'m str> {
+        let device = self.measured()?.thing(which, self.pack.app_otherwise)?;
+        match part {
+            Part::System => identifier_of(device)
+                .map(|(system, _)| system)
+                .or_else(|| self.pack.system(self.pack.device_system.as_ref()?, self.message.settings)),
+            Part::Value => identifier_of(device).map(|(_, value)| value),
+            _ => said_of(device, part),
+        }
+    }
+
+    fn word(&self, at: u16) -> Option<&'m super::pack::Word> {
+        let words = &self.pack.words[usize::from(at)];
+        let from = self.text(words.by)?;
+        words.lines.iter().find(|word| word.from == from)
+    }
+
+    fn slot(&self, slot: Slot, out: &mut String) -> Result<(), Gap> {
+        if let Some(text) = self.text(slot) {
+            string(text, out);
+            return Ok(());
+        }
+        let missing = Gap::Slot(slot);
+        let item = self.item.ok_or(missing);
+        match slot {
+            Slot::Uuid => {
+                let item = item?;
+                let id = item.measured.observation.text_of("id").ok_or(missing)?;
+                let part = item.part.map_or("", |_| item.row.measure.as_str());
+                self.uuid(&["Observation", id, part], out);
+            }
+            Slot::PersonUuid => {
+                let id = self.message.person.and_then(|person| person.text_of("id")).ok_or(missing)?;
+                self.uuid(&["Patient", id], out);
+            }
+            Slot::RequestUuid => {
+                let ids = self.items.iter().filter_map(|item| item.measured.observation.text_of("id"));
+                let names: Vec<&str> = ["Bundle"].into_iter().chain(ids).collect();
+                self.uuid(&names, out);
+            }
+            Slot::Thing(which, Part::Uuid) => {
+                let device = item?.measured.thing(which, self.pack.app_otherwise).ok_or(missing)?;
+                self.uuid(&["Device", device.text_of("id").ok_or(missing)?], out);
+            }
+            Slot::Thing(which, Part::Value) => {
+                // Without a system of the operator's own there is no place for a name of ours.
+                let device = item?.measured.thing(which, self.pack.app_otherwise).ok_or(missing)?;
+                self.pack.device_system.as_ref().ok_or(missing)?;
+                self.uuid(&["Device", device.text_of("id").ok_or(missing)?], out);
+            }
+            Slot::Categories => {
+                out.push_str(Some(&item?.row.categories).filter(|text| !text.is_empty()).ok_or(missing)?)
+            }
+            Slot::Code => out.push_str(&self.code().ok_or(missing)?.concept),
+            Slot::Value => self.value(out)?,
+            Slot::Effective => self.effective(out)?,
+            Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
+            Slot::Narrative => narrative::write(self, out)?,
+            Slot::Copy(copied) => self.copied(item?.measured.observation, copied, out)?,
+            Slot::PersonIdentifier => {
+                let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
+                out.push_str("{\"system\":");
+                string(system, out);
+                out.push_str(",\"value\":");
+                string(value, out);
+                out.push('}');
+            }
+            Slot::Word(at, Told::Coding) => {
+                let word = self.word(at).ok_or(missing)?;
+                coding(&word.system, &word.code, &word.display, out);
+            }
+            _ => return Err(missing),
+        }
+        Ok(())
+    }
+
+    fn copied(&self, observation: Element<'_>, copied: Copied, out: &mut String) -> Result<(), Gap> {
+        if !copied.repeats() {
+            return copy(observation.get(copied.name()).ok_or(Gap::Slot(Slot::Copy(copied)))?, out);
+        }
+        let mut before = '[';
+        for one in observation.all(copied.name()) {
+            out.push(before);
+            copy(one, out)?;
+            before = ',';
+        }
+        if before == '[' {
+            return Err(Gap::Slot(Slot::Copy(copied)));
+        }
+        out.push(']');
+        Ok(())
+    }
+
+    /// What it is called there.
+    pub(super) fn code(&self) -> Option<&'m Codes> {
+        let codes = match self.component {
+            Some(Component { row, inside: true, .. }) => &row.inside,
+            Some(Component { row, .. }) => &row.codes,
+            None => &self.item?.row.codes,
+        };
+        codes.iter().find(|codes| self.holds(codes.when.as_ref()))
+    }
+
+    /// The rest of the name `value[x]`, and the value.
+    fn value(&self, out: &mut String) -> Result<(), Gap> {
+        let (holder, row) = match (self.component, self.item) {
+            (Some(component), _) => (component.element, component.row),
+            (None, Some(item)) => (item.holder(), item.row),
+            (None, None) => return Err(Gap::Slot(Slot::Value)),
+        };
+        match row.form {
+            Form::Inside if self.component.is_none() => return Err(Gap::Elsewhere),
+            Form::Components | Form::Split => return Err(Gap::Elsewhere),
+            _ => {}
+        }
+        let rounding = self.pack.rounding;
+        if let Some(value) = holder.get("valueQuantity") {
+            if !matches!(row.form, Form::Quantity | Form::Inside | Form::Part) {
+                return Err(Gap::Form("another type of value"));
+            }
+            out.push_str("Quantity\":");
+            return quantity::quantity(value, row, rounding, out);
+        }
+        if let Some(value) = holder.get("valueSampledData") {
+            if row.form != Form::Series {
+                return Err(Gap::Form("single values and no series"));
+            }
+            out.push_str("SampledData\":");
+            return quantity::series(value, row, out);
+        }
+        if let Some(value) = holder.get("valueCodeableConcept") {
+            if row.form != Form::Coded {
+                return Err(Gap::Form("another type of value"));
+            }
+            out.push_str("CodeableConcept\":");
+            return copy(value, out);
+        }
+        let other = holder.children().any(|(name, _)| name.starts_with("value"));
+        Err(if other { Gap::Form("another type of value") } else { Gap::Slot(Slot::Value) })
+    }
+
+    /// The rest of the name `effective[x]`, and the time.
+    fn effective(&self, out: &mut String) -> Result<(), Gap> {
+        let missing = Gap::Slot(Slot::Effective);
+        let item = self.item.ok_or(missing)?;
+        let observation = item.measured.observation;
+        let point = observation.text_of("effectiveDateTime").or_else(|| observation.text_of("effectiveInstant"));
+        let period = observation.get("effectivePeriod");
+        let start = point.or_else(|| period?.text_of("start"));
+        match item.row.time {
+            Time::AsSent => match (point, period) {
+                (Some(point), _) => {
+                    out.push_str("DateTime\":");
+                    string(point, out);
+                }
+                (None, Some(period)) => {
+                    out.push_str("Period\":");
+                    copy(period, out)?;
+                }
+                (None, None) => return Err(missing),
+            },
+            Time::Date | Time::Start => {
+                let start = start.ok_or(missing)?;
+                let start = if item.row.time == Time::Date { start.get(..10).ok_or(missing)? } else { start };
+                out.push_str("DateTime\":");
+                string(start, out);
+            }
+        }
+        Ok(())
+    }
+
+    fn uuid(&self, names: &[&str], out: &mut String) {
+        let mut hasher = blake3::Hasher::new_keyed(self.message.key);
+        for name in names {
+            hasher.update(name.as_bytes()).update(b"/");
+        }
+        let hash = hasher.finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash.as_bytes()[..16]);
+        // RFC 9562: version 8, whose bits are the maker's own.
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        out.push('"');
+        for (index, byte) in bytes.iter().enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                out.push('-');
+            }
+            for digit in [byte >> 4, byte & 0xf] {
+                out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+        out.push('"');
+    }
+}
+
+/// The element as it was sent.
+fn copy(element: Element<'_>, out: &mut String) -> Result<(), Gap> {
+    match (element.value_node(), element.kind()) {
+        (Some(node), Some(Kind::Object)) => {
+            out.push_str(&compact(element.document(), node));
+            Ok(())
+        }
+        _ => Err(Gap::Empty),
+    }
+}

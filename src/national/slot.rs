@@ -1,0 +1,256 @@
+//! What a template may ask for, by name: the words of the language in which shapes are written.
+
+/// Where a template's text comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Slot {
+    /// The measurement itself.
+    Uuid,
+    Id,
+    Version,
+    /// Key of the measure.
+    Measure,
+    Profile,
+    Categories,
+    Code,
+    Status,
+    /// Written under the name that its type asks for: `value[x]`, `effective[x]`.
+    Value,
+    Effective,
+    Issued,
+    Absent,
+    Note,
+    Narrative,
+    Language,
+    /// What the guide's extensions say.
+    Recording,
+    Meal,
+    Statistic,
+    Zone,
+    /// Elements that are handed on as they are.
+    Copy(Copied),
+    /// The person.
+    PersonUuid,
+    PersonIdentifier,
+    PersonSystem,
+    PersonValue,
+    PersonName,
+    PersonFamily,
+    PersonGiven,
+    PersonGender,
+    PersonBirth,
+    /// What measured.
+    Thing(Which, Part),
+    /// Of the care plan that the measurement is for.
+    Episode,
+    Plan,
+    PlanVersion,
+    /// All measurements of the request together.
+    RequestUuid,
+    /// Of the operator.
+    Setting(u16),
+    /// A line of a table of words.
+    Word(u16, Told),
+}
+
+/// What measured, or what sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Which {
+    Device,
+    App,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Part {
+    Uuid,
+    System,
+    Value,
+    Manufacturer,
+    Model,
+    Name,
+    Serial,
+    Version,
+    /// The code of its specialisation among ISO/IEEE 11073.
+    Specialization,
+}
+
+/// What a template takes of a line of words.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Told {
+    Coding,
+    System,
+    Code,
+    Display,
+}
+
+/// An element that is handed on, without what only the gateway has a use for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Copied {
+    BodySite,
+    Method,
+    Interpretation,
+    ReferenceRange,
+}
+
+impl Copied {
+    pub fn name(self) -> &'static str {
+        match self {
+            Copied::BodySite => "bodySite",
+            Copied::Method => "method",
+            Copied::Interpretation => "interpretation",
+            Copied::ReferenceRange => "referenceRange",
+        }
+    }
+
+    /// Whether R4 has a list of them.
+    pub fn repeats(self) -> bool {
+        matches!(self, Copied::Interpretation | Copied::ReferenceRange)
+    }
+}
+
+const NAMED: &[(&str, Slot)] = &[
+    ("uuid", Slot::Uuid),
+    ("id", Slot::Id),
+    ("version", Slot::Version),
+    ("measure", Slot::Measure),
+    ("profile", Slot::Profile),
+    ("categories", Slot::Categories),
+    ("code", Slot::Code),
+    ("status", Slot::Status),
+    ("value", Slot::Value),
+    ("effective", Slot::Effective),
+    ("issued", Slot::Issued),
+    ("absent", Slot::Absent),
+    ("note", Slot::Note),
+    ("narrative", Slot::Narrative),
+    ("language", Slot::Language),
+    ("recording", Slot::Recording),
+    ("meal", Slot::Meal),
+    ("statistic", Slot::Statistic),
+    ("zone", Slot::Zone),
+    ("bodySite", Slot::Copy(Copied::BodySite)),
+    ("method", Slot::Copy(Copied::Method)),
+    ("interpretation", Slot::Copy(Copied::Interpretation)),
+    ("referenceRange", Slot::Copy(Copied::ReferenceRange)),
+    ("person.uuid", Slot::PersonUuid),
+    ("person.identifier", Slot::PersonIdentifier),
+    ("person.system", Slot::PersonSystem),
+    ("person.value", Slot::PersonValue),
+    ("person.name", Slot::PersonName),
+    ("person.family", Slot::PersonFamily),
+    ("person.given", Slot::PersonGiven),
+    ("person.gender", Slot::PersonGender),
+    ("person.birthDate", Slot::PersonBirth),
+    ("context.episode", Slot::Episode),
+    ("context.request", Slot::Plan),
+    ("context.requestVersion", Slot::PlanVersion),
+    ("request.uuid", Slot::RequestUuid),
+];
+
+const PARTS: &[(&str, Part)] = &[
+    ("uuid", Part::Uuid),
+    ("system", Part::System),
+    ("value", Part::Value),
+    ("manufacturer", Part::Manufacturer),
+    ("model", Part::Model),
+    ("name", Part::Name),
+    ("serial", Part::Serial),
+    ("version", Part::Version),
+    ("specialization", Part::Specialization),
+];
+
+/// The slot of that name; settings and words are named by the pack.
+pub(super) fn named(name: &str, settings: &[String], words: &[String]) -> Option<Slot> {
+    if let Some((_, slot)) = NAMED.iter().find(|(known, _)| *known == name) {
+        return Some(*slot);
+    }
+    let (group, rest) = name.split_once('.')?;
+    let index =
+        |list: &[String], name: &str| list.iter().position(|known| known == name).and_then(|at| u16::try_from(at).ok());
+    match group {
+        "device" | "app" => {
+            let which = if group == "app" { Which::App } else { Which::Device };
+            PARTS.iter().find(|(known, _)| *known == rest).map(|(_, part)| Slot::Thing(which, *part))
+        }
+        "setting" => index(settings, rest).map(Slot::Setting),
+        "word" => {
+            let (table, told) = rest.split_once('.').unwrap_or((rest, ""));
+            let told = match told {
+                "" => Told::Coding,
+                "system" => Told::System,
+                "code" => Told::Code,
+                "display" => Told::Display,
+                _ => return None,
+            };
+            index(words, table).map(|at| Slot::Word(at, told))
+        }
+        _ => None,
+    }
+}
+
+impl Slot {
+    /// What is missing where it has nothing, for whoever could send it.
+    pub fn missing(self) -> &'static str {
+        match self {
+            Slot::Uuid | Slot::Id | Slot::RequestUuid => "an id",
+            Slot::Version => "a version",
+            Slot::Measure => "a measure",
+            Slot::Profile => "a profile",
+            Slot::Categories => "a category",
+            Slot::Code => "a code",
+            Slot::Status => "a status",
+            Slot::Value => "a value",
+            Slot::Effective => "the time of the measurement",
+            Slot::Issued => "the time at which it was made available",
+            Slot::Absent => "the reason why there is no value",
+            Slot::Note => "a note",
+            Slot::Narrative | Slot::Language => "a text",
+            Slot::Recording => "how it was recorded",
+            Slot::Meal => "how it stands to a meal",
+            Slot::Statistic => "which statistic it is",
+            Slot::Zone => "the time zone of the day",
+            Slot::Copy(Copied::BodySite) => "the place of the body",
+            Slot::Copy(Copied::Method) => "the method",
+            Slot::Copy(Copied::Interpretation) => "an interpretation",
+            Slot::Copy(Copied::ReferenceRange) => "a range of reference",
+            Slot::PersonUuid | Slot::PersonIdentifier | Slot::PersonSystem | Slot::PersonValue => {
+                "the identifier by which the destination knows the person"
+            }
+            Slot::PersonName | Slot::PersonFamily | Slot::PersonGiven => "the person's name",
+            Slot::PersonGender => "the person's gender",
+            Slot::PersonBirth => "the person's date of birth",
+            Slot::Thing(Which::Device, _) => "the device that measured, with its identifier, maker and model",
+            Slot::Thing(Which::App, _) => "the app that sends it",
+            Slot::Episode => "the episode of care that it is for",
+            Slot::Plan | Slot::PlanVersion => "the request of the care plan that it answers",
+            Slot::Setting(_) => "a setting of the operator's",
+            Slot::Word(..) => "what the destination calls it",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_have_names() {
+        let (settings, words) = (["publisher".to_owned()], ["moment".to_owned()]);
+        for (name, expected) in [
+            ("profile", Some(Slot::Profile)),
+            ("device.model", Some(Slot::Thing(Which::Device, Part::Model))),
+            ("app.name", Some(Slot::Thing(Which::App, Part::Name))),
+            ("setting.publisher", Some(Slot::Setting(0))),
+            ("setting.other", None),
+            ("word.moment", Some(Slot::Word(0, Told::Coding))),
+            ("word.moment.code", Some(Slot::Word(0, Told::Code))),
+            ("word.moment.colour", None),
+            ("person.bsn", None),
+            ("", None),
+        ] {
+            assert_eq!(named(name, &settings, &words), expected, "{name}");
+        }
+        for (name, slot) in NAMED {
+            assert!(!slot.missing().is_empty(), "{name}");
+        }
+    }
+}
