@@ -8,6 +8,7 @@
 
 mod examples;
 mod gematik;
+mod national;
 mod patch;
 mod round_trip;
 mod validator_r4;
