@@ -5,6 +5,7 @@
 //! should be ends the run.
 
 mod clock;
+mod kernel;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use mhealth_gateway::fhir::tree::{Element, json};
 use mhealth_gateway::policy::consent::draft::{Draft, Permit};
 use mhealth_gateway::policy::consent::{self, Action, Actor, Compiled, Facts, Request};
 
-use clock::{micros, peak_memory_mb};
+use clock::micros;
+use kernel::peak_memory_mb;
 
 const CONSENTS: usize = 20;
 const RULES: usize = 10;

@@ -17,6 +17,7 @@ use toml::{Table, Value};
 use crate::devices::series::Kept;
 use crate::exchange;
 use crate::exchange::recipients::Identity;
+use crate::exchange::subscribe;
 use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
@@ -58,6 +59,8 @@ pub struct Config {
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
     pub packs: Packs,
+    /// What clients may be told of what happens.
+    pub subscriptions: subscribe::Config,
     pub destinations: Vec<Destination>,
 }
 
@@ -334,6 +337,8 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     mistakes.extend(retention.mistakes());
     let packs: Packs = section("packs", table.remove("packs"), mistakes);
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
+    let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
+    mistakes.extend(subscriptions.mistakes(retention.feed_days));
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -351,7 +356,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [packs], [terminology], [[destination]]",
+            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [packs], [terminology], [subscriptions], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -380,6 +385,10 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         ("exchange.upload_bytes", exchange.upload_bytes as usize),
         ("exchange.upload_files", exchange.upload_files as usize),
         ("exchange.upload_hours", exchange.upload_hours as usize),
+        ("exchange.export_hours", exchange.export_hours as usize),
+        ("exchange.export_jobs", exchange.export_jobs as usize),
+        ("exchange.deidentified_least", exchange.deidentified_least as usize),
+        ("exchange.export_file_lines", exchange.export_file_lines as usize),
     ] {
         if value == 0 {
             mistakes.push(format!("{key}: must be greater than 0"));
@@ -414,6 +423,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         coupled,
         terminology,
         packs,
+        subscriptions,
         destinations,
     }
 }

@@ -7,6 +7,8 @@
 
 #[path = "../clock.rs"]
 mod clock;
+#[path = "../kernel.rs"]
+mod kernel;
 mod limits;
 mod load;
 mod probe;
@@ -82,7 +84,7 @@ async fn measure() -> anyhow::Result<()> {
     let pull = stage
         .row("search of 50, 4 x HTTP/1.1", plan(4, 0, Work::Pull(if is_bench() { 50 } else { 5 }), seconds(6)))
         .await?;
-    let memory = clock::peak_memory_mb()?;
+    let memory = kernel::peak_memory_mb()?;
     stage.running.stop().await;
     let limits = limits::measure(directory.path(), &rows[0], &rows[2])?;
     print_table(&rows, &pull, &limits, memory);

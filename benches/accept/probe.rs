@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Context;
 
-use crate::clock::number;
+use crate::kernel::number;
 
 /// CPU and disk of this process so far, or between two moments.
 pub struct Usage {

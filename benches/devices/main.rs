@@ -7,6 +7,8 @@
 #[path = "../clock.rs"]
 mod clock;
 mod export;
+#[path = "../kernel.rs"]
+mod kernel;
 
 use std::hint::black_box;
 
@@ -19,7 +21,8 @@ use mhealth_gateway::fhir::tree::{Element, json};
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use mhealth_gateway::guide;
 
-use clock::{micros, peak_memory_mb};
+use clock::micros;
+use kernel::peak_memory_mb;
 
 /// Bytes that are handed over at a time.
 const PIECE: usize = 1 << 16;

@@ -6,6 +6,8 @@
 #[path = "../clock.rs"]
 mod clock;
 mod hostile;
+#[path = "../kernel.rs"]
+mod kernel;
 mod samples;
 
 use std::hint::black_box;
@@ -19,7 +21,8 @@ use mhealth_gateway::fhir::tree::{Document, Element, json};
 use mhealth_gateway::fhir::validate::{Options, Report, Validator};
 use serde_json::Value;
 
-use clock::{micros, number, peak_memory_mb};
+use clock::micros;
+use kernel::{number, peak_memory_mb};
 
 const PROFILE: &str = "http://hl7.org/fhir/StructureDefinition/heartrate";
 

@@ -16,11 +16,13 @@ use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
 use crate::exchange::recipients::{Identity, Recipient, Recipients};
 use crate::exchange::shape::Shape;
+use crate::exchange::subscribe::Subscriptions;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
 use crate::national::{self, Settings};
 use crate::peers::fhir_rest::FhirRest;
+use crate::peers::rest_hook::RestHook;
 use crate::peers::terminology::Terminology;
 use crate::policy::delivery::Circuit;
 use crate::policy::routing::Table;
@@ -122,6 +124,8 @@ fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
     gateway.retention = config.retention.clone();
     gateway.proxies = config.proxies;
     gateway.coupled = config.coupled.clone();
+    let hook = RestHook::open(&config.subscriptions.endpoints).context("opening subscriptions.endpoints")?;
+    gateway.subscriptions = Subscriptions::new(config.subscriptions.clone(), hook);
     gateway.recipients = recipients(config).map_err(joined)?;
     Ok(gateway)
 }

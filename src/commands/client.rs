@@ -65,6 +65,9 @@ struct Add {
     /// own data, whatever the person permits the client itself.
     #[arg(long)]
     visits: bool,
+    /// It learns of persons by pseudonyms alone: it may have de-identified bulk exports, and nothing else.
+    #[arg(long, conflicts_with = "visits")]
+    deidentified: bool,
     /// JSON Web Key Set with its public keys.
     #[arg(long, conflicts_with = "generate_key")]
     jwks: Option<PathBuf>,
@@ -214,6 +217,7 @@ fn registration(add: &Add, keys: &Value, shelf: &Shelf) -> Result<Client, Vec<St
         "purposes": add.purpose,
         "guide": add.guide.as_deref().unwrap_or(ours::VERSION),
         "visits": add.visits,
+        "deidentified": add.deidentified,
     });
     let unknown = add.purpose.iter().filter(|code| !consent::is_purpose(code));
     let mut mistakes: Vec<String> = unknown

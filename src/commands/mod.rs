@@ -3,6 +3,7 @@
 
 mod assemble;
 mod audit;
+mod backup;
 mod check;
 mod client;
 mod consent;
@@ -10,6 +11,7 @@ mod convert;
 mod dead_letters;
 pub mod definitions;
 mod demo;
+mod doctor;
 mod ethics;
 mod explain;
 mod fhirpath;
@@ -20,6 +22,7 @@ pub mod packages;
 mod platform;
 mod progress;
 mod publish;
+mod relocate;
 mod remap;
 mod route;
 mod serve;
@@ -61,6 +64,16 @@ enum Command {
     Serve(Source),
     /// Check a configuration without starting anything.
     Check(Source),
+    /// Look the store and its disk over: what is wrong, what is doubtful, what waits.
+    Doctor(doctor::Options),
+    /// Copy everything that is kept into a folder, while the gateway serves.
+    Backup(backup::Backup),
+    /// Make a store out of a backup.
+    Restore(backup::Restore),
+    /// Move the store, from a file to a server or back, with nobody serving.
+    Move(relocate::Move),
+    /// Bring the store's tables to the newest schema, or back to an older one.
+    Migrate(relocate::Migrate),
     /// Watch a wearable's day travel through a gateway into a national platform.
     Demo(demo::Options),
     /// Register, list and remove the clients that may call.
@@ -111,6 +124,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Serve(source) => serve::run(&source),
         Command::Check(source) => check::run(&source),
+        Command::Doctor(options) => doctor::run(&options),
+        Command::Backup(options) => backup::back_up(&options),
+        Command::Restore(options) => backup::restore(&options),
+        Command::Move(options) => relocate::relocate(&options),
+        Command::Migrate(options) => relocate::migrate(&options),
         Command::Demo(options) => demo::run(&options),
         Command::Client(options) => client::run(&options),
         Command::Health(options) => health::run(&options),

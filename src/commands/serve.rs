@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{Source, assemble, check, runtime};
 use crate::config::Config;
 use crate::exchange::push::close;
-use crate::exchange::{Gateway, deliver, rights, strangers, uploads};
+use crate::exchange::{Gateway, bulk, deliver, rights, strangers, subscribe, uploads};
 use crate::policy::routing::{Rule, Table};
 use crate::server::{listen, tls};
 
@@ -85,7 +85,11 @@ impl Running {
         for destination in destinations {
             tasks.spawn(deliver::run(gateway.clone(), destination, routing.clone(), stopped.clone()));
         }
+        gateway.store.ensure_destination(subscribe::FOLLOWER).await?;
+        tasks.spawn(subscribe::follow(gateway.clone(), stopped.clone()));
+        tasks.spawn(subscribe::tell(gateway.clone(), stopped.clone()));
         tasks.spawn(uploads::run(gateway.clone(), stopped.clone()));
+        tasks.spawn(bulk::run(gateway.clone(), stopped.clone()));
         tasks.spawn(close::run(gateway.clone(), stopped.clone()));
         tasks.spawn(strangers::watch(gateway.clone(), stopped.clone()));
         tasks.spawn(rights::upkeep::run(gateway.clone(), stopped.clone()));

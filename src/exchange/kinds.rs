@@ -12,6 +12,8 @@ pub enum Subject {
     Required(&'static str),
     /// A reference that may be there.
     Optional(&'static str),
+    /// It belongs to no single person.
+    Nobody,
 }
 
 /// What lets a client write and read a resource of the type.
@@ -58,6 +60,7 @@ pub const KINDS: &[KindRule] = &[
         deliverable: true,
         writable: true,
     },
+    KindRule { name: "Group", subject: Subject::Nobody, guard: Guard::Owner, deliverable: false, writable: true },
     KindRule {
         name: "List",
         subject: Subject::Required("subject"),

@@ -122,7 +122,8 @@ impl Gateway {
         let principal = token::verify(bearer, self.realm(), &self.token_secret, |_| Standing::Active, now_ms)
             .map_err(|denied| denied.issue())?;
         let guide = self.stands(&principal).await?;
-        Ok(Principal { guide, ..principal })
+        let deidentified = self.client(&principal.client).await?.is_none_or(|client| client.deidentified);
+        Ok(Principal { guide, deidentified, ..principal })
     }
 
     /// Whether a principal may still act as what it signed in as, for what goes on longer than a request usually does; and
@@ -207,6 +208,7 @@ impl Gateway {
             purposes: client.purposes.clone(),
             expires_ms: 0,
             guide: None,
+            deidentified: client.deidentified,
         };
         let purpose = client.purposes.first().map_or("", String::as_str);
         let caller = Caller { principal: &principal, request_id, purpose, address: None };

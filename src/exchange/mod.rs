@@ -42,6 +42,8 @@ pub mod push;
 
 pub mod uploads;
 
+pub mod bulk;
+
 pub mod pull;
 
 pub mod rights;
@@ -51,6 +53,8 @@ pub mod login;
 pub mod person;
 
 pub mod deliver;
+
+pub mod subscribe;
 
 use std::sync::{Arc, Mutex};
 
@@ -107,6 +111,14 @@ pub struct Config {
     pub upload_files: u32,
     /// Hours after which an upload is forgotten, finished or not.
     pub upload_hours: u32,
+    /// Hours after which an export is forgotten, counted from the end of the work on it.
+    pub export_hours: u32,
+    /// Most exports that one client may have under way.
+    pub export_jobs: u32,
+    /// Lines of one file of an export, about.
+    pub export_file_lines: u64,
+    /// Persons of whom a de-identified export must be able to tell the same, or it tells it of none of them.
+    pub deidentified_least: u64,
     /// Days for which device records are kept as they came, sealed, so that a mended mapping can read them again; 0 keeps
     /// none.
     pub raw_days: u32,
@@ -163,6 +175,10 @@ impl Default for Config {
             upload_bytes: 4 << 30,
             upload_files: 8,
             upload_hours: 72,
+            export_hours: 24,
+            export_jobs: 4,
+            export_file_lines: 100_000,
+            deidentified_least: 10,
             raw_days: 14,
             bundle_entries: 1000,
         }
@@ -206,7 +222,10 @@ pub struct Gateway {
     pub pages: String,
     register: login::Register,
     uploads: uploads::Uploads,
+    exports: bulk::Exports,
     turns: push::turn::Turns,
+    /// Who is told what happens.
+    pub subscriptions: subscribe::Subscriptions,
     /// Tells that a stretch of samples has grown.
     grown: tokio::sync::Notify,
     strangers: Mutex<Strangers>,
@@ -259,7 +278,9 @@ impl Gateway {
             base,
             register: login::Register::default(),
             uploads: uploads::Uploads::default(),
+            exports: bulk::Exports::default(),
             turns: push::turn::Turns::default(),
+            subscriptions: subscribe::Subscriptions::default(),
             grown: tokio::sync::Notify::default(),
             patient_secret,
             page_secret,
@@ -280,6 +301,11 @@ impl Gateway {
 
     pub fn now_ms(&self) -> i64 {
         (self.clock)()
+    }
+
+    /// Changes when there may be something to tell.
+    pub fn store_changed(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.store.feed_changed()
     }
 
     /// Why requests would not be served now, if so: above all, the store must take data.
@@ -311,6 +337,11 @@ impl Gateway {
         let id = relative.strip_prefix(kind)?.strip_prefix('/')?;
         is_id(id).then_some(id)
     }
+}
+
+/// What heads of the log are verified by: of a gateway's address and the secret `audit-log` of its store.
+pub fn log_key(base: &str, seed: &[u8; 32]) -> crate::tlog::Verifier {
+    log_signer(base, seed).verifier().clone()
 }
 
 /// Signs heads of the log under its own address, without the scheme, as C2SP names logs.

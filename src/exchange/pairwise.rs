@@ -15,7 +15,7 @@ use crate::policy::pseudonym::{self, Names};
 use crate::store::Stored;
 
 /// The names of one destination.
-pub(super) struct Pairwise {
+pub(in crate::exchange) struct Pairwise {
     key: [u8; 32],
 }
 
@@ -53,7 +53,7 @@ impl Pairwise {
     fn written(&self, registry: &Arc<Registry>, stored: &Stored, person: &str) -> Option<Resource> {
         let document = json::parse(stored.payload.as_slice()).ok()?;
         let (own, patient) = (self.id(&stored.kind, &stored.logical_id()), self.id("Patient", person));
-        let names = Names { own: &own, patient: &patient, observation: &|id| self.id("Observation", id) };
+        let names = Names { own: &own, patient: &patient, observation: &|id| self.id("Observation", id), days: 0 };
         let json = pseudonym::observation(Element::root(&document), &names, registry)?.into_bytes();
         Some(Resource { kind: stored.kind.to_string(), id: own, version: stored.version, json })
     }

@@ -52,11 +52,6 @@ pub struct Recipients {
 }
 
 impl Recipients {
-    /// Whether any of them is told what it may hold no longer.
-    pub fn hear_of_withdrawals(&self) -> bool {
-        self.all.iter().any(|recipient| recipient.on_withdrawal.is_some())
-    }
-
     /// Whether a resource of that client's is sent to that destination at all.
     pub fn routes(&self, kind: &str, element: Element<'_>, owner: &str, name: &str) -> bool {
         routes(&self.routing, kind, element, owner, name)

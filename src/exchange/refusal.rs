@@ -133,9 +133,9 @@ pub fn status_of(id: Id) -> u16 {
         Id::VersionConflict | Id::MultipleMatches | Id::UploadVersion => 412,
         Id::BodyTooLarge | Id::BundleTooManyEntries => 413,
         Id::MediaTypeUnsupported => 415,
-        Id::TooManyRequests | Id::UploadQuota => 429,
+        Id::TooManyRequests | Id::UploadQuota | Id::SubscriptionQuota => 429,
         Id::HeadTooLarge => 431,
-        Id::Internal | Id::InputUnreadable => 500,
+        Id::Internal | Id::InputUnreadable | Id::ExportFailed => 500,
         Id::Overloaded | Id::StorageFailed => 503,
         Id::StorageFull => 507,
         // Readable, but not what the profiles, the measures or the person allow.

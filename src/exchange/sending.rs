@@ -53,6 +53,7 @@ impl Sending {
                 purposes: vec![purpose.clone()],
                 expires_ms: i64::MAX,
                 guide: None,
+                deidentified: false,
             },
             purpose,
         })

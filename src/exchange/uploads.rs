@@ -372,7 +372,7 @@ pub fn printed(id: UploadId) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn parsed(text: &str) -> Option<UploadId> {
+pub(super) fn parsed(text: &str) -> Option<UploadId> {
     let is_printed = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     is_printed.then(|| u128::from_str_radix(text, 16).ok()).flatten().map(u128::to_be_bytes)
 }

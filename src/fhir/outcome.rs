@@ -269,6 +269,16 @@ catalogue! {
     PatchInvalid "patch-invalid" Error "invalid" "Send a FHIRPath Patch (Parameters), a JSON Patch (RFC 6902) or an XML Patch (RFC 5261) of at most 500 operations.";
     PatchFailed "patch-failed" Error "processing" "Read the resource as it stands now and make the patch fit it; nothing was changed.";
     OperationParameter "operation-parameter" Error "value" "Correct the parameters of the operation as the message says.";
+
+    /// Subscriptions: who is told what happens.
+    SubscriptionTopic "subscription-topic" Error "not-supported" "Put the canonical of a topic into criteria; the CapabilityStatement lists them at Subscription, and GET [base]/Basic shows them.";
+    SubscriptionFilter "subscription-filter" Error "not-supported" "Filter by the parameters that the topic names, without modifiers and chains.";
+    SubscriptionChannel "subscription-channel" Error "not-supported" "Use the channel rest-hook or websocket.";
+    SubscriptionEndpoint "subscription-endpoint" Error "security" "Give a rest-hook an https address that everybody on the internet can reach, and a websocket none.";
+    SubscriptionPayload "subscription-payload" Error "not-supported" "Ask for application/fhir+json or application/fhir+xml and say how much is to be told: empty, id-only or full-resource.";
+    SubscriptionHeader "subscription-header" Error "value" "Write each header as Name: value; those that are HTTP's own are set by the gateway.";
+    SubscriptionElement "subscription-element" Error "business-rule" "Correct the element as the message says.";
+    SubscriptionQuota "subscription-quota" Error "throttled" "Delete subscriptions that are needed no more.";
     InteractionUnsupported "interaction-unsupported" Error "not-supported" "See /fhir/metadata for the interactions that exist.";
     DuplicateIdentifier "duplicate-identifier" Error "conflict" "The identifier stands for other content already: send the corrected resource with PUT to the address that it has, or use a new identifier. A corrected record of a device has an id of its own; where its sender gives none, GET /receipts?id= tells the Observation to PUT.";
     Duplicate "duplicate" Information "informational" "Nothing to do: the same resource or record was accepted before, and it was not stored twice.";
@@ -283,6 +293,7 @@ catalogue! {
     UploadVersion "upload-version" Error "not-supported" "Speak tus 1.0.0 (https://tus.io) and say so in Tus-Resumable.";
     UploadOffset "upload-offset" Error "conflict" "Ask for the offset by HEAD and go on there, one request at a time.";
     UploadQuota "upload-quota" Error "throttled" "Wait until earlier uploads are worked off, or remove some.";
+    ExportFailed "export-failed" Error "exception" "Begin the export anew; ask the operator if that fails, too. The log says why under the id of the export.";
     TooManyRequests "too-many-requests" Error "throttled" "Wait for answers before sending more, and try again after the time in Retry-After; nothing was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";

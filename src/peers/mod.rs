@@ -6,6 +6,7 @@
 //! classifies. [`Platform`] is a trait because the systems are an open set that other people own.
 
 pub mod fhir_rest;
+pub mod rest_hook;
 pub mod terminology;
 
 use std::future::Future;

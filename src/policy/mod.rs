@@ -1,5 +1,5 @@
 //! What we allow and promise: pure decisions over plain data. `now` is always an argument; no store, no
-//! network. Inside, access < consent < routing; delivery, audit and pseudonym stand beside them.
+//! network. Inside, access < consent < routing; delivery, audit and pseudonym stand beside them, subscription above.
 
 pub mod access;
 
@@ -12,3 +12,5 @@ pub mod delivery;
 pub mod audit;
 
 pub mod pseudonym;
+
+pub mod subscription;

@@ -10,6 +10,13 @@ use crate::fhir::definitions::{SearchKind, SearchParameter};
 use crate::fhir::ours::BASE;
 use crate::fhir::search;
 use crate::guide::Definition;
+use crate::policy::subscription::TOPICS;
+
+/// The guide by which subscriptions work.
+const BACKPORT: &str = "http://hl7.org/fhir/uv/subscriptions-backport";
+
+/// Bulk Data Access, whose definitions its operations have.
+const BULK: &str = "http://hl7.org/fhir/uv/bulkdata";
 
 /// Date of the interface that the statement describes.
 const RELEASED: &str = "2026-11-21";
@@ -53,6 +60,7 @@ pub fn statement(gateway: &Gateway) -> Value {
             })
         })
         .map(without_empty_arrays)
+        .chain([subscription(gateway), topics()])
         .chain(Definition::KINDS.iter().map(|kind| definitional(gateway, kind)))
         .collect();
     json!({
@@ -60,8 +68,10 @@ pub fn statement(gateway: &Gateway) -> Value {
         "status": "active",
         "date": RELEASED,
         "kind": "instance",
+        "instantiates": [format!("{BULK}/CapabilityStatement/bulk-data")],
         "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "mHealth gateway: validated, consent-checked intake and routing", "url": gateway.base},
+        "instantiates": [format!("{BACKPORT}/CapabilityStatement/backport-subscription-server-r4")],
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "patchFormat": [
@@ -92,6 +102,7 @@ pub fn statement(gateway: &Gateway) -> Value {
             },
             "resource": resources,
             "interaction": [{"code": "transaction"}, {"code": "batch"}, {"code": "history-system"}],
+            "operation": [{"name": "export", "definition": format!("{BULK}/OperationDefinition/export")}],
         }],
     })
 }
@@ -102,19 +113,58 @@ fn operations(rule: &KindRule) -> Value {
     if rule.writable {
         operations.push(operation(rule.name, "validate"));
     }
-    let own = ROUTES.iter().filter_map(|row| named_operation(row.pattern)).filter(|(kind, _)| *kind == rule.name);
-    for (kind, name) in own {
+    operations.extend(own_operations(rule.name));
+    operations.into()
+}
+
+/// The operations that have addresses of their own.
+fn own_operations(kind: &str) -> Vec<Value> {
+    let mut operations = Vec::new();
+    for (kind, name) in ROUTES.iter().filter_map(|row| named_operation(row.pattern)).filter(|(own, _)| *own == kind) {
         let stated = operation(kind, name);
         if !operations.contains(&stated) {
             operations.push(stated);
         }
     }
-    operations.into()
+    operations
+}
+
+/// Subscriptions by topic, with the topics that there are.
+fn subscription(gateway: &Gateway) -> Value {
+    let canonical = format!("{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical");
+    let topics: Vec<Value> =
+        TOPICS.iter().map(|topic| json!({"url": canonical, "valueCanonical": topic.canonical()})).collect();
+    let interactions = ["read", "search-type", "create", "update", "delete"].map(|code| json!({"code": code}));
+    json!({
+        "extension": topics,
+        "type": "Subscription",
+        "profile": "http://hl7.org/fhir/StructureDefinition/Subscription",
+        "supportedProfile": [format!("{BACKPORT}/StructureDefinition/backport-subscription")],
+        "documentation": "A client sees its own subscriptions, and is told what it may read as the person's Consent permits.",
+        "interaction": interactions,
+        "versioning": "versioned",
+        "readHistory": false,
+        "updateCreate": false,
+        "conditionalCreate": false,
+        "searchParam": parameters(gateway, "Subscription"),
+        "operation": own_operations("Subscription"),
+    })
+}
+
+/// The topics, as R4 can say them.
+fn topics() -> Value {
+    json!({
+        "type": "Basic",
+        "profile": "http://hl7.org/fhir/StructureDefinition/Basic",
+        "documentation": "Topics of subscriptions; no token is needed.",
+        "interaction": [{"code": "read"}, {"code": "search-type"}],
+        "searchParam": [{"name": "code", "type": "token"}],
+    })
 }
 
 /// Type and name of the operation at an address that names both.
 fn named_operation(pattern: &'static str) -> Option<(&'static str, &'static str)> {
-    let kind = pattern.strip_prefix("/fhir/")?.split('/').next().filter(|kind| !kind.starts_with('{'))?;
+    let kind = pattern.strip_prefix("/fhir/")?.split('/').next().filter(|kind| !kind.starts_with(['{', '$']))?;
     Some((kind, pattern.rsplit_once("/$")?.1))
 }
 
@@ -125,7 +175,11 @@ fn operation(kind: &str, name: &str) -> Value {
         "everything" => "http://hl7.org/fhir/OperationDefinition/Patient-everything".to_owned(),
         "lastn" => "http://hl7.org/fhir/OperationDefinition/Observation-lastn".to_owned(),
         "stats" => "http://hl7.org/fhir/OperationDefinition/Observation-stats".to_owned(),
+        "export" => format!("{BULK}/OperationDefinition/{}-export", kind.to_lowercase()),
         "summary" => "http://hl7.org/fhir/uv/ips/OperationDefinition/summary".to_owned(),
+        "status" | "events" | "get-ws-binding-token" if kind == "Subscription" => {
+            format!("{BACKPORT}/OperationDefinition/backport-subscription-{name}")
+        }
         _ => format!("{BASE}/OperationDefinition/{}-{name}", kind.to_lowercase()),
     };
     json!({"name": name, "definition": definition})

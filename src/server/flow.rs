@@ -4,9 +4,12 @@
 //! through, the connection is broken off: what is incomplete must not look complete.
 
 use std::fmt;
+use std::io::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
 
@@ -17,6 +20,8 @@ const AHEAD: usize = 2;
 pub struct Flow {
     pieces: mpsc::Receiver<Piece>,
     ended: bool,
+    /// What it is compressed by, if it is.
+    packing: Option<GzEncoder<Vec<u8>>>,
 }
 
 /// The end at which it is made.
@@ -43,7 +48,26 @@ impl std::error::Error for BrokenOff {}
 impl Flow {
     pub fn new() -> (Source, Flow) {
         let (sender, pieces) = mpsc::channel(AHEAD);
-        (Source(sender), Flow { pieces, ended: false })
+        (Source(sender), Flow { pieces, ended: false, packing: None })
+    }
+
+    /// The same, compressed piece by piece: what was made is not held back until there is more.
+    #[must_use]
+    pub fn gzipped(self) -> Flow {
+        Flow { packing: Some(GzEncoder::new(Vec::new(), Compression::fast())), ..self }
+    }
+
+    /// A piece as it is sent.
+    fn packed(&mut self, bytes: Bytes) -> std::io::Result<Bytes> {
+        let Some(packing) = &mut self.packing else { return Ok(bytes) };
+        packing.write_all(&bytes)?;
+        packing.flush()?;
+        Ok(std::mem::take(packing.get_mut()).into())
+    }
+
+    /// What is sent when all is said.
+    fn ending(&mut self) -> std::io::Result<Option<Bytes>> {
+        self.packing.take().map(|packing| packing.finish().map(Bytes::from)).transpose()
     }
 }
 
@@ -71,15 +95,21 @@ impl Body for Flow {
         if self.ended {
             return Poll::Ready(None);
         }
-        self.pieces.poll_recv(context).map(|piece| match piece {
-            Some(Piece::Some(bytes)) => Some(Ok(Frame::data(bytes))),
-            Some(Piece::End) => {
-                self.ended = true;
-                None
-            }
-            None => {
-                self.ended = true;
-                Some(Err(BrokenOff))
+        self.pieces.poll_recv(context).map(|piece| {
+            let packed = match piece {
+                Some(Piece::Some(bytes)) => self.packed(bytes).map(Some),
+                Some(Piece::End) => {
+                    self.ended = true;
+                    self.ending()
+                }
+                None => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            };
+            match packed {
+                Ok(bytes) => bytes.map(|bytes| Ok(Frame::data(bytes))),
+                Err(_) => {
+                    self.ended = true;
+                    Some(Err(BrokenOff))
+                }
             }
         })
     }
@@ -108,6 +138,23 @@ mod tests {
             assert_eq!(matches!(last, Some(Err(BrokenOff))), !complete);
             assert!(flow.frame().await.is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_compressed_comes_piece_by_piece_and_is_whole() {
+        let (source, flow) = Flow::new();
+        let mut flow = flow.gzipped();
+        let mut packed = Vec::new();
+        for piece in ["one\n", "two\n"] {
+            assert!(source.send(piece.into()).await);
+            packed.extend(flow.frame().await.unwrap().unwrap().into_data().unwrap());
+        }
+        source.end().await;
+        packed.extend(flow.frame().await.unwrap().unwrap().into_data().unwrap());
+        assert!(flow.frame().await.is_none());
+        let mut plain = Vec::new();
+        flate2::write::GzDecoder::new(&mut plain).write_all(&packed).unwrap();
+        assert_eq!(plain, b"one\ntwo\n");
     }
 
     #[tokio::test]

@@ -123,9 +123,11 @@ where
             }
             let piece = self.unpack()?;
             self.plain_bytes += piece.len() as u64;
-            let grown = self.wire_bytes.saturating_mul(self.limits.inflate_ratio as u64);
-            if self.plain_bytes > self.limits.stream_bytes || self.plain_bytes > grown {
+            if self.plain_bytes > self.limits.stream_bytes {
                 return Err(stream_too_large(self.limits));
+            }
+            if self.plain_bytes > self.wire_bytes.saturating_mul(self.limits.inflate_ratio as u64) {
+                return Err(too_dense(self.limits));
             }
             if !piece.is_empty() {
                 return Ok(Some(piece));
@@ -229,10 +231,18 @@ fn inflate(decoder: impl Read, packed: usize, limits: &Limits) -> Result<Bytes, 
     if reader.read_to_end(&mut inflated).is_err() {
         return Err(Issue::new(Id::BodyEncoding, "", "The body is not what its Content-Encoding says."));
     }
-    if inflated.len() > cap {
+    if inflated.len() > limits.body_bytes {
         return Err(too_large(limits));
     }
+    if inflated.len() > cap {
+        return Err(too_dense(limits));
+    }
     Ok(Bytes::from(inflated))
+}
+
+fn too_dense(limits: &Limits) -> Issue {
+    let text = format!("The body inflates to more than {} times the bytes that were sent.", limits.inflate_ratio);
+    Issue::new(Id::BodyTooLarge, "", text)
 }
 
 fn too_large(limits: &Limits) -> Issue {
@@ -294,6 +304,13 @@ mod tests {
         assert_eq!(read(Some("gzip"), gzip(b"{\"a\":1}"), &limits).await.unwrap(), "{\"a\":1}");
         assert_eq!(read(Some("gzip"), gzip(&[b'x'; 900]), &limits).await.unwrap_err(), Id::BodyTooLarge);
         assert_eq!(read(Some("gzip"), gzip(&vec![b'x'; 1 << 20]), &limits).await.unwrap_err(), Id::BodyTooLarge);
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        for (length, limit) in [(900, "10 times"), (100_000, "1000 bytes")] {
+            let body = Full::new(Bytes::from(gzip(&vec![b'x'; length])));
+            let text = read_body(&headers, body, &limits).await.unwrap_err().text;
+            assert!(text.contains(limit), "{text}");
+        }
         assert_eq!(read(Some("gzip"), b"nonsense".to_vec(), &limits).await.unwrap_err(), Id::BodyEncoding);
         assert_eq!(read(Some("br"), b"{}".to_vec(), &limits).await.unwrap_err(), Id::BodyEncoding);
         assert_eq!(read(Some("deflate"), zlib(b"{\"a\":1}"), &limits).await.unwrap(), "{\"a\":1}");

@@ -31,6 +31,7 @@ use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
 use super::routes::{self, Action, Door, Lookup};
+use super::socket::{self, Sockets};
 use super::unread::{Outspoken, Refused};
 use crate::exchange::refusal::status_of;
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -44,6 +45,7 @@ struct Shared {
     limits: Limits,
     requests: Arc<Semaphore>,
     turnstile: Arc<Turnstile>,
+    sockets: Sockets,
 }
 
 /// By what a request is known to the audit.
@@ -66,7 +68,8 @@ pub async fn run(
     let acceptor = TlsAcceptor::from(tls);
     let connections = Arc::new(Semaphore::new(limits.connections));
     let requests = Arc::new(Semaphore::new(limits.concurrent_requests));
-    let shared = Arc::new(Shared { gateway, limits, requests, turnstile: Arc::default() });
+    let sockets = Sockets::new(limits.connections);
+    let shared = Arc::new(Shared { gateway, limits, requests, turnstile: Arc::default(), sockets });
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -93,7 +96,10 @@ pub async fn run(
         });
     }
     drop(listener);
-    if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
+    let ended = async {
+        tokio::join!(graceful.shutdown(), shared.sockets.close());
+    };
+    if tokio::time::timeout(drain, ended).await.is_err() {
         tracing::warn!(drain_seconds = drain.as_secs(), "requests were still under way at the deadline");
     }
 }
@@ -120,7 +126,7 @@ async fn connection(
     let service = service_fn(move |request| serve(request, shared.clone(), address.clone()));
     let (request_id, refused) = (random_id(&gateway), Refused::default());
     let stream = Outspoken::new(TokioIo::new(stream), request_id.clone(), gateway.pages.clone(), refused.clone());
-    let served = builder.serve_connection(stream, service).into_owned();
+    let served = builder.serve_connection_with_upgrades(stream, service).into_owned();
     if let Err(error) = watcher.watch(served).await {
         tracing::debug!(%error, "a connection ended early");
     }
@@ -131,12 +137,19 @@ async fn connection(
 }
 
 async fn serve(
-    request: HyperRequest<Incoming>,
+    mut request: HyperRequest<Incoming>,
     shared: Arc<Shared>,
     address: Arc<str>,
 ) -> Result<Response<Either<Full<Bytes>, Flow>>, Infallible> {
     let started = Instant::now();
     let request_id = request_id(request.headers(), &shared.gateway);
+    if request.uri().path() == socket::PATH
+        && request.method() == hyper::Method::GET
+        && let Ok(opened) = shared.sockets.open(&mut request, &shared.gateway)
+    {
+        tracing::debug!(request_id, "a socket was opened");
+        return Ok(switched(opened));
+    }
     let method = request.method().clone();
     let is_head = method == hyper::Method::HEAD;
     let (parts, body) = request.into_parts();
@@ -166,6 +179,14 @@ async fn serve(
         tracing::debug!(request_id, client, %method, status, duration_ms, "served");
     }
     Ok(response(reply, encoded, &request_id, is_head))
+}
+
+/// The answer by which a request becomes a socket.
+fn switched(headers: HeaderMap) -> Response<Either<Full<Bytes>, Flow>> {
+    let mut response = Response::new(Either::Left(Full::default()));
+    *response.status_mut() = hyper::StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// From the head of a request to its reply, with every refusal on record.
@@ -240,9 +261,13 @@ async fn serve_within(
         Who::Stranger(refusal) => return problem::reply(refusal),
         Who::Unasked => None,
     };
+    if principal.is_some_and(|principal| principal.deidentified) && !routes::is_deidentified(matched.action) {
+        let text = "The client is registered for de-identified exports alone.";
+        return problem::issue(Issue::new(Id::ScopeInsufficient, "", text));
+    }
     // What could not be answered is not done either: a resource that was kept is not told of by a 406.
     if matched.door == Door::Token
-        && matched.action != Action::Export
+        && !matches!(matched.action, Action::Export | Action::ExportFile)
         && let Err(issue) = negotiate::of_answer(&parts.headers, asked_format(parts.uri.query()).as_deref())
     {
         return problem::issue(issue);
@@ -270,6 +295,7 @@ async fn serve_within(
         matched,
         method: parts.method.as_str(),
         path,
+        address_sent: parts.uri.path_and_query().map_or(path, |sent| sent.as_str()),
         query,
         headers: &parts.headers,
         body,
@@ -329,7 +355,9 @@ fn finish(mut reply: Reply, gateway: &Gateway, headers: &HeaderMap, query: &str)
         (Body::Json(bytes), _) => (reply, bytes, Some("application/json")),
         (Body::File { media_type, bytes }, _) => (reply, bytes, Some(media_type)),
         (Body::Flow { media_type, flow }, _) => {
-            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip: false, flow: Some(flow) };
+            let gzip = negotiate::takes_gzip(headers);
+            let flow = Some(if gzip { flow.gzipped() } else { flow });
+            let encoded = Encoded { bytes: Vec::new(), content_type: Some(media_type), gzip, flow };
             return (reply, encoded);
         }
         (Body::Resource(bytes), Ok(Format::Json)) => (reply, bytes, Some(Format::Json.content_type())),

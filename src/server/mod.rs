@@ -22,6 +22,8 @@ pub mod handlers;
 
 pub mod tls;
 
+mod socket;
+
 mod unread;
 
 pub mod listen;

@@ -10,6 +10,12 @@ pub fn flows(action: Action, is_lines: bool) -> bool {
     action == Action::UploadAppend || (action == Action::Device && is_lines)
 }
 
+/// Whether it is open to whoever learns of persons by pseudonyms alone.
+pub fn is_deidentified(action: Action) -> bool {
+    use Action::{ExportAll, ExportCancel, ExportFile, ExportPersons, ExportStatus};
+    matches!(action, ExportAll | ExportPersons | ExportStatus | ExportCancel | ExportFile)
+}
+
 /// What a route does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
@@ -74,8 +80,25 @@ pub enum Action {
     AccessLog,
     Erase,
     Export,
+    ExportAll,
+    ExportPersons,
+    ExportGroup,
+    ExportStatus,
+    ExportCancel,
+    ExportFile,
     Restrict,
     Unrestrict,
+    Subscribe,
+    Subscription,
+    Subscriptions,
+    Resubscribe,
+    Unsubscribe,
+    SubscriptionStatus,
+    SubscriptionEvents,
+    BindingToken,
+    Socket,
+    Topic,
+    Topics,
 }
 
 /// Who may come in.
@@ -143,6 +166,9 @@ pub const ROUTES: &[Row] = &[
     row("PATCH", "/uploads/{id}", Action::UploadAppend, Door::Token),
     row("DELETE", "/uploads/{id}", Action::UploadRemove, Door::Token),
     row("GET", "/uploads/{id}", Action::UploadStatus, Door::Token),
+    row("GET", "/exports/{id}", Action::ExportStatus, Door::Token),
+    row("DELETE", "/exports/{id}", Action::ExportCancel, Door::Token),
+    row("GET", "/exports/{id}/{file}", Action::ExportFile, Door::Token),
     row("GET", "/receipts", Action::Receipts, Door::Token),
     row("GET", "/receipts/scorecard", Action::Scorecard, Door::Token),
     row("POST", "/devices/{format}/$explain", Action::DeviceExplain, Door::Token),
@@ -151,10 +177,37 @@ pub const ROUTES: &[Row] = &[
     row("GET", "/fhir/{definitions}", Action::Definitions, Door::Open),
     row("GET", "/fhir/{definitions}/{id}", Action::Definition, Door::Open),
     row("HEAD", "/fhir/{definitions}/{id}", Action::Definition, Door::Open),
+    row("GET", "/fhir/Basic", Action::Topics, Door::Open),
+    row("GET", "/fhir/Basic/{id}", Action::Topic, Door::Open),
+    row("HEAD", "/fhir/Basic/{id}", Action::Topic, Door::Open),
+    row("GET", "/fhir/Subscription/$status", Action::SubscriptionStatus, Door::Token),
+    row("POST", "/fhir/Subscription/$status", Action::SubscriptionStatus, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/$status", Action::SubscriptionStatus, Door::Token),
+    row("POST", "/fhir/Subscription/{id}/$status", Action::SubscriptionStatus, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/$events", Action::SubscriptionEvents, Door::Token),
+    row("POST", "/fhir/Subscription/{id}/$events", Action::SubscriptionEvents, Door::Token),
+    row("GET", "/fhir/Subscription/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("POST", "/fhir/Subscription/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("POST", "/fhir/Subscription/{id}/$get-ws-binding-token", Action::BindingToken, Door::Token),
+    row("GET", "/subscriptions/websocket", Action::Socket, Door::Open),
+    row("GET", "/fhir/Subscription", Action::Subscriptions, Door::Token),
+    row("POST", "/fhir/Subscription/_search", Action::Subscriptions, Door::Token),
+    row("POST", "/fhir/Subscription", Action::Subscribe, Door::Token),
+    row("GET", "/fhir/Subscription/{id}", Action::Subscription, Door::Token),
+    row("HEAD", "/fhir/Subscription/{id}", Action::Subscription, Door::Token),
+    row("PUT", "/fhir/Subscription/{id}", Action::Resubscribe, Door::Token),
+    row("DELETE", "/fhir/Subscription/{id}", Action::Unsubscribe, Door::Token),
     row("POST", "/fhir", Action::Bundle, Door::Token),
     row("POST", "/fhir/{kind}/$validate", Action::Validate, Door::Token),
     row("POST", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
     row("GET", "/fhir/{kind}/{id}/$validate", Action::Validate, Door::Token),
+    row("GET", "/fhir/$export", Action::ExportAll, Door::Token),
+    row("POST", "/fhir/$export", Action::ExportAll, Door::Token),
+    row("GET", "/fhir/Patient/$export", Action::ExportPersons, Door::Token),
+    row("POST", "/fhir/Patient/$export", Action::ExportPersons, Door::Token),
+    row("GET", "/fhir/Group/{id}/$export", Action::ExportGroup, Door::Token),
+    row("POST", "/fhir/Group/{id}/$export", Action::ExportGroup, Door::Token),
     row("POST", "/fhir/Consent/$evaluate", Action::Evaluate, Door::Token),
     row("POST", "/fhir/Consent/{id}/$revoke", Action::Revoke, Door::Token),
     row("GET", "/fhir/Patient/{id}/$everything", Action::Everything, Door::Token),
@@ -293,6 +346,11 @@ mod tests {
         check("POST", "/fhir/Consent/a/$revoke", "Revoke  a");
         check("GET", "/fhir/Patient/a/$everything", "Everything  a");
         check("GET", "/persons/a/access-log", "AccessLog  a");
+        check("GET", "/fhir/$export", "ExportAll");
+        check("POST", "/fhir/Patient/$export", "ExportPersons");
+        check("GET", "/fhir/Group/a/$export", "ExportGroup  a");
+        check("DELETE", "/exports/a", "ExportCancel  a");
+        check("GET", "/exports/a/Patient-1.ndjson", "ExportFile  a   Patient-1.ndjson");
         check("GET", "/fhir/Consent/a/$receipt", "ConsentReceipt  a");
         check("GET", "/fhir/Consent/a/_history/2/$receipt", "ConsentReceipt  a 2");
         check("GET", "/fhir/Observation/a-1", "Read Observation a-1");
@@ -366,7 +424,11 @@ mod tests {
                 "/fhir/metadata",
                 "/fhir/{definitions}",
                 "/fhir/{definitions}/{id}",
-                "/fhir/{definitions}/{id}"
+                "/fhir/{definitions}/{id}",
+                "/fhir/Basic",
+                "/fhir/Basic/{id}",
+                "/fhir/Basic/{id}",
+                "/subscriptions/websocket"
             ]
         );
     }

@@ -111,6 +111,8 @@ pub enum OpenError {
         path: PathBuf,
         mistake: KeyMistake,
     },
+    /// It was moved: what it holds goes on elsewhere.
+    Moved,
     Thread(io::Error),
     /// The address of the database server.
     Unfit(Unfit),
@@ -165,7 +167,11 @@ impl fmt::Display for OpenError {
             Self::Directory { path, .. } => write!(f, "cannot use the store directory {}", path.display()),
             Self::Locked { path } => write!(f, "another process serves from {}", path.display()),
             Self::Newer { found, known } => {
-                write!(f, "the store has schema {found}, this program knows up to {known}")
+                write!(
+                    f,
+                    "the store has schema {found}, this program knows up to {known}: use the newer program, or have it \
+                     `migrate --to {known}`"
+                )
             }
             Self::Setting { setting, found } => write!(f, "the database answered {found} to the setting {setting}"),
             Self::Key { path, mistake } => {
@@ -182,6 +188,9 @@ impl fmt::Display for OpenError {
                     }
                 }
             }
+            Self::Moved => f.write_str(
+                "the store was moved, and what it holds goes on elsewhere; `move --take-back` lets this one be used again",
+            ),
             Self::Thread(_) => f.write_str("cannot start the writer thread"),
             Self::Unfit(unfit) => f.write_str(match unfit {
                 Unfit::Address => "the address of the database is no postgres:// URL",
@@ -203,7 +212,71 @@ impl std::error::Error for OpenError {
             | Self::Key { mistake: KeyMistake::Unreadable(source), .. } => Some(source),
             Self::Database(error) => Some(error),
             Self::Begin(error) => Some(error),
-            Self::Unfit(_) | Self::Locked { .. } | Self::Newer { .. } | Self::Setting { .. } | Self::Key { .. } => None,
+            Self::Unfit(_)
+            | Self::Moved
+            | Self::Locked { .. }
+            | Self::Newer { .. }
+            | Self::Setting { .. }
+            | Self::Key { .. } => None,
+        }
+    }
+}
+
+/// Why a store could not be backed up, restored or moved.
+#[derive(Debug)]
+pub enum BackupError {
+    Open(OpenError),
+    /// There is nothing to back up.
+    NoStore,
+    /// A file of the backup, or of the store beside its database.
+    File {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// A part of a backup is not what was written.
+    Damaged(String),
+    /// The backup's form is another program's.
+    Form(u32),
+    /// The backup has erasures alone.
+    NotWhole,
+    /// Something lies where it is to be written.
+    Taken(PathBuf),
+    /// There is a store on the server already.
+    TakenServer,
+    /// The manifest could not be sealed.
+    Sealing(String),
+}
+
+impl From<OpenError> for BackupError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl fmt::Display for BackupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(_) => f.write_str("the store cannot be used"),
+            Self::NoStore => f.write_str("there is no store"),
+            Self::File { path, .. } => write!(f, "cannot use {}", path.display()),
+            Self::Damaged(part) => write!(f, "{part} of the backup is not what was written"),
+            Self::Form(form) => write!(f, "the backup has the form {form}, which this program does not know"),
+            Self::NotWhole => f.write_str("the backup has erasures alone; nothing can be made of it"),
+            Self::Taken(path) => write!(f, "{} is there already, and nothing is written over", path.display()),
+            Self::TakenServer => {
+                f.write_str("there is a store in this schema of the server, and nothing is written over")
+            }
+            Self::Sealing(_) => f.write_str("the backup cannot be sealed"),
+        }
+    }
+}
+
+impl std::error::Error for BackupError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open(error) => Some(error),
+            Self::File { source, .. } => Some(source),
+            _ => None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The two names everything in the store hangs on: the patient's pseudonym and the resource id.
 //!
-//! A `ResId` is a UUID version 8 (RFC 9562 section 5.8): `bucket:12 | day:16 | hash:94`. Derived from what identifies
-//! the thing at its source, it is at once primary key, guard against double creation and shard address, so that no
-//! identifier index is needed for the bulk of the data. The pseudonym is a keyed hash: without the key, a copy of the
+//! A `ResId` is a UUID version 8 (RFC 9562 section 5.8): `bucket:12 | day:16 | shelf:20 | hash:74`. Derived from what
+//! identifies the thing at its source, it is at once primary key, guard against double creation and shard address, so that
+//! no identifier index is needed for the bulk of the data. Shelf and hash are the tail, by which it is found: a person's
+//! things stand together there, so that what comes in of one person at once changes few pages of the index. The pseudonym is a keyed hash: without the key, a copy of the
 //! database does not say whose rows it holds. Neither knows what a resource is.
 
 use std::fmt;
@@ -26,6 +27,16 @@ impl PatientKey {
     pub fn bucket(&self) -> u16 {
         u16::from_be_bytes([self.0[0], self.0[1]]) >> 4
     }
+
+    /// Which of about a million shelves: the bucket and eight bits more, which is little to tell persons by.
+    fn shelf(&self) -> u128 {
+        u128::from(u32::from_be_bytes([0, self.0[0], self.0[1], self.0[2]]) >> 4)
+    }
+
+    /// Which part of the work that is shared out by persons is about this one.
+    pub fn slot(&self) -> u16 {
+        slot(Some(*self))
+    }
 }
 
 /// Prints nothing of the key: a pseudonym still links records of one person.
@@ -44,7 +55,9 @@ pub(super) fn slot(patient: Option<PatientKey>) -> u16 {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ResId(pub [u8; 16]);
 
-const HASH_BITS: u128 = (1 << 94) - 1;
+const TAIL_BITS: u128 = (1 << 94) - 1;
+const SHELF_SHIFT: u32 = 74;
+const HASH_BITS: u128 = (1 << SHELF_SHIFT) - 1;
 const LOW: u128 = (1 << 62) - 1;
 const VERSION: u128 = 8 << 76;
 const VARIANT: u128 = 2 << 62;
@@ -65,8 +78,13 @@ impl ResId {
 
     /// For things that bring no identity of their own.
     pub fn random(patient: Option<PatientKey>, day: u16, entropy: [u8; 16]) -> Self {
-        let bucket = patient.map_or(0, |patient| patient.bucket());
-        Self::assemble(bucket, day, u128::from_be_bytes(entropy) & HASH_BITS)
+        let entropy = u128::from_be_bytes(entropy);
+        match patient {
+            Some(patient) => {
+                Self::assemble(patient.bucket(), day, patient.shelf() << SHELF_SHIFT | entropy & HASH_BITS)
+            }
+            None => Self::assemble(0, day, entropy & TAIL_BITS),
+        }
     }
 
     /// `None` for whatever is not a lower-case UUID of version 8: such an id was chosen by a client.
@@ -98,7 +116,7 @@ impl ResId {
         (u128::from_be_bytes(self.0) >> 100) as u16
     }
 
-    /// The 94 hash bits, right aligned: alone they are unique.
+    /// The 94 bits of shelf and hash, right aligned: alone they are unique.
     pub fn tail(&self) -> [u8; 12] {
         let id = u128::from_be_bytes(self.0);
         let hash = (id >> 80 & 0xf_ffff) << 74 | (id >> 64 & 0xfff) << 62 | id & LOW;
@@ -111,7 +129,7 @@ impl ResId {
     pub(super) fn from_columns(bucket: u16, day: u16, tail: [u8; 12]) -> Self {
         let mut hash = [0; 16];
         hash[4..].copy_from_slice(&tail);
-        Self::assemble(bucket, day, u128::from_be_bytes(hash) & HASH_BITS)
+        Self::assemble(bucket, day, u128::from_be_bytes(hash) & TAIL_BITS)
     }
 
     fn assemble(bucket: u16, day: u16, hash: u128) -> Self {
@@ -166,6 +184,17 @@ mod tests {
         }
         let id = ResId::derived(None, 1, &[b"a"]).to_string();
         assert_eq!(ResId::parse(&id.to_uppercase()), None);
+    }
+
+    #[test]
+    fn what_is_of_one_person_stands_together() {
+        let shelf = |name: &str, part: &[u8]| {
+            let tail = ResId::derived(Some(PatientKey::derive(&[7; 32], name)), 1, &[part]).tail();
+            // The tail is right aligned in 96 bits.
+            u32::from_be_bytes([tail[0], tail[1], tail[2], tail[3]]) >> 10
+        };
+        assert_eq!(shelf("Patient/1", b"a"), shelf("Patient/1", b"b"));
+        assert_ne!(shelf("Patient/1", b"a"), shelf("Patient/2", b"a"));
     }
 
     #[test]

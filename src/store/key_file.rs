@@ -67,7 +67,8 @@ impl KeyFile {
         self.read()?.ok_or_else(|| self.mistaken(KeyMistake::Missing))
     }
 
-    fn place(&self, key: &[u8; KEY_BYTES]) -> io::Result<()> {
+    /// Puts a key there, unless there is one.
+    pub(super) fn place(&self, key: &[u8; KEY_BYTES]) -> io::Result<()> {
         let new = self.path.with_extension(format!("new.{}", std::process::id()));
         let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

@@ -12,6 +12,8 @@ pub mod fault;
 
 mod seal;
 
+mod compact;
+
 mod key_file;
 
 pub mod plan;
@@ -25,21 +27,33 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod export;
+
 pub mod tidying;
 
 pub mod span;
+
+pub mod subscription;
 
 pub mod upload;
 
 pub mod place;
 
+pub mod finding;
+
+mod disk;
+
 mod sql;
 
 mod database;
 
-pub use database::{Store, UploadBytes, UploadFile};
+pub use database::{BackingUp, Examining, Manifest, Restored, Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
-pub use fault::{Error, Health, KeyMistake, OpenError};
+pub use export::{
+    ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
+};
+pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
+pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use place::{Place, Server};
@@ -48,6 +62,7 @@ pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub(crate) use seal::Key as SealingKey;
 pub use span::{Around, Known, Neighbour, Span};
+pub use subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting};
 pub use tidying::Tidying;
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,

@@ -32,9 +32,29 @@ async fn fhir_kit_client_works() {
     check(&["node", "node/node_modules/fhir-kit-client/dist/index.js"], "fhir_kit_check.mjs").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn fhir_pyrate_works() {
+    check(&["venv/bin/python"], "fhir_pyrate_check.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn medplum_works() {
+    check(&["node", "node/node_modules/@medplum/core/dist/esm/index.mjs"], "medplum_check.mjs").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn smart_fetch_works() {
+    // It asks for every type that it knows, whichever it is to fetch.
+    check_as(&format!("{APP_SCOPES} system/*.read"), &["venv/bin/python"], "smart_fetch_check.py").await;
+}
+
+async fn check(tools: &[&str], script: &str) {
+    check_as(APP_SCOPES, tools, script).await;
+}
+
 /// Runs a script against a gateway of its own. The first of `tools` runs it, the others are its arguments; what has
 /// a slash lies under target/clients.
-async fn check(tools: &[&str], script: &str) {
+async fn check_as(scopes: &str, tools: &[&str], script: &str) {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools: Vec<PathBuf> = tools
         .iter()
@@ -44,7 +64,7 @@ async fn check(tools: &[&str], script: &str) {
         assert!(tool.exists(), "{} is missing: run tests/setup", tool.display());
     }
     let gateway = Gateway::start().await;
-    let app = gateway.app().await;
+    let app = gateway.client("app", scopes).await;
     let certificate = gateway.path().join("tls-certificate.pem");
     let mut child = Command::new(&tools[0])
         .arg(home.join("tests/clients").join(script))
@@ -81,6 +101,7 @@ fn task(app: &Client) -> Value {
         "base": app.base,
         "token": app.bearer,
         "token_url": token_url,
+        "key_file": app.key,
         "assertion": token::assertion(&asked).unwrap(),
         "scope": APP_SCOPES,
         "consent": consent(PATIENT, &[(&app.actor, permitted, &["heart-rate"])]),

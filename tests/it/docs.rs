@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use mhealth_gateway::commands::Arguments;
+use mhealth_gateway::exchange::subscribe;
 use mhealth_gateway::{config, exchange, server};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -49,6 +50,12 @@ fn every_key_of_the_configuration_is_documented() {
     all.extend(keys("validation", format!("{:#?}", config::Validation::default())));
     all.extend(keys("guide", format!("{:#?}", config::Guide::default())));
     all.extend(keys("devices", format!("{:#?}", config::Devices::default())));
+    let subscribe::Config { endpoints, .. } = subscribe::Config::default();
+    let inside = keys("subscriptions.endpoints", format!("{endpoints:#?}"));
+    let nested = |key: &String| inside.contains(&key.replace("subscriptions.", "subscriptions.endpoints."));
+    let subscriptions = keys("subscriptions", format!("{:#?}", subscribe::Config::default()));
+    all.extend(subscriptions.into_iter().filter(|key| !nested(key)));
+    all.extend(inside);
     all.retain(|key| key != "`exchange.bundle_entries`");
     for key in all {
         assert!(page.contains(&key), "{key} is missing in docs/configuration.md");

@@ -165,6 +165,22 @@ async fn a_disclosure_is_on_record_even_if_nobody_knows_whether_it_arrived() {
     assert!(trail.iter().all(|event| event["outcome"] == "4"), "nobody knows that it arrived: {trail:?}");
 }
 
+#[tokio::test]
+async fn each_time_that_data_left_is_on_record() {
+    let platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination("")).await;
+    let app = gateway.app().await;
+    let (patient, _) = sharing(&app).await;
+    platform.fault("hang", Some(2)).await;
+    push(&app, &patient, "hanging", 60).await;
+    platform.until("it came three times", |account| account["received"] == 3).await;
+    is_settled(&gateway, &platform).await;
+    let mut outcomes: Vec<String> =
+        disclosures(&app, &patient).await.iter().map(|event| event["outcome"].as_str().unwrap().to_owned()).collect();
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["0", "4", "4"]);
+}
+
 /// What is refused for good becomes a dead letter by itself; what came with it does not suffer.
 async fn refuses_one_of_three(extra: &str) {
     let platform = Platform::start(&["unwelcome"]).await;

@@ -6,12 +6,14 @@
 #![expect(clippy::unnecessary_debug_formatting, reason = "TOML quotes paths as Debug does")]
 
 mod fixture;
+mod hook;
 
 mod access;
 mod architecture;
 mod attest;
 mod audit;
 mod bad_input;
+mod bulk;
 mod bundles;
 mod catalogue;
 mod clients;
@@ -20,7 +22,9 @@ mod convert;
 mod coverage;
 mod deploy;
 mod devices;
+mod dictionary;
 mod docs;
+mod doctor;
 mod editions;
 mod evaluate;
 mod faults;
@@ -31,6 +35,7 @@ mod history;
 mod idempotency;
 mod implied;
 mod iomt;
+mod keep;
 mod keys;
 mod kill;
 mod leaks;
@@ -60,6 +65,7 @@ mod site;
 mod sources;
 mod streams;
 mod stretches;
+mod subscriptions;
 mod suites;
 mod terminology;
 mod told;

@@ -123,7 +123,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A client that does not unpack what it receives.
-fn unpacking_nothing(gateway: &Gateway, app: &Client) -> Client {
+pub fn unpacking_nothing(gateway: &Gateway, app: &Client) -> Client {
     let pem = std::fs::read(gateway.path().join("tls-certificate.pem")).unwrap();
     let certificate = reqwest::Certificate::from_pem(&pem).unwrap();
     let http = reqwest::Client::builder().no_gzip().tls_certs_only([certificate]).build().unwrap();

@@ -424,3 +424,17 @@ async fn the_trail_is_searched_by_what_an_event_says() {
     let parts = app.get("/AuditEvent?patient=peter&action=R&_elements=recorded").await.json();
     assert!(parts["entry"][0]["resource"].get("purposeOfEvent").is_none(), "{parts}");
 }
+
+#[tokio::test]
+async fn a_chain_of_no_type_leads_where_the_client_may_search() {
+    let gateway = Gateway::start().await;
+    let app = gateway.client("app", "system/Patient.crus system/Consent.crus system/Observation.crus").await;
+    let patient = app.consenting_person().await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "one", 62)).await.id();
+    // A subject may be a Device, a Group or a Location as well.
+    let found = app.find(&format!("/Observation?subject._id={patient}")).await;
+    assert_eq!(found.1, [reading]);
+    assert_eq!(app.find("/Observation?subject._id=nobody").await.1, [""; 0]);
+    let named = app.get(&format!("/Observation?subject:Device._id={patient}")).await;
+    assert_eq!((named.status, named.issues()), (403, vec!["scope-insufficient".to_owned()]));
+}

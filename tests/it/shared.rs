@@ -2,6 +2,7 @@
 
 use mhealth_gateway::policy::consent::Action;
 
+use crate::bulk;
 use crate::fixture::{Answer, Client, Gateway, Platform, eventually, heart_rate};
 use crate::postgres::{self, Own};
 
@@ -181,4 +182,23 @@ async fn whoever_checks_a_configuration_is_told_what_is_wrong_with_the_server() 
         assert_eq!(output.status.code(), Some(64), "{section}: {said}");
         assert!(said.contains(wanted), "{section}: {said}");
     }
+}
+
+/// An export is made by whichever gateway has time for it, and asked for and fetched at any of them, also when the one that
+/// began it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_everybodys_work() {
+    let ([first, second], [app, there]) = two(&postgres::fresh().await, "").await;
+    bulk::crowd(&app, 12, 50).await;
+    let begun = bulk::begin(&app, "/$export?_type=Observation,Patient").await;
+    let other = bulk::begin(&there, "/$export?_type=Observation,Patient").await;
+    let at_second = |address: &str| address.replace(app.root(), there.root());
+    let one = bulk::fetched(&there, &at_second(&other)).await;
+    let late = bulk::begin(&app, "/$export?_type=Observation").await;
+    drop(first.stop().await);
+    let another = bulk::fetched(&there, &at_second(&begun)).await;
+    assert_eq!((one.count(), another.count()), (12 * 51, 12 * 51));
+    assert_eq!(one.ids("Observation"), another.ids("Observation"));
+    assert_eq!(bulk::fetched(&there, &at_second(&late)).await.ids("Observation"), one.ids("Observation"));
+    drop(second);
 }

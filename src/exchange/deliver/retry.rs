@@ -60,26 +60,23 @@ impl Worker {
         let foretold = self.disclosed(&judged.permitted, &[Id::EntryFailed]);
         self.gateway.store.foretell(&self.name, Task::Retry(retry.id), foretold).await?;
         let verdict = self.send(&judged.permitted).await?;
-        // The first time that an item leaves is told; that it left again says nothing new.
-        let first = attempts == 1 && verdict.has_left();
+        let has_left = verdict.has_left();
         let now_ms = self.gateway.now_ms();
         let outcome = match delivery::settle(verdict, &self.schedule, attempts, now_ms, self.random()) {
-            delivery::Settlement::Done => {
-                audit.extend(self.disclosed(&judged.permitted, &[]));
-                SettlementOutcome::Done
-            }
+            delivery::Settlement::Done => SettlementOutcome::Done,
             delivery::Settlement::Again { at_ms, reason } => {
-                if first {
-                    audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
-                }
                 SettlementOutcome::Again { not_before_ms: at_ms, attempts, reason }
             }
             delivery::Settlement::Dead { reason } => {
-                audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
                 self.given_up(&reason);
                 SettlementOutcome::Dead { reason }
             }
         };
+        // Whether it arrived is unknown each time that nobody has acknowledged it.
+        if has_left {
+            let arrived = matches!(outcome, SettlementOutcome::Done);
+            audit.extend(self.disclosed(&judged.permitted, if arrived { &[] } else { &[Id::EntryFailed] }));
+        }
         Ok((settled(outcome), audit))
     }
 }

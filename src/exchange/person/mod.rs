@@ -138,6 +138,7 @@ impl Gateway {
             purposes: vec![PURPOSE.to_owned()],
             expires_ms: visit.expires_ms,
             guide: client.guide.as_deref().map(Arc::from),
+            deidentified: false,
         };
         Ok(Person { client, patient: visit.patient, key, principal, session: visit.id })
     }

@@ -28,7 +28,13 @@ impl Gateway {
                 link.narrowed(&query.kind, &ids);
             }
             let mut ends = Vec::new();
-            for inner in link.queries() {
+            // Of several types that a reference may be of, none of which was named, those that the caller may not search lead
+            // nowhere, like what is withheld.
+            let may = |inner: &Query| {
+                inner.kind != "AuditEvent" && caller.principal.permits(&inner.kind, Interaction::Search).is_ok()
+            };
+            let some = link.queries().iter().any(may);
+            for inner in link.queries().iter().filter(|inner| !some || may(inner)) {
                 let Some(rule) = kinds::kind(&inner.kind) else { continue };
                 self.follow(caller, rule, inner, (&link, &query.kind), &mut ends, gathered).await?;
             }

@@ -34,7 +34,7 @@ use crate::policy::consent::{self, Action, Basis, Denial};
 use crate::store::{self, PatientKey, Stored};
 
 /// What the caller may see of a stored resource.
-enum Sight {
+pub(super) enum Sight {
     Visible(Visible),
     /// The person's consents don't let it be seen; the person hears of it.
     Withheld(Withheld),
@@ -43,25 +43,25 @@ enum Sight {
 }
 
 /// A resource that the caller may see.
-struct Visible {
-    stored: Stored,
-    document: Arc<Document>,
-    basis: Option<Basis>,
+pub(super) struct Visible {
+    pub stored: Stored,
+    pub document: Arc<Document>,
+    pub basis: Option<Basis>,
 }
 
 /// A resource that the caller may not see.
-struct Withheld {
+pub(super) struct Withheld {
     document: Arc<Document>,
-    patient: (String, PatientKey),
-    denial: Denial,
+    pub patient: (String, PatientKey),
+    pub denial: Denial,
 }
 
 /// The consents that one request has looked up: asked of the store after the request came in, once a person.
-type ConsentsSeen = HashMap<PatientKey, Page>;
+pub(super) type ConsentsSeen = HashMap<PatientKey, Page>;
 
 impl Gateway {
     /// Why the caller may see nothing of a person, whatever it is; nothing where it may see something.
-    async fn withheld_from(
+    pub(super) async fn withheld_from(
         &self,
         caller: &Caller<'_>,
         (id, patient): (&str, PatientKey),
@@ -101,7 +101,7 @@ impl Gateway {
     }
 
     /// Whether the caller may see a stored resource.
-    async fn visible(
+    pub(super) async fn visible(
         &self,
         caller: &Caller<'_>,
         rule: &KindRule,

@@ -325,17 +325,17 @@ fn members(element: Element<'_>, known: &[&str], repeated: &[&str], place: &str)
     for member in document.children(element.node()) {
         let key = document.key(member);
         let name = key.strip_prefix('_').unwrap_or(key);
-        let position = document.position(member);
+        let position = || document.position(member);
         if !known.contains(&name) {
-            return Err(Issue::new(Id::ElementUnknown, place, "There is no such property.").at(position).into());
+            return Err(Issue::new(Id::ElementUnknown, place, "There is no such property.").at(position()).into());
         }
         if (document.kind(member) == Kind::Array) != repeated.contains(&name) {
             let text = "An array stands where one is expected, or the other way round.";
-            return Err(Issue::new(Id::ElementShape, format!("{place}.{name}"), text).at(position).into());
+            return Err(Issue::new(Id::ElementShape, format!("{place}.{name}"), text).at(position()).into());
         }
         if document.kind(member) == Kind::Array && document.children(member).next().is_none() {
             let text = "FHIR knows no empty arrays.";
-            return Err(Issue::new(Id::ElementEmpty, format!("{place}.{name}"), text).at(position).into());
+            return Err(Issue::new(Id::ElementEmpty, format!("{place}.{name}"), text).at(position()).into());
         }
     }
     Ok(())

@@ -104,7 +104,7 @@ impl Gateway {
             Subject::Required(path) | Subject::Optional(path) => {
                 resource.and_then(|resource| resource.get(path)?.text_of("reference"))
             }
-            Subject::Itself => None,
+            Subject::Itself | Subject::Nobody => None,
         };
         let patient = person.and_then(|person| self.local_reference(person, "Patient")).map(|id| self.patient_key(id));
         // What belongs to a person has no id that could be told without the person.

@@ -162,7 +162,7 @@ pub(super) async fn judge(
             }
         },
     };
-    let mut write = rendered(gateway, caller, prepared, expect, version, now_ms);
+    let mut write = rendered(caller, prepared, expect, version, now_ms);
     if let Some((id, name)) = standing_id {
         // It keeps the identity that it was created under, whether a client or we chose its id.
         (write.id, write.name) = (id, name);
@@ -461,17 +461,11 @@ fn within(grant: &Grant, kind: &str, stored: &Stored) -> bool {
     grant.allows(facts.categories(), facts.codes())
 }
 
-fn rendered(
-    gateway: &Gateway,
-    caller: &Caller<'_>,
-    prepared: &Prepared,
-    expect: Expect,
-    version: u32,
-    now_ms: i64,
-) -> Write {
+fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u32, now_ms: i64) -> Write {
     let is_consent = prepared.rule.name == "Consent";
-    // Destinations that are told of withdrawals meet it in the feed, where it stands in the person's order.
-    let goes_out = prepared.rule.deliverable || is_consent && gateway.recipients.hear_of_withdrawals();
+    // Destinations that are told of withdrawals meet a consent in the feed, where it stands in the person's order, and so
+    // do subscribers.
+    let goes_out = prepared.rule.deliverable || is_consent;
     Write {
         kind: Arc::from(prepared.rule.name),
         id: prepared.id,

@@ -299,7 +299,7 @@ fn patient_of(
     rewrites: &[(String, String)],
 ) -> Result<Option<(String, PatientKey)>, Refusal> {
     let (path, required) = match rule.subject {
-        Subject::Itself => return Ok(None),
+        Subject::Itself | Subject::Nobody => return Ok(None),
         Subject::Required(path) => (path, true),
         Subject::Optional(path) => (path, false),
     };

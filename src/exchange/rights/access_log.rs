@@ -117,7 +117,8 @@ impl Gateway {
         let id = party["who"]["identifier"]["value"].as_str();
         let act = act(event);
         let mut who = json!({"id": id, "reference": party["who"]["reference"]});
-        let to_destination = matches!(act, "disclose" | "recall");
+        // What a client fetches for itself is an operation of its own.
+        let to_destination = matches!(act, "disclose" | "recall") && told.operation().is_none();
         who["kind"] = if to_destination { "destination" } else { "client" }.into();
         if let Some(id) = id.filter(|_| !to_destination)
             && let Some(client) = self.client(id).await?

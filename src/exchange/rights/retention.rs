@@ -5,10 +5,12 @@
 //! least (EHDS Art. 9), whatever else goes, and its entries in the transparency log for ever.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::exchange::facts::Facts;
+use crate::exchange::subscribe::FOLLOWER;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{CATEGORY_SYSTEM, Gateway, Refusal};
 use crate::fhir::tree::{Element, json};
@@ -104,8 +106,9 @@ impl Gateway {
             now_ms,
             audit_before_ms: before(retention.audit_days),
             feed_before_ms: before(retention.feed_days),
-            destinations: self.recipients.all.iter().map(|recipient| recipient.name.clone()).collect(),
+            destinations: self.followers().await?,
         };
+        self.count_of_sockets().await?;
         while go_on() && self.store.tidy(tidying.clone()).await? {}
         let Some(shortest) = retention.shortest() else { return Ok(()) };
         for kind in KINDS {
@@ -127,6 +130,15 @@ impl Gateway {
             }
         }
         Ok(())
+    }
+
+    /// Whoever still needs what the feed has.
+    async fn followers(&self) -> Result<Vec<Arc<str>>, Refusal> {
+        let mut followers: Vec<Arc<str>> = self.recipients.all.iter().map(|recipient| recipient.name.clone()).collect();
+        if !self.store.subscriptions_live().await?.is_empty() {
+            followers.push(Arc::from(FOLLOWER));
+        }
+        Ok(followers)
     }
 
     fn kept_days(&self, stored: &Stored) -> Option<u32> {

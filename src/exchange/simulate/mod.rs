@@ -180,7 +180,7 @@ fn unnamed(
     verdicts: Vec<(String, Verdict)>,
 ) -> Vec<(String, Verdict)> {
     let (own, patient, another) = UNNAMED;
-    let names = Names { own, patient, observation: &|_| another.to_owned() };
+    let names = Names { own, patient, observation: &|_| another.to_owned(), days: 0 };
     let tell = |element: Element<'_>, verdict: Verdict| {
         if !verdict.permits {
             return verdict;

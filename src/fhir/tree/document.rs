@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use super::ruler::Ruler;
 use super::sample::Reads;
 use super::tag::{Names, Tag};
 use crate::fhir::outcome::Position;
@@ -86,6 +87,7 @@ pub struct Document {
     pub(super) source: String,
     pub(super) unescaped: String,
     pub(super) nodes: Vec<Node>,
+    pub(super) ruler: Ruler,
     /// Of a sample: the texts that were looked at.
     pub(super) reads: Option<Arc<Reads>>,
 }
@@ -193,7 +195,7 @@ impl Document {
 
     /// Line and column of a value, counted in characters from 1.
     pub fn position(&self, node: NodeId) -> Position {
-        position_at(&self.source, self.node(node).offset as usize)
+        self.ruler.position(&self.source, self.node(node).offset as usize)
     }
 
     pub(super) fn node(&self, node: NodeId) -> &Node {
@@ -230,17 +232,4 @@ impl Iterator for Nodes<'_> {
         self.next = self.document.node(node).next;
         Some(node)
     }
-}
-
-/// Line and column of a byte offset, counted in characters from 1.
-pub(super) fn position_at(source: &str, offset: usize) -> Position {
-    let mut at = offset.min(source.len());
-    while !source.is_char_boundary(at) {
-        at -= 1;
-    }
-    let before = &source[..at];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before[line_start..].chars().count() + 1;
-    Position { line: line as u32, column: column as u32 }
 }

@@ -14,7 +14,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use smallvec::SmallVec;
 
-use super::document::{Document, Kind, Node, NodeId, Span, position_at};
+use super::document::{Document, Kind, Node, NodeId, Span};
+use super::ruler::{Ruler, position_at};
 use super::tag::Tag;
 use super::{MAX_DEPTH, MAX_MEMBERS, Reading};
 use crate::fhir::outcome::{Id, Issue};
@@ -64,7 +65,7 @@ fn parse_all(source: Vec<u8>, unescaped: String, nodes: Vec<Node>, lists: bool) 
     let outcome = reader.document();
     let Reader { nodes, unescaped, .. } = reader;
     outcome?;
-    Ok(Document { source, unescaped, nodes, reads: None })
+    Ok(Document { source, unescaped, nodes, ruler: Ruler::default(), reads: None })
 }
 
 /// Reads one JSON object and everything that is wrong with the text.
@@ -77,7 +78,10 @@ pub fn read(bytes: impl Into<Vec<u8>>) -> Reading {
     let outcome = reader.document();
     let Reader { nodes, unescaped, mut issues, .. } = reader;
     match outcome {
-        Ok(()) => Reading { document: Some(Document { source, unescaped, nodes, reads: None }), issues },
+        Ok(()) => Reading {
+            document: Some(Document { source, unescaped, nodes, ruler: Ruler::default(), reads: None }),
+            issues,
+        },
         Err(issue) => {
             issues.push(issue);
             Reading { document: None, issues }
@@ -325,13 +329,14 @@ impl<'s> Reader<'s> {
 
     /// A mistake that leaves no doubt of what was meant. It ends a strict reading.
     fn mistake(&mut self, id: Id, offset: usize, open: &[Open], text: &str) -> Result<(), Issue> {
+        if self.lenient && self.issues.len() >= MAX_ISSUES {
+            return Ok(());
+        }
         let issue = Issue::new(id, self.expression(open), text).at(position_at(self.source, offset));
         if !self.lenient {
             return Err(issue);
         }
-        if self.issues.len() < MAX_ISSUES {
-            self.issues.push(issue);
-        }
+        self.issues.push(issue);
         Ok(())
     }
 

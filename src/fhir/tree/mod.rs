@@ -9,6 +9,7 @@ mod document;
 mod element;
 pub mod hash;
 pub mod json;
+mod ruler;
 pub(in crate::fhir) mod sample;
 mod tag;
 pub mod time;

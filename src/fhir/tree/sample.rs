@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::document::{Document, Kind, Node, NodeId, Span};
+use super::ruler::Ruler;
 use super::tag::Tag;
 
 /// Resources of more nodes than this are not copied.
@@ -73,7 +74,8 @@ impl Sample {
         let nodes: Vec<Node> = nodes.iter().enumerate().map(copy).collect();
         let reads = Reads(nodes.iter().map(|_| AtomicBool::new(false)).collect());
         let fixed = nodes.iter().map(|_| false).collect();
-        let document = Document { source, unescaped: String::new(), nodes, reads: Some(Arc::new(reads)) };
+        let document =
+            Document { source, unescaped: String::new(), nodes, ruler: Ruler::default(), reads: Some(Arc::new(reads)) };
         Some(Sample { document, fixed })
     }
 
@@ -100,7 +102,10 @@ impl Sample {
                 node.value = if is_fixed[at] { keep(node.value) } else { Span::default() };
             }
         }
-        Sample { document: Document { source: kept, unescaped: String::new(), nodes, reads: None }, fixed: is_fixed }
+        Sample {
+            document: Document { source: kept, unescaped: String::new(), nodes, ruler: Ruler::default(), reads: None },
+            fixed: is_fixed,
+        }
     }
 
     /// Whether a resource is built like this one and says the same where that counts.

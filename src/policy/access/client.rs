@@ -25,9 +25,12 @@ pub struct Client {
     pub guide: Option<String>,
     /// Whether it knows for sure who the person is that uses it, so that it may open the page about the person's data.
     pub visits: bool,
+    /// Whether it learns of persons by pseudonyms alone: it may have de-identified exports and nothing else.
+    pub deidentified: bool,
 }
 
-const MEMBERS: [&str; 9] = ["id", "name", "actor", "keys", "scopes", "purposes", "suspended", "guide", "visits"];
+const MEMBERS: [&str; 10] =
+    ["id", "name", "actor", "keys", "scopes", "purposes", "suspended", "guide", "visits", "deidentified"];
 
 /// Types that `Consent.provision.actor.reference` may point to (R4).
 const ACTOR_TYPES: [&str; 8] =
@@ -75,7 +78,8 @@ impl Client {
                 otherwise
             }
         };
-        let (suspended, visits) = (flag("suspended", true), flag("visits", false));
+        let (suspended, visits, deidentified) =
+            (flag("suspended", true), flag("visits", false), flag("deidentified", true));
         let guide = match object.get("guide") {
             None | Some(Value::Null) => None,
             Some(Value::String(version)) if is_version(version) => Some(version.clone()),
@@ -84,7 +88,7 @@ impl Client {
                 None
             }
         };
-        let client = Client { id, name, actor, keys, scopes, purposes, suspended, guide, visits };
+        let client = Client { id, name, actor, keys, scopes, purposes, suspended, guide, visits, deidentified };
         if mistakes.is_empty() { Ok(client) } else { Err(mistakes) }
     }
 
@@ -111,7 +115,7 @@ impl Client {
             "id": self.id, "name": self.name, "actor": self.actor,
             "keys": {"keys": self.keys.iter().map(Jwk::document).collect::<Vec<_>>()},
             "scopes": self.scopes.to_string(), "purposes": self.purposes, "suspended": self.suspended, "guide": self.guide,
-            "visits": self.visits,
+            "visits": self.visits, "deidentified": self.deidentified,
         })
     }
 }

@@ -43,6 +43,8 @@ pub struct Principal {
     pub expires_ms: i64,
     /// The version of the guide that the client is registered for; without one, the newest.
     pub guide: Option<Arc<str>>,
+    /// Whether it learns of nobody but by pseudonyms.
+    pub deidentified: bool,
 }
 
 impl Principal {

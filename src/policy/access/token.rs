@@ -137,6 +137,7 @@ pub fn verify(
         purposes: claims.purposes,
         expires_ms: claims.exp.saturating_mul(1000),
         guide: None,
+        deidentified: false,
     })
 }
 

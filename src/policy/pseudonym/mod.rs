@@ -7,6 +7,11 @@
 //! is left out is said to be masked. How pseudonyms are made is not known here.
 
 mod code;
+mod person;
+mod shift;
+
+pub use person::Traits;
+pub use shift::WEEK;
 
 use crate::fhir::definitions::Registry;
 use crate::fhir::ours::{BASE, STRUCTURES};
@@ -28,6 +33,8 @@ pub struct Names<'a> {
     pub patient: &'a str,
     /// Id of another Observation, by the one that it has here.
     pub observation: &'a dyn Fn(&str) -> String,
+    /// Days by which its times are moved.
+    pub days: i64,
 }
 
 /// The Observation without what could give the person away. None where it cannot be told that way.
@@ -271,7 +278,7 @@ impl Copier<'_> {
             Rule::OneOf(allowed) => string(text().filter(|text| allowed.contains(text))?, out),
             Rule::Number => out.push_str(text().filter(|_| element.kind() == Some(Kind::Number))?),
             Rule::Boolean => out.push_str(if element.boolean()? { "true" } else { "false" }),
-            Rule::Time => string(text().filter(|text| is_time(text))?, out),
+            Rule::Time => string(&shift::moved(text().filter(|text| is_time(text))?, self.names.days)?, out),
             Rule::Points => string(text().filter(|text| text.split(' ').all(is_point))?, out),
             Rule::Concept => {
                 out.push('{');

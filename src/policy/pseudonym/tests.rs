@@ -16,7 +16,7 @@ static REGISTRY: LazyLock<std::sync::Arc<Registry>> = LazyLock::new(Registry::co
 fn told(sent: &Value) -> Option<Value> {
     let document = parse(sent.to_string()).unwrap();
     let observation = |id: &str| format!("p{}", id.len());
-    let names = Names { own: "own-there", patient: "person-there", observation: &observation };
+    let names = Names { own: "own-there", patient: "person-there", observation: &observation, days: 0 };
     let text = super::observation(Element::root(&document), &names, &REGISTRY)?;
     Some(serde_json::from_str(&text).unwrap())
 }

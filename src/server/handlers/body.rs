@@ -57,15 +57,18 @@ pub(super) fn preferred(request: &Request<'_>, default: Return) -> Return {
 }
 
 pub(super) fn preference<'r>(request: &'r Request<'_>, name: &str) -> Option<&'r str> {
-    request
-        .headers
-        .get_all("prefer")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split([',', ';']))
-        .find_map(|preference| {
-            preference.trim().strip_prefix(name)?.strip_prefix('=').map(|value| value.trim_matches('"'))
-        })
+    preferences(request)
+        .find_map(|preference| preference.strip_prefix(name)?.strip_prefix('=').map(|value| value.trim_matches('"')))
+}
+
+/// Whether the client prefers to be answered later (R4 §3.1.6).
+pub(super) fn is_async(request: &Request<'_>) -> bool {
+    preferences(request).any(|preference| preference == "respond-async")
+}
+
+fn preferences<'r>(request: &'r Request<'_>) -> impl Iterator<Item = &'r str> {
+    let all = request.headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split([',', ';'])).map(str::trim)
 }
 
 /// The reply for a resource that is on disk.

@@ -1,6 +1,7 @@
 //! One file an interaction: read the request, call the exchange, say what came of it.
 
 mod body;
+mod bulk;
 mod bundle;
 mod consent;
 mod create;
@@ -18,6 +19,7 @@ mod read;
 mod receipts;
 mod rights;
 mod search;
+mod subscription;
 mod token;
 mod update;
 mod uploads;
@@ -29,7 +31,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 
 use super::limits::Limits;
-use super::reply::Reply;
+use super::reply::{Body, Reply};
 use super::routes::{Action, Matched};
 use super::{negotiate, problem};
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -42,6 +44,8 @@ pub struct Request<'r> {
     pub matched: Matched<'r>,
     pub method: &'r str,
     pub path: &'r str,
+    /// Path and query as they were sent.
+    pub address_sent: &'r str,
     /// Percent-decoded.
     pub query: Vec<(String, String)>,
     pub headers: &'r HeaderMap,
@@ -141,9 +145,25 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Everything => rights::everything(request).await,
         Action::Summary => rights::summary(request).await,
         Action::Export => rights::export(request).await,
+        Action::ExportAll | Action::ExportPersons | Action::ExportGroup => bulk::kickoff(request).await,
+        Action::ExportStatus => bulk::status(request).await,
+        Action::ExportCancel => bulk::cancel(request).await,
+        Action::ExportFile => bulk::file(request).await,
         Action::Erase => rights::erase(request).await,
         Action::Restrict => rights::restrict(request, true).await,
         Action::Unrestrict => rights::restrict(request, false).await,
+        Action::Subscribe => subscription::create(request).await,
+        Action::Subscription => subscription::read(request).await,
+        Action::Subscriptions => subscription::search(request).await,
+        Action::Resubscribe => subscription::update(request).await,
+        Action::Unsubscribe => subscription::delete(request).await,
+        Action::SubscriptionStatus => subscription::status(request).await,
+        Action::SubscriptionEvents => subscription::events(request).await,
+        Action::BindingToken => subscription::binding_token(request).await,
+        // A request that asks for a socket has become one before it came here.
+        Action::Socket => Ok(Reply::new(426, Body::Empty).with(hyper::header::UPGRADE, "websocket")),
+        Action::Topic => Ok(subscription::topic(request)),
+        Action::Topics => subscription::topics(request),
         Action::AccessLog => rights::access_log(request).await,
         Action::UploadOptions => Ok(uploads::options(request)),
         Action::UploadCreate => Ok(uploaded(uploads::create(request).await)),

@@ -59,22 +59,27 @@ pub(super) fn poured(request: &Request<'_>, export: Export, media_type: &'static
     Reply::new(200, Body::Flow { media_type, flow })
 }
 
-async fn pour(mut export: Export, source: Source, request_id: Arc<str>) {
-    loop {
-        match export.next().await {
-            Ok(Some(piece)) => {
-                if !source.send(piece).await {
-                    return;
-                }
-            }
-            Ok(None) => return source.end().await,
-            Err(refusal) => {
-                let issues = refusal.ids().first().map(|id| id.code());
-                tracing::error!(%request_id, issues, "an export was broken off");
-                return;
-            }
+async fn pour(mut export: Export, mut source: Source, request_id: Arc<str>) {
+    while let Some(open) = poured_on(source, export.next().await, &request_id).await {
+        source = open;
+    }
+}
+
+/// Sends what was made; nothing where that was all, or nobody wants more.
+pub(super) async fn poured_on(
+    source: Source,
+    made: Result<Option<Vec<u8>>, Refusal>,
+    request_id: &str,
+) -> Option<Source> {
+    match made {
+        Ok(Some(piece)) => return source.send(piece).await.then_some(source),
+        Ok(None) => source.end().await,
+        Err(refusal) => {
+            let issues = refusal.ids().first().map(|id| id.code());
+            tracing::error!(%request_id, issues, "an export was broken off");
         }
     }
+    None
 }
 
 /// `POST [base]/Patient/[id]/$erase`.

@@ -41,7 +41,7 @@ pub(super) fn page(pairs: &[(String, String)]) -> Option<&str> {
     pairs.iter().find(|(name, _)| name == "_page").map(|(_, token)| token.as_str())
 }
 
-fn form(request: &Request<'_>) -> Result<Vec<(String, String)>, Refusal> {
+pub(super) fn form(request: &Request<'_>) -> Result<Vec<(String, String)>, Refusal> {
     let media = request.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if !request.body.is_empty() && !media.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

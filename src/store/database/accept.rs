@@ -10,7 +10,8 @@ use std::sync::Arc;
 use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
-use super::{Store, audit, erase, feed, raw, receipts, retry, uploads};
+use super::{Store, audit, erase, exports, feed, raw, receipts, retry, uploads};
+use crate::store::compact::compact;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::sql::{self, Connection, Optional, params};
@@ -26,7 +27,6 @@ impl Store {
     }
 
     /// Several units, each its own transaction, queued together so that they share the cost of durability.
-    /// All are queued before the first is awaited, so they share commits.
     pub async fn accept_all(&self, units: Vec<Unit>) -> Vec<Result<Accepted, Error>> {
         let queued: Vec<_> = units.into_iter().map(|unit| self.enqueue(unit)).collect();
         let mut outcomes = Vec::with_capacity(queued.len());
@@ -37,11 +37,13 @@ impl Store {
     }
 
     fn enqueue(&self, unit: Unit) -> impl Future<Output = Result<Accepted, Error>> + Send + 'static {
-        self.writer.call(unit.writes.len().max(1), move |ledger| apply(ledger, unit))
+        // Not by the writer, for which everybody waits.
+        let compacts: Vec<_> = unit.writes.iter().map(|write| compact(&write.payload).into_owned()).collect();
+        self.writer.call(unit.writes.len().max(1), move |ledger| apply(ledger, unit, compacts))
     }
 }
 
-fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
+fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Accepted, Error> {
     if let Some(answer) = seen_before(&ledger.connection, &unit)? {
         return Ok(answer);
     }
@@ -55,14 +57,16 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     {
         return Ok(Accepted::Overtaken);
     }
-    if somebody_is_erased(&ledger.connection, &unit)? {
+    if somebody_is_erased(&ledger.connection, &unit)? || exports::is_before_cut(&ledger.connection, &unit)? {
         return Ok(Accepted::Stale);
     }
     if !preconditions_hold(&ledger.connection, &unit.preconditions)? {
         return Ok(Accepted::Stale);
     }
     let whose = whom(&unit);
-    let numbered = unit.writes.iter().map(|write| number(ledger, write)).collect::<Result<Vec<_>, _>>()?;
+    let writes = unit.writes.iter().zip(compacts);
+    let numbered =
+        writes.map(|(write, compact)| number(ledger, write, compact.into())).collect::<Result<Vec<_>, _>>()?;
     let connection = &ledger.connection;
     let savepoint = unit.rehearsal || unit.atomic && numbered.len() > 1;
     if savepoint {
@@ -92,7 +96,7 @@ fn apply(ledger: &mut Ledger, unit: Unit) -> Result<Accepted, Error> {
     let finish = unit.finish;
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     for write in &finished.writes {
-        let numbered = number(ledger, write)?;
+        let numbered = number(ledger, write, compact(&write.payload))?;
         let (_, written) = put(&ledger.connection, &numbered)?;
         delivered.extend(written.filter(|_| write.deliver));
     }

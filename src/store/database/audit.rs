@@ -2,11 +2,12 @@
 
 use super::writer::Ledger;
 use super::{Store, log};
+use crate::store::compact::{compact, expanded};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::outbox::Task;
 use crate::store::plan::AuditPlan;
-use crate::store::sql::{self, Bind, Connection, Params, Value, params};
+use crate::store::sql::{self, Bind, Connection, Fault, Params, Row, Value, params};
 use crate::store::unit::AuditRecord;
 use crate::tlog::{Hash, commitment};
 
@@ -36,7 +37,7 @@ impl Store {
                         record.patient.map(|patient| patient.0),
                         record.client,
                         record.id.0,
-                        record.payload,
+                        compact(&record.payload),
                         record.salt,
                         place as i64
                     ])
@@ -71,7 +72,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
                 record.patient.map(|patient| patient.0),
                 record.client,
                 record.id.0,
-                record.payload,
+                compact(&record.payload),
                 record.withheld,
                 number as i64,
                 record.salt
@@ -123,7 +124,7 @@ fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::R
                 patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
                 client: row.get(2)?,
                 id: ResId(row.get(3)?),
-                payload: row.get(4)?,
+                payload: text(row, 4)?,
                 withheld: false,
                 salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
             })
@@ -162,6 +163,11 @@ fn search(connection: &Connection, plan: &AuditPlan) -> sql::Result<Vec<(u64, Ve
     sql.push_str(if plan.descending { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
     values.push(Value::Integer(plan.limit as i64));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, row.get(1)?)))?;
+    let rows = statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, text(row, 1)?)))?;
     rows.collect()
+}
+
+/// A record's text, as it was before it was made short.
+pub(super) fn text(row: &Row<'_>, column: usize) -> sql::Result<Vec<u8>> {
+    expanded(row.get(column)?).map_err(Fault::damaged)
 }

@@ -4,7 +4,7 @@
 
 use super::pool::Reader;
 use super::writer::Ledger;
-use super::{Store, audit, erase, retry, row};
+use super::{Store, audit, erase, retry, row, subscriptions};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
@@ -84,6 +84,7 @@ fn restrict(
             .post(params![patient.0, since_ms])?;
         if since_ms.is_none() {
             retry::due_at_once(connection, patient)?;
+            subscriptions::due_at_once(connection, patient)?;
             // Workers that sleep are to look.
             ledger.fed = true;
         }

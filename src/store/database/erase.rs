@@ -8,7 +8,8 @@
 use super::consents::bump_epoch;
 use super::row::unpack;
 use super::writer::Ledger;
-use super::{Store, audit, remnants};
+use super::{Store, audit, remnants, subscriptions};
+use crate::store::compact::compact;
 use crate::store::erasure::{Erasure, Remnant};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
@@ -25,8 +26,7 @@ const FEED_STEP: i64 = 10_000;
 const COLUMNS: &str = "SELECT patient, owner, at, record, receipt, finished FROM erased";
 
 impl Store {
-    /// Writes a tombstone: from here on nothing of the person is found. False where there is one.
-    /// False where there is a tombstone already; then nothing happens.
+    /// Writes a tombstone: from here on nothing of the person is found. False where there is one already.
     pub async fn begin_erasure(&self, erasure: Erasure, record: AuditRecord) -> Result<bool, Error> {
         self.writer.call(1, move |ledger| Ok(begin(ledger, &erasure, record)?)).await
     }
@@ -67,7 +67,6 @@ impl Store {
     }
 
     /// Takes away some of what an erased person left; false when nothing was left.
-    /// Takes some of it away; false when nothing was left.
     pub async fn erase_step(&self, patient: PatientKey) -> Result<bool, Error> {
         let took = self.writer.call(STEP as usize, move |ledger| Ok(step(&ledger.connection, patient)?)).await?;
         if !took {
@@ -79,7 +78,6 @@ impl Store {
     }
 
     /// Takes an erased person out of the feed, from a position on; where to go on.
-    /// Empties rows of the feed from a position on; where to go on.
     pub async fn erase_feed(&self, patient: PatientKey, from: u64) -> Result<Option<u64>, Error> {
         let empty = move |connection: &Connection| {
             let (slot, from) = (slot(Some(patient)), from as i64);
@@ -97,8 +95,8 @@ impl Store {
         self.writer.call(STEP as usize, move |ledger| Ok(empty(&ledger.connection)?)).await
     }
 
-    /// Records about an erased person that are as they were written, after a number; without that of the erasure.
-    /// Records about a person with a tombstone that are still as they were committed to, after a number.
+    /// Records about a person with a tombstone that are still as they were committed to, after a number; without that of
+    /// the erasure.
     pub async fn audit_unredacted(
         &self,
         patient: PatientKey,
@@ -112,15 +110,13 @@ impl Store {
                      AND id <> (SELECT record FROM erased WHERE patient = ?1) ORDER BY seq LIMIT ?3",
                 )?
                 .query_map(params![patient.0, after as i64, most as i64], |row| {
-                    Ok((row.get::<i64>(0)? as u64, row.get(1)?))
+                    Ok((row.get::<i64>(0)? as u64, audit::text(row, 1)?))
                 })?
                 .collect()
         })
         .await
     }
 
-    /// Puts others in the place of records; their entries in the log stay and are proved no more. What destinations hold by
-    /// what the records said is remembered in the same transaction.
     /// Puts other records in the place of some, and takes note of what these say destinations hold. What the log committed
     /// to is lost with their salts, and meant to be.
     pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>, held: Vec<Remnant>) -> Result<(), Error> {
@@ -132,7 +128,7 @@ impl Store {
             records.iter().try_for_each(|(seq, payload)| {
                 connection
                     .prepare_cached("UPDATE audit SET payload = ?2, salt = NULL WHERE seq = ?1")?
-                    .execute(params![*seq as i64, payload])
+                    .execute(params![*seq as i64, compact(payload)])
                     .map(drop)
             })
         };
@@ -140,7 +136,6 @@ impl Store {
     }
 
     /// The last step: the receipt is kept, and nothing that was deleted is in any file of the store.
-    /// Keeps the receipt, and empties the log.
     pub async fn finish_erasure(&self, patient: PatientKey, receipt: Vec<u8>) -> Result<(), Error> {
         let finish = move |connection: &Connection| {
             connection
@@ -188,14 +183,36 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
     if is_erased(connection, patient)? {
         return Ok(false);
     }
+    bury(connection, erasure)?;
+    // What is on its way at this moment may arrive, so that it is on record as sent.
+    audit::inherit_of(ledger, patient)?;
+    shut(&ledger.connection, patient)?;
+    audit::store(ledger, &[record])?;
+    Ok(true)
+}
+
+/// Writes the tombstone.
+fn bury(connection: &Connection, erasure: &Erasure) -> sql::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO erased (patient, owner, at, record, receipt, finished) VALUES (?1, ?2, ?3, ?4, ?5, 0)",
         )?
-        .post(params![patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])?;
-    // What is on its way at this moment may arrive, so that it is on record as sent.
-    audit::inherit_of(ledger, patient)?;
-    let connection = &ledger.connection;
+        .post(params![erasure.patient.0, erasure.owner, erasure.at_ms, erasure.record.0, erasure.receipt])
+}
+
+/// Begins an erasure again in a copy of the store that was made before it; false where the copy knows of it. The steps
+/// follow when the store is served.
+pub(super) fn repeat(connection: &Connection, erasure: &Erasure) -> sql::Result<bool> {
+    if is_erased(connection, erasure.patient)? {
+        return Ok(false);
+    }
+    bury(connection, erasure)?;
+    shut(connection, erasure.patient)?;
+    Ok(true)
+}
+
+/// Takes away what opens what is kept of a person, and what waits.
+fn shut(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
     // What waits could be sent no more and would stand in the way; it is known by the person alone.
     for sql in [
         "DELETE FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0) AND lane = ?1",
@@ -209,11 +226,10 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
     ] {
         connection.prepare_cached(sql)?.post([patient.0])?;
     }
+    subscriptions::erase(connection, patient)?;
     // Whoever decides by what she said notices.
     bump_epoch(connection, patient)?;
-    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])?;
-    audit::store(ledger, &[record])?;
-    Ok(true)
+    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])
 }
 
 fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {

@@ -92,11 +92,7 @@ pub(super) fn append(
     items: &[(u64, u32)],
     at_ms: i64,
 ) -> sql::Result<()> {
-    let mut bytes = Vec::with_capacity(items.len() * ITEM_BYTES);
-    for (seq, version) in items {
-        bytes.extend_from_slice(&seq.to_be_bytes());
-        bytes.extend_from_slice(&version.to_be_bytes());
-    }
+    let bytes = packed_items(items);
     connection
         .prepare_cached(
             "INSERT INTO feed (slot, pos, patient, at, items)
@@ -197,7 +193,16 @@ fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<Feed
     Ok(found)
 }
 
-fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
+pub(super) fn packed_items(items: &[(u64, u32)]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(items.len() * ITEM_BYTES);
+    for (seq, version) in items {
+        bytes.extend_from_slice(&seq.to_be_bytes());
+        bytes.extend_from_slice(&version.to_be_bytes());
+    }
+    bytes
+}
+
+pub(super) fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
     let named = |item: &[u8; ITEM_BYTES]| {
         let (seq, version) = item.split_at(8);
         let seq = seq.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
@@ -207,7 +212,7 @@ fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
     bytes.as_chunks::<ITEM_BYTES>().0.iter().map(named).collect()
 }
 
-fn advance(
+pub(super) fn advance(
     ledger: &mut Ledger,
     lease: &Lease,
     to: u64,
@@ -229,7 +234,7 @@ fn advance(
     Ok(Fenced::Held)
 }
 
-fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
+pub(super) fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
     let count = |sql: &str| -> sql::Result<u64> {
         let count: Option<i64> =
             connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0)).optional()?;

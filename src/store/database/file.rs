@@ -107,6 +107,20 @@ fn expect(
     if found == expected { Ok(()) } else { Err(OpenError::Setting { setting, found }) }
 }
 
+/// A new file that nobody knows of yet: it counts when it is whole and synced, so nothing is done for what is not.
+pub(super) fn open_unshared(file: &Path) -> Result<sql::Connection, OpenError> {
+    let private = File::options().create_new(true).append(true).mode(0o600).open(file);
+    private.map_err(|source| OpenError::Directory { path: file.to_owned(), source })?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+    connection.pragma_update(None, "journal_mode", "OFF")?;
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(sql::Connection::Lite(connection))
+}
+
 pub(super) fn open_reader(file: &Path) -> sql::Result<sql::Connection> {
     let connection =
         Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;

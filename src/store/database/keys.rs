@@ -59,7 +59,7 @@ impl Keys {
     /// Reads the key file and makes sure that it is the store's. Only a store that never had one gets a new one.
     pub(super) fn open(connection: &Connection, file: &KeyFile) -> Result<Self, OpenError> {
         if let Some(master) = fitting(connection, file)? {
-            return Ok(Self { master, known: Mutex::default() });
+            return Ok(Self::of(master));
         }
         let broken = |Broken| file.mistaken(KeyMistake::Other);
         let master = Key::new(&file.read_or_make()?).map_err(broken)?;
@@ -69,7 +69,12 @@ impl Keys {
             // Another process was faster, perhaps with another file.
             return Self::open(connection, file);
         }
-        Ok(Self { master, known: Mutex::default() })
+        Ok(Self::of(master))
+    }
+
+    /// Of the key of a key file that is the store's.
+    pub(super) fn of(master: Key) -> Self {
+        Self { master, known: Mutex::default() }
     }
 
     /// What opens rows of a number.
@@ -81,6 +86,15 @@ impl Keys {
         let key = Arc::new(Key::new(bytes.as_slice().try_into().map_err(|_| Broken)?)?);
         self.remember(number, wrapped, key.clone());
         Ok(key)
+    }
+
+    /// Seals what belongs to no person: the key file's own key opens it.
+    pub(super) fn sealed(&self, identity: &[u8], text: &[u8]) -> Result<Vec<u8>, Broken> {
+        self.master.seal(identity, text)
+    }
+
+    pub(super) fn opened(&self, identity: &[u8], sealed: Vec<u8>) -> Result<Vec<u8>, Broken> {
+        self.master.open(identity, sealed)
     }
 
     fn make(&self, patient: PatientKey) -> Result<(Vec<u8>, Arc<Key>), Error> {
@@ -164,7 +178,7 @@ pub(super) fn piece_of(upload: UploadId, from: u64) -> [u8; 28] {
 
 /// A text that cannot be opened though its key is there: the file was tampered with, or is damaged.
 pub(super) fn damaged(broken: Broken) -> Fault {
-    Fault::Sealed(Box::new(broken))
+    Fault::damaged(broken)
 }
 
 /// The key that a person's rows are sealed by, made where there is none. Remembered for one transaction: beyond it another
@@ -194,7 +208,8 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
 
 impl Store {
     /// Destroys a person's key: whatever was kept of that person can be read no more, here or in any copy that comes without
-    /// an older copy of the key, and what waits to be sent of it leaves the queue. Whether there was one. Durable when it returns.
+    /// an older copy of the key. Whether there was one. Durable when it returns.
+    ///
     /// The row is overwritten in the file (`secure_delete`), and the log, which still has it, is emptied. What waits for
     /// another attempt could never be sent and would stand in the way of others, so it goes with the key, as do the raw
     /// inputs that nobody can open.

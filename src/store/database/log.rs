@@ -3,8 +3,9 @@
 //! Entries lie in the order of the commits and are never changed or removed. What the tree is and how it is proved is
 //! `tlog`'s to know; here hashes are kept and found again.
 
-use super::Store;
 use super::writer::Ledger;
+use super::{Store, audit};
+use crate::store::compact::expanded;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::id::ResId;
@@ -113,13 +114,13 @@ fn resume(connection: &Connection, size: u64) -> sql::Result<Edge> {
     Ok(Edge::resume(size, tlog::levels(size).enumerate().map(at_end).collect::<Result<_, _>>()?))
 }
 
-fn size(connection: &Connection) -> sql::Result<u64> {
+pub(super) fn size(connection: &Connection) -> sql::Result<u64> {
     let last: Option<i64> =
         connection.prepare_cached("SELECT MAX(number) FROM log_entry")?.query_row((), |row| row.get(0))?;
     Ok(last.map_or(0, |last| last as u64 + 1))
 }
 
-fn complete(connection: &Connection) -> impl FnMut(u8, u64) -> sql::Result<Hash> + '_ {
+pub(super) fn complete(connection: &Connection) -> impl FnMut(u8, u64) -> sql::Result<Hash> + '_ {
     |level, index| tlog::subtree(level, index, &mut |level, from, count| hashes(connection, level, from, count))
 }
 
@@ -155,13 +156,13 @@ fn logged(connection: &Connection, patient: PatientKey, id: ResId, reader: &str)
              WHERE patient = ?1 AND id = ?2 AND NOT (withheld = 1 AND client = ?3) AND entry IS NOT NULL",
         )?
         .query_row(params![patient.0, id.0, reader], |row| {
-            Ok(Logged { index: row.get::<i64>(0)? as u64, salt: row.get(1)?, payload: row.get(2)? })
+            Ok(Logged { index: row.get::<i64>(0)? as u64, salt: row.get(1)?, payload: audit::text(row, 2)? })
         })
         .optional()
 }
 
 /// How many records there are beside the log's entries, and the numbers of those that are not what was committed to.
-fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
+pub(super) fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
     let (mut records, mut changed, mut last) = (0, Vec::new(), 0);
     loop {
         let before = records;
@@ -174,8 +175,9 @@ fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
         while let Some(row) = rows.next()? {
             records += 1;
             let entry: Option<Hash> = row.get(1)?;
-            let made = tlog::commitment(&row.get(2)?, row.get_ref(3)?.as_blob()?);
-            if entry != Some(made) {
+            let salt = row.get(2)?;
+            let made = expanded(row.get(3)?).ok().map(|payload| tlog::commitment(&salt, &payload));
+            if made.is_none() || made != entry {
                 changed.push(row.get::<Option<i64>>(0)?.unwrap_or_default() as u64);
             }
             last = row.get(4)?;
@@ -188,7 +190,7 @@ fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
 
 /// The numbers of entries whose record is not there, though nothing says that it was forgotten in time. That of a person
 /// who was erased is there, and says less.
-fn missing(connection: &Connection) -> sql::Result<Vec<u64>> {
+pub(super) fn missing(connection: &Connection) -> sql::Result<Vec<u64>> {
     connection
         .prepare_cached(
             "SELECT number FROM log_entry EXCEPT SELECT entry FROM audit WHERE entry IS NOT NULL
@@ -198,7 +200,7 @@ fn missing(connection: &Connection) -> sql::Result<Vec<u64>> {
         .collect()
 }
 
-fn head(connection: &Connection) -> sql::Result<Option<Head>> {
+pub(super) fn head(connection: &Connection) -> sql::Result<Option<Head>> {
     connection
         .prepare_cached("SELECT size, at, note FROM checkpoint ORDER BY size DESC LIMIT 1")?
         .query_row((), |row| Ok(Head { size: row.get::<i64>(0)? as u64, at_ms: row.get(1)?, note: row.get(2)? }))

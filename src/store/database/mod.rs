@@ -7,12 +7,17 @@
 
 mod accept;
 mod audit;
+mod backup;
+mod carry;
 mod consents;
 mod erase;
+mod examine;
+mod exports;
 mod feed;
 mod file;
 mod history;
 mod keys;
+mod layout;
 mod log;
 mod pool;
 mod put;
@@ -21,6 +26,7 @@ mod read;
 mod receipts;
 mod registry;
 mod remnants;
+mod restore;
 mod retry;
 mod row;
 mod schema;
@@ -29,11 +35,15 @@ mod server;
 mod source;
 mod spans;
 mod stretches;
+mod subscriptions;
 mod tidy;
 mod transaction;
 mod uploads;
 mod writer;
 
+pub use backup::{BackingUp, Manifest};
+pub use examine::Examining;
+pub use restore::Restored;
 pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]
@@ -76,7 +86,6 @@ pub struct Store {
 
 impl Store {
     /// For the serving process; refuses a directory from which another one serves.
-    /// For the serving process: nobody else may serve from this directory.
     pub fn open(place: &Place) -> Result<Self, OpenError> {
         let dir = &place.directory;
         create(dir)?;
@@ -90,7 +99,6 @@ impl Store {
     }
 
     /// For a command beside a serving process.
-    /// For a command beside the serving process.
     pub fn open_shared(place: &Place) -> Result<Self, OpenError> {
         create(&place.directory)?;
         Self::connect(place, None)
@@ -104,7 +112,6 @@ impl Store {
         }
     }
 
-    /// Whether a store could be made or written at a place.
     /// Whether a store could be made or written at a place; nothing is left behind.
     pub fn usable(place: &Place) -> Result<(), OpenError> {
         let dir = &place.directory;
@@ -120,15 +127,15 @@ impl Store {
             Base::File(file) => {
                 if file.exists() {
                     File::options().append(true).open(&file).map_err(failed)?;
-                    keys::fitting(&file::open_reader(&file)?, &key)?;
+                    ours(&file::open_reader(&file)?, &key)?;
                 }
             }
             Base::Server(address) => server::apart(|| {
                 let connection = server::open(&address)?;
                 if server::is_prepared(&connection)? {
-                    keys::fitting(&connection, &key)?;
+                    ours(&connection, &key)?;
                 }
-                Ok(())
+                Ok::<_, OpenError>(())
             })?,
         }
         match key.read()? {
@@ -138,7 +145,6 @@ impl Store {
     }
 
     /// Ids and registrations of the clients in a store that exists; it is only read.
-    /// Ids and bodies of the registered clients, without changing the store in any way.
     pub fn registered(place: &Place) -> Result<Vec<(String, String)>, OpenError> {
         match Base::of(place)? {
             Base::File(file) => Ok(registry::all(&file::open_reader(&file)?)?),
@@ -178,7 +184,6 @@ impl Store {
     }
 
     /// Writes what is queued, then closes.
-    /// Waits until everything queued is written, then closes the file.
     pub async fn close(self) {
         // A panic of the closing thread was reported by the panic hook, and the file is closed either way.
         drop(tokio::task::spawn_blocking(move || drop(self)).await);
@@ -217,6 +222,12 @@ impl Base {
     }
 }
 
+/// Whether a store that exists can be used with a key.
+fn ours(connection: &Connection, key: &KeyFile) -> Result<(), OpenError> {
+    restore::stays(connection)?;
+    keys::fitting(connection, key).map(drop)
+}
+
 /// The newest schema, the keys, what earlier processes left; then the connections are ready for their threads.
 fn prepared(
     place: &Place,
@@ -225,6 +236,7 @@ fn prepared(
     reader: &dyn Fn() -> Result<Connection, OpenError>,
 ) -> Result<(Ledger, Vec<Reader>), OpenError> {
     schema::migrate(&connection)?;
+    restore::stays(&connection)?;
     let keys = Arc::new(Keys::open(&connection, &KeyFile::of(&place.directory, place.key_file.as_deref()))?);
     let mut ledger = Ledger::new(connection, keys.clone(), Turn::new()?);
     if serving {
@@ -254,7 +266,10 @@ fn create(dir: &Path) -> Result<(), OpenError> {
 /// settle, which count as disclosures. In a shared store this shows when a lease is handed over.
 fn take_over(ledger: &mut Ledger) -> Result<(), Error> {
     ledger.begin()?;
-    let taken = feed::release(&ledger.connection).and_then(|()| audit::inherit(ledger));
+    let taken = feed::release(&ledger.connection)
+        .and_then(|()| subscriptions::release(&ledger.connection))
+        .and_then(|()| exports::release(&ledger.connection))
+        .and_then(|()| audit::inherit(ledger));
     match taken {
         Ok(()) => Ok(ledger.commit()?),
         Err(fault) => {

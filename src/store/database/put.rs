@@ -23,6 +23,8 @@ pub(super) struct Numbered<'a> {
     tokens: Vec<i64>,
     /// What is kept of a person is sealed.
     sealer: Option<Sealer>,
+    /// The payload as it is written, but for the seal.
+    compact: Cow<'a, [u8]>,
 }
 
 impl Numbered<'_> {
@@ -32,10 +34,10 @@ impl Numbered<'_> {
         match (&self.sealer, write.patient) {
             (Some(sealer), Some(patient)) => {
                 let identity = version_of(patient, write.id.tail(), write.version);
-                let Sealed { number, text } = sealer.sealed(&identity, &write.payload)?;
+                let Sealed { number, text } = sealer.sealed(&identity, &self.compact)?;
                 Ok((number, text.into()))
             }
-            _ => Ok((0, write.payload.as_slice().into())),
+            _ => Ok((0, self.compact.as_ref().into())),
         }
     }
 }
@@ -47,12 +49,12 @@ pub(super) struct Written {
     pub(super) patient: Option<PatientKey>,
 }
 
-pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> Result<Numbered<'a>, Error> {
+pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a, [u8]>) -> Result<Numbered<'a>, Error> {
     let kind = ledger.kind(&write.kind)?;
     let sealer = write.patient.map(|patient| keys::sealer(ledger, patient)).transpose()?;
     if write.delete {
         // No search finds it, but whoever looks for all that there is of a person must.
-        return Ok(Numbered { write, kind, codes: vec![-kind], tokens: Vec::new(), sealer });
+        return Ok(Numbered { write, kind, codes: vec![-kind], tokens: Vec::new(), sealer, compact });
     }
     let mut codes = write.codes.iter().map(|coding| ledger.code(kind, coding)).collect::<Result<Vec<_>, _>>()?;
     if codes.is_empty() {
@@ -68,7 +70,7 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write) -> Result<Number
         numbers.sort_unstable();
         numbers.dedup();
     }
-    Ok(Numbered { write, kind, codes, tokens, sealer })
+    Ok(Numbered { write, kind, codes, tokens, sealer, compact })
 }
 
 pub(super) fn put(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {

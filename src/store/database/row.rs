@@ -1,7 +1,8 @@
 //! Rows to and from the boundary's types: the one place that knows the column order.
 
+use crate::store::compact::expanded;
 use crate::store::plan::UNDATED;
-use crate::store::sql::{self, Connection, Optional, Row, params};
+use crate::store::sql::{self, Connection, Fault, Optional, Row, params};
 
 use super::keys::{Keys, damaged, version_of};
 use super::pool::Reader;
@@ -38,6 +39,7 @@ fn stored(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
         let key = keys.key(number, patient, wrapped).map_err(damaged)?;
         payload = key.open(&version_of(patient, tail, version), payload).map_err(damaged)?;
     }
+    let payload = expanded(payload).map_err(Fault::damaged)?;
     Ok(Some(Stored {
         kind: row.get(0)?,
         id: ResId::from_columns(row.get(1)?, row.get(2)?, tail),

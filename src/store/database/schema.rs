@@ -13,13 +13,17 @@ use crate::store::sql::{self, Connection, Optional};
 /// `resource.codes` and `.tokens` repeat the keys of the rows to delete when the version is replaced. `sealed_by` is the
 /// number of the key that the payload is sealed by (once `dict_id`), 0 when it lies plain. `retry.head` marks the oldest row of each lane, a lane
 /// being a patient or, of nobody's resources, the one resource. `dead` and `retry` never reuse an id, so that a late
-/// answer about one row cannot hit another. `foretold` holds audit records of sends under way: of a retry row under its
+/// answer about one row cannot hit another; nor does `resource`, whose numbers the feed goes on naming when what had them was
+/// taken away. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 /// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
 /// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
 /// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles;
 /// `audit_forgotten` are the numbers of those that were forgotten in time.
+/// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
+/// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
+/// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -29,7 +33,7 @@ CREATE TABLE code (
 ) STRICT;
 
 CREATE TABLE resource (
-    seq INTEGER PRIMARY KEY, tail BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bucket INTEGER NOT NULL,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, tail BLOB NOT NULL UNIQUE, kind INTEGER NOT NULL, bucket INTEGER NOT NULL,
     day INTEGER NOT NULL, name TEXT, patient BLOB, owner TEXT NOT NULL, date INTEGER, updated INTEGER NOT NULL,
     version INTEGER NOT NULL, deleted INTEGER NOT NULL, content BLOB NOT NULL, codes BLOB, tokens BLOB,
     dict_id INTEGER NOT NULL DEFAULT 0, payload BLOB NOT NULL
@@ -204,48 +208,172 @@ CREATE INDEX raw_patient ON raw (patient, number);
     "
 CREATE TABLE audit_forgotten (entry INTEGER PRIMARY KEY) STRICT;
 ",
+    "
+CREATE TABLE subscription (
+    id TEXT PRIMARY KEY, client TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL,
+    status TEXT NOT NULL, error TEXT, body BLOB NOT NULL, granted BLOB NOT NULL, secret BLOB NOT NULL, starts BLOB,
+    events INTEGER NOT NULL, taken INTEGER NOT NULL, failures INTEGER NOT NULL, not_before INTEGER NOT NULL,
+    told INTEGER NOT NULL, wake INTEGER NOT NULL, sends INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    owner TEXT NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX subscription_client ON subscription (client);
+CREATE INDEX subscription_wake ON subscription (wake);
+CREATE TABLE event (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, subscription TEXT NOT NULL, number INTEGER, patient BLOB,
+    seq INTEGER NOT NULL, version INTEGER NOT NULL, at INTEGER NOT NULL, not_before INTEGER NOT NULL
+) STRICT;
+CREATE INDEX event_number ON event (subscription, number, id);
+CREATE INDEX event_held ON event (subscription, patient) WHERE not_before > 0;
+CREATE INDEX event_patient ON event (patient) WHERE patient IS NOT NULL;
+CREATE INDEX event_at ON event (at);
+",
+    "
+CREATE TABLE export (
+    id BLOB PRIMARY KEY, client TEXT NOT NULL, about BLOB NOT NULL, persons BLOB, nobodys INTEGER NOT NULL,
+    secret BLOB NOT NULL, cut INTEGER NOT NULL, state INTEGER NOT NULL, lines INTEGER NOT NULL DEFAULT 0,
+    told INTEGER NOT NULL DEFAULT 0, failure TEXT, created INTEGER NOT NULL, until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX export_cut ON export (cut);
+CREATE TABLE export_part (
+    job BLOB NOT NULL, slot INTEGER NOT NULL, phase INTEGER NOT NULL, left_over INTEGER NOT NULL, person BLOB,
+    seq INTEGER, epoch INTEGER NOT NULL, worker TEXT NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (job, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE export_piece (
+    job BLOB NOT NULL, slot INTEGER NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, gone INTEGER NOT NULL,
+    count INTEGER NOT NULL, lines BLOB NOT NULL, PRIMARY KEY (job, slot, number, kind, gone)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE export_count (
+    job BLOB NOT NULL, name BLOB NOT NULL, persons INTEGER NOT NULL, PRIMARY KEY (job, name)
+) STRICT, WITHOUT ROWID;
+",
+];
+
+/// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
+/// one had is as it was. Nothing is before the first. Rows that only the newer program understands are lost on the way.
+const BACK: &[&str] = &[
+    "",
+    "DROP TABLE foretold;",
+    "ALTER TABLE audit DROP COLUMN withheld;",
+    "
+DROP TABLE receipt;
+DROP TABLE tally;
+DROP TABLE upload;
+DROP TABLE reading;
+",
+    "
+DROP TABLE checkpoint;
+DROP TABLE log_tile;
+DROP TABLE log_entry;
+ALTER TABLE foretold DROP COLUMN salt;
+ALTER TABLE audit DROP COLUMN salt;
+ALTER TABLE audit DROP COLUMN entry;
+",
+    "
+DROP TABLE span;
+DROP TABLE series;
+",
+    "
+DROP TABLE raw;
+ALTER TABLE history RENAME COLUMN sealed_by TO dict_id;
+ALTER TABLE resource RENAME COLUMN sealed_by TO dict_id;
+DROP TABLE person_key;
+",
+    "
+DROP TABLE open_stretch;
+DROP TABLE member;
+",
+    "
+DROP TABLE erased;
+DROP TABLE route;
+DROP INDEX member_seq;
+ALTER TABLE idem DROP COLUMN patient;
+DROP INDEX receipt_patient;
+ALTER TABLE receipt DROP COLUMN patient;
+ALTER TABLE patient_state DROP COLUMN restricted;
+",
+    "ALTER TABLE foretold DROP COLUMN place;",
+    "
+DROP INDEX resource_updated;
+DROP INDEX history_kind;
+ALTER TABLE history DROP COLUMN kind;
+",
+    "
+ALTER TABLE upload DROP COLUMN sealed_by;
+ALTER TABLE upload DROP COLUMN stored;
+",
+    "ALTER TABLE patient_state DROP COLUMN turn;",
+    "
+DROP INDEX raw_patient;
+DROP TABLE consent_turn;
+DROP TABLE remnant;
+",
+    "DROP TABLE audit_forgotten;",
+    "
+DROP TABLE event;
+DROP TABLE subscription;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.
 pub(super) fn migrate(connection: &Connection) -> Result<(), OpenError> {
+    migrate_to(connection, newest()).map(drop)
+}
+
+/// Brings the database to a schema, forward or back, all at once or not at all; the schema that it had. Only what this
+/// program knows can be reached and left.
+pub(super) fn migrate_to(connection: &Connection, wanted: i64) -> Result<i64, OpenError> {
+    begin(connection)?;
+    let migrated = apply(connection, wanted);
+    connection.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    migrated
+}
+
+/// Begins a transaction in which nobody else changes the tables. On a server those that are not the store's are made.
+pub(super) fn begin(connection: &Connection) -> sql::Result<()> {
     match connection {
-        Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop)?,
+        Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop),
         // Of gateways that start at once one is first.
         Connection::Postgres(_) => connection.batch(&format!(
             "BEGIN; {TAKE_TURN}; CREATE TABLE IF NOT EXISTS schema_version (number BIGINT NOT NULL);
              CREATE TABLE IF NOT EXISTS turn (
                  gateway BYTEA PRIMARY KEY, number BIGINT NOT NULL, at TIMESTAMPTZ NOT NULL DEFAULT now());
              DELETE FROM turn WHERE at < now() - interval '30 days'",
-        ))?,
+        )),
     }
-    let migrated = apply(connection);
-    connection.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    migrated
 }
 
-fn apply(connection: &Connection) -> Result<(), OpenError> {
-    let known = MIGRATIONS.len() as i64;
+/// Goes from the schema that there is to another one, step by step; the one that there was.
+pub(super) fn apply(connection: &Connection, wanted: i64) -> Result<i64, OpenError> {
+    let known = newest();
     let found = version(connection)?;
-    if !(0..=known).contains(&found) {
-        return Err(OpenError::Newer { found, known });
+    if !(0..=known).contains(&found) || !(1..=known).contains(&wanted) {
+        return Err(OpenError::Newer { found: found.max(wanted), known });
     }
-    for migration in MIGRATIONS.iter().skip(found as usize) {
+    let (from, to) = (found as usize, wanted as usize);
+    let forward = MIGRATIONS.iter().take(to).skip(from);
+    let back = BACK.iter().take(from).skip(to).rev();
+    for step in forward.chain(back) {
         match connection {
-            Connection::Lite(_) => connection.batch(migration)?,
-            Connection::Postgres(_) => connection.batch(&translated(migration))?,
+            Connection::Lite(_) => connection.batch(step)?,
+            Connection::Postgres(_) => connection.batch(&translated(step))?,
         }
     }
-    if found < known {
+    if found != wanted {
         match connection {
-            Connection::Lite(_) => connection.batch(&format!("PRAGMA user_version = {known}"))?,
+            Connection::Lite(_) => connection.batch(&format!("PRAGMA user_version = {wanted}"))?,
             Connection::Postgres(_) => connection
-                .batch(&format!("DELETE FROM schema_version; INSERT INTO schema_version (number) VALUES ({known})"))?,
+                .batch(&format!("DELETE FROM schema_version; INSERT INTO schema_version (number) VALUES ({wanted})"))?,
         }
     }
-    Ok(())
+    Ok(found)
 }
 
-fn version(connection: &Connection) -> sql::Result<i64> {
+/// The newest schema that this program knows.
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+pub(super) fn version(connection: &Connection) -> sql::Result<i64> {
     let sql = match connection {
         Connection::Lite(_) => "PRAGMA user_version",
         Connection::Postgres(_) => "SELECT number FROM schema_version",
@@ -266,4 +394,15 @@ fn translated(migration: &str) -> String {
     ]
     .iter()
     .fold(migration.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_migration_has_its_way_back() {
+        assert_eq!(BACK.len(), MIGRATIONS.len());
+        assert!(BACK.iter().skip(1).all(|back| !back.trim().is_empty()));
+    }
 }

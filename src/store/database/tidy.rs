@@ -4,7 +4,7 @@
 //! Of the feed each slot keeps its last row, which the next position follows. Of the audit the entries in the log stay.
 
 use super::writer::Ledger;
-use super::{Store, accept, audit, erase, retry};
+use super::{Store, accept, audit, erase, retry, subscriptions};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS};
 use crate::store::sql::{self, Connection, Optional, params};
@@ -16,13 +16,11 @@ const STEP: i64 = 500;
 
 impl Store {
     /// Forgets a little of what is old; false when there is no more.
-    /// Whether there may be more.
     pub async fn tidy(&self, tidying: Tidying) -> Result<bool, Error> {
         self.writer.call(STEP as usize, move |ledger| Ok(tidy(&ledger.connection, &tidying)?)).await
     }
 
     /// Takes resources of persons away, by their sequence numbers and versions, with all their versions.
-    /// Those of some resources that are still of the version, with all that leads to them.
     pub async fn remove(&self, old: Vec<(u64, u32)>, records: Vec<AuditRecord>) -> Result<(), Error> {
         self.writer.call(old.len().max(1), move |ledger| Ok(remove(ledger, &old, &records)?)).await
     }
@@ -48,6 +46,7 @@ fn tidy(connection: &Connection, tidying: &Tidying) -> sql::Result<bool> {
             "DELETE FROM idem WHERE (client, key) IN (SELECT client, key FROM idem WHERE at < ?1 LIMIT ?2)",
         )?
         .execute(params![tidying.now_ms.saturating_sub(accept::IDEMPOTENCY_MS), STEP])?;
+    gone += subscriptions::forget(connection, tidying.feed_before_ms, STEP)?;
     for slot in 0..SLOTS {
         gone += forget_delivered(connection, slot, tidying)?;
     }

@@ -151,7 +151,6 @@ impl Store {
     }
 
     /// To go on writing where the row says that it ends. None where nobody can read any more what was written.
-    /// To go on writing where the row says that it ends. Nothing where nobody can read any more what was written.
     pub async fn open_upload(&self, upload: &Upload) -> Result<Option<UploadFile>, Error> {
         let (id, received) = (upload.id, upload.received);
         let Some((key, stored)) = self.upload_key(id).await? else { return Ok(None) };
@@ -222,7 +221,6 @@ impl Store {
     }
 
     /// What was received, from the beginning. None where the file is gone, or nobody can read it any more.
-    /// What was received, from the beginning. Nothing where the file is gone, or nobody can read it any more.
     pub async fn read_upload(&self, id: UploadId) -> Result<Option<UploadBytes>, Error> {
         let Some((key, end)) = self.upload_key(id).await? else { return Ok(None) };
         let path = self.upload_path(id);
@@ -235,7 +233,6 @@ impl Store {
     }
 
     /// The work is over: what is known of it stays for a while, its bytes go.
-    /// The row stays for whoever asks what became of it; the file goes.
     pub async fn end_upload(&self, id: UploadId, state: UploadState, failure: Option<String>) -> Result<(), Error> {
         self.writer
             .call(1, move |ledger| {
@@ -264,7 +261,6 @@ impl Store {
     }
 
     /// Forgets uploads whose time is over; returns how many.
-    /// Forgets what nobody will ask for any more; returns how many.
     pub async fn expire_uploads(&self, now_ms: i64) -> Result<usize, Error> {
         let expired: Vec<UploadId> = self
             .query(move |connection| {
@@ -292,9 +288,7 @@ fn name(id: UploadId) -> String {
 /// Removes what an earlier process left behind: files that no row knows, or that were worked off.
 pub(super) fn sweep(connection: &Connection, directory: &Path) -> sql::Result<()> {
     let Ok(entries) = std::fs::read_dir(directory.join(FOLDER)) else { return Ok(()) };
-    let mut known = connection.prepare_cached("SELECT id FROM upload WHERE state < ?1")?;
-    let known: Vec<UploadId> =
-        known.query_map([UploadState::Finished as u8], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let known = under_way(connection)?;
     let known: std::collections::HashSet<String> = known.into_iter().map(name).collect();
     for entry in entries.flatten() {
         if !known.contains(entry.file_name().to_string_lossy().as_ref())
@@ -304,6 +298,29 @@ pub(super) fn sweep(connection: &Connection, directory: &Path) -> sql::Result<()
         }
     }
     Ok(())
+}
+
+/// Uploads that are not worked off.
+pub(super) fn under_way(connection: &Connection) -> sql::Result<Vec<UploadId>> {
+    connection
+        .prepare_cached("SELECT id FROM upload WHERE state < ?1 ORDER BY id")?
+        .query_map([UploadState::Finished as u8], |row| row.get(0))?
+        .collect()
+}
+
+/// The files of uploads under way, and how much of each counts.
+pub(super) fn stored(connection: &Connection) -> sql::Result<Vec<(String, u64)>> {
+    connection
+        .prepare_cached("SELECT id, stored FROM upload WHERE state < ?1 ORDER BY id")?
+        .query_map([UploadState::Finished as u8], |row| Ok((name(row.get(0)?), row.get::<i64>(1)? as u64)))?
+        .collect()
+}
+
+/// How many uploads are under way, and of how many the bytes are not in the directory.
+pub(super) fn census(connection: &Connection, directory: &Path) -> sql::Result<(i64, i64)> {
+    let known = under_way(connection)?;
+    let absent = known.iter().filter(|id| !directory.join(FOLDER).join(name(**id)).exists()).count();
+    Ok((known.len() as i64, absent as i64))
 }
 
 /// Whether the work stands where a step begins.

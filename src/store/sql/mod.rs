@@ -30,8 +30,14 @@ pub enum Fault {
     NoRow,
     /// A column holds what it must not.
     Column,
-    /// What is sealed in a column cannot be opened.
-    Sealed(Box<dyn std::error::Error + Send + Sync>),
+    /// What lies in a column cannot be opened or read, though everything that it takes is there.
+    Damaged(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Fault {
+    pub(in crate::store) fn damaged(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Damaged(Box::new(error))
+    }
 }
 
 /// What a fault means for whoever asked.
@@ -56,7 +62,7 @@ impl Fault {
             Self::Postgres(error) => postgres::kind(error),
             Self::Lost(_) => Kind::Lost,
             Self::Unknown => Kind::Unknown,
-            Self::NoRow | Self::Column | Self::Sealed(_) => Kind::Other,
+            Self::NoRow | Self::Column | Self::Damaged(_) => Kind::Other,
         }
     }
 }
@@ -90,7 +96,7 @@ impl fmt::Display for Fault {
             Self::Unknown => "nobody knows whether a transaction was committed",
             Self::NoRow => "a row is not there",
             Self::Column => "a column holds what it must not",
-            Self::Sealed(_) => "what is sealed in a column cannot be opened",
+            Self::Damaged(_) => "what lies in a column cannot be read",
         })
     }
 }
@@ -101,7 +107,7 @@ impl std::error::Error for Fault {
             Self::Lite(error) => Some(error),
             Self::Postgres(error) => Some(error),
             Self::Lost(error) => Some(error),
-            Self::Sealed(error) => Some(error.as_ref()),
+            Self::Damaged(error) => Some(error.as_ref()),
             Self::Unknown | Self::NoRow | Self::Column => None,
         }
     }

@@ -5,7 +5,7 @@
 //! never in the middle of what somebody is doing. Each new one is asked whether the server keeps what it says it keeps;
 //! a server that may lose what it has acknowledged is refused.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -19,6 +19,7 @@ use bytes::BytesMut;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::runtime::{Builder, Runtime};
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -176,6 +177,27 @@ impl Session {
         })
     }
 
+    /// Begins to send many rows to a table at once. Of each column it is said whether it holds integers, or texts.
+    pub(in crate::store) fn copy_in(
+        &self,
+        sql: &str,
+        columns: impl Iterator<Item = (bool, bool)>,
+    ) -> Result<CopyingIn<'_>> {
+        let mut line = self.line.borrow_mut();
+        let held = line.as_mut().ok_or_else(not_connected)?;
+        held.settle()?;
+        let Line { runtime, driver, client, .. } = held;
+        let sink = runtime.wait(driver, client.copy_in(sql)).map_err(sorted)?;
+        let types: Vec<Type> = columns
+            .map(|of| match of {
+                (true, _) => Type::INT8,
+                (_, true) => Type::TEXT,
+                _ => Type::BYTEA,
+            })
+            .collect();
+        Ok(CopyingIn { line, writer: Box::pin(BinaryCopyInWriter::new(sink, &types)) })
+    }
+
     /// Whether the server can run a statement with what is bound here, and answers what can be read here.
     #[cfg(test)]
     pub(in crate::store) fn understands(&self, sql: &str) -> Result<bool> {
@@ -191,6 +213,25 @@ impl Session {
         // What was sent before it was done before it. If that failed, so did this, and that says why.
         line.settle()?;
         answer
+    }
+}
+
+/// Rows on their way into a table. Dropped before its end it puts none there.
+pub(in crate::store) struct CopyingIn<'s> {
+    line: RefMut<'s, Option<Line>>,
+    writer: Pin<Box<BinaryCopyInWriter>>,
+}
+
+impl CopyingIn<'_> {
+    pub(in crate::store) fn put(&mut self, values: &[Value<'_>]) -> Result<()> {
+        let Line { runtime, driver, .. } = self.line.as_mut().ok_or_else(not_connected)?;
+        let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        runtime.wait(driver, self.writer.as_mut().write(&values)).map_err(sorted)
+    }
+
+    pub(in crate::store) fn finish(mut self) -> Result<()> {
+        let Line { runtime, driver, .. } = self.line.as_mut().ok_or_else(not_connected)?;
+        runtime.wait(driver, self.writer.as_mut().finish()).map(drop).map_err(sorted)
     }
 }
 

@@ -6,6 +6,7 @@
 //! runs the checks whose id holds the text and prints both sides instead of judging. Each full run is written to
 //! `target/suites`.
 
+mod bulk;
 mod examples;
 mod gematik;
 mod national;

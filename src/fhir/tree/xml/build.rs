@@ -7,6 +7,7 @@
 use super::read::{Group, Item, ItemId, ItemKind, Text};
 use super::scan::unescape;
 use crate::fhir::tree::document::{Document, Kind, Node, Span};
+use crate::fhir::tree::ruler::Ruler;
 use crate::fhir::tree::tag::Tag;
 
 pub(super) struct Builder<'s> {
@@ -39,7 +40,13 @@ impl<'s> Builder<'s> {
     /// The first item is the resource.
     pub fn document(mut self) -> Document {
         self.object(0, Piece::default());
-        Document { source: self.source.to_owned(), unescaped: self.unescaped, nodes: self.nodes, reads: None }
+        Document {
+            source: self.source.to_owned(),
+            unescaped: self.unescaped,
+            nodes: self.nodes,
+            ruler: Ruler::default(),
+            reads: None,
+        }
     }
 
     /// A node without children so far; its parent links it.

@@ -12,7 +12,7 @@ use super::scan::{Attribute, Scanner, Tag, Token, split};
 use super::shape::{Form, Shape, Shapes};
 use super::{FHIR, MAX_BYTES, XHTML, narrative, syntax};
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::document::position_at;
+use crate::fhir::tree::ruler::position_at;
 use crate::fhir::tree::{MAX_DEPTH, MAX_MEMBERS, Reading};
 
 /// Most mistakes that are noted.

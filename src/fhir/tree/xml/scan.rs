@@ -6,7 +6,7 @@
 
 use super::syntax;
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::document::position_at;
+use crate::fhir::tree::ruler::position_at;
 
 /// Most attributes of one element; namespace declarations count.
 const MAX_ATTRIBUTES: usize = 16;

@@ -27,7 +27,8 @@ async fn a_full_disk_is_survived() {
     let fixture = Fixture::new();
     fixture.put(observation(patient(1), "a", "1")).await;
     limit_pages(&fixture, 1).await;
-    let large = || unit(vec![observation(patient(1), "b", &"x".repeat(100_000))]);
+    let text: String = (0..20_000_u64).map(|n| format!("{:05x}", n * n * 2_654_435_761 % 1_000_003)).collect();
+    let large = || unit(vec![observation(patient(1), "b", &text)]);
     assert!(matches!(fixture.store.accept(large()).await, Err(Error::Full)));
     assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Full, 1));
 

@@ -2,8 +2,11 @@
 
 mod accept;
 mod delivery;
+mod exports;
 mod faults;
+mod keep;
 mod keys;
+mod model;
 mod raw;
 mod receipts;
 mod remnants;

@@ -1,0 +1,389 @@
+//! Looking a store over: whether it is whole, whether what is sealed can be opened, what waits.
+//!
+//! It looks through a connection of its own that changes nothing, so it may run beside a gateway that serves, and of a
+//! schema that is not this program's it says only that. What reads the whole store is left out unless it is asked for. Of the
+//! transparency log the tree is compared here; whose signature stands under its head is not known.
+
+use std::sync::Arc;
+
+use super::keys::{self, Keys};
+use super::pool::Reader;
+use super::{Base, LOCK, Store, feed, file, log, row, schema, server, uploads};
+use crate::store::disk;
+use crate::store::fault::OpenError;
+use crate::store::finding::{Finding, Grade};
+use crate::store::key_file::KeyFile;
+use crate::store::place::Place;
+use crate::store::sql::{self, Connection, Fault};
+use crate::tlog::{Checkpoint, root};
+
+/// Sealed rows that are opened, spread over all.
+const SAMPLE: i64 = 200;
+/// Faults of one kind that are told one by one.
+const TOLD: usize = 5;
+/// Clocks of machines that keep time differ by less.
+const APART_MS: i64 = 2000;
+/// SQLite before it could lose a part of its log where two connections wrote (fixed in 3.51.3).
+const SOUND_SQLITE: i32 = 3_051_003;
+
+/// How thoroughly a store is looked over, and when that is.
+#[derive(Clone, Copy)]
+pub struct Examining {
+    /// Leaves out what reads the whole store.
+    pub quick: bool,
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// Looks over the store at a place. Nothing is changed there but a file that is written for a measurement and removed.
+    pub fn examine(place: &Place, examining: Examining) -> Result<Vec<Finding>, OpenError> {
+        let base = Base::of(place)?;
+        let used = match &base {
+            Base::File(file) => file.metadata().map_or(0, |file| file.len()),
+            Base::Server(_) => 0,
+        };
+        if !place.directory.exists() {
+            return Ok(vec![missing()]);
+        }
+        let mut findings = disk::examine(&place.directory, used);
+        findings.push(lock(place));
+        let key = KeyFile::of(&place.directory, place.key_file.as_deref());
+        findings.extend(key_file(&key, &place.directory));
+        match base {
+            Base::File(file) if !file.exists() => findings.push(missing()),
+            Base::File(file) => findings.extend(examined(place, &file::open_reader(&file)?, &key, examining, &|| {
+                Ok(file::open_reader(&file)?)
+            })?),
+            Base::Server(address) => findings.extend(server::apart(|| {
+                let connection = server::open(&address)?;
+                if !server::is_prepared(&connection)? {
+                    return Ok(vec![missing()]);
+                }
+                examined(place, &connection, &key, examining, &|| server::open(&address))
+            })?),
+        }
+        Ok(findings)
+    }
+}
+
+fn missing() -> Finding {
+    Finding::new("store", Grade::Doubt, "there is no store yet; `serve` and `client add` make one")
+}
+
+/// Whether somebody serves from the directory now.
+fn lock(place: &Place) -> Finding {
+    let path = place.directory.join(LOCK);
+    let (grade, said) = match std::fs::File::open(&path).map(|file| file.try_lock()) {
+        Ok(Err(std::fs::TryLockError::WouldBlock)) => (Grade::Good, "a gateway serves from this directory".to_owned()),
+        Ok(Ok(())) | Err(_) => (Grade::Good, "no gateway serves from this directory".to_owned()),
+        Ok(Err(error)) => (Grade::Bad, format!("the directory's lock cannot be taken: {error}")),
+    };
+    Finding::new("store.lock", grade, said)
+}
+
+fn key_file(key: &KeyFile, directory: &std::path::Path) -> Vec<Finding> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut findings = Vec::new();
+    match key.path.metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && key.own => {
+            findings.push(Finding::new(
+                "key.file",
+                Grade::Unknown,
+                "there is no key file yet; the first start makes it",
+            ));
+            return findings;
+        }
+        Err(error) => {
+            findings.push(Finding::new("key.file", Grade::Bad, format!("the key file cannot be looked at: {error}")));
+            return findings;
+        }
+        Ok(metadata) => {
+            let mode = metadata.permissions().mode() & 0o777;
+            let (grade, said) = if mode & 0o007 > 0 {
+                (Grade::Bad, "everybody on this machine can read the key file")
+            } else if mode & 0o070 > 0 {
+                (Grade::Doubt, "the key file's group can read it")
+            } else {
+                (Grade::Good, "only its owner can read the key file")
+            };
+            let age = metadata.modified().ok().and_then(|at| at.elapsed().ok()).map_or(0, |age| age.as_secs() / 86_400);
+            findings.push(Finding::new("key.file", grade, said).with([("age_days", age as i64)]));
+        }
+    }
+    if key.path.starts_with(directory) {
+        let said =
+            "the key lies beside what it seals: whoever copies the directory has both; keep a copy of it elsewhere";
+        findings.push(Finding::new("key.place", Grade::Doubt, said));
+    }
+    findings
+}
+
+fn examined(
+    place: &Place,
+    connection: &Connection,
+    key: &KeyFile,
+    examining: Examining,
+    another: &dyn Fn() -> Result<Connection, OpenError>,
+) -> Result<Vec<Finding>, OpenError> {
+    let (found, known) = (schema::version(connection)?, schema::newest());
+    let figures = [("schema", found), ("known", known)];
+    if found != known {
+        let (grade, said) = if found > known {
+            (Grade::Bad, "a newer program has changed the tables: use that program, or have it `migrate --to` ours")
+        } else {
+            (
+                Grade::Doubt,
+                "the tables are an older program's; the next start brings them up to date, `migrate` does so now",
+            )
+        };
+        return Ok(vec![Finding::new("store.schema", grade, said).with(figures)]);
+    }
+    let mut findings = vec![Finding::new("store.schema", Grade::Good, "the tables are this program's").with(figures)];
+    findings.extend(match connection {
+        Connection::Lite(_) => settings_of_file(connection)?,
+        Connection::Postgres(_) => server::settings(connection)?,
+    });
+    findings.push(clock(connection, examining.now_ms)?);
+    match keys::fitting(connection, key) {
+        Ok(Some(master)) => {
+            let reader = Reader { connection: another()?, keys: Arc::new(Keys::of(master)) };
+            findings.push(Finding::new(
+                "key.fits",
+                Grade::Good,
+                "the key file is the one that this store's keys are wrapped by",
+            ));
+            findings.push(sealed(&reader)?);
+        }
+        Ok(None) => findings.push(Finding::new("key.fits", Grade::Unknown, "nothing was sealed here yet")),
+        Err(error @ OpenError::Key { .. }) => findings.push(Finding::new("key.fits", Grade::Bad, error.to_string())),
+        Err(error) => return Err(error),
+    }
+    if examining.quick {
+        for check in ["store.integrity", "store.references", "audit.log"] {
+            findings.push(Finding::new(check, Grade::Unknown, "not asked for: it reads the whole store"));
+        }
+    } else {
+        findings.push(integrity(connection)?);
+        findings.push(references(connection)?);
+        findings.push(audit_log(connection)?);
+    }
+    findings.push(deliveries(connection, examining.now_ms)?);
+    findings.push(uploads(connection, place)?);
+    Ok(findings)
+}
+
+/// A store that was just put together, as far as its data tells.
+pub(super) fn looked_over(connection: Connection, key: &KeyFile) -> Result<Vec<Finding>, OpenError> {
+    let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection)?];
+    if let Some(master) = keys::fitting(&connection, key)? {
+        findings.push(sealed(&Reader { connection, keys: Arc::new(Keys::of(master)) })?);
+    }
+    Ok(findings)
+}
+
+fn settings_of_file(connection: &Connection) -> sql::Result<Vec<Finding>> {
+    let journal: String = value(connection, "PRAGMA journal_mode")?;
+    let version = rusqlite::version_number();
+    let journal = if journal == "wal" {
+        Finding::new(
+            "store.settings",
+            Grade::Good,
+            "write-ahead log; each commit is synced, which every start reads back",
+        )
+    } else {
+        Finding::new("store.settings", Grade::Bad, "the file is not in the mode of the write-ahead log")
+    };
+    let pages: i64 = value(connection, "PRAGMA page_count")?;
+    let size: i64 = value(connection, "PRAGMA page_size")?;
+    let free: i64 = value(connection, "PRAGMA freelist_count")?;
+    let (grade, said) = if version >= SOUND_SQLITE {
+        (Grade::Good, format!("SQLite {}", rusqlite::version()))
+    } else {
+        (Grade::Bad, format!("SQLite {} may lose a part of its log", rusqlite::version()))
+    };
+    Ok(vec![
+        journal.with([("pages", pages), ("page_bytes", size), ("free_pages", free)]),
+        Finding::new("store.program", grade, said),
+    ])
+}
+
+/// What is written must not be of a time to come, on whichever clock.
+fn clock(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
+    let newest: i64 =
+        value(connection, "SELECT COALESCE(MAX(at), 0) FROM audit WHERE seq > (SELECT MAX(seq) FROM audit) - 100")?;
+    let server = match connection {
+        Connection::Lite(_) => now_ms,
+        Connection::Postgres(_) => server::clock(connection)?,
+    };
+    let (grade, said) = if newest > now_ms + APART_MS {
+        (Grade::Bad, "what was written last is of a time to come: a clock was wrong, or is")
+    } else if server.abs_diff(now_ms) > APART_MS as u64 {
+        (Grade::Doubt, "the clocks of this machine and of the database server differ")
+    } else {
+        (Grade::Good, "the clock is not behind what was written")
+    };
+    let ahead = if newest == 0 { 0 } else { newest - now_ms };
+    Ok(Finding::new("clock", grade, said)
+        .with([("written_ahead_ms", ahead.max(0)), ("server_ahead_ms", server - now_ms)]))
+}
+
+/// Opens a sample of what is sealed.
+fn sealed(reader: &Reader) -> sql::Result<Finding> {
+    let last: i64 = value(reader, "SELECT COALESCE(MAX(seq), 0) FROM resource")?;
+    let (mut opened, mut absent, mut broken) = (0, 0, 0);
+    let mut at = 0;
+    while at < last {
+        // From each of as many places the next one there is.
+        let found: Option<i64> =
+            reader.prepare_cached("SELECT MIN(seq) FROM resource WHERE seq > ?1")?.query_row([at], |row| row.get(0))?;
+        let Some(seq) = found else { break };
+        match row::current(reader, seq as u64) {
+            Ok(Some(_)) => opened += 1,
+            Ok(None) => absent += 1,
+            Err(Fault::Damaged(_)) => broken += 1,
+            Err(fault) => return Err(fault),
+        }
+        at = seq.max(at + last / SAMPLE);
+    }
+    let (grade, said) = if broken > 0 {
+        (Grade::Bad, "some of what is sealed cannot be opened though its key is there: it was damaged or changed")
+    } else {
+        (Grade::Good, "what is sealed can be opened")
+    };
+    Ok(Finding::new("store.sealed", grade, said).with([("opened", opened), ("erased", absent), ("broken", broken)]))
+}
+
+fn integrity(connection: &Connection) -> sql::Result<Finding> {
+    let Connection::Lite(_) = connection else {
+        let said = "a server's files are its own to check: pg_amcheck, pg_checksums --check";
+        return Ok(Finding::new("store.integrity", Grade::Unknown, said));
+    };
+    let mut statement = connection.prepare_cached("PRAGMA integrity_check(100)")?;
+    let told: sql::Result<Vec<String>> = statement.query_map((), |row| row.get(0))?.collect();
+    Ok(match told {
+        Ok(told) if told == ["ok"] => {
+            Finding::new("store.integrity", Grade::Good, "every page and index of the file is whole")
+        }
+        // Names of tables and numbers of pages, no content.
+        Ok(told) => Finding::new("store.integrity", Grade::Bad, first(&told)).with([("faults", told.len() as i64)]),
+        Err(fault) if fault.kind() == sql::Kind::Broken => {
+            Finding::new("store.integrity", Grade::Bad, "the file is so damaged that it cannot be read through")
+        }
+        Err(fault) => return Err(fault),
+    })
+}
+
+fn first(told: &[String]) -> String {
+    told[..told.len().min(TOLD)].join("; ")
+}
+
+/// Rows that name others which are not there. The first word of each is what is counted.
+const DANGLING: &[(&str, &str)] = &[
+    ("entries", "SELECT COUNT(*) FROM entry WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = entry.seq)"),
+    ("tokens", "SELECT COUNT(*) FROM token WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = token.seq)"),
+    ("names", "SELECT COUNT(*) FROM alias WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = alias.seq)"),
+    ("versions", "SELECT COUNT(*) FROM history WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = history.seq)"),
+    ("consents", "SELECT COUNT(*) FROM consent WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = consent.seq)"),
+    ("types", "SELECT COUNT(*) FROM resource WHERE NOT EXISTS (SELECT 1 FROM kind k WHERE k.id = resource.kind)"),
+    ("retries", "SELECT COUNT(*) FROM retry WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = retry.seq)"),
+    ("dead_letters", "SELECT COUNT(*) FROM dead WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = dead.seq)"),
+    (
+        "cursors",
+        "SELECT COUNT(*) FROM cursor c WHERE pos > (SELECT COALESCE(MAX(pos), 0) FROM feed f WHERE f.slot = c.slot)",
+    ),
+    ("log_entries", "SELECT COALESCE(MAX(number) + 1, 0) - COUNT(*) FROM log_entry"),
+];
+
+fn references(connection: &Connection) -> sql::Result<Finding> {
+    let mut dangling = Vec::new();
+    for (what, sql) in DANGLING {
+        let count: i64 = value(connection, sql)?;
+        if count != 0 {
+            dangling.push((*what, count));
+        }
+    }
+    let (grade, said) = if dangling.is_empty() {
+        (Grade::Good, "whatever a row names is there")
+    } else {
+        (Grade::Bad, "rows name others that are not there: something was taken away or put in from outside")
+    };
+    Ok(Finding::new("store.references", grade, said).with(dangling))
+}
+
+/// The records against the entries, and the entries against the head that was signed last.
+fn audit_log(connection: &Connection) -> sql::Result<Finding> {
+    let (records, changed) = log::changed(connection)?;
+    let missing = log::missing(connection)?;
+    let size = log::size(connection)?;
+    let mut same = true;
+    let head = log::head(connection)?;
+    if let Some(head) = &head {
+        let told = Checkpoint::parse(&head.note).ok();
+        let made = if head.size <= size { Some(root(head.size, &mut log::complete(connection))) } else { None };
+        same = match (told, made) {
+            (Some(told), Some(Ok(made))) => (told.size, told.root) == (head.size, made),
+            (_, Some(Err(Fault::NoRow)) | None) | (None, _) => false,
+            (_, Some(Err(fault))) => return Err(fault),
+        };
+    }
+    let (grade, said) = match () {
+        () if !same => (Grade::Bad, "the entries of the log do not make the head that was signed last"),
+        () if !changed.is_empty() => (Grade::Bad, "records of the audit are not what the log committed to"),
+        () if !missing.is_empty() => (Grade::Bad, "records of the audit are gone, and no term of keeping explains it"),
+        () if head.is_none() => (Grade::Good, "the records are what the log committed to; no head was signed yet"),
+        () => (Grade::Good, "the records are what the log committed to, up to the head that was signed last"),
+    };
+    Ok(Finding::new("audit.log", grade, said).with([
+        ("entries", size as i64),
+        ("records", records as i64),
+        ("changed", changed.len() as i64),
+        ("missing", missing.len() as i64),
+    ]))
+}
+
+fn deliveries(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
+    let mut statement = connection.prepare_cached("SELECT DISTINCT destination FROM cursor ORDER BY destination")?;
+    let names: Vec<String> = statement.query_map((), |row| row.get(0))?.collect::<sql::Result<_>>()?;
+    let (mut behind, mut retries, mut dead) = (0, 0, 0);
+    for name in &names {
+        let backlog = feed::backlog(connection, name)?;
+        behind += backlog.behind as i64;
+        retries += backlog.retries as i64;
+        dead += backlog.dead as i64;
+    }
+    let leased: i64 = connection
+        .prepare_cached("SELECT COUNT(*) FROM cursor WHERE until > ?1")?
+        .query_row([now_ms], |row| row.get(0))?;
+    let untold: i64 = value(connection, "SELECT COUNT(*) FROM remnant WHERE dead = 1")?;
+    let (grade, said) = match (dead + untold, behind, leased) {
+        (1.., ..) => (Grade::Doubt, "some deliveries were given up: see `dead-letters list`"),
+        (_, 1.., 0) => {
+            (Grade::Doubt, "something waits to be delivered, and nobody has leased it: is a gateway serving?")
+        }
+        (_, 1.., _) => (Grade::Good, "deliveries are under way"),
+        _ => (Grade::Good, "nothing waits to be delivered"),
+    };
+    Ok(Finding::new("delivery", grade, said).with([
+        ("destinations", names.len() as i64),
+        ("behind", behind),
+        ("retries", retries),
+        ("dead_letters", dead),
+        ("untold_of_erased", untold),
+        ("leased_slots", leased),
+    ]))
+}
+
+fn uploads(connection: &Connection, place: &Place) -> sql::Result<Finding> {
+    let (known, absent) = uploads::census(connection, &place.directory)?;
+    let (grade, said) = match (absent, &place.server) {
+        (0, _) => (Grade::Good, "every upload under way has its bytes here"),
+        (_, Some(_)) => (Grade::Good, "uploads have their bytes here or with another gateway"),
+        (_, None) => (Grade::Bad, "uploads under way have lost their bytes"),
+    };
+    Ok(Finding::new("uploads", grade, said).with([("under_way", known), ("elsewhere", absent)]))
+}
+
+/// The one value that is asked for.
+pub(super) fn value<T: sql::Column>(connection: &Connection, sql: &str) -> sql::Result<T> {
+    connection.prepare_cached(sql)?.query_row((), |row| row.get(0))
+}
