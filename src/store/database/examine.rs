@@ -165,7 +165,7 @@ fn examined(
     } else {
         findings.push(integrity(connection)?);
         findings.push(references(connection)?);
-        findings.push(audit_log(connection)?);
+        findings.push(audit_log(connection, examining.now_ms)?);
     }
     findings.push(deliveries(connection, examining.now_ms)?);
     findings.push(uploads(connection, place)?);
@@ -174,7 +174,7 @@ fn examined(
 
 /// A store that was just put together, as far as its data tells.
 pub(super) fn looked_over(connection: Connection, key: &KeyFile) -> Result<Vec<Finding>, OpenError> {
-    let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection)?];
+    let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection, i64::MAX)?];
     if let Some(master) = keys::fitting(&connection, key)? {
         findings.push(sealed(&Reader { connection, keys: Arc::new(Keys::of(master)) })?);
     }
@@ -311,9 +311,9 @@ fn references(connection: &Connection) -> sql::Result<Finding> {
 }
 
 /// The records against the entries, and the entries against the head that was signed last.
-fn audit_log(connection: &Connection) -> sql::Result<Finding> {
+fn audit_log(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
     let (records, changed) = log::changed(connection)?;
-    let missing = log::missing(connection)?;
+    let missing = log::missing(connection, now_ms)?;
     let size = log::size(connection)?;
     let mut same = true;
     let head = log::head(connection)?;
