@@ -317,8 +317,9 @@ impl Fields<'_> {
             "" => Time::AsSent,
             "date" => Time::Date,
             "start" => Time::Start,
+            "from" => Time::From,
             _ => {
-                wrong.push("time: expected is date or start, or nothing".to_owned());
+                wrong.push("time: expected is date, start or from, or nothing".to_owned());
                 Time::AsSent
             }
         };
@@ -491,7 +492,8 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
         }
         concept.push_str("]}");
         let row = &mut all[at].1;
-        if row.system.is_empty() {
+        // What always holds stands for the measure, where destinations are compared.
+        if row.system.is_empty() || when.is_empty() && !inside {
             [row.system, row.code] = [codings[0][0].clone(), codings[0][1].clone()];
         }
         let display = if codings[0][2].is_empty() { &codings[0][1] } else { &codings[0][2] };

@@ -26,7 +26,7 @@ pub use answer::{Answers, Check, Meaning, Who};
 pub use file::{Answer, Corrections};
 pub use message::{Measured, Message, Settings};
 pub use pack::{Form, Pack, Row, Version};
-pub use shelf::Shelf;
+pub use shelf::{Shelf, built_in};
 
 use self::message::Item;
 use self::render::{Gap, Scope};

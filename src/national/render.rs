@@ -120,6 +120,9 @@ impl<'m> Scope<'m> {
     }
 
     fn object(&self, object: &'m Object, out: &mut String) -> Result<(), Gap> {
+        if !self.holds(object.only.as_ref()) {
+            return Err(Gap::Empty);
+        }
         out.push('{');
         let begin = out.len();
         for member in &object.members {
@@ -453,6 +456,11 @@ impl<'m> Scope<'m> {
                 }
                 (None, None) => return Err(missing),
             },
+            Time::From => {
+                out.push_str("Period\":{\"start\":");
+                string(start.ok_or(missing)?, out);
+                out.push('}');
+            }
             Time::Date | Time::Start => {
                 let start = start.ok_or(missing)?;
                 let start = if item.row.time == Time::Date { start.get(..10).ok_or(missing)? } else { start };

@@ -25,7 +25,7 @@ packs! {
     "lt-vitalsigns": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
     "nl-medmij": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "observation.json" "patient.json" "request.json";
     "nl-zib2020": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
-    "no-pmd": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "no-pmd": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "observation.json" "request.json";
 }
 
 static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
@@ -41,6 +41,11 @@ static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
     });
     compiled.collect()
 });
+
+/// The packs that are part of the program, by id.
+pub fn built_in() -> &'static [Arc<Pack>] {
+    &PACKS
+}
 
 /// Packs by id and version.
 #[derive(Clone, Debug)]
