@@ -58,9 +58,18 @@ pub struct Config {
     pub coupled: Coupled,
     /// Who is asked about codes that the definitions leave open.
     pub terminology: Option<terminology::Config>,
+    pub packs: Packs,
     /// What clients may be told of what happens.
     pub subscriptions: subscribe::Config,
     pub destinations: Vec<Destination>,
+}
+
+/// Which country packs there are besides those of the program.
+#[derive(Deserialize, Clone, Default, Debug)]
+#[serde(deny_unknown_fields, default)]
+pub struct Packs {
+    /// Folders of packs of the operator's own, or in place of one with the same id and version.
+    pub folders: Vec<PathBuf>,
 }
 
 /// The PostgreSQL server that keeps the data in the place of the embedded database.
@@ -143,6 +152,10 @@ pub struct Destination {
     pub on_withdrawal: Option<Manner>,
     /// The same of what was of persons who are forgotten.
     pub on_erasure: Option<Manner>,
+    /// The country pack by which measurements are told there: `fr-ens`, `fr-ens@3` or `fr-ens@3.1.0`.
+    pub pack: Option<String>,
+    /// What the pack asks of the operator.
+    pub settings: BTreeMap<String, String>,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     pub fhir: fhir_rest::Config,
@@ -175,6 +188,8 @@ struct Target {
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
     apps: Option<Vec<String>>,
+    pack: Option<String>,
+    settings: BTreeMap<String, String>,
 }
 
 /// Whether a destination is told what it may hold no longer, and how.
@@ -320,6 +335,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     });
     let retention: exchange::Retention = section("retention", table.remove("retention"), mistakes);
     mistakes.extend(retention.mistakes());
+    let packs: Packs = section("packs", table.remove("packs"), mistakes);
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
     mistakes.extend(subscriptions.mistakes(retention.feed_days));
@@ -340,7 +356,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [terminology], [subscriptions], [[destination]]",
+            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [packs], [terminology], [subscriptions], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
@@ -406,6 +422,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         proxies: unsaid.given,
         coupled,
         terminology,
+        packs,
         subscriptions,
         destinations,
     }
@@ -469,6 +486,21 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     if identity == Identity::Pseudonym && rule.kinds.iter().any(|kind| kind != "Observation") {
         mistakes.push(format!("{place}.kinds: Observation alone can be sent under identity = \"pseudonym\""));
     }
+    if target.pack.is_some() {
+        if rule.kinds.iter().any(|kind| kind != "Observation") {
+            mistakes.push(format!("{place}.kinds: Observation alone can be told by a pack"));
+        }
+        if identity == Identity::Pseudonym {
+            mistakes.push(format!("{place}.identity: how persons are told there is said by the pack"));
+        }
+        for (key, telling) in [("on_withdrawal", target.on_withdrawal), ("on_erasure", target.on_erasure)] {
+            if telling.and_then(Telling::manner).is_some() {
+                mistakes.push(format!("{place}.{key}: what a pack's destination holds has ids of its own"));
+            }
+        }
+    } else if !target.settings.is_empty() {
+        mistakes.push(format!("{place}.settings: they are a pack's"));
+    }
     // An empty name was reported as missing.
     let named = Rule { name: if rule.name.is_empty() { "-".to_owned() } else { rule.name.clone() }, ..rule.clone() };
     if let Err(wrong) = Routing::compile(vec![named]) {
@@ -481,6 +513,8 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         identity,
         on_withdrawal: target.on_withdrawal.and_then(Telling::manner),
         on_erasure: target.on_erasure.and_then(Telling::manner),
+        pack: target.pack,
+        settings: target.settings,
         rule: rule.clone(),
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },

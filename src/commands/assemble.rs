@@ -1,5 +1,6 @@
 //! From a configuration to a gateway: the one place where the parts are put together.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,10 +15,12 @@ use crate::devices::series::Kept;
 use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
 use crate::exchange::recipients::{Identity, Recipient, Recipients};
+use crate::exchange::shape::Shape;
 use crate::exchange::subscribe::Subscriptions;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
+use crate::national::{self, Settings};
 use crate::peers::fhir_rest::FhirRest;
 use crate::peers::rest_hook::RestHook;
 use crate::peers::terminology::Terminology;
@@ -158,6 +161,61 @@ pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
     Ok(formats)
 }
 
+/// The country packs: those of the program and those of the folders that the configuration names. The error is
+/// everything that is wrong with them.
+pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
+    let mut shelf = national::Shelf::default();
+    let mut mistakes = Vec::new();
+    for folder in &config.packs.folders {
+        let of_folder = |mistake: String| format!("packs: {}: {mistake}", folder.display());
+        match files(folder) {
+            Err(error) => mistakes.push(of_folder(format!("cannot be read: {error}"))),
+            Ok(files) => {
+                let wrong = shelf.add(&files).err().unwrap_or_default();
+                mistakes.extend(wrong.iter().map(|mistake| of_folder(mistake.to_string())));
+            }
+        }
+    }
+    if mistakes.is_empty() { Ok(shelf) } else { Err(mistakes) }
+}
+
+/// The files of a folder, by name. What begins with a dot is an editor's.
+pub(super) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with('.') && !name.ends_with(".md") {
+            files.insert(name, fs::read_to_string(entry.path())?);
+        }
+    }
+    Ok(files)
+}
+
+/// The shape of each destination, in their order.
+pub(super) fn shapes(config: &Config) -> Result<Vec<Option<Arc<Shape>>>, Vec<String>> {
+    let shelf = packs(config)?;
+    let mut mistakes = Vec::new();
+    let shapes = config.destinations.iter().map(|configured| {
+        let name = configured.pack.as_deref()?;
+        let of_destination = |mistake: String| format!("destination {}: {mistake}", configured.rule.name);
+        let Some(pack) = shelf.find(name) else {
+            let known: Vec<String> = shelf.all().iter().map(|pack| pack.name()).collect();
+            mistakes.push(of_destination(format!("pack: there are {}", known.join(", "))));
+            return None;
+        };
+        match Settings::of(pack, &configured.settings) {
+            Ok(settings) => Some(Arc::new(Shape { pack: pack.clone(), settings })),
+            Err(wrong) => {
+                mistakes.extend(wrong.into_iter().map(of_destination));
+                None
+            }
+        }
+    });
+    let shapes = shapes.collect();
+    if mistakes.is_empty() { Ok(shapes) } else { Err(mistakes) }
+}
+
 /// Opens the terminology server, so that a wrong key or certificate shows at start.
 pub(super) fn terminology(config: &Config) -> anyhow::Result<Option<Terminology>> {
     let open = |configured| Terminology::open(configured, Arc::new(jiff::Timestamp::now));
@@ -219,7 +277,8 @@ pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Who receives what is taken in.
 fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
-    let all = config.destinations.iter().map(|configured| Recipient {
+    let all = config.destinations.iter().zip(shapes(config)?).map(|(configured, shape)| Recipient {
+        shape,
         name: Arc::from(configured.rule.name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
@@ -236,7 +295,11 @@ fn routing(config: &Config) -> Result<Table, Vec<String>> {
 
 /// Opens every destination, so that a wrong key or certificate shows at start.
 pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
-    let opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
+    let shapes = shapes(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
+    for (destination, shape) in opened.iter_mut().zip(shapes) {
+        destination.shape = shape;
+    }
     let table = routing(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
     Ok((opened, Arc::new(table)))
 }
@@ -254,6 +317,7 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         identity: configured.identity,
         on_withdrawal: configured.on_withdrawal,
         on_erasure: configured.on_erasure,
+        shape: None,
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),

@@ -91,6 +91,7 @@ fn mistaken(config: &Config) -> Vec<String> {
     mistakes.extend(assemble::terminology(config).err().map(|error| format!("terminology: {error:#}")));
     mistakes.extend(assemble::registry(config).err().unwrap_or_default());
     mistakes.extend(assemble::formats(config).err().unwrap_or_default());
+    mistakes.extend(assemble::shapes(config).err().unwrap_or_default());
     // What is wrong with the packages was just said.
     let of_editions = |mistake: &String| mistake.starts_with("guide.editions");
     mistakes.extend(assemble::shelf(config).err().into_iter().flatten().filter(of_editions));

@@ -24,7 +24,9 @@ mod progress;
 mod publish;
 mod relocate;
 mod remap;
+mod route;
 mod serve;
+mod subscriptions;
 pub mod token;
 mod validate;
 
@@ -89,6 +91,9 @@ enum Command {
     Map(map::Options),
     /// Read again what devices sent, by mappings that were mended since, and correct what came of it.
     Remap(remap::Options),
+    /// Say where a measurement would go by a country pack, and in what shape.
+    #[command(subcommand)]
+    Route(route::Action),
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
@@ -100,6 +105,8 @@ enum Command {
     FhirPath(fhirpath::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
+    /// List who is told what and where, or turn a subscription off.
+    Subscriptions(subscriptions::Options),
     /// Write the guide: its site into a directory, or without one issues and measures as Markdown.
     Publish(publish::Options),
     /// Say what a code, an issue, a profile or a platform means: rule, source, fix, and which countries take it.
@@ -133,10 +140,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Convert(options) => convert::run(&options),
         Command::Map(options) => map::run(&options),
         Command::Remap(options) => remap::run(&options),
+        Command::Route(action) => route::run(&action),
         Command::Consent(options) => consent::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Subscriptions(options) => subscriptions::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Ethics(options) => ethics::run(&options),

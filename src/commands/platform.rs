@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::{runtime, token};
 use crate::conformance::platform;
+use crate::national::Shelf;
 use crate::server::tls;
 
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,9 @@ pub(super) struct Options {
     /// Code that was never promised; receiving it is a violation.
     #[arg(long)]
     refuse_code: Vec<String>,
+    /// Country pack of the national system to be played, such as fr-ens; plain FHIR without one.
+    #[arg(long, value_name = "PACK")]
+    pack: Option<String>,
     /// FHIR base address of the gateway to pull from.
     #[arg(long, requires_all = ["pull_client", "pull_key", "pull_cacert"])]
     pull_url: Option<String>,
@@ -54,6 +58,9 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(options.listen.ip().is_loopback(), "the simulated platform listens on loopback only");
+    let shelf = Shelf::default();
+    let found = |name: &String| shelf.find(name).cloned().with_context(|| format!("there is no pack {name}"));
+    let pack = options.pack.as_ref().map(found).transpose()?;
     runtime()?.block_on(async {
         std::fs::create_dir_all(&options.directory)?;
         let own = tls::self_signed(&options.directory)?;
@@ -71,6 +78,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 .with_context(|| format!("reading {}", options.public_key.display()))?,
             token_seconds: 300,
             refuse_codes: options.refuse_code.clone(),
+            pack,
             log: Some(options.directory.join("received.ndjson")),
             fault: platform::Fault::default(),
             clock: Arc::new(jiff::Timestamp::now),

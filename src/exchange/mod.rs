@@ -21,6 +21,8 @@ mod pairwise;
 
 mod holdings;
 
+pub mod shape;
+
 pub mod recipients;
 
 pub mod simulate;
@@ -299,11 +301,6 @@ impl Gateway {
 
     pub fn now_ms(&self) -> i64 {
         (self.clock)()
-    }
-
-    /// Changes when there may be something to tell.
-    pub fn store_changed(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.store.feed_changed()
     }
 
     /// Why requests would not be served now, if so: above all, the store must take data.

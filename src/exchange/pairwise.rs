@@ -24,6 +24,11 @@ impl Pairwise {
         Pairwise { key: *blake3::keyed_hash(installation, destination.as_bytes()).as_bytes() }
     }
 
+    /// What names of another form are made of.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
     /// A kind has no slash, so that no two things are hashed alike.
     pub fn id(&self, kind: &str, id: &str) -> String {
         let hash = blake3::keyed_hash(&self.key, format!("{kind}/{id}").as_bytes());

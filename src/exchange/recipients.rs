@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::Gateway;
 use super::consents::{self, Subject};
 use super::facts::Facts;
+use super::shape::Shape;
 use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
 use crate::policy::consent::{self, Action, Actor, Compiled, Denial, Manner, Permitted};
@@ -39,6 +40,8 @@ pub struct Recipient {
     /// How it is told what the person no longer lets it have, and what was of persons who are forgotten, if it is.
     pub on_withdrawal: Option<Manner>,
     pub on_erasure: Option<Manner>,
+    /// The shape in which it wants measurements, if it has one of its own.
+    pub shape: Option<Arc<Shape>>,
 }
 
 /// All of them, and what goes to whom.

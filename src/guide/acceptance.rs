@@ -1,9 +1,10 @@
-//! Which national platform takes which measure, and how: facts of their published specifications.
+//! Which national platform takes which measure, and how: what the country packs of the program say, side by side.
 //!
-//! `profiles/platforms.csv` says who they are, `profiles/acceptance.csv` what they take. A measure without a line is one
-//! that the platform has no place for.
+//! A measure without a line is one that the platform has no place for.
 
 use std::sync::LazyLock;
+
+use crate::national::{self, Form};
 
 /// A national platform.
 #[derive(Debug)]
@@ -32,38 +33,50 @@ pub struct Acceptance {
     pub code: &'static str,
     /// The text that it wants in `code` of the Quantity.
     pub unit: &'static str,
-    /// What the value is: `quantity`, `integer`, `components`, `series`, or `refused`.
+    /// What the value is: `integer`, or a form of the packs.
     pub form: &'static str,
     pub note: &'static str,
+    refused: bool,
 }
 
 impl Acceptance {
     pub fn is_refused(&self) -> bool {
-        self.form == "refused"
+        self.refused
     }
 }
 
-static PLATFORMS: LazyLock<Vec<Platform>> =
-    LazyLock::new(|| {
-        let rows = rows(include_str!("../../profiles/platforms.csv"));
-        let platform = |[id, country, country_name, name, direction, fhir, status, source]: [&'static str; 8]| {
-            Platform { id, country, country_name, name, direction, fhir, status, source }
-        };
-        rows.into_iter().map(platform).collect()
-    });
+static PLATFORMS: LazyLock<Vec<Platform>> = LazyLock::new(|| {
+    let platform = |pack: &'static national::Pack| Platform {
+        id: &pack.id,
+        country: &pack.country,
+        country_name: &pack.country_name,
+        name: &pack.title,
+        direction: &pack.direction,
+        fhir: &pack.fhir,
+        status: &pack.status,
+        source: &pack.source,
+    };
+    national::built_in().iter().map(|pack| platform(pack)).collect()
+});
 
 static ACCEPTANCE: LazyLock<Vec<Acceptance>> = LazyLock::new(|| {
-    let rows = rows(include_str!("../../profiles/acceptance.csv"));
-    let acceptance = |[platform, measure, system, code, unit, form, note]: [&'static str; 7]| Acceptance {
-        platform,
-        measure,
-        system,
-        code,
-        unit,
-        form,
-        note,
-    };
-    rows.into_iter().map(acceptance).collect()
+    let mut all = Vec::new();
+    for pack in national::built_in() {
+        // What is told within something else is told there.
+        for row in pack.rows().iter().filter(|row| row.form != Form::Part) {
+            all.push(Acceptance {
+                platform: &pack.id,
+                measure: &row.measure,
+                system: &row.system,
+                code: &row.code,
+                unit: pack.unit_of(row),
+                form: if row.is_integer() { "integer" } else { row.form.name() },
+                note: &row.note,
+                refused: row.is_refused(),
+            });
+        }
+    }
+    all
 });
 
 /// Every platform.
@@ -76,31 +89,21 @@ pub fn all() -> &'static [Acceptance] {
     &ACCEPTANCE
 }
 
-/// The lines of a table whose fields need no quotes; the last field may hold commas.
-fn rows<const WIDTH: usize>(table: &'static str) -> Vec<[&'static str; WIDTH]> {
-    let row = |line: &'static str| {
-        let fields: Vec<&str> = line.splitn(WIDTH, ',').collect();
-        fields.try_into().expect("the table is part of the program, and a test reads it")
-    };
-    table.lines().skip(1).map(row).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fhir::terminology::ucum;
     use crate::fhir::validate::measures;
 
     #[test]
     fn every_line_is_about_a_platform_and_a_measure_that_exist() {
         assert_eq!(platforms().iter().filter(|each| each.country.len() == 2).count(), platforms().len());
+        assert!(platforms().len() > 10 && all().len() > 90, "{} {}", platforms().len(), all().len());
         for line in all() {
             assert!(platforms().iter().any(|each| each.id == line.platform), "{line:?}");
-            // What is no Observation has no measure.
-            let known = measures::all().iter().any(|each| each.key == line.measure);
-            assert!(known || line.form == "medication administration", "{line:?}");
-            let unit = line.unit;
-            assert!(unit.is_empty() || unit == "1/30sec" || ucum::valid(unit), "{line:?}");
+            assert!(measures::all().iter().any(|each| each.key == line.measure), "{line:?}");
+            assert!(!line.code.is_empty(), "{line:?}");
         }
+        let steps: Vec<_> = all().iter().filter(|line| line.measure == "steps-daily").map(|line| line.unit).collect();
+        assert_eq!(steps, ["{steps}/d", "/d", "1", "1/(24.h)"]);
     }
 }

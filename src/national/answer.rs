@@ -1,6 +1,7 @@
 //! What a destination's answers mean: its own statuses, codes and texts, as ids of ours, whether it is worth another
 //! try, and who has to do something.
 
+use crate::fhir::fhirpath::Expression;
 use crate::fhir::outcome::Id;
 
 /// The table of a pack, `errors.csv`.
@@ -18,6 +19,18 @@ pub(super) struct Line {
     /// Parts of the text, in this order; what stands between them is anything.
     pub text: Vec<String>,
     pub meaning: Meaning,
+    /// What holds of a request that is not answered so.
+    pub check: Option<Check>,
+}
+
+/// Something that the destination checks itself, and what it says where it does not hold.
+#[derive(Debug)]
+pub struct Check {
+    /// FHIRPath on the request.
+    pub holds: Expression,
+    pub status: u16,
+    pub code: String,
+    pub text: String,
 }
 
 /// What an answer means.
@@ -63,6 +76,11 @@ pub(super) const IDS: [Id; 5] = [
 ];
 
 impl Answers {
+    /// What the destination checks, in its order: of a simulation, and of whoever writes the pack.
+    pub fn checks(&self) -> impl Iterator<Item = &Check> {
+        self.lines.iter().filter_map(|line| line.check.as_ref())
+    }
+
     /// What an answer means: the first line that fits its status, one of its codes, and one of its texts.
     pub fn meaning(&self, status: u16, codes: &[&str], texts: &[&str]) -> Option<&Meaning> {
         let fits = |line: &&Line| {
@@ -95,6 +113,7 @@ mod tests {
             code: code.map(str::to_owned),
             text: text.iter().map(|part| (*part).to_owned()).collect(),
             meaning: Meaning { id, again: false, who: Who::App, rule: String::new() },
+            check: None,
         }
     }
 

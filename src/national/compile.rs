@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rust_decimal::Decimal;
 
 use super::Mistake;
-use super::answer::{Answers, IDS, Line, Meaning, Who};
+use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
 use super::file::{Category, File};
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
@@ -14,6 +14,7 @@ use super::pack::{
 use super::slot;
 use super::table::rows;
 use super::template::{self, Node, Only};
+use crate::fhir::fhirpath;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::write::string;
 use crate::fhir::validate::measures::{self, Measure};
@@ -316,8 +317,9 @@ impl Fields<'_> {
             "" => Time::AsSent,
             "date" => Time::Date,
             "start" => Time::Start,
+            "from" => Time::From,
             _ => {
-                wrong.push("time: expected is date or start, or nothing".to_owned());
+                wrong.push("time: expected is date, start or from, or nothing".to_owned());
                 Time::AsSent
             }
         };
@@ -490,7 +492,8 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
         }
         concept.push_str("]}");
         let row = &mut all[at].1;
-        if row.system.is_empty() {
+        // What always holds stands for the measure, where destinations are compared.
+        if row.system.is_empty() || when.is_empty() && !inside {
             [row.system, row.code] = [codings[0][0].clone(), codings[0][1].clone()];
         }
         let display = if codings[0][2].is_empty() { &codings[0][1] } else { &codings[0][2] };
@@ -531,7 +534,7 @@ fn by_measure(rows: &[Row]) -> HashMap<usize, Vec<usize>> {
 fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Answers {
     let Some(text) = files.get(ERRORS) else { return Answers::default() };
     let mut lines = Vec::new();
-    for row in rows(ERRORS, text, ["status", "code", "text", "id", "again", "who", "rule"], mistakes) {
+    for row in rows(ERRORS, text, ["status", "code", "text", "id", "again", "who", "rule", "check"], mistakes) {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(ERRORS, row.line, text.to_owned()));
         let status = row.get(0);
         if !status.is_empty() && !status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)) {
@@ -549,7 +552,20 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
         if !["yes", "no"].contains(&row.get(4)) {
             wrong("again: expected is yes or no");
         }
+        let check = match fhirpath::compile(row.get(7)) {
+            _ if row.get(7).is_empty() => None,
+            Err(_) => {
+                wrong("check: expected is FHIRPath on the request, or nothing");
+                None
+            }
+            Ok(holds) => {
+                let (status, code, text) =
+                    (status.parse().unwrap_or(422), row.get(1).to_owned(), row.get(2).replace('*', ""));
+                Some(Check { holds, status, code, text })
+            }
+        };
         lines.push(Line {
+            check,
             status: status.parse().ok(),
             code: Some(row.get(1).to_owned()).filter(|code| !code.is_empty()),
             text: row.get(2).split('*').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),

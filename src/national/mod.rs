@@ -22,15 +22,16 @@ mod tests;
 
 use std::fmt;
 
-pub use answer::{Answers, Meaning, Who};
+pub use answer::{Answers, Check, Meaning, Who};
 pub use file::{Answer, Corrections};
 pub use message::{Measured, Message, Settings};
 pub use pack::{Form, Pack, Row, Version};
-pub use shelf::Shelf;
+pub use shelf::{Shelf, built_in};
 
 use self::message::Item;
 use self::render::{Gap, Scope};
 use crate::fhir::outcome::Id;
+use crate::fhir::tree::Element;
 
 /// Something that is wrong with a pack.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +85,22 @@ impl Pack {
         let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut out));
         written.map_err(|gap| self.not_told(gap))?;
         Ok(out)
+    }
+
+    /// Whether the destination takes a measurement, as far as the measurement alone says.
+    pub fn takes(&self, observation: Element<'_>) -> Result<(), NotDeliverable> {
+        let measured = [Measured { observation, device: None, app: None }];
+        let settings = Settings::default();
+        let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
+        let mut items = Vec::new();
+        let row = self.items(measured[0], &mut items).filter(|row| row.form != Form::Part);
+        let row = row.ok_or_else(|| self.no_place())?;
+        if row.is_refused() {
+            return Err(self.refused(row));
+        }
+        let scope = Scope::of(self, &message, &items);
+        let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
+        fits.map_err(|gap| self.not_told(gap))
     }
 
     fn no_place(&self) -> NotDeliverable {

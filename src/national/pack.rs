@@ -198,6 +198,8 @@ pub(super) enum Time {
     Date,
     /// Of a period its beginning.
     Start,
+    /// A period that begins then and is still open.
+    From,
 }
 
 /// What a measurement must have to be told.
@@ -231,6 +233,15 @@ impl Pack {
     /// What the destination says of a measure by its own key.
     pub fn row(&self, measure: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.measure == measure)
+    }
+
+    /// The text of the unit that a measure is told in; of what has components, of the first that must be there.
+    pub fn unit_of<'p>(&'p self, row: &'p Row) -> &'p str {
+        let first = row.needs.iter().find_map(|need| match need {
+            Need::Component(measure) => self.row(measure),
+            Need::Slot(_) => None,
+        });
+        row.unit.as_ref().or_else(|| first?.unit.as_ref()).map_or("", |unit| &unit.code)
     }
 
     pub(super) fn candidates(&self, measure: &'static Measure) -> impl Iterator<Item = &Row> {

@@ -1,12 +1,14 @@
 //! Templates filled with a message: one pass over the template, one text.
 
+use std::sync::LazyLock;
+
 use super::compile::coding;
 use super::message::{Item, Measured, Message, identifier_of, said_of};
 use super::narrative;
 use super::pack::{Codes, Form, Need, Pack, Row, Time};
 use super::quantity;
 use super::slot::{Copied, Part, Slot, Told, Which};
-use super::template::{Each, Node, Object, Only, Piece};
+use super::template::{Each, Member, Node, Object, Only, Piece};
 use crate::fhir::tree::write::{compact, string};
 use crate::fhir::tree::{Element, Kind};
 
@@ -42,6 +44,12 @@ pub(super) struct Component<'m> {
     pub inside: bool,
 }
 
+/// A component with its value alone.
+static VALUE: LazyLock<Object> = LazyLock::new(|| {
+    let value = Member { name: "\"value".to_owned(), choice: true, optional: true, node: Node::Slot(Slot::Value) };
+    Object { only: None, each: None, members: vec![value] }
+});
+
 impl<'m> Scope<'m> {
     pub(super) fn of(pack: &'m Pack, message: &'m Message<'m>, items: &'m [Item<'m>]) -> Self {
         Scope { pack, message, items, item: items.first().copied(), component: None }
@@ -61,6 +69,22 @@ impl<'m> Scope<'m> {
                         return Err(Gap::Component);
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each value that is there is one that the destination takes.
+    pub(super) fn values_fit(&self) -> Result<(), Gap> {
+        let mut out = String::new();
+        for item in self.items {
+            let scope = Scope { item: Some(*item), ..*self };
+            let fits = match scope.value(&mut out) {
+                Err(Gap::Elsewhere) => scope.components(&VALUE, 0, &mut out),
+                other => other,
+            };
+            if let Err(gap @ Gap::Form(_)) = fits {
+                return Err(gap);
             }
         }
         Ok(())
@@ -96,6 +120,9 @@ impl<'m> Scope<'m> {
     }
 
     fn object(&self, object: &'m Object, out: &mut String) -> Result<(), Gap> {
+        if !self.holds(object.only.as_ref()) {
+            return Err(Gap::Empty);
+        }
         out.push('{');
         let begin = out.len();
         for member in &object.members {
@@ -429,6 +456,11 @@ impl<'m> Scope<'m> {
                 }
                 (None, None) => return Err(missing),
             },
+            Time::From => {
+                out.push_str("Period\":{\"start\":");
+                string(start.ok_or(missing)?, out);
+                out.push('}');
+            }
             Time::Date | Time::Start => {
                 let start = start.ok_or(missing)?;
                 let start = if item.row.time == Time::Date { start.get(..10).ok_or(missing)? } else { start };

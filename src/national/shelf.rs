@@ -15,8 +15,17 @@ macro_rules! packs {
 }
 
 packs! {
-    "fr-ens": "pack.toml" "measures.csv" "codes.csv" "words.csv" "errors.csv" "request.json" "observation.json" "device.json";
-    "fi-kanta": "pack.toml" "measures.csv" "codes.csv" "errors.csv" "request.json" "observation.json";
+    "be-monitoring": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "de-hddt": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "request.json";
+    "dk-fut": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "ee-healthsense": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "eu-r4": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "fi-kanta": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "fr-ens": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "device.json" "observation.json" "request.json";
+    "lt-vitalsigns": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "nl-medmij": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "observation.json" "patient.json" "request.json";
+    "nl-zib2020": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "no-pmd": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "observation.json" "request.json";
 }
 
 static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
@@ -32,6 +41,11 @@ static PACKS: LazyLock<Vec<Arc<Pack>>> = LazyLock::new(|| {
     });
     compiled.collect()
 });
+
+/// The packs that are part of the program, by id.
+pub fn built_in() -> &'static [Arc<Pack>] {
+    &PACKS
+}
 
 /// Packs by id and version.
 #[derive(Clone, Debug)]

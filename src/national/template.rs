@@ -5,7 +5,7 @@
 //! - A member whose name ends with `?` is left out where something in it is missing. Anything else that is missing makes
 //!   the whole measurement one that cannot be told there, and so does a value that the destination cannot take, whether its
 //!   member may be left out or not.
-//! - An item of a list with `"$if": "slot"` is left out where the slot has nothing, with `"$if": "slot=word"` also where it
+//! - An item of a list, or an optional member, with `"$if": "slot"` is left out where the slot has nothing, with `"$if": "slot=word"` also where it
 //!   has something else; `"$unless"` is the contrary. `"$each": "measurement"` or `"component"` repeats the item.
 //! - `value[x]` and `effective[x]` are named by the type of what is written. A measure whose value stands in components has
 //!   no `value[x]`, though it is not optional.

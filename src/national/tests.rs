@@ -45,6 +45,10 @@ fn french() -> Stage {
     Stage { settings: json!({"publisher": "urn:oid:1.2.3", "devices": "urn:oid:1.2.4"}), ..stage() }
 }
 
+fn finnish() -> Stage {
+    Stage { settings: json!({"persons": "http://phr.kanta.fi/Patient"}), ..stage() }
+}
+
 fn observation(code: &str, value: Value, unit: &str) -> Value {
     json!({
         "resourceType": "Observation", "id": "o1", "meta": {"versionId": "1", "lastUpdated": "2026-05-04T07:00:01Z"},
@@ -103,11 +107,11 @@ fn values_come_in_the_destinations_unit_and_form() {
         (&france, french(), "14743-9", "5.4", "mmol/L", Err(Id::DestinationNeeds)),
         (&france, french(), "93832-4", "400", "min", Err(Id::DestinationMeasure)),
         (&france, french(), "8302-2", "1.71", "kg", Err(Id::DestinationForm)),
-        (&finland, stage(), "8302-2", "1.71", "m", Ok((171.0, "cm"))),
-        (&finland, stage(), "41950-7", "9412", "{steps}/d", Ok((9412.0, "1"))),
-        (&finland, stage(), "82290-8", "150", "min/wk", Ok((150.0, "min"))),
-        (&finland, stage(), "41653-7", "141", "mg/dL", Ok((7.83, "mmol/L"))),
-        (&finland, stage(), "8867-4", "64", "/min", Err(Id::DestinationMeasure)),
+        (&finland, finnish(), "8302-2", "1.71", "m", Ok((171.0, "cm"))),
+        (&finland, finnish(), "41950-7", "9412", "{steps}/d", Ok((9412.0, "1"))),
+        (&finland, finnish(), "82290-8", "150", "min/wk", Ok((150.0, "min"))),
+        (&finland, finnish(), "41653-7", "141", "mg/dL", Ok((7.83, "mmol/L"))),
+        (&finland, finnish(), "8867-4", "64", "/min", Err(Id::DestinationMeasure)),
     ] {
         let found = told(pack, &stage, &[observation(code, number(value), unit)]);
         let found = found.map_err(|told| told.id).map(|bundle| {

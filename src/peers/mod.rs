@@ -13,6 +13,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::national::Pack;
 pub use crate::policy::consent::{Manner, Recall};
 pub use crate::policy::delivery::Verdict;
 
@@ -26,17 +27,39 @@ pub struct Resource {
     pub json: Vec<u8>,
 }
 
-/// What one delivery carries: resources that belong together, in the order in which they must arrive.
+/// What one delivery carries.
 #[derive(Clone)]
 pub struct Item {
-    pub resources: Vec<Resource>,
+    pub content: Content,
     pub request_id: String,
+}
+
+#[derive(Clone)]
+pub enum Content {
+    /// Resources that belong together, in the order in which they must arrive.
+    Resources(Vec<Resource>),
+    Shaped(Shaped),
+}
+
+/// A request that a country pack made.
+#[derive(Clone)]
+pub struct Shaped {
+    /// By what the answer is understood.
+    pub pack: Arc<Pack>,
+    pub body: Vec<u8>,
+    /// The same for the same content.
+    pub key: String,
 }
 
 impl std::fmt::Debug for Item {
     /// Ids only: the resources are patient data.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "Item({}, {} resources)", self.request_id, self.resources.len())
+        match &self.content {
+            Content::Resources(resources) => {
+                write!(formatter, "Item({}, {} resources)", self.request_id, resources.len())
+            }
+            Content::Shaped(shaped) => write!(formatter, "Item({}, {})", self.request_id, shaped.pack.name()),
+        }
     }
 }
 

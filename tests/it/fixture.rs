@@ -11,6 +11,7 @@ use mhealth_gateway::commands::{Running, keys, token};
 use mhealth_gateway::config::Config;
 use mhealth_gateway::conformance::platform;
 use mhealth_gateway::exchange::CATEGORY_SYSTEM;
+use mhealth_gateway::national::{Pack, Shelf};
 use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::policy::consent::draft::{Draft, Permit};
@@ -338,6 +339,16 @@ pub struct Platform {
 
 impl Platform {
     pub async fn start(refuse_codes: &[&str]) -> Platform {
+        Platform::playing(None, refuse_codes).await
+    }
+
+    /// A national system with a shape of its own.
+    pub async fn national(pack: &str) -> Platform {
+        let pack = Shelf::default().find(pack).unwrap_or_else(|| panic!("there is no pack {pack}")).clone();
+        Platform::playing(Some(pack), &[]).await
+    }
+
+    async fn playing(pack: Option<Arc<Pack>>, refuse_codes: &[&str]) -> Platform {
         let directory = tempfile::tempdir().unwrap();
         let own = tls::self_signed(directory.path()).unwrap();
         let key = directory.path().join("gateway-key.pem");
@@ -357,6 +368,7 @@ impl Platform {
             public_key_pem: std::fs::read_to_string(public).unwrap(),
             token_seconds: 300,
             refuse_codes: refuse_codes.iter().map(|code| (*code).to_owned()).collect(),
+            pack,
             log: Some(directory.path().join("received.ndjson")),
             fault: platform::Fault::default(),
             clock: Arc::new(jiff::Timestamp::now),

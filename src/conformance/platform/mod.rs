@@ -13,6 +13,7 @@ mod check;
 mod fault;
 mod login;
 mod respond;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
+use crate::national::Pack;
 pub use fault::{Fault, Mode};
 
 const MAX_CONNECTIONS: usize = 1024;
@@ -54,6 +56,8 @@ pub struct Config {
     pub refuse_codes: Vec<String>,
     /// One JSON line for each resource version received, flushed before the answer; read at the start.
     pub log: Option<PathBuf>,
+    /// The country pack of the system that is played; without one it takes FHIR as it comes.
+    pub pack: Option<Arc<Pack>>,
     /// What to do with the first writes.
     pub fault: Fault,
     /// The time.
@@ -104,6 +108,7 @@ struct Platform {
     account: account::Account,
     fault: fault::Orders,
     refuse_codes: Vec<String>,
+    shape: Option<shape::Shape>,
     url: String,
     clock: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
 }
@@ -116,6 +121,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
         account: account::Account::open(config.log.as_deref()).map_err(StartError::Log)?,
         fault: fault::Orders::new(config.fault),
         refuse_codes: config.refuse_codes,
+        shape: config.pack.map(shape::Shape::new),
         url: config.url,
         clock: config.clock,
     });

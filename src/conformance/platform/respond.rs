@@ -8,7 +8,7 @@ use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::fault::{Answer, Mode};
-use super::{Platform, check};
+use super::{Platform, check, shape};
 
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,6 +39,9 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
     match (&head.method, path.as_slice()) {
         (&Method::PUT, ["fhir", kind, id]) => Ok(write(platform, |platform| update(platform, kind, id, &body)).await),
         (&Method::DELETE, ["fhir", kind, id]) => Ok(write(platform, |platform| delete(platform, kind, id)).await),
+        (&Method::POST, ["fhir", below @ ..]) if platform.shape.as_ref().is_some_and(|shape| shape.is_at(below)) => {
+            Ok(write(platform, |platform| shaped(platform, &body)).await)
+        }
         (&Method::POST, ["fhir"]) => Ok(write(platform, |platform| transaction(platform, &body)).await),
         (&Method::GET, ["fhir", "Observation"]) => Ok(search(platform, head.uri.query().unwrap_or_default())),
         (_, ["fhir", ..]) => Ok(outcome(405, "not-supported")),
@@ -131,6 +134,22 @@ fn update(platform: &Platform, kind: &str, id: &str, body: &[u8]) -> Answered {
         Err(wrong) => {
             platform.account.violation(&format!("{kind}/{id}"), &wrong);
             refusal(&wrong)
+        }
+    }
+}
+
+/// What the system that is played makes of a request of its own shape.
+fn shaped(platform: &Platform, body: &[u8]) -> Answered {
+    let Some(shape) = &platform.shape else { return outcome(405, "not-supported") };
+    match shape.read(body) {
+        Ok(taken) => {
+            let (arrived, entries): (Vec<_>, Vec<_>) = taken.entries.into_iter().unzip();
+            record(platform, arrived, |is_new| answer(200, &shape::answered(taken.response, &entries, is_new)))
+        }
+        Err(complaint) => {
+            platform.account.violation("request", &[complaint.text.as_str()]);
+            let issue = json!({"severity": "error", "code": complaint.code, "diagnostics": complaint.text});
+            answer(complaint.status, &json!({"resourceType": "OperationOutcome", "issue": [issue]}))
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::{Config, Fault, Mode, StartError, Tls, run};
 use crate::peers::fhir_rest::{self, FhirRest};
-use crate::peers::{Item, Platform, Resource, Verdict};
+use crate::peers::{Content, Item, Platform, Resource, Verdict};
 
 pub(super) fn observation(id: &str, version: u32) -> Value {
     json!({
@@ -28,7 +28,7 @@ fn item(resources: &[Value]) -> Item {
         version: value["meta"]["versionId"].as_str().unwrap_or("1").parse().unwrap(),
         json: value.to_string().into_bytes(),
     };
-    Item { resources: resources.iter().map(resource).collect(), request_id: "r-1".to_owned() }
+    Item { content: Content::Resources(resources.iter().map(resource).collect()), request_id: "r-1".to_owned() }
 }
 
 /// The second at which the tests stand still.
@@ -63,6 +63,7 @@ async fn start(folder: &Path, batch: bool) -> Fixture {
         public_key_pem: client_key.public_key_pem(),
         token_seconds: 300,
         refuse_codes: vec!["82810-3".to_owned()],
+        pack: None,
         log: Some(folder.join("received.ndjson")),
         fault: Fault::default(),
         clock: clock.clone(),

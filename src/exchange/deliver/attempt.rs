@@ -8,7 +8,7 @@ use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::peers::{Item, Resource};
+use crate::peers::{Content, Item, Resource};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
 use crate::store::{self, AuditRecord, Stored};
@@ -93,13 +93,15 @@ impl Worker {
                 continue;
             }
             match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
-                Some(Ok(permitted)) if self.can_tell(permitted.get()) => judged.permitted.push(permitted),
-                Some(Ok(permitted)) => {
-                    let stored = permitted.get();
-                    let named = (Author::patient_of(stored), patient);
-                    let issues = [Id::IdentityInseparable];
-                    judged.audit.push(author.record(Act::Withhold, Some(&named), &[versioned(stored)], None, &issues));
-                }
+                Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
+                    None => judged.permitted.push(permitted),
+                    Some(issue) => {
+                        let stored = permitted.get();
+                        let named = (Author::patient_of(stored), patient);
+                        let what = [versioned(stored)];
+                        judged.audit.push(author.record(Act::Withhold, Some(&named), &what, None, &[issue]));
+                    }
+                },
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
             }
@@ -120,9 +122,30 @@ impl Worker {
         }
     }
 
-    /// Whether it can be told here at all.
-    fn can_tell(&self, stored: &Stored) -> bool {
-        self.pairwise.as_ref().is_none_or(|pairwise| pairwise.resource(&self.gateway, stored).is_some())
+    /// Why it cannot be told here, if it cannot.
+    async fn untellable(&self, stored: &Stored) -> Result<Option<Id>, store::Error> {
+        if let Some(shape) = &self.shape {
+            if shape.is_lost(&self.gateway, &self.name, stored).await? {
+                return Ok(Some(Id::DestinationCorrection));
+            }
+            return Ok(shape.content(&self.gateway, &self.name, &[stored]).await?.err().map(|told| told.id));
+        }
+        let Some(pairwise) = &self.pairwise else { return Ok(None) };
+        let told = pairwise.resource(&self.gateway, stored).is_some();
+        Ok((!told).then_some(Id::IdentityInseparable))
+    }
+
+    /// What is sent at once, and settled at once.
+    pub(super) fn units(&self, permitted: Vec<Permitted<Stored>>) -> Vec<Vec<Permitted<Stored>>> {
+        let Some(shape) = &self.shape else { return vec![permitted] };
+        let mut units: Vec<Vec<Permitted<Stored>>> = Vec::new();
+        for one in permitted {
+            match units.last_mut().filter(|unit| unit.len() < shape.pack.request.most) {
+                Some(unit) => unit.push(one),
+                None => units.push(vec![one]),
+            }
+        }
+        units
     }
 
     /// The same for the same content, so that logs on both sides meet. Of a pseudonym, neither the id here nor the one
@@ -136,16 +159,27 @@ impl Worker {
     }
 
     /// Sends what was permitted.
-    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Verdict {
-        let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
-        let Some(resources) = outgoing else {
-            return Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() };
+    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Verdict, store::Error> {
+        let content = match &self.shape {
+            Some(shape) => {
+                let stored: Vec<&Stored> = permitted.iter().map(Permitted::get).collect();
+                match shape.content(&self.gateway, &self.name, &stored).await? {
+                    Ok(shaped) => Content::Shaped(shaped),
+                    Err(told) => return Ok(Verdict::Rejected { reason: told.text }),
+                }
+            }
+            None => {
+                let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
+                let Some(resources) = outgoing else {
+                    return Ok(Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() });
+                };
+                Content::Resources(resources)
+            }
         };
         let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
-        let item = Item { resources, request_id };
-        let verdict = self.platform.deliver(&item).await;
+        let verdict = self.platform.deliver(&Item { content, request_id }).await;
         self.heard(&verdict);
-        verdict
+        Ok(verdict)
     }
 
     /// What an answer, or that there is none, says of the destination itself.

@@ -5,8 +5,12 @@ use std::collections::{HashMap, HashSet};
 use super::recall::is_review;
 use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
+use crate::policy::consent::Permitted;
 use crate::policy::delivery::{self, Settlement};
 use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, Lease, PatientKey, Stored, Task};
+
+/// Why something waits that is in order itself.
+const BEHIND: &str = "waits behind an earlier one";
 
 /// Feed rows in one batch.
 pub(super) const BATCH: usize = 64;
@@ -104,9 +108,7 @@ impl Worker {
         let now_ms = self.gateway.now_ms();
         if row.parked || row.patient.is_some_and(|patient| batch.blocked.contains(&patient)) {
             // Consent is asked when its turn comes.
-            batch.failures.extend(
-                items.iter().map(|stored| failure(row.pos, stored, 0, now_ms, "waits behind an earlier one", false)),
-            );
+            batch.failures.extend(items.iter().map(|stored| failure(row.pos, stored, 0, now_ms, BEHIND, false)));
             return Ok(Outcome::Settled);
         }
         let asked: Vec<u64> = items.iter().map(|stored| stored.seq).collect();
@@ -131,37 +133,53 @@ impl Worker {
         if judged.permitted.is_empty() {
             return Ok(Outcome::Settled);
         }
-        let verdict = self.send(&judged.permitted).await;
+        let mut units = self.units(judged.permitted).into_iter();
+        while let Some(unit) = units.next() {
+            let trouble = self.unit(row.pos, &unit, batch).await?;
+            if trouble || row.patient.is_some_and(|patient| batch.blocked.contains(&patient)) {
+                let now_ms = self.gateway.now_ms();
+                let behind = units.flatten();
+                batch.failures.extend(behind.map(|one| failure(row.pos, one.get(), 0, now_ms, BEHIND, false)));
+                return Ok(if trouble { Outcome::Trouble } else { Outcome::Settled });
+            }
+        }
+        Ok(Outcome::Settled)
+    }
+
+    /// What is sent at once; answers whether the destination is in trouble.
+    async fn unit(&self, pos: u64, permitted: &[Permitted<Stored>], batch: &mut Batch) -> Result<bool, store::Error> {
+        let patient = permitted.first().and_then(|first| first.get().patient);
+        let verdict = self.send(permitted).await?;
         let trouble = !verdict.is_alive();
         let has_left = verdict.has_left();
         let now_ms = self.gateway.now_ms();
         match delivery::settle(verdict, &self.schedule, 1, now_ms, self.random()) {
-            Settlement::Done => batch.audit.extend(self.disclosed(&judged.permitted, &[])),
+            Settlement::Done => batch.audit.extend(self.disclosed(permitted, &[])),
             Settlement::Again { at_ms, reason } => {
                 // Whether it arrived is unknown, and the consent may be gone when its turn comes again.
                 if has_left {
-                    batch.audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                    batch.audit.extend(self.disclosed(permitted, &[Id::EntryFailed]));
                 }
-                batch.blocked.extend(row.patient);
-                let permitted = judged.permitted.iter();
-                batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, at_ms, &reason, false)));
+                batch.blocked.extend(patient);
+                let again = permitted.iter();
+                batch.failures.extend(again.map(|one| failure(pos, one.get(), 1, at_ms, &reason, false)));
             }
             Settlement::Dead { reason } => {
                 // What was rejected has left the house all the same.
-                batch.audit.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+                batch.audit.extend(self.disclosed(permitted, &[Id::EntryFailed]));
                 // Of several only one may be to blame: each is tried alone before it is given up.
-                let dead = judged.permitted.len() == 1;
+                let dead = permitted.len() == 1;
                 if !dead {
-                    batch.blocked.extend(row.patient);
+                    batch.blocked.extend(patient);
                 }
                 if dead {
                     self.given_up(&reason);
                 }
-                let permitted = judged.permitted.iter();
-                batch.failures.extend(permitted.map(|one| failure(row.pos, one.get(), 1, now_ms, &reason, dead)));
+                let failed = permitted.iter();
+                batch.failures.extend(failed.map(|one| failure(pos, one.get(), 1, now_ms, &reason, dead)));
             }
         }
-        Ok(if trouble { Outcome::Trouble } else { Outcome::Settled })
+        Ok(trouble)
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use super::Gateway;
 use super::pairwise::Pairwise;
 use super::recipients::Identity;
+use super::shape::Shape;
 use crate::peers::{Manner, Platform};
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Schedule};
@@ -42,6 +43,8 @@ pub struct Destination {
     /// How it is told what the person no longer lets it have, and what was of persons who are forgotten, if it is.
     pub on_withdrawal: Option<Manner>,
     pub on_erasure: Option<Manner>,
+    /// The shape in which it wants measurements, if it has one of its own.
+    pub shape: Option<Arc<Shape>>,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
@@ -59,6 +62,7 @@ struct Worker {
     address: String,
     purpose: String,
     secondary: bool,
+    shape: Option<Arc<Shape>>,
     /// By what names it knows persons, if it may not know who they are.
     pairwise: Option<Pairwise>,
     on_withdrawal: Option<Manner>,
@@ -113,6 +117,7 @@ pub async fn run(
         secondary: destination.secondary,
         on_withdrawal: destination.on_withdrawal,
         on_erasure: destination.on_erasure,
+        shape: destination.shape,
         platform: destination.platform,
         schedule: destination.schedule,
         ever: destination.ever,

@@ -59,7 +59,7 @@ impl Worker {
         let attempts = retry.attempts + 1;
         let foretold = self.disclosed(&judged.permitted, &[Id::EntryFailed]);
         self.gateway.store.foretell(&self.name, Task::Retry(retry.id), foretold).await?;
-        let verdict = self.send(&judged.permitted).await;
+        let verdict = self.send(&judged.permitted).await?;
         let has_left = verdict.has_left();
         let now_ms = self.gateway.now_ms();
         let outcome = match delivery::settle(verdict, &self.schedule, attempts, now_ms, self.random()) {

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::consents;
 use super::kinds;
 use super::recipients::{Identity, Recipient, Recipients};
+use super::shape::Shape;
 use crate::fhir::definitions::Registry;
 use crate::fhir::outcome::{Issue, Reader, full_outcome};
 use crate::fhir::tree::Element;
@@ -155,10 +156,16 @@ fn destination(
     if recipient.pseudonym {
         verdicts = unnamed(simulation, resources, verdicts);
     }
+    if let Some(shape) = &recipient.shape {
+        verdicts = shaped(shape, resources, verdicts);
+    }
     let mut value = if verdicts.is_empty() { asks.at_all(consents)? } else { verdict::together(&verdicts) };
     value["destination"] = json!(&*recipient.name);
     if recipient.pseudonym {
         value["identity"] = json!("pseudonym");
+    }
+    if let Some(shape) = &recipient.shape {
+        value["pack"] = json!(shape.pack.name());
     }
     if !verdicts.is_empty() {
         value["resources"] = listed(&verdicts);
@@ -183,6 +190,16 @@ fn unnamed(
             Some(sent) => Verdict { sent: Some(sent), ..verdict },
             None => verdict.inseparable(),
         }
+    };
+    let each = resources.iter().zip(verdicts);
+    each.map(|(element, (reference, verdict))| (reference, tell(*element, verdict))).collect()
+}
+
+/// What is permitted, but has no place or no form there.
+fn shaped(shape: &Shape, resources: &[Element<'_>], verdicts: Vec<(String, Verdict)>) -> Vec<(String, Verdict)> {
+    let tell = |element: Element<'_>, verdict: Verdict| match shape.pack.takes(element) {
+        Err(told) if verdict.permits => verdict.not_deliverable(told.id),
+        _ => verdict,
     };
     let each = resources.iter().zip(verdicts);
     each.map(|(element, (reference, verdict))| (reference, tell(*element, verdict))).collect()

@@ -66,6 +66,11 @@ impl Verdict {
         Verdict { permits: false, reason: Id::IdentityInseparable.code(), ..self }
     }
 
+    /// It is permitted, but the destination cannot be told it.
+    pub fn not_deliverable(self, id: Id) -> Verdict {
+        Verdict { permits: false, reason: id.code(), ..self }
+    }
+
     fn decision(&self) -> &'static str {
         if self.permits { "permit" } else { "deny" }
     }

@@ -69,6 +69,9 @@ impl Gateway {
         }
         let client = self.client(&principal.client).await?;
         let same = |purpose: &String| principal.purposes.contains(purpose);
-        Ok(client.is_some_and(|client| *client.actor == *principal.actor && client.purposes.iter().any(same)))
+        Ok(client.is_some_and(|client| {
+            // Whoever may have nothing but what tells of nobody hears of nobody.
+            *client.actor == *principal.actor && client.purposes.iter().any(same) && !client.deidentified
+        }))
     }
 }

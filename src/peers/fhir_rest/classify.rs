@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::send::Answer;
+use crate::national::{self, Pack};
 use crate::peers::Verdict;
 
 /// Longest wait that a destination may ask for.
@@ -29,6 +30,54 @@ pub(super) fn deletion(answer: &Answer, now: Timestamp) -> Verdict {
         202 | 404 | 410 => Verdict::Acknowledged,
         _ => verdict(answer, None, now),
     }
+}
+
+/// Of a request that a pack made: the pack knows what its destination's answers mean.
+pub(super) fn shaped(answer: &Answer, pack: &Pack, now: Timestamp) -> Verdict {
+    let body = json(&answer.body);
+    if !(200..300).contains(&answer.status) {
+        return meant(pack, answer.status, &body, retry_after(answer, now));
+    }
+    match pack.request.answer {
+        national::Answer::Resource => acknowledgement(&answer.body, answer.status),
+        national::Answer::Entries => {
+            let answered = body["entry"].as_array().map_or(&[][..], Vec::as_slice);
+            if body["resourceType"] != "Bundle" || answered.is_empty() {
+                return retry(None, format!("HTTP {} without an answer for the entries", answer.status));
+            }
+            let failed = answered.iter().map(|entry| (status_of(entry), &entry["response"]["outcome"]));
+            let failed = failed.filter(|(status, _)| !(200..300).contains(status));
+            let verdicts = failed.map(|(status, outcome)| meant(pack, status, outcome, None));
+            // What may be taken later is tried again; what is refused for good, when nothing else is left.
+            let mut worst = Verdict::Acknowledged;
+            for verdict in verdicts {
+                match verdict {
+                    Verdict::Rejected { .. } => worst = verdict,
+                    other => return other,
+                }
+            }
+            worst
+        }
+    }
+}
+
+/// What a pack's own table says of an answer, else what its status says. The destination's words stay out of it.
+fn meant(pack: &Pack, status: u16, outcome: &Value, after_ms: Option<i64>) -> Verdict {
+    let issues = outcome["issue"].as_array().map_or(&[][..], Vec::as_slice);
+    let codes: Vec<&str> = issues.iter().filter_map(|issue| issue["code"].as_str()).collect();
+    let texts = issues.iter().flat_map(|issue| [&issue["diagnostics"], &issue["details"]["text"]]);
+    let texts: Vec<&str> = texts.filter_map(Value::as_str).collect();
+    let Some(meaning) = pack.answers.meaning(status, &codes, &texts) else {
+        return refusal(status, &self::codes(outcome), after_ms);
+    };
+    let rule = if meaning.rule.is_empty() { String::new() } else { format!(": {}", meaning.rule) };
+    let reason = format!("{} (HTTP {status}, for the {} to mend){rule}", meaning.id.code(), meaning.who.name());
+    if meaning.again { retry(after_ms, reason) } else { Verdict::Rejected { reason } }
+}
+
+fn status_of(entry: &Value) -> u16 {
+    let status = entry["response"]["status"].as_str().unwrap_or_default();
+    status.split(' ').next().unwrap_or_default().parse().unwrap_or_default()
 }
 
 /// A proxy or a login page also says 200: an acknowledgement has no body or a FHIR body.
@@ -55,8 +104,7 @@ fn transaction(answer: &Answer, entries: usize) -> Verdict {
     }
     let mut rejected = None;
     for entry in answered {
-        let status = entry["response"]["status"].as_str().unwrap_or_default();
-        let status: u16 = status.split(' ').next().unwrap_or_default().parse().unwrap_or_default();
+        let status = status_of(entry);
         if matches!(status, 200 | 201 | 204) {
             continue;
         }
@@ -199,6 +247,31 @@ mod tests {
         ] {
             let answer = Answer { status, retry_after: None, body: Vec::new() };
             assert_eq!(shown(deletion(&answer, now())), expected, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_pack_knows_what_answers_mean() {
+        let shelf = national::Shelf::default();
+        let pack = shelf.find("fr-ens").expect("it is part of the program");
+        let outcome = |text: &str| serde_json::json!({"resourceType": "OperationOutcome", "issue": [{"code": "invalid", "diagnostics": text}]});
+        let entries = |status: &str| {
+            let entry = serde_json::json!({"response": {"status": status, "outcome": outcome("Jane")}});
+            serde_json::json!({"resourceType": "Bundle", "type": "transaction-response", "entry": [entry]})
+        };
+        let consent = "rejected: destination-consent (HTTP 403, for the person to mend): \
+                       the person has consented to writing there";
+        for (status, body, expected) in [
+            (200, entries("201 Created"), "acknowledged"),
+            (200, entries("422"), "rejected: destination-content (HTTP 422, for the operator to mend)"),
+            (200, entries("503 later"), "retry: HTTP 503: invalid"),
+            (200, serde_json::json!({}), "retry: HTTP 200 without an answer for the entries"),
+            (403, outcome("Consent not given, access refused."), consent),
+            (403, outcome("Jane Doe"), "retry: HTTP 403: invalid"),
+            (500, Value::Null, "retry: HTTP 500"),
+        ] {
+            let answer = Answer { status, retry_after: None, body: body.to_string().into_bytes() };
+            assert_eq!(shown(shaped(&answer, pack, now())), expected, "{status} {body}");
         }
     }
 

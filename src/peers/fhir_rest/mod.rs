@@ -23,7 +23,7 @@ pub use config::{Auth, Config};
 pub use send::OpenError;
 
 use self::send::Failure;
-use super::{Clock, Item, Platform, Taken, Verdict};
+use super::{Clock, Content, Item, Platform, Taken, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
@@ -48,10 +48,14 @@ impl FhirRest {
     }
 
     async fn attempt(&self, item: &Item) -> Verdict {
-        let translated = if self.batch && item.resources.len() > 1 {
-            translate::transaction(&self.name, &self.base, item).map(|request| vec![request])
-        } else {
-            item.resources.iter().map(|resource| translate::update(&self.name, &self.base, resource)).collect()
+        let translated = match &item.content {
+            Content::Shaped(shaped) => Ok(vec![translate::shaped(&self.name, &self.base, shaped)]),
+            Content::Resources(resources) if self.batch && resources.len() > 1 => {
+                translate::transaction(&self.name, &self.base, resources).map(|request| vec![request])
+            }
+            Content::Resources(resources) => {
+                resources.iter().map(|resource| translate::update(&self.name, &self.base, resource)).collect()
+            }
         };
         let requests = match translated {
             Ok(requests) => requests,
@@ -105,10 +109,10 @@ impl FhirRest {
                 continue;
             }
             let now = (self.clock)();
-            return if request.method == reqwest::Method::DELETE {
-                classify::deletion(&answer, now)
-            } else {
-                classify::verdict(&answer, request.entries, now)
+            return match &request.pack {
+                Some(pack) => classify::shaped(&answer, pack, now),
+                None if request.method == reqwest::Method::DELETE => classify::deletion(&answer, now),
+                None => classify::verdict(&answer, request.entries, now),
             };
         }
     }

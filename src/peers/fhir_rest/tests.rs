@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::config::Credentials;
 use super::{Auth, Config, FhirRest};
-use crate::peers::{Clock, Item, Platform, Resource, Verdict};
+use crate::peers::{Clock, Content, Item, Platform, Resource, Verdict};
 
 /// What the server does with one connection, after it has read the request.
 enum Step {
@@ -114,7 +114,7 @@ fn item(ids: &[&str]) -> Item {
         version: 2,
         json: format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\"}}").into_bytes(),
     };
-    Item { resources: ids.iter().map(resource).collect(), request_id: "request-1".to_owned() }
+    Item { content: Content::Resources(ids.iter().map(resource).collect()), request_id: "request-1".to_owned() }
 }
 
 fn shown(verdict: &Verdict) -> String {

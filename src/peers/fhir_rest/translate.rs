@@ -1,6 +1,9 @@
 //! Resources to requests. The bytes travel as they were accepted; only their envelope is made here.
 
-use crate::peers::{Item, Manner, Resource, Taken};
+use std::sync::Arc;
+
+use crate::national::Pack;
+use crate::peers::{Manner, Resource, Shaped, Taken};
 
 /// A request without credentials.
 pub(super) struct Request {
@@ -10,6 +13,8 @@ pub(super) struct Request {
     pub body: Vec<u8>,
     /// Entries of the transaction; none for a single resource.
     pub entries: Option<usize>,
+    /// By what the answer is understood, where a country pack made the request.
+    pub pack: Option<Arc<Pack>>,
 }
 
 /// `PUT {base}/{type}/{id}`. The error is the reason of a rejection.
@@ -21,14 +26,29 @@ pub(super) fn update(destination: &str, base: &reqwest::Url, resource: &Resource
         idempotency_key: format!("{destination}/{}/{}", resource.id, resource.version),
         body: resource.json.clone(),
         entries: None,
+        pack: None,
     })
 }
 
+/// A request as its pack says.
+pub(super) fn shaped(destination: &str, base: &reqwest::Url, shaped: &Shaped) -> Request {
+    let request = &shaped.pack.request;
+    let segments: Vec<&str> = request.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    Request {
+        method: if request.method == "PUT" { reqwest::Method::PUT } else { reqwest::Method::POST },
+        url: if segments.is_empty() { base.clone() } else { below(base, &segments) },
+        idempotency_key: format!("{destination}/{}", shaped.key),
+        body: shaped.body.clone(),
+        entries: None,
+        pack: Some(shaped.pack.clone()),
+    }
+}
+
 /// All resources of the item in one transaction, which succeeds or fails as a whole (FHIR R4 §3.1.0.11.2).
-pub(super) fn transaction(destination: &str, base: &reqwest::Url, item: &Item) -> Result<Request, String> {
+pub(super) fn transaction(destination: &str, base: &reqwest::Url, resources: &[Resource]) -> Result<Request, String> {
     let mut body = br#"{"resourceType":"Bundle","type":"transaction","entry":["#.to_vec();
     let mut versions = blake3::Hasher::new();
-    for (index, resource) in item.resources.iter().enumerate() {
+    for (index, resource) in resources.iter().enumerate() {
         check(&resource.kind, &resource.id)?;
         let name = format!("{}/{}", resource.kind, resource.id);
         versions.update(format!("{name}/{}\n", resource.version).as_bytes());
@@ -44,7 +64,8 @@ pub(super) fn transaction(destination: &str, base: &reqwest::Url, item: &Item) -
         url: base.clone(),
         idempotency_key: format!("{destination}/{}", &versions.finalize().to_hex()[..32]),
         body,
-        entries: Some(item.resources.len()),
+        entries: Some(resources.len()),
+        pack: None,
     })
 }
 
@@ -63,6 +84,7 @@ pub(super) fn recall(destination: &str, base: &reqwest::Url, taken: &Taken) -> R
         idempotency_key: format!("{destination}/{name}/{}/{}", taken.manner.name(), taken.request_id),
         body,
         entries: None,
+        pack: None,
     })
 }
 
@@ -152,11 +174,8 @@ mod tests {
     #[test]
     fn bundles_in_order_and_byte_for_byte() {
         let base = reqwest::Url::parse("https://a.example/fhir").expect("an address");
-        let item = Item {
-            resources: vec![resource("Patient", "p"), resource("Observation", "o")],
-            request_id: "r".to_owned(),
-        };
-        let request = transaction("north", &base, &item).expect("a request");
+        let resources = [resource("Patient", "p"), resource("Observation", "o")];
+        let request = transaction("north", &base, &resources).expect("a request");
         let text = String::from_utf8(request.body).expect("text");
         let bundle: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(bundle["entry"][0]["request"]["url"], "Patient/p");

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::feed::{named_items, packed_items};
+use super::items::{named_items, packed_items};
 use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Store, audit, row};

@@ -1,0 +1,123 @@
+//! A destination that wants measurements in a shape of its own: what its pack asks for beside a measurement is read, and
+//! the request is made.
+//!
+//! Who the person is there stands among her identifiers, where whoever linked her to the destination put it; nothing else
+//! of her record leaves than what the pack's templates name.
+
+use std::sync::Arc;
+
+use super::Gateway;
+use super::pairwise::Pairwise;
+use super::trail::Author;
+use crate::fhir::tree::{Document, Element, json};
+use crate::national::Corrections;
+use crate::national::{Measured, Message, NotDeliverable, Pack, Settings};
+use crate::peers::Shaped;
+use crate::store::{self, Stored};
+
+/// Which extension of a measurement names the app that sent it.
+const GATEWAY_DEVICE: &str = "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice";
+
+/// A pack, and what the operator says of its access there.
+#[derive(Debug)]
+pub struct Shape {
+    pub pack: Arc<Pack>,
+    pub settings: Settings,
+}
+
+/// A measurement with what measured it, as they are stored.
+struct Read {
+    observation: Document,
+    device: Option<Document>,
+    app: Option<Document>,
+}
+
+impl Shape {
+    /// The request that tells some measurements of one person; or why there is none.
+    pub(super) async fn content(
+        &self,
+        gateway: &Gateway,
+        destination: &str,
+        stored: &[&Stored],
+    ) -> Result<Result<Shaped, NotDeliverable>, store::Error> {
+        let mut read = Vec::with_capacity(stored.len());
+        for one in stored {
+            let Ok(observation) = json::parse(one.payload.as_slice()) else { continue };
+            let root = Element::root(&observation);
+            let device = root.get("device").and_then(|device| device.text_of("reference"));
+            let is_app = |one: &Element<'_>| one.text_of("url") == Some(GATEWAY_DEVICE);
+            let app = root.all("extension").find(is_app).and_then(|one| one.get("valueReference"));
+            let app = app.and_then(|app| app.text_of("reference"));
+            let (device, app) = (self.device(gateway, device).await?, self.device(gateway, app).await?);
+            read.push(Read { observation, device, app });
+        }
+        let person = match stored.first() {
+            Some(first) => resource(gateway, "Patient", &Author::patient_of(first)).await?,
+            None => None,
+        };
+        let measured: Vec<Measured<'_>> = read
+            .iter()
+            .map(|one| Measured {
+                observation: Element::root(&one.observation),
+                device: one.device.as_ref().map(Element::root),
+                app: one.app.as_ref().map(Element::root),
+            })
+            .collect();
+        let names = Pairwise::of(&gateway.pseudonym_secret, destination);
+        let message = Message {
+            measured: &measured,
+            person: person.as_ref().map(Element::root),
+            settings: &self.settings,
+            key: names.key(),
+        };
+        let body = self.pack.body(&message);
+        Ok(body.map(|body| Shaped { pack: self.pack.clone(), key: key(stored), body: body.into_bytes() }))
+    }
+
+    /// The Device of a reference, or the one that a DeviceMetric belongs to.
+    async fn device(&self, gateway: &Gateway, reference: Option<&str>) -> Result<Option<Document>, store::Error> {
+        let Some((kind, id)) = reference.and_then(|reference| reference.split_once('/')) else { return Ok(None) };
+        let id = id.split_once('/').map_or(id, |(id, _)| id);
+        if kind != "DeviceMetric" {
+            return if kind == "Device" { resource(gateway, kind, id).await } else { Ok(None) };
+        }
+        let Some(metric) = resource(gateway, kind, id).await? else { return Ok(None) };
+        let source = Element::root(&metric).get("source").and_then(|source| source.text_of("reference"));
+        match source.and_then(|source| source.strip_prefix("Device/")) {
+            Some(id) => resource(gateway, "Device", id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a version cannot be told because another one was, and the destination takes no corrections.
+    pub(super) async fn is_lost(
+        &self,
+        gateway: &Gateway,
+        destination: &str,
+        stored: &Stored,
+    ) -> Result<bool, store::Error> {
+        let (Some(patient), Corrections::Never) = (stored.patient, self.pack.request.corrections) else {
+            return Ok(false);
+        };
+        if stored.version < 2 {
+            return Ok(false);
+        }
+        let held = gateway.held_by(destination, patient).await?;
+        let name = (stored.kind.to_string(), stored.logical_id());
+        Ok(stored.deleted || held.get(&name).is_some_and(|holding| holding.version < stored.version))
+    }
+}
+
+async fn resource(gateway: &Gateway, kind: &str, id: &str) -> Result<Option<Document>, store::Error> {
+    let stored = gateway.store.read(kind, id).await?.filter(|stored| !stored.deleted);
+    Ok(stored.and_then(|stored| json::parse(stored.payload).ok()))
+}
+
+/// Of the same versions the same.
+fn key(stored: &[&Stored]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for one in stored {
+        hasher.update(one.id.to_string().as_bytes()).update(&one.version.to_le_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_owned()
+}

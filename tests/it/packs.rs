@@ -1,0 +1,123 @@
+//! Destinations that want measurements in a shape of their own: a national system is played by its country pack, and takes
+//! only what the real one would.
+
+use mhealth_gateway::policy::consent::Action;
+use serde_json::{Value, json};
+
+use crate::fixture::{Client, Gateway, Platform, eventually, heart_rate};
+
+fn blood_pressure(patient: &str, identifier: &str) -> Value {
+    let mut sent = heart_rate(patient, identifier, 0);
+    let component = |code: &str, value: u32| {
+        json!({
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            "valueQuantity": {
+                "value": value, "unit": "mmHg", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"
+            },
+        })
+    };
+    sent["code"]["coding"][0]["code"] = json!("85354-9");
+    sent["component"] = json!([component("8480-6", 138), component("8462-4", 86)]);
+    sent.as_object_mut().unwrap().remove("valueQuantity");
+    sent
+}
+
+/// A gateway with one national system, and a person who is linked to it.
+struct Stage {
+    platform: Platform,
+    _gateway: Gateway,
+    app: Client,
+    patient: String,
+}
+
+impl Stage {
+    async fn new(pack: &str, settings: &str) -> Stage {
+        let platform = Platform::national(pack).await;
+        let section = platform.destination(&format!("pack = {pack:?}\nsettings = {{ {settings} }}"));
+        let gateway = Gateway::with(&section).await;
+        let app = gateway.app().await;
+        let person = json!({
+            "resourceType": "Patient", "active": true,
+            "identifier": [{"system": "urn:oid:1.2.250.1", "value": "linked-1"}],
+        });
+        let patient = app.post("/Patient", &person).await.id();
+        let categories = &["heart-rate", "blood-pressure"][..];
+        let own = app.actor.clone();
+        let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
+        let there = [("Organization/platform", &[Action::Disclose][..], categories)];
+        app.consent(&patient, &[to, there].concat()).await;
+        Stage { platform, _gateway: gateway, app, patient }
+    }
+
+    async fn push(&self, resource: &Value) -> String {
+        let answer = self.app.post(&format!("/{}", resource["resourceType"].as_str().unwrap()), resource).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.id()
+    }
+
+    async fn arrived(&self, kind: &str, count: usize) -> Vec<Value> {
+        eventually("it arrives", async || {
+            let held = self.platform.held().await;
+            let found: Vec<Value> = held.into_iter().filter(|one| one["resourceType"] == kind).collect();
+            (found.len() == count).then_some(found)
+        })
+        .await
+    }
+
+    /// What the person's access log says was withheld.
+    async fn withheld(&self, issue: &str) {
+        let address = format!("{}/persons/{}/access-log?_count=100", self.app.root(), self.patient);
+        eventually("it is withheld", async || {
+            let log = self.app.get(&address).await.json();
+            let entries = log["entries"].as_array().unwrap();
+            entries.iter().any(|entry| entry["issues"] == json!([issue])).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn finland_gets_its_own_content_and_nothing_that_it_has_no_place_for() {
+    let stage = Stage::new("fi-kanta", "persons = 'urn:oid:1.2.250.1'").await;
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
+    let held = stage.arrived("Observation", 1).await;
+    assert_eq!(held[0]["meta"]["profile"], json!(["http://phr.kanta.fi/StructureDefinition/fiphr-sd-bloodpressure"]));
+    assert_eq!(held[0]["subject"]["reference"], "Patient/linked-1");
+    assert_eq!(held[0]["component"][0]["valueQuantity"]["value"], 138);
+    assert!(!held[0].to_string().contains(&stage.patient), "its id here is nobody's business there");
+    stage.withheld("destination-measure").await;
+    let account = stage.platform.account().await;
+    assert_eq!(account["violationCount"], json!(0), "{account}");
+}
+
+#[tokio::test]
+async fn france_gets_one_measurement_at_a_time_with_the_device_that_made_it() {
+    let stage = Stage::new("fr-ens", "publisher = 'urn:oid:1.2.250.1', devices = 'urn:oid:1.2.250.2'").await;
+    let cuff = json!({"resourceType": "Device", "manufacturer": "Example Medical", "modelNumber": "BP-200"});
+    let cuff = stage.push(&cuff).await;
+    let mut measured = Vec::new();
+    for (index, mut sent) in
+        [blood_pressure(&stage.patient, "bp-1"), heart_rate(&stage.patient, "hr-1", 64)].into_iter().enumerate()
+    {
+        sent["device"] = json!({"reference": format!("Device/{cuff}")});
+        sent["identifier"][0]["value"] = json!(format!("m-{index}"));
+        measured.push(sent);
+    }
+    let entry: Vec<Value> = measured
+        .iter()
+        .map(|one| json!({"resource": one, "request": {"method": "POST", "url": "Observation"}}))
+        .collect();
+    let bundle = json!({"resourceType": "Bundle", "type": "transaction", "entry": entry});
+    let answer = stage.app.post("", &bundle).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let held = stage.arrived("Observation", 2).await;
+    assert!(held.iter().all(|one| one["subject"]["identifier"]["value"] == "linked-1"), "{held:?}");
+    let devices = stage.arrived("Device", 1).await;
+    assert_eq!(devices[0]["modelNumber"], "BP-200");
+    // Without a device there is nothing to tell.
+    stage.push(&heart_rate(&stage.patient, "hr-2", 65)).await;
+    stage.withheld("destination-needs").await;
+    let account = stage.platform.account().await;
+    assert_eq!(account["violationCount"], json!(0), "{account}");
+}
