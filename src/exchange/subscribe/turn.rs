@@ -27,8 +27,8 @@ use crate::store::{self, AuditRecord, Course, Fenced, Numbered, Subscription, Tu
 /// Endpoints that are called at once.
 const PARALLEL: usize = 16;
 
-/// A lease outlives the longest call.
-const LEASE_MS: i64 = 180_000;
+/// By how much a lease outlives the longest call. Where its holder is gone, another goes on when it is over.
+const BEYOND_MS: i64 = 10_000;
 
 /// Resources of one notification.
 const BODY_BYTES: usize = 4 << 20;
@@ -112,7 +112,8 @@ impl Gateway {
         if wait_ms > 0 {
             return Ok(Due { taken: Vec::new(), wait: Duration::from_millis(wait_ms as u64).min(IDLE) });
         }
-        let taken = self.store.lease_subscriptions(worker, now_ms, LEASE_MS, want).await?;
+        let lease_ms = i64::from(self.subscriptions.config.timeout_seconds) * 1000 + BEYOND_MS;
+        let taken = self.store.lease_subscriptions(worker, now_ms, lease_ms, want).await?;
         // Nothing taken though something is due: another gateway was faster.
         let wait = if taken.is_empty() { IDLE } else { Duration::ZERO };
         Ok(Due { taken, wait })
