@@ -592,6 +592,26 @@ async fn corrections_and_deletions_are_told_and_xml_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn consents_are_told_to_whoever_may_read_them() {
+    let hook = Hook::start().await;
+    let (gateway, _app, clinic) = scene(&hook, "").await;
+    let owner = gateway.client("owner", &format!("{APP_SCOPES} system/Subscription.cruds")).await;
+    let mut asked = subscription(&hook.url, "id-only", &[]);
+    asked["criteria"] = json!(topic("consent-changed"));
+    let own = subscribe(&owner, &asked).await;
+    let other = subscribe(&clinic, &asked).await;
+    until_status(&owner, &own, "active").await;
+    until_status(&clinic, &other, "active").await;
+    let patient = owner.person().await;
+    let consent = permit(&owner, &patient, true).await;
+    assert_eq!(owner.withdraw(&consent).await.status, 200);
+    let taken = hook.until_taken(2).await;
+    assert_eq!(numbers(&taken), [1, 2]);
+    assert!(taken.iter().all(|(_, focus)| focus.as_deref().unwrap().ends_with(&format!("Consent/{consent}"))));
+    assert_eq!(count_of(&clinic, &other).await, 0, "a consent is its registrar's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn topics_are_published() {
     let gateway = Gateway::start().await;
     let statement = gateway.http.get(format!("{}/metadata", gateway.base)).send().await.unwrap();
@@ -696,12 +716,11 @@ async fn a_killed_gateway_tells_on_where_it_was() {
         let mut order = Vec::new();
         for (number, focus) in hook.taken() {
             let focus = focus.unwrap().rsplit('/').next().unwrap().to_owned();
-            match first.get(&number) {
-                Some(known) => assert_eq!(*known, focus, "a number stands for one event"),
-                None => {
-                    first.insert(number, focus);
-                    order.push(number);
-                }
+            if let Some(known) = first.get(&number) {
+                assert_eq!(*known, focus, "a number stands for one event");
+            } else {
+                first.insert(number, focus);
+                order.push(number);
             }
         }
         (order.len() == pushed.len()).then_some((first, order))

@@ -253,7 +253,7 @@ impl Gateway {
             _ => now_ms,
         };
         let mut end = self.turn_end(subscription, after, wake_ms, taken);
-        end.error = self.said(subscription, &after, verdict);
+        end.error = said(subscription, &after, verdict);
         if telling.step == Step::Handshake && after.status == Status::Active {
             end.course = Course::Begins;
         }
@@ -278,21 +278,6 @@ impl Gateway {
             verdict if verdict.has_left() => (before, telling.foretold.clone()),
             _ => (before, Vec::new()),
         }
-    }
-
-    /// What is said of trouble, and logged once.
-    fn said(&self, subscription: &Subscription, after: &Standing, verdict: &Verdict) -> Option<String> {
-        let (Verdict::Retry { reason, .. } | Verdict::Unreached { reason } | Verdict::Rejected { reason }) = verdict
-        else {
-            return None;
-        };
-        let (subscription, failures) = (&*subscription.id, after.failures);
-        if after.status == Status::Error {
-            tracing::error!(subscription, failures, reason, "an endpoint was given up; the subscription is in error");
-        } else {
-            tracing::warn!(subscription, failures, reason, "a subscriber could not be told");
-        }
-        Some(reason.clone())
     }
 
     fn most_events(&self, watch: &Watch) -> u64 {
@@ -369,6 +354,20 @@ impl Gateway {
         let hex = format!("{value:032x}");
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
+}
+
+/// What is said of trouble, and logged once.
+fn said(subscription: &Subscription, after: &Standing, verdict: &Verdict) -> Option<String> {
+    let (Verdict::Retry { reason, .. } | Verdict::Unreached { reason } | Verdict::Rejected { reason }) = verdict else {
+        return None;
+    };
+    let (subscription, failures) = (&*subscription.id, after.failures);
+    if after.status == Status::Error {
+        tracing::error!(subscription, failures, reason, "an endpoint was given up; the subscription is in error");
+    } else {
+        tracing::warn!(subscription, failures, reason, "a subscriber could not be told");
+    }
+    Some(reason.clone())
 }
 
 /// How many events go into one notification, which must not grow without end; one always does.
