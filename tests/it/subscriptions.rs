@@ -304,7 +304,7 @@ async fn what_is_withheld_leaves_no_trace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consent_is_asked_at_the_moment_of_telling() {
-    let mut hook = Hook::start().await;
+    let hook = Hook::start().await;
     let (_gateway, app, clinic) = scene(&hook, "retry_attempts = 1000").await;
     let patient = app.person().await;
     let consent = permit(&app, &patient, true).await;
@@ -313,13 +313,16 @@ async fn consent_is_asked_at_the_moment_of_telling() {
     until_status(&clinic, &id, "active").await;
     push(&app, &patient, "told").await;
     hook.until_taken(1).await;
-    hook.leave().await;
+    hook.answer_with(Manner::Status(503));
     push(&app, &patient, "waits").await;
     // Once it is under way its number may have been told, so it is kept, and nothing else.
     let status = async || count_of(&clinic, &id).await;
     eventually("it has a number", async || (status().await == 2).then_some(())).await;
     assert_eq!(app.withdraw(&consent).await.status, 200);
-    hook.come_back().await;
+    // The second call from now on was begun after it.
+    let before = hook.heard().len();
+    eventually("it is called again", async || (hook.heard().len() >= before + 2).then_some(())).await;
+    hook.answer_with(Manner::Status(200));
     push(&app, &other, "other").await;
     let taken = hook.until_taken(3).await;
     assert_eq!(numbers(&taken), [1, 2, 3]);

@@ -220,7 +220,7 @@ impl Gateway {
             events = self.number(subscriber, self.most_events(watch)).await?;
             step = before.next(&terms, events > subscription.taken, now_ms);
         }
-        let (occasion, sighted) = match step {
+        let (occasion, numbered) = match step {
             Step::End => return Ok(Next::Over("its time is over")),
             Step::Wait { until_ms } => return Ok(Next::Wait { until_ms }),
             Step::Handshake => (Occasion::Handshake, Vec::new()),
@@ -229,12 +229,22 @@ impl Gateway {
                 let (from, most) = (subscription.taken + 1, self.most_events(watch) as usize);
                 let mut numbered = self.store.events_numbered(&subscription.id, from, events, most).await?;
                 numbered.truncate(fitting(&numbered));
-                (Occasion::Events, self.sighted(subscriber, numbered).await?)
+                (Occasion::Events, numbered)
             }
         };
-        let foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
+        let mut sighted = self.sighted(subscriber, numbered.clone()).await?;
+        let mut foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
         if !foretold.is_empty() {
             self.store.foretell_subscription(&subscription.id, foretold.clone()).await?;
+            // The decision belongs to the moment of sending, and writing down took its time. What is not on record must
+            // not leave: what may be told only now is for the next turn.
+            let again = self.sighted(subscriber, numbered).await?;
+            let more = |(now, before): (&Sighted, &Sighted)| now.stored.is_some() && before.stored.is_none();
+            if again.iter().zip(&sighted).any(more) {
+                return Ok(Next::Wait { until_ms: now_ms });
+            }
+            sighted = again;
+            foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
         }
         let body = self.notification(subscriber, occasion, events, &sighted);
         Ok(Next::Tell(Box::new(Telling { step, events, sighted, foretold, body })))
