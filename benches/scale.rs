@@ -181,7 +181,10 @@ impl Crowd {
     async fn pages(&mut self, store: &Store) -> anyhow::Result<Vec<u128>> {
         let mut times = Vec::new();
         for _ in 0..500 {
-            let person = self.anybody();
+            let mut person = self.anybody();
+            while self.read[person] == 0 {
+                person = self.anybody();
+            }
             let readings = self.read[person];
             let until = BEGIN_MS + readings as i64 * STEP_MS;
             let plan = Plan {

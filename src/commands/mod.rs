@@ -26,6 +26,7 @@ mod relocate;
 mod remap;
 mod route;
 mod serve;
+mod subscriptions;
 pub mod token;
 mod validate;
 
@@ -104,6 +105,8 @@ enum Command {
     FhirPath(fhirpath::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
+    /// List who is told what and where, or turn a subscription off.
+    Subscriptions(subscriptions::Options),
     /// Write the guide: its site into a directory, or without one issues and measures as Markdown.
     Publish(publish::Options),
     /// Say what a code, an issue, a profile or a platform means: rule, source, fix, and which countries take it.
@@ -142,6 +145,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Subscriptions(options) => subscriptions::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Explain(options) => explain::run(&options),
         Command::Ethics(options) => ethics::run(&options),

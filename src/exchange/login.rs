@@ -121,15 +121,18 @@ impl Gateway {
         let now_ms = self.now_ms();
         let principal = token::verify(bearer, self.realm(), &self.token_secret, |_| Standing::Active, now_ms)
             .map_err(|denied| denied.issue())?;
+        let deidentified = self.client(&principal.client).await?.is_some_and(|client| client.deidentified);
+        let principal = Principal { deidentified, ..principal };
         let guide = self.stands(&principal).await?;
-        let deidentified = self.client(&principal.client).await?.is_none_or(|client| client.deidentified);
-        Ok(Principal { guide, deidentified, ..principal })
+        Ok(Principal { guide, ..principal })
     }
 
     /// Whether a principal may still act as what it signed in as, for what goes on longer than a request usually does; and
     /// the version of the guide that it is held to.
     pub async fn stands(&self, principal: &Principal) -> Result<Option<Arc<str>>, Refusal> {
         match self.registered(&principal.client, STANDING_MS).await? {
+            // Who learns of persons by pseudonyms alone from now on goes on with nothing that began otherwise.
+            Some(client) if client.deidentified && !principal.deidentified => Err(Denied::Suspended.issue().into()),
             Some(client) if !client.suspended && principal.scopes.within(&client.scopes) => {
                 if !self.enforces(&client) {
                     return Err(Denied::Guide.issue().into());

@@ -303,11 +303,6 @@ impl Gateway {
         (self.clock)()
     }
 
-    /// Changes when there may be something to tell.
-    pub fn store_changed(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.store.feed_changed()
-    }
-
     /// Why requests would not be served now, if so: above all, the store must take data.
     pub fn unready(&self) -> Option<&'static str> {
         match self.store.health() {

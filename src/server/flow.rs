@@ -104,13 +104,11 @@ impl Body for Flow {
                 }
                 None => Err(std::io::ErrorKind::UnexpectedEof.into()),
             };
-            match packed {
-                Ok(bytes) => bytes.map(|bytes| Ok(Frame::data(bytes))),
-                Err(_) => {
-                    self.ended = true;
-                    Some(Err(BrokenOff))
-                }
-            }
+            let Ok(bytes) = packed else {
+                self.ended = true;
+                return Some(Err(BrokenOff));
+            };
+            bytes.map(|bytes| Ok(Frame::data(bytes)))
         })
     }
 }

@@ -127,7 +127,7 @@ struct Open {
 impl Open {
     /// Until the end; why it ended.
     async fn talk(&mut self, gateway: &Gateway, mut closing: watch::Receiver<bool>) -> CloseCode {
-        let mut changed = gateway.store_changed();
+        let mut changed = gateway.events_due();
         let mut look = tokio::time::interval(Duration::from_millis(LOOK_MS));
         let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING, PING);
         let bind_by = tokio::time::Instant::now() + PATIENCE;

@@ -637,7 +637,7 @@ async fn a_deidentified_export_tells_of_crowds_alone() {
             .map(|(told, real)| real.until((jiff::Unit::Day, *told)).unwrap().get_days())
             .collect();
         assert!(moved[0] != 0 && moved[0] % 7 == 0 && moved[0] == moved[1], "{moved:?}");
-        assert_eq!(times.iter().map(|time| time.time()).collect::<Vec<_>>(), real.map(|time| time.time()));
+        assert_eq!(times.iter().map(|time| time.time()).collect::<Vec<_>>(), real.map(jiff::civil::DateTime::time));
     }
     let other = exported(&body, "/Patient/$export?_type=Observation").await;
     assert_eq!((other.count(), other.ids("Observation").len()), (8, 8));

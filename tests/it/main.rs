@@ -49,6 +49,7 @@ mod patch;
 mod person;
 mod phd;
 mod postgres;
+mod power_cut;
 mod process;
 mod provenance;
 mod proxies;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
 use mhealth_gateway::fhir::definitions::{Package, Registry};
+use mhealth_gateway::fhir::outcome::{Id, Issue};
 use mhealth_gateway::fhir::tree::{Element, json as tree};
 use mhealth_gateway::fhir::validate::{Options, Validator};
 use mhealth_gateway::guide;
@@ -20,7 +21,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::fixture::{APP_SCOPES, Client, Gateway, Site, eventually, heart_rate, shared};
+use crate::fixture::{APP_SCOPES, Client, Gateway, Site, eventually, heart_rate, run, shared};
 use crate::hook::{Hook, Manner, events, parameter};
 use crate::postgres;
 
@@ -634,8 +635,11 @@ async fn what_is_told_is_valid_by_the_backport() {
     let check = |what: &str, resource: &Value| {
         let document = tree::parse(resource.to_string()).unwrap();
         let issues = validator.check(Element::root(&document), &Options::default()).issues;
-        let errors: Vec<String> =
-            issues.iter().filter(|issue| issue.is_error()).map(|issue| format!("{issue:?}")).collect();
+        // Of R5 a topic has a modifier and a code system that R4 does not know; so it stands in the guide's own example.
+        let of_r5 =
+            |issue: &Issue| what == "topic" && [Id::ModifierExtensionUnknown, Id::SystemUnknown].contains(&issue.id);
+        let errors = issues.iter().filter(|issue| issue.is_error() && !of_r5(issue));
+        let errors: Vec<String> = errors.map(|issue| format!("{issue:?}")).collect();
         assert!(errors.is_empty(), "{what}: {errors:#?} {resource:#}");
     };
     for content in ["empty", "id-only", "full-resource"] {
@@ -703,7 +707,18 @@ async fn a_killed_gateway_tells_on_where_it_was() {
     let (first, order) = whole.await;
     assert_eq!(order, (1..=30).collect::<Vec<_>>(), "in order, without gaps");
     assert_eq!(first.into_values().collect::<Vec<_>>(), pushed);
-    app.sign_in().await;
+    // The operator sees it, and may end it.
+    let config = site.config();
+    eventually("it is listed", async || {
+        let listed = run(&["subscriptions", "list", "clinic", "--config", &config]).await;
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        (listed.contains(&hook.url) && listed.contains("30 event(s), 30 taken")).then_some(())
+    })
+    .await;
+    assert!(run(&["subscriptions", "off", &id, "--config", &config]).await.status.success());
+    assert!(!run(&["subscriptions", "off", "nothing", "--config", &config]).await.status.success());
+    clinic.sign_in().await;
+    until_status(&clinic, &id, "off").await;
     process.kill().await;
 }
 

@@ -167,7 +167,7 @@ impl Reader<'_> {
                 }
             }
             Some(_) => {
-                self.unknown("_type", "Resources of this type are no person's; they are exported at system level.")
+                self.unknown("_type", "Resources of this type are no person's; they are exported at system level.");
             }
             None => self.unknown("_type", &format!("The types that are exported are {}.", exported())),
         }

@@ -232,6 +232,7 @@ impl Gateway {
             }
             ExportState::Working | ExportState::Failed => Ok(Status::Working(job.lines)),
             ExportState::Finished => {
+                self.exports.forget(job.id);
                 let pieces = self.store.export_pieces(job.id).await?;
                 Ok(Status::Finished(self.manifest(&job, &about, &pieces), job.until_ms))
             }

@@ -31,6 +31,9 @@ const LEASE_MS: i64 = 60_000;
 const STEP_LINES: usize = 1000;
 const STEP_LOOKS: usize = 5000;
 
+/// Steps after which a slot is given back, so that a small export need not wait for the end of a large one.
+const STEPS: usize = 20;
+
 /// Resources that are in memory at once.
 const CHUNK: usize = 100;
 
@@ -47,6 +50,8 @@ struct Work<'w> {
     filters: BTreeMap<&'w str, Vec<Query>>,
     hidden: Option<Hidden>,
     step: Gathering,
+    /// Steps so far.
+    steps: usize,
 }
 
 /// Of a de-identified export.
@@ -66,20 +71,21 @@ impl Hidden {
             return false;
         }
         let group = self.veil.group(visible, self.traits);
-        match &self.told {
-            Some(told) => told.contains(&group),
-            None => {
-                self.groups.insert(group);
-                false
-            }
+        if let Some(told) = &self.told {
+            return told.contains(&group);
         }
+        self.groups.insert(group);
+        false
     }
 }
+
+/// Whether it tells of what was deleted, and of which type.
+type List = (bool, Arc<str>);
 
 /// What a step has come upon so far.
 #[derive(Default)]
 struct Gathering {
-    lines: BTreeMap<(bool, Arc<str>), Vec<(u64, u32)>>,
+    lines: BTreeMap<List, Vec<(u64, u32)>>,
     count: usize,
     looks: usize,
     persons: Vec<Seen>,
@@ -101,7 +107,7 @@ struct Seen {
 #[derive(PartialEq, Eq)]
 enum On {
     Yes,
-    /// Somebody else has the slot, or the export is gone.
+    /// Somebody else has the slot, the export is gone, or others are to have a turn.
     No,
 }
 
@@ -113,7 +119,7 @@ impl Gateway {
                 return Ok(());
             };
             match self.work_on(&job, &part, stop).await {
-                Ok(()) => {}
+                Ok(()) => self.store.give_back_exports(worker).await?,
                 Err(refusal) if refusal.retry_after_seconds.is_some() => return Err(refusal),
                 Err(refusal) => {
                     let issue = refusal.issues.first().map_or(Id::Internal, |issue| issue.id).code();
@@ -137,8 +143,18 @@ impl Gateway {
         let step = Gathering { told: job.told, ..Gathering::default() };
         let request_id = uploads::printed(job.id);
         let hidden = if about.asked.deidentified { Some(self.hidden(job, part).await?) } else { None };
-        let mut work =
-            Work { gateway: self, job, part, about: &about, principal: &principal, request_id, filters, hidden, step };
+        let mut work = Work {
+            gateway: self,
+            job,
+            part,
+            about: &about,
+            principal: &principal,
+            request_id,
+            filters,
+            hidden,
+            step,
+            steps: 0,
+        };
         work.slot(stop).await
     }
 }
@@ -383,6 +399,7 @@ impl<'w> Work<'w> {
             to,
         };
         let fenced = self.gateway.store.advance_export(self.part, step, now_ms + LEASE_MS).await?;
-        Ok(if fenced == Fenced::Held { On::Yes } else { On::No })
+        self.steps += 1;
+        Ok(if fenced == Fenced::Held && self.steps < STEPS { On::Yes } else { On::No })
     }
 }

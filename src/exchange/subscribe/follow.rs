@@ -31,13 +31,17 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let mut changed = gateway.store.feed_changed();
     while !*stop.borrow() {
         changed.mark_unchanged();
-        match gateway.follow_on(&worker).await {
-            Ok(true) => continue,
-            Ok(false) => {}
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "subscriptions fall behind"),
+        let followed = gateway.follow_on(&worker).await.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "subscriptions fall behind");
+            Followed::Nothing
+        });
+        if followed == Followed::Rows {
+            continue;
         }
         tokio::select! {
-            _ = changed.changed() => {}
+            // Where nobody has events, what is written is nobody's business.
+            _ = changed.changed(), if followed == Followed::Nothing => {}
+            () = gateway.subscriptions.begun.notified() => {}
             () = tokio::time::sleep(IDLE) => {}
             _ = stop.changed() => {}
         }
@@ -45,6 +49,15 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     if let Err(error) = gateway.store.give_back(FOLLOWER, &worker).await {
         tracing::warn!(%error, "other gateways take over when the leases end");
     }
+}
+
+/// What a round came upon.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    Rows,
+    Nothing,
+    /// Nobody has events.
+    Nobody,
 }
 
 impl Gateway {
@@ -55,17 +68,16 @@ impl Gateway {
         entropy.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// One round; whether anything was passed.
-    async fn follow_on(&self, worker: &str) -> Result<bool, store::Error> {
+    async fn follow_on(&self, worker: &str) -> Result<Followed, store::Error> {
         if self.store.subscriptions_live().await?.is_empty() {
-            return Ok(false);
+            return Ok(Followed::Nobody);
         }
         let leases = self.store.lease(FOLLOWER, worker, self.now_ms(), LEASE_MS, SLOTS).await?;
         let mut moved = false;
         for lease in leases {
             moved |= self.follow_slot(&lease).await?;
         }
-        Ok(moved)
+        Ok(if moved { Followed::Rows } else { Followed::Nothing })
     }
 
     async fn follow_slot(&self, lease: &Lease) -> Result<bool, store::Error> {
@@ -74,8 +86,12 @@ impl Gateway {
         let live = self.store.subscriptions_live().await?;
         let watched: Vec<(&Subscription, Arc<Watch>)> =
             live.iter().filter_map(|each| Some((each, self.watch_of(each)?))).collect();
-        let happened = rows.iter().flat_map(|row| happened(row, lease.slot, &watched)).collect();
+        let happened: Vec<Happened> = rows.iter().flat_map(|row| happened(row, lease.slot, &watched)).collect();
+        let any = !happened.is_empty();
         self.store.file_events(lease, to, happened).await?;
+        if any {
+            self.subscriptions.is_due();
+        }
         Ok(true)
     }
 }

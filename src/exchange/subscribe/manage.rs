@@ -167,7 +167,10 @@ impl Gateway {
             id: id.clone(),
         };
         match self.store.put_subscription(asked, self.subscriptions.config.per_client, FOLLOWER).await? {
-            Placed::Done => {}
+            Placed::Done => {
+                self.subscriptions.begun.notify_one();
+                self.subscriptions.is_due();
+            }
             Placed::Moved => return Err(moved()),
             Placed::Full => {
                 let text = "The client has as many subscriptions as it may have.";

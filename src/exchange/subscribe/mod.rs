@@ -19,6 +19,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
+use tokio::sync::Notify;
+use tokio::sync::watch::Sender;
 
 pub use follow::run as follow;
 pub use manage::Shown;
@@ -119,10 +121,19 @@ pub struct Subscriptions {
     pub hook: Option<RestHook>,
     /// Subscriptions as they were read, by id and version.
     watches: Mutex<HashMap<Arc<str>, (u32, Arc<Watch>)>>,
+    /// Tells the follower that somebody has events from now on.
+    begun: Notify,
+    /// Counts what may have made something due in this process: events that were filed, and what clients asked for.
+    due: Sender<u64>,
 }
 
 impl Subscriptions {
     pub fn new(config: Config, hook: RestHook) -> Self {
-        Subscriptions { config, hook: Some(hook), watches: Mutex::default() }
+        Subscriptions { config, hook: Some(hook), ..Subscriptions::default() }
+    }
+
+    /// Wakes whoever tells.
+    fn is_due(&self) {
+        self.due.send_modify(|count| *count = count.wrapping_add(1));
     }
 }

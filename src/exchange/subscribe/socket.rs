@@ -65,6 +65,11 @@ impl Outgoing {
 }
 
 impl Gateway {
+    /// Changes when there may be something to tell.
+    pub fn events_due(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.subscriptions.due.subscribe()
+    }
+
     /// `Subscription/$get-ws-binding-token`, and that of one.
     pub async fn binding_token(
         &self,

@@ -22,7 +22,7 @@ use crate::peers::rest_hook::Call;
 use crate::policy::delivery::Verdict;
 use crate::policy::subscription::notification::{self, About, Event, Focus, Occasion};
 use crate::policy::subscription::{Channel, Media, Standing, Status, Step};
-use crate::store::{self, AuditRecord, Course, Fenced, Subscription, TurnEnd};
+use crate::store::{self, AuditRecord, Course, Fenced, Numbered, Subscription, TurnEnd};
 
 /// Endpoints that are called at once.
 const PARALLEL: usize = 16;
@@ -30,13 +30,16 @@ const PARALLEL: usize = 16;
 /// A lease outlives the longest call.
 const LEASE_MS: i64 = 180_000;
 
+/// Resources of one notification.
+const BODY_BYTES: usize = 4 << 20;
+
 /// Longest sleep; commits of other processes make no sound.
 const IDLE: Duration = Duration::from_secs(2);
 
 /// Tells subscribers until told to stop.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     let worker = gateway.worker();
-    let mut changed = gateway.store.feed_changed();
+    let mut changed = gateway.events_due();
     let mut turns = JoinSet::new();
     while !*stop.borrow() {
         changed.mark_unchanged();
@@ -133,10 +136,13 @@ impl Gateway {
             (None, _) => (self.over(&subscription, GONE), Vec::new()),
             (_, None) => (self.over(&subscription, "what was asked for is no longer offered"), Vec::new()),
         };
+        let begins = end.course == Course::Begins;
         let settled = self.store.settle_subscription(&subscription, end, records.clone(), FOLLOWER).await;
-        if settled.map_err(failed)? == Fenced::Lost {
+        match settled.map_err(failed)? {
+            Fenced::Held if begins => self.subscriptions.begun.notify_one(),
+            Fenced::Held => {}
             // Another goes on; what left this house stays on record.
-            self.store.record_audit(records).await.map_err(failed)?;
+            Fenced::Lost => self.store.record_audit(records).await.map_err(failed)?,
         }
         Ok(())
     }
@@ -220,7 +226,8 @@ impl Gateway {
             Step::Heartbeat => (Occasion::Heartbeat, Vec::new()),
             Step::Notify => {
                 let (from, most) = (subscription.taken + 1, self.most_events(watch) as usize);
-                let numbered = self.store.events_numbered(&subscription.id, from, events, most).await?;
+                let mut numbered = self.store.events_numbered(&subscription.id, from, events, most).await?;
+                numbered.truncate(fitting(&numbered));
                 (Occasion::Events, self.sighted(subscriber, numbered).await?)
             }
         };
@@ -363,6 +370,16 @@ impl Gateway {
     }
 }
 
+/// How many events go into one notification, which must not grow without end; one always does.
+fn fitting(events: &[Numbered]) -> usize {
+    let mut room = BODY_BYTES;
+    let fits = |event: &&Numbered| {
+        room = room.saturating_sub(event.stored.as_ref().map_or(0, |stored| stored.payload.len()));
+        room > 0
+    };
+    events.iter().take_while(fits).count().max(1)
+}
+
 /// Logical ids, beside the events that they are lent to.
 pub(super) fn ids(sighted: &[Sighted]) -> Vec<String> {
     sighted.iter().map(|event| event.stored.as_ref().map(store::Stored::logical_id).unwrap_or_default()).collect()
@@ -388,5 +405,39 @@ pub(super) fn standing(subscription: &Subscription) -> Standing {
         failures: subscription.failures,
         not_before_ms: subscription.not_before_ms,
         told_ms: subscription.told_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{ResId, Stored};
+
+    #[test]
+    fn a_notification_has_an_end_and_an_event() {
+        let event = |bytes: usize| Numbered {
+            number: 1,
+            at_ms: 0,
+            stored: Some(Stored {
+                kind: "Observation".into(),
+                id: ResId([0; 16]),
+                name: None,
+                seq: 1,
+                version: 1,
+                updated_ms: 0,
+                deleted: false,
+                patient: None,
+                owner: "app".into(),
+                date: None,
+                content: [0; 16],
+                payload: vec![0; bytes],
+            }),
+        };
+        for (sizes, expected) in
+            [(&[10, 10][..], 2), (&[BODY_BYTES, 10], 1), (&[10, BODY_BYTES, 10], 1), (&[10, 10, BODY_BYTES - 20], 2)]
+        {
+            let events: Vec<Numbered> = sizes.iter().map(|bytes| event(*bytes)).collect();
+            assert_eq!(fitting(&events), expected, "{sizes:?}");
+        }
     }
 }

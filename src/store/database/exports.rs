@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::feed::{named_items, packed_items};
+use super::items::{named_items, packed_items};
 use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Store, audit, row};
@@ -277,14 +277,14 @@ pub(super) fn is_before_cut(connection: &Connection, unit: &Unit) -> sql::Result
     Ok(cut_ms.is_some_and(|cut_ms| decided_ms <= cut_ms))
 }
 
-/// The oldest export first; of one, no slot goes ahead of a phase that others are still in.
+/// The export that has the least lines first; of one, no slot goes ahead of a phase that others are still in.
 fn waiting(connection: &Connection, now_ms: i64) -> sql::Result<Option<ExportPart>> {
     connection
         .prepare_cached(
             "SELECT p.job, p.slot, p.phase, p.person, p.seq, p.epoch FROM export_part p JOIN export e ON e.id = p.job
              WHERE e.state = ?1 AND p.left_over > 0 AND p.until <= ?2
              AND NOT EXISTS (SELECT 1 FROM export_part o WHERE o.job = p.job AND o.phase < p.phase)
-             ORDER BY e.created, e.id, p.slot LIMIT 1",
+             ORDER BY e.lines, e.created, e.id, p.slot LIMIT 1",
         )?
         .query_row(params![ExportState::Working as u8, now_ms], |row| {
             let person = row.get::<Option<[u8; 16]>>(3)?.map(PatientKey);

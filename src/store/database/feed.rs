@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::items::{named_items, packed_items};
 use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Store, audit, retry, row};
@@ -13,9 +14,6 @@ use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
 use crate::store::sql::{self, Connection, Optional, params};
 use crate::store::unit::AuditRecord;
-
-/// Sequence number and version of one item.
-const ITEM_BYTES: usize = 12;
 
 impl Store {
     /// A new destination begins at the feed's present end; a known one stays where it is.
@@ -191,25 +189,6 @@ fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<Feed
         found.push(FeedItem { pos: row.get::<i64>(0)? as u64, patient, items, parked });
     }
     Ok(found)
-}
-
-pub(super) fn packed_items(items: &[(u64, u32)]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(items.len() * ITEM_BYTES);
-    for (seq, version) in items {
-        bytes.extend_from_slice(&seq.to_be_bytes());
-        bytes.extend_from_slice(&version.to_be_bytes());
-    }
-    bytes
-}
-
-pub(super) fn named_items(bytes: &[u8]) -> Vec<(u64, u32)> {
-    let named = |item: &[u8; ITEM_BYTES]| {
-        let (seq, version) = item.split_at(8);
-        let seq = seq.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-        let version = version.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
-        (seq, version)
-    };
-    bytes.as_chunks::<ITEM_BYTES>().0.iter().map(named).collect()
 }
 
 pub(super) fn advance(

@@ -16,6 +16,7 @@ mod exports;
 mod feed;
 mod file;
 mod history;
+mod items;
 mod keys;
 mod layout;
 mod log;

@@ -312,6 +312,12 @@ DROP TABLE remnant;
 DROP TABLE event;
 DROP TABLE subscription;
 ",
+    "
+DROP TABLE export_count;
+DROP TABLE export_piece;
+DROP TABLE export_part;
+DROP TABLE export;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.

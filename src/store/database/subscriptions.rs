@@ -44,9 +44,30 @@ impl Store {
             .await
     }
 
-    /// Those that have events.
+    /// All of them, without their secrets.
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, Error> {
+        self.query(|reader| bare(reader, &format!("{COLUMNS} ORDER BY client, id"))).await
+    }
+
+    /// Ends one for its client, whatever is under way; whether there was one.
+    pub async fn end_subscription(&self, id: &str, status: &str, reason: &str, now_ms: i64) -> Result<bool, Error> {
+        let (id, status, reason) = (id.to_owned(), status.to_owned(), reason.to_owned());
+        let end = move |connection: &Connection| {
+            let ended = connection
+                .prepare_cached(
+                    "UPDATE subscription SET status = ?2, error = ?3, version = version + 1, updated = ?4,
+                     epoch = epoch + 1, until = 0, wake = ?5 WHERE id = ?1",
+                )?
+                .execute(params![id, status, reason, now_ms, i64::MAX])?;
+            go_on(connection, &id, Course::Ends, "")?;
+            Ok::<_, sql::Fault>(ended > 0)
+        };
+        self.writer.call(1, move |ledger| Ok(end(&ledger.connection)?)).await
+    }
+
+    /// Those that have events, without their secrets.
     pub async fn subscriptions_live(&self) -> Result<Vec<Subscription>, Error> {
-        self.query(|reader| all(reader, &format!("{COLUMNS} WHERE starts IS NOT NULL ORDER BY id"), ())).await
+        self.query(|reader| bare(reader, &format!("{COLUMNS} WHERE starts IS NOT NULL ORDER BY id"))).await
     }
 
     /// Takes a client's subscription away with all its events; whether there was one.
@@ -198,7 +219,6 @@ fn put(ledger: &mut Ledger, asked: &Asked, most: u32, follower: &str) -> Result<
     }
     go_on(connection, &asked.id, asked.course, follower)?;
     audit::store(ledger, std::slice::from_ref(&asked.record))?;
-    ledger.fed = true;
     Ok(Placed::Done)
 }
 
@@ -264,6 +284,14 @@ fn all(reader: &Reader, sql: &str, values: impl sql::Params) -> sql::Result<Vec<
     found.into_iter().map(|each| opened(&reader.keys, each)).collect()
 }
 
+/// Without their secrets, which nobody opens for nothing.
+fn bare(reader: &Reader, sql: &str) -> sql::Result<Vec<Subscription>> {
+    let mut found: Vec<Subscription> =
+        reader.prepare_cached(sql)?.query_map((), sealed)?.collect::<sql::Result<_>>()?;
+    found.iter_mut().for_each(|each| each.secret = Vec::new());
+    Ok(found)
+}
+
 fn one(reader: &Reader, id: &str) -> sql::Result<Option<Subscription>> {
     let found = reader.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], sealed).optional()?;
     found.map(|found| opened(&reader.keys, found)).transpose()
@@ -319,8 +347,6 @@ fn file(ledger: &mut Ledger, lease: &Lease, to: u64, happened: &[Happened]) -> s
             .prepare_cached("UPDATE subscription SET wake = 0 WHERE id = ?1 AND sends = 1 AND wake > 0")?
             .post(params![id])?;
     }
-    // Workers that sleep are to look.
-    ledger.fed |= !happened.is_empty();
     Ok(Fenced::Held)
 }
 

@@ -15,6 +15,7 @@ mod server;
 mod shared;
 mod spans;
 mod statements;
+mod subscriptions;
 
 use std::sync::Arc;
 
