@@ -275,6 +275,10 @@ fn denmark_gets_each_pressure_alone_in_whole_numbers_for_an_activity_of_a_care_p
         (without.id, pack.takes(Element::root(&tree::parse(sent.to_string()).unwrap()))),
         (Id::DestinationNeeds, Ok(()))
     );
+    let mut half = sent.clone();
+    half["component"].as_array_mut().unwrap().remove(1);
+    let half = tree::parse(half.to_string()).unwrap();
+    assert_eq!(pack.takes(Element::root(&half)).unwrap_err().id, Id::DestinationNeeds);
     sent["basedOn"] = json!([{"reference": "https://careplan.example/ServiceRequest/1/_history/42"}]);
     sent["extension"] = json!([{
         "url": "http://hl7.org/fhir/StructureDefinition/workflow-episodeOfCare",
