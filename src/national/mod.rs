@@ -74,11 +74,7 @@ impl Pack {
     pub fn body(&self, message: &Message<'_>) -> Result<String, NotDeliverable> {
         let mut items: Vec<Item<'_>> = Vec::with_capacity(message.measured.len());
         for measured in message.measured {
-            let row = self.items(*measured, &mut items).filter(|row| row.form != Form::Part);
-            let row = row.ok_or_else(|| self.no_place())?;
-            if row.is_refused() {
-                return Err(self.refused(row));
-            }
+            self.placed(*measured, message, &mut items)?;
         }
         let scope = Scope::of(self, message, &items);
         let mut out = String::with_capacity(1024 * (items.len() + 1));
@@ -93,14 +89,30 @@ impl Pack {
         let settings = Settings::default();
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
-        let row = self.items(measured[0], &mut items).filter(|row| row.form != Form::Part);
+        self.placed(measured[0], &message, &mut items)?;
+        let scope = Scope::of(self, &message, &items);
+        let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
+        fits.map_err(|gap| self.not_told(gap))
+    }
+
+    /// What a measurement becomes, where the destination has a place for it.
+    fn placed<'m>(
+        &'m self,
+        measured: Measured<'m>,
+        message: &'m Message<'m>,
+        items: &mut Vec<Item<'m>>,
+    ) -> Result<(), NotDeliverable> {
+        let row = self.items(measured, items).filter(|row| row.form != Form::Part);
         let row = row.ok_or_else(|| self.no_place())?;
         if row.is_refused() {
             return Err(self.refused(row));
         }
-        let scope = Scope::of(self, &message, &items);
-        let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
-        fits.map_err(|gap| self.not_told(gap))
+        if row.form == Form::Split {
+            // Its parts have needs of their own, which are asked when they are told.
+            let whole = [Item { measured, row, part: None }];
+            Scope::of(self, message, &whole).has_what_it_needs().map_err(|gap| self.not_told(gap))?;
+        }
+        Ok(())
     }
 
     fn no_place(&self) -> NotDeliverable {

@@ -147,3 +147,170 @@ fn what_is_missing_is_named_and_never_what_was_sent() {
         assert_eq!((told.id, told.text), (Id::DestinationNeeds, format!("Mon espace santé wants {text}.")));
     }
 }
+
+/// The files of a pack of the program, to be changed.
+fn files(folder: &str) -> BTreeMap<String, String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/packs").join(folder);
+    let entries = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_mistake_is_told_with_its_file_and_line() {
+    for (file, from, to, expected) in [
+        ("pack.toml", "most = 1", "most = \"one\"", "pack.toml:14: invalid type: string \"one\", expected usize"),
+        ("pack.toml", "3.1.0", "3.1", "pack.toml: version is three numbers, such as 1.0.0"),
+        (
+            "measures.csv",
+            "body-weight,quantity",
+            "weight,quantity",
+            "measures.csv:2: measure: expected is a key of the guide's table of measures",
+        ),
+        (
+            "measures.csv",
+            "vital-signs,kg,kg",
+            "vital-signs,cm,cm",
+            "measures.csv:2: unit: expected is one that the measure's units can be converted into, or a factor in times",
+        ),
+        (
+            "measures.csv",
+            "vital-signs,kg,kg",
+            "vital,kg,kg",
+            "measures.csv:2: category: [categories.vital] is missing in pack.toml",
+        ),
+        (
+            "codes.csv",
+            "body-height,,,",
+            "body-height,,x,",
+            "codes.csv:3: when: expected is a slot and a word, such as meal=fasting",
+        ),
+        ("errors.csv", "destination-access,no", "access,no", "errors.csv:2: id: expected is destination-consent"),
+        ("words.csv", "moment,before", "time,before", "words.csv:3: table: expected is one of [words] in pack.toml"),
+        ("observation.json", "{status}", "{state}", "observation.json:19: no slot is called state"),
+        ("request.json", "@device", "@gadget", "request.json:6: the pack has no template gadget.json"),
+    ] {
+        let mut files = files("fr-ens");
+        let text = files.get_mut(file).unwrap();
+        assert!(text.contains(from), "{file} {from}");
+        *text = text.replacen(from, to, 1);
+        let told: Vec<String> = Pack::compile(&files).unwrap_err().iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|told| told.starts_with(expected)), "{expected}: {told:#?}");
+    }
+    let mut files = files("fr-ens");
+    files.remove("request.json");
+    assert_eq!(Pack::compile(&files).unwrap_err()[0].to_string(), "request.json: the file is missing");
+}
+
+#[test]
+fn versions_stand_side_by_side() {
+    let mut shelf = Shelf::default();
+    for version in ["3.0.4", "3.10.0"] {
+        let mut files = files("fr-ens");
+        let text = files.get_mut("pack.toml").unwrap();
+        *text = text.replace("3.1.0", version);
+        shelf.add(&files).unwrap();
+    }
+    for (name, expected) in [
+        ("fr-ens", Some("fr-ens@3.10.0")),
+        ("fr-ens@3", Some("fr-ens@3.10.0")),
+        ("fr-ens@3.1", Some("fr-ens@3.1.0")),
+        ("fr-ens@3.0.4", Some("fr-ens@3.0.4")),
+        ("fr-ens@4", None),
+        ("fr", None),
+    ] {
+        assert_eq!(shelf.find(name).map(|pack| pack.name()).as_deref(), expected, "{name}");
+    }
+}
+
+#[test]
+fn settings_are_what_the_pack_asks_for() {
+    let pack = shelf("no-pmd");
+    for (said, expected) in [
+        (json!({"organization": "1"}), &[][..]),
+        (
+            json!({}),
+            &["settings.organization: missing; number of the organisation that is responsible for the measurements"],
+        ),
+        (json!({"organization": "1", "bundle": "document"}), &["settings.bundle: batch or collection"]),
+        (json!({"organization": "1", "colour": "red"}), &["settings.colour: no-pmd@0.5.2 has no such setting"]),
+    ] {
+        let said: BTreeMap<String, String> = serde_json::from_value(said).unwrap();
+        assert_eq!(Settings::of(&pack, &said).err().unwrap_or_default(), expected);
+    }
+}
+
+#[test]
+fn answers_of_france_mean_what_its_table_says() {
+    let pack = shelf("fr-ens");
+    for (status, text, expected) in [
+        (400, "ID_TOKEN value is not valid (invalid JWT)", Some((Id::DestinationAccess, Who::Operator, false))),
+        (403, "Consent not given, access refused.", Some((Id::DestinationConsent, Who::Person, false))),
+        (403, "idPe requested do not match authorized idPe.", Some((Id::DestinationPerson, Who::Person, false))),
+        (422, "Bmi observation cannot be created.", Some((Id::DestinationContent, Who::App, false))),
+        (429, "", Some((Id::DestinationTrouble, Who::Destination, true))),
+        (500, "", None),
+    ] {
+        let meaning = pack.answers.meaning(status, &["INVALID"], &[text]);
+        assert_eq!(meaning.map(|one| (one.id, one.who, one.again)), expected, "{status} {text}");
+    }
+}
+
+#[test]
+fn denmark_gets_each_pressure_alone_in_whole_numbers_for_an_activity_of_a_care_plan() {
+    let pack = shelf("dk-fut");
+    let stage = Stage { settings: json!({"persons": "http://phr.kanta.fi/Patient"}), ..stage() };
+    let mut sent = observation("85354-9", json!(0), "mm[Hg]");
+    sent.as_object_mut().unwrap().remove("valueQuantity");
+    sent["component"] = [("8480-6", "137.5"), ("8462-4", "85.4"), ("8478-0", "103")]
+        .map(|(code, value)| {
+            let value = json!({"value": number(value), "system": "http://unitsofmeasure.org", "code": "mm[Hg]"});
+            json!({"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueQuantity": value})
+        })
+        .to_vec()
+        .into();
+    let without = told(&pack, &stage, std::slice::from_ref(&sent)).unwrap_err();
+    assert_eq!(
+        (without.id, pack.takes(Element::root(&tree::parse(sent.to_string()).unwrap()))),
+        (Id::DestinationNeeds, Ok(()))
+    );
+    let mut half = sent.clone();
+    half["component"].as_array_mut().unwrap().remove(1);
+    let half = tree::parse(half.to_string()).unwrap();
+    assert_eq!(pack.takes(Element::root(&half)).unwrap_err().id, Id::DestinationNeeds);
+    sent["basedOn"] = json!([{"reference": "https://careplan.example/ServiceRequest/1/_history/42"}]);
+    sent["extension"] = json!([{
+        "url": "http://hl7.org/fhir/StructureDefinition/workflow-episodeOfCare",
+        "valueReference": {"reference": "https://careplan.example/EpisodeOfCare/2"},
+    }]);
+    let parameters = told(&pack, &stage, &[sent]).unwrap();
+    let entries = parameters["parameter"][0]["resource"]["entry"].as_array().unwrap().clone();
+    let values: Vec<String> = entries
+        .iter()
+        .map(|entry| {
+            format!(
+                "{}={}",
+                entry["resource"]["code"]["coding"][0]["code"], entry["resource"]["valueQuantity"]["value"]
+            )
+        })
+        .collect();
+    assert_eq!(values, ["\"DNK05472\"=138", "\"DNK05473\"=85"]);
+    assert_ne!(entries[0]["fullUrl"], entries[1]["fullUrl"]);
+    assert_eq!(entries[0]["resource"]["basedOn"][0]["reference"], "https://careplan.example/ServiceRequest/1");
+}
+
+#[test]
+fn the_same_is_told_the_same_way_and_to_each_destination_by_names_of_its_own() {
+    let pack = shelf("fi-kanta");
+    let sent = [observation("29463-7", number("71.0"), "kg")];
+    let first = told(&pack, &finnish(), &sent).unwrap();
+    assert_eq!(first, told(&pack, &finnish(), &sent).unwrap());
+    let entry = &first["entry"][0];
+    assert_eq!(
+        entry["request"]["ifNoneExist"],
+        format!("identifier={}", entry["resource"]["identifier"][0]["value"].as_str().unwrap())
+    );
+    assert!(!first.to_string().contains("anna"), "the id here is nobody's business there");
+    assert_eq!(pack.to_string().lines().next(), Some("fi-kanta@1.0.0 for Kanta PHR (FHIR 4.0.1)"));
+}

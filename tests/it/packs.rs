@@ -80,13 +80,19 @@ impl Stage {
 async fn finland_gets_its_own_content_and_nothing_that_it_has_no_place_for() {
     let stage = Stage::new("fi-kanta", "persons = 'urn:oid:1.2.250.1'").await;
     stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
-    stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
+    let pressure = stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
     let held = stage.arrived("Observation", 1).await;
     assert_eq!(held[0]["meta"]["profile"], json!(["http://phr.kanta.fi/StructureDefinition/fiphr-sd-bloodpressure"]));
     assert_eq!(held[0]["subject"]["reference"], "Patient/linked-1");
     assert_eq!(held[0]["component"][0]["valueQuantity"]["value"], 138);
     assert!(!held[0].to_string().contains(&stage.patient), "its id here is nobody's business there");
     stage.withheld("destination-measure").await;
+    let mut corrected = stage.app.get(&format!("/Observation/{pressure}")).await.json();
+    corrected["component"][0]["valueQuantity"]["value"] = json!(139);
+    let answer = stage.app.put(&format!("/Observation/{pressure}"), &corrected).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    stage.withheld("destination-correction").await;
+    assert_eq!(stage.arrived("Observation", 1).await[0]["component"][0]["valueQuantity"]["value"], 138);
     let account = stage.platform.account().await;
     assert_eq!(account["violationCount"], json!(0), "{account}");
 }
