@@ -60,25 +60,6 @@ impl Own {
         Self { directory, child }
     }
 
-    /// A standby, for which the server waits with each commit from now on.
-    pub async fn standby(&self) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let child = run(directory.path().to_str().unwrap(), &[], Some(self.folder()));
-        speak(&self.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
-        speak(&self.url(), "SELECT pg_reload_conf()").await;
-        Self { directory, child }
-    }
-
-    /// Makes a standby the one that takes data; it does when this returns.
-    pub async fn promote(&self) {
-        speak(&self.url(), "SELECT pg_promote()").await;
-    }
-
-    /// Address of this one, and of another that takes over.
-    pub fn url_with(&self, other: &Self) -> String {
-        url(&format!("{}&host={}", self.folder(), other.folder()), "public")
-    }
-
     fn folder(&self) -> &str {
         self.directory.path().to_str().unwrap()
     }
@@ -96,6 +77,28 @@ impl Own {
 
     pub fn start_again(&mut self) {
         self.child = run(self.folder(), &[], None);
+    }
+}
+
+#[allow(dead_code, reason = "the store's own tests use this file, too, and these alone use this")]
+impl Own {
+    /// A standby, for which the server waits with each commit from now on.
+    pub async fn standby(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let child = run(directory.path().to_str().unwrap(), &[], Some(self.folder()));
+        speak(&self.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+        speak(&self.url(), "SELECT pg_reload_conf()").await;
+        Self { directory, child }
+    }
+
+    /// Makes a standby the one that takes data; it does when this returns.
+    pub async fn promote(&self) {
+        speak(&self.url(), "SELECT pg_promote()").await;
+    }
+
+    /// Address of this one, and of another that takes over.
+    pub fn url_with(&self, other: &Self) -> String {
+        url(&format!("{}&host={}", self.folder(), other.folder()), "public")
     }
 }
 
