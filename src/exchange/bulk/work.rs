@@ -25,7 +25,7 @@ use crate::policy::pseudonym::Traits;
 use crate::store::{ExportJob, ExportPart, ExportPiece, ExportPlace, ExportStep, Fenced, PatientKey, Standing, Stored};
 
 /// How long a slot stays with a worker of whom nothing is heard.
-const LEASE_MS: i64 = 60_000;
+const LEASE_MS: i64 = 10_000;
 
 /// Lines, and resources that were looked at, after which a step ends.
 const STEP_LINES: usize = 1000;
