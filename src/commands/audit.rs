@@ -103,16 +103,28 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
     let (records, changed) = gateway.store.log_changed().await?;
-    let missing = gateway.store.log_missing().await?;
+    let missing = gateway.store.log_missing(gateway.now_ms()).await?;
+    let misfiled = gateway.misfiled().await.map_err(|refusal| refused(&refusal))?;
     gateway.log_checkpoint().await.map_err(|refusal| refused(&refusal))?;
-    println!("{records} record(s) compared with the log: {} changed, {} missing", changed.len(), missing.len());
+    println!(
+        "{records} record(s) compared with the log: {} changed, {} misfiled, {} missing",
+        changed.len(),
+        misfiled.len(),
+        missing.len()
+    );
     for number in &changed {
         println!("entry {number}: the record is not what was committed to");
     }
     for number in &missing {
         println!("entry {number}: its record is gone, and no term of keeping explains it");
     }
-    Ok(if changed.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    for number in &misfiled {
+        println!(
+            "entry {number}: the record is not filed under what it says: its person, its time, its client or its id"
+        );
+    }
+    let found = [&changed, &misfiled, &missing].iter().any(|numbers| !numbers.is_empty());
+    Ok(if found { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn refused(refusal: &crate::exchange::Refusal) -> anyhow::Error {

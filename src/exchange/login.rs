@@ -214,7 +214,7 @@ impl Gateway {
             deidentified: client.deidentified,
         };
         let purpose = client.purposes.first().map_or("", String::as_str);
-        let caller = Caller { principal: &principal, request_id, purpose, address: None };
+        let caller = Caller { principal: &principal, request_id, purpose, address: None, looked_at: None };
         let record = Author::of(self, &caller).record(Act::Login, None, &[], None, issues);
         Ok(self.store.record_audit(vec![record]).await?)
     }

@@ -56,6 +56,7 @@ pub mod deliver;
 
 pub mod subscribe;
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 
 use serde::Deserialize;
@@ -365,6 +366,8 @@ pub struct Caller<'a> {
     pub purpose: &'a str,
     /// Where it was called from, an IP address; nothing where the work is done later.
     pub address: Option<&'a str>,
+    /// Resources that the whole request has looked at so far, where it may search more than once.
+    pub looked_at: Option<&'a AtomicUsize>,
 }
 
 #[cfg(test)]

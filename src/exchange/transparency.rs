@@ -6,8 +6,9 @@
 use super::trail::{Act, Author};
 use super::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::Id;
+use crate::fhir::tree::{Element, json, time};
 use crate::policy::access::Interaction;
-use crate::store::{Head, Logged, ResId};
+use crate::store::{FiledRecord, Head, Logged, PatientKey, ResId};
 use crate::tlog::{Address, Checkpoint, Content, Extra, Proof, TILE_WIDTH, Verifier};
 
 /// A younger head is shown again, however often it is asked for.
@@ -36,6 +37,37 @@ impl Gateway {
                 entries.map(|entries| entries.iter().flat_map(|entry| [&[0, 32], &entry[..]].concat()).collect())
             }
         })
+    }
+
+    /// The numbers of entries whose records are filed under something else than they say, so that who looks for them by it,
+    /// as a person does in her access log, does not find them.
+    pub async fn misfiled(&self) -> Result<Vec<u64>, Refusal> {
+        let (mut misfiled, mut after) = (Vec::new(), 0);
+        loop {
+            let records = self.store.filed(after).await?;
+            let Some(last) = records.last() else { return Ok(misfiled) };
+            after = last.seq;
+            let wrong = records.iter().filter(|record| !self.is_filed_right(record));
+            misfiled.extend(wrong.map(|record| record.entry));
+        }
+    }
+
+    fn is_filed_right(&self, record: &FiledRecord) -> bool {
+        let Ok(document) = json::parse(record.payload.as_slice()) else { return false };
+        let event = Element::root(&document);
+        let persons: Vec<PatientKey> = event
+            .all("entity")
+            .filter_map(|entity| entity.get("what")?.text_of("reference")?.strip_prefix("Patient/").map(str::to_owned))
+            .filter(|id| is_id(id))
+            .map(|id| self.patient_key(&id))
+            .collect();
+        let party = event.all("agent").find_map(|agent| agent.get("who")?.get("identifier")?.text_of("value"));
+        // An event about nobody may name a person whom somebody asked for; one about a person names that one.
+        record.patient.is_none_or(|patient| persons.contains(&patient))
+            && (record.patient.is_some() || persons.is_empty())
+            && event.text_of("recorded") == Some(time::instant(record.at_ms).as_str())
+            && event.text_of("id") == Some(record.id.to_string().as_str())
+            && party.unwrap_or_default() == record.client
     }
 
     /// The proof that a record about a person is in the log, for who may search the person's audit.

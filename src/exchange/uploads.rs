@@ -190,8 +190,13 @@ impl Gateway {
         let (mut about, coding) = self.about(upload)?;
         about.principal.guide = self.stands(&about.principal).await?;
         let request = printed(upload.id);
-        let caller =
-            Caller { principal: &about.principal, request_id: &request, purpose: &about.purpose, address: None };
+        let caller = Caller {
+            principal: &about.principal,
+            request_id: &request,
+            purpose: &about.purpose,
+            address: None,
+            looked_at: None,
+        };
         let lost = || Refusal::one(Id::StorageFailed, "", "The file is no longer there, or is not what was sent.");
         let mut file = self.store.read_upload(upload.id).await?.ok_or_else(lost)?;
         let mut unpack = Unpack::new(coding);

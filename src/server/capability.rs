@@ -68,10 +68,12 @@ pub fn statement(gateway: &Gateway) -> Value {
         "status": "active",
         "date": RELEASED,
         "kind": "instance",
-        "instantiates": [format!("{BULK}/CapabilityStatement/bulk-data")],
         "software": {"name": env!("CARGO_PKG_NAME"), "version": env!("CARGO_PKG_VERSION")},
         "implementation": {"description": "mHealth gateway: validated, consent-checked intake and routing", "url": gateway.base},
-        "instantiates": [format!("{BACKPORT}/CapabilityStatement/backport-subscription-server-r4")],
+        "instantiates": [
+            format!("{BULK}/CapabilityStatement/bulk-data"),
+            format!("{BACKPORT}/CapabilityStatement/backport-subscription-server-r4"),
+        ],
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "patchFormat": [

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use http_body_util::{Either, Full};
@@ -207,7 +208,7 @@ async fn on_record(mut reply: Reply, mut who: Who, headers: &HeaderMap, shared: 
             Who::Client(principal) => {
                 // A purpose that it may not state is no purpose of the refusal.
                 let purpose = principal.purpose(handlers::stated_purpose(headers)).unwrap_or_default();
-                let caller = Caller { principal, request_id, purpose, address: Some(address) };
+                let caller = Caller { principal, request_id, purpose, address: Some(address), looked_at: None };
                 if let Err(fault) = shared.gateway.refused_for(&caller, &reply.issues).await {
                     reply = problem::reply(&fault);
                 }
@@ -302,6 +303,7 @@ async fn serve_within(
         principal,
         request_id: &contact.request_id,
         address: &contact.address,
+        looked_at: AtomicUsize::new(0),
     };
     match flowing {
         Some(body) => handlers::stream(&request, body, &shared.limits).await,

@@ -65,7 +65,7 @@ pub use span::{Around, Known, Neighbour, Span};
 pub use subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting};
 pub use tidying::Tidying;
 pub use unit::{
-    Accepted, AuditRecord, Cancelled, Expect, Finish, Finished, Growth, Head, IdempotencyKey, Logged, Precondition,
-    Said, Token, Unit, Write, WriteOutcome,
+    Accepted, AuditRecord, Cancelled, Expect, FiledRecord, Finish, Finished, Growth, Head, IdempotencyKey, Logged,
+    Precondition, Said, Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};

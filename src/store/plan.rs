@@ -138,6 +138,8 @@ pub struct Page {
     /// The scan budget ran out. With `next` the search can go on there; without, the rows are of an arbitrary part and
     /// the search must be narrowed.
     pub exhausted_budget: bool,
+    /// Candidates that were looked at.
+    pub looked_at: usize,
     /// The highest sequence number at the time, for `as_of_seq`.
     pub high_seq: u64,
 }

@@ -115,6 +115,19 @@ pub struct Logged {
     pub payload: Vec<u8>,
 }
 
+/// A record of the audit with what it is filed under.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FiledRecord {
+    pub seq: u64,
+    /// Its number among the log's entries.
+    pub entry: u64,
+    pub at_ms: i64,
+    pub patient: Option<PatientKey>,
+    pub client: String,
+    pub id: ResId,
+    pub payload: Vec<u8>,
+}
+
 /// A signed head of the transparency log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Head {

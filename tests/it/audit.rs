@@ -526,3 +526,29 @@ async fn patterns_that_are_claimed_are_followed() {
     let expected = ["PatientCreate", "PatientQuery", "PatientRead", "PatientUpdate", "PrivacyDisclosure.Source"];
     assert_eq!(followed.iter().map(String::as_str).collect::<Vec<_>>(), expected);
 }
+
+/// What a search says without handing anything out is on record as well: a count by value finds the value out.
+#[tokio::test]
+async fn a_count_is_on_record_and_so_is_that_nothing_matches() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "one", 62)).await.status, 201);
+    let searches = |text: &str| text.matches("\"code\":\"search\"").count();
+    let mut known = 0;
+    for (query, what) in [
+        ("value-quantity=gt60&_summary=count", "a count"),
+        ("value-quantity=gt60&_count=0", "a page of nothing"),
+        ("value-quantity=gt70", "that nothing matches"),
+        ("value-quantity=gt70&_summary=count", "a count of nothing"),
+        ("value-quantity=gt60", "a hit"),
+    ] {
+        assert_eq!(app.get(&format!("/Observation?patient={patient}&{query}")).await.status, 200);
+        let trail = app.get(&format!("/AuditEvent?patient={patient}&_count=500")).await;
+        let count = searches(&trail.text());
+        assert!(count > known, "{what} is not on record");
+        known = count;
+    }
+    let reverse = format!("/Patient?_id={patient}&_has:Observation:patient:value-quantity=gt60");
+    assert_eq!(app.get(&reverse).await.status, 200);
+}

@@ -265,3 +265,25 @@ async fn bundles_answer_with_what_is_preferred() {
         assert_eq!(answer["entry"][0]["resource"].is_object(), with_resource, "{prefer}: {answer}");
     }
 }
+
+/// What one request may look at is not multiplied by its entries.
+#[tokio::test]
+async fn the_searches_of_a_batch_have_one_budget() {
+    let gateway = Gateway::with("[exchange]\nsearch_budget = 30").await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    for number in 0..8 {
+        let reading = heart_rate(&patient, &format!("reading-{number}"), 60);
+        assert_eq!(app.post("/Observation", &reading).await.status, 201);
+    }
+    let entry = json!({"request": {"method": "GET", "url": format!("Observation?patient={patient}&code=8867-4")}});
+    let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": vec![entry; 6]});
+    let answer = app.post("", &batch).await.json();
+    let answers: Vec<String> = answer["entry"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["response"]["status"].as_str().unwrap()[..3].to_owned())
+        .collect();
+    assert_eq!(answers, ["200", "200", "200", "422", "422", "422"]);
+}

@@ -56,8 +56,27 @@ pub struct Own {
 impl Own {
     pub fn start(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let child = run(directory.path().to_str().unwrap(), settings);
+        let child = run(directory.path().to_str().unwrap(), settings, None);
         Self { directory, child }
+    }
+
+    /// A standby, for which the server waits with each commit from now on.
+    pub async fn standby(&self) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let child = run(directory.path().to_str().unwrap(), &[], Some(self.folder()));
+        speak(&self.url(), "ALTER SYSTEM SET synchronous_standby_names = '*'").await;
+        speak(&self.url(), "SELECT pg_reload_conf()").await;
+        Self { directory, child }
+    }
+
+    /// Makes a standby the one that takes data; it does when this returns.
+    pub async fn promote(&self) {
+        speak(&self.url(), "SELECT pg_promote()").await;
+    }
+
+    /// Address of this one, and of another that takes over.
+    pub fn url_with(&self, other: &Self) -> String {
+        url(&format!("{}&host={}", self.folder(), other.folder()), "public")
     }
 
     fn folder(&self) -> &str {
@@ -76,7 +95,7 @@ impl Own {
     }
 
     pub fn start_again(&mut self) {
-        self.child = run(self.folder(), &[]);
+        self.child = run(self.folder(), &[], None);
     }
 }
 
@@ -88,14 +107,19 @@ impl Drop for Own {
 }
 
 /// Runs a server, and returns when it takes connections.
-fn run(folder: &str, settings: &[&str]) -> Child {
+fn run(folder: &str, settings: &[&str], follows: Option<&str>) -> Child {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres");
-    let mut child = Command::new(script).arg(folder).args(settings).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = Command::new(script);
+    command.arg(folder).args(settings).stderr(Stdio::piped());
+    if let Some(follows) = follows {
+        command.env("FOLLOWS", follows);
+    }
+    let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     let mut seen = Vec::new();
     let ready = lines.by_ref().any(|line| {
         seen.push(line.clone());
-        line.ends_with("database system is ready to accept connections")
+        line.contains("database system is ready to accept ")
     });
     assert!(ready, "PostgreSQL ended: {seen:#?}");
     // It must never wait for somebody to read what it says.

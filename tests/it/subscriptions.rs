@@ -304,7 +304,7 @@ async fn what_is_withheld_leaves_no_trace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn consent_is_asked_at_the_moment_of_telling() {
-    let mut hook = Hook::start().await;
+    let hook = Hook::start().await;
     let (_gateway, app, clinic) = scene(&hook, "retry_attempts = 1000").await;
     let patient = app.person().await;
     let consent = permit(&app, &patient, true).await;
@@ -313,13 +313,16 @@ async fn consent_is_asked_at_the_moment_of_telling() {
     until_status(&clinic, &id, "active").await;
     push(&app, &patient, "told").await;
     hook.until_taken(1).await;
-    hook.leave().await;
+    hook.answer_with(Manner::Status(503));
     push(&app, &patient, "waits").await;
     // Once it is under way its number may have been told, so it is kept, and nothing else.
     let status = async || count_of(&clinic, &id).await;
     eventually("it has a number", async || (status().await == 2).then_some(())).await;
     assert_eq!(app.withdraw(&consent).await.status, 200);
-    hook.come_back().await;
+    // The second call from now on was begun after it.
+    let before = hook.heard().len();
+    eventually("it is called again", async || (hook.heard().len() >= before + 2).then_some(())).await;
+    hook.answer_with(Manner::Status(200));
     push(&app, &other, "other").await;
     let taken = hook.until_taken(3).await;
     assert_eq!(numbers(&taken), [1, 2, 3]);
@@ -592,6 +595,26 @@ async fn corrections_and_deletions_are_told_and_xml_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn consents_are_told_to_whoever_may_read_them() {
+    let hook = Hook::start().await;
+    let (gateway, _app, clinic) = scene(&hook, "").await;
+    let owner = gateway.client("owner", &format!("{APP_SCOPES} system/Subscription.cruds")).await;
+    let mut asked = subscription(&hook.url, "id-only", &[]);
+    asked["criteria"] = json!(topic("consent-changed"));
+    let own = subscribe(&owner, &asked).await;
+    let other = subscribe(&clinic, &asked).await;
+    until_status(&owner, &own, "active").await;
+    until_status(&clinic, &other, "active").await;
+    let patient = owner.person().await;
+    let consent = permit(&owner, &patient, true).await;
+    assert_eq!(owner.withdraw(&consent).await.status, 200);
+    let taken = hook.until_taken(2).await;
+    assert_eq!(numbers(&taken), [1, 2]);
+    assert!(taken.iter().all(|(_, focus)| focus.as_deref().unwrap().ends_with(&format!("Consent/{consent}"))));
+    assert_eq!(count_of(&clinic, &other).await, 0, "a consent is its registrar's");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn topics_are_published() {
     let gateway = Gateway::start().await;
     let statement = gateway.http.get(format!("{}/metadata", gateway.base)).send().await.unwrap();
@@ -638,7 +661,9 @@ async fn what_is_told_is_valid_by_the_backport() {
         // Of R5 a topic has a modifier and a code system that R4 does not know; so it stands in the guide's own example.
         let of_r5 =
             |issue: &Issue| what == "topic" && [Id::ModifierExtensionUnknown, Id::SystemUnknown].contains(&issue.id);
-        let errors = issues.iter().filter(|issue| issue.is_error() && !of_r5(issue));
+        // Where clients sign in is said by another guide's extension, which knows no server without people.
+        let of_login = |issue: &Issue| issue.expression.contains(".security.");
+        let errors = issues.iter().filter(|issue| issue.is_error() && !of_r5(issue) && !of_login(issue));
         let errors: Vec<String> = errors.map(|issue| format!("{issue:?}")).collect();
         assert!(errors.is_empty(), "{what}: {errors:#?} {resource:#}");
     };
@@ -671,7 +696,7 @@ async fn what_is_told_is_valid_by_the_backport() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_gateway_tells_on_where_it_was() {
     let hook = Hook::start().await;
-    let site = Site::new(&hook.configuration("retry_attempts = 1000")).await;
+    let site = Site::new(&hook.configuration("retry_attempts = 1000\ntimeout_seconds = 1")).await;
     let mut app = site.register("app", APP_SCOPES).await;
     let mut clinic = site.register("clinic", CLINIC).await;
     let mut process = site.serve().await;
@@ -694,12 +719,11 @@ async fn a_killed_gateway_tells_on_where_it_was() {
         let mut order = Vec::new();
         for (number, focus) in hook.taken() {
             let focus = focus.unwrap().rsplit('/').next().unwrap().to_owned();
-            match first.get(&number) {
-                Some(known) => assert_eq!(*known, focus, "a number stands for one event"),
-                None => {
-                    first.insert(number, focus);
-                    order.push(number);
-                }
+            if let Some(known) = first.get(&number) {
+                assert_eq!(*known, focus, "a number stands for one event");
+            } else {
+                first.insert(number, focus);
+                order.push(number);
             }
         }
         (order.len() == pushed.len()).then_some((first, order))

@@ -190,20 +190,39 @@ async fn what_was_changed_is_seen() {
     process.terminate().await;
     let database = Connection::open(site.data().join("gateway.sqlite3")).unwrap();
     // Records that are gone, and whose entries nothing explains.
-    assert_eq!(database.execute("DELETE FROM audit WHERE entry IN (2, 3)", []).unwrap(), 2);
-    assert_eq!(gone(&config).await, ["entry 2: its record is gone", "entry 3: its record is gone"]);
-    database.execute("INSERT INTO audit_forgotten (entry) VALUES (2), (3)", []).unwrap();
-    assert!(gone(&config).await.is_empty(), "what was forgotten in time is explained");
-    let payload =
-        "UPDATE audit SET payload = CAST(replace(CAST(payload AS TEXT), '\"app\"', '\"abb\"') AS BLOB) WHERE entry = 1";
-    assert_eq!(database.execute(payload, []).unwrap(), 1);
-    let (stands, said) = audit(&["check", "--config", &config]).await;
-    assert!(!stands && said.contains("entry 1: the record is not what was committed to"), "{said}");
+    assert_eq!(database.execute("DELETE FROM audit WHERE entry IN (0, 2, 3)", []).unwrap(), 3);
+    let lost = |numbers: &[u8]| -> Vec<String> {
+        numbers.iter().map(|number| format!("entry {number}: its record is gone")).collect()
+    };
+    assert_eq!(gone(&config).await, lost(&[0, 2, 3]));
+    database.execute("INSERT INTO audit_forgotten (entry) VALUES (0), (2), (3)", []).unwrap();
+    assert_eq!(gone(&config).await, lost(&[2, 3]), "the oldest may be forgotten, not what came after one that is kept");
+    // Records that whoever looks for them does not find, and one that says less, as only an erasure makes it.
+    for (change, expected) in [
+        ("patient = NULL WHERE entry = 4", "entry 4: the record is not filed under what it says"),
+        ("at = at - 1 WHERE entry = 5", "entry 5: the record is not filed under what it says"),
+        ("client = 'other' WHERE entry = 5", "entry 5: the record is not filed under what it says"),
+        ("salt = NULL WHERE entry = 5", "entry 5: the record is not what was committed to"),
+        ("payload = zeroblob(length(payload)) WHERE entry = 5", "entry 5: the record is not what was committed to"),
+    ] {
+        let before: Vec<rusqlite::types::Value> = database
+            .query_row("SELECT * FROM audit WHERE entry = 5", [], |row| (0..9).map(|column| row.get(column)).collect())
+            .unwrap();
+        assert_eq!(database.execute(&format!("UPDATE audit SET {change}"), []).unwrap(), 1, "{change}");
+        let (stands, said) = audit(&["check", "--config", &config]).await;
+        assert!(!stands && said.contains(expected), "{change}: {said}");
+        database
+            .execute(
+                "REPLACE INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                rusqlite::params_from_iter(before),
+            )
+            .unwrap();
+    }
     // The entry as well: now all entries fit their records again, and the signed head does not.
-    let (salt, payload): ([u8; 32], Vec<u8>) = database
-        .query_row("SELECT salt, payload FROM audit WHERE entry = 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .unwrap();
+    let salt: [u8; 32] = database.query_row("SELECT salt FROM audit WHERE entry = 1", [], |row| row.get(0)).unwrap();
+    let payload = b"{\"resourceType\":\"AuditEvent\"}".to_vec();
     let entry = commitment(&salt, &payload);
+    assert_eq!(database.execute("UPDATE audit SET payload = ?1 WHERE entry = 1", [payload]).unwrap(), 1);
     assert_eq!(database.execute("UPDATE log_entry SET entry = ?1 WHERE number = 1", [entry]).unwrap(), 1);
     let (stands, said) = audit(&["check", "--config", &config]).await;
     assert!(!stands && said.contains("does not continue what was signed"), "{said}");

@@ -96,8 +96,13 @@ impl Download {
                 let Some(rule) = kinds::kind(&stored.kind) else { continue };
                 let Some(interaction) = interaction(&self.principal, rule) else { continue };
                 let now_ms = self.gateway.now_ms();
-                let caller =
-                    Caller { principal: &self.principal, request_id: "", purpose: &self.about.purpose, address: None };
+                let caller = Caller {
+                    principal: &self.principal,
+                    request_id: "",
+                    purpose: &self.about.purpose,
+                    address: None,
+                    looked_at: None,
+                };
                 let sight = self.gateway.visible(&caller, rule, interaction, stored, now_ms, &mut seen).await?;
                 if let Sight::Visible(visible) = sight {
                     self.write(&visible, &mut out);

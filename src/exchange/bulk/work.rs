@@ -370,6 +370,7 @@ impl<'w> Work<'w> {
             request_id: "",
             purpose: &self.about.purpose,
             address: self.about.address.as_deref(),
+            looked_at: None,
         }
     }
 

@@ -60,6 +60,7 @@ impl Person {
             request_id: visitor.request_id,
             purpose: PURPOSE,
             address: Some(visitor.address),
+            looked_at: None,
         }
     }
 }

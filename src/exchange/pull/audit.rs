@@ -118,7 +118,7 @@ impl Gateway {
                 descending: true,
             };
             let rows = self.store.audit(plan).await?;
-            gathered.spend(rows.len(), self.config.search_budget)?;
+            gathered.spend(caller, rows.len(), self.config.search_budget)?;
             let is_last = rows.len() < first;
             after = rows.last().map(|(seq, _)| *seq);
             for (seq, payload) in rows {

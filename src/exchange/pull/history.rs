@@ -193,13 +193,13 @@ impl Gateway {
             let (versions, next) = self.store.history(plan.clone()).await?;
             // Of one resource only what the caller may see counts, so that no refusal tells of what is hidden.
             let counted = if plan.id.is_some() { 0 } else { versions.len() };
-            gathered.spend(counted, self.config.search_budget)?;
+            gathered.spend(caller, counted, self.config.search_budget)?;
             for stored in versions {
                 let Some(rule) = kinds::kind(&stored.kind) else { continue };
                 match self.visible(caller, rule, interaction, stored, self.now_ms(), &mut seen).await? {
                     Sight::Visible(visible) => {
                         gathered.matched += 1;
-                        gathered.spend(usize::from(plan.id.is_some()), self.config.search_budget)?;
+                        gathered.spend(caller, usize::from(plan.id.is_some()), self.config.search_budget)?;
                         if gathered.hits.len() == limit {
                             return Ok(());
                         }

@@ -82,7 +82,7 @@ impl Gateway {
         found: &mut Vec<Hit>,
     ) -> Result<(), Refusal> {
         let Some(rule) = includable(caller, kind) else { return Ok(()) };
-        gathered.spend(1, self.config.search_budget)?;
+        gathered.spend(caller, 1, self.config.search_budget)?;
         let Some(stored) = self.store.read(rule.name, id).await?.filter(|stored| !stored.deleted) else {
             return Ok(());
         };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::page::Continuation;
-use super::{ConsentsSeen, Sight, Withheld};
+use super::{ConsentsSeen, Sight, Visible, Withheld};
 use crate::exchange::facts;
 use crate::exchange::kinds::{Guard, KindRule};
 use crate::exchange::trail::{Act, Author};
@@ -65,6 +66,8 @@ pub(in crate::exchange) struct Gathered {
     /// Resources that were looked at.
     looked_at: usize,
     silences: Silences,
+    /// Persons of whom something may be seen that decided what was answered, whether or not it leaves.
+    weighed: BTreeMap<PatientKey, (String, Option<Basis>)>,
     pub(super) consents: ConsentsSeen,
 }
 
@@ -77,6 +80,15 @@ impl Gathered {
         }
     }
 
+    /// Takes note of a person whose data was looked at and may be seen: a count, or an answer that nothing matches, tells
+    /// something as well.
+    fn weigh(&mut self, visible: &Visible, most: usize) {
+        let Some(key) = visible.stored.patient else { return };
+        if self.weighed.len() < most && !self.weighed.contains_key(&key) {
+            self.weighed.insert(key, (Author::patient_of(&visible.stored), visible.basis.clone()));
+        }
+    }
+
     /// What those persons hear.
     pub(super) fn silenced(&self, author: &Author, issue: Id) -> Vec<AuditRecord> {
         let persons = self.silences.persons.iter();
@@ -84,9 +96,13 @@ impl Gathered {
     }
 
     /// Takes note of resources that are looked at, as long as that may go on.
-    pub(super) fn spend(&mut self, resources: usize, budget: usize) -> Result<(), Refusal> {
+    pub(super) fn spend(&mut self, caller: &Caller<'_>, resources: usize, budget: usize) -> Result<(), Refusal> {
+        let before = match caller.looked_at {
+            Some(request) => request.fetch_add(resources, Ordering::Relaxed),
+            None => self.looked_at,
+        };
         self.looked_at += resources;
-        if self.looked_at > budget { Err(too_costly()) } else { Ok(()) }
+        if before + resources > budget { Err(too_costly()) } else { Ok(()) }
     }
 
     pub fn entries(self) -> Vec<Entry> {
@@ -284,12 +300,18 @@ impl Gateway {
         let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
         let seen = &mut gathered.consents;
         let sight = self.visible(caller, walk.rule, Interaction::Search, stored, self.now_ms(), seen).await?;
-        if walk.is_bound && matches!(sight, Sight::Visible(_)) {
-            gathered.spend(1, self.config.search_budget)?;
+        if walk.is_bound
+            && let Sight::Visible(visible) = &sight
+        {
+            gathered.spend(caller, 1, self.config.search_budget)?;
+            gathered.weigh(visible, self.config.page_entries_max);
         }
         let silences = &mut gathered.silences;
         Ok(match sight {
-            Sight::Visible(visible) if matches(&visible.document) => Sight::Visible(visible),
+            Sight::Visible(visible) if matches(&visible.document) => {
+                gathered.weigh(&visible, self.config.page_entries_max);
+                Sight::Visible(visible)
+            }
             Sight::Withheld(withheld) => {
                 let (id, key) = withheld.patient;
                 if silences.takes(key, self.config.page_entries_max) && matches(&withheld.document) {
@@ -311,7 +333,7 @@ impl Gateway {
         gathered: &Gathered,
     ) -> Result<(), Refusal> {
         type Seen = (String, Vec<String>, Option<Basis>);
-        let Gathered { hits, included, silences, .. } = gathered;
+        let Gathered { hits, included, silences, weighed, .. } = gathered;
         let author = Author::of(self, caller).with_query(asked, pairs);
         let mut persons: BTreeMap<Option<PatientKey>, Seen> = BTreeMap::new();
         for (stored, basis) in hits.iter().chain(included) {
@@ -319,6 +341,9 @@ impl Gateway {
                 .entry(stored.patient)
                 .or_insert_with(|| (Author::patient_of(stored), Vec::new(), basis.clone()));
             person.1.push(format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version));
+        }
+        for (key, (id, basis)) in weighed {
+            persons.entry(Some(*key)).or_insert_with(|| (id.clone(), Vec::new(), basis.clone()));
         }
         let mut records: Vec<_> = persons
             .into_iter()
@@ -503,7 +528,7 @@ impl Walk {
         self.plan.limit = ROUND.min(self.plan.limit * 4);
         self.done = page.next.is_none();
         if !self.is_bound {
-            gathered.spend(page.rows.len(), gateway.config.search_budget)?;
+            gathered.spend(caller, page.looked_at, gateway.config.search_budget)?;
         }
         Ok(Some(page.rows))
     }

@@ -490,7 +490,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
     }
 }
 
-/// The next version of an Observation that stands, which the gateway itself makes.
+/// The next version of what stands, which the gateway itself makes.
 pub(super) fn next_version(
     stored: &Stored,
     document: &Document,

@@ -17,6 +17,7 @@ mod device;
 pub mod explain;
 pub(in crate::exchange) mod gather;
 mod judge;
+mod leave;
 mod overlap;
 mod patch;
 mod prepare;

@@ -217,8 +217,13 @@ impl Gateway {
             Err(_) => return Ok(Some((count, vec![Fate::Withheld; count]))),
         }
         let request = format!("remap-{}", raw.head.number);
-        let caller =
-            Caller { principal: &sending.principal, request_id: &request, purpose: &sending.purpose, address: None };
+        let caller = Caller {
+            principal: &sending.principal,
+            request_id: &request,
+            purpose: &sending.purpose,
+            address: None,
+            looked_at: None,
+        };
         let person = (sending.patient.clone(), raw.head.patient);
         let read = self.read_records(&caller, format, records).await?;
         let mut again = Compared {

@@ -81,7 +81,8 @@ impl Gateway {
                 "resources": resources,
                 "besides": [
                     "earlier versions", "index", "deliveries that waited", "dead letters", "receipts of senders",
-                    "uploads", "raw inputs", "answers kept for repeated requests", "the person's key",
+                    "uploads", "raw inputs", "answers kept for repeated requests", "membership in groups",
+                    "the person's key",
                 ],
             },
             "kept": kept,
@@ -170,6 +171,7 @@ impl Gateway {
         while let Some(position) = from {
             from = self.store.erase_feed(patient, position).await?;
         }
+        self.leave_groups(patient).await?;
         self.redact(patient).await?;
         self.consents_stale(patient);
         receipt["finished"] = time::instant(self.now_ms()).into();

@@ -34,7 +34,13 @@ impl Granted {
     }
 
     pub fn caller(&self) -> Caller<'_> {
-        Caller { principal: &self.principal, request_id: &self.request_id, purpose: &self.purpose, address: None }
+        Caller {
+            principal: &self.principal,
+            request_id: &self.request_id,
+            purpose: &self.purpose,
+            address: None,
+            looked_at: None,
+        }
     }
 }
 

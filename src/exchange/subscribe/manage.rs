@@ -54,7 +54,7 @@ impl Gateway {
     /// `DELETE [base]/Subscription/[id]`.
     pub async fn unsubscribe(&self, caller: &Caller<'_>, id: &str) -> Result<(), Refusal> {
         let removed = async {
-            self.own_permitted(caller, Interaction::Delete)?;
+            own_permitted(caller, Interaction::Delete)?;
             let record = Author::of(self, caller).record(Act::Delete, None, &[format!("{KIND}/{id}")], None, &[]);
             let removed = self.store.remove_subscription(&caller.principal.client, id, record).await?;
             if removed { Ok(()) } else { Err(Refusal::not_found()) }
@@ -66,7 +66,7 @@ impl Gateway {
     /// `GET [base]/Subscription/[id]`.
     pub async fn subscription(&self, caller: &Caller<'_>, id: &str) -> Result<Shown, Refusal> {
         let found = async {
-            self.own_permitted(caller, Interaction::Read)?;
+            own_permitted(caller, Interaction::Read)?;
             self.own(caller, id).await
         };
         let found = found.await;
@@ -84,7 +84,7 @@ impl Gateway {
         lenient: bool,
     ) -> Result<(Vec<Shown>, Vec<(String, String)>, Vec<Issue>), Refusal> {
         let found = async {
-            self.own_permitted(caller, Interaction::Search)?;
+            own_permitted(caller, Interaction::Search)?;
             let (mut query, issues) = Query::parse(KIND, pairs, &self.registry, lenient);
             if has_errors(&issues) {
                 return Err(issues.into());
@@ -113,10 +113,6 @@ impl Gateway {
         }
     }
 
-    pub(super) fn own_permitted(&self, caller: &Caller<'_>, interaction: Interaction) -> Result<(), Refusal> {
-        caller.principal.permits(KIND, interaction).map(drop).map_err(|denied| denied.issue().into())
-    }
-
     /// A subscription of the client's own; another's is as absent as one that nobody has.
     pub(super) async fn own(&self, caller: &Caller<'_>, id: &str) -> Result<Subscription, Refusal> {
         let found = self.store.subscription(id).await?;
@@ -131,7 +127,7 @@ impl Gateway {
         when: When,
     ) -> Result<Shown, Refusal> {
         let interaction = if id.is_some() { Interaction::Update } else { Interaction::Create };
-        self.own_permitted(caller, interaction)?;
+        own_permitted(caller, interaction)?;
         let stands = match id {
             Some(id) => Some(self.own(caller, id).await?),
             None => None,
@@ -149,7 +145,7 @@ impl Gateway {
         self.reachable(&watch).await?;
         let body = stripped(&document);
         let secret = secret(&watch, stands.as_ref());
-        let (status, course) = begins(&watch, stands.as_ref());
+        let (status, course) = begins(&watch);
         let id = stands.as_ref().map_or_else(|| Arc::from(self.uuid()), |stands| stands.id.clone());
         let reference = format!("{KIND}/{id}");
         let act = if stands.is_some() { Act::Update } else { Act::Create };
@@ -218,6 +214,11 @@ impl Gateway {
     }
 }
 
+/// Whether the client's scopes let it do that with subscriptions.
+pub(super) fn own_permitted(caller: &Caller<'_>, interaction: Interaction) -> Result<(), Refusal> {
+    caller.principal.permits(KIND, interaction).map(drop).map_err(|denied| denied.issue().into())
+}
+
 fn moved() -> Refusal {
     Refusal::one(Id::VersionConflict, "", "The subscription is in another version by now.")
 }
@@ -260,14 +261,11 @@ fn endpoint_of(subscription: &Subscription) -> Channel {
     }
 }
 
-/// How it begins: an endpoint is to answer first; a socket is the client's own doing.
-fn begins(watch: &Watch, stands: Option<&Subscription>) -> (Status, Course) {
+/// How it begins: an endpoint is to answer first, and its events begin then; a socket is the client's own doing.
+fn begins(watch: &Watch) -> (Status, Course) {
     match watch.wanted.channel {
         _ if watch.wanted.is_off => (Status::Off, Course::Ends),
         Channel::Websocket => (Status::Active, Course::Begins),
-        Channel::RestHook { .. } if stands.is_some_and(|stands| stands.starts.is_some()) => {
-            (Status::Requested, Course::GoesOn)
-        }
         Channel::RestHook { .. } => (Status::Requested, Course::GoesOn),
     }
 }

@@ -113,14 +113,16 @@ impl Config {
     }
 }
 
+/// Subscriptions as they were read, by id and version.
+type Watches = HashMap<Arc<str>, (u32, Arc<Watch>)>;
+
 /// What telling needs, put together at the composition root.
 #[derive(Default)]
 pub struct Subscriptions {
     pub config: Config,
     /// Without it no endpoint is called.
     pub hook: Option<RestHook>,
-    /// Subscriptions as they were read, by id and version.
-    watches: Mutex<HashMap<Arc<str>, (u32, Arc<Watch>)>>,
+    watches: Mutex<Watches>,
     /// Tells the follower that somebody has events from now on.
     begun: Notify,
     /// Counts what may have made something due in this process: events that were filed, and what clients asked for.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::manage::own_permitted;
 use super::sight::{Subscriber, told};
 use super::turn::{ids, standing, told_of};
 use crate::exchange::trail::{Act, Author};
@@ -39,7 +40,7 @@ impl Gateway {
         which: &Which,
     ) -> Result<Value, Refusal> {
         let answered = async {
-            self.own_permitted(caller, Interaction::Read)?;
+            own_permitted(caller, Interaction::Read)?;
             if which.statuses.iter().any(|status| Status::parse(status).is_none()) {
                 let text = "The status is requested, active, error or off.";
                 return Err(Refusal::one(Id::OperationParameter, "status", text));
@@ -77,7 +78,7 @@ impl Gateway {
     /// `Subscription/[id]/$events`.
     pub async fn subscription_events(&self, caller: &Caller<'_>, id: &str, range: &Range) -> Result<String, Refusal> {
         let found = async {
-            self.own_permitted(caller, Interaction::Read)?;
+            own_permitted(caller, Interaction::Read)?;
             Ok((self.own(caller, id).await?, number(range.since.as_deref())?, number(range.until.as_deref())?))
         };
         let found = found.await;

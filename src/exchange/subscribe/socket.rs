@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::FOLLOWER;
+use super::manage::own_permitted;
 use super::sight::Subscriber;
 use super::turn::{GONE, Next, Telling, standing};
 use crate::exchange::pull::page;
@@ -78,7 +79,7 @@ impl Gateway {
         ids: &[String],
     ) -> Result<Value, Refusal> {
         let granted = async {
-            self.own_permitted(caller, Interaction::Read)?;
+            own_permitted(caller, Interaction::Read)?;
             let own = match one {
                 Some(id) => vec![self.own(caller, id).await?],
                 None => self.store.subscriptions_of(&caller.principal.client).await?,

@@ -27,8 +27,8 @@ use crate::store::{self, AuditRecord, Course, Fenced, Numbered, Subscription, Tu
 /// Endpoints that are called at once.
 const PARALLEL: usize = 16;
 
-/// A lease outlives the longest call.
-const LEASE_MS: i64 = 180_000;
+/// By how much a lease outlives the longest call. Where its holder is gone, another goes on when it is over.
+const BEYOND_MS: i64 = 10_000;
 
 /// Resources of one notification.
 const BODY_BYTES: usize = 4 << 20;
@@ -112,7 +112,8 @@ impl Gateway {
         if wait_ms > 0 {
             return Ok(Due { taken: Vec::new(), wait: Duration::from_millis(wait_ms as u64).min(IDLE) });
         }
-        let taken = self.store.lease_subscriptions(worker, now_ms, LEASE_MS, want).await?;
+        let lease_ms = i64::from(self.subscriptions.config.timeout_seconds) * 1000 + BEYOND_MS;
+        let taken = self.store.lease_subscriptions(worker, now_ms, lease_ms, want).await?;
         // Nothing taken though something is due: another gateway was faster.
         let wait = if taken.is_empty() { IDLE } else { Duration::ZERO };
         Ok(Due { taken, wait })
@@ -219,7 +220,7 @@ impl Gateway {
             events = self.number(subscriber, self.most_events(watch)).await?;
             step = before.next(&terms, events > subscription.taken, now_ms);
         }
-        let (occasion, sighted) = match step {
+        let (occasion, numbered) = match step {
             Step::End => return Ok(Next::Over("its time is over")),
             Step::Wait { until_ms } => return Ok(Next::Wait { until_ms }),
             Step::Handshake => (Occasion::Handshake, Vec::new()),
@@ -228,12 +229,22 @@ impl Gateway {
                 let (from, most) = (subscription.taken + 1, self.most_events(watch) as usize);
                 let mut numbered = self.store.events_numbered(&subscription.id, from, events, most).await?;
                 numbered.truncate(fitting(&numbered));
-                (Occasion::Events, self.sighted(subscriber, numbered).await?)
+                (Occasion::Events, numbered)
             }
         };
-        let foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
+        let mut sighted = self.sighted(subscriber, numbered.clone()).await?;
+        let mut foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
         if !foretold.is_empty() {
             self.store.foretell_subscription(&subscription.id, foretold.clone()).await?;
+            // The decision belongs to the moment of sending, and writing down took its time. What is not on record must
+            // not leave: what may be told only now is for the next turn.
+            let again = self.sighted(subscriber, numbered).await?;
+            let more = |(now, before): (&Sighted, &Sighted)| now.stored.is_some() && before.stored.is_none();
+            if again.iter().zip(&sighted).any(more) {
+                return Ok(Next::Wait { until_ms: now_ms });
+            }
+            sighted = again;
+            foretold = told(&self.teller(subscriber), Act::Disclose, &sighted, &[Id::EntryFailed]);
         }
         let body = self.notification(subscriber, occasion, events, &sighted);
         Ok(Next::Tell(Box::new(Telling { step, events, sighted, foretold, body })))
@@ -252,7 +263,7 @@ impl Gateway {
             _ => now_ms,
         };
         let mut end = self.turn_end(subscription, after, wake_ms, taken);
-        end.error = self.said(subscription, &after, verdict);
+        end.error = said(subscription, &after, verdict);
         if telling.step == Step::Handshake && after.status == Status::Active {
             end.course = Course::Begins;
         }
@@ -277,21 +288,6 @@ impl Gateway {
             verdict if verdict.has_left() => (before, telling.foretold.clone()),
             _ => (before, Vec::new()),
         }
-    }
-
-    /// What is said of trouble, and logged once.
-    fn said(&self, subscription: &Subscription, after: &Standing, verdict: &Verdict) -> Option<String> {
-        let (Verdict::Retry { reason, .. } | Verdict::Unreached { reason } | Verdict::Rejected { reason }) = verdict
-        else {
-            return None;
-        };
-        let (subscription, failures) = (&*subscription.id, after.failures);
-        if after.status == Status::Error {
-            tracing::error!(subscription, failures, reason, "an endpoint was given up; the subscription is in error");
-        } else {
-            tracing::warn!(subscription, failures, reason, "a subscriber could not be told");
-        }
-        Some(reason.clone())
     }
 
     fn most_events(&self, watch: &Watch) -> u64 {
@@ -368,6 +364,20 @@ impl Gateway {
         let hex = format!("{value:032x}");
         format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
     }
+}
+
+/// What is said of trouble, and logged once.
+fn said(subscription: &Subscription, after: &Standing, verdict: &Verdict) -> Option<String> {
+    let (Verdict::Retry { reason, .. } | Verdict::Unreached { reason } | Verdict::Rejected { reason }) = verdict else {
+        return None;
+    };
+    let (subscription, failures) = (&*subscription.id, after.failures);
+    if after.status == Status::Error {
+        tracing::error!(subscription, failures, reason, "an endpoint was given up; the subscription is in error");
+    } else {
+        tracing::warn!(subscription, failures, reason, "a subscriber could not be told");
+    }
+    Some(reason.clone())
 }
 
 /// How many events go into one notification, which must not grow without end; one always does.

@@ -5,9 +5,12 @@ use crate::exchange::Refusal;
 use crate::exchange::pull::Whose;
 use crate::exchange::push::{self, Entry, Kept, Outcome};
 use crate::exchange::refusal::status_line;
-use crate::fhir::outcome::operation_outcome;
+use crate::fhir::outcome::{Id, operation_outcome};
 use crate::fhir::tree::{Element, time, write};
 use crate::server::reply::{Body, Reply};
+
+/// No more is read for an answer that is longer already.
+const LONGEST: usize = 32 << 20;
 
 pub(super) async fn bundle(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
@@ -41,6 +44,10 @@ pub(super) async fn response(
             Entry::Pushed(Outcome::Kept(kept)) => entry_kept(request, &kept, with_resources, &mut out),
             Entry::Pushed(Outcome::Refused(refusal)) => entry_refused(request, &refusal, &mut out),
             Entry::Nothing => out.push_str("\"response\":{\"status\":\"204 No Content\"}}"),
+            Entry::Read(_) if out.len() > LONGEST => {
+                let text = "The answers to the entries before are long already; ask the rest by itself.";
+                entry_refused(request, &Refusal::one(Id::SearchTooCostly, "", text), &mut out);
+            }
             Entry::Read(url) => entry_read(request, &url, &mut out).await,
         }
     }

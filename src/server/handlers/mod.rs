@@ -26,6 +26,7 @@ mod uploads;
 mod validate;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
@@ -54,6 +55,8 @@ pub struct Request<'r> {
     pub request_id: &'r str,
     /// IP address of the caller.
     pub address: &'r str,
+    /// Resources that its searches have looked at so far, those of each entry of a Bundle among them.
+    pub looked_at: AtomicUsize,
 }
 
 impl Request<'_> {
@@ -63,7 +66,13 @@ impl Request<'_> {
             return Err(crate::policy::access::Denied::Missing.issue().into());
         };
         let purpose = principal.purpose(stated_purpose(self.headers)).map_err(|denied| denied.issue())?;
-        Ok(Caller { principal, request_id: self.request_id, purpose, address: Some(self.address) })
+        Ok(Caller {
+            principal,
+            request_id: self.request_id,
+            purpose,
+            address: Some(self.address),
+            looked_at: Some(&self.looked_at),
+        })
     }
 
     /// Whom the answer's issues are for.

@@ -81,6 +81,11 @@ fn lock(place: &Place) -> Finding {
     Finding::new("store.lock", grade, said)
 }
 
+fn is_served(place: &Place) -> bool {
+    let lock = std::fs::File::open(place.directory.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 fn key_file(key: &KeyFile, directory: &std::path::Path) -> Vec<Finding> {
     use std::os::unix::fs::PermissionsExt;
     let mut findings = Vec::new();
@@ -165,16 +170,16 @@ fn examined(
     } else {
         findings.push(integrity(connection)?);
         findings.push(references(connection)?);
-        findings.push(audit_log(connection)?);
+        findings.push(audit_log(connection, examining.now_ms)?);
     }
-    findings.push(deliveries(connection, examining.now_ms)?);
+    findings.push(deliveries(connection, examining.now_ms, is_served(place))?);
     findings.push(uploads(connection, place)?);
     Ok(findings)
 }
 
 /// A store that was just put together, as far as its data tells.
 pub(super) fn looked_over(connection: Connection, key: &KeyFile) -> Result<Vec<Finding>, OpenError> {
-    let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection)?];
+    let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection, i64::MAX)?];
     if let Some(master) = keys::fitting(&connection, key)? {
         findings.push(sealed(&Reader { connection, keys: Arc::new(Keys::of(master)) })?);
     }
@@ -311,9 +316,9 @@ fn references(connection: &Connection) -> sql::Result<Finding> {
 }
 
 /// The records against the entries, and the entries against the head that was signed last.
-fn audit_log(connection: &Connection) -> sql::Result<Finding> {
+fn audit_log(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
     let (records, changed) = log::changed(connection)?;
-    let missing = log::missing(connection)?;
+    let missing = log::missing(connection, now_ms)?;
     let size = log::size(connection)?;
     let mut same = true;
     let head = log::head(connection)?;
@@ -341,7 +346,7 @@ fn audit_log(connection: &Connection) -> sql::Result<Finding> {
     ]))
 }
 
-fn deliveries(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
+fn deliveries(connection: &Connection, now_ms: i64, served: bool) -> sql::Result<Finding> {
     let mut statement = connection.prepare_cached("SELECT DISTINCT destination FROM cursor ORDER BY destination")?;
     let names: Vec<String> = statement.query_map((), |row| row.get(0))?.collect::<sql::Result<_>>()?;
     let (mut behind, mut retries, mut dead) = (0, 0, 0);
@@ -357,9 +362,8 @@ fn deliveries(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
     let untold: i64 = value(connection, "SELECT COUNT(*) FROM remnant WHERE dead = 1")?;
     let (grade, said) = match (dead + untold, behind, leased) {
         (1.., ..) => (Grade::Doubt, "some deliveries were given up: see `dead-letters list`"),
-        (_, 1.., 0) => {
-            (Grade::Doubt, "something waits to be delivered, and nobody has leased it: is a gateway serving?")
-        }
+        (_, 1.., 0) if served => (Grade::Doubt, "something waits to be delivered, and nobody has leased it"),
+        (_, 1.., 0) => (Grade::Good, "something waits until a gateway serves"),
         (_, 1.., _) => (Grade::Good, "deliveries are under way"),
         _ => (Grade::Good, "nothing waits to be delivered"),
     };

@@ -10,8 +10,11 @@ use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::id::ResId;
 use crate::store::sql::{self, Connection, Fault, Optional, params};
-use crate::store::unit::{Head, Logged};
+use crate::store::unit::{FiledRecord, Head, Logged};
 use crate::tlog::{self, Edge, Hash, Subtree};
+
+/// No term of keeping is shorter: three years.
+const LEAST_KEPT_MS: i64 = 1095 * 86_400_000;
 
 /// Records that are held at once while all are looked at.
 const PIECE: i64 = 4096;
@@ -56,8 +59,13 @@ impl Store {
     }
 
     /// The numbers of the log's entries whose record is gone without being forgotten in time.
-    pub async fn log_missing(&self) -> Result<Vec<u64>, Error> {
-        self.query(|reader| missing(reader)).await
+    pub async fn log_missing(&self, now_ms: i64) -> Result<Vec<u64>, Error> {
+        self.query(move |reader| missing(reader, now_ms)).await
+    }
+
+    /// Records as they are filed, and what they say, after a sequence number.
+    pub async fn filed(&self, after: u64) -> Result<Vec<FiledRecord>, Error> {
+        self.query(move |reader| filed(reader, after)).await
     }
 
     /// The latest head of the log that was signed.
@@ -183,20 +191,61 @@ pub(super) fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
             last = row.get(4)?;
         }
         if records == before {
+            changed.extend(redacted_in_vain(connection)?);
             return Ok((records, changed));
         }
     }
 }
 
-/// The numbers of entries whose record is not there, though nothing says that it was forgotten in time. That of a person
-/// who was erased is there, and says less.
-pub(super) fn missing(connection: &Connection) -> sql::Result<Vec<u64>> {
+/// Records that another was put in the place of, as is done with those of an erased person, though nobody was erased whom they
+/// are about. That somebody was is itself on record.
+fn redacted_in_vain(connection: &Connection) -> sql::Result<Vec<u64>> {
     connection
         .prepare_cached(
-            "SELECT number FROM log_entry EXCEPT SELECT entry FROM audit WHERE entry IS NOT NULL
-             EXCEPT SELECT entry FROM audit_forgotten ORDER BY 1",
+            "SELECT a.entry FROM audit a WHERE a.salt IS NULL AND a.entry IS NOT NULL AND NOT EXISTS (
+                 SELECT 1 FROM erased e JOIN audit r ON r.id = e.record
+                 WHERE e.patient = a.patient AND r.patient = a.patient AND r.salt IS NOT NULL)
+             ORDER BY a.entry",
         )?
         .query_map((), |row| Ok(row.get::<i64>(0)? as u64))?
+        .collect()
+}
+
+fn filed(connection: &Connection, after: u64) -> sql::Result<Vec<FiledRecord>> {
+    connection
+        .prepare_cached(
+            "SELECT seq, entry, at, patient, client, id, payload FROM audit
+             WHERE salt IS NOT NULL AND entry IS NOT NULL AND seq > ?1 ORDER BY seq LIMIT ?2",
+        )?
+        .query_map(params![after as i64, PIECE], |row| {
+            Ok(FiledRecord {
+                seq: row.get::<i64>(0)? as u64,
+                entry: row.get::<i64>(1)? as u64,
+                at_ms: row.get(2)?,
+                patient: row.get::<Option<[u8; 16]>>(3)?.map(PatientKey),
+                client: row.get(4)?,
+                id: ResId(row.get(5)?),
+                // What cannot be read is not what was committed to, which is another question.
+                payload: audit::text(row, 6).unwrap_or_default(),
+            })
+        })?
+        .collect()
+}
+
+/// The numbers of entries whose record is not there, though nothing says that it was forgotten in time. That of a person
+/// who was erased is there, and says less. Records are forgotten in their order, so that nothing can have been forgotten in
+/// time that came after one which must still be kept.
+pub(super) fn missing(connection: &Connection, now_ms: i64) -> sql::Result<Vec<u64>> {
+    connection
+        .prepare_cached(
+            "SELECT number FROM (
+                 SELECT number FROM log_entry EXCEPT SELECT entry FROM audit WHERE entry IS NOT NULL
+                 EXCEPT SELECT entry FROM audit_forgotten
+             ) gone
+             UNION SELECT entry FROM audit_forgotten WHERE entry > (SELECT MIN(entry) FROM audit WHERE at > ?1)
+             ORDER BY 1",
+        )?
+        .query_map([now_ms.saturating_sub(LEAST_KEPT_MS)], |row| Ok(row.get::<i64>(0)? as u64))?
         .collect()
 }
 

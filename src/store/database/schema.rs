@@ -1,7 +1,7 @@
 //! The tables, as numbered migrations.
 //!
 //! The database counts the migrations that were applied. One of a newer program is refused: older code would read it
-//! wrongly in silence. Migrations are only ever appended, and written once, as SQLite has them; for PostgreSQL the names
+//! wrongly in silence. Migrations are only ever appended, each with its way back, and written once, as SQLite has them; for PostgreSQL the names
 //! of the types are changed. Indexes are few, since each random one costs a
 //! page write per row: `tail` is unique, `kind` grows at the right edge only, `entry` clusters by patient.
 

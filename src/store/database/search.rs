@@ -75,7 +75,7 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     for key in found {
         rows.extend(row::current(connection, key.1)?);
     }
-    Ok(Page { rows, next, exhausted_budget: exhausted_budget && !(more && in_order), ..empty })
+    Ok(Page { rows, next, exhausted_budget: exhausted_budget && !(more && in_order), looked_at: scanned, ..empty })
 }
 
 /// The source, and whether it yields in the plan's order.

@@ -288,7 +288,9 @@ fn all(reader: &Reader, sql: &str, values: impl sql::Params) -> sql::Result<Vec<
 fn bare(reader: &Reader, sql: &str) -> sql::Result<Vec<Subscription>> {
     let mut found: Vec<Subscription> =
         reader.prepare_cached(sql)?.query_map((), sealed)?.collect::<sql::Result<_>>()?;
-    found.iter_mut().for_each(|each| each.secret = Vec::new());
+    for each in &mut found {
+        each.secret.clear();
+    }
     Ok(found)
 }
 

@@ -20,6 +20,15 @@ impl Store {
         self.writer.call(STEP as usize, move |ledger| Ok(tidy(&ledger.connection, &tidying)?)).await
     }
 
+    /// Forgets the versions of a resource before the current one. Durable when it returns.
+    pub async fn forget_earlier(&self, seq: u64) -> Result<(), Error> {
+        let forget = move |ledger: &mut Ledger| {
+            let sql = "DELETE FROM history WHERE seq = ?1";
+            ledger.connection.prepare_cached(sql)?.execute([seq as i64]).map(drop)
+        };
+        self.writer.call(1, move |ledger| Ok(forget(ledger)?)).await
+    }
+
     /// Takes resources of persons away, by their sequence numbers and versions, with all their versions.
     pub async fn remove(&self, old: Vec<(u64, u32)>, records: Vec<AuditRecord>) -> Result<(), Error> {
         self.writer.call(old.len().max(1), move |ledger| Ok(remove(ledger, &old, &records)?)).await

@@ -163,3 +163,45 @@ async fn nobody_else_may_read_the_files() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
+    let fixture = Fixture::new();
+    for number in 1..4 {
+        fixture.put(observation(patient(number), &format!("r{number}"), &format!("of {number}"))).await;
+    }
+    // A bit turns in what is sealed; in a wrapped key; both are of one person.
+    for (bend, undo) in [
+        (
+            "UPDATE resource SET payload = CAST(payload || x'00' AS BLOB) WHERE patient = ?1",
+            "UPDATE resource SET payload = substr(payload, 1, length(payload) - 1) WHERE patient = ?1",
+        ),
+        (
+            "UPDATE person_key SET wrapped = CAST(wrapped || x'00' AS BLOB) WHERE patient = ?1",
+            "UPDATE person_key SET wrapped = substr(wrapped, 1, length(wrapped) - 1) WHERE patient = ?1",
+        ),
+    ] {
+        let file = Connection::open(fixture.dir.path().join(FILE)).unwrap();
+        file.execute(bend, [patient(2).0]).unwrap();
+        for number in 1..4 {
+            let name = id(patient(number), &format!("r{number}")).to_string();
+            match fixture.store.read("Observation", &name).await {
+                Ok(Some(stored)) => assert_eq!(stored.payload, format!("of {number}").into_bytes()),
+                Err(Error::Sql(fault)) => {
+                    assert!(number == 2 && matches!(*fault, Fault::Damaged(_)), "{number}: {fault:?}")
+                }
+                other => panic!("{number}: {other:?}"),
+            }
+        }
+        assert_eq!(fixture.store.health(), Health::Ok, "and nobody else waits");
+        fixture.put(observation(patient(3), &format!("later {bend}"), "later")).await;
+        let examining = crate::store::Examining { quick: true, now_ms: NOW_MS };
+        let findings = Store::examine(&fixture.place, examining).unwrap();
+        let sealed = findings.iter().find(|found| found.check == "store.sealed").unwrap();
+        assert_eq!(sealed.grade, crate::store::Grade::Bad);
+        assert!(sealed.figures.contains(&("broken", 1)), "{sealed:?}");
+        file.execute(undo, [patient(2).0]).unwrap();
+    }
+    let name = id(patient(2), "r2").to_string();
+    assert!(fixture.store.read("Observation", &name).await.unwrap().is_some());
+}

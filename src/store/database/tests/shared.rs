@@ -180,6 +180,53 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn when_a_standby_takes_over_nothing_is_lost_or_doubled() {
+    let mut first = Own::start(&[]);
+    let standby = first.standby().await;
+    let fixture = Fixture::at(Some(server::at(first.url_with(&standby))), None);
+    let (told, mut some) = tokio::sync::mpsc::unbounded_channel();
+    let pushes: Vec<_> = (0..8)
+        .map(|app| {
+            let (store, told) = (fixture.store.clone(), told.clone());
+            tokio::spawn(async move {
+                let mut refused = 0;
+                for number in 0..40 {
+                    let name = format!("{app}-{number}");
+                    let write = || observation(patient(app), &name, "1");
+                    loop {
+                        match store.accept(keyed(&name, vec![write()])).await {
+                            Ok(Accepted::Done { .. } | Accepted::Replayed { .. }) => break,
+                            Ok(other) => panic!("{other:?}"),
+                            Err(Error::Lost | Error::Unknown | Error::Busy) => refused += 1,
+                            Err(error) => panic!("{error:?}"),
+                        }
+                        tokio::task::yield_now().await;
+                    }
+                    told.send(()).unwrap();
+                }
+                refused
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        some.recv().await.unwrap();
+    }
+    first.kill();
+    standby.promote().await;
+    let mut refused = 0;
+    for push in pushes {
+        refused += push.await.unwrap();
+    }
+    assert!(refused > 0, "nobody served for a moment");
+    for (app, number) in (0..8).flat_map(|app| (0..40).map(move |number| (app, number))) {
+        let name = id(patient(app), &format!("{app}-{number}")).to_string();
+        assert!(fixture.store.read("Observation", &name).await.unwrap().is_some(), "{app}-{number} was acknowledged");
+    }
+    assert_eq!(fixture.audits().await, 8 * 40, "each was told once");
+    assert_eq!(fixture.store.log_changed().await.unwrap(), (8 * 40, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_server_is_away_everybody_is_told_so() {
     let mut own = Own::start(&[]);
     let fixture = Fixture::at(Some(server::at(own.url())), None);
