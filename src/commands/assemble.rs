@@ -185,7 +185,7 @@ pub(super) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, String>> 
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && !name.ends_with(".md") {
+        if !name.starts_with('.') && name.strip_suffix(".md").is_none() {
             files.insert(name, fs::read_to_string(entry.path())?);
         }
     }

@@ -48,7 +48,7 @@ impl Shape {
             let is_app = |one: &Element<'_>| one.text_of("url") == Some(GATEWAY_DEVICE);
             let app = root.all("extension").find(is_app).and_then(|one| one.get("valueReference"));
             let app = app.and_then(|app| app.text_of("reference"));
-            let (device, app) = (self.device(gateway, device).await?, self.device(gateway, app).await?);
+            let (device, app) = (device_of(gateway, device).await?, device_of(gateway, app).await?);
             read.push(Read { observation, device, app });
         }
         let person = match stored.first() {
@@ -74,21 +74,6 @@ impl Shape {
         Ok(body.map(|body| Shaped { pack: self.pack.clone(), key: key(stored), body: body.into_bytes() }))
     }
 
-    /// The Device of a reference, or the one that a DeviceMetric belongs to.
-    async fn device(&self, gateway: &Gateway, reference: Option<&str>) -> Result<Option<Document>, store::Error> {
-        let Some((kind, id)) = reference.and_then(|reference| reference.split_once('/')) else { return Ok(None) };
-        let id = id.split_once('/').map_or(id, |(id, _)| id);
-        if kind != "DeviceMetric" {
-            return if kind == "Device" { resource(gateway, kind, id).await } else { Ok(None) };
-        }
-        let Some(metric) = resource(gateway, kind, id).await? else { return Ok(None) };
-        let source = Element::root(&metric).get("source").and_then(|source| source.text_of("reference"));
-        match source.and_then(|source| source.strip_prefix("Device/")) {
-            Some(id) => resource(gateway, "Device", id).await,
-            None => Ok(None),
-        }
-    }
-
     /// Whether a version cannot be told because another one was, and the destination takes no corrections.
     pub(super) async fn is_lost(
         &self,
@@ -105,6 +90,21 @@ impl Shape {
         let held = gateway.held_by(destination, patient).await?;
         let name = (stored.kind.to_string(), stored.logical_id());
         Ok(stored.deleted || held.get(&name).is_some_and(|holding| holding.version < stored.version))
+    }
+}
+
+/// The Device of a reference, or the one that a DeviceMetric belongs to.
+async fn device_of(gateway: &Gateway, reference: Option<&str>) -> Result<Option<Document>, store::Error> {
+    let Some((kind, id)) = reference.and_then(|reference| reference.split_once('/')) else { return Ok(None) };
+    let id = id.split_once('/').map_or(id, |(id, _)| id);
+    if kind != "DeviceMetric" {
+        return if kind == "Device" { resource(gateway, kind, id).await } else { Ok(None) };
+    }
+    let Some(metric) = resource(gateway, kind, id).await? else { return Ok(None) };
+    let source = Element::root(&metric).get("source").and_then(|source| source.text_of("reference"));
+    match source.and_then(|source| source.strip_prefix("Device/")) {
+        Some(id) => resource(gateway, "Device", id).await,
+        None => Ok(None),
     }
 }
 

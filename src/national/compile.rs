@@ -49,7 +49,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     }
     for name in files.keys() {
         let table = [MAIN, MEASURES, CODES, WORDS, ERRORS].contains(&name.as_str());
-        if !table && !name.ends_with(".json") {
+        if !table && name.strip_suffix(".json").is_none() {
             mistakes.push(Mistake::of(
                 name,
                 "no pack has such a file; expected are pack.toml, tables and templates (.json)",
@@ -257,7 +257,7 @@ fn lines(
             let field = Fields { file, settings, words, line: line.line };
             match field.row([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|at| line.get(at))) {
                 Ok(_) if known => {
-                    mistakes.push(Mistake::at(MEASURES, line.line, "measure: it stands twice".to_owned()))
+                    mistakes.push(Mistake::at(MEASURES, line.line, "measure: it stands twice".to_owned()));
                 }
                 Ok(row) => all.push((line.line, row)),
                 Err(wrong) => mistakes.extend(wrong.into_iter().map(|text| Mistake::at(MEASURES, line.line, text))),
@@ -451,9 +451,12 @@ fn compiled_unit(measure: Option<&Measure>, [code, text, system]: [&str; 3], has
     Ok(Unit { system: system.to_owned(), code: code.to_owned(), text: text.to_owned(), tail, from })
 }
 
+/// The row, whether it is a component's, the condition, and the codings.
+type Concept = (usize, bool, String, Vec<[String; 3]>);
+
 fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[String], mistakes: &mut Vec<Mistake>) {
     // Codings of one concept stand in several lines: where, when, and what there is of it so far.
-    let mut concepts: Vec<(usize, bool, String, Vec<[String; 3]>)> = Vec::new();
+    let mut concepts: Vec<Concept> = Vec::new();
     for row in rows(CODES, text, ["measure", "at", "when", "system", "code", "display"], mistakes) {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(CODES, row.line, text.to_owned()));
         let Some(at) = all.iter().position(|(_, known)| known.measure == row.get(0)) else {

@@ -74,6 +74,15 @@ pub(super) struct Item<'m> {
     pub part: Option<Element<'m>>,
 }
 
+impl System {
+    pub(super) fn named<'m>(&'m self, settings: &'m Settings) -> Option<&'m str> {
+        match self {
+            System::Fixed(system) => Some(system),
+            System::Setting(at) => settings.get(*at),
+        }
+    }
+}
+
 impl<'m> Item<'m> {
     /// What has the value.
     pub fn holder(&self) -> Element<'m> {
@@ -115,17 +124,10 @@ impl Pack {
         Some(row)
     }
 
-    pub(super) fn system<'m>(&'m self, system: &'m System, settings: &'m Settings) -> Option<&'m str> {
-        match system {
-            System::Fixed(system) => Some(system),
-            System::Setting(at) => settings.get(*at),
-        }
-    }
-
     /// The identifier by which the destination knows the person.
     pub(super) fn identifier<'m>(&'m self, message: &Message<'m>) -> Option<(&'m str, &'m str)> {
         let person = message.person?;
-        self.known_by.iter().filter_map(|system| self.system(system, message.settings)).find_map(|system| {
+        self.known_by.iter().filter_map(|system| system.named(message.settings)).find_map(|system| {
             let own = |identifier: &Element<'_>| identifier.text_of("system") == Some(system);
             person.all("identifier").find(own).and_then(|identifier| Some((system, identifier.text_of("value")?)))
         })
@@ -172,8 +174,8 @@ pub(super) fn said_of<'m>(device: Element<'m>, part: Part) -> Option<&'m str> {
 }
 
 /// The identifier of a device that the destination can have: what the maker gave it, under an OID.
-pub(super) fn identifier_of<'m>(device: Element<'m>) -> Option<(&'m str, &'m str)> {
-    device.all("identifier").find_map(|identifier: Element<'m>| {
+pub(super) fn identifier_of(device: Element<'_>) -> Option<(&str, &str)> {
+    device.all("identifier").find_map(|identifier| {
         let (system, value) = (identifier.text_of("system")?, identifier.text_of("value")?);
         system.starts_with("urn:oid:").then_some((system, value))
     })

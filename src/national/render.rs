@@ -161,18 +161,18 @@ impl<'m> Scope<'m> {
         let begin = out.len();
         for node in items {
             let Node::Object(object) = node else {
-                self.item(begin, out, |out| self.render(node, out))?;
+                listed(begin, out, |out| self.render(node, out))?;
                 continue;
             };
             match object.each {
-                None if self.holds(object.only.as_ref()) => self.item(begin, out, |out| self.object(object, out))?,
+                None if self.holds(object.only.as_ref()) => listed(begin, out, |out| self.object(object, out))?,
                 None => {}
                 Some(Each::Measurement) => {
                     for item in self.items {
                         let scope = Scope { item: Some(*item), component: None, ..*self };
                         scope.has_what_it_needs()?;
                         if scope.holds(object.only.as_ref()) {
-                            scope.item(begin, out, |out| scope.object(object, out))?;
+                            listed(begin, out, |out| scope.object(object, out))?;
                         }
                     }
                 }
@@ -186,24 +186,12 @@ impl<'m> Scope<'m> {
         Ok(())
     }
 
-    fn item(
-        &self,
-        begin: usize,
-        out: &mut String,
-        write: impl FnOnce(&mut String) -> Result<(), Gap>,
-    ) -> Result<(), Gap> {
-        if out.len() > begin {
-            out.push(',');
-        }
-        write(out)
-    }
-
     fn components(&self, object: &'m Object, begin: usize, out: &mut String) -> Result<(), Gap> {
         let Some(item) = self.item else { return Ok(()) };
         let mut write = |component: Component<'m>| {
             let scope = Scope { component: Some(component), ..*self };
             if scope.holds(object.only.as_ref()) {
-                scope.item(begin, out, |out| scope.object(object, out))?;
+                listed(begin, out, |out| scope.object(object, out))?;
             }
             Ok(())
         };
@@ -300,7 +288,7 @@ impl<'m> Scope<'m> {
         match part {
             Part::System => identifier_of(device)
                 .map(|(system, _)| system)
-                .or_else(|| self.pack.system(self.pack.device_system.as_ref()?, self.message.settings)),
+                .or_else(|| self.pack.device_system.as_ref()?.named(self.message.settings)),
             Part::Value => identifier_of(device).map(|(_, value)| value),
             _ => said_of(device, part),
         }
@@ -346,14 +334,14 @@ impl<'m> Scope<'m> {
                 self.uuid(&["Device", device.text_of("id").ok_or(missing)?], out);
             }
             Slot::Categories => {
-                out.push_str(Some(&item?.row.categories).filter(|text| !text.is_empty()).ok_or(missing)?)
+                out.push_str(Some(&item?.row.categories).filter(|text| !text.is_empty()).ok_or(missing)?);
             }
             Slot::Code => out.push_str(&self.code().ok_or(missing)?.concept),
             Slot::Value => self.value(out)?,
             Slot::Effective => self.effective(out)?,
             Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
             Slot::Narrative => narrative::write(self, out)?,
-            Slot::Copy(copied) => self.copied(item?.measured.observation, copied, out)?,
+            Slot::Copy(copied) => copied_of(item?.measured.observation, copied, out)?,
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
                 out.push_str("{\"system\":");
@@ -368,23 +356,6 @@ impl<'m> Scope<'m> {
             }
             _ => return Err(missing),
         }
-        Ok(())
-    }
-
-    fn copied(&self, observation: Element<'_>, copied: Copied, out: &mut String) -> Result<(), Gap> {
-        if !copied.repeats() {
-            return copy(observation.get(copied.name()).ok_or(Gap::Slot(Slot::Copy(copied)))?, out);
-        }
-        let mut before = '[';
-        for one in observation.all(copied.name()) {
-            out.push(before);
-            copy(one, out)?;
-            before = ',';
-        }
-        if before == '[' {
-            return Err(Gap::Slot(Slot::Copy(copied)));
-        }
-        out.push(']');
         Ok(())
     }
 
@@ -504,4 +475,29 @@ fn copy(element: Element<'_>, out: &mut String) -> Result<(), Gap> {
         }
         _ => Err(Gap::Empty),
     }
+}
+
+/// An item of a list, behind those that it has already.
+fn listed(begin: usize, out: &mut String, write: impl FnOnce(&mut String) -> Result<(), Gap>) -> Result<(), Gap> {
+    if out.len() > begin {
+        out.push(',');
+    }
+    write(out)
+}
+
+fn copied_of(observation: Element<'_>, copied: Copied, out: &mut String) -> Result<(), Gap> {
+    if !copied.repeats() {
+        return copy(observation.get(copied.name()).ok_or(Gap::Slot(Slot::Copy(copied)))?, out);
+    }
+    let mut before = '[';
+    for one in observation.all(copied.name()) {
+        out.push(before);
+        copy(one, out)?;
+        before = ',';
+    }
+    if before == '[' {
+        return Err(Gap::Slot(Slot::Copy(copied)));
+    }
+    out.push(']');
+    Ok(())
 }

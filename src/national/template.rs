@@ -148,13 +148,11 @@ impl Compiler<'_> {
     fn text(&mut self, file: &str, document: &Document, node: NodeId) -> Node {
         let text = document.value(node);
         if let Some(name) = text.strip_prefix('@') {
-            return match self.parts.iter().position(|known| known == name) {
-                Some(at) => Node::Part(at),
-                None => {
-                    self.wrong(file, document, node, format!("the pack has no template {name}.json"));
-                    Node::Raw("null".to_owned())
-                }
-            };
+            if let Some(at) = self.parts.iter().position(|known| known == name) {
+                return Node::Part(at);
+            }
+            self.wrong(file, document, node, format!("the pack has no template {name}.json"));
+            return Node::Raw("null".to_owned());
         }
         let mut pieces = Vec::new();
         let mut rest = text;
