@@ -160,7 +160,7 @@ impl<'m> Measured<'m> {
 }
 
 /// What a device says of itself, but for its identifier.
-pub(super) fn said_of<'m>(device: Element<'m>, part: Part) -> Option<&'m str> {
+pub(super) fn said_of(device: Element<'_>, part: Part) -> Option<&str> {
     let name = || device.get("deviceName").and_then(|name| name.text_of("name"));
     match part {
         Part::Manufacturer => device.text_of("manufacturer"),

@@ -49,7 +49,7 @@ fn finnish() -> Stage {
     Stage { settings: json!({"persons": "http://phr.kanta.fi/Patient"}), ..stage() }
 }
 
-fn observation(code: &str, value: Value, unit: &str) -> Value {
+fn observation(code: &str, value: &Value, unit: &str) -> Value {
     json!({
         "resourceType": "Observation", "id": "o1", "meta": {"versionId": "1", "lastUpdated": "2026-05-04T07:00:01Z"},
         "status": "final",
@@ -78,7 +78,7 @@ fn every_pack_of_the_program_compiles() {
 #[test]
 fn a_weight_in_france_is_one_transaction_with_its_device() {
     let pack = shelf("fr-ens@3");
-    let bundle = told(&pack, &french(), &[observation("29463-7", number("71.0"), "kg")]).unwrap();
+    let bundle = told(&pack, &french(), &[observation("29463-7", &number("71.0"), "kg")]).unwrap();
     let (device, weight) = (&bundle["entry"][0], &bundle["entry"][1]["resource"]);
     let id = device["resource"]["id"].as_str().unwrap();
     assert_eq!(device["request"]["ifNoneExist"], format!("identifier=urn:oid:1.2.4|{id}"));
@@ -113,7 +113,7 @@ fn values_come_in_the_destinations_unit_and_form() {
         (&finland, finnish(), "41653-7", "141", "mg/dL", Ok((7.83, "mmol/L"))),
         (&finland, finnish(), "8867-4", "64", "/min", Err(Id::DestinationMeasure)),
     ] {
-        let found = told(pack, &stage, &[observation(code, number(value), unit)]);
+        let found = told(pack, &stage, &[observation(code, &number(value), unit)]);
         let found = found.map_err(|told| told.id).map(|bundle| {
             let entry = bundle["entry"].as_array().unwrap().last().unwrap();
             let value = &entry["resource"]["valueQuantity"];
@@ -128,17 +128,17 @@ fn what_is_missing_is_named_and_never_what_was_sent() {
     let pack = shelf("fr-ens");
     let nobody = Stage { person: json!({"resourceType": "Patient", "id": "anna"}), ..french() };
     let nothing = Stage { device: json!({}), app: json!({}), ..french() };
-    let mut without = observation("29463-7", number("71"), "kg");
+    let mut without = observation("29463-7", &number("71"), "kg");
     without.as_object_mut().unwrap().remove("valueQuantity");
     for (stage, observation, text) in [
         (
             &nobody,
-            observation("29463-7", number("71"), "kg"),
+            observation("29463-7", &number("71"), "kg"),
             "the identifier by which the destination knows the person",
         ),
         (
             &nothing,
-            observation("29463-7", number("71"), "kg"),
+            observation("29463-7", &number("71"), "kg"),
             "the device that measured, with its identifier, maker and model",
         ),
         (&french(), without, "a value"),
@@ -261,7 +261,7 @@ fn answers_of_france_mean_what_its_table_says() {
 fn denmark_gets_each_pressure_alone_in_whole_numbers_for_an_activity_of_a_care_plan() {
     let pack = shelf("dk-fut");
     let stage = Stage { settings: json!({"persons": "http://phr.kanta.fi/Patient"}), ..stage() };
-    let mut sent = observation("85354-9", json!(0), "mm[Hg]");
+    let mut sent = observation("85354-9", &json!(0), "mm[Hg]");
     sent.as_object_mut().unwrap().remove("valueQuantity");
     sent["component"] = [("8480-6", "137.5"), ("8462-4", "85.4"), ("8478-0", "103")]
         .map(|(code, value)| {
@@ -303,7 +303,7 @@ fn denmark_gets_each_pressure_alone_in_whole_numbers_for_an_activity_of_a_care_p
 #[test]
 fn the_same_is_told_the_same_way_and_to_each_destination_by_names_of_its_own() {
     let pack = shelf("fi-kanta");
-    let sent = [observation("29463-7", number("71.0"), "kg")];
+    let sent = [observation("29463-7", &number("71.0"), "kg")];
     let first = told(&pack, &finnish(), &sent).unwrap();
     assert_eq!(first, told(&pack, &finnish(), &sent).unwrap());
     let entry = &first["entry"][0];

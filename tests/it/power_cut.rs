@@ -48,7 +48,7 @@ fn decoded(text: &str) -> Vec<u8> {
     text.as_bytes().as_chunks::<4>().0.iter().map(|[_, _, high, low]| digit(*high) << 4 | digit(*low)).collect()
 }
 
-fn between<'t>(text: &'t str, start: char, end: char) -> Option<&'t str> {
+fn between(text: &str, start: char, end: char) -> Option<&str> {
     text.split_once(start)?.1.split_once(end).map(|(inner, _)| inner)
 }
 
@@ -198,15 +198,17 @@ impl Told {
     }
 }
 
+/// Whether processes may be traced here. Where there is no tracer at all, `tests/setup` was not run.
 async fn usable() -> bool {
     let arguments = ["-f", "-D", "--seccomp-bpf", "-y", "-e", "trace=openat", "-o", "/dev/null", "true"];
-    Command::new("strace").args(arguments).output().await.is_ok_and(|output| output.status.success())
+    let traced = Command::new("strace").args(arguments).output().await;
+    traced.expect("strace is missing: run tests/setup").status.success()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_power_goes() {
     if !usable().await {
-        println!("strace is not usable here: nothing is known of power cuts");
+        println!("processes may not be traced here: nothing is known of power cuts");
         return;
     }
     let site = Site::new("").await;

@@ -160,21 +160,18 @@ impl Worker {
 
     /// Sends what was permitted.
     pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Verdict, store::Error> {
-        let content = match &self.shape {
-            Some(shape) => {
-                let stored: Vec<&Stored> = permitted.iter().map(Permitted::get).collect();
-                match shape.content(&self.gateway, &self.name, &stored).await? {
-                    Ok(shaped) => Content::Shaped(shaped),
-                    Err(told) => return Ok(Verdict::Rejected { reason: told.text }),
-                }
+        let content = if let Some(shape) = &self.shape {
+            let stored: Vec<&Stored> = permitted.iter().map(Permitted::get).collect();
+            match shape.content(&self.gateway, &self.name, &stored).await? {
+                Ok(shaped) => Content::Shaped(shaped),
+                Err(told) => return Ok(Verdict::Rejected { reason: told.text }),
             }
-            None => {
-                let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
-                let Some(resources) = outgoing else {
-                    return Ok(Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() });
-                };
-                Content::Resources(resources)
-            }
+        } else {
+            let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
+            let Some(resources) = outgoing else {
+                return Ok(Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() });
+            };
+            Content::Resources(resources)
         };
         let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
         let verdict = self.platform.deliver(&Item { content, request_id }).await;

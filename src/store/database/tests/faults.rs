@@ -188,7 +188,7 @@ async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
             match fixture.store.read("Observation", &name).await {
                 Ok(Some(stored)) => assert_eq!(stored.payload, format!("of {number}").into_bytes()),
                 Err(Error::Sql(fault)) => {
-                    assert!(number == 2 && matches!(*fault, Fault::Damaged(_)), "{number}: {fault:?}")
+                    assert!(number == 2 && matches!(*fault, Fault::Damaged(_)), "{number}: {fault:?}");
                 }
                 other => panic!("{number}: {other:?}"),
             }

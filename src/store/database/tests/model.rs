@@ -193,7 +193,7 @@ impl Model {
         !self.erased.contains(&person) && version.sealed == self.shredded.get(&person).copied().unwrap_or(0)
     }
 
-    fn tell(&self, version: &Version) -> Told {
+    fn tell(version: &Version) -> Told {
         let Said { kind, id, version, delete, payload, .. } = version.write.clone();
         (kind, id.0, version, delete, payload)
     }
@@ -207,7 +207,7 @@ impl Model {
     fn named(&self, (number, version): Named) -> Option<Told> {
         let versions = self.resources.iter().find(|versions| versions[0].write.number == number)?;
         let found = versions.iter().find(|known| known.write.version == version)?;
-        self.is_seen(found).then(|| self.tell(found))
+        self.is_seen(found).then(|| Self::tell(found))
     }
 
     fn put(&mut self, write: &Write, said: &Said, now_ms: i64) -> (WriteOutcome, u64) {
@@ -312,7 +312,7 @@ impl Model {
                     1 => version.updated_ms,
                     _ => 0,
                 };
-                found.push((by, at, self.tell(version)));
+                found.push((by, at, Self::tell(version)));
             }
         }
         found.sort_by_key(|(by, at, _)| (*by, *at));
@@ -326,7 +326,7 @@ impl Model {
         let mut found = Vec::new();
         for (at, versions) in self.resources.iter().enumerate() {
             let seen = versions.iter().filter(|version| version.write.kind == kind && self.is_seen(version));
-            found.extend(seen.map(|version| (version.updated_ms, at, version.write.version, self.tell(version))));
+            found.extend(seen.map(|version| (version.updated_ms, at, version.write.version, Self::tell(version))));
         }
         found.sort_by_key(|(updated, at, version, _)| (*updated, *at, *version));
         found.into_iter().rev().map(|(.., told)| told).collect()
