@@ -116,6 +116,10 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
         })?),
     };
     let (consents, resources) = (roots(&consents), roots(&resources));
+    for (consent, path) in consents.iter().zip(&options.consent) {
+        // Passed over, it would look like a person who has said nothing.
+        anyhow::ensure!(consent.resource_type() == Some("Consent"), "{}: expected a Consent", path.display());
+    }
     // What is safe to tell is known by definitions, which take a moment to open.
     let registry = asked.identity.is_some().then(|| Registry::with_packages(guide::packages()));
     let simulation = Simulation {

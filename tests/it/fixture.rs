@@ -74,7 +74,11 @@ impl Gateway {
     }
 
     pub fn store(&self) -> &mhealth_gateway::store::Store {
-        &self.running.as_ref().expect("the gateway runs").gateway.store
+        &self.inner().store
+    }
+
+    pub fn inner(&self) -> &mhealth_gateway::exchange::Gateway {
+        &self.running.as_ref().expect("the gateway runs").gateway
     }
 
     /// Registers a client with a fresh key and signs it in.

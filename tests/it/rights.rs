@@ -16,9 +16,11 @@ use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditRecord, Erasure, ResId};
 use serde_json::{Value, json};
 
+use crate::bulk;
 use crate::fixture::{
     ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate, ids, shared,
 };
+use crate::subscriptions;
 
 /// Lets a client state that it is the person's own request.
 pub async fn own_requests(gateway: &Gateway, client: &Client, scopes: &str) -> Client {
@@ -459,9 +461,17 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
     let trail =
         app.get(&format!("/AuditEvent?patient={other}&_count=100")).await.json()["entry"].as_array().unwrap().len();
 
+    // Others may have asked about her by her id.
+    let curious = gateway.client("curious", "system/*.rs system/Subscription.crs").await;
+    let asked = subscriptions::over_socket("id-only", &[&format!("Observation?patient={patient}")]);
+    let subscription = subscriptions::subscribe(&curious, &asked).await;
+    let export = bulk::begin(&curious, &format!("/$export?_typeFilter=Observation%3Fpatient%3D{patient}")).await;
+
     let address = format!("/Patient/{patient}/$erase");
     let erased = asks(&app, "POST", &address).await;
     assert_eq!(erased.status, 200, "{}", erased.text());
+    assert_eq!(curious.get(&format!("/Subscription/{subscription}")).await.status, 404);
+    assert_eq!(curious.get(&export).await.status, 404);
     let unsigned = |answer: &Answer| {
         let mut receipt = answer.json();
         let signed = receipt.as_object_mut().unwrap().remove("signed").unwrap();
@@ -492,6 +502,7 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
     let (records, changed) = gateway.store().log_changed().await.unwrap();
     assert!(records > 0 && changed.is_empty());
     assert!(gateway.store().log_missing(i64::MAX).await.unwrap().is_empty(), "what was erased is accounted for");
+    assert_eq!(gateway.inner().misfiled().await.ok(), Some(Vec::new()));
     eventually("the queue is empty", async || {
         let backlog = gateway.store().backlog("platform").await.unwrap();
         (backlog.behind == 0 && backlog.retries == 0 && backlog.dead == 0).then_some(())

@@ -823,7 +823,7 @@ fn occasion(bundle: &Value) -> String {
 }
 
 /// A subscription over a socket.
-fn over_socket(content: &str, filters: &[&str]) -> Value {
+pub fn over_socket(content: &str, filters: &[&str]) -> Value {
     let mut asked = subscription("", content, filters);
     asked["channel"]["type"] = json!("websocket");
     asked["channel"].as_object_mut().unwrap().remove("endpoint");

@@ -52,6 +52,7 @@ impl Gateway {
         }
         let Some(erasure) = erasure else { return Err(Refusal::one(Id::Internal, "", "The erasure has no outcome.")) };
         let at_ms = erasure.at_ms;
+        self.forget_who_named(person).await?;
         let mut receipt = self.go_on_erasing(erasure).await?;
         self.tell_who_was_told(key, &mut receipt).await?;
         // Her id is nowhere kept, so that it is put in, and signed, for whoever names it.
@@ -59,6 +60,20 @@ impl Gateway {
         receipt["person"] = format!("Patient/{person}").into();
         receipt["signed"] = signed.into();
         Ok(receipt)
+    }
+
+    /// Takes away what clients keep here that names her by her id: subscriptions and exports that ask about her. There is
+    /// nothing left that they could be told. Later her id is not known any more.
+    async fn forget_who_named(&self, person: &str) -> Result<(), Refusal> {
+        for subscription in self.store.subscriptions().await? {
+            if String::from_utf8_lossy(&subscription.body).contains(person) {
+                let author = Author::itself(self);
+                let record =
+                    author.record(Act::Delete, None, &[format!("Subscription/{}", subscription.id)], None, &[]);
+                self.store.remove_subscription(&subscription.client, &subscription.id, record).await?;
+            }
+        }
+        Ok(self.store.remove_exports_naming(person).await?)
     }
 
     /// Writes the tombstone.
@@ -82,6 +97,7 @@ impl Gateway {
                 "besides": [
                     "earlier versions", "index", "deliveries that waited", "dead letters", "receipts of senders",
                     "uploads", "raw inputs", "answers kept for repeated requests", "membership in groups",
+                    "subscriptions and exports that named her",
                     "the person's key",
                 ],
             },

@@ -97,6 +97,23 @@ impl Store {
         self.writer.call(1, move |ledger| Ok(remove(&ledger.connection, id)?)).await
     }
 
+    /// Takes away exports that were asked for with a text in the request.
+    pub async fn remove_exports_naming(&self, text: &str) -> Result<(), Error> {
+        let text = text.to_owned();
+        let naming: Vec<ExportId> = self
+            .query(move |connection| {
+                let mut statement = connection.prepare_cached("SELECT id, about FROM export")?;
+                let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get::<Vec<u8>>(1)?)))?;
+                let naming = |row: &(ExportId, Vec<u8>)| String::from_utf8_lossy(&row.1).contains(&text);
+                Ok(rows.collect::<sql::Result<Vec<_>>>()?.into_iter().filter(naming).map(|(id, _)| id).collect())
+            })
+            .await?;
+        for id in naming {
+            self.remove_export(id).await?;
+        }
+        Ok(())
+    }
+
     /// Forgets exports whose time is over; returns how many.
     pub async fn expire_exports(&self, now_ms: i64) -> Result<usize, Error> {
         let expired: Vec<ExportId> = self

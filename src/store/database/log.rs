@@ -63,7 +63,7 @@ impl Store {
         self.query(move |reader| missing(reader, now_ms)).await
     }
 
-    /// Records as they are filed, and what they say, after a sequence number.
+    /// Records as they are filed, and what they say, after a sequence number; without those of erasures, which name nobody.
     pub async fn filed(&self, after: u64) -> Result<Vec<FiledRecord>, Error> {
         self.query(move |reader| filed(reader, after)).await
     }
@@ -215,7 +215,9 @@ fn filed(connection: &Connection, after: u64) -> sql::Result<Vec<FiledRecord>> {
     connection
         .prepare_cached(
             "SELECT seq, entry, at, patient, client, id, payload FROM audit
-             WHERE salt IS NOT NULL AND entry IS NOT NULL AND seq > ?1 ORDER BY seq LIMIT ?2",
+             WHERE salt IS NOT NULL AND entry IS NOT NULL AND seq > ?1 AND NOT EXISTS (
+                 SELECT 1 FROM erased e WHERE e.patient = audit.patient AND e.record = audit.id)
+             ORDER BY seq LIMIT ?2",
         )?
         .query_map(params![after as i64, PIECE], |row| {
             Ok(FiledRecord {
