@@ -287,3 +287,19 @@ async fn the_searches_of_a_batch_have_one_budget() {
         .collect();
     assert_eq!(answers, ["200", "200", "200", "422", "422", "422"]);
 }
+
+/// A transaction may refer to what a search would find; nothing here looks for it, and nothing is kept that leads nowhere.
+#[tokio::test]
+async fn a_reference_that_is_a_search_is_refused() {
+    let gateway = Gateway::start().await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let mut reading = heart_rate(&patient, "one", 62);
+    reading["device"] = json!({"reference": "Device?identifier=urn:x|7"});
+    let entry = json!({"resource": reading, "request": {"method": "POST", "url": "Observation"}});
+    for kind in ["batch", "transaction"] {
+        let answer = app.post("", &json!({"resourceType": "Bundle", "type": kind, "entry": [entry]})).await;
+        assert!(answer.text().contains("reference-unresolved"), "{kind}: {}", answer.text());
+    }
+    assert_eq!(app.find(&format!("/Observation?patient={patient}")).await.1, [""; 0]);
+}

@@ -221,6 +221,10 @@ fn finish(
         })
         .collect();
     let patient = patient_of(gateway, element, rule, &location, &rewrites)?;
+    if let Some(reference) = conditional(element) {
+        let text = "A reference that is a search is not resolved here: name the resource that is meant.";
+        return Err(Issue::new(Id::ReferenceUnresolved, location, text).at(reference.position()).into());
+    }
     if let Some((id, _)) = &patient {
         one_person(gateway, element, id, &location, &rewrites)?;
     }
@@ -375,6 +379,19 @@ fn one_person(
         }
     }
     Ok(())
+}
+
+/// A reference that names what it means by a search (R4 §3.1.0.11.1). Nothing is looked for in its stead, and kept as it is
+/// it would lead nowhere.
+fn conditional(element: Element<'_>) -> Option<Element<'_>> {
+    element.children().find_map(|(name, child)| match child.string() {
+        Some(text) if name == "reference" => {
+            let (kind, _) = text.split_once('?')?;
+            (!kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphabetic())).then_some(child)
+        }
+        _ if child.is_object() => conditional(child),
+        _ => None,
+    })
 }
 
 /// References in extensions, anywhere in a resource.
