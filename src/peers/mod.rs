@@ -12,10 +12,24 @@ pub mod terminology;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::national::Pack;
 pub use crate::policy::consent::{Manner, Recall};
 pub use crate::policy::delivery::Verdict;
+
+/// What calls a peer, as far as all are called alike: where it was told to and nowhere else, and once.
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("mhealth-gateway/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .gzip(false)
+        .tcp_nodelay(true)
+        .pool_idle_timeout(Duration::from_secs(30))
+}
 
 /// One resource version as it was accepted.
 #[derive(Clone)]

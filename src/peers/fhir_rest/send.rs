@@ -78,16 +78,7 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("mhealth-gateway/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .gzip(false)
-            .tcp_nodelay(true)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms));
+        let mut builder = crate::peers::client().connect_timeout(Duration::from_millis(config.connect_timeout_ms));
         if let Some(path) = &config.ca {
             let roots = reqwest::Certificate::from_pem_bundle(&file(path)?).map_err(OpenError::Client)?;
             builder = builder.tls_certs_only(roots);

@@ -96,16 +96,8 @@ impl RestHook {
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let allowed = config.networks.iter().filter_map(|network| network.parse().ok()).collect();
         let rules = Rules { allowed, loopback: config.loopback };
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("mhealth-gateway/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .gzip(false)
-            .tcp_nodelay(true)
+        let mut builder = super::client()
             .dns_resolver(std::sync::Arc::new(Resolver(rules.clone())))
-            .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(2)
             .connect_timeout(CONNECT);
         if let Some(path) = &config.ca {
