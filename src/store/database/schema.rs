@@ -252,6 +252,12 @@ CREATE TABLE lifted (
     patient BLOB NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (patient, since)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE link (
+    patient BLOB NOT NULL, destination TEXT NOT NULL, version INTEGER NOT NULL, busy INTEGER NOT NULL,
+    over INTEGER NOT NULL, sealed_by INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (patient, destination)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -325,6 +331,7 @@ DROP TABLE export_part;
 DROP TABLE export;
 ",
     "DROP TABLE lifted;",
+    "DROP TABLE link;",
 ];
 
 /// Brings the database to the newest schema this program knows.
