@@ -40,6 +40,7 @@ mod keys;
 mod kill;
 mod leaks;
 mod likeness;
+mod links;
 mod mappings;
 mod negotiation;
 mod packages;

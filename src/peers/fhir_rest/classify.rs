@@ -194,7 +194,8 @@ mod tests {
     }
 
     fn check(status: u16, retry_after: Option<&str>, body: &str, expected: &str) {
-        let answer = Answer { status, retry_after: retry_after.map(str::to_owned), body: body.as_bytes().to_vec() };
+        let answer =
+            Answer { status, nonce: None, retry_after: retry_after.map(str::to_owned), body: body.as_bytes().to_vec() };
         assert_eq!(shown(verdict(&answer, None, now())), expected, "{status} {retry_after:?}");
     }
 
@@ -204,6 +205,7 @@ mod tests {
             Verdict::Retry { after_ms: None, reason } => format!("retry: {reason}"),
             Verdict::Retry { after_ms: Some(ms), reason } => format!("retry after {ms}: {reason}"),
             Verdict::Unreached { reason } => format!("unreached: {reason}"),
+            Verdict::Waits { reason } => format!("waits: {reason}"),
             Verdict::Rejected { reason } => format!("rejected: {reason}"),
         }
     }
@@ -245,7 +247,7 @@ mod tests {
             (405, "rejected: HTTP 405"),
             (503, "retry: HTTP 503"),
         ] {
-            let answer = Answer { status, retry_after: None, body: Vec::new() };
+            let answer = Answer { status, nonce: None, retry_after: None, body: Vec::new() };
             assert_eq!(shown(deletion(&answer, now())), expected, "{status}");
         }
     }
@@ -270,7 +272,7 @@ mod tests {
             (403, outcome("Jane Doe"), "retry: HTTP 403: invalid"),
             (500, Value::Null, "retry: HTTP 500"),
         ] {
-            let answer = Answer { status, retry_after: None, body: body.to_string().into_bytes() };
+            let answer = Answer { status, nonce: None, retry_after: None, body: body.to_string().into_bytes() };
             assert_eq!(shown(shaped(&answer, pack, now())), expected, "{status} {body}");
         }
     }
@@ -289,7 +291,7 @@ mod tests {
             let entry: Vec<Value> =
                 statuses.iter().map(|status| serde_json::json!({"response": {"status": status}})).collect();
             let body = serde_json::json!({"resourceType": "Bundle", "type": "transaction-response", "entry": entry});
-            let answer = Answer { status: 200, retry_after: None, body: body.to_string().into_bytes() };
+            let answer = Answer { status: 200, nonce: None, retry_after: None, body: body.to_string().into_bytes() };
             assert_eq!(shown(verdict(&answer, Some(2), now())), expected);
         }
     }
