@@ -68,6 +68,8 @@ impl fmt::Display for Failure {
 pub(in crate::peers) struct Answer {
     pub status: u16,
     pub retry_after: Option<String>,
+    /// Where what was created stands, by the destination's word.
+    pub location: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -154,7 +156,8 @@ impl Sender {
 async fn read(builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
     let mut response = builder.send().await.map_err(|error| failure(&error))?;
     let status = response.status().as_u16();
-    let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (retry_after, location) = (header("Retry-After"), header("Location"));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -162,7 +165,7 @@ async fn read(builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, body })
+    Ok(Answer { status, retry_after, location, body })
 }
 
 fn failure(error: &reqwest::Error) -> Failure {
