@@ -28,7 +28,11 @@ fn item(resources: &[Value]) -> Item {
         version: value["meta"]["versionId"].as_str().unwrap_or("1").parse().unwrap(),
         json: value.to_string().into_bytes(),
     };
-    Item { content: Content::Resources(resources.iter().map(resource).collect()), request_id: "r-1".to_owned() }
+    Item {
+        content: Content::Resources(resources.iter().map(resource).collect()),
+        request_id: "r-1".to_owned(),
+        access: None,
+    }
 }
 
 /// The second at which the tests stand still.

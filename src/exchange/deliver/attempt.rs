@@ -4,11 +4,12 @@ use std::sync::PoisonError;
 
 use super::Worker;
 use crate::devices::sources;
+use crate::exchange::links::Allowed;
 use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::peers::Resource;
+use crate::peers::{Allowance, Resource};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
 use crate::store::{self, AuditRecord, PatientKey, Stored};
@@ -136,6 +137,11 @@ impl Worker {
 
     /// Why it cannot be told here, if it cannot.
     async fn untellable(&self, stored: &Stored) -> Result<Option<Id>, store::Error> {
+        if let Some(patient) = stored.patient
+            && self.gateway.is_unlinked(&self.name, patient).await?
+        {
+            return Ok(Some(Id::DestinationLink));
+        }
         if let Some(shape) = &self.shape {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
@@ -156,6 +162,18 @@ impl Worker {
             Some(pairwise) => pairwise.id("", &own),
             None => own,
         }
+    }
+
+    /// The person's own token, where the destination wants one; the error is that nothing can be sent for her now.
+    pub(super) async fn allowed(
+        &self,
+        patient: Option<PatientKey>,
+    ) -> Result<Result<Option<Allowance>, Verdict>, store::Error> {
+        Ok(match self.gateway.allowance(&self.name, patient).await? {
+            Allowed::Unneeded => Ok(None),
+            Allowed::With(allowance) => Ok(Some(allowance)),
+            Allowed::Not(reason) => Err(Verdict::Waits { reason }),
+        })
     }
 
     /// What an answer, or that there is none, says of the destination itself.

@@ -165,8 +165,15 @@ impl Worker {
             Content::Resources(resources)
         };
         let request_id = stored.first().map_or_else(String::new, |first| self.request_id(first));
-        let delivered = self.platform.deliver(&Item { content, request_id }).await;
+        let patient = stored.first().and_then(|first| first.patient);
+        let access = match self.allowed(patient).await? {
+            Ok(access) => access,
+            Err(verdict) => return Ok(Delivered { verdict, each: Vec::new(), divisible: false }),
+        };
+        let item = Item { content, request_id, access };
+        let delivered = self.platform.deliver(&item).await;
         self.heard(&delivered.verdict);
+        self.gateway.link_used(&self.name, patient, item.access.as_ref()).await?;
         Ok(delivered)
     }
 
@@ -179,7 +186,7 @@ impl Worker {
             let reason = "nobody could be asked about it".to_owned();
             return Ok(Delivered { verdict: Verdict::Rejected { reason }, each: Vec::new(), divisible: false });
         };
-        let verdict = self.take_all_back(&recalls, manner).await;
+        let verdict = self.take_all_back(&recalls, manner, patient).await?;
         if verdict == Verdict::Acknowledged {
             let name = (stored.kind.to_string(), stored.logical_id());
             self.gateway.store.taken_back(&self.name, patient, vec![name], Vec::new()).await?;

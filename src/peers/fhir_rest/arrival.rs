@@ -87,7 +87,7 @@ fn weight(verdict: &Verdict) -> u8 {
     match verdict {
         Verdict::Acknowledged => 0,
         Verdict::Rejected { .. } => 1,
-        Verdict::Retry { .. } | Verdict::Unreached { .. } => 2,
+        Verdict::Retry { .. } | Verdict::Unreached { .. } | Verdict::Waits { .. } => 2,
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
 
     fn answered(request: &Shaped, status: u16, location: Option<&str>, body: &Value) -> Delivered {
         let location = location.map(str::to_owned);
-        let answer = Answer { status, retry_after: None, location, body: body.to_string().into_bytes() };
+        let answer = Answer { status, nonce: None, retry_after: None, location, body: body.to_string().into_bytes() };
         shaped(&answer, request, "2026-11-21T12:00:00Z".parse().expect("a timestamp"))
     }
 
@@ -189,7 +189,9 @@ mod tests {
     fn shown(verdict: &Verdict) -> String {
         match verdict {
             Verdict::Acknowledged => "acknowledged".to_owned(),
-            Verdict::Retry { reason, .. } | Verdict::Unreached { reason } => format!("retry: {reason}"),
+            Verdict::Retry { reason, .. } | Verdict::Unreached { reason } | Verdict::Waits { reason } => {
+                format!("retry: {reason}")
+            }
             Verdict::Rejected { reason } => format!("rejected: {reason}"),
         }
     }

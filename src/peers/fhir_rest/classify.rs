@@ -152,6 +152,7 @@ mod tests {
     fn check(status: u16, retry_after: Option<&str>, body: &str, expected: &str) {
         let answer = Answer {
             status,
+            nonce: None,
             retry_after: retry_after.map(str::to_owned),
             location: None,
             body: body.as_bytes().to_vec(),
@@ -164,7 +165,7 @@ mod tests {
             Verdict::Acknowledged => "acknowledged".to_owned(),
             Verdict::Retry { after_ms: None, reason } => format!("retry: {reason}"),
             Verdict::Retry { after_ms: Some(ms), reason } => format!("retry after {ms}: {reason}"),
-            Verdict::Unreached { reason } => format!("unreached: {reason}"),
+            Verdict::Unreached { reason } | Verdict::Waits { reason } => format!("unreached: {reason}"),
             Verdict::Rejected { reason } => format!("rejected: {reason}"),
         }
     }
@@ -206,7 +207,7 @@ mod tests {
             (405, "rejected: HTTP 405"),
             (503, "retry: HTTP 503"),
         ] {
-            let answer = Answer { status, retry_after: None, location: None, body: Vec::new() };
+            let answer = Answer { status, nonce: None, retry_after: None, location: None, body: Vec::new() };
             assert_eq!(shown(deletion(&answer, now())), expected, "{status}");
         }
     }
@@ -225,7 +226,13 @@ mod tests {
             let entry: Vec<Value> =
                 statuses.iter().map(|status| serde_json::json!({"response": {"status": status}})).collect();
             let body = serde_json::json!({"resourceType": "Bundle", "type": "transaction-response", "entry": entry});
-            let answer = Answer { status: 200, retry_after: None, location: None, body: body.to_string().into_bytes() };
+            let answer = Answer {
+                status: 200,
+                nonce: None,
+                retry_after: None,
+                location: None,
+                body: body.to_string().into_bytes(),
+            };
             assert_eq!(shown(verdict(&answer, Some(2), now())), expected);
         }
     }

@@ -10,6 +10,9 @@ mod arrival;
 mod channel;
 mod classify;
 mod config;
+mod grant;
+mod link;
+mod proof;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -21,10 +24,11 @@ use std::pin::Pin;
 
 pub(super) use channel::Channel;
 pub use config::{Auth, Config};
+pub use link::{Ended, Given, Linker, Tokens};
 pub use send::OpenError;
 
 use self::send::{Answer, Failure};
-use super::{Arrival, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Verdict};
+use super::{Allowance, Arrival, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
@@ -45,7 +49,7 @@ impl FhirRest {
         let sender = send::Sender::open(config)?;
         let token = match &config.auth {
             Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock.clone())?),
-            Auth::None | Auth::ClientCertificate { .. } => None,
+            Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) => None,
         };
         let base = config::address(&config.url).map_err(OpenError::Config)?;
         Ok(FhirRest { name: name.to_owned(), base, batch: config.batch, sender, token, clock })
@@ -53,34 +57,34 @@ impl FhirRest {
 
     async fn attempt(&self, item: &Item) -> Delivered {
         match &item.content {
-            Content::Shaped(shaped) => self.tell(shaped, &item.request_id).await,
+            Content::Shaped(shaped) => self.tell(shaped, item).await,
             Content::Resources(resources) if self.batch && resources.len() > 1 => {
                 let verdict = match translate::transaction(&self.name, &self.base, resources) {
-                    Ok(request) => self.exchange(&request, &item.request_id).await,
+                    Ok(request) => self.exchange(&request, &item.request_id, item.access.as_ref()).await,
                     Err(reason) => Verdict::Rejected { reason },
                 };
                 Delivered::whole(verdict)
             }
-            Content::Resources(resources) => self.one_by_one(resources, &item.request_id).await,
+            Content::Resources(resources) => self.one_by_one(resources, item).await,
         }
     }
 
-    async fn tell(&self, shaped: &Shaped, request_id: &str) -> Delivered {
+    async fn tell(&self, shaped: &Shaped, item: &Item) -> Delivered {
         let request = translate::shaped(&self.name, &self.base, shaped);
-        match self.answer(&request, request_id).await {
+        match self.answer(&request, &item.request_id, item.access.as_ref()).await {
             Ok(answer) => arrival::shaped(&answer, shaped, (self.clock)()),
             Err(verdict) => Delivered::whole(verdict),
         }
     }
 
-    async fn one_by_one(&self, resources: &[Resource], request_id: &str) -> Delivered {
+    async fn one_by_one(&self, resources: &[Resource], item: &Item) -> Delivered {
         let mut each: Vec<Arrival> = Vec::with_capacity(resources.len());
         for resource in resources {
             // The rest waits: what cannot be delivered now would only load a system in trouble.
             let verdict = match each.last().filter(|before| !before.verdict.is_alive()) {
                 Some(_) => Verdict::Unreached { reason: BEHIND.to_owned() },
                 None => match translate::update(&self.name, &self.base, resource) {
-                    Ok(request) => self.exchange(&request, request_id).await,
+                    Ok(request) => self.exchange(&request, &item.request_id, item.access.as_ref()).await,
                     Err(reason) => Verdict::Rejected { reason },
                 },
             };
@@ -95,14 +99,14 @@ impl FhirRest {
 
     async fn take_back(&self, taken: &Taken) -> Verdict {
         match translate::recall(&self.name, &self.base, taken) {
-            Ok(request) => self.exchange(&request, &taken.request_id).await,
+            Ok(request) => self.exchange(&request, &taken.request_id, taken.access.as_ref()).await,
             Err(reason) => Verdict::Rejected { reason },
         }
     }
 
     /// What a request comes to.
-    async fn exchange(&self, request: &translate::Request, request_id: &str) -> Verdict {
-        match self.answer(request, request_id).await {
+    async fn exchange(&self, request: &translate::Request, request_id: &str, own: Option<&Allowance>) -> Verdict {
+        match self.answer(request, request_id, own).await {
             Ok(answer) if request.method == reqwest::Method::DELETE => classify::deletion(&answer, (self.clock)()),
             Ok(answer) => classify::verdict(&answer, request.entries, (self.clock)()),
             Err(verdict) => verdict,
@@ -111,19 +115,24 @@ impl FhirRest {
 
     /// One request; a refused token is renewed once, because it may have been revoked before its time. The error is what
     /// it means that there is no answer.
-    async fn answer(&self, request: &translate::Request, request_id: &str) -> Result<Answer, Verdict> {
+    async fn answer(
+        &self,
+        request: &translate::Request,
+        request_id: &str,
+        own: Option<&Allowance>,
+    ) -> Result<Answer, Verdict> {
         let mut renewed = false;
         loop {
-            let bearer = match &self.token {
-                None => None,
-                Some(source) => match source.bearer(&self.sender, renewed).await {
-                    Ok(bearer) => Some(bearer),
+            let access = match &self.token {
+                None => own.map(|allowance| token::Access::new(allowance.token().to_owned(), None)),
+                Some(source) => match source.access(&self.sender, renewed).await {
+                    Ok(access) => Some(access),
                     // Only a token that was refused shows that the request had been sent.
                     Err(reason) if renewed => return Err(Verdict::Retry { after_ms: None, reason }),
                     Err(reason) => return Err(Verdict::Unreached { reason }),
                 },
             };
-            let answer = match self.sender.send(request, request_id, bearer.as_ref()).await {
+            let answer = match self.sender.send(request, request_id, access.as_ref()).await {
                 Ok(answer) => answer,
                 Err(failure @ Failure::Connect) => return Err(Verdict::Unreached { reason: failure.to_string() }),
                 Err(failure) => return Err(Verdict::Retry { after_ms: None, reason: failure.to_string() }),
@@ -131,6 +140,11 @@ impl FhirRest {
             if matches!(answer.status, 401 | 403) && self.token.is_some() && !renewed {
                 renewed = true;
                 continue;
+            }
+            if let Some(allowance) = own.filter(|_| answer.status == 401) {
+                allowance.refuse();
+                let reason = "HTTP 401: the person's token was refused".to_owned();
+                return Err(Verdict::Retry { after_ms: None, reason });
             }
             return Ok(answer);
         }

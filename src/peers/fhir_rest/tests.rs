@@ -114,14 +114,18 @@ fn item(ids: &[&str]) -> Item {
         version: 2,
         json: format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\"}}").into_bytes(),
     };
-    Item { content: Content::Resources(ids.iter().map(resource).collect()), request_id: "request-1".to_owned() }
+    Item {
+        content: Content::Resources(ids.iter().map(resource).collect()),
+        request_id: "request-1".to_owned(),
+        access: None,
+    }
 }
 
 fn shown(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Acknowledged => "acknowledged".to_owned(),
         Verdict::Retry { after_ms, reason } => format!("retry {after_ms:?}: {reason}"),
-        Verdict::Unreached { reason } => format!("unreached: {reason}"),
+        Verdict::Unreached { reason } | Verdict::Waits { reason } => format!("unreached: {reason}"),
         Verdict::Rejected { reason } => format!("rejected: {reason}"),
     }
 }
@@ -238,8 +242,12 @@ fn with_token(address: &str, folder: &Path) -> (FhirRest, Arc<AtomicI64>, jsonwe
         token_url: format!("{address}/token"),
         client_id: "gateway".to_owned(),
         private_key_pem: path,
-        kid: "key-1".to_owned(),
+        kid: Some("key-1".to_owned()),
         scope: "system/*.cu".to_owned(),
+        dpop: false,
+        cert: None,
+        key: None,
+        exchange: None,
     };
     let config = Config { auth: Auth::BackendServices(credentials), ..config(address) };
     let public = jsonwebtoken::DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap();
@@ -313,8 +321,12 @@ fn a_key_of_another_curve_does_not_open() {
         token_url: "https://a.example/token".to_owned(),
         client_id: "gateway".to_owned(),
         private_key_pem: path,
-        kid: "key-1".to_owned(),
+        kid: Some("key-1".to_owned()),
         scope: String::new(),
+        dpop: false,
+        cert: None,
+        key: None,
+        exchange: None,
     };
     let config = Config { auth: Auth::BackendServices(credentials), ..config("https://a.example") };
     assert!(FhirRest::open("north", &config, clock()).is_err());

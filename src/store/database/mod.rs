@@ -20,6 +20,7 @@ mod items;
 mod keys;
 mod known;
 mod layout;
+mod links;
 mod log;
 mod pool;
 mod put;
