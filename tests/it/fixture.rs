@@ -355,8 +355,13 @@ impl Platform {
 
     /// A national system with a shape of its own.
     pub async fn national(pack: &str) -> Platform {
+        Platform::national_refusing(pack, &[]).await
+    }
+
+    /// The same, which refuses what has one of these codes.
+    pub async fn national_refusing(pack: &str, refuse_codes: &[&str]) -> Platform {
         let pack = Shelf::default().find(pack).unwrap_or_else(|| panic!("there is no pack {pack}")).clone();
-        Platform::playing(Some(pack), &[], Admission::Client).await
+        Platform::playing(Some(pack), refuse_codes, Admission::Client).await
     }
 
     async fn playing(pack: Option<Arc<Pack>>, refuse_codes: &[&str], admission: Admission) -> Platform {

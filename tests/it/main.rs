@@ -10,6 +10,7 @@ mod hook;
 
 mod access;
 mod architecture;
+mod arrivals;
 mod attest;
 mod audit;
 mod bad_input;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::fault::{Answer, Mode};
 use super::login::Shown;
+use super::shape::{Ask, Done};
 use super::{Platform, check, shape};
 
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -194,17 +195,60 @@ fn update(platform: &Platform, kind: &str, id: &str, body: &[u8]) -> Answered {
 /// What the system that is played makes of a request of its own shape.
 fn shaped(platform: &Platform, body: &[u8]) -> Answered {
     let Some(shape) = &platform.shape else { return outcome(405, "not-supported") };
-    match shape.read(body) {
-        Ok(taken) => {
-            let (arrived, entries): (Vec<_>, Vec<_>) = taken.entries.into_iter().unzip();
-            record(platform, arrived, |is_new| answer(200, &shape::answered(taken.response, &entries, is_new)))
-        }
+    let taken = match shape.read(body, &platform.refuse_codes) {
+        Ok(taken) => taken,
         Err(complaint) => {
             platform.account.violation("request", &[complaint.text.as_str()]);
-            let issue = json!({"severity": "error", "code": complaint.code, "diagnostics": complaint.text});
-            answer(complaint.status, &json!({"resourceType": "OperationOutcome", "issue": [issue]}))
+            return answer(complaint.status, &complaint.outcome());
+        }
+    };
+    let mut done = Vec::with_capacity(taken.entries.len());
+    for entry in taken.entries {
+        let full_url = entry.as_ref().map(|entry| entry.full_url.clone()).unwrap_or_default();
+        let name = entry.as_ref().map(|entry| format!("{}/{}", entry.kind, entry.id)).unwrap_or_default();
+        match entry.map_or_else(|complaint| Ok(Done::Refused(complaint)), |entry| put(platform, &name, entry)) {
+            Ok(one) => {
+                if let Done::Refused(complaint) = &one {
+                    platform.account.violation("entry", &[complaint.text.as_str()]);
+                }
+                done.push((full_url, name, one));
+            }
+            Err(error) => return broken(&error),
         }
     }
+    if let Some(response) = taken.response {
+        return answer(200, &shape::answered(response, &done));
+    }
+    let (name, status) = match done.into_iter().next() {
+        Some((_, _, Done::Refused(complaint))) => return answer(complaint.status, &complaint.outcome()),
+        Some((_, name, Done::Created)) => (name, 201),
+        Some((_, name, _)) => (name, 200),
+        None => return outcome(400, "structure"),
+    };
+    let mut created = raw(status, Answer::Whole(None));
+    if let Ok(location) = hyper::header::HeaderValue::from_str(&format!("{}/fhir/{name}/_history/1", platform.url)) {
+        created.headers_mut().insert("location", location);
+    }
+    created
+}
+
+/// Does what an entry asks.
+fn put(platform: &Platform, name: &str, entry: shape::Entry) -> std::io::Result<Done> {
+    let shape::Entry { ask, kind, id, resource, .. } = entry;
+    let there = platform.account.has(name);
+    let (done, version) = match ask {
+        // A real system has as many as are asked for; the account counts those that are there twice.
+        Ask::Create { conditional: false } if there => (Done::Created, 1),
+        Ask::Create { .. } if there => return Ok(Done::Existed),
+        Ask::Create { .. } => (Done::Created, platform.account.next_version(name)),
+        Ask::Update if there => (Done::Updated, platform.account.next_version(name)),
+        Ask::Update => {
+            let text = "There is no such resource.".to_owned();
+            return Ok(Done::Refused(shape::Complaint { status: 404, code: "not-found".to_owned(), text }));
+        }
+    };
+    platform.account.record(vec![check::Checked { kind, id, version, resource }])?;
+    Ok(done)
 }
 
 /// All entries or none (FHIR R4 §3.1.0.11.2).
@@ -239,11 +283,13 @@ fn transaction(platform: &Platform, body: &[u8]) -> Answered {
 fn record(platform: &Platform, passed: Vec<check::Checked>, done: impl FnOnce(&[bool]) -> Answered) -> Answered {
     match platform.account.record(passed) {
         Ok(is_new) => done(&is_new),
-        Err(error) => {
-            tracing::error!(%error, "the simulated platform cannot write its log");
-            outcome(500, "exception")
-        }
+        Err(error) => broken(&error),
     }
+}
+
+fn broken(error: &std::io::Error) -> Answered {
+    tracing::error!(%error, "the simulated platform cannot write its log");
+    outcome(500, "exception")
 }
 
 fn search(platform: &Platform, query: &str) -> Answered {

@@ -95,7 +95,7 @@ async fn start(folder: &Path, batch: bool) -> Fixture {
 
 impl Fixture {
     async fn deliver(&self, resources: &[Value]) -> Verdict {
-        self.peer.deliver(&item(resources)).await
+        self.peer.deliver(&item(resources)).await.verdict
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
