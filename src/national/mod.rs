@@ -7,6 +7,7 @@
 
 mod answer;
 mod compile;
+pub mod draft;
 mod file;
 mod message;
 mod narrative;
@@ -19,6 +20,7 @@ mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 use std::fmt;
 
@@ -74,7 +76,7 @@ impl Pack {
     pub fn body(&self, message: &Message<'_>) -> Result<String, NotDeliverable> {
         let mut items: Vec<Item<'_>> = Vec::with_capacity(message.measured.len());
         for measured in message.measured {
-            self.placed(*measured, message, &mut items)?;
+            self.placed(*measured, message, false, &mut items)?;
         }
         let scope = Scope::of(self, message, &items);
         let mut out = String::with_capacity(1024 * (items.len() + 1));
@@ -89,8 +91,8 @@ impl Pack {
         let settings = Settings::default();
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
-        self.placed(measured[0], &message, &mut items)?;
-        let scope = Scope::of(self, &message, &items);
+        self.placed(measured[0], &message, true, &mut items)?;
+        let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))
     }
@@ -100,6 +102,7 @@ impl Pack {
         &'m self,
         measured: Measured<'m>,
         message: &'m Message<'m>,
+        alone: bool,
         items: &mut Vec<Item<'m>>,
     ) -> Result<(), NotDeliverable> {
         let row = self.items(measured, items).filter(|row| row.form != Form::Part);
@@ -110,7 +113,8 @@ impl Pack {
         if row.form == Form::Split {
             // Its parts have needs of their own, which are asked when they are told.
             let whole = [Item { measured, row, part: None }];
-            Scope::of(self, message, &whole).has_what_it_needs().map_err(|gap| self.not_told(gap))?;
+            let scope = Scope { alone, ..Scope::of(self, message, &whole) };
+            scope.has_what_it_needs().map_err(|gap| self.not_told(gap))?;
         }
         Ok(())
     }

@@ -42,6 +42,7 @@ mod leaks;
 mod likeness;
 mod mappings;
 mod negotiation;
+mod own_pack;
 mod packages;
 mod packs;
 mod pages;
