@@ -501,6 +501,11 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     } else if !target.settings.is_empty() {
         mistakes.push(format!("{place}.settings: they are a pack's"));
     }
+    if fhir.as_ref().is_some_and(|fhir: &fhir_rest::Config| matches!(fhir.auth, fhir_rest::Auth::Citizen(_)))
+        && target.on_erasure.and_then(Telling::manner).is_some()
+    {
+        mistakes.push(format!("{place}.on_erasure: whoever is forgotten lets nobody in there any more"));
+    }
     // An empty name was reported as missing.
     let named = Rule { name: if rule.name.is_empty() { "-".to_owned() } else { rule.name.clone() }, ..rule.clone() };
     if let Err(wrong) = Routing::compile(vec![named]) {
@@ -592,14 +597,20 @@ fn auth(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<Strict<
             ("token_url", "https://platform.example/token"),
             ("client_id", "gateway"),
             ("private_key_pem", "key.pem"),
-            ("kid", "key-1"),
             ("scope", "system/Observation.cu"),
+        ],
+        Some("citizen") => &[
+            ("kind", "citizen"),
+            ("authorize_url", "https://platform.example/authorize"),
+            ("token_url", "https://platform.example/token"),
+            ("client_id", "gateway"),
+            ("scope", "patient/Observation.cu"),
         ],
         Some("client-certificate") => {
             &[("kind", "client-certificate"), ("cert", "certificate.pem"), ("key", "key.pem")]
         }
         _ => {
-            mistakes.push(format!("{place}.kind: none, backend-services or client-certificate"));
+            mistakes.push(format!("{place}.kind: none, backend-services, client-certificate or citizen"));
             return None;
         }
     };

@@ -21,7 +21,7 @@ use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
 use crate::national::{self, Settings};
-use crate::peers::fhir_rest::FhirRest;
+use crate::peers::fhir_rest::{FhirRest, Linker};
 use crate::peers::rest_hook::RestHook;
 use crate::peers::terminology::Terminology;
 use crate::policy::delivery::Circuit;
@@ -278,8 +278,10 @@ pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Who receives what is taken in.
 fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
-    let all = config.destinations.iter().zip(shapes(config)?).map(|(configured, shape)| Recipient {
+    let linkers = config.destinations.iter().map(linker).collect::<Result<Vec<_>, _>>()?;
+    let all = config.destinations.iter().zip(shapes(config)?).zip(linkers).map(|((configured, shape), linker)| Recipient {
         shape,
+        linker,
         name: Arc::from(configured.rule.name.as_str()),
         actor: configured.actor.clone(),
         purpose: configured.purpose.clone(),
@@ -288,6 +290,13 @@ fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
         on_erasure: configured.on_erasure,
     });
     Ok(Recipients { all: all.collect(), routing: Arc::new(routing(config)?) })
+}
+
+/// Where persons let a destination take what is theirs, if it wants it so.
+fn linker(configured: &config::Destination) -> Result<Option<Arc<Linker>>, Vec<String>> {
+    let opened = Linker::open(&configured.fhir, Arc::new(jiff::Timestamp::now));
+    let mistake = |error| vec![format!("destination {}: {error}", configured.rule.name)];
+    Ok(opened.map_err(mistake)?.map(Arc::new))
 }
 
 fn routing(config: &Config) -> Result<Table, Vec<String>> {

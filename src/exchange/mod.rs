@@ -23,6 +23,7 @@ mod holdings;
 
 pub mod shape;
 
+pub mod links;
 pub mod recipients;
 
 pub mod simulate;

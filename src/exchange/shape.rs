@@ -52,7 +52,7 @@ impl Shape {
             read.push(Read { observation, device, app });
         }
         let person = match stored.first() {
-            Some(first) => resource(gateway, "Patient", &Author::patient_of(first)).await?,
+            Some(first) => gateway.person_there(destination, first.patient, &Author::patient_of(first)).await?,
             None => None,
         };
         let measured: Vec<Measured<'_>> = read

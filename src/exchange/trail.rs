@@ -132,7 +132,7 @@ impl Author {
 
     /// A refusal of which the person learns and the client does not: to it, what was withheld is absent.
     pub fn withheld(&self, patient: &(String, PatientKey), basis: Option<&Basis>, issue: Id) -> AuditRecord {
-        AuditRecord { withheld: true, ..self.record(Act::Refuse, Some(patient), &[], basis, &[issue]) }
+        self.record(Act::Refuse, Some(patient), &[], basis, &[issue]).kept_from_client()
     }
 
     pub fn refusal(&self, issues: &[Id]) -> AuditRecord {
@@ -250,8 +250,7 @@ impl Author {
             client: self.client.clone(),
             id,
             payload: payload.into_bytes(),
-            withheld: false,
-            salt,
+            salt: AuditRecord::salt(salt),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod terminology;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::national::Pack;
@@ -46,6 +47,40 @@ pub struct Resource {
 pub struct Item {
     pub content: Content,
     pub request_id: String,
+    /// The person's own, where the destination lets us in by that alone.
+    pub access: Option<Allowance>,
+}
+
+/// A person's token for a destination. Never printed.
+#[derive(Clone)]
+pub struct Allowance {
+    token: String,
+    refused: Arc<AtomicBool>,
+}
+
+impl Allowance {
+    pub fn new(token: String) -> Self {
+        Allowance { token, refused: Arc::default() }
+    }
+
+    fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the destination did not take it, so that another one is needed.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Allowance {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Allowance")
+    }
 }
 
 #[derive(Clone)]
@@ -83,6 +118,7 @@ pub struct Taken {
     pub recall: Recall,
     pub manner: Manner,
     pub request_id: String,
+    pub access: Option<Allowance>,
 }
 
 /// A system that takes deliveries. Both must be safe to repeat: the same may come again after a crash.

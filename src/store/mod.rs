@@ -27,6 +27,8 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod link;
+
 pub mod export;
 
 pub mod tidying;
@@ -55,6 +57,7 @@ pub use export::{
 pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
 pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
+pub use link::Link;
 pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
 pub use place::{Place, Server};
 pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Stored, TokenKey, VersionKey};

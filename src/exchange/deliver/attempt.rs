@@ -4,14 +4,15 @@ use std::sync::PoisonError;
 
 use super::Worker;
 use crate::devices::sources;
+use crate::exchange::links::Allowed;
 use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::peers::{Content, Item, Resource};
+use crate::peers::{Allowance, Content, Item, Resource};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
-use crate::store::{self, AuditRecord, Stored};
+use crate::store::{self, AuditRecord, PatientKey, Stored};
 
 /// Versions before a correction that are looked at, the latest first to matter.
 const EARLIER: u32 = 100;
@@ -124,6 +125,11 @@ impl Worker {
 
     /// Why it cannot be told here, if it cannot.
     async fn untellable(&self, stored: &Stored) -> Result<Option<Id>, store::Error> {
+        if let Some(patient) = stored.patient
+            && self.gateway.is_unlinked(&self.name, patient).await?
+        {
+            return Ok(Some(Id::DestinationLink));
+        }
         if let Some(shape) = &self.shape {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
@@ -174,9 +180,28 @@ impl Worker {
             Content::Resources(resources)
         };
         let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
-        let verdict = self.platform.deliver(&Item { content, request_id }).await;
+        let patient = permitted.first().and_then(|first| first.get().patient);
+        let access = match self.allowed(patient).await? {
+            Ok(access) => access,
+            Err(verdict) => return Ok(verdict),
+        };
+        let item = Item { content, request_id, access };
+        let verdict = self.platform.deliver(&item).await;
         self.heard(&verdict);
+        self.gateway.link_used(&self.name, patient, item.access.as_ref()).await?;
         Ok(verdict)
+    }
+
+    /// The person's own token, where the destination wants one; the error is that nothing can be sent for her now.
+    pub(super) async fn allowed(
+        &self,
+        patient: Option<PatientKey>,
+    ) -> Result<Result<Option<Allowance>, Verdict>, store::Error> {
+        Ok(match self.gateway.allowance(&self.name, patient).await? {
+            Allowed::Unneeded => Ok(None),
+            Allowed::With(allowance) => Ok(Some(allowance)),
+            Allowed::Not(reason) => Err(Verdict::Waits { reason }),
+        })
     }
 
     /// What an answer, or that there is none, says of the destination itself.

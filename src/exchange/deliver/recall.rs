@@ -91,7 +91,7 @@ impl Worker {
             let mut told = Told::default();
             let mut trouble = None;
             for one in some {
-                let verdict = self.take_back(one.recall.clone(), manner).await;
+                let verdict = self.take_back(one.recall.clone(), manner, Some(patient)).await?;
                 let attempts = retry.attempts + 1;
                 match delivery::settle(verdict, &self.schedule, attempts, self.gateway.now_ms(), self.random()) {
                     delivery::Settlement::Done => told.add(one.basis.clone(), one.reference.clone()),
@@ -167,11 +167,21 @@ impl Worker {
         Forbidden { reference, recall, basis: denial.basis }
     }
 
-    async fn take_back(&self, recall: Recall, manner: Manner) -> delivery::Verdict {
-        let taken = Taken { recall, manner, request_id: format!("{:016x}", self.random()) };
+    async fn take_back(
+        &self,
+        recall: Recall,
+        manner: Manner,
+        patient: Option<PatientKey>,
+    ) -> Result<delivery::Verdict, store::Error> {
+        let access = match self.allowed(patient).await? {
+            Ok(access) => access,
+            Err(verdict) => return Ok(verdict),
+        };
+        let taken = Taken { recall, manner, request_id: format!("{:016x}", self.random()), access };
         let verdict = self.platform.recall(&taken).await;
         self.heard(&verdict);
-        verdict
+        self.gateway.link_used(&self.name, patient, taken.access.as_ref()).await?;
+        Ok(verdict)
     }
 
     /// Tells what of erased persons is still to be told; answers how much of it was settled.
@@ -181,7 +191,7 @@ impl Worker {
         let due = self.gateway.store.remnants_due(&self.name, now_ms, most).await?;
         let (mut settled, mut told, mut untold) = (Vec::new(), Vec::new(), Vec::new());
         for store::Untold { id, attempts, remnant } in due {
-            let verdict = self.take_back(Recall::of_erased(&remnant.kind, &remnant.name), manner).await;
+            let verdict = self.take_back(Recall::of_erased(&remnant.kind, &remnant.name), manner, None).await?;
             let attempts = attempts + 1;
             let trouble = !verdict.is_alive();
             let outcome =

@@ -46,8 +46,12 @@ impl Gateway {
         let mut erasure = self.store.erasure(key).await?.filter(|erasure| erasure.owner == caller.principal.client);
         if erasure.is_none() {
             let person = self.herself(caller, person, Interaction::Delete).await?;
+            let given = self.given_by(person.key).await?;
             let begun = self.entombed(caller, person.key).await?;
             self.consents_stale(key);
+            for (linker, tokens) in given {
+                self.give_back(&linker, &tokens).await;
+            }
             erasure = Some(begun);
         }
         let Some(erasure) = erasure else { return Err(Refusal::one(Id::Internal, "", "The erasure has no outcome.")) };
@@ -97,7 +101,7 @@ impl Gateway {
                 "besides": [
                     "earlier versions", "index", "deliveries that waited", "dead letters", "receipts of senders",
                     "uploads", "raw inputs", "answers kept for repeated requests", "membership in groups",
-                    "subscriptions and exports that named her",
+                    "subscriptions and exports that named her", "links to destinations",
                     "the person's key",
                 ],
             },

@@ -9,6 +9,9 @@
 mod channel;
 mod classify;
 mod config;
+mod grant;
+mod link;
+mod proof;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -20,10 +23,11 @@ use std::pin::Pin;
 
 pub(super) use channel::Channel;
 pub use config::{Auth, Config};
+pub use link::{Ended, Given, Linker, Tokens};
 pub use send::OpenError;
 
 use self::send::Failure;
-use super::{Clock, Content, Item, Platform, Taken, Verdict};
+use super::{Allowance, Clock, Content, Item, Platform, Taken, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
@@ -41,7 +45,7 @@ impl FhirRest {
         let sender = send::Sender::open(config)?;
         let token = match &config.auth {
             Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock.clone())?),
-            Auth::None | Auth::ClientCertificate { .. } => None,
+            Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) => None,
         };
         let base = config::address(&config.url).map_err(OpenError::Config)?;
         Ok(FhirRest { name: name.to_owned(), base, batch: config.batch, sender, token, clock })
@@ -64,12 +68,12 @@ impl FhirRest {
         let mut rejected = None;
         let mut sent = false;
         for request in &requests {
-            match self.exchange(request, &item.request_id).await {
+            match self.exchange(request, &item.request_id, item.access.as_ref()).await {
                 Verdict::Acknowledged => {}
                 // The rest waits: what cannot be delivered now would only load a system in trouble.
                 retry @ Verdict::Retry { .. } => return retry,
                 Verdict::Unreached { reason } if sent => return Verdict::Retry { after_ms: None, reason },
-                unreached @ Verdict::Unreached { .. } => return unreached,
+                unsent @ (Verdict::Unreached { .. } | Verdict::Waits { .. }) => return unsent,
                 Verdict::Rejected { reason } => {
                     rejected.get_or_insert(Verdict::Rejected { reason });
                 }
@@ -81,25 +85,25 @@ impl FhirRest {
 
     async fn take_back(&self, taken: &Taken) -> Verdict {
         match translate::recall(&self.name, &self.base, taken) {
-            Ok(request) => self.exchange(&request, &taken.request_id).await,
+            Ok(request) => self.exchange(&request, &taken.request_id, taken.access.as_ref()).await,
             Err(reason) => Verdict::Rejected { reason },
         }
     }
 
     /// One request; a refused token is renewed once, because it may have been revoked before its time.
-    async fn exchange(&self, request: &translate::Request, request_id: &str) -> Verdict {
+    async fn exchange(&self, request: &translate::Request, request_id: &str, own: Option<&Allowance>) -> Verdict {
         let mut renewed = false;
         loop {
-            let bearer = match &self.token {
-                None => None,
-                Some(source) => match source.bearer(&self.sender, renewed).await {
-                    Ok(bearer) => Some(bearer),
+            let access = match &self.token {
+                None => own.map(|allowance| token::Access::new(allowance.token().to_owned(), None)),
+                Some(source) => match source.access(&self.sender, renewed).await {
+                    Ok(access) => Some(access),
                     // Only a token that was refused shows that the request had been sent.
                     Err(reason) if renewed => return Verdict::Retry { after_ms: None, reason },
                     Err(reason) => return Verdict::Unreached { reason },
                 },
             };
-            let answer = match self.sender.send(request, request_id, bearer.as_ref()).await {
+            let answer = match self.sender.send(request, request_id, access.as_ref()).await {
                 Ok(answer) => answer,
                 Err(failure @ Failure::Connect) => return Verdict::Unreached { reason: failure.to_string() },
                 Err(failure) => return Verdict::Retry { after_ms: None, reason: failure.to_string() },
@@ -107,6 +111,10 @@ impl FhirRest {
             if matches!(answer.status, 401 | 403) && self.token.is_some() && !renewed {
                 renewed = true;
                 continue;
+            }
+            if let Some(allowance) = own.filter(|_| answer.status == 401) {
+                allowance.refuse();
+                return Verdict::Retry { after_ms: None, reason: "HTTP 401: the person's token was refused".to_owned() };
             }
             let now = (self.clock)();
             return match &request.pack {

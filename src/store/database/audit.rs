@@ -73,7 +73,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
                 record.client,
                 record.id.0,
                 compact(&record.payload),
-                record.withheld,
+                AuditRecord::is_kept_from_client(&record.salt),
                 number as i64,
                 record.salt
             ])?;
@@ -125,7 +125,6 @@ fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::R
                 client: row.get(2)?,
                 id: ResId(row.get(3)?),
                 payload: text(row, 4)?,
-                withheld: false,
                 salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
             })
         })?

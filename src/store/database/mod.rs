@@ -19,6 +19,7 @@ mod history;
 mod items;
 mod keys;
 mod layout;
+mod links;
 mod log;
 mod pool;
 mod put;

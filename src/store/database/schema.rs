@@ -17,7 +17,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// taken away. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 /// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
-/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
+/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else, `lifted` when she
+/// wanted it before.
 /// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles;
 /// `audit_forgotten` are the numbers of those that were forgotten in time.
@@ -246,6 +247,17 @@ CREATE TABLE export_count (
     job BLOB NOT NULL, name BLOB NOT NULL, persons INTEGER NOT NULL, PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE lifted (
+    patient BLOB NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (patient, since)
+) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE link (
+    patient BLOB NOT NULL, destination TEXT NOT NULL, version INTEGER NOT NULL, busy INTEGER NOT NULL,
+    over INTEGER NOT NULL, sealed_by INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (patient, destination)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -318,6 +330,8 @@ DROP TABLE export_piece;
 DROP TABLE export_part;
 DROP TABLE export;
 ",
+    "DROP TABLE lifted;",
+    "DROP TABLE link;",
 ];
 
 /// Brings the database to the newest schema this program knows.

@@ -151,8 +151,7 @@ fn audit_record() -> AuditRecord {
         client: "app".into(),
         id: ResId::random(None, 1, [1; 16]),
         payload: b"event".to_vec(),
-        withheld: false,
-        salt: [9; 32],
+        salt: AuditRecord::salt([9; 32]),
     }
 }
 
