@@ -44,6 +44,7 @@ mod likeness;
 mod links;
 mod mappings;
 mod negotiation;
+mod own_pack;
 mod packages;
 mod packs;
 mod pages;
