@@ -72,6 +72,8 @@ pub struct Plan {
     pub limit: usize,
     /// How many candidates may be looked at.
     pub scan_budget: usize,
+    /// Consent epochs that the caller has decided by: where one has moved, nothing is looked for.
+    pub epochs: Vec<(PatientKey, u64)>,
 }
 
 impl Plan {
@@ -92,6 +94,7 @@ impl Plan {
             as_of_seq: None,
             limit: 100,
             scan_budget: 100_000,
+            epochs: Vec::new(),
         }
     }
 }
@@ -142,6 +145,8 @@ pub struct Page {
     pub looked_at: usize,
     /// The highest sequence number at the time, for `as_of_seq`.
     pub high_seq: u64,
+    /// One of the plan's consent epochs is not that of the store any more.
+    pub stale: bool,
 }
 
 /// Versions to go through, the latest first.

@@ -42,6 +42,19 @@ async fn stocked(fixture: Fixture) -> Fixture {
 }
 
 #[tokio::test]
+async fn what_was_decided_by_other_consents_is_not_looked_for() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let plan = Plan { epochs: vec![(patient(1), 0), (patient(2), 0)], ..of_patient(1) };
+        assert_eq!(names(&fixture, plan.clone()).await, "ebca");
+        fixture.put(consent(patient(2), "g")).await;
+        let page = fixture.store.search(plan.clone()).await.unwrap();
+        assert!(page.stale && page.rows.is_empty() && page.looked_at == 0);
+        assert_eq!(names(&fixture, Plan { epochs: vec![(patient(1), 0), (patient(2), 1)], ..plan }).await, "ebca");
+    }
+}
+
+#[tokio::test]
 async fn every_part_of_a_plan_narrows() {
     for fixture in Fixture::both() {
         let fixture = stocked(fixture).await;
