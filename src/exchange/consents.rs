@@ -161,14 +161,18 @@ pub(super) fn permit<T>(
     let now_ms = request.now_ms;
     // Who does research by the broad consent asks under its policies.
     let request = &consent::Request { policies: implied.package(request), ..*request };
-    // What was withdrawn or rejected is, whenever it was to be given.
+    permit_by(consents, &permitting(consents, now_ms), implied, request, subject, value)
+}
+
+/// The consents that may permit something: those that are given. What was withdrawn or rejected is, whenever it was to be
+/// given.
+pub(super) fn permitting(consents: &[Arc<Compiled>], now_ms: i64) -> Cow<'_, [Arc<Compiled>]> {
     let counts = |consent: &Compiled| is_given(consent, now_ms) || consent.is_withdrawn();
-    let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| counts(consent)) {
+    if consents.iter().all(|consent| counts(consent)) {
         Cow::Borrowed(consents)
     } else {
         consents.iter().filter(|consent| counts(consent)).cloned().collect()
-    };
-    permit_by(consents, &permitting, implied, request, subject, value)
+    }
 }
 
 /// Decides by two lists: what may refuse, and of these what may permit.

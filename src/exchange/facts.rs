@@ -11,7 +11,7 @@ use crate::policy::consent;
 
 pub use crate::fhir::ours::CATEGORY_SYSTEM;
 
-const LOINC: &str = "http://loinc.org";
+pub const LOINC: &str = "http://loinc.org";
 
 const RESTRICTED: (&str, &str) = (CONFIDENTIALITY, "R");
 

@@ -13,6 +13,7 @@ mod matching;
 pub(super) mod page;
 mod read;
 pub(super) mod search;
+mod sieve;
 mod sorted;
 mod statistics;
 

@@ -497,13 +497,17 @@ impl Walk {
         may_presume: bool,
     ) -> Result<(), Refusal> {
         let mut epochs = Vec::new();
+        self.plan.sieve = None;
+        let mut visible = Vec::new();
         for id in &self.persons {
             let key = gateway.patient_key(id);
             if may_presume && let Some(epoch) = gateway.presume(caller, (id, key), &mut gathered.consents) {
                 epochs.push((key, epoch));
+                visible.push((id.clone(), key));
                 continue;
             }
             let Some(denial) = gateway.withheld_from(caller, (id, key), &mut gathered.consents).await? else {
+                visible.push((id.clone(), key));
                 continue;
             };
             let most = gateway.config.page_entries_max;
@@ -517,6 +521,7 @@ impl Walk {
             self.plan.patients.iter_mut().for_each(|patients| patients.retain(|patient| *patient != key));
         }
         self.plan.epochs = epochs;
+        self.plan.sieve = gateway.sieve(caller, self.rule, &visible, &mut gathered.consents);
         self.is_narrowed = true;
         Ok(())
     }
@@ -562,7 +567,10 @@ impl Walk {
         if !self.is_bound {
             gathered.spend(caller, page.looked_at, gateway.config.search_budget)?;
         }
-        Ok(Some(page.rows))
+        // Those of whom something was passed over are to hear of it; that it cannot be seen is still to be decided.
+        let mut rows = page.kept_back;
+        rows.extend(page.rows);
+        Ok(Some(rows))
     }
 
     fn key_of(&self, stored: &Stored) -> Key {

@@ -15,7 +15,7 @@ use crate::store::compact::expanded;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::plan::{Key, OrderBy, Stored};
 use crate::store::seal::{self, Broken};
-use crate::store::sql::{self, Fault, Optional, Row, Value};
+use crate::store::sql::{self, Fault, Optional, Row};
 
 /// What is tested stands before what is answered.
 pub(super) const BY_NUMBER: &str = "SELECT kind, patient, owner, date, updated, deleted, codes, tokens,
@@ -40,7 +40,7 @@ impl<'r> Head<'r> {
             seq,
             kind: row.get(0)?,
             patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
-            owner: text(row.get_ref(2)?)?,
+            owner: row.get_ref(2)?.as_text()?,
             date: row.get(3)?,
             updated: row.get(4)?,
             deleted: row.get(5)?,
@@ -69,13 +69,6 @@ impl<'r> Head<'r> {
 /// Whether a list in a column has a number.
 fn holds(column: &[u8], number: i64) -> bool {
     column.as_chunks::<8>().0.contains(&number.to_le_bytes())
-}
-
-fn text(value: Value<'_>) -> sql::Result<&str> {
-    match value {
-        Value::Text(text) => Ok(text),
-        _ => Err(Fault::Column),
-    }
 }
 
 /// Makes resources of the rows of one page.

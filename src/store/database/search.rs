@@ -83,8 +83,29 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
             rows.extend(opener.open(&Head::read(key.1, &row)?, &row)?);
         }
     }
-    Ok(Page { rows, next, exhausted_budget: exhausted_budget && !(more && in_order), looked_at: scanned, ..empty })
+    let mut kept_back = Vec::new();
+    if let Source::Merge(merge) = &mut source {
+        for Key(_, seq) in merge.kept_back(connection, KEPT_BACK)? {
+            let mut found = by_number.query([seq as i64])?;
+            let Some(row) = found.next()? else { continue };
+            let head = Head::read(seq, &row)?;
+            if filter.admits(&head) {
+                kept_back.extend(opener.open(&head, &row)?);
+            }
+        }
+    }
+    Ok(Page {
+        rows,
+        kept_back,
+        next,
+        exhausted_budget: exhausted_budget && !(more && in_order),
+        looked_at: scanned,
+        ..empty
+    })
 }
+
+/// Most rows that are looked at of those that the sieve keeps back.
+const KEPT_BACK: usize = 16;
 
 /// A place in the order, and the resource there where it was opened already.
 struct Found {
