@@ -286,16 +286,17 @@ pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
 /// Who receives what is taken in.
 fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
     let linkers = config.destinations.iter().map(linker).collect::<Result<Vec<_>, _>>()?;
-    let all = config.destinations.iter().zip(shapes(config)?).zip(linkers).map(|((configured, shape), linker)| Recipient {
-        shape,
-        linker,
-        name: Arc::from(configured.rule.name.as_str()),
-        actor: configured.actor.clone(),
-        purpose: configured.purpose.clone(),
-        pseudonym: configured.identity == Identity::Pseudonym,
-        on_withdrawal: configured.on_withdrawal,
-        on_erasure: configured.on_erasure,
-    });
+    let all =
+        config.destinations.iter().zip(shapes(config)?).zip(linkers).map(|((configured, shape), linker)| Recipient {
+            shape,
+            linker,
+            name: Arc::from(configured.rule.name.as_str()),
+            actor: configured.actor.clone(),
+            purpose: configured.purpose.clone(),
+            pseudonym: configured.identity == Identity::Pseudonym,
+            on_withdrawal: configured.on_withdrawal,
+            on_erasure: configured.on_erasure,
+        });
     Ok(Recipients { all: all.collect(), routing: Arc::new(routing(config)?) })
 }
 
@@ -338,6 +339,9 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),
+        pace: configured.pace.clone(),
+        concurrent: configured.concurrent,
+        most_waiting: configured.most_waiting,
         ever: Table::default(),
     })
 }

@@ -74,3 +74,4 @@ mod told;
 mod transparency;
 mod uploads;
 mod validate;
+mod waiting;

@@ -7,9 +7,11 @@
 //! corrections never overtake. Peers classify, and never decide whether to retry. What is delivered is unknown here.
 
 mod circuit;
+mod pace;
 mod schedule;
 
 pub use circuit::{Admission, Circuit, Limits, Turned};
+pub use pace::{Pace, Window};
 pub use schedule::{Next, Schedule};
 
 /// What a peer's answer, or its silence, means.
@@ -103,7 +105,9 @@ pub fn settle(verdict: Verdict, schedule: &Schedule, attempts: u32, now_ms: i64,
         Verdict::Acknowledged => Settlement::Done,
         Verdict::Rejected { reason } => Settlement::Dead { reason },
         Verdict::Retry { after_ms, reason } => again(schedule, attempts, now_ms, random, after_ms, reason),
-        Verdict::Unreached { reason } | Verdict::Waits { reason } => again(schedule, attempts, now_ms, random, None, reason),
+        Verdict::Unreached { reason } | Verdict::Waits { reason } => {
+            again(schedule, attempts, now_ms, random, None, reason)
+        }
     }
 }
 
