@@ -180,13 +180,14 @@ pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
     if mistakes.is_empty() { Ok(shelf) } else { Err(mistakes) }
 }
 
-/// The files of a folder, by name. What begins with a dot is an editor's.
+/// The files of a folder, by name. What begins with a dot is an editor's, and folders within are the author's own.
 pub(super) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
     let mut files = BTreeMap::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && name.strip_suffix(".md").is_none() {
+        let is_ours = !name.starts_with('.') && name.strip_suffix(".md").is_none() && !entry.path().is_dir();
+        if is_ours {
             files.insert(name, fs::read_to_string(entry.path())?);
         }
     }

@@ -19,6 +19,7 @@ mod fhirpath;
 mod health;
 pub mod keys;
 mod map;
+mod pack;
 pub mod packages;
 mod platform;
 mod progress;
@@ -95,6 +96,9 @@ enum Command {
     /// Say where a measurement would go by a country pack, and in what shape.
     #[command(subcommand)]
     Route(route::Action),
+    /// Draft, check and try a country pack.
+    #[command(subcommand)]
+    Pack(pack::Action),
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
@@ -144,6 +148,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Map(options) => map::run(&options),
         Command::Remap(options) => remap::run(&options),
         Command::Route(action) => route::run(&action),
+        Command::Pack(action) => pack::run(&action),
         Command::Consent(options) => consent::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),

@@ -7,6 +7,7 @@
 
 mod answer;
 mod compile;
+pub mod draft;
 mod file;
 mod message;
 mod narrative;
@@ -19,6 +20,7 @@ mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -89,7 +91,7 @@ impl Pack {
     pub fn request(&self, message: &Message<'_>, there: &[&[String]]) -> Result<Told, NotDeliverable> {
         let mut items: Vec<Item<'_>> = Vec::with_capacity(message.measured.len());
         for (at, measured) in message.measured.iter().enumerate() {
-            self.placed(*measured, at, message, &mut items)?;
+            self.placed((*measured, at), message, false, &mut items)?;
         }
         let entries = RefCell::new(Vec::with_capacity(items.len()));
         let scope = Scope { there, entries: Some(&entries), ..Scope::of(self, message, &items) };
@@ -105,8 +107,8 @@ impl Pack {
         let settings = Settings::default();
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
-        self.placed(measured[0], 0, &message, &mut items)?;
-        let scope = Scope::of(self, &message, &items);
+        self.placed((measured[0], 0), &message, true, &mut items)?;
+        let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))
     }
@@ -114,9 +116,9 @@ impl Pack {
     /// What a measurement becomes, where the destination has a place for it.
     fn placed<'m>(
         &'m self,
-        measured: Measured<'m>,
-        at: usize,
+        (measured, at): (Measured<'m>, usize),
         message: &'m Message<'m>,
+        alone: bool,
         items: &mut Vec<Item<'m>>,
     ) -> Result<(), NotDeliverable> {
         let row = self.items(measured, at, items).filter(|row| row.form != Form::Part);
@@ -127,7 +129,8 @@ impl Pack {
         if row.form == Form::Split {
             // Its parts have needs of their own, which are asked when they are told.
             let whole = [Item { measured, at, of: 0, row, part: None }];
-            Scope::of(self, message, &whole).has_what_it_needs().map_err(|gap| self.not_told(gap))?;
+            let scope = Scope { alone, ..Scope::of(self, message, &whole) };
+            scope.has_what_it_needs().map_err(|gap| self.not_told(gap))?;
         }
         Ok(())
     }

@@ -218,6 +218,8 @@ pub(super) struct Codes {
     pub when: Option<Only>,
     /// A CodeableConcept, as JSON.
     pub concept: String,
+    /// System and code of each of its codings.
+    pub codings: Vec<(String, String)>,
     /// For people to read.
     pub display: String,
 }
@@ -259,6 +261,11 @@ pub(super) fn address(measure: &'static Measure) -> usize {
 }
 
 impl Row {
+    /// Every coding that it may be told by, under whatever condition: system and code.
+    pub fn codings(&self) -> impl Iterator<Item = &(String, String)> {
+        self.codes.iter().flat_map(|codes| &codes.codings)
+    }
+
     pub fn is_refused(&self) -> bool {
         self.form == Form::Refused
     }

@@ -38,6 +38,8 @@ pub(super) struct Scope<'m> {
     pub there: &'m [&'m [String]],
     /// Which measurement each entry of the request tells, where that is to be noted.
     pub entries: Option<&'m RefCell<Vec<Option<usize>>>>,
+    /// Whether it is asked of a measurement by itself, so that what stands in other records is not missing.
+    pub alone: bool,
 }
 
 /// The member whose items are answered one by one, and what such an item has.
@@ -61,7 +63,8 @@ static VALUE: LazyLock<Object> = LazyLock::new(|| {
 
 impl<'m> Scope<'m> {
     pub(super) fn of(pack: &'m Pack, message: &'m Message<'m>, items: &'m [Item<'m>]) -> Self {
-        Scope { pack, message, items, item: items.first().copied(), component: None, there: &[], entries: None }
+        let item = items.first().copied();
+        Scope { pack, message, items, item, component: None, there: &[], entries: None, alone: false }
     }
 
     /// Whether a measurement has what its line of the table asks for.
@@ -69,7 +72,7 @@ impl<'m> Scope<'m> {
         let Some(item) = self.item else { return Ok(()) };
         for need in &item.row.needs {
             match need {
-                Need::Slot(slot) if self.has(*slot) => {}
+                Need::Slot(slot) if self.alone && slot.is_beside() || self.has(*slot) => {}
                 Need::Slot(slot) => return Err(Gap::Slot(*slot)),
                 Need::Component(measure) => {
                     let mut components = item.measured.observation.all("component");
@@ -272,10 +275,9 @@ impl<'m> Scope<'m> {
             }
             Slot::Note => observation()?.get("note")?.text_of("text"),
             Slot::Language => self.pack.narrative.as_ref().map(|narrative| narrative.language.as_str()),
-            Slot::Recording => self.measured()?.extension("mh-recording-method"),
-            Slot::Meal => self.measured()?.extension("mh-meal-time"),
-            Slot::Statistic => self.measured()?.extension("mh-statistic"),
-            Slot::Zone => self.measured()?.extension("mh-time-zone"),
+            Slot::Recording | Slot::Meal | Slot::Statistic | Slot::Zone => {
+                self.measured()?.extension(slot.extension()?)
+            }
             Slot::PersonSystem => self.pack.identifier(self.message).map(|(system, _)| system),
             Slot::PersonValue => self.pack.identifier(self.message).map(|(_, value)| value),
             Slot::PersonName => person()?.get("name")?.text_of("text"),
@@ -370,6 +372,7 @@ impl<'m> Scope<'m> {
             Slot::Effective => self.effective(out)?,
             Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
             Slot::Narrative => narrative::write(self, out)?,
+            Slot::DerivedFrom => self.derived_from(item?.measured.observation, out)?,
             Slot::Copy(copied) => copied_of(item?.measured.observation, copied, out)?,
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
@@ -385,6 +388,29 @@ impl<'m> Scope<'m> {
             }
             _ => return Err(missing),
         }
+        Ok(())
+    }
+
+    /// What a measurement is computed of, by the names that this one would have there.
+    fn derived_from(&self, observation: Element<'_>, out: &mut String) -> Result<(), Gap> {
+        let begin = out.len();
+        for one in observation.all("derivedFrom") {
+            let Some(id) = one.text_of("reference").and_then(|reference| reference.strip_prefix("Observation/")) else {
+                continue;
+            };
+            out.push_str(if out.len() == begin { "[" } else { "," });
+            out.push_str("{\"reference\":\"Observation/");
+            let id = id.split_once('/').map_or(id, |(id, _)| id);
+            let at = out.len();
+            self.uuid(&["Observation", id, ""], out);
+            // Within the text of the reference.
+            out.remove(at);
+            out.push('}');
+        }
+        if out.len() == begin {
+            return Err(Gap::Slot(Slot::DerivedFrom));
+        }
+        out.push(']');
         Ok(())
     }
 

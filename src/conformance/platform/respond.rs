@@ -8,6 +8,7 @@ use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::fault::{Answer, Mode};
+use super::login::Shown;
 use super::shape::{Ask, Done};
 use super::{Platform, check, shape};
 
@@ -24,18 +25,26 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
     };
     let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
     let now = (platform.clock)();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let shown = Shown {
+        authorization: header("authorization"),
+        proof: header("dpop"),
+        method: head.method.as_str(),
+        url: format!("{}{}", platform.url, head.uri.path()),
+    };
     match (&head.method, path.as_slice()) {
-        (&Method::POST, ["token"]) => return Ok(token(platform, &body, now)),
+        (&Method::POST, ["token"]) => return Ok(token(platform, &body, &shown, now)),
+        (&Method::POST, ["revoke"]) => return Ok(given_back(platform, &body, now)),
+        (&Method::GET, ["authorize", ..] | ["jwks"]) => return Ok(sign_in(platform, &path, &head.uri, now)),
         (&Method::GET, ["account"]) => return Ok(answer(200, &platform.account.statement())),
         (&Method::GET, ["held"]) => return Ok(answer(200, &platform.account.held())),
         (&Method::POST, ["faults"]) => return Ok(order(platform, &body)),
         (&Method::GET, ["fhir", "metadata"]) => return Ok(answer(200, &capabilities(&platform.url))),
         _ => {}
     }
-    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
-    if !platform.login.admits(authorization, now) {
+    if !platform.login.admits(&shown, now) {
         platform.account.unauthorized();
-        return Ok(outcome(401, "login"));
+        return Ok(with_nonce(platform, outcome(401, "login")));
     }
     match (&head.method, path.as_slice()) {
         (&Method::PUT, ["fhir", kind, id]) => Ok(write(platform, |platform| update(platform, kind, id, &body)).await),
@@ -94,14 +103,58 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
     done
 }
 
-fn token(platform: &Platform, body: &[u8], now: jiff::Timestamp) -> Answered {
-    match platform.login.grant(body, now) {
+fn token(platform: &Platform, body: &[u8], shown: &Shown<'_>, now: jiff::Timestamp) -> Answered {
+    match platform.login.grant(body, shown, now) {
         Ok(granted) => answer(200, &granted),
         Err(code) => {
-            platform.account.unauthorized();
-            answer(400, &json!({"error": code}))
+            if code != "use_dpop_nonce" {
+                platform.account.unauthorized();
+            }
+            with_nonce(platform, answer(400, &json!({"error": code})))
         }
     }
+}
+
+/// The nonce that the next proof of possession has to name.
+fn with_nonce(platform: &Platform, mut answer: Answered) -> Answered {
+    let nonce = platform.login.possession.as_ref().and_then(|possession| possession.nonce().parse().ok());
+    if let Some(nonce) = nonce {
+        answer.headers_mut().insert("dpop-nonce", nonce);
+    }
+    answer
+}
+
+fn given_back(platform: &Platform, body: &[u8], now: jiff::Timestamp) -> Answered {
+    match platform.login.give_back(body, now) {
+        Ok(()) => answer(200, &json!({})),
+        Err(code) => answer(400, &json!({"error": code})),
+    }
+}
+
+/// What a citizen's browser is shown.
+fn sign_in(platform: &Platform, path: &[&str], uri: &hyper::Uri, now: jiff::Timestamp) -> Answered {
+    let Some(citizens) = &platform.login.citizens else { return outcome(404, "not-found") };
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let asked = url::form_urlencoded::parse(query).into_owned().collect();
+    let (header, value, done) = match path {
+        ["jwks"] => return answer(200, &citizens.keys()),
+        ["authorize"] => match citizens.page(&asked) {
+            Ok(page) => {
+                ("content-type", "text/html; charset=utf-8".to_owned(), raw(200, Answer::Whole(Some(page.into()))))
+            }
+            Err(code) => return answer(400, &json!({"error": code})),
+        },
+        ["authorize", "decide"] => match citizens.decided(&asked, now.as_second()) {
+            Ok(back) => ("location", back, raw(303, Answer::Whole(None))),
+            Err(code) => return answer(400, &json!({"error": code})),
+        },
+        _ => return outcome(404, "not-found"),
+    };
+    let mut done = done;
+    if let Ok(value) = value.parse() {
+        done.headers_mut().insert(header, value);
+    }
+    done
 }
 
 fn order(platform: &Platform, body: &[u8]) -> Answered {

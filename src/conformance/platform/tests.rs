@@ -65,6 +65,7 @@ async fn start(folder: &Path, batch: bool) -> Fixture {
         client_id: "gateway".to_owned(),
         kid: "key-1".to_owned(),
         public_key_pem: client_key.public_key_pem(),
+        admission: super::Admission::default(),
         token_seconds: 300,
         refuse_codes: vec!["82810-3".to_owned()],
         pack: None,

@@ -125,7 +125,8 @@ fn shown(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Acknowledged => "acknowledged".to_owned(),
         Verdict::Retry { after_ms, reason } => format!("retry {after_ms:?}: {reason}"),
-        Verdict::Unreached { reason } | Verdict::Waits { reason } => format!("unreached: {reason}"),
+        Verdict::Unreached { reason } => format!("unreached: {reason}"),
+        Verdict::Waits { reason } => format!("waits: {reason}"),
         Verdict::Rejected { reason } => format!("rejected: {reason}"),
     }
 }

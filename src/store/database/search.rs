@@ -3,25 +3,13 @@
 //! A source that yields in the plan's order ends with the page; any other is read to its end or to the scan budget and
 //! then sorted. The test is the same whatever the source, so a source may yield too much but never too little.
 
+use super::candidate::{BY_NUMBER, Head, Opener};
+use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
 use super::source::{Listed, Merge, Recent, Scan, Source};
-use crate::store::id::PatientKey;
-use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan};
-use crate::store::sql::{self, Connection, Optional, Row, params};
-
-/// What a resource is tested and sorted by.
-struct Head {
-    seq: u64,
-    kind: i64,
-    patient: Option<PatientKey>,
-    owner: String,
-    date: Option<i64>,
-    updated: i64,
-    deleted: bool,
-    codes: Vec<i64>,
-    tokens: Vec<i64>,
-}
+use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan, Stored};
+use crate::store::sql::{self, Connection, Optional, params};
 
 /// The plan with its names turned into numbers.
 struct Filter<'a> {
@@ -35,10 +23,17 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     let high_seq: i64 =
         connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row((), |row| row.get(0))?;
     let empty = Page { high_seq: high_seq as u64, ..Page::default() };
+    for (patient, epoch) in &plan.epochs {
+        if consent_epoch(connection, *patient)? != *epoch {
+            return Ok(Page { stale: true, ..empty });
+        }
+    }
     let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
     let (mut source, in_order) = choose(connection, &filter)?;
+    let mut by_number = connection.prepare_cached(BY_NUMBER)?;
+    let mut opener = Opener::new(connection, &plan.kind);
 
-    let mut found: Vec<Key> = Vec::new();
+    let mut found: Vec<Found> = Vec::new();
     let mut scanned = 0;
     let mut last = None;
     let mut exhausted_budget = false;
@@ -49,17 +44,23 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
         }
         scanned += 1;
         last = Some(candidate);
-        let Some(head) = Head::read(connection, candidate.1)? else { continue };
+        let mut rows = by_number.query([candidate.1 as i64])?;
+        let Some(row) = rows.next()? else { continue };
+        let head = Head::read(candidate.1, &row)?;
         let key = head.key(plan.order.by);
-        if filter.admits(&head) && is_after(plan, key) {
-            found.push(key);
-            if in_order && found.len() > plan.limit {
-                break;
-            }
+        if !filter.admits(&head) || !is_after(plan, key) {
+            continue;
+        }
+        let is_surplus = found.len() == plan.limit;
+        // Of what is yet to be sorted only what the page then holds is opened.
+        let stored = if in_order && !is_surplus { opener.open(&head, &row)? } else { None };
+        found.push(Found { key, stored });
+        if in_order && is_surplus {
+            break;
         }
     }
     if !in_order {
-        found.sort_unstable();
+        found.sort_unstable_by_key(|found| found.key);
         if plan.order.descending {
             found.reverse();
         }
@@ -67,15 +68,49 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     let more = found.len() > plan.limit;
     found.truncate(plan.limit);
     let next = match (exhausted_budget, in_order) {
-        _ if more => found.last().copied(),
+        _ if more => found.last().map(|found| found.key),
         (true, true) => last,
         _ => None,
     };
     let mut rows = Vec::with_capacity(found.len());
-    for key in found {
-        rows.extend(row::current(connection, key.1)?);
+    for Found { key, stored } in found {
+        if in_order {
+            rows.extend(stored);
+            continue;
+        }
+        let mut again = by_number.query([key.1 as i64])?;
+        if let Some(row) = again.next()? {
+            rows.extend(opener.open(&Head::read(key.1, &row)?, &row)?);
+        }
     }
-    Ok(Page { rows, next, exhausted_budget: exhausted_budget && !(more && in_order), looked_at: scanned, ..empty })
+    let mut kept_back = Vec::new();
+    if let Source::Merge(merge) = &mut source {
+        for Key(_, seq) in merge.kept_back(connection, KEPT_BACK)? {
+            let mut found = by_number.query([seq as i64])?;
+            let Some(row) = found.next()? else { continue };
+            let head = Head::read(seq, &row)?;
+            if filter.admits(&head) {
+                kept_back.extend(opener.open(&head, &row)?);
+            }
+        }
+    }
+    Ok(Page {
+        rows,
+        kept_back,
+        next,
+        exhausted_budget: exhausted_budget && !(more && in_order),
+        looked_at: scanned,
+        ..empty
+    })
+}
+
+/// Most rows that are looked at of those that the sieve keeps back.
+const KEPT_BACK: usize = 16;
+
+/// A place in the order, and the resource there where it was opened already.
+struct Found {
+    key: Key,
+    stored: Option<Stored>,
 }
 
 /// The source, and whether it yields in the plan's order.
@@ -128,7 +163,7 @@ impl<'a> Filter<'a> {
         Ok(Some(Self { plan, kind, codes, token }))
     }
 
-    fn admits(&self, head: &Head) -> bool {
+    fn admits(&self, head: &Head<'_>) -> bool {
         let plan = self.plan;
         let within = |range: Option<(i64, i64)>, value: Option<i64>| {
             range.is_none_or(|(from, until)| value.is_some_and(|value| (from..until).contains(&value)))
@@ -140,8 +175,8 @@ impl<'a> Filter<'a> {
             && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
             && (head.date.is_none() || within(plan.date, head.date))
             && within(plan.updated, Some(head.updated))
-            && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.codes.contains(code)))
-            && self.token.is_none_or(|token| head.tokens.contains(&token))
+            && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.has_code(*code)))
+            && self.token.is_none_or(|token| head.has_token(token))
     }
 }
 
@@ -159,36 +194,4 @@ fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> sql::Re
     numbers.sort_unstable();
     numbers.dedup();
     Ok(numbers)
-}
-
-impl Head {
-    fn read(connection: &Connection, seq: u64) -> sql::Result<Option<Self>> {
-        let head = |row: &Row<'_>| {
-            Ok(Self {
-                seq,
-                kind: row.get(0)?,
-                patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
-                owner: row.get(2)?,
-                date: row.get(3)?,
-                updated: row.get(4)?,
-                deleted: row.get(5)?,
-                codes: row::unpack(row.get_ref(6)?.as_blob_or_null()?),
-                tokens: row::unpack(row.get_ref(7)?.as_blob_or_null()?),
-            })
-        };
-        connection
-            .prepare_cached(
-                "SELECT kind, patient, owner, date, updated, deleted, codes, tokens FROM resource WHERE seq = ?1",
-            )?
-            .query_row([seq as i64], head)
-            .optional()
-    }
-
-    fn key(&self, by: OrderBy) -> Key {
-        match by {
-            OrderBy::Date => Key(row::entry_date(self.date), self.seq),
-            OrderBy::Updated => Key(self.updated, self.seq),
-            OrderBy::Seq => Key(self.seq as i64, self.seq),
-        }
-    }
 }
