@@ -76,3 +76,4 @@ mod told;
 mod transparency;
 mod uploads;
 mod validate;
+mod waiting;
