@@ -98,9 +98,7 @@ impl Gateway {
         let kept = link.as_ref().and_then(Kept::of);
         Ok(Some(match (link, kept) {
             (Some(link), Some(_)) if link.over => Connection::Over,
-            (Some(_), Some(kept)) => {
-                Connection::Stands { since_ms: kept.since_ms, ends_ms: kept.tokens.ends_ms() }
-            }
+            (Some(_), Some(kept)) => Connection::Stands { since_ms: kept.since_ms, ends_ms: kept.tokens.ends_ms() },
             _ => Connection::None,
         }))
     }
@@ -112,8 +110,7 @@ impl Gateway {
         (self.entropy)(&mut entropy);
         let id: String = entropy.iter().map(|byte| format!("{byte:02x}")).collect();
         let (verifier, nonce) = (self.derived("verifier", &id), self.derived("nonce", &id));
-        let underway =
-            Underway { id, destination: destination.to_owned(), expires_ms: self.now_ms() + SIGN_IN_MS };
+        let underway = Underway { id, destination: destination.to_owned(), expires_ms: self.now_ms() + SIGN_IN_MS };
         let state = page::sign(&underway, PURPOSE, &self.token_secret, person.session());
         let url = linker.authorization(&self.way_back(), &state, &verifier, &nonce).await.map_err(failed)?;
         Ok(Leaving { url: url.into(), host: linker.host() })
@@ -130,7 +127,9 @@ impl Gateway {
         let strange = || Refusal::one(Id::TokenInvalid, "", "The sign-in was not begun by this visit, or long ago.");
         let underway: Underway =
             page::verify(state, PURPOSE, &self.token_secret, person.session()).ok_or_else(strange)?;
-        if underway.expires_ms < now_ms || !self.store.remember_jti(PURPOSE, &underway.id, underway.expires_ms, now_ms).await? {
+        if underway.expires_ms < now_ms
+            || !self.store.remember_jti(PURPOSE, &underway.id, underway.expires_ms, now_ms).await?
+        {
             return Err(strange());
         }
         let Underway { id, destination, .. } = underway;
@@ -152,12 +151,7 @@ impl Gateway {
     }
 
     /// Ends a link, here for good and at the destination as far as it listens.
-    pub async fn disconnect(
-        &self,
-        person: &Person,
-        visitor: Visitor<'_>,
-        destination: &str,
-    ) -> Result<(), Refusal> {
+    pub async fn disconnect(&self, person: &Person, visitor: Visitor<'_>, destination: &str) -> Result<(), Refusal> {
         let linker = self.linker(destination).ok_or_else(Refusal::not_found)?;
         let link = self.store.link(person.key(), destination).await?;
         let record = self.author_of(person, visitor, "$disconnect", destination);
@@ -236,7 +230,11 @@ impl Gateway {
                 let body = Kept { tokens, ..kept }.body();
                 // Should she have ended it meanwhile, nothing more is sent.
                 let stands = self.store.renew_link(patient, destination, Link { body, ..link }).await?;
-                if stands { Ok(Allowed::With(Allowance::new(access))) } else { not("the person's permission has changed") }
+                if stands {
+                    Ok(Allowed::With(Allowance::new(access)))
+                } else {
+                    not("the person's permission has changed")
+                }
             }
             Err(Ended::Over(reason)) => {
                 tracing::info!(destination, reason, "a person's permission at a destination has ended");
@@ -296,7 +294,13 @@ impl Gateway {
         hasher.finalize().to_hex().to_string()
     }
 
-    fn author_of(&self, person: &Person, visitor: Visitor<'_>, operation: &str, destination: &str) -> store::AuditRecord {
+    fn author_of(
+        &self,
+        person: &Person,
+        visitor: Visitor<'_>,
+        operation: &str,
+        destination: &str,
+    ) -> store::AuditRecord {
         let pairs = [("destination".to_owned(), destination.to_owned())];
         let about = person.about();
         Author::of(self, &person.caller(visitor))

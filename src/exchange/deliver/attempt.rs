@@ -130,7 +130,7 @@ impl Worker {
         {
             return Ok(Some(Id::DestinationLink));
         }
-        if let Some(shape) = &self.shape {
+        if let Some(shape) = self.shape() {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
             }
@@ -143,7 +143,7 @@ impl Worker {
 
     /// What is sent at once, and settled at once.
     pub(super) fn units(&self, permitted: Vec<Permitted<Stored>>) -> Vec<Vec<Permitted<Stored>>> {
-        let Some(shape) = &self.shape else { return vec![permitted] };
+        let Some(shape) = self.shape() else { return vec![permitted] };
         let mut units: Vec<Vec<Permitted<Stored>>> = Vec::new();
         for one in permitted {
             match units.last_mut().filter(|unit| unit.len() < shape.pack.request.most) {
@@ -166,7 +166,7 @@ impl Worker {
 
     /// Sends what was permitted.
     pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Verdict, store::Error> {
-        let content = if let Some(shape) = &self.shape {
+        let content = if let Some(shape) = self.shape() {
             let stored: Vec<&Stored> = permitted.iter().map(Permitted::get).collect();
             match shape.content(&self.gateway, &self.name, &stored).await? {
                 Ok(shaped) => Content::Shaped(shaped),
@@ -241,6 +241,7 @@ impl Worker {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
             .at(&self.address)
             .by_pseudonym(self.pairwise.is_some())
+            .shaped_by(self.shape().map(|shape| shape.pack.stamp()))
     }
 }
 

@@ -193,9 +193,13 @@ impl IdentitySource {
         let Self { system, claim, member, issuer, jwks_url } = self;
         match (claim, member) {
             (Some(_), None) if issuer.is_none() || jwks_url.is_none() => says("a claim needs issuer and jwks_url"),
-            (Some(_), None) if !scope.split(' ').any(|scope| scope == "openid") => says("a claim needs the scope openid"),
+            (Some(_), None) if !scope.split(' ').any(|scope| scope == "openid") => {
+                says("a claim needs the scope openid")
+            }
             (Some(_), None) | (None, Some(_)) if system.is_empty() => says("system must not be empty"),
-            (Some(_), None) => address(jwks_url.as_deref()?).err().and_then(|mistake| says(&format!("jwks_url: {mistake}"))),
+            (Some(_), None) => {
+                address(jwks_url.as_deref()?).err().and_then(|mistake| says(&format!("jwks_url: {mistake}")))
+            }
             (None, Some(_)) => None,
             _ => says("either claim or member says where the identity stands"),
         }

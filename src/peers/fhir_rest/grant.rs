@@ -29,8 +29,13 @@ const ASSERTION_SECONDS: i64 = 300;
 #[derive(Clone, Debug)]
 pub(super) enum Identification {
     /// An assertion, by the key of a PEM file, under an id or else the key's own thumbprint (RFC 7638).
-    Key { path: PathBuf, kid: Option<String> },
-    Secret { path: PathBuf },
+    Key {
+        path: PathBuf,
+        kid: Option<String>,
+    },
+    Secret {
+        path: PathBuf,
+    },
     /// The connection's certificate says it, or nothing does (a public client with PKCE).
     Connection,
 }
@@ -129,13 +134,17 @@ impl TokenServer {
     /// Asks for a token.
     pub(super) async fn grant(&self, sender: &Sender, asked: &[(&str, &str)]) -> Result<Granted, Denied> {
         let body = self.call(sender, &self.url, asked, &[200]).await?;
-        let granted: Granted = serde_json::from_slice(&body)
-            .map_err(|_| Denied::because("the token endpoint's answer cannot be read"))?;
+        let granted: Granted =
+            serde_json::from_slice(&body).map_err(|_| Denied::because("the token endpoint's answer cannot be read"))?;
         let kind = if self.proof.is_some() { "dpop" } else { "bearer" };
         let usable = granted.token_type.eq_ignore_ascii_case(kind)
             && !granted.access_token.is_empty()
             && granted.access_token.bytes().all(|byte| byte.is_ascii_graphic());
-        if usable { Ok(granted) } else { Err(Denied::because(format_args!("the token endpoint granted no {kind} token"))) }
+        if usable {
+            Ok(granted)
+        } else {
+            Err(Denied::because(format_args!("the token endpoint granted no {kind} token")))
+        }
     }
 
     /// Tells another endpoint of the same server something, as the client that we are there.
@@ -193,12 +202,7 @@ impl TokenServer {
         Ok((form.finish(), authorization))
     }
 
-    fn assertion(
-        &self,
-        pem: &[u8],
-        kid: Option<&str>,
-        now: Timestamp,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
+    fn assertion(&self, pem: &[u8], kid: Option<&str>, now: Timestamp) -> Result<String, jsonwebtoken::errors::Error> {
         let key = EncodingKey::from_ec_pem(pem)?;
         let mut header = Header::new(Algorithm::ES384);
         header.kid = Some(match kid {

@@ -95,7 +95,11 @@ impl fmt::Display for Ended {
 impl From<Denied> for Ended {
     fn from(denied: Denied) -> Self {
         // RFC 6749 §5.2: the grant is "invalid, expired, revoked".
-        if denied.code == "invalid_grant" { Ended::Over(denied.to_string()) } else { Ended::Trouble(denied.to_string()) }
+        if denied.code == "invalid_grant" {
+            Ended::Over(denied.to_string())
+        } else {
+            Ended::Trouble(denied.to_string())
+        }
     }
 }
 

@@ -114,7 +114,10 @@ impl FhirRest {
             }
             if let Some(allowance) = own.filter(|_| answer.status == 401) {
                 allowance.refuse();
-                return Verdict::Retry { after_ms: None, reason: "HTTP 401: the person's token was refused".to_owned() };
+                return Verdict::Retry {
+                    after_ms: None,
+                    reason: "HTTP 401: the person's token was refused".to_owned(),
+                };
             }
             let now = (self.clock)();
             return match &request.pack {

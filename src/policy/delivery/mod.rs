@@ -103,7 +103,9 @@ pub fn settle(verdict: Verdict, schedule: &Schedule, attempts: u32, now_ms: i64,
         Verdict::Acknowledged => Settlement::Done,
         Verdict::Rejected { reason } => Settlement::Dead { reason },
         Verdict::Retry { after_ms, reason } => again(schedule, attempts, now_ms, random, after_ms, reason),
-        Verdict::Unreached { reason } | Verdict::Waits { reason } => again(schedule, attempts, now_ms, random, None, reason),
+        Verdict::Unreached { reason } | Verdict::Waits { reason } => {
+            again(schedule, attempts, now_ms, random, None, reason)
+        }
     }
 }
 

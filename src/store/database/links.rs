@@ -83,12 +83,7 @@ impl Store {
         self.writer.call(1, renew).await
     }
 
-    pub async fn remove_link(
-        &self,
-        patient: PatientKey,
-        destination: &str,
-        record: AuditRecord,
-    ) -> Result<(), Error> {
+    pub async fn remove_link(&self, patient: PatientKey, destination: &str, record: AuditRecord) -> Result<(), Error> {
         let destination = destination.to_owned();
         let remove = move |ledger: &mut Ledger| {
             ledger
