@@ -17,7 +17,7 @@ use crate::exchange::Gateway;
 type Seen = Vec<(PathBuf, u64, Option<SystemTime>)>;
 
 /// How long nobody asks where the folders are not to be looked at.
-const NEVER: Duration = Duration::from_secs(86_400);
+const NEVER: Duration = Duration::from_hours(24);
 
 /// Looks at the folders until told to stop.
 pub(super) async fn run(config: Config, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
