@@ -507,11 +507,6 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         if identity == Identity::Pseudonym {
             mistakes.push(format!("{place}.identity: how persons are told there is said by the pack"));
         }
-        for (key, telling) in [("on_withdrawal", target.on_withdrawal), ("on_erasure", target.on_erasure)] {
-            if telling.and_then(Telling::manner).is_some() {
-                mistakes.push(format!("{place}.{key}: what a pack's destination holds has ids of its own"));
-            }
-        }
     } else if !target.settings.is_empty() {
         mistakes.push(format!("{place}.settings: they are a pack's"));
     }

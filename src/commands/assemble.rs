@@ -25,6 +25,7 @@ use crate::national::{self, Settings};
 use crate::peers::fhir_rest::{FhirRest, Linker};
 use crate::peers::rest_hook::RestHook;
 use crate::peers::terminology::Terminology;
+use crate::policy::consent::Manner;
 use crate::policy::delivery::Circuit;
 use crate::policy::routing::Table;
 use crate::store::{self, Store};
@@ -239,13 +240,20 @@ pub(super) fn shapes(config: &Config) -> Result<Vec<Option<Shape>>, Vec<String>>
             mistakes.push(of_destination(format!("pack: there are {}", known.join(", "))));
             return None;
         };
-        match Settings::of(pack, &configured.settings) {
-            Ok(settings) => Some(Shape { pack: pack.clone(), settings }),
+        let shape = match Settings::of(pack, &configured.settings) {
+            Ok(settings) => Shape { pack: pack.clone(), settings },
             Err(wrong) => {
                 mistakes.extend(wrong.into_iter().map(of_destination));
-                None
+                return None;
+            }
+        };
+        for (key, manner) in [("on_withdrawal", configured.on_withdrawal), ("on_erasure", configured.on_erasure)] {
+            if manner.is_some() && manner != shape.removal() {
+                let offered = shape.removal().map_or("nothing", Manner::name);
+                mistakes.push(of_destination(format!("{key}: {} has {offered} for that", pack.name())));
             }
         }
+        Some(shape)
     });
     let shapes = shapes.collect();
     if mistakes.is_empty() { Ok(shapes) } else { Err(mistakes) }

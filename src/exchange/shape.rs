@@ -10,9 +10,9 @@ use super::Gateway;
 use super::pairwise::Pairwise;
 use super::trail::Author;
 use crate::fhir::tree::{Document, Element, json};
-use crate::national::Corrections;
-use crate::national::{Measured, Message, NotDeliverable, Pack, Settings};
+use crate::national::{Corrections, Measured, Message, NotDeliverable, Pack, Removal, Settings};
 use crate::peers::Shaped;
+use crate::policy::consent::Manner;
 use crate::store::{self, Stored};
 
 /// Which extension of a measurement names the app that sent it.
@@ -53,12 +53,23 @@ struct Read {
 }
 
 impl Shape {
-    /// The request that tells some measurements of one person; or why there is none.
+    /// How the destination lets go of what it holds, if it does.
+    pub fn removal(&self) -> Option<Manner> {
+        match self.pack.request.removal {
+            Removal::Delete => Some(Manner::Delete),
+            Removal::EnteredInError => Some(Manner::EnteredInError),
+            Removal::Never => None,
+        }
+    }
+
+    /// The request that tells some measurements of one person, by the names under which the destination knows them, each
+    /// one's in their order; or why there is none.
     pub(super) async fn content(
         &self,
         gateway: &Gateway,
         destination: &str,
         stored: &[&Stored],
+        there: &[Vec<String>],
     ) -> Result<Result<Shaped, NotDeliverable>, store::Error> {
         let mut read = Vec::with_capacity(stored.len());
         for one in stored {
@@ -90,8 +101,14 @@ impl Shape {
             settings: &self.settings,
             key: names.key(),
         };
-        let body = self.pack.body(&message);
-        Ok(body.map(|body| Shaped { pack: self.pack.clone(), key: key(stored), body: body.into_bytes() }))
+        let there: Vec<&[String]> = there.iter().map(Vec::as_slice).collect();
+        Ok(self.pack.request(&message, &there).map(|told| Shaped {
+            pack: self.pack.clone(),
+            key: key(stored),
+            body: told.body.into_bytes(),
+            count: measured.len(),
+            entries: told.entries,
+        }))
     }
 
     /// Whether a version cannot be told because another one was, and the destination takes no corrections.
@@ -104,12 +121,17 @@ impl Shape {
         let (Some(patient), Corrections::Never) = (stored.patient, self.pack.request.corrections) else {
             return Ok(false);
         };
-        if stored.version < 2 {
+        if stored.version < 2 || stored.deleted && self.removal().is_some() {
             return Ok(false);
         }
         let held = gateway.held_by(destination, patient).await?;
         let name = (stored.kind.to_string(), stored.logical_id());
         Ok(stored.deleted || held.get(&name).is_some_and(|holding| holding.version < stored.version))
+    }
+
+    /// Whether a version says that there is nothing any more, so that it is taken back.
+    pub(super) fn takes_back(&self, stored: &Stored) -> bool {
+        stored.deleted && self.removal().is_some()
     }
 }
 

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use super::Mistake;
 use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
-use super::file::{Category, File};
+use super::file::{Category, Corrections, File};
 use super::manifest;
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
@@ -72,6 +72,11 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     let words = words(&file, files, &settings, mistakes);
     let named: Vec<String> = words.iter().map(|words| words.name.clone()).collect();
     let (parts, whole) = parts(files, &settings, &named, mistakes);
+    let names_there = files.iter().any(|(name, text)| name.strip_suffix(".json").is_some() && text.contains("{there}"));
+    if names_there != (file.request.corrections == Corrections::Update) {
+        mistakes
+            .push(Mistake::of(MAIN, "request.corrections is update where a template names {there}, and only there"));
+    }
     let rows = lines(&file, files, &settings, &named, mistakes);
     let systems: Vec<System> =
         file.person.identifiers.iter().filter_map(|system| known_by(system, text, &settings, mistakes)).collect();
@@ -94,6 +99,8 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             path: file.request.path,
             most: file.request.most,
             corrections: file.request.corrections,
+            removal: file.request.removal,
+            repeatable: file.request.repeatable,
             answer: file.request.answer,
         },
         settings: file

@@ -6,7 +6,7 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
-use super::file::{Answer, Corrections, Rounding};
+use super::file::{Answer, Corrections, Removal, Rounding};
 use super::slot::Slot;
 use super::template::{Node, Only};
 use crate::fhir::validate::measures::Measure;
@@ -59,6 +59,9 @@ pub struct Request {
     /// Most measurements of one request.
     pub most: usize,
     pub corrections: Corrections,
+    pub removal: Removal,
+    /// Whether the same request leaves the same there, however often it comes.
+    pub repeatable: bool,
     pub answer: Answer,
 }
 
@@ -301,11 +304,11 @@ impl fmt::Display for Version {
 
 impl fmt::Display for Pack {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { method, path, most, corrections, .. } = &self.request;
+        let Request { method, path, most, corrections, removal, .. } = &self.request;
         writeln!(formatter, "{} for {} (FHIR {})", self.name(), self.title, self.fhir)?;
         writeln!(
             formatter,
-            "{method} {} with at most {most}; corrections {corrections:?}",
+            "{method} {} with at most {most}; corrections {corrections:?}; removal {removal:?}",
             if path.is_empty() { "/" } else { path }
         )?;
         for setting in &self.settings {

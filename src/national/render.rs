@@ -1,5 +1,6 @@
 //! Templates filled with a message: one pass over the template, one text.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use super::compile::coding;
@@ -35,7 +36,15 @@ pub(super) struct Scope<'m> {
     pub component: Option<Component<'m>>,
     /// Whether it is asked of a measurement by itself, so that what stands in other records is not missing.
     pub alone: bool,
+    /// By what names the destination knows what each measurement became, in their order.
+    pub there: &'m [&'m [String]],
+    /// Which measurement each entry of the request tells, where that is to be noted.
+    pub entries: Option<&'m RefCell<Vec<Option<usize>>>>,
 }
+
+/// The member whose items are answered one by one, and what such an item has.
+const ENTRIES: &str = "\"entry\":";
+const RESOURCE: &str = "\"resource\":";
 
 /// A component at the destination.
 #[derive(Clone, Copy)]
@@ -54,7 +63,16 @@ static VALUE: LazyLock<Object> = LazyLock::new(|| {
 
 impl<'m> Scope<'m> {
     pub(super) fn of(pack: &'m Pack, message: &'m Message<'m>, items: &'m [Item<'m>]) -> Self {
-        Scope { pack, message, items, item: items.first().copied(), component: None, alone: false }
+        Scope {
+            pack,
+            message,
+            items,
+            item: items.first().copied(),
+            component: None,
+            alone: false,
+            there: &[],
+            entries: None,
+        }
     }
 
     /// Whether a measurement has what its line of the table asks for.
@@ -115,7 +133,7 @@ impl<'m> Scope<'m> {
                 out.push('"');
             }
             Node::Object(object) => self.object(object, out)?,
-            Node::Array(items) => self.array(items, out)?,
+            Node::Array(items) => self.array(items, None, out)?,
             Node::Part(at) => self.render(&self.pack.parts[*at], out)?,
         }
         Ok(())
@@ -136,6 +154,7 @@ impl<'m> Scope<'m> {
             let written = match (&member.node, member.choice) {
                 (Node::Slot(Slot::Value), true) => self.value(out),
                 (Node::Slot(Slot::Effective), true) => self.effective(out),
+                (Node::Array(items), _) if member.name == ENTRIES => self.array(items, self.entries, out),
                 (node, _) => self.render(node, out),
             };
             if let Err(gap) = written {
@@ -158,16 +177,29 @@ impl<'m> Scope<'m> {
         Ok(())
     }
 
-    fn array(&self, items: &'m [Node], out: &mut String) -> Result<(), Gap> {
+    fn array(
+        &self,
+        items: &'m [Node],
+        entries: Option<&RefCell<Vec<Option<usize>>>>,
+        out: &mut String,
+    ) -> Result<(), Gap> {
         out.push('[');
         let begin = out.len();
+        let note = |object: &Object, item: Option<&Item<'_>>| {
+            if let Some(entries) = entries.filter(|_| object.members.iter().any(|member| member.name == RESOURCE)) {
+                entries.borrow_mut().push(item.map(|item| item.at));
+            }
+        };
         for node in items {
             let Node::Object(object) = node else {
                 listed(begin, out, |out| self.render(node, out))?;
                 continue;
             };
             match object.each {
-                None if self.holds(object.only.as_ref()) => listed(begin, out, |out| self.object(object, out))?,
+                None if self.holds(object.only.as_ref()) => {
+                    listed(begin, out, |out| self.object(object, out))?;
+                    note(object, None);
+                }
                 None => {}
                 Some(Each::Measurement) => {
                     for item in self.items {
@@ -175,6 +207,7 @@ impl<'m> Scope<'m> {
                         scope.has_what_it_needs()?;
                         if scope.holds(object.only.as_ref()) {
                             listed(begin, out, |out| scope.object(object, out))?;
+                            note(object, Some(item));
                         }
                     }
                 }
@@ -269,6 +302,11 @@ impl<'m> Scope<'m> {
                 Some(reference.split_once("/_history/").map_or(reference, |(reference, _)| reference))
             }
             Slot::PlanVersion => Some(observation()?.get("basedOn")?.text_of("reference")?.split_once("/_history/")?.1),
+            Slot::There => {
+                let item = self.item?;
+                let name = self.there.get(item.at)?.get(item.of)?;
+                Some(name.rsplit_once('/').map_or(name.as_str(), |(_, id)| id))
+            }
             Slot::Setting(at) => self.message.settings.get(usize::from(at)),
             Slot::Word(at, told) => {
                 let word = self.word(at)?;

@@ -7,6 +7,8 @@ pub enum Slot {
     Uuid,
     Id,
     Version,
+    /// The id that the destination gave it.
+    There,
     /// Key of the measure.
     Measure,
     Profile,
@@ -113,6 +115,7 @@ const NAMED: &[(&str, Slot)] = &[
     ("uuid", Slot::Uuid),
     ("id", Slot::Id),
     ("version", Slot::Version),
+    ("there", Slot::There),
     ("measure", Slot::Measure),
     ("profile", Slot::Profile),
     ("categories", Slot::Categories),
@@ -225,6 +228,7 @@ impl Slot {
         match self {
             Slot::Uuid | Slot::Id | Slot::RequestUuid => "an id",
             Slot::Version => "a version",
+            Slot::There => "the id that it has there",
             Slot::Measure => "a measure",
             Slot::Profile => "a profile",
             Slot::Categories => "a category",

@@ -98,6 +98,44 @@ pub struct Shaped {
     pub body: Vec<u8>,
     /// The same for the same content.
     pub key: String,
+    /// Measurements that it tells.
+    pub count: usize,
+    /// Which of them each entry of the body tells; none of what stands beside them.
+    pub entries: Vec<Option<usize>>,
+}
+
+/// What came of a delivery.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivered {
+    /// Of the whole.
+    pub verdict: Verdict,
+    /// Of each thing that was carried, in its order; empty where the answer does not tell them apart.
+    pub each: Vec<Arrival>,
+    /// Whether a refusal of the whole may be the fault of one of several.
+    pub divisible: bool,
+}
+
+/// What came of one thing that was carried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    pub verdict: Verdict,
+    /// The names that the system gave to what it became there, as `Type/id`; empty where none is known.
+    pub names: Vec<String>,
+    /// It was to be created and was there already.
+    pub existed: bool,
+}
+
+impl Delivered {
+    /// One outcome for all, which one of several may be to blame for.
+    pub(crate) fn whole(verdict: Verdict) -> Delivered {
+        Delivered { verdict, each: Vec::new(), divisible: true }
+    }
+}
+
+impl Arrival {
+    pub(crate) fn of(verdict: Verdict) -> Arrival {
+        Arrival { verdict, names: Vec::new(), existed: false }
+    }
 }
 
 impl std::fmt::Debug for Item {
@@ -123,7 +161,7 @@ pub struct Taken {
 
 /// A system that takes deliveries. Both must be safe to repeat: the same may come again after a crash.
 pub trait Platform: Send + Sync {
-    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Delivered> + Send + 'a>>;
 
     /// Tells the system that it may hold something no longer; acknowledged as well where it holds no such thing.
     fn recall<'a>(&'a self, taken: &'a Taken) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;

@@ -157,7 +157,7 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/person/export", Action::PersonExport, Door::Visit),
     row("POST", "/person/erase", Action::PersonErase, Door::Visit),
     row("POST", "/person/withdraw", Action::PersonWithdraw, Door::Visit),
-    row("POST", "/person/connect", Action::PersonConnect, Door::Visit),
+    row("GET", "/person/connect", Action::PersonConnect, Door::Visit),
     row("GET", "/person/connected", Action::PersonReturned, Door::Visit),
     row("POST", "/person/connected", Action::PersonConnected, Door::Visit),
     row("POST", "/person/disconnect", Action::PersonDisconnect, Door::Visit),

@@ -58,7 +58,9 @@ pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
 pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
 pub use link::Link;
-pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
+pub use outbox::{
+    Backlog, DeadLetter, Failure, FeedItem, Fenced, KnownAs, Lease, Retry, Settlement, SettlementOutcome, Task,
+};
 pub use place::{Place, Server};
 pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Stored, TokenKey, VersionKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};

@@ -10,6 +10,7 @@ mod hook;
 
 mod access;
 mod architecture;
+mod arrivals;
 mod attest;
 mod audit;
 mod bad_input;
@@ -40,6 +41,7 @@ mod keys;
 mod kill;
 mod leaks;
 mod likeness;
+mod links;
 mod mappings;
 mod negotiation;
 mod own_pack;

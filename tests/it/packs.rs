@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Client, Gateway, Platform, eventually, heart_rate};
 
-fn blood_pressure(patient: &str, identifier: &str) -> Value {
+pub fn blood_pressure(patient: &str, identifier: &str) -> Value {
     let mut sent = heart_rate(patient, identifier, 0);
     let component = |code: &str, value: u32| {
         json!({

@@ -1,4 +1,4 @@
-//! One attempt: routed, permitted now, sent, and classified.
+//! One attempt, before it is made: routed and permitted now; and what the audit tells of it.
 
 use std::sync::PoisonError;
 
@@ -9,7 +9,7 @@ use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::peers::{Allowance, Content, Item, Resource};
+use crate::peers::{Allowance, Resource};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
 use crate::store::{self, AuditRecord, PatientKey, Stored};
@@ -86,6 +86,9 @@ impl Worker {
                 continue;
             }
             let author = self.author(String::new());
+            if self.has_nothing(&stored, patient).await? {
+                continue;
+            }
             if page.restricted {
                 let named = (Author::patient_of(&stored), patient);
                 let issues = [Id::ProcessingRestricted];
@@ -110,8 +113,17 @@ impl Worker {
         Ok(judged)
     }
 
+    /// Whether a resource that is no more is to be taken back where it never was.
+    async fn has_nothing(&self, stored: &Stored, patient: PatientKey) -> Result<bool, store::Error> {
+        if !self.takes_back(stored) {
+            return Ok(false);
+        }
+        let held = self.gateway.held_by(&self.name, patient).await?;
+        Ok(!held.contains_key(&(stored.kind.to_string(), stored.logical_id())))
+    }
+
     /// What leaves of a resource: all of it, or what does not say whose it is. None where it cannot be told so.
-    fn outgoing(&self, stored: &Stored) -> Option<Resource> {
+    pub(super) fn outgoing(&self, stored: &Stored) -> Option<Resource> {
         match &self.pairwise {
             Some(pairwise) => pairwise.resource(&self.gateway, stored),
             None => Some(Resource {
@@ -134,62 +146,22 @@ impl Worker {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
             }
-            return Ok(shape.content(&self.gateway, &self.name, &[stored]).await?.err().map(|told| told.id));
+            let told = shape.content(&self.gateway, &self.name, &[stored], &[]).await?;
+            return Ok(told.err().map(|told| told.id));
         }
         let Some(pairwise) = &self.pairwise else { return Ok(None) };
         let told = pairwise.resource(&self.gateway, stored).is_some();
         Ok((!told).then_some(Id::IdentityInseparable))
     }
 
-    /// What is sent at once, and settled at once.
-    pub(super) fn units(&self, permitted: Vec<Permitted<Stored>>) -> Vec<Vec<Permitted<Stored>>> {
-        let Some(shape) = self.shape() else { return vec![permitted] };
-        let mut units: Vec<Vec<Permitted<Stored>>> = Vec::new();
-        for one in permitted {
-            match units.last_mut().filter(|unit| unit.len() < shape.pack.request.most) {
-                Some(unit) => unit.push(one),
-                None => units.push(vec![one]),
-            }
-        }
-        units
-    }
-
     /// The same for the same content, so that logs on both sides meet. Of a pseudonym, neither the id here nor the one
     /// there is told by it.
-    fn request_id(&self, first: &Stored) -> String {
+    pub(super) fn request_id(&self, first: &Stored) -> String {
         let own = format!("{}-{}", first.id, first.version);
         match &self.pairwise {
             Some(pairwise) => pairwise.id("", &own),
             None => own,
         }
-    }
-
-    /// Sends what was permitted.
-    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Verdict, store::Error> {
-        let content = if let Some(shape) = self.shape() {
-            let stored: Vec<&Stored> = permitted.iter().map(Permitted::get).collect();
-            match shape.content(&self.gateway, &self.name, &stored).await? {
-                Ok(shaped) => Content::Shaped(shaped),
-                Err(told) => return Ok(Verdict::Rejected { reason: told.text }),
-            }
-        } else {
-            let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
-            let Some(resources) = outgoing else {
-                return Ok(Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() });
-            };
-            Content::Resources(resources)
-        };
-        let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
-        let patient = permitted.first().and_then(|first| first.get().patient);
-        let access = match self.allowed(patient).await? {
-            Ok(access) => access,
-            Err(verdict) => return Ok(verdict),
-        };
-        let item = Item { content, request_id, access };
-        let verdict = self.platform.deliver(&item).await;
-        self.heard(&verdict);
-        self.gateway.link_used(&self.name, patient, item.access.as_ref()).await?;
-        Ok(verdict)
     }
 
     /// The person's own token, where the destination wants one; the error is that nothing can be sent for her now.
@@ -228,13 +200,17 @@ impl Worker {
         tracing::error!(destination = &*self.name, reason, "delivery given up; it is a dead letter");
     }
 
-    /// The disclosure, as the audit tells it: what left, for whom, under which consent.
-    pub(super) fn disclosed(&self, permitted: &[Permitted<Stored>], issues: &[Id]) -> Vec<AuditRecord> {
-        let Some(first) = permitted.first() else { return Vec::new() };
-        let author = self.author(self.request_id(first.get()));
-        let references: Vec<String> = permitted.iter().map(|one| versioned(one.get())).collect();
-        let patient = first.get().patient.map(|key| (Author::patient_of(first.get()), key));
-        vec![author.record(Act::Disclose, patient.as_ref(), &references, Some(first.basis()), issues)]
+    /// What the audit tells: what left, for whom, under which consent; and of what is no more, that it was taken back.
+    pub(super) fn disclosed(&self, permitted: &[&Permitted<Stored>], issues: &[Id]) -> Vec<AuditRecord> {
+        let (gone, told): (Vec<_>, Vec<_>) = permitted.iter().partition(|one| self.takes_back(one.get()));
+        let record = |some: Vec<&&Permitted<Stored>>, act| {
+            let first = some.first()?;
+            let author = self.author(self.request_id(first.get()));
+            let references: Vec<String> = some.iter().map(|one| versioned(one.get())).collect();
+            let patient = first.get().patient.map(|key| (Author::patient_of(first.get()), key));
+            Some(author.record(act, patient.as_ref(), &references, Some(first.basis()), issues))
+        };
+        [record(told, Act::Disclose), record(gone, Act::Recall)].into_iter().flatten().collect()
     }
 
     pub(super) fn author(&self, request_id: String) -> Author {

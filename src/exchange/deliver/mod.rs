@@ -11,6 +11,7 @@ mod attempt;
 mod feed;
 mod recall;
 mod retry;
+mod send;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

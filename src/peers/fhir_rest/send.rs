@@ -71,6 +71,8 @@ pub(in crate::peers) struct Answer {
     /// What the server wants to see in the next proof of possession.
     pub nonce: Option<String>,
     pub retry_after: Option<String>,
+    /// Where what was created stands, by the destination's word.
+    pub location: Option<String>,
     pub body: Vec<u8>,
 }
 
@@ -198,7 +200,7 @@ async fn read(builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
     let mut response = builder.send().await.map_err(|error| failure(&error))?;
     let status = response.status().as_u16();
     let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (retry_after, nonce) = (header("Retry-After"), header("DPoP-Nonce"));
+    let (retry_after, nonce, location) = (header("Retry-After"), header("DPoP-Nonce"), header("Location"));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -206,7 +208,7 @@ async fn read(builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, nonce, retry_after, body })
+    Ok(Answer { status, nonce, retry_after, location, body })
 }
 
 fn sensitive(text: &str) -> Result<reqwest::header::HeaderValue, Failure> {

@@ -114,7 +114,11 @@ fn item(ids: &[&str]) -> Item {
         version: 2,
         json: format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\"}}").into_bytes(),
     };
-    Item { content: Content::Resources(ids.iter().map(resource).collect()), request_id: "request-1".to_owned() }
+    Item {
+        content: Content::Resources(ids.iter().map(resource).collect()),
+        request_id: "request-1".to_owned(),
+        access: None,
+    }
 }
 
 fn shown(verdict: &Verdict) -> String {
@@ -122,6 +126,7 @@ fn shown(verdict: &Verdict) -> String {
         Verdict::Acknowledged => "acknowledged".to_owned(),
         Verdict::Retry { after_ms, reason } => format!("retry {after_ms:?}: {reason}"),
         Verdict::Unreached { reason } => format!("unreached: {reason}"),
+        Verdict::Waits { reason } => format!("waits: {reason}"),
         Verdict::Rejected { reason } => format!("rejected: {reason}"),
     }
 }
@@ -132,7 +137,7 @@ async fn check(name: &str, step: Step, expected: &str) {
     let script = play(vec![step]).await;
     let config = Config { timeout_ms, ..config(&script.address) };
     let peer = FhirRest::open("north", &config, clock()).unwrap();
-    let verdict = peer.deliver(&item(&["o-1"])).await;
+    let verdict = peer.deliver(&item(&["o-1"])).await.verdict;
     assert_eq!(shown(&verdict), expected, "{name}");
 }
 
@@ -178,7 +183,7 @@ async fn nobody_listens() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let peer = FhirRest::open("north", &config(&address), clock()).unwrap();
-    let verdict = peer.deliver(&item(&["o-1"])).await;
+    let verdict = peer.deliver(&item(&["o-1"])).await.verdict;
     assert_eq!(shown(&verdict), "unreached: no connection to the destination");
 }
 
@@ -186,7 +191,7 @@ async fn nobody_listens() {
 async fn acknowledges_and_names_the_attempt() {
     let script = play(vec![say("201 Created", "")]).await;
     let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
-    assert_eq!(peer.deliver(&item(&["o-1"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["o-1"])).await.verdict, Verdict::Acknowledged);
     let requests = script.requests.await.unwrap();
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
     let head = head.to_ascii_lowercase();
@@ -199,7 +204,7 @@ async fn acknowledges_and_names_the_attempt() {
 async fn rejection_does_not_hold_up_its_siblings() {
     let script = play(vec![say("200 OK", ""), say("422 No", ""), say("200 OK", "")]).await;
     let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
-    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await), "rejected: HTTP 422");
+    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await.verdict), "rejected: HTTP 422");
     assert_eq!(script.requests.await.unwrap().len(), 3);
 }
 
@@ -207,7 +212,7 @@ async fn rejection_does_not_hold_up_its_siblings() {
 async fn trouble_ends_the_item() {
     let script = play(vec![say("200 OK", ""), say("503 No", "")]).await;
     let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
-    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await), "retry None: HTTP 503");
+    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await.verdict), "retry None: HTTP 503");
     assert_eq!(script.requests.await.unwrap().len(), 2);
 }
 
@@ -218,7 +223,7 @@ async fn batch_is_one_transaction() {
     let script = play(vec![say("200 OK", answer)]).await;
     let batched = Config { batch: true, ..config(&script.address) };
     let peer = FhirRest::open("north", &batched, clock()).unwrap();
-    assert_eq!(peer.deliver(&item(&["a", "b"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a", "b"])).await.verdict, Verdict::Acknowledged);
     let requests = script.requests.await.unwrap();
     assert!(requests[0].starts_with("POST /fhir HTTP"), "{}", requests[0]);
     assert!(requests[0].contains("\"type\":\"transaction\""));
@@ -238,8 +243,12 @@ fn with_token(address: &str, folder: &Path) -> (FhirRest, Arc<AtomicI64>, jsonwe
         token_url: format!("{address}/token"),
         client_id: "gateway".to_owned(),
         private_key_pem: path,
-        kid: "key-1".to_owned(),
+        kid: Some("key-1".to_owned()),
         scope: "system/*.cu".to_owned(),
+        dpop: false,
+        cert: None,
+        key: None,
+        exchange: None,
     };
     let config = Config { auth: Auth::BackendServices(credentials), ..config(address) };
     let public = jsonwebtoken::DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap();
@@ -252,11 +261,11 @@ async fn token_is_signed_cached_and_renewed_in_time() {
     let ok = || say("200 OK", "");
     let script = play(vec![say("200 OK", GRANTED), ok(), ok(), say("200 OK", GRANTED), ok()]).await;
     let (peer, seconds, public) = with_token(&script.address, folder.path());
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     seconds.fetch_add(29, Ordering::Relaxed);
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     seconds.fetch_add(1, Ordering::Relaxed);
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     let requests = script.requests.await.unwrap();
     let (_, form) = requests[0].split_once("\r\n\r\n").unwrap();
     let form: std::collections::HashMap<String, String> =
@@ -279,12 +288,12 @@ async fn refused_token_is_renewed_once() {
     let steps = vec![say("200 OK", GRANTED), no(), say("200 OK", GRANTED), say("200 OK", "")];
     let script = play(steps).await;
     let (peer, ..) = with_token(&script.address, folder.path());
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     assert_eq!(script.requests.await.unwrap().len(), 4);
 
     let script = play(vec![say("200 OK", GRANTED), no(), say("200 OK", GRANTED), no()]).await;
     let (peer, ..) = with_token(&script.address, folder.path());
-    assert_eq!(shown(&peer.deliver(&item(&["a"])).await), "retry None: HTTP 401");
+    assert_eq!(shown(&peer.deliver(&item(&["a"])).await.verdict), "retry None: HTTP 401");
 }
 
 #[tokio::test]
@@ -298,7 +307,7 @@ async fn without_token_nothing_is_sent() {
     for (step, expected) in cases {
         let script = play(vec![step]).await;
         let (peer, ..) = with_token(&script.address, folder.path());
-        assert_eq!(shown(&peer.deliver(&item(&["a"])).await), expected);
+        assert_eq!(shown(&peer.deliver(&item(&["a"])).await.verdict), expected);
         assert_eq!(script.requests.await.unwrap().len(), 1);
     }
 }
@@ -313,8 +322,12 @@ fn a_key_of_another_curve_does_not_open() {
         token_url: "https://a.example/token".to_owned(),
         client_id: "gateway".to_owned(),
         private_key_pem: path,
-        kid: "key-1".to_owned(),
+        kid: Some("key-1".to_owned()),
         scope: String::new(),
+        dpop: false,
+        cert: None,
+        key: None,
+        exchange: None,
     };
     let config = Config { auth: Auth::BackendServices(credentials), ..config("https://a.example") };
     assert!(FhirRest::open("north", &config, clock()).is_err());
@@ -377,9 +390,9 @@ async fn mutual_tls_with_an_own_authority() {
         let config = Config { auth, ca, ..config(&address) };
         FhirRest::open("north", &config, clock()).unwrap()
     };
-    let stranger = open(Auth::None, Some(ca.clone())).deliver(&item(&["a"])).await;
+    let stranger = open(Auth::None, Some(ca.clone())).deliver(&item(&["a"])).await.verdict;
     assert!(matches!(stranger, Verdict::Retry { .. }), "without a certificate nothing is delivered");
-    let known = open(Auth::ClientCertificate { cert, key }, Some(ca)).deliver(&item(&["a"])).await;
+    let known = open(Auth::ClientCertificate { cert, key }, Some(ca)).deliver(&item(&["a"])).await.verdict;
     assert_eq!(known, Verdict::Acknowledged);
     served.await.unwrap();
 }

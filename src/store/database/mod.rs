@@ -18,6 +18,7 @@ mod file;
 mod history;
 mod items;
 mod keys;
+mod known;
 mod layout;
 mod links;
 mod log;

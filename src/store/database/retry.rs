@@ -34,8 +34,18 @@ impl Store {
 
     /// Everything of one patient that waits for another attempt, due or not.
     pub async fn retries_of(&self, destination: &str, patient: PatientKey) -> Result<Vec<Retry>, Error> {
+        self.first_retries_of(destination, patient, i64::MAX as usize).await
+    }
+
+    /// The oldest of these.
+    pub async fn first_retries_of(
+        &self,
+        destination: &str,
+        patient: PatientKey,
+        most: usize,
+    ) -> Result<Vec<Retry>, Error> {
         let destination = destination.to_owned();
-        self.query(move |connection| queued(connection, &destination, patient)).await
+        self.query(move |connection| queued(connection, &destination, patient, most)).await
     }
 
     pub async fn settle(
@@ -226,12 +236,12 @@ fn claim(ledger: &mut Ledger, destination: &str, ids: &[i64], now_ms: i64) -> sq
 }
 
 /// A patient's lane, from its head.
-fn queued(connection: &Reader, destination: &str, patient: PatientKey) -> sql::Result<Vec<Retry>> {
+fn queued(connection: &Reader, destination: &str, patient: PatientKey, most: usize) -> sql::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version FROM retry
-         WHERE destination = ?1 AND lane = ?2 ORDER BY id",
+         WHERE destination = ?1 AND lane = ?2 ORDER BY id LIMIT ?3",
     )?;
-    collected(connection, statement.query(params![destination, patient.0])?)
+    collected(connection, statement.query(params![destination, patient.0, most as i64])?)
 }
 
 fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<Vec<Retry>> {

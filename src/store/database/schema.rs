@@ -25,6 +25,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
 /// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
 /// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
+/// `known_as.names` are the names, one a line, that a destination gave to what it was sent: what it is corrected and taken
+/// back by.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -258,6 +260,12 @@ CREATE TABLE link (
     over INTEGER NOT NULL, sealed_by INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (patient, destination)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE known_as (
+    patient BLOB NOT NULL, destination TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    names TEXT NOT NULL, PRIMARY KEY (patient, destination, kind, id)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -332,6 +340,7 @@ DROP TABLE export;
 ",
     "DROP TABLE lifted;",
     "DROP TABLE link;",
+    "DROP TABLE known_as;",
 ];
 
 /// Brings the database to the newest schema this program knows.

@@ -156,11 +156,11 @@ pub(super) async fn withdraw(request: &Request<'_>) -> Reply {
 
 /// Shows the way to a destination's own sign-in.
 pub(super) async fn connect(request: &Request<'_>) -> Reply {
-    let (person, form) = match sealed(request).await {
-        Ok(sealed) => sealed,
+    let person = match visiting(request).await {
+        Ok(person) => person,
         Err(refusal) => return turned_away(request, &refusal),
     };
-    let destination = field(&form, "destination");
+    let destination = field(&request.query, "destination");
     let words = spoken(request);
     match request.gateway.connect(&person, destination).await {
         Ok(leaving) => {
@@ -398,7 +398,7 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
     context! {
         name => of.party.name.as_str(), actor => of.party.actor.as_str(), any => allowed > 0, kind => words.text(kind),
         does => words.text(does), summary, choices, receives => receives(words, &of.party),
-        connect => connection.and_then(|connection| button(words, connection)),
+        connect => connection.and_then(|connection| way(words, &of.party.name, connection)),
         connected => connection.is_some_and(|connection| *connection != Connection::None),
     }
 }
@@ -430,13 +430,15 @@ fn standing(words: &Words, connection: &Connection) -> Vec<String> {
     }
 }
 
-/// The button that connects it.
-fn button<'w>(words: &'w Words, connection: &Connection) -> Option<&'w str> {
-    match connection {
-        Connection::None => Some(words.text("connect")),
-        Connection::Over => Some(words.text("connect-again")),
-        Connection::Stands { .. } => None,
-    }
+/// The way that connects it.
+fn way(words: &Words, destination: &str, connection: &Connection) -> Option<Context> {
+    let text = match connection {
+        Connection::None => words.text("connect"),
+        Connection::Over => words.text("connect-again"),
+        Connection::Stands { .. } => return None,
+    };
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("destination", destination).finish();
+    Some(context! { url => format!("/person/connect?{query}"), text })
 }
 
 /// RFC 3339 in UTC, to the second, as people read it.
@@ -492,7 +494,10 @@ fn shown(request: &Request<'_>, words: &'static Words, status: u16, template: &s
 
 /// What a choice of language must not lose: the link that is still to be used, and the place in the log.
 fn kept(request: &Request<'_>) -> String {
-    let pairs = request.query.iter().filter(|(name, _)| matches!(name.as_str(), "link" | "_page" | "state" | "code"));
+    let pairs = request
+        .query
+        .iter()
+        .filter(|(name, _)| matches!(name.as_str(), "link" | "_page" | "state" | "code" | "destination"));
     let mut kept = url::form_urlencoded::Serializer::new(String::new());
     let kept = kept.extend_pairs(pairs).finish();
     if kept.is_empty() { kept } else { format!("&{kept}") }

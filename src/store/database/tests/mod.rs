@@ -6,6 +6,7 @@ mod exports;
 mod faults;
 mod keep;
 mod keys;
+mod known;
 mod model;
 mod raw;
 mod receipts;
