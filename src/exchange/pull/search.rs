@@ -346,7 +346,8 @@ impl Gateway {
             let person = persons
                 .entry(stored.patient)
                 .or_insert_with(|| (Author::patient_of(stored), Vec::new(), basis.clone()));
-            person.1.push(format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version));
+            let (id, version) = (stored.logical_id(), stored.version.to_string());
+            person.1.push([&stored.kind, "/", &id, "/_history/", &version].concat());
         }
         for (key, (id, basis)) in weighed {
             persons.entry(Some(*key)).or_insert_with(|| (id.clone(), Vec::new(), basis.clone()));
