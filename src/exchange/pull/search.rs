@@ -82,7 +82,7 @@ impl Gathered {
 
     /// Takes note of a person whose data was looked at and may be seen: a count, or an answer that nothing matches, tells
     /// something as well.
-    fn weigh(&mut self, visible: &Visible, most: usize) {
+    pub(super) fn weigh(&mut self, visible: &Visible, most: usize) {
         let Some(key) = visible.stored.patient else { return };
         if self.weighed.len() < most && !self.weighed.contains_key(&key) {
             self.weighed.insert(key, (Author::patient_of(&visible.stored), visible.basis.clone()));
