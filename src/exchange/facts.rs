@@ -256,7 +256,7 @@ impl<'d> Hidden<'d> {
 
 /// What a resource claims by its code, by components that belong to something else, and by resources inside it.
 fn claims<'d>(kind: &Arc<str>, element: Element<'d>) -> Vec<Claim<'d>> {
-    let mut found: Vec<Claim<'d>> = claimed(kind, element.get("code")).collect();
+    let mut found: Vec<Claim<'d>> = claimed(kind, element.get("code"));
     for component in element.all("component") {
         for claim in claimed(kind, component.get("code")) {
             let own = claim.codings.iter().find(|(system, _)| *system == CATEGORY_SYSTEM);
@@ -277,8 +277,13 @@ fn claims<'d>(kind: &Arc<str>, element: Element<'d>) -> Vec<Claim<'d>> {
 /// Codes of LOINC say what is measured, and those of one category say the same. Codings of other systems beside them
 /// are translations, which nobody here can check: they can be denied, but permit nothing. Alone, each counts, and the
 /// table of measures knows the category of those that devices use.
-fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item = Claim<'d>> {
+fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> Vec<Claim<'d>> {
     let codings = concept(code);
+    if let [(system, code)] = codings[..] {
+        let category = measures::measure(system, code).map(|measure| (CATEGORY_SYSTEM, measure.category));
+        let codings = codings.into_iter().chain(category).collect();
+        return vec![Claim { kind: kind.clone(), codings }];
+    }
     let any_loinc = codings.iter().any(|(system, _)| *system == LOINC);
     let mut groups: Vec<(Option<&'static str>, Vec<Coding<'d>>)> = Vec::new();
     for coding in codings.into_iter().filter(|(system, _)| !any_loinc || *system == LOINC) {
@@ -291,11 +296,11 @@ fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item
     if groups.is_empty() {
         groups.push((None, Vec::new()));
     }
-    let kind = kind.clone();
-    groups.into_iter().map(move |(category, mut codings)| {
+    let claim = |(category, mut codings): (Option<_>, Vec<_>)| {
         codings.extend(category.map(|category| (CATEGORY_SYSTEM, category)));
         Claim { kind: kind.clone(), codings }
-    })
+    };
+    groups.into_iter().map(claim).collect()
 }
 
 /// What is about mood, cycle or alcohol is restricted unless the resource says how confidential it is.

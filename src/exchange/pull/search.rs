@@ -96,7 +96,8 @@ impl Weighed {
 
 /// The version that it is.
 fn reference(stored: &Stored) -> String {
-    format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version)
+    let (id, version) = (stored.logical_id(), stored.version.to_string());
+    [&stored.kind, "/", &id, "/_history/", &version].concat()
 }
 
 impl Gathered {
@@ -110,7 +111,7 @@ impl Gathered {
 
     /// Takes note of a person whose data was looked at and may be seen: a count, or an answer that nothing matches, tells
     /// something as well.
-    fn weigh(&mut self, visible: &Visible, most: usize) {
+    pub(super) fn weigh(&mut self, visible: &Visible, most: usize) {
         let Some(key) = visible.stored.patient else { return };
         if !self.weighed.contains_key(&key) {
             if self.weighed.len() >= most {

@@ -17,9 +17,13 @@ use crate::store::plan::{Key, OrderBy, Stored};
 use crate::store::seal::{self, Broken};
 use crate::store::sql::{self, Fault, Optional, Row};
 
+/// Rows that one statement reads: on a server, each is a way there and back.
+pub(super) const AT_ONCE: usize = 16;
+
 /// What is tested stands before what is answered.
-pub(super) const BY_NUMBER: &str = "SELECT kind, patient, owner, date, updated, deleted, codes, tokens,
-    bucket, day, tail, name, version, content, sealed_by, payload FROM resource WHERE seq = ?1";
+const BY_NUMBERS: &str = "SELECT kind, patient, owner, date, updated, deleted, codes, tokens,
+    bucket, day, tail, name, version, content, sealed_by, payload, seq FROM resource
+    WHERE seq IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 /// What a resource is tested and sorted by.
 pub(super) struct Head<'r> {
@@ -35,9 +39,9 @@ pub(super) struct Head<'r> {
 }
 
 impl<'r> Head<'r> {
-    pub(super) fn read(seq: u64, row: &'r Row<'r>) -> sql::Result<Self> {
+    fn read(row: &'r Row<'r>) -> sql::Result<Self> {
         Ok(Self {
-            seq,
+            seq: row.get::<i64>(16)? as u64,
             kind: row.get(0)?,
             patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
             owner: row.get_ref(2)?.as_text()?,
@@ -84,6 +88,26 @@ impl<'c> Opener<'c> {
     /// All rows are of that kind.
     pub(super) fn new(reader: &'c Reader, kind: &'c Arc<str>) -> Self {
         Self { reader, kind, owner: Arc::from(""), living: HashMap::new(), keys: HashMap::new() }
+    }
+
+    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order.
+    pub(super) fn each(
+        &mut self,
+        numbers: &[u64],
+        mut take: impl FnMut(&mut Self, usize, &Head<'_>, &Row<'_>) -> sql::Result<()>,
+    ) -> sql::Result<()> {
+        for (round, chunk) in numbers.chunks(AT_ONCE).enumerate() {
+            let at = |place: usize| chunk.get(place).or(chunk.last()).map_or(0, |number| *number as i64);
+            let mut statement = self.reader.prepare_cached(BY_NUMBERS)?;
+            let mut rows = statement.query(std::array::from_fn::<i64, AT_ONCE, _>(at))?;
+            while let Some(row) = rows.next()? {
+                let head = Head::read(&row)?;
+                if let Some(place) = chunk.iter().position(|number| *number == head.seq) {
+                    take(self, round * AT_ONCE + place, &head, &row)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// None where the person was erased, or the key that it was sealed by was shredded.

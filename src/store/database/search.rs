@@ -3,7 +3,7 @@
 //! A source that yields in the plan's order ends with the page; any other is read to its end or to the scan budget and
 //! then sorted. The test is the same whatever the source, so a source may yield too much but never too little.
 
-use super::candidate::{BY_NUMBER, Head, Opener};
+use super::candidate::{AT_ONCE, Head, Opener};
 use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
@@ -30,35 +30,9 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     }
     let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
     let (mut source, in_order) = choose(connection, &filter)?;
-    let mut by_number = connection.prepare_cached(BY_NUMBER)?;
     let mut opener = Opener::new(connection, &plan.kind);
-
-    let mut found: Vec<Found> = Vec::new();
-    let mut scanned = 0;
-    let mut last = None;
-    let mut exhausted_budget = false;
-    while let Some(candidate) = source.next(connection)? {
-        if scanned == plan.scan_budget {
-            exhausted_budget = true;
-            break;
-        }
-        scanned += 1;
-        last = Some(candidate);
-        let mut rows = by_number.query([candidate.1 as i64])?;
-        let Some(row) = rows.next()? else { continue };
-        let head = Head::read(candidate.1, &row)?;
-        let key = head.key(plan.order.by);
-        if !filter.admits(&head) || !is_after(plan, key) {
-            continue;
-        }
-        let is_surplus = found.len() == plan.limit;
-        // Of what is yet to be sorted only what the page then holds is opened.
-        let stored = if in_order && !is_surplus { opener.open(&head, &row)? } else { None };
-        found.push(Found { key, stored });
-        if in_order && is_surplus {
-            break;
-        }
-    }
+    let mut walked = walk(connection, &filter, (&mut source, in_order), &mut opener)?;
+    let found = &mut walked.found;
     if !in_order {
         found.sort_unstable_by_key(|found| found.key);
         if plan.order.descending {
@@ -67,50 +41,96 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     }
     let more = found.len() > plan.limit;
     found.truncate(plan.limit);
-    let next = match (exhausted_budget, in_order) {
+    let next = match (walked.exhausted_budget, in_order) {
         _ if more => found.last().map(|found| found.key),
-        (true, true) => last,
+        (true, true) => walked.last,
         _ => None,
     };
-    let mut rows = Vec::with_capacity(found.len());
-    for Found { key, stored } in found {
-        if in_order {
-            rows.extend(stored);
-            continue;
+    let numbers: Vec<u64> = found.iter().map(|found| found.key.1).collect();
+    let rows = if in_order {
+        walked.found.into_iter().filter_map(|found| found.stored).collect()
+    } else {
+        // Of what was yet to be sorted only what the page holds is opened.
+        opened(&mut opener, &numbers, |_| true)?
+    };
+    let kept_back = match &mut source {
+        Source::Merge(merge) => {
+            let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
+            opened(&mut opener, &numbers, |head| filter.admits(head))?
         }
-        let mut again = by_number.query([key.1 as i64])?;
-        if let Some(row) = again.next()? {
-            rows.extend(opener.open(&Head::read(key.1, &row)?, &row)?);
-        }
-    }
-    let mut kept_back = Vec::new();
-    if let Source::Merge(merge) = &mut source {
-        for Key(_, seq) in merge.kept_back(connection, KEPT_BACK)? {
-            let mut found = by_number.query([seq as i64])?;
-            let Some(row) = found.next()? else { continue };
-            let head = Head::read(seq, &row)?;
-            if filter.admits(&head) {
-                kept_back.extend(opener.open(&head, &row)?);
-            }
-        }
-    }
-    Ok(Page {
-        rows,
-        kept_back,
-        next,
-        exhausted_budget: exhausted_budget && !(more && in_order),
-        looked_at: scanned,
-        ..empty
-    })
+        _ => Vec::new(),
+    };
+    let exhausted_budget = walked.exhausted_budget && !(more && in_order);
+    Ok(Page { rows, kept_back, next, exhausted_budget, looked_at: walked.scanned, ..empty })
 }
-
-/// Most rows that are looked at of those that the sieve keeps back.
-const KEPT_BACK: usize = 16;
 
 /// A place in the order, and the resource there where it was opened already.
 struct Found {
     key: Key,
     stored: Option<Stored>,
+}
+
+#[derive(Default)]
+struct Walked {
+    /// What passed: of a source in order the first of it, and one more than the page holds.
+    found: Vec<Found>,
+    scanned: usize,
+    last: Option<Key>,
+    exhausted_budget: bool,
+}
+
+/// Goes through the candidates until the page is full or they end.
+fn walk(
+    connection: &Connection,
+    filter: &Filter<'_>,
+    (source, in_order): (&mut Source, bool),
+    opener: &mut Opener<'_>,
+) -> sql::Result<Walked> {
+    let plan = filter.plan;
+    let mut walked = Walked::default();
+    loop {
+        // Mostly each is a hit, so that no more are read than have room.
+        let room = if in_order { plan.limit.saturating_add(1) - walked.found.len() } else { AT_ONCE };
+        let mut candidates: Vec<Key> = Vec::with_capacity(AT_ONCE);
+        while candidates.len() < room.min(AT_ONCE) {
+            let Some(candidate) = source.next(connection)? else { break };
+            if walked.scanned + candidates.len() == plan.scan_budget {
+                walked.exhausted_budget = true;
+                break;
+            }
+            candidates.push(candidate);
+        }
+        let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
+        let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
+        opener.each(&numbers, |opener, place, head, row| {
+            let key = head.key(plan.order.by);
+            if filter.admits(head) && is_after(plan, key) {
+                let stored = if in_order { opener.open(head, row)? } else { None };
+                passed[place] = Some(Found { key, stored });
+            }
+            Ok(())
+        })?;
+        walked.scanned += candidates.len();
+        walked.last = candidates.last().copied().or(walked.last);
+        walked.found.extend(passed.into_iter().flatten());
+        let is_full = in_order && walked.found.len() > plan.limit;
+        if candidates.is_empty() || walked.exhausted_budget || is_full {
+            return Ok(walked);
+        }
+    }
+}
+
+/// The resources of those numbers that pass and can be opened, in the order of the numbers.
+fn opened(opener: &mut Opener<'_>, numbers: &[u64], passes: impl Fn(&Head<'_>) -> bool) -> sql::Result<Vec<Stored>> {
+    let mut found: Vec<Option<Stored>> = Vec::new();
+    found.resize_with(numbers.len(), || None);
+    opener.each(numbers, |opener, place, head, row| {
+        if passes(head) {
+            found[place] = opener.open(head, row)?;
+        }
+        Ok(())
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The source, and whether it yields in the plan's order.
