@@ -25,6 +25,7 @@ use crate::policy::delivery::{self, Pace, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
 use crate::server::tls::Tls;
+use crate::tlog::Verifier;
 
 /// Everything that `serve` is told.
 #[derive(Clone, Debug)]
@@ -65,11 +66,21 @@ pub struct Config {
 }
 
 /// Which country packs there are besides those of the program.
-#[derive(Deserialize, Clone, Default, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Packs {
     /// Folders of packs of the operator's own, or in place of one with the same id and version.
     pub folders: Vec<PathBuf>,
+    /// Public keys of those who publish packs. Where there are any, only what one of them has signed is taken.
+    pub publishers: Vec<String>,
+    /// How often the folders are looked at for new versions; 0 is never, but for SIGHUP.
+    pub watch_seconds: u64,
+}
+
+impl Default for Packs {
+    fn default() -> Self {
+        Packs { folders: Vec::new(), publishers: Vec::new(), watch_seconds: 2 }
+    }
 }
 
 /// The PostgreSQL server that keeps the data in the place of the embedded database.
@@ -395,6 +406,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let retention: exchange::Retention = section("retention", table.remove("retention"), mistakes);
     mistakes.extend(retention.mistakes());
     let packs: Packs = section("packs", table.remove("packs"), mistakes);
+    if packs.publishers.iter().any(|key| Verifier::parse(key).is_err()) {
+        mistakes.push("packs.publishers: keys NAME+ID+KEY, as `pack key` prints them".to_owned());
+    }
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
     mistakes.extend(subscriptions.mistakes(retention.feed_days));

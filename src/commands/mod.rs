@@ -24,6 +24,8 @@ pub mod packages;
 mod platform;
 mod progress;
 mod publish;
+mod publisher;
+mod reload;
 mod relocate;
 mod remap;
 mod route;
@@ -96,7 +98,7 @@ enum Command {
     /// Say where a measurement would go by a country pack, and in what shape.
     #[command(subcommand)]
     Route(route::Action),
-    /// Draft, check and try a country pack.
+    /// Draft, check, try and sign a country pack.
     #[command(subcommand)]
     Pack(pack::Action),
     /// Say what consents would permit, and by which rule.

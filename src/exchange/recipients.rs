@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::Gateway;
 use super::consents::{self, Subject};
 use super::facts::Facts;
-use super::shape::Shape;
+use super::shape::Live;
 use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
 use crate::peers::fhir_rest::Linker;
@@ -42,7 +42,7 @@ pub struct Recipient {
     pub on_withdrawal: Option<Manner>,
     pub on_erasure: Option<Manner>,
     /// The shape in which it wants measurements, if it has one of its own.
-    pub shape: Option<Arc<Shape>>,
+    pub shape: Option<Arc<Live>>,
     /// Where persons let it take what is theirs, if nothing else lets us in.
     pub linker: Option<Arc<Linker>>,
 }

@@ -61,7 +61,7 @@ impl Gateway {
             return Ok(None);
         };
         let mut told = Replayed::default();
-        let doubles = recipient.shape.as_ref().is_some_and(|shape| !shape.pack.request.repeatable);
+        let doubles = recipient.shape.as_ref().is_some_and(|shape| !shape.now().pack.request.repeatable);
         let to_come_ms = self.store.still_to_come(asked.destination).await?.unwrap_or(i64::MAX);
         let mut chosen = Vec::new();
         for (patient, candidates) in self.candidates(asked, recipient, to_come_ms, &mut told).await? {

@@ -4,7 +4,7 @@
 //! Who the person is there stands among her identifiers, where whoever linked her to the destination put it; nothing else
 //! of her record leaves than what the pack's templates name.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Gateway;
 use super::pairwise::Pairwise;
@@ -23,6 +23,26 @@ const GATEWAY_DEVICE: &str = "http://hl7.org/fhir/StructureDefinition/observatio
 pub struct Shape {
     pub pack: Arc<Pack>,
     pub settings: Settings,
+}
+
+/// The shape of a destination while the gateway serves: a new version takes the place of the one before.
+#[derive(Debug)]
+pub struct Live(RwLock<Arc<Shape>>);
+
+impl Live {
+    pub fn new(shape: Shape) -> Live {
+        Live(RwLock::new(Arc::new(shape)))
+    }
+
+    /// The shape as it is now. Whoever asks keeps what it began with.
+    pub fn now(&self) -> Arc<Shape> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What holds from now on.
+    pub fn replace(&self, shape: Shape) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shape);
+    }
 }
 
 /// A measurement with what measured it, as they are stored.

@@ -61,6 +61,8 @@ pub(super) struct Author {
     query: Option<String>,
     /// Whether what it discloses names the person by a pseudonym.
     pseudonym: bool,
+    /// The country pack that shaped what it discloses.
+    pack: Option<String>,
     entropy: Entropy,
 }
 
@@ -76,6 +78,7 @@ impl Author {
             at_ms: gateway.now_ms(),
             query: None,
             pseudonym: false,
+            pack: None,
             entropy: gateway.entropy.clone(),
         }
     }
@@ -106,6 +109,7 @@ impl Author {
             at_ms: gateway.now_ms(),
             query: None,
             pseudonym: false,
+            pack: None,
             entropy: gateway.entropy.clone(),
         }
     }
@@ -123,6 +127,11 @@ impl Author {
     /// The same, for whoever may not know whose data it gets.
     pub fn by_pseudonym(self, pseudonym: bool) -> Self {
         Author { pseudonym, ..self }
+    }
+
+    /// The same, for whoever is told by a country pack.
+    pub fn shaped_by(self, pack: Option<String>) -> Self {
+        Author { pack, ..self }
     }
 
     /// For whoever did not prove who it is.
@@ -240,6 +249,7 @@ impl Author {
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
+            pack: self.pack.as_deref().filter(|_| act == Act::Disclose),
             pseudonym: self.pseudonym && matches!(act, Act::Disclose | Act::Recall),
             issues,
             merged,

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use super::Mistake;
 use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
 use super::file::{Category, Corrections, File};
+use super::manifest;
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
     Words, address,
@@ -85,6 +86,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         answers: answers(files, mistakes),
         id: file.id,
         version: version?,
+        digest: manifest::digest(files),
         title: file.title,
         country: file.country,
         country_name: file.country_name,

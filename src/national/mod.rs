@@ -9,6 +9,7 @@ mod answer;
 mod compile;
 pub mod draft;
 mod file;
+mod manifest;
 mod message;
 mod narrative;
 mod pack;
@@ -27,6 +28,7 @@ use std::fmt;
 
 pub use answer::{Answers, Check, Meaning, Who};
 pub use file::{Answer, Corrections, Removal};
+pub use manifest::Manifest;
 pub use message::{Measured, Message, Settings};
 pub use pack::{Form, Pack, Row, Version};
 pub use shelf::{Shelf, built_in};

@@ -16,6 +16,8 @@ use crate::fhir::validate::measures::Measure;
 pub struct Pack {
     pub id: String,
     pub version: Version,
+    /// Of its files: another content is another digest, though it has the same version.
+    pub digest: String,
     pub title: String,
     /// ISO 3166-1 code, or `EU`.
     pub country: String,
@@ -228,6 +230,11 @@ impl Pack {
     /// Id and version, as a configuration names it.
     pub fn name(&self) -> String {
         format!("{}@{}", self.id, self.version)
+    }
+
+    /// The same with as much of its digest as tells contents apart, for the record.
+    pub fn stamp(&self) -> String {
+        format!("{}#{}", self.name(), &self.digest[..16])
     }
 
     /// Every measure that the destination says something of.

@@ -117,3 +117,46 @@ fn mistakes_and_differences_have_exit_codes_of_their_own() {
     assert_eq!((tried.status.code(), told["passes"].as_bool()), (Some(1), Some(false)), "{told}");
     assert_eq!(told["assertions"][0]["outcome"], "fails");
 }
+
+#[test]
+fn what_a_publisher_signed_is_told_from_what_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let said = |line: &str, code: i32| {
+        let output = run(folder.path(), line);
+        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    std::fs::write(at("answers.toml"), "id = \"xx-own\"\n[measures.body-weight]\n").unwrap();
+    said("mhealth-gateway pack new xx-own --answers answers.toml", 0);
+    let key = said("mhealth-gateway pack key health.example --out publisher.key", 0);
+    let other = said("mhealth-gateway pack key other.example --out other.key", 0);
+    let config = |publisher: &str| {
+        let text = format!("[packs]\nfolders = [\"xx-own\"]\npublishers = [\"{}\"]\n", publisher.trim());
+        std::fs::write(at("config.toml"), text).unwrap();
+    };
+    config(&key);
+    assert!(said("mhealth-gateway check --config config.toml", 64).contains("xx-own: pack.sig: missing"));
+    said("mhealth-gateway pack sign xx-own --key publisher.key", 0);
+    said(&format!("mhealth-gateway pack verify xx-own --publisher {key}"), 0);
+    said("mhealth-gateway check --config config.toml", 0);
+    let told = said(&format!("mhealth-gateway pack verify xx-own --publisher {other}"), 1);
+    assert!(told.contains("no publisher"), "{told}");
+    config(&other);
+    assert!(
+        said("mhealth-gateway check --config config.toml", 64).contains("no publisher of packs.publishers signed it")
+    );
+    config(&key);
+    for file in ["pack.toml", "measures.csv", "codes.csv", "errors.csv", "request.json", "observation.json"] {
+        let before = std::fs::read_to_string(at("xx-own").join(file)).unwrap();
+        std::fs::write(at("xx-own").join(file), format!("{before}\n")).unwrap();
+        let expected = format!("xx-own/{file}: it differs from what was signed");
+        assert!(said(&format!("mhealth-gateway pack verify xx-own --publisher {key}"), 1).contains(&expected));
+        let told = said("mhealth-gateway check --config config.toml", 64);
+        assert!(told.contains(&format!("xx-own: {file}: it differs")), "{told}");
+        std::fs::write(at("xx-own").join(file), before).unwrap();
+    }
+    let note = std::fs::read_to_string(at("xx-own/pack.sig")).unwrap();
+    std::fs::write(at("xx-own/pack.sig"), note.replacen("xx-own@", "xx-one@", 1)).unwrap();
+    assert!(said("mhealth-gateway check --config config.toml", 64).contains("changed after it was signed"));
+}

@@ -3,6 +3,7 @@
 mod check;
 mod new;
 mod try_out;
+mod vouch;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +31,12 @@ pub enum Action {
     Check(check::Options),
     /// Hold a pack against the destination's own examples and assertions.
     Test(try_out::Options),
+    /// Make the key of somebody who publishes packs, and print its public half.
+    Key(vouch::Key),
+    /// Sign a pack: the signature lies in its folder.
+    Sign(vouch::Sign),
+    /// Say whether a pack is what a publisher signed.
+    Verify(vouch::Verify),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -43,6 +50,9 @@ pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
         Action::New(options) => new::run(options),
         Action::Check(options) => check::run(options),
         Action::Test(options) => try_out::run(options),
+        Action::Key(options) => vouch::key(options),
+        Action::Sign(options) => vouch::sign(options),
+        Action::Verify(options) => vouch::verify(options),
     };
     // What was found and what could not be looked for are told apart.
     done.or_else(|error| {

@@ -142,7 +142,7 @@ impl Worker {
         {
             return Ok(Some(Id::DestinationLink));
         }
-        if let Some(shape) = &self.shape {
+        if let Some(shape) = self.shape() {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
             }
@@ -220,6 +220,7 @@ impl Worker {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
             .at(&self.address)
             .by_pseudonym(self.pairwise.is_some())
+            .shaped_by(self.shape().map(|shape| shape.pack.stamp()))
     }
 }
 

@@ -24,7 +24,7 @@ use super::Gateway;
 use super::pairwise::Pairwise;
 use super::recipients::Identity;
 use super::room::Fill;
-use super::shape::Shape;
+use super::shape::{Live, Shape};
 use crate::peers::{Manner, Platform};
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Pace, Schedule};
@@ -47,7 +47,7 @@ pub struct Destination {
     pub on_withdrawal: Option<Manner>,
     pub on_erasure: Option<Manner>,
     /// The shape in which it wants measurements, if it has one of its own.
-    pub shape: Option<Arc<Shape>>,
+    pub shape: Option<Arc<Live>>,
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
@@ -70,7 +70,9 @@ struct Worker {
     address: String,
     purpose: String,
     secondary: bool,
-    shape: Option<Arc<Shape>>,
+    live: Option<Arc<Live>>,
+    /// The shape of this round: whatever is under way ends by the version that it began with.
+    shape: Mutex<Option<Arc<Shape>>>,
     /// By what names it knows persons, if it may not know who they are.
     pairwise: Option<Pairwise>,
     on_withdrawal: Option<Manner>,
@@ -136,7 +138,8 @@ pub async fn run(
         secondary: destination.secondary,
         on_withdrawal: destination.on_withdrawal,
         on_erasure: destination.on_erasure,
-        shape: destination.shape,
+        shape: Mutex::new(None),
+        live: destination.shape,
         platform: destination.platform,
         schedule: destination.schedule,
         stopped: AtomicBool::new(false),
@@ -195,6 +198,7 @@ enum Round {
 impl Worker {
     /// One round: what is due again first, since it is older, then the feed.
     async fn round(self: &Arc<Self>) -> Result<Round, store::Error> {
+        *self.shape.lock().unwrap_or_else(PoisonError::into_inner) = self.live.as_ref().map(|live| live.now());
         let now_ms = self.gateway.now_ms();
         if let Some(until_ms) = self.closed_until(now_ms) {
             return Ok(Round::Closed(until(until_ms, now_ms)));
@@ -303,6 +307,10 @@ impl Worker {
                 tracing::info!(destination = &*self.name, waiting, most, "there is room again");
             }
         }
+    }
+
+    fn shape(&self) -> Option<Arc<Shape>> {
+        self.shape.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_stopping(&self) -> bool {

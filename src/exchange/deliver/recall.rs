@@ -147,7 +147,7 @@ impl Worker {
     /// What the destination holds of the person and consents refuse it now.
     async fn forbidden(&self, patient: &(String, PatientKey), page: &Page) -> Result<Vec<Forbidden>, store::Error> {
         let held = self.gateway.held_by(&self.name, patient.1).await?;
-        let known = match &self.shape {
+        let known = match self.shape() {
             Some(_) => Some(self.gateway.store.known_as(&self.name, patient.1).await?),
             None => None,
         };

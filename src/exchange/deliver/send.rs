@@ -28,7 +28,7 @@ pub(super) struct Came {
 impl Worker {
     /// What is sent at once, and settled at once.
     pub(super) fn units(&self, permitted: Vec<Permitted<Stored>>) -> Vec<Vec<Permitted<Stored>>> {
-        let Some(shape) = &self.shape else { return vec![permitted] };
+        let Some(shape) = self.shape() else { return vec![permitted] };
         let mut units: Vec<Vec<Permitted<Stored>>> = Vec::new();
         for one in permitted {
             let fits = |unit: &&mut Vec<Permitted<Stored>>| unit.len() < shape.pack.request.most;
@@ -45,17 +45,17 @@ impl Worker {
 
     /// Most that goes into one request.
     pub(super) fn most_at_once(&self) -> usize {
-        self.shape.as_ref().map_or(1, |shape| shape.pack.request.most)
+        self.shape().map_or(1, |shape| shape.pack.request.most)
     }
 
     /// Whether the same request leaves the same there, however often it comes.
     pub(super) fn is_repeatable(&self) -> bool {
-        self.shape.as_ref().is_none_or(|shape| shape.pack.request.repeatable)
+        self.shape().is_none_or(|shape| shape.pack.request.repeatable)
     }
 
     /// Whether a version says that there is nothing any more, so that it is taken back.
     pub(super) fn takes_back(&self, stored: &Stored) -> bool {
-        self.shape.as_ref().is_some_and(|shape| shape.takes_back(stored))
+        self.shape().is_some_and(|shape| shape.takes_back(stored))
     }
 
     /// Sends what was permitted; what came of each, in their order.
@@ -79,7 +79,7 @@ impl Worker {
 
     fn came(&self, stored: &Stored, arrival: Arrival) -> Came {
         let Arrival { verdict, names, .. } = arrival;
-        let known = stored.patient.filter(|_| self.shape.is_some() && !names.is_empty()).map(|patient| KnownAs {
+        let known = stored.patient.filter(|_| self.shape().is_some() && !names.is_empty()).map(|patient| KnownAs {
             destination: self.name.clone(),
             patient,
             kind: stored.kind.to_string(),
@@ -94,7 +94,7 @@ impl Worker {
     /// lost, so that it was to be created once more.
     fn is_still_earlier(&self, stored: &Stored, there: &[String], arrival: &Arrival) -> bool {
         let updates = |corrections| corrections == Corrections::Update;
-        self.shape.as_ref().is_some_and(|shape| updates(shape.pack.request.corrections))
+        self.shape().is_some_and(|shape| updates(shape.pack.request.corrections))
             && (stored.version > 1 && there.is_empty())
             && (arrival.existed && !arrival.names.is_empty())
     }
@@ -104,7 +104,7 @@ impl Worker {
         let mut there = vec![Vec::new(); stored.len()];
         let corrections: Vec<usize> = (0..stored.len()).filter(|at| stored[*at].version > 1).collect();
         let patient = corrections.first().and_then(|at| stored[*at].patient);
-        let (Some(_), Some(patient)) = (&self.shape, patient) else { return Ok(there) };
+        let (Some(_), Some(patient)) = (self.shape(), patient) else { return Ok(there) };
         let name = |stored: &Stored| (stored.kind.to_string(), stored.logical_id());
         let names = corrections.iter().map(|at| name(stored[*at])).collect();
         for known in self.gateway.store.known_of(&self.name, patient, names).await? {
@@ -154,7 +154,7 @@ impl Worker {
             return self.undo(one, names).await;
         }
         let refused = |reason| Delivered { verdict: Verdict::Rejected { reason }, each: Vec::new(), divisible: true };
-        let content = if let Some(shape) = &self.shape {
+        let content = if let Some(shape) = self.shape() {
             match shape.content(&self.gateway, &self.name, stored, there).await? {
                 Ok(shaped) => Content::Shaped(shaped),
                 Err(told) => return Ok(refused(told.text)),
@@ -191,7 +191,7 @@ impl Worker {
 
     /// What was deleted here is taken back there.
     async fn undo(&self, stored: &Stored, names: &[String]) -> Result<Delivered, store::Error> {
-        let removal = self.shape.as_ref().and_then(|shape| shape.removal());
+        let removal = self.shape().and_then(|shape| shape.removal());
         let named = names.iter().filter_map(|name| name.split_once('/'));
         let recalls: Vec<Recall> = named.map(|(kind, id)| Recall::of_deleted(kind, id)).collect();
         let (Some(manner), Some(patient)) = (removal, stored.patient) else {
