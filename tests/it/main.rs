@@ -44,6 +44,7 @@ mod likeness;
 mod links;
 mod mappings;
 mod negotiation;
+mod outages;
 mod own_pack;
 mod packages;
 mod packs;
