@@ -7,7 +7,7 @@ pub mod refusal;
 
 pub mod kinds;
 
-mod facts;
+pub mod facts;
 
 mod rules;
 
@@ -24,7 +24,9 @@ mod holdings;
 pub mod shape;
 
 pub mod links;
+pub mod origin;
 pub mod recipients;
+pub mod rehearse;
 
 pub mod simulate;
 
