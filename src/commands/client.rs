@@ -28,7 +28,7 @@ pub(super) struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Register a client, or register it anew.
-    Add(Add),
+    Add(Box<Add>),
     /// List the registered clients.
     List,
     /// Remove a client; its tokens end within seconds.
