@@ -64,6 +64,7 @@ mod receipts;
 mod remap;
 mod revoke;
 mod rights;
+mod routes;
 mod search;
 mod shared;
 mod site;
