@@ -95,7 +95,7 @@ impl Asked {
         let patients = person.names.each_ref().map(String::as_str);
         let category = measures::measure(system, code).map(|measure| measure.category);
         let alone = [(LOINC, code), (CATEGORY_SYSTEM, category.unwrap_or_default())];
-        let surely = &alone[..1 + usize::from(category.is_some())];
+        let surely = &alone[..=usize::from(category.is_some())];
         let perhaps = category.and_then(|category| TOGETHER.get(category)).map_or(surely, Vec::as_slice);
         let meant = Meant { kind, surely, perhaps };
         consent::may_permit(&person.consents, &request, &patients, false, &meant)
