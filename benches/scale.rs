@@ -111,7 +111,6 @@ impl Crowd {
             client: "app".into(),
             id: ResId::random(Some(key(person)), 1, [0; 16]),
             payload: format!("{{\"resourceType\":\"AuditEvent\",\"entity\":[{references}]}}").into_bytes(),
-            withheld: false,
             salt,
         };
         Unit {

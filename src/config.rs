@@ -21,10 +21,11 @@ use crate::exchange::subscribe;
 use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
-use crate::policy::delivery::{self, Schedule};
+use crate::policy::delivery::{self, Pace, Schedule};
 use crate::policy::routing::{Rule, Table as Routing};
 use crate::server::limits::Limits;
 use crate::server::tls::Tls;
+use crate::tlog::Verifier;
 
 /// Everything that `serve` is told.
 #[derive(Clone, Debug)]
@@ -65,11 +66,21 @@ pub struct Config {
 }
 
 /// Which country packs there are besides those of the program.
-#[derive(Deserialize, Clone, Default, Debug)]
+#[derive(Deserialize, Clone, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub struct Packs {
     /// Folders of packs of the operator's own, or in place of one with the same id and version.
     pub folders: Vec<PathBuf>,
+    /// Public keys of those who publish packs. Where there are any, only what one of them has signed is taken.
+    pub publishers: Vec<String>,
+    /// How often the folders are looked at for new versions; 0 is never, but for SIGHUP.
+    pub watch_seconds: u64,
+}
+
+impl Default for Packs {
+    fn default() -> Self {
+        Packs { folders: Vec::new(), publishers: Vec::new(), watch_seconds: 2 }
+    }
 }
 
 /// The PostgreSQL server that keeps the data in the place of the embedded database.
@@ -161,6 +172,11 @@ pub struct Destination {
     pub fhir: fhir_rest::Config,
     pub retry: Schedule,
     pub circuit: delivery::Limits,
+    pub pace: Pace,
+    /// Most requests under way at once.
+    pub concurrent: usize,
+    /// Most that may wait for it; as much as there is room for, where nothing is said.
+    pub most_waiting: Option<u64>,
 }
 
 /// The top level, key by key.
@@ -239,6 +255,60 @@ impl Default for Breaker {
     fn default() -> Self {
         Breaker { failures: 5, base_ms: 1_000, cap_ms: 60_000, probe_ms: 120_000 }
     }
+}
+
+/// How fast a destination wants to be sent to, and how much may wait for it.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Rate {
+    requests_per_minute: Option<u32>,
+    concurrent: usize,
+    most_waiting: Option<u64>,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Rate { requests_per_minute: None, concurrent: 8, most_waiting: None }
+    }
+}
+
+/// A window of maintenance as it is written.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Maintenance {
+    days: Vec<String>,
+    from: String,
+    until: String,
+    zone: String,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].map(str::to_owned).to_vec();
+        Maintenance { days, from: String::new(), until: String::new(), zone: "UTC".to_owned() }
+    }
+}
+
+/// The windows of a destination.
+fn windows(place: &str, value: Option<Value>, mistakes: &mut Vec<String>) -> Vec<delivery::Window> {
+    let list = match value {
+        None => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(_) => {
+            mistakes.push(format!("{place}: written as [[destination.maintenance]], once for each"));
+            return Vec::new();
+        }
+    };
+    let mut windows = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let written: Maintenance = section(&place, Some(value), mistakes);
+        match delivery::Window::of(&written.days, &written.from, &written.until, &written.zone) {
+            Ok(window) => windows.push(window),
+            Err(wrong) => mistakes.push(format!("{place}.{wrong}")),
+        }
+    }
+    windows
 }
 
 /// Variables with our prefix that are no keys of the configuration.
@@ -336,6 +406,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let retention: exchange::Retention = section("retention", table.remove("retention"), mistakes);
     mistakes.extend(retention.mistakes());
     let packs: Packs = section("packs", table.remove("packs"), mistakes);
+    if packs.publishers.iter().any(|key| Verifier::parse(key).is_err()) {
+        mistakes.push("packs.publishers: keys NAME+ID+KEY, as `pack key` prints them".to_owned());
+    }
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
     mistakes.extend(subscriptions.mistakes(retention.feed_days));
@@ -438,6 +511,8 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     };
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
+    let rate: Rate = section(&format!("{place}.rate"), table.remove("rate"), mistakes);
+    let windows = windows(&format!("{place}.maintenance"), table.remove("maintenance"), mistakes);
     let fhir = if let Some(value) = table.remove("fhir") {
         called(&format!("{place}.fhir"), value, mistakes)
     } else {
@@ -452,6 +527,9 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         ("circuit.base_ms", breaker.base_ms > 0),
         ("circuit.cap_ms", breaker.cap_ms >= breaker.base_ms),
         ("circuit.probe_ms", breaker.probe_ms > 0),
+        ("rate.requests_per_minute", rate.requests_per_minute != Some(0)),
+        ("rate.concurrent", rate.concurrent > 0),
+        ("rate.most_waiting", rate.most_waiting != Some(0)),
     ] {
         if !positive {
             mistakes.push(format!("{place}.{key}: must be greater than 0, and a cap not below its base"));
@@ -493,13 +571,13 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         if identity == Identity::Pseudonym {
             mistakes.push(format!("{place}.identity: how persons are told there is said by the pack"));
         }
-        for (key, telling) in [("on_withdrawal", target.on_withdrawal), ("on_erasure", target.on_erasure)] {
-            if telling.and_then(Telling::manner).is_some() {
-                mistakes.push(format!("{place}.{key}: what a pack's destination holds has ids of its own"));
-            }
-        }
     } else if !target.settings.is_empty() {
         mistakes.push(format!("{place}.settings: they are a pack's"));
+    }
+    if fhir.as_ref().is_some_and(|fhir: &fhir_rest::Config| matches!(fhir.auth, fhir_rest::Auth::Citizen(_)))
+        && target.on_erasure.and_then(Telling::manner).is_some()
+    {
+        mistakes.push(format!("{place}.on_erasure: whoever is forgotten lets nobody in there any more"));
     }
     // An empty name was reported as missing.
     let named = Rule { name: if rule.name.is_empty() { "-".to_owned() } else { rule.name.clone() }, ..rule.clone() };
@@ -524,6 +602,9 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
             cap_ms: breaker.cap_ms,
             probe_ms: breaker.probe_ms,
         },
+        pace: Pace::new(rate.requests_per_minute, windows),
+        concurrent: rate.concurrent,
+        most_waiting: rate.most_waiting,
     });
     (rule, destination)
 }
@@ -592,14 +673,20 @@ fn auth(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<Strict<
             ("token_url", "https://platform.example/token"),
             ("client_id", "gateway"),
             ("private_key_pem", "key.pem"),
-            ("kid", "key-1"),
             ("scope", "system/Observation.cu"),
+        ],
+        Some("citizen") => &[
+            ("kind", "citizen"),
+            ("authorize_url", "https://platform.example/authorize"),
+            ("token_url", "https://platform.example/token"),
+            ("client_id", "gateway"),
+            ("scope", "patient/Observation.cu"),
         ],
         Some("client-certificate") => {
             &[("kind", "client-certificate"), ("cert", "certificate.pem"), ("key", "key.pem")]
         }
         _ => {
-            mistakes.push(format!("{place}.kind: none, backend-services or client-certificate"));
+            mistakes.push(format!("{place}.kind: none, backend-services, client-certificate or citizen"));
             return None;
         }
     };

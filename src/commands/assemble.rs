@@ -9,24 +9,27 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::packages::{self, Loaded};
+use super::publisher;
 use super::{EX_USAGE, Source, environment};
 use crate::config::{self, Config};
 use crate::devices::series::Kept;
 use crate::devices::{Formats, Pack};
 use crate::exchange::deliver::Destination;
 use crate::exchange::recipients::{Identity, Recipient, Recipients};
-use crate::exchange::shape::Shape;
+use crate::exchange::shape::{Live, Shape};
 use crate::exchange::subscribe::Subscriptions;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
 use crate::national::{self, Settings};
-use crate::peers::fhir_rest::FhirRest;
+use crate::peers::fhir_rest::{FhirRest, Linker};
 use crate::peers::rest_hook::RestHook;
 use crate::peers::terminology::Terminology;
+use crate::policy::consent::Manner;
 use crate::policy::delivery::Circuit;
 use crate::policy::routing::Table;
 use crate::store::{self, Store};
+use crate::tlog::Verifier;
 
 /// The machine's clock.
 pub fn clock() -> Clock {
@@ -166,34 +169,67 @@ pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
 pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
     let mut shelf = national::Shelf::default();
     let mut mistakes = Vec::new();
-    for folder in &config.packs.folders {
-        let of_folder = |mistake: String| format!("packs: {}: {mistake}", folder.display());
-        match files(folder) {
+    let publishers: Vec<Verifier> =
+        config.packs.publishers.iter().filter_map(|key| Verifier::parse(key).ok()).collect();
+    for path in &pack_folders(config) {
+        let of_folder = |mistake: String| format!("packs: {}: {mistake}", path.display());
+        match folder(path) {
             Err(error) => mistakes.push(of_folder(format!("cannot be read: {error}"))),
-            Ok(files) => {
-                let wrong = shelf.add(&files).err().unwrap_or_default();
-                mistakes.extend(wrong.iter().map(|mistake| of_folder(mistake.to_string())));
+            Ok(folder) => {
+                let doubts = publisher::doubts(&folder, &publishers);
+                if doubts.is_empty() {
+                    let wrong = shelf.add(&folder.files).err().unwrap_or_default();
+                    mistakes.extend(wrong.iter().map(|mistake| of_folder(mistake.to_string())));
+                }
+                mistakes.extend(doubts.into_iter().map(of_folder));
             }
         }
     }
     if mistakes.is_empty() { Ok(shelf) } else { Err(mistakes) }
 }
 
-/// The files of a folder, by name. What begins with a dot is an editor's.
-pub(super) fn files(folder: &Path) -> std::io::Result<BTreeMap<String, String>> {
+/// Every folder of a pack: those that are named, and those within a named one that is none itself.
+pub(super) fn pack_folders(config: &Config) -> Vec<PathBuf> {
+    let is_pack = |path: &PathBuf| path.join("pack.toml").exists();
+    let within = |folder: &PathBuf| -> Vec<PathBuf> {
+        let listing = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut found: Vec<PathBuf> = if is_pack(folder) { Vec::new() } else { listing.filter(is_pack).collect() };
+        found.sort();
+        if found.is_empty() { vec![folder.clone()] } else { found }
+    };
+    config.packs.folders.iter().flat_map(within).collect()
+}
+
+/// A folder of a pack.
+pub(super) struct Folder {
+    /// Its files, by name.
+    pub files: BTreeMap<String, String>,
+    /// What a publisher says of them.
+    pub signature: Option<String>,
+}
+
+/// The files of a pack's folder, by name.
+pub(super) fn files(path: &Path) -> std::io::Result<BTreeMap<String, String>> {
+    Ok(folder(path)?.files)
+}
+
+/// A folder of a pack. What begins with a dot is an editor's, and folders within are the author's own.
+pub(super) fn folder(path: &Path) -> std::io::Result<Folder> {
     let mut files = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && name.strip_suffix(".md").is_none() {
+        let is_ours = !name.starts_with('.') && name.strip_suffix(".md").is_none() && !entry.path().is_dir();
+        if is_ours {
             files.insert(name, fs::read_to_string(entry.path())?);
         }
     }
-    Ok(files)
+    let signature = files.remove(publisher::SIGNATURE);
+    Ok(Folder { files, signature })
 }
 
 /// The shape of each destination, in their order.
-pub(super) fn shapes(config: &Config) -> Result<Vec<Option<Arc<Shape>>>, Vec<String>> {
+pub(super) fn shapes(config: &Config) -> Result<Vec<Option<Shape>>, Vec<String>> {
     let shelf = packs(config)?;
     let mut mistakes = Vec::new();
     let shapes = config.destinations.iter().map(|configured| {
@@ -204,13 +240,20 @@ pub(super) fn shapes(config: &Config) -> Result<Vec<Option<Arc<Shape>>>, Vec<Str
             mistakes.push(of_destination(format!("pack: there are {}", known.join(", "))));
             return None;
         };
-        match Settings::of(pack, &configured.settings) {
-            Ok(settings) => Some(Arc::new(Shape { pack: pack.clone(), settings })),
+        let shape = match Settings::of(pack, &configured.settings) {
+            Ok(settings) => Shape { pack: pack.clone(), settings },
             Err(wrong) => {
                 mistakes.extend(wrong.into_iter().map(of_destination));
-                None
+                return None;
+            }
+        };
+        for (key, manner) in [("on_withdrawal", configured.on_withdrawal), ("on_erasure", configured.on_erasure)] {
+            if manner.is_some() && manner != shape.removal() {
+                let offered = shape.removal().map_or("nothing", Manner::name);
+                mistakes.push(of_destination(format!("{key}: {} has {offered} for that", pack.name())));
             }
         }
+        Some(shape)
     });
     let shapes = shapes.collect();
     if mistakes.is_empty() { Ok(shapes) } else { Err(mistakes) }
@@ -277,16 +320,26 @@ pub(super) fn existing_store(config: &Config) -> anyhow::Result<Store> {
 
 /// Who receives what is taken in.
 fn recipients(config: &Config) -> Result<Recipients, Vec<String>> {
-    let all = config.destinations.iter().zip(shapes(config)?).map(|(configured, shape)| Recipient {
-        shape,
-        name: Arc::from(configured.rule.name.as_str()),
-        actor: configured.actor.clone(),
-        purpose: configured.purpose.clone(),
-        pseudonym: configured.identity == Identity::Pseudonym,
-        on_withdrawal: configured.on_withdrawal,
-        on_erasure: configured.on_erasure,
-    });
+    let linkers = config.destinations.iter().map(linker).collect::<Result<Vec<_>, _>>()?;
+    let all =
+        config.destinations.iter().zip(shapes(config)?).zip(linkers).map(|((configured, shape), linker)| Recipient {
+            shape: shape.map(|shape| Arc::new(Live::new(shape))),
+            linker,
+            name: Arc::from(configured.rule.name.as_str()),
+            actor: configured.actor.clone(),
+            purpose: configured.purpose.clone(),
+            pseudonym: configured.identity == Identity::Pseudonym,
+            on_withdrawal: configured.on_withdrawal,
+            on_erasure: configured.on_erasure,
+        });
     Ok(Recipients { all: all.collect(), routing: Arc::new(routing(config)?) })
+}
+
+/// Where persons let a destination take what is theirs, if it wants it so.
+fn linker(configured: &config::Destination) -> Result<Option<Arc<Linker>>, Vec<String>> {
+    let opened = Linker::open(&configured.fhir, Arc::new(jiff::Timestamp::now));
+    let mistake = |error| vec![format!("destination {}: {error}", configured.rule.name)];
+    Ok(opened.map_err(mistake)?.map(Arc::new))
 }
 
 fn routing(config: &Config) -> Result<Table, Vec<String>> {
@@ -295,11 +348,7 @@ fn routing(config: &Config) -> Result<Table, Vec<String>> {
 
 /// Opens every destination, so that a wrong key or certificate shows at start.
 pub(super) fn destinations(config: &Config) -> anyhow::Result<(Vec<Destination>, Arc<Table>)> {
-    let mut opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
-    let shapes = shapes(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
-    for (destination, shape) in opened.iter_mut().zip(shapes) {
-        destination.shape = shape;
-    }
+    let opened = config.destinations.iter().map(destination).collect::<anyhow::Result<Vec<_>>>()?;
     let table = routing(config).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?;
     Ok((opened, Arc::new(table)))
 }
@@ -321,6 +370,9 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),
+        pace: configured.pace.clone(),
+        concurrent: configured.concurrent,
+        most_waiting: configured.most_waiting,
         ever: Table::default(),
     })
 }

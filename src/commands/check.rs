@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use super::{EX_USAGE, Source, assemble};
 use crate::config::Config;
-use crate::peers::fhir_rest::Auth;
 use crate::policy::access::client::Client;
 use crate::server::tls;
 use crate::store::{OpenError, Store};
@@ -72,15 +71,8 @@ fn mistaken(config: &Config) -> Vec<String> {
         if let Some(authorities) = &destination.fhir.ca {
             unreadable(&place("ca"), authorities, &mut mistakes);
         }
-        match &destination.fhir.auth {
-            Auth::None => {}
-            Auth::BackendServices(own) => {
-                unreadable(&place("auth.private_key_pem"), &own.private_key_pem, &mut mistakes);
-            }
-            Auth::ClientCertificate { cert, key } => {
-                unreadable(&place("auth.cert"), cert, &mut mistakes);
-                unreadable(&place("auth.key"), key, &mut mistakes);
-            }
+        for (key, file) in destination.fhir.auth.files() {
+            unreadable(&place(&format!("auth.{key}")), file, &mut mistakes);
         }
         if mistakes.len() == before
             && let Err(error) = assemble::destination(destination)

@@ -10,6 +10,7 @@ mod consent;
 mod convert;
 mod dead_letters;
 pub mod definitions;
+mod deliveries;
 mod demo;
 mod doctor;
 mod ethics;
@@ -18,10 +19,13 @@ mod fhirpath;
 mod health;
 pub mod keys;
 mod map;
+mod pack;
 pub mod packages;
 mod platform;
 mod progress;
 mod publish;
+mod publisher;
+mod reload;
 mod relocate;
 mod remap;
 mod route;
@@ -94,6 +98,9 @@ enum Command {
     /// Say where a measurement would go by a country pack, and in what shape.
     #[command(subcommand)]
     Route(route::Action),
+    /// Draft, check, try and sign a country pack.
+    #[command(subcommand)]
+    Pack(pack::Action),
     /// Say what consents would permit, and by which rule.
     #[command(subcommand)]
     Consent(consent::Options),
@@ -105,6 +112,8 @@ enum Command {
     FhirPath(fhirpath::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
+    /// How destinations are doing; send once more; stop trying again.
+    Deliveries(deliveries::Options),
     /// List who is told what and where, or turn a subscription off.
     Subscriptions(subscriptions::Options),
     /// Write the guide: its site into a directory, or without one issues and measures as Markdown.
@@ -141,10 +150,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Map(options) => map::run(&options),
         Command::Remap(options) => remap::run(&options),
         Command::Route(action) => route::run(&action),
+        Command::Pack(action) => pack::run(&action),
         Command::Consent(options) => consent::run(&options),
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Deliveries(options) => deliveries::run(&options),
         Command::Subscriptions(options) => subscriptions::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -36,6 +36,9 @@ pub(super) struct Options {
     /// That client's public key (PEM, P-384).
     #[arg(long)]
     public_key: PathBuf,
+    /// Whose tokens open the door.
+    #[arg(long, value_enum, default_value_t = Admission::Client)]
+    admission: Admission,
     /// Code that was never promised; receiving it is a violation.
     #[arg(long)]
     refuse_code: Vec<String>,
@@ -54,6 +57,27 @@ pub(super) struct Options {
     /// The gateway's certificate.
     #[arg(long)]
     pull_cacert: Option<PathBuf>,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Admission {
+    /// The client, by tokens of its own.
+    Client,
+    /// The same, by tokens that are bound to its key (DPoP).
+    Possession,
+    /// The client, by tokens that citizens gave it.
+    Citizens,
+}
+
+impl From<Admission> for platform::Admission {
+    fn from(admission: Admission) -> Self {
+        match admission {
+            Admission::Client => platform::Admission::Client,
+            Admission::Possession => platform::Admission::Possession,
+            Admission::Citizens => platform::Admission::Citizens,
+        }
+    }
 }
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
@@ -76,6 +100,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             kid: options.kid.clone(),
             public_key_pem: std::fs::read_to_string(&options.public_key)
                 .with_context(|| format!("reading {}", options.public_key.display()))?,
+            admission: options.admission.into(),
             token_seconds: 300,
             refuse_codes: options.refuse_code.clone(),
             pack,

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Source, assemble, check, runtime};
+use super::{Source, assemble, check, reload, runtime};
 use crate::config::Config;
 use crate::exchange::push::close;
 use crate::exchange::{Gateway, bulk, deliver, rights, strangers, subscribe, uploads};
@@ -80,6 +80,10 @@ impl Running {
             gateway.store.ensure_destination(&destination.name).await?;
             destination.ever = ever_sent(&gateway, &configured.rule).await?;
         }
+        // What is foreseen and what is sent is told by the same version.
+        for (destination, recipient) in destinations.iter_mut().zip(&gateway.recipients.all) {
+            destination.shape.clone_from(&recipient.shape);
+        }
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for destination in destinations {
@@ -88,6 +92,9 @@ impl Running {
         gateway.store.ensure_destination(subscribe::FOLLOWER).await?;
         tasks.spawn(subscribe::follow(gateway.clone(), stopped.clone()));
         tasks.spawn(subscribe::tell(gateway.clone(), stopped.clone()));
+        if !config.packs.folders.is_empty() {
+            tasks.spawn(reload::run(config.clone(), gateway.clone(), stopped.clone()));
+        }
         tasks.spawn(uploads::run(gateway.clone(), stopped.clone()));
         tasks.spawn(bulk::run(gateway.clone(), stopped.clone()));
         tasks.spawn(close::run(gateway.clone(), stopped.clone()));

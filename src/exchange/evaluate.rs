@@ -51,9 +51,9 @@ impl Gateway {
             stored.into_iter().map(|stored| json::parse(stored.payload)).collect::<Result<_, _>>()?;
         let stored: Vec<Element<'_>> = stored.iter().map(Element::root).collect();
         let told = sight == Sight::Whole;
-        let since_ms = match &patient {
-            Some((_, key)) if on_file => self.store.said(*key).await?.restricted_ms,
-            _ => None,
+        let restricted = match &patient {
+            Some((_, key)) if on_file => self.store.was_restricted(*key, now_ms).await?,
+            _ => false,
         };
         let simulation = Simulation {
             consents: &call.consents,
@@ -64,7 +64,7 @@ impl Gateway {
             implied: &self.implied,
             base: &self.base,
             recipients: told.then_some((&self.recipients, &*caller.principal.client)),
-            restricted: since_ms.is_some_and(|since_ms| since_ms <= now_ms),
+            restricted,
             registry: Some(&self.registry),
         };
         let answer = simulate::simulate(&simulation)?;
@@ -110,7 +110,7 @@ impl Gateway {
         let mut about = author.record(Act::Query, Some(patient), &[], None, &[]);
         let mut records = Vec::new();
         if sight == Sight::OwnOutcome {
-            about.withheld = true;
+            about = about.kept_from_client();
             records.push(author.record(Act::Query, None, &[], None, &[]));
         }
         if sight == Sight::Whole || self.store.read("Patient", &patient.0).await?.is_some() {

@@ -133,7 +133,10 @@ impl Gateway {
     /// takes nothing that is shredded with the person's key.
     pub(super) fn remnants(&self, patient: PatientKey, event: &Value) -> Vec<Remnant> {
         let Some(sent) = Sent::of(event).filter(|sent| sent.act == Act::Disclose) else { return Vec::new() };
-        let told = |recipient: &&Recipient| *recipient.name == *sent.destination && recipient.on_erasure.is_some();
+        // Whoever gives names of its own is told by these, and they are kept apart.
+        let told = |recipient: &&Recipient| {
+            *recipient.name == *sent.destination && recipient.on_erasure.is_some() && recipient.shape.is_none()
+        };
         let Some(recipient) = self.recipients.all.iter().find(told) else { return Vec::new() };
         let pairwise = Pairwise::of(&self.pseudonym_secret, &recipient.name);
         let remnant = |((kind, id), holding): ((String, String), Holding)| Remnant {

@@ -23,6 +23,9 @@ mod holdings;
 
 pub mod shape;
 
+pub mod room;
+
+pub mod links;
 pub mod recipients;
 
 pub mod simulate;
@@ -53,6 +56,8 @@ pub mod login;
 pub mod person;
 
 pub mod deliver;
+
+pub mod replay;
 
 pub mod subscribe;
 
@@ -229,6 +234,8 @@ pub struct Gateway {
     pub subscriptions: subscribe::Subscriptions,
     /// Tells that a stretch of samples has grown.
     grown: tokio::sync::Notify,
+    /// How much waits for each destination.
+    pub rooms: room::Rooms,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -257,6 +264,7 @@ impl Gateway {
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
+            rooms: room::Rooms::default(),
             strangers,
             validator: Arc::new(Validator::new(registry.clone())),
             shelf: Arc::new(Shelf::new(Vec::new())),

@@ -9,9 +9,10 @@ use serde::Deserialize;
 use super::Gateway;
 use super::consents::{self, Subject};
 use super::facts::Facts;
-use super::shape::Shape;
+use super::shape::Live;
 use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
+use crate::peers::fhir_rest::Linker;
 use crate::policy::consent::{self, Action, Actor, Compiled, Denial, Manner, Permitted};
 use crate::policy::routing::{self, Table};
 use crate::store::{AuditRecord, Stored};
@@ -28,7 +29,7 @@ pub enum Identity {
 }
 
 /// One destination.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recipient {
     pub name: Arc<str>,
     /// The reference by which Consents name it.
@@ -41,7 +42,9 @@ pub struct Recipient {
     pub on_withdrawal: Option<Manner>,
     pub on_erasure: Option<Manner>,
     /// The shape in which it wants measurements, if it has one of its own.
-    pub shape: Option<Arc<Shape>>,
+    pub shape: Option<Arc<Live>>,
+    /// Where persons let it take what is theirs, if nothing else lets us in.
+    pub linker: Option<Arc<Linker>>,
 }
 
 /// All of them, and what goes to whom.

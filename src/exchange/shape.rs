@@ -4,15 +4,15 @@
 //! Who the person is there stands among her identifiers, where whoever linked her to the destination put it; nothing else
 //! of her record leaves than what the pack's templates name.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Gateway;
 use super::pairwise::Pairwise;
 use super::trail::Author;
 use crate::fhir::tree::{Document, Element, json};
-use crate::national::Corrections;
-use crate::national::{Measured, Message, NotDeliverable, Pack, Settings};
+use crate::national::{Corrections, Measured, Message, NotDeliverable, Pack, Removal, Settings};
 use crate::peers::Shaped;
+use crate::policy::consent::Manner;
 use crate::store::{self, Stored};
 
 /// Which extension of a measurement names the app that sent it.
@@ -25,6 +25,26 @@ pub struct Shape {
     pub settings: Settings,
 }
 
+/// The shape of a destination while the gateway serves: a new version takes the place of the one before.
+#[derive(Debug)]
+pub struct Live(RwLock<Arc<Shape>>);
+
+impl Live {
+    pub fn new(shape: Shape) -> Live {
+        Live(RwLock::new(Arc::new(shape)))
+    }
+
+    /// The shape as it is now. Whoever asks keeps what it began with.
+    pub fn now(&self) -> Arc<Shape> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What holds from now on.
+    pub fn replace(&self, shape: Shape) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(shape);
+    }
+}
+
 /// A measurement with what measured it, as they are stored.
 struct Read {
     observation: Document,
@@ -33,12 +53,23 @@ struct Read {
 }
 
 impl Shape {
-    /// The request that tells some measurements of one person; or why there is none.
+    /// How the destination lets go of what it holds, if it does.
+    pub fn removal(&self) -> Option<Manner> {
+        match self.pack.request.removal {
+            Removal::Delete => Some(Manner::Delete),
+            Removal::EnteredInError => Some(Manner::EnteredInError),
+            Removal::Never => None,
+        }
+    }
+
+    /// The request that tells some measurements of one person, by the names under which the destination knows them, each
+    /// one's in their order; or why there is none.
     pub(super) async fn content(
         &self,
         gateway: &Gateway,
         destination: &str,
         stored: &[&Stored],
+        there: &[Vec<String>],
     ) -> Result<Result<Shaped, NotDeliverable>, store::Error> {
         let mut read = Vec::with_capacity(stored.len());
         for one in stored {
@@ -52,7 +83,7 @@ impl Shape {
             read.push(Read { observation, device, app });
         }
         let person = match stored.first() {
-            Some(first) => resource(gateway, "Patient", &Author::patient_of(first)).await?,
+            Some(first) => gateway.person_there(destination, first.patient, &Author::patient_of(first)).await?,
             None => None,
         };
         let measured: Vec<Measured<'_>> = read
@@ -70,8 +101,14 @@ impl Shape {
             settings: &self.settings,
             key: names.key(),
         };
-        let body = self.pack.body(&message);
-        Ok(body.map(|body| Shaped { pack: self.pack.clone(), key: key(stored), body: body.into_bytes() }))
+        let there: Vec<&[String]> = there.iter().map(Vec::as_slice).collect();
+        Ok(self.pack.request(&message, &there).map(|told| Shaped {
+            pack: self.pack.clone(),
+            key: key(stored),
+            body: told.body.into_bytes(),
+            count: measured.len(),
+            entries: told.entries,
+        }))
     }
 
     /// Whether a version cannot be told because another one was, and the destination takes no corrections.
@@ -84,12 +121,17 @@ impl Shape {
         let (Some(patient), Corrections::Never) = (stored.patient, self.pack.request.corrections) else {
             return Ok(false);
         };
-        if stored.version < 2 {
+        if stored.version < 2 || stored.deleted && self.removal().is_some() {
             return Ok(false);
         }
         let held = gateway.held_by(destination, patient).await?;
         let name = (stored.kind.to_string(), stored.logical_id());
         Ok(stored.deleted || held.get(&name).is_some_and(|holding| holding.version < stored.version))
+    }
+
+    /// Whether a version says that there is nothing any more, so that it is taken back.
+    pub(super) fn takes_back(&self, stored: &Stored) -> bool {
+        stored.deleted && self.removal().is_some()
     }
 }
 

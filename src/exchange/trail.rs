@@ -61,6 +61,8 @@ pub(super) struct Author {
     query: Option<String>,
     /// Whether what it discloses names the person by a pseudonym.
     pseudonym: bool,
+    /// The country pack that shaped what it discloses.
+    pack: Option<String>,
     entropy: Entropy,
 }
 
@@ -76,6 +78,7 @@ impl Author {
             at_ms: gateway.now_ms(),
             query: None,
             pseudonym: false,
+            pack: None,
             entropy: gateway.entropy.clone(),
         }
     }
@@ -106,6 +109,7 @@ impl Author {
             at_ms: gateway.now_ms(),
             query: None,
             pseudonym: false,
+            pack: None,
             entropy: gateway.entropy.clone(),
         }
     }
@@ -125,6 +129,11 @@ impl Author {
         Author { pseudonym, ..self }
     }
 
+    /// The same, for whoever is told by a country pack.
+    pub fn shaped_by(self, pack: Option<String>) -> Self {
+        Author { pack, ..self }
+    }
+
     /// For whoever did not prove who it is.
     pub fn stranger(gateway: &Gateway, request_id: &str) -> Self {
         Author::destination(gateway, "", "", "", request_id.to_owned())
@@ -132,7 +141,7 @@ impl Author {
 
     /// A refusal of which the person learns and the client does not: to it, what was withheld is absent.
     pub fn withheld(&self, patient: &(String, PatientKey), basis: Option<&Basis>, issue: Id) -> AuditRecord {
-        AuditRecord { withheld: true, ..self.record(Act::Refuse, Some(patient), &[], basis, &[issue]) }
+        self.record(Act::Refuse, Some(patient), &[], basis, &[issue]).kept_from_client()
     }
 
     pub fn refusal(&self, issues: &[Id]) -> AuditRecord {
@@ -240,6 +249,7 @@ impl Author {
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
+            pack: self.pack.as_deref().filter(|_| act == Act::Disclose),
             pseudonym: self.pseudonym && matches!(act, Act::Disclose | Act::Recall),
             issues,
             merged,
@@ -250,8 +260,7 @@ impl Author {
             client: self.client.clone(),
             id,
             payload: payload.into_bytes(),
-            withheld: false,
-            salt,
+            salt: AuditRecord::salt(salt),
         }
     }
 }

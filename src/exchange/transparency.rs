@@ -68,6 +68,7 @@ impl Gateway {
             && event.text_of("recorded") == Some(time::instant(record.at_ms).as_str())
             && event.text_of("id") == Some(record.id.to_string().as_str())
             && party.unwrap_or_default() == record.client
+            && record.withheld.0 == record.withheld.1
     }
 
     /// The proof that a record about a person is in the log, for who may search the person's audit.

@@ -240,6 +240,7 @@ catalogue! {
     DestinationMeasure "destination-measure" Error "not-supported" "Nothing needs to be done: the destination has no place for the measure, and whoever asks for it there asks the destination.";
     DestinationForm "destination-form" Error "not-supported" "Send the value in the form and unit that the message names, where the measurement allows it.";
     DestinationNeeds "destination-needs" Error "required" "Send what the message names with the measurement, or record it with the person or the device.";
+    DestinationLink "destination-link" Error "login" "Let the person connect the destination on her page; what is measured from then on is sent.";
     DestinationCorrection "destination-correction" Error "not-supported" "Tell the destination by other means, if it must know: it takes no second version of what it has.";
     DestinationConsent "destination-consent" Error "suppressed" "Let the person consent at the destination; a consent here does not stand for one there.";
     DestinationPerson "destination-person" Error "not-found" "Let the person link the destination again: it knows nobody by what was sent, or somebody else.";
@@ -296,6 +297,7 @@ catalogue! {
     ExportFailed "export-failed" Error "exception" "Begin the export anew; ask the operator if that fails, too. The log says why under the id of the export.";
     TooManyRequests "too-many-requests" Error "throttled" "Wait for answers before sending more, and try again after the time in Retry-After; nothing was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
+    DestinationFull "destination-full" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
     NoIssues "no-issues" Information "informational" "Nothing to do.";

@@ -6,7 +6,8 @@ use rust_decimal::Decimal;
 
 use super::Mistake;
 use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
-use super::file::{Category, File};
+use super::file::{Category, Corrections, File};
+use super::manifest;
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
     Words, address,
@@ -66,20 +67,26 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             return None;
         }
     };
-    let version = checked(&file, mistakes);
+    let version = checked(&file, text, mistakes);
     let settings: Vec<String> = file.settings.keys().cloned().collect();
     let words = words(&file, files, &settings, mistakes);
     let named: Vec<String> = words.iter().map(|words| words.name.clone()).collect();
     let (parts, whole) = parts(files, &settings, &named, mistakes);
+    let names_there = files.iter().any(|(name, text)| name.strip_suffix(".json").is_some() && text.contains("{there}"));
+    if names_there != (file.request.corrections == Corrections::Update) {
+        mistakes
+            .push(Mistake::of(MAIN, "request.corrections is update where a template names {there}, and only there"));
+    }
     let rows = lines(&file, files, &settings, &named, mistakes);
     let systems: Vec<System> =
-        file.person.identifiers.iter().filter_map(|system| known_by(system, &settings, mistakes)).collect();
-    let device_system = file.device.system.as_deref().and_then(|system| known_by(system, &settings, mistakes));
+        file.person.identifiers.iter().filter_map(|system| known_by(system, text, &settings, mistakes)).collect();
+    let device_system = file.device.system.as_deref().and_then(|system| known_by(system, text, &settings, mistakes));
     Some(Pack {
         by_measure: by_measure(&rows),
         answers: answers(files, mistakes),
         id: file.id,
         version: version?,
+        digest: manifest::digest(files),
         title: file.title,
         country: file.country,
         country_name: file.country_name,
@@ -92,6 +99,8 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             path: file.request.path,
             most: file.request.most,
             corrections: file.request.corrections,
+            removal: file.request.removal,
+            repeatable: file.request.repeatable,
             answer: file.request.answer,
         },
         settings: file
@@ -123,8 +132,12 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
 }
 
 /// What of `pack.toml` has rules of its own.
-fn checked(file: &File, mistakes: &mut Vec<Mistake>) -> Option<Version> {
-    let mut wrong = |text: &str| mistakes.push(Mistake::of(MAIN, text));
+fn checked(file: &File, source: &str, mistakes: &mut Vec<Mistake>) -> Option<Version> {
+    // What is said begins with the key that is meant.
+    let mut wrong = |text: &str| {
+        let key = text.split(' ').next().unwrap_or_default();
+        mistakes.push(Mistake { file: MAIN.to_owned(), line: line_of(source, key), text: text.to_owned() });
+    };
     let is_id = |id: &str| {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
     };
@@ -149,7 +162,7 @@ fn checked(file: &File, mistakes: &mut Vec<Mistake>) -> Option<Version> {
     }
     for (name, setting) in &file.settings {
         if !is_id(name) {
-            wrong("settings have names of a-z, 0-9 and -");
+            wrong(&format!("settings.{name} has a name that is not of a-z, 0-9 and -"));
         }
         if let Some(default) = &setting.default
             && !setting.one_of.is_empty()
@@ -161,13 +174,36 @@ fn checked(file: &File, mistakes: &mut Vec<Mistake>) -> Option<Version> {
     version
 }
 
-fn known_by(system: &str, settings: &[String], mistakes: &mut Vec<Mistake>) -> Option<System> {
+/// The line of a key such as `request.path`, or of its section where the key stands elsewhere.
+fn line_of(source: &str, key: &str) -> Option<u64> {
+    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    let (mut within, mut found) = ("", None);
+    for (line, text) in (1..).zip(source.lines()) {
+        let text = text.trim();
+        if let Some(head) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+            within = head;
+            if head == key {
+                return Some(line);
+            }
+            found = found.or_else(|| (head == section).then_some(line));
+        }
+        let is_it = text.split_once('=').is_some_and(|(known, _)| known.trim() == name);
+        if within == section && is_it {
+            return Some(line);
+        }
+    }
+    found
+}
+
+fn known_by(system: &str, source: &str, settings: &[String], mistakes: &mut Vec<Mistake>) -> Option<System> {
     let Some(name) = system.strip_prefix("{setting.").and_then(|rest| rest.strip_suffix('}')) else {
         return Some(System::Fixed(system.to_owned()));
     };
     let found = settings.iter().position(|known| known == name).map(System::Setting);
     if found.is_none() {
-        mistakes.push(Mistake::of(MAIN, &format!("person.identifiers, device.system: no setting is called {name}")));
+        let line = source.lines().position(|line| line.contains(system)).map(|at| at as u64 + 1);
+        let text = format!("person.identifiers, device.system: no setting is called {name}");
+        mistakes.push(Mistake { file: MAIN.to_owned(), line, text });
     }
     found
 }
@@ -180,9 +216,12 @@ fn words(
 ) -> Vec<Words> {
     let mut all = Vec::new();
     for (name, by) in &file.words {
-        match slot::named(by, settings, &[]) {
-            Some(by) => all.push(Words { name: name.clone(), by, lines: Vec::new() }),
-            None => mistakes.push(Mistake::of(MAIN, &format!("words.{name}: no slot is called {by}"))),
+        if let Some(by) = slot::named(by, settings, &[]) {
+            all.push(Words { name: name.clone(), by, lines: Vec::new() });
+        } else {
+            let line = files.get(MAIN).and_then(|source| line_of(source, &format!("words.{name}")));
+            let text = format!("words.{name}: no slot is called {by}");
+            mistakes.push(Mistake { file: MAIN.to_owned(), line, text });
         }
     }
     let Some(text) = files.get(WORDS) else { return all };
@@ -500,7 +539,12 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
             [row.system, row.code] = [codings[0][0].clone(), codings[0][1].clone()];
         }
         let display = if codings[0][2].is_empty() { &codings[0][1] } else { &codings[0][2] };
-        let codes = Codes { when: only(&when, settings, words).unwrap_or_default(), concept, display: display.clone() };
+        let codes = Codes {
+            when: only(&when, settings, words).unwrap_or_default(),
+            concept,
+            display: display.clone(),
+            codings: codings.into_iter().map(|[system, code, _]| (system, code)).collect(),
+        };
         if inside { row.inside.push(codes) } else { row.codes.push(codes) }
     }
     for (_, row) in all {

@@ -53,9 +53,15 @@ pub(super) struct Request {
     /// Most measurements that one request carries.
     #[serde(default = "one")]
     pub most: usize,
-    /// What is done with a new version of what was sent: `again`, or `never`.
+    /// What is done with a new version of what was sent: `again`, `update`, or `never`.
     #[serde(default)]
     pub corrections: Corrections,
+    /// How something is taken back: `entered-in-error`, `delete`, or `never`.
+    #[serde(default)]
+    pub removal: Removal,
+    /// Whether the same request leaves the same there, however often it comes.
+    #[serde(default = "yes")]
+    pub repeatable: bool,
     /// What an answer looks like: `resource`, or `entries` of a Bundle, one for each of the request.
     #[serde(default)]
     pub answer: Answer,
@@ -66,7 +72,22 @@ pub(super) struct Request {
 pub enum Corrections {
     /// It is sent as what was new; the destination knows by the identifier that it is the same.
     Again,
+    /// It is sent as what replaces the resource of the id that the destination gave: a template says so by `{there}`.
+    Update,
     /// The destination takes none.
+    #[default]
+    Never,
+}
+
+/// How a destination lets go of what it holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Removal {
+    /// The resource of the id that it gave is deleted.
+    Delete,
+    /// That resource becomes one that was an error and says nothing more.
+    EnteredInError,
+    /// It does not, for anybody who asks by this way.
     #[default]
     Never,
 }
@@ -159,6 +180,10 @@ pub(super) struct Coding {
 
 fn post() -> String {
     "POST".to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> usize {

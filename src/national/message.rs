@@ -69,6 +69,9 @@ impl Settings {
 #[derive(Clone, Copy)]
 pub(super) struct Item<'m> {
     pub measured: Measured<'m>,
+    /// Which of the message's measurements it is, and which of those that it becomes.
+    pub at: usize,
+    pub of: usize,
     pub row: &'m Row,
     /// The component that is told alone.
     pub part: Option<Element<'m>>,
@@ -112,14 +115,14 @@ impl Pack {
     }
 
     /// What a measurement becomes there; nothing, where the destination has no place for it.
-    pub(super) fn items<'m>(&'m self, measured: Measured<'m>, items: &mut Vec<Item<'m>>) -> Option<&'m Row> {
+    pub(super) fn items<'m>(&'m self, measured: Measured<'m>, at: usize, items: &mut Vec<Item<'m>>) -> Option<&'m Row> {
         let row = self.row_of(measured.observation)?;
         if row.form == Form::Split {
             let components = measured.observation.all("component");
             let parts = components.filter_map(|part| Some((part, self.row_of(part)?)));
-            items.extend(parts.map(|(part, row)| Item { measured, row, part: Some(part) }));
+            items.extend(parts.enumerate().map(|(of, (part, row))| Item { measured, at, of, row, part: Some(part) }));
         } else {
-            items.push(Item { measured, row, part: None });
+            items.push(Item { measured, at, of: 0, row, part: None });
         }
         Some(row)
     }

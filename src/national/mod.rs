@@ -7,7 +7,9 @@
 
 mod answer;
 mod compile;
+pub mod draft;
 mod file;
+mod manifest;
 mod message;
 mod narrative;
 mod pack;
@@ -19,11 +21,14 @@ mod table;
 mod template;
 #[cfg(test)]
 mod tests;
+pub mod trial;
 
+use std::cell::RefCell;
 use std::fmt;
 
 pub use answer::{Answers, Check, Meaning, Who};
-pub use file::{Answer, Corrections};
+pub use file::{Answer, Corrections, Removal};
+pub use manifest::Manifest;
 pub use message::{Measured, Message, Settings};
 pub use pack::{Form, Pack, Row, Version};
 pub use shelf::{Shelf, built_in};
@@ -61,6 +66,14 @@ impl fmt::Display for Mistake {
     }
 }
 
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Told {
+    pub body: String,
+    /// Which of the measurements each of its entries tells; none of what stands beside them.
+    pub entries: Vec<Option<usize>>,
+}
+
 /// Why a measurement cannot be told at a destination.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NotDeliverable {
@@ -72,15 +85,22 @@ pub struct NotDeliverable {
 impl Pack {
     /// The body of a request that tells some measurements.
     pub fn body(&self, message: &Message<'_>) -> Result<String, NotDeliverable> {
+        self.request(message, &[]).map(|told| told.body)
+    }
+
+    /// The request that tells some measurements, where the destination knows some of them already: `there` are the names
+    /// that it gave to what each became.
+    pub fn request(&self, message: &Message<'_>, there: &[&[String]]) -> Result<Told, NotDeliverable> {
         let mut items: Vec<Item<'_>> = Vec::with_capacity(message.measured.len());
-        for measured in message.measured {
-            self.placed(*measured, message, &mut items)?;
+        for (at, measured) in message.measured.iter().enumerate() {
+            self.placed((*measured, at), message, false, &mut items)?;
         }
-        let scope = Scope::of(self, message, &items);
-        let mut out = String::with_capacity(1024 * (items.len() + 1));
-        let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut out));
+        let entries = RefCell::new(Vec::with_capacity(items.len()));
+        let scope = Scope { there, entries: Some(&entries), ..Scope::of(self, message, &items) };
+        let mut body = String::with_capacity(1024 * (items.len() + 1));
+        let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut body));
         written.map_err(|gap| self.not_told(gap))?;
-        Ok(out)
+        Ok(Told { body, entries: entries.take() })
     }
 
     /// Whether the destination takes a measurement, as far as the measurement alone says.
@@ -89,8 +109,8 @@ impl Pack {
         let settings = Settings::default();
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
-        self.placed(measured[0], &message, &mut items)?;
-        let scope = Scope::of(self, &message, &items);
+        self.placed((measured[0], 0), &message, true, &mut items)?;
+        let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))
     }
@@ -98,19 +118,21 @@ impl Pack {
     /// What a measurement becomes, where the destination has a place for it.
     fn placed<'m>(
         &'m self,
-        measured: Measured<'m>,
+        (measured, at): (Measured<'m>, usize),
         message: &'m Message<'m>,
+        alone: bool,
         items: &mut Vec<Item<'m>>,
     ) -> Result<(), NotDeliverable> {
-        let row = self.items(measured, items).filter(|row| row.form != Form::Part);
+        let row = self.items(measured, at, items).filter(|row| row.form != Form::Part);
         let row = row.ok_or_else(|| self.no_place())?;
         if row.is_refused() {
             return Err(self.refused(row));
         }
         if row.form == Form::Split {
             // Its parts have needs of their own, which are asked when they are told.
-            let whole = [Item { measured, row, part: None }];
-            Scope::of(self, message, &whole).has_what_it_needs().map_err(|gap| self.not_told(gap))?;
+            let whole = [Item { measured, at, of: 0, row, part: None }];
+            let scope = Scope { alone, ..Scope::of(self, message, &whole) };
+            scope.has_what_it_needs().map_err(|gap| self.not_told(gap))?;
         }
         Ok(())
     }

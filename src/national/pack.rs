@@ -6,7 +6,7 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
-use super::file::{Answer, Corrections, Rounding};
+use super::file::{Answer, Corrections, Removal, Rounding};
 use super::slot::Slot;
 use super::template::{Node, Only};
 use crate::fhir::validate::measures::Measure;
@@ -16,6 +16,8 @@ use crate::fhir::validate::measures::Measure;
 pub struct Pack {
     pub id: String,
     pub version: Version,
+    /// Of its files: another content is another digest, though it has the same version.
+    pub digest: String,
     pub title: String,
     /// ISO 3166-1 code, or `EU`.
     pub country: String,
@@ -57,6 +59,9 @@ pub struct Request {
     /// Most measurements of one request.
     pub most: usize,
     pub corrections: Corrections,
+    pub removal: Removal,
+    /// Whether the same request leaves the same there, however often it comes.
+    pub repeatable: bool,
     pub answer: Answer,
 }
 
@@ -215,6 +220,8 @@ pub(super) struct Codes {
     pub when: Option<Only>,
     /// A CodeableConcept, as JSON.
     pub concept: String,
+    /// System and code of each of its codings.
+    pub codings: Vec<(String, String)>,
     /// For people to read.
     pub display: String,
 }
@@ -223,6 +230,11 @@ impl Pack {
     /// Id and version, as a configuration names it.
     pub fn name(&self) -> String {
         format!("{}@{}", self.id, self.version)
+    }
+
+    /// The same with as much of its digest as tells contents apart, for the record.
+    pub fn stamp(&self) -> String {
+        format!("{}#{}", self.name(), &self.digest[..16])
     }
 
     /// Every measure that the destination says something of.
@@ -256,6 +268,11 @@ pub(super) fn address(measure: &'static Measure) -> usize {
 }
 
 impl Row {
+    /// Every coding that it may be told by, under whatever condition: system and code.
+    pub fn codings(&self) -> impl Iterator<Item = &(String, String)> {
+        self.codes.iter().flat_map(|codes| &codes.codings)
+    }
+
     pub fn is_refused(&self) -> bool {
         self.form == Form::Refused
     }
@@ -287,11 +304,11 @@ impl fmt::Display for Version {
 
 impl fmt::Display for Pack {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Request { method, path, most, corrections, .. } = &self.request;
+        let Request { method, path, most, corrections, removal, .. } = &self.request;
         writeln!(formatter, "{} for {} (FHIR {})", self.name(), self.title, self.fhir)?;
         writeln!(
             formatter,
-            "{method} {} with at most {most}; corrections {corrections:?}",
+            "{method} {} with at most {most}; corrections {corrections:?}; removal {removal:?}",
             if path.is_empty() { "/" } else { path }
         )?;
         for setting in &self.settings {

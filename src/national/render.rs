@@ -1,5 +1,6 @@
 //! Templates filled with a message: one pass over the template, one text.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use super::compile::coding;
@@ -33,7 +34,17 @@ pub(super) struct Scope<'m> {
     pub items: &'m [Item<'m>],
     pub item: Option<Item<'m>>,
     pub component: Option<Component<'m>>,
+    /// By what names the destination knows what each measurement became, in their order.
+    pub there: &'m [&'m [String]],
+    /// Which measurement each entry of the request tells, where that is to be noted.
+    pub entries: Option<&'m RefCell<Vec<Option<usize>>>>,
+    /// Whether it is asked of a measurement by itself, so that what stands in other records is not missing.
+    pub alone: bool,
 }
+
+/// The member whose items are answered one by one, and what such an item has.
+const ENTRIES: &str = "\"entry\":";
+const RESOURCE: &str = "\"resource\":";
 
 /// A component at the destination.
 #[derive(Clone, Copy)]
@@ -52,7 +63,8 @@ static VALUE: LazyLock<Object> = LazyLock::new(|| {
 
 impl<'m> Scope<'m> {
     pub(super) fn of(pack: &'m Pack, message: &'m Message<'m>, items: &'m [Item<'m>]) -> Self {
-        Scope { pack, message, items, item: items.first().copied(), component: None }
+        let item = items.first().copied();
+        Scope { pack, message, items, item, component: None, there: &[], entries: None, alone: false }
     }
 
     /// Whether a measurement has what its line of the table asks for.
@@ -60,7 +72,7 @@ impl<'m> Scope<'m> {
         let Some(item) = self.item else { return Ok(()) };
         for need in &item.row.needs {
             match need {
-                Need::Slot(slot) if self.has(*slot) => {}
+                Need::Slot(slot) if self.alone && slot.is_beside() || self.has(*slot) => {}
                 Need::Slot(slot) => return Err(Gap::Slot(*slot)),
                 Need::Component(measure) => {
                     let mut components = item.measured.observation.all("component");
@@ -113,7 +125,7 @@ impl<'m> Scope<'m> {
                 out.push('"');
             }
             Node::Object(object) => self.object(object, out)?,
-            Node::Array(items) => self.array(items, out)?,
+            Node::Array(items) => self.array(items, None, out)?,
             Node::Part(at) => self.render(&self.pack.parts[*at], out)?,
         }
         Ok(())
@@ -134,6 +146,7 @@ impl<'m> Scope<'m> {
             let written = match (&member.node, member.choice) {
                 (Node::Slot(Slot::Value), true) => self.value(out),
                 (Node::Slot(Slot::Effective), true) => self.effective(out),
+                (Node::Array(items), _) if member.name == ENTRIES => self.array(items, self.entries, out),
                 (node, _) => self.render(node, out),
             };
             if let Err(gap) = written {
@@ -156,16 +169,29 @@ impl<'m> Scope<'m> {
         Ok(())
     }
 
-    fn array(&self, items: &'m [Node], out: &mut String) -> Result<(), Gap> {
+    fn array(
+        &self,
+        items: &'m [Node],
+        entries: Option<&RefCell<Vec<Option<usize>>>>,
+        out: &mut String,
+    ) -> Result<(), Gap> {
         out.push('[');
         let begin = out.len();
+        let note = |object: &Object, item: Option<&Item<'_>>| {
+            if let Some(entries) = entries.filter(|_| object.members.iter().any(|member| member.name == RESOURCE)) {
+                entries.borrow_mut().push(item.map(|item| item.at));
+            }
+        };
         for node in items {
             let Node::Object(object) = node else {
                 listed(begin, out, |out| self.render(node, out))?;
                 continue;
             };
             match object.each {
-                None if self.holds(object.only.as_ref()) => listed(begin, out, |out| self.object(object, out))?,
+                None if self.holds(object.only.as_ref()) => {
+                    listed(begin, out, |out| self.object(object, out))?;
+                    note(object, None);
+                }
                 None => {}
                 Some(Each::Measurement) => {
                     for item in self.items {
@@ -173,6 +199,7 @@ impl<'m> Scope<'m> {
                         scope.has_what_it_needs()?;
                         if scope.holds(object.only.as_ref()) {
                             listed(begin, out, |out| scope.object(object, out))?;
+                            note(object, Some(item));
                         }
                     }
                 }
@@ -248,10 +275,9 @@ impl<'m> Scope<'m> {
             }
             Slot::Note => observation()?.get("note")?.text_of("text"),
             Slot::Language => self.pack.narrative.as_ref().map(|narrative| narrative.language.as_str()),
-            Slot::Recording => self.measured()?.extension("mh-recording-method"),
-            Slot::Meal => self.measured()?.extension("mh-meal-time"),
-            Slot::Statistic => self.measured()?.extension("mh-statistic"),
-            Slot::Zone => self.measured()?.extension("mh-time-zone"),
+            Slot::Recording | Slot::Meal | Slot::Statistic | Slot::Zone => {
+                self.measured()?.extension(slot.extension()?)
+            }
             Slot::PersonSystem => self.pack.identifier(self.message).map(|(system, _)| system),
             Slot::PersonValue => self.pack.identifier(self.message).map(|(_, value)| value),
             Slot::PersonName => person()?.get("name")?.text_of("text"),
@@ -268,6 +294,11 @@ impl<'m> Scope<'m> {
                 Some(reference.split_once("/_history/").map_or(reference, |(reference, _)| reference))
             }
             Slot::PlanVersion => Some(observation()?.get("basedOn")?.text_of("reference")?.split_once("/_history/")?.1),
+            Slot::There => {
+                let item = self.item?;
+                let name = self.there.get(item.at)?.get(item.of)?;
+                Some(name.rsplit_once('/').map_or(name.as_str(), |(_, id)| id))
+            }
             Slot::Setting(at) => self.message.settings.get(usize::from(at)),
             Slot::Word(at, told) => {
                 let word = self.word(at)?;
@@ -341,6 +372,7 @@ impl<'m> Scope<'m> {
             Slot::Effective => self.effective(out)?,
             Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
             Slot::Narrative => narrative::write(self, out)?,
+            Slot::DerivedFrom => self.derived_from(item?.measured.observation, out)?,
             Slot::Copy(copied) => copied_of(item?.measured.observation, copied, out)?,
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
@@ -356,6 +388,29 @@ impl<'m> Scope<'m> {
             }
             _ => return Err(missing),
         }
+        Ok(())
+    }
+
+    /// What a measurement is computed of, by the names that this one would have there.
+    fn derived_from(&self, observation: Element<'_>, out: &mut String) -> Result<(), Gap> {
+        let begin = out.len();
+        for one in observation.all("derivedFrom") {
+            let Some(id) = one.text_of("reference").and_then(|reference| reference.strip_prefix("Observation/")) else {
+                continue;
+            };
+            out.push_str(if out.len() == begin { "[" } else { "," });
+            out.push_str("{\"reference\":\"Observation/");
+            let id = id.split_once('/').map_or(id, |(id, _)| id);
+            let at = out.len();
+            self.uuid(&["Observation", id, ""], out);
+            // Within the text of the reference.
+            out.remove(at);
+            out.push('}');
+        }
+        if out.len() == begin {
+            return Err(Gap::Slot(Slot::DerivedFrom));
+        }
+        out.push(']');
         Ok(())
     }
 

@@ -16,7 +16,7 @@ macro_rules! packs {
 
 packs! {
     "be-monitoring": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
-    "de-hddt": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "request.json";
+    "de-hddt": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "request.json";
     "dk-fut": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
     "ee-healthsense": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
     "eu-r4": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";

@@ -7,6 +7,8 @@ pub enum Slot {
     Uuid,
     Id,
     Version,
+    /// The id that the destination gave it.
+    There,
     /// Key of the measure.
     Measure,
     Profile,
@@ -28,6 +30,8 @@ pub enum Slot {
     Zone,
     /// Elements that are handed on as they are.
     Copy(Copied),
+    /// What it was computed of, by the names that the destination knows.
+    DerivedFrom,
     /// The person.
     PersonUuid,
     PersonIdentifier,
@@ -111,6 +115,7 @@ const NAMED: &[(&str, Slot)] = &[
     ("uuid", Slot::Uuid),
     ("id", Slot::Id),
     ("version", Slot::Version),
+    ("there", Slot::There),
     ("measure", Slot::Measure),
     ("profile", Slot::Profile),
     ("categories", Slot::Categories),
@@ -131,6 +136,7 @@ const NAMED: &[(&str, Slot)] = &[
     ("method", Slot::Copy(Copied::Method)),
     ("interpretation", Slot::Copy(Copied::Interpretation)),
     ("referenceRange", Slot::Copy(Copied::ReferenceRange)),
+    ("derivedFrom", Slot::DerivedFrom),
     ("person.uuid", Slot::PersonUuid),
     ("person.identifier", Slot::PersonIdentifier),
     ("person.system", Slot::PersonSystem),
@@ -188,11 +194,41 @@ pub(super) fn named(name: &str, settings: &[String], words: &[String]) -> Option
 }
 
 impl Slot {
+    /// The guide's extension that says it, without what all their names begin with.
+    pub fn extension(self) -> Option<&'static str> {
+        match self {
+            Slot::Recording => Some("mh-recording-method"),
+            Slot::Meal => Some("mh-meal-time"),
+            Slot::Statistic => Some("mh-statistic"),
+            Slot::Zone => Some("mh-time-zone"),
+            _ => None,
+        }
+    }
+
+    /// Whether it stands in other records than the measurement's.
+    pub fn is_beside(self) -> bool {
+        matches!(
+            self,
+            Slot::Thing(..)
+                | Slot::PersonUuid
+                | Slot::PersonIdentifier
+                | Slot::PersonSystem
+                | Slot::PersonValue
+                | Slot::PersonName
+                | Slot::PersonFamily
+                | Slot::PersonGiven
+                | Slot::PersonGender
+                | Slot::PersonBirth
+                | Slot::Setting(_)
+        )
+    }
+
     /// What is missing where it has nothing, for whoever could send it.
     pub fn missing(self) -> &'static str {
         match self {
             Slot::Uuid | Slot::Id | Slot::RequestUuid => "an id",
             Slot::Version => "a version",
+            Slot::There => "the id that it has there",
             Slot::Measure => "a measure",
             Slot::Profile => "a profile",
             Slot::Categories => "a category",
@@ -212,6 +248,7 @@ impl Slot {
             Slot::Copy(Copied::Method) => "the method",
             Slot::Copy(Copied::Interpretation) => "an interpretation",
             Slot::Copy(Copied::ReferenceRange) => "a range of reference",
+            Slot::DerivedFrom => "the measurements that it is computed of",
             Slot::PersonUuid | Slot::PersonIdentifier | Slot::PersonSystem | Slot::PersonValue => {
                 "the identifier by which the destination knows the person"
             }

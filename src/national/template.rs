@@ -69,6 +69,23 @@ pub(super) struct Member {
     pub node: Node,
 }
 
+impl Node {
+    /// What is asked for in a text, or by itself.
+    pub fn slots(&self) -> Vec<Slot> {
+        match self {
+            Node::Slot(slot) => vec![*slot],
+            Node::Text(pieces) => pieces
+                .iter()
+                .filter_map(|piece| match piece {
+                    Piece::Slot(slot) => Some(*slot),
+                    Piece::Literal(_) => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// Compiles the templates of a pack.
 pub(super) struct Compiler<'p> {
     pub settings: &'p [String],

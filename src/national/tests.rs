@@ -161,7 +161,7 @@ fn files(folder: &str) -> BTreeMap<String, String> {
 fn a_mistake_is_told_with_its_file_and_line() {
     for (file, from, to, expected) in [
         ("pack.toml", "most = 1", "most = \"one\"", "pack.toml:14: invalid type: string \"one\", expected usize"),
-        ("pack.toml", "3.1.0", "3.1", "pack.toml: version is three numbers, such as 1.0.0"),
+        ("pack.toml", "3.1.0", "3.1", "pack.toml:3: version is three numbers, such as 1.0.0"),
         (
             "measures.csv",
             "body-weight,quantity",

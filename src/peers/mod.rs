@@ -12,6 +12,7 @@ pub mod terminology;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::national::Pack;
@@ -46,6 +47,40 @@ pub struct Resource {
 pub struct Item {
     pub content: Content,
     pub request_id: String,
+    /// The person's own, where the destination lets us in by that alone.
+    pub access: Option<Allowance>,
+}
+
+/// A person's token for a destination. Never printed.
+#[derive(Clone)]
+pub struct Allowance {
+    token: String,
+    refused: Arc<AtomicBool>,
+}
+
+impl Allowance {
+    pub fn new(token: String) -> Self {
+        Allowance { token, refused: Arc::default() }
+    }
+
+    fn token(&self) -> &str {
+        &self.token
+    }
+
+    fn refuse(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the destination did not take it, so that another one is needed.
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Allowance {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Allowance")
+    }
 }
 
 #[derive(Clone)]
@@ -63,6 +98,44 @@ pub struct Shaped {
     pub body: Vec<u8>,
     /// The same for the same content.
     pub key: String,
+    /// Measurements that it tells.
+    pub count: usize,
+    /// Which of them each entry of the body tells; none of what stands beside them.
+    pub entries: Vec<Option<usize>>,
+}
+
+/// What came of a delivery.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivered {
+    /// Of the whole.
+    pub verdict: Verdict,
+    /// Of each thing that was carried, in its order; empty where the answer does not tell them apart.
+    pub each: Vec<Arrival>,
+    /// Whether a refusal of the whole may be the fault of one of several.
+    pub divisible: bool,
+}
+
+/// What came of one thing that was carried.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    pub verdict: Verdict,
+    /// The names that the system gave to what it became there, as `Type/id`; empty where none is known.
+    pub names: Vec<String>,
+    /// It was to be created and was there already.
+    pub existed: bool,
+}
+
+impl Delivered {
+    /// One outcome for all, which one of several may be to blame for.
+    pub(crate) fn whole(verdict: Verdict) -> Delivered {
+        Delivered { verdict, each: Vec::new(), divisible: true }
+    }
+}
+
+impl Arrival {
+    pub(crate) fn of(verdict: Verdict) -> Arrival {
+        Arrival { verdict, names: Vec::new(), existed: false }
+    }
 }
 
 impl std::fmt::Debug for Item {
@@ -83,11 +156,12 @@ pub struct Taken {
     pub recall: Recall,
     pub manner: Manner,
     pub request_id: String,
+    pub access: Option<Allowance>,
 }
 
 /// A system that takes deliveries. Both must be safe to repeat: the same may come again after a crash.
 pub trait Platform: Send + Sync {
-    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Delivered> + Send + 'a>>;
 
     /// Tells the system that it may hold something no longer; acknowledged as well where it holds no such thing.
     fn recall<'a>(&'a self, taken: &'a Taken) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;

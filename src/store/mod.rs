@@ -27,6 +27,8 @@ pub mod receipt;
 
 pub mod erasure;
 
+pub mod link;
+
 pub mod export;
 
 pub mod tidying;
@@ -55,7 +57,10 @@ pub use export::{
 pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
 pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
-pub use outbox::{Backlog, DeadLetter, Failure, FeedItem, Fenced, Lease, Retry, Settlement, SettlementOutcome, Task};
+pub use link::Link;
+pub use outbox::{
+    Backlog, DeadLetter, Failure, FeedItem, Fenced, KnownAs, Lease, Retry, Settlement, SettlementOutcome, Task,
+};
 pub use place::{Place, Server};
 pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Sieve, Stored, TokenKey, VersionKey};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};

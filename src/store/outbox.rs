@@ -112,6 +112,20 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// By what names a destination knows what it was sent, where it gives names of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct KnownAs {
+    pub destination: Arc<str>,
+    pub patient: PatientKey,
+    /// Type and id here.
+    pub kind: String,
+    pub id: String,
+    /// The version that it was sent last.
+    pub version: u32,
+    /// `Type/id` there, of everything that it became.
+    pub names: Vec<String>,
+}
+
 /// How far a destination lags.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Backlog {

@@ -100,10 +100,29 @@ pub struct AuditRecord {
     pub client: Arc<str>,
     pub id: ResId,
     pub payload: Vec<u8>,
-    /// Tells of something that the client must not learn, so that the client is not shown it.
-    pub withheld: bool,
-    /// Entropy, with which the transparency log's entry for it tells nothing of it.
+    /// Entropy, with which the transparency log's entry for it tells nothing of it. Its last bit says whether the client is
+    /// not shown the record, so that the log commits to that as well.
     pub salt: [u8; 32],
+}
+
+impl AuditRecord {
+    /// The same, which tells of something that the client must not learn.
+    #[must_use]
+    pub fn kept_from_client(mut self) -> Self {
+        self.salt[31] |= 1;
+        self
+    }
+
+    /// Salt of a record that the client is shown.
+    pub fn salt(mut entropy: [u8; 32]) -> [u8; 32] {
+        entropy[31] &= !1;
+        entropy
+    }
+
+    /// Whether what was committed to with this salt is kept from the client.
+    pub fn is_kept_from_client(salt: &[u8; 32]) -> bool {
+        salt[31] & 1 == 1
+    }
 }
 
 /// A record as the transparency log committed to it.
@@ -126,6 +145,8 @@ pub struct FiledRecord {
     pub client: String,
     pub id: ResId,
     pub payload: Vec<u8>,
+    /// Whether it is kept from the client, as it is filed and as it was committed to.
+    pub withheld: (bool, bool),
 }
 
 /// A signed head of the transparency log.

@@ -11,6 +11,8 @@ use super::tree::sha256;
 const ED25519_TYPE: u8 = 1;
 /// More signatures than any note has.
 const SIGNATURES: usize = 64;
+/// What a private key begins with.
+const PRIVATE: &str = "PRIVATE+KEY+";
 const DASH: &str = "\u{2014} ";
 
 /// Signs notes.
@@ -27,6 +29,25 @@ impl Signer {
         let mut key = [0; 32];
         key.copy_from_slice(pair.public_key().as_ref());
         Ok(Signer { verifier: Verifier::new(name, key)?, pair })
+    }
+
+    /// A key for a new signer, as Go's `note` package writes it.
+    pub fn written(name: &str, seed: &[u8; 32]) -> Result<String, Doubt> {
+        let id = Signer::new(name, seed)?.verifier.printed_id();
+        let key = STANDARD.encode([&[ED25519_TYPE][..], seed].concat());
+        Ok(format!("{PRIVATE}{name}+{id}+{key}"))
+    }
+
+    /// Reads such a key.
+    pub fn parse(text: &str) -> Result<Signer, Doubt> {
+        let read = || {
+            let mut parts = text.trim().strip_prefix(PRIVATE)?.splitn(3, '+');
+            let (name, id, key) = (parts.next()?, parts.next()?, parts.next()?);
+            let key = STANDARD.decode(key).ok()?;
+            let seed: [u8; 32] = key.strip_prefix(&[ED25519_TYPE])?.try_into().ok()?;
+            Signer::new(name, &seed).ok().filter(|signer| signer.verifier.printed_id() == id)
+        };
+        read().ok_or(Doubt::Form("A signer's key PRIVATE+KEY+NAME+ID+KEY of Ed25519"))
     }
 
     pub fn verifier(&self) -> &Verifier {

@@ -155,6 +155,16 @@ fn notes_are_those_of_other_programs() {
 }
 
 #[test]
+fn a_signer_is_written_down_and_read_again() {
+    let text = Signer::written("health.example", &[3; 32]).unwrap();
+    let read = Signer::parse(&format!("{text}\n")).unwrap();
+    assert_eq!(read.verifier(), Signer::new("health.example", &[3; 32]).unwrap().verifier());
+    for wrong in ["", "health.example+00000000+AA==", &text.replace("health", "other"), &text[..text.len() - 8]] {
+        assert!(Signer::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn what_has_not_the_form_is_not_believed() {
     let signer = signer();
     for key in ["", "a+b+c", "name+00000000+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"] {

@@ -59,7 +59,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// Owners of each third-party crate: folders or files, without `src/`.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["commands"]),
-    ("aws_lc_rs", &["tlog", "store/seal", "server/socket"]),
+    ("aws_lc_rs", &["tlog", "store/seal", "server/socket", "peers/fhir_rest", "conformance/platform"]),
     (
         "base64",
         &[

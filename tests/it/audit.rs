@@ -549,6 +549,13 @@ async fn a_count_is_on_record_and_so_is_that_nothing_matches() {
         assert!(count > known, "{what} is not on record");
         known = count;
     }
-    let reverse = format!("/Patient?_id={patient}&_has:Observation:patient:value-quantity=gt60");
-    assert_eq!(app.get(&reverse).await.status, 200);
+    let reverse = format!("/Patient?_id={patient}&_has:Observation:patient:value-quantity=gt70");
+    assert_eq!(app.find(&reverse).await.0, Some(0));
+    // She reads what each was about.
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log?_count=500"))).await.json();
+    let lines = log["entries"].as_array().unwrap().iter().filter(|line| line["act"] == "search");
+    let about_nothing = lines.clone().filter(|line| line["categories"].as_array().unwrap().is_empty());
+    let about_hearts = lines.filter(|line| line["categories"] == json!(["heart-rate"])).count();
+    // Those of the audit itself are about no measurement.
+    assert_eq!((about_hearts, about_nothing.count()), (6, 5), "{log:#}");
 }

@@ -458,7 +458,6 @@ async fn an_export_that_cannot_be_made_says_so() {
         client: "app".into(),
         id: ResId::random(None, 0, [7; 16]),
         payload: b"{}".to_vec(),
-        withheld: false,
         salt: [0; 32],
     };
     assert!(gateway.store().create_export(job, 1, 1, record).await.unwrap());

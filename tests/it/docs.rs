@@ -49,6 +49,7 @@ fn every_key_of_the_configuration_is_documented() {
     all.extend(keys("exchange", format!("{:#?}", exchange::Config::default())));
     all.extend(keys("validation", format!("{:#?}", config::Validation::default())));
     all.extend(keys("guide", format!("{:#?}", config::Guide::default())));
+    all.extend(keys("packs", format!("{:#?}", config::Packs::default())));
     all.extend(keys("devices", format!("{:#?}", config::Devices::default())));
     let subscribe::Config { endpoints, .. } = subscribe::Config::default();
     let inside = keys("subscriptions.endpoints", format!("{endpoints:#?}"));

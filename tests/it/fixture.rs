@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use mhealth_gateway::commands::{Running, keys, token};
 use mhealth_gateway::config::Config;
-use mhealth_gateway::conformance::platform;
+use mhealth_gateway::conformance::platform::{self, Admission};
 use mhealth_gateway::exchange::CATEGORY_SYSTEM;
 use mhealth_gateway::national::{Pack, Shelf};
 use mhealth_gateway::policy::access::client::Client as Registration;
@@ -343,16 +343,28 @@ pub struct Platform {
 
 impl Platform {
     pub async fn start(refuse_codes: &[&str]) -> Platform {
-        Platform::playing(None, refuse_codes).await
+        Platform::playing(None, refuse_codes, Admission::Client).await
+    }
+
+    /// One that lets others in than a client by a bearer token of its own.
+    pub async fn admitting(admission: Admission, pack: Option<&str>) -> Platform {
+        let pack =
+            pack.map(|pack| Shelf::default().find(pack).unwrap_or_else(|| panic!("there is no pack {pack}")).clone());
+        Platform::playing(pack, &[], admission).await
     }
 
     /// A national system with a shape of its own.
     pub async fn national(pack: &str) -> Platform {
-        let pack = Shelf::default().find(pack).unwrap_or_else(|| panic!("there is no pack {pack}")).clone();
-        Platform::playing(Some(pack), &[]).await
+        Platform::national_refusing(pack, &[]).await
     }
 
-    async fn playing(pack: Option<Arc<Pack>>, refuse_codes: &[&str]) -> Platform {
+    /// The same, which refuses what has one of these codes.
+    pub async fn national_refusing(pack: &str, refuse_codes: &[&str]) -> Platform {
+        let pack = Shelf::default().find(pack).unwrap_or_else(|| panic!("there is no pack {pack}")).clone();
+        Platform::playing(Some(pack), refuse_codes, Admission::Client).await
+    }
+
+    async fn playing(pack: Option<Arc<Pack>>, refuse_codes: &[&str], admission: Admission) -> Platform {
         let directory = tempfile::tempdir().unwrap();
         let own = tls::self_signed(directory.path()).unwrap();
         let key = directory.path().join("gateway-key.pem");
@@ -370,7 +382,9 @@ impl Platform {
             client_id: "mhealth-gateway".to_owned(),
             kid: "key-1".to_owned(),
             public_key_pem: std::fs::read_to_string(public).unwrap(),
-            token_seconds: 300,
+            admission,
+            // What citizens gave is renewed before each use.
+            token_seconds: if admission == Admission::Citizens { 10 } else { 300 },
             refuse_codes: refuse_codes.iter().map(|code| (*code).to_owned()).collect(),
             pack,
             log: Some(directory.path().join("received.ndjson")),
@@ -442,6 +456,30 @@ scope = "system/Observation.cu"
 "#,
             url = self.url,
             ca = self.directory.path().join("tls-certificate.pem"),
+            key = self.directory.path().join("gateway-key.pem"),
+        )
+    }
+
+    /// The same, where citizens let the gateway in.
+    pub fn linked_destination(&self, extra: &str) -> String {
+        let own = self.destination(extra);
+        let (before, _) = own.split_once("kind = \"backend-services\"").unwrap();
+        format!(
+            r#"{before}kind = "citizen"
+authorize_url = "{url}/authorize"
+token_url = "{url}/token"
+revoke_url = "{url}/revoke"
+client_id = "mhealth-gateway"
+private_key_pem = {key:?}
+kid = "key-1"
+scope = "openid patient/Observation.cu"
+[destination.fhir.auth.identity]
+system = "urn:oid:1.2.3"
+claim = "sub"
+issuer = "{url}"
+jwks_url = "{url}/jwks"
+"#,
+            url = self.url,
             key = self.directory.path().join("gateway-key.pem"),
         )
     }

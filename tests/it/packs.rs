@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Client, Gateway, Platform, eventually, heart_rate};
 
-fn blood_pressure(patient: &str, identifier: &str) -> Value {
+pub fn blood_pressure(patient: &str, identifier: &str) -> Value {
     let mut sent = heart_rate(patient, identifier, 0);
     let component = |code: &str, value: u32| {
         json!({
@@ -32,8 +32,14 @@ struct Stage {
 
 impl Stage {
     async fn new(pack: &str, settings: &str) -> Stage {
+        Stage::with(pack, settings, "").await
+    }
+
+    /// The same with more of the configuration.
+    async fn with(pack: &str, settings: &str, more: &str) -> Stage {
         let platform = Platform::national(pack).await;
         let section = platform.destination(&format!("pack = {pack:?}\nsettings = {{ {settings} }}"));
+        let section = format!("{section}\n{more}");
         let gateway = Gateway::with(&section).await;
         let app = gateway.app().await;
         let person = json!({
@@ -126,4 +132,56 @@ async fn france_gets_one_measurement_at_a_time_with_the_device_that_made_it() {
     stage.withheld("destination-needs").await;
     let account = stage.platform.account().await;
     assert_eq!(account["violationCount"], json!(0), "{account}");
+}
+
+/// A pack of the program's in a folder, to be changed.
+fn copied(pack: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let own = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/packs").join(pack);
+    for entry in std::fs::read_dir(own).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+fn change(folder: &tempfile::TempDir, file: &str, from: &str, to: &str) {
+    let path = folder.path().join(file);
+    let before = std::fs::read_to_string(&path).unwrap();
+    assert!(before.contains(from), "{file}: {from}");
+    std::fs::write(path, before.replace(from, to)).unwrap();
+}
+
+#[tokio::test]
+async fn a_new_version_takes_over_while_it_serves_and_a_broken_one_does_not() {
+    let folder = copied("fi-kanta");
+    change(&folder, "pack.toml", "version = \"1.0.0\"", "version = \"1.1.0\"");
+    let more = format!("[packs]\nfolders = [{:?}]\nwatch_seconds = 1\n", folder.path());
+    let stage = Stage::with("fi-kanta", "persons = 'urn:oid:1.2.250.1'", &more).await;
+    let said = async |count: usize| {
+        let held = stage.arrived("Observation", count).await;
+        held.iter().map(|one| one["text"]["div"].to_string()).collect::<Vec<_>>()
+    };
+    stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
+    assert!(said(1).await[0].contains("Result: "));
+    // What is no pack changes nothing; what is one comes into force when its folder has come to rest.
+    change(&folder, "pack.toml", "most = 900", "most = \"all\"");
+    change(&folder, "pack.toml", "value = \"Result\"", "value = \"Wrong\"");
+    stage.push(&blood_pressure(&stage.patient, "bp-2")).await;
+    assert!(!said(2).await.iter().any(|text| text.contains("Wrong: ")));
+    change(&folder, "pack.toml", "most = \"all\"", "most = 900");
+    change(&folder, "pack.toml", "value = \"Wrong\"", "value = \"Value\"");
+    change(&folder, "pack.toml", "version = \"1.1.0\"", "version = \"1.2.0\"");
+    let mut pushed = 2;
+    eventually("the new version is in force", async || {
+        pushed += 1;
+        stage.push(&blood_pressure(&stage.patient, &format!("bp-{pushed}"))).await;
+        said(pushed).await.iter().any(|text| text.contains("Value: ")).then_some(())
+    })
+    .await;
+    // The record says which version shaped what.
+    let address = format!("/AuditEvent?patient=Patient/{}&_count=100", stage.patient);
+    let recorded = stage.app.get(&address).await.text();
+    for version in ["fi-kanta@1.1.0#", "fi-kanta@1.2.0#"] {
+        assert!(recorded.contains(version), "{version}: {recorded}");
+    }
 }

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Platform, browse, consent, eventually, heart_rate};
 
 /// A browser without one: keeps the session's cookie.
-struct Visitor {
-    http: reqwest::Client,
-    root: String,
-    cookie: String,
+pub struct Visitor {
+    pub http: reqwest::Client,
+    pub root: String,
+    pub cookie: String,
 }
 
 impl Visitor {
@@ -19,11 +19,11 @@ impl Visitor {
         request.send().await.unwrap()
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         Answer::of(self.send(self.http.get(format!("{}{path}", self.root))).await).await
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let form: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let request = self.http.post(format!("{}{path}", self.root));
         let request = request.header("content-type", "application/x-www-form-urlencoded").body(form);
@@ -43,7 +43,7 @@ impl Visitor {
         answer.status
     }
 
-    async fn seal(&self) -> String {
+    pub async fn seal(&self) -> String {
         let page = self.get("/person").await.text();
         page.split_once("name=\"seal\" value=\"").unwrap().1.split('"').next().unwrap().to_owned()
     }
@@ -58,7 +58,7 @@ impl Visitor {
     }
 }
 
-async fn app(gateway: &Gateway) -> Client {
+pub async fn app(gateway: &Gateway) -> Client {
     gateway.registered("app", APP_SCOPES, json!({"visits": true, "name": "Healthy & Co"})).await
 }
 
@@ -66,7 +66,7 @@ async fn link(client: &Client, patient: &str) -> Answer {
     client.post(&format!("/Patient/{patient}/$visit"), &Value::Null).await
 }
 
-async fn visitor(gateway: &Gateway, app: &Client, patient: &str) -> Visitor {
+pub async fn visitor(gateway: &Gateway, app: &Client, patient: &str) -> Visitor {
     let mut visitor = Visitor { http: gateway.http.clone(), root: app.root().to_owned(), cookie: String::new() };
     let url = link(app, patient).await.json()["url"].as_str().unwrap().to_owned();
     assert_eq!(visitor.enter(&url).await, 303);

@@ -287,6 +287,21 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
     let inner = &gateway.running.as_ref().unwrap().gateway;
     let claims = seal::verify(&signed, "restriction-receipt+jwt", &inner.receipt_keys()).unwrap();
     assert_eq!(claims["restriction"], json!({"restricted": false, "since": null}));
+    // What was decided while it stood can be told again.
+    let since = begun.json()["parameter"][1]["valueInstant"].clone();
+    let parameters = json!([
+        {"name": "patient", "valueReference": {"reference": format!("Patient/{patient}")}},
+        {"name": "actor", "valueReference": {"reference": "Organization/platform"}},
+        {"name": "action", "valueCode": "disclose"},
+        {"name": "resource", "resource": heart_rate(&patient, "then", 61)},
+        {"name": "now", "valueDateTime": since},
+    ]);
+    let mut asked = json!({"resourceType": "Parameters", "parameter": parameters});
+    let then = app.post("/Consent/$evaluate", &asked).await.text();
+    assert!(then.contains("\"restricted\"") && then.contains("\"deny\""), "{then}");
+    asked["parameter"].as_array_mut().unwrap().pop();
+    let now = app.post("/Consent/$evaluate", &asked).await.text();
+    assert!(now.contains("\"permitted\"") && !now.contains("\"restricted\""), "{now}");
     platform.until("what waited arrives", |account| account["received"] == 3).await;
     assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(2));
 }
@@ -532,7 +547,6 @@ async fn whoever_is_half_erased_is_absent_and_then_gone() {
         client: "app".into(),
         id: ResId::random(Some(key), 1, [7; 16]),
         payload: b"{}".to_vec(),
-        withheld: false,
         salt: [1; 32],
     };
     let tombstone = Erasure {

@@ -402,6 +402,7 @@ async fn what_cannot_be_kept_is_refused() {
         ("/channel/endpoint", json!("https://169.254.169.254/latest"), "subscription-endpoint"),
         ("/channel/endpoint", json!("https://[fd00::1]/"), "subscription-endpoint"),
         ("/channel/endpoint", json!("https://user:pw@app.example/"), "subscription-endpoint"),
+        ("/channel/endpoint", json!("https://name.invalid/"), "subscription-endpoint"),
         ("/end", json!("2020-01-01T00:00:00Z"), "subscription-element"),
         ("/status", json!("sleeping"), "binding-required"),
     ] {

@@ -202,6 +202,7 @@ async fn what_was_changed_is_seen() {
         ("patient = NULL WHERE entry = 4", "entry 4: the record is not filed under what it says"),
         ("at = at - 1 WHERE entry = 5", "entry 5: the record is not filed under what it says"),
         ("client = 'other' WHERE entry = 5", "entry 5: the record is not filed under what it says"),
+        ("withheld = 1 - withheld WHERE entry = 5", "entry 5: the record is not filed under what it says"),
         ("salt = NULL WHERE entry = 5", "entry 5: the record is not what was committed to"),
         ("payload = zeroblob(length(payload)) WHERE entry = 5", "entry 5: the record is not what was committed to"),
     ] {

@@ -34,6 +34,8 @@ struct Held {
     versions: Vec<u32>,
     /// Content of the highest version; absent for what only the log remembers.
     resource: Option<Value>,
+    /// It was deleted.
+    gone: bool,
 }
 
 impl Account {
@@ -71,11 +73,22 @@ impl Account {
         book.taken_back += 1;
         match book.held.get_mut(name) {
             Some(held) => {
+                held.gone = rest.is_none();
                 held.resource = rest;
                 true
             }
             None => false,
         }
+    }
+
+    /// Whether there is such a thing.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.book().held.get(name).is_some_and(|held| !held.gone)
+    }
+
+    /// The version that would follow the one that is there.
+    pub(super) fn next_version(&self, name: &str) -> u32 {
+        self.book().held.get(name).and_then(|held| held.versions.iter().max()).map_or(1, |version| version + 1)
     }
 
     pub(super) fn violation(&self, name: &str, wrong: &[&str]) {
@@ -148,6 +161,7 @@ impl Book {
         }
         let changed = duplicate && newest && held.resource.as_ref().is_some_and(|known| *known != checked.resource);
         if newest {
+            held.gone = false;
             held.resource = Some(checked.resource);
         }
         if changed {

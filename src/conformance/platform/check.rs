@@ -87,7 +87,7 @@ fn observation(observation: &Value, demand: &mut impl FnMut(bool, &'static str))
     }
 }
 
-fn all_codes(observation: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn all_codes(observation: &Value) -> impl Iterator<Item = &str> {
     std::iter::once(observation)
         .chain(items(&observation["component"]))
         .flat_map(|holder| items(&holder["code"]["coding"]))

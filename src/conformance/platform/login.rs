@@ -1,16 +1,19 @@
-//! The token endpoint: grants a bearer token for a client assertion that is right in every claim (RFC 7523 §3,
-//! SMART Backend Services). Each assertion works once.
+//! The token endpoint: grants a token for a client assertion that is right in every claim (RFC 7523 §3, SMART Backend
+//! Services), of its own, bound to a key, or given by a citizen. Each assertion works once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::Config;
+use super::citizen::Citizens;
+use super::possession::{Doubt, Possession};
+use super::{Admission, Config};
 
 /// Longest life of an assertion, and how far clocks may differ.
 const ASSERTION_SECONDS: i64 = 300;
@@ -22,14 +25,34 @@ pub(super) struct Login {
     audience: String,
     key: DecodingKey,
     token_seconds: i64,
+    pub(super) citizens: Option<Citizens>,
+    pub(super) possession: Option<Possession>,
     seen: Mutex<Seen>,
+}
+
+/// What a request shows.
+pub(super) struct Shown<'a> {
+    pub authorization: Option<&'a str>,
+    pub proof: Option<&'a str>,
+    pub method: &'a str,
+    /// Address without query.
+    pub url: String,
+}
+
+/// What an access token is bound to.
+struct Held {
+    until: i64,
+    /// Thumbprint of the key that it was given to.
+    key: Option<String>,
+    /// What the citizen allowed.
+    permission: Option<String>,
 }
 
 #[derive(Default)]
 struct Seen {
-    /// Assertion ids and tokens with the second at which each may be forgotten.
+    /// Assertion ids with the second at which each may be forgotten.
     assertions: HashMap<String, i64>,
-    tokens: HashMap<String, i64>,
+    tokens: HashMap<String, Held>,
 }
 
 #[derive(Deserialize)]
@@ -50,38 +73,91 @@ impl Login {
             audience: format!("{}/token", config.url),
             key: DecodingKey::from_ec_pem(config.public_key_pem.as_bytes())?,
             token_seconds: config.token_seconds,
+            citizens: match config.admission {
+                Admission::Citizens => Citizens::new(&config.url, &config.client_id),
+                Admission::Client | Admission::Possession => None,
+            },
+            possession: match config.admission {
+                Admission::Possession => random().map(Possession::new),
+                Admission::Client | Admission::Citizens => None,
+            },
             seen: Mutex::default(),
         })
     }
 
     /// The token response, or the OAuth error code.
-    pub(super) fn grant(&self, form: &[u8], now: Timestamp) -> Result<serde_json::Value, &'static str> {
-        let form: HashMap<String, String> = url::form_urlencoded::parse(form).into_owned().collect();
+    pub(super) fn grant(&self, body: &[u8], shown: &Shown<'_>, now: Timestamp) -> Result<Value, &'static str> {
+        let form: HashMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
         let field = |name: &str| form.get(name).map_or("", String::as_str);
-        if field("grant_type") != "client_credentials" {
+        let kind = field("grant_type");
+        let wanted: &[&str] =
+            if self.citizens.is_some() { &["authorization_code", "refresh_token"] } else { &["client_credentials"] };
+        if !wanted.contains(&kind) {
             return Err("unsupported_grant_type");
         }
+        if kind == "client_credentials" && field("scope").is_empty() {
+            return Err("invalid_scope");
+        }
+        let second = now.as_second();
+        let key = self.bound(shown, None, second).map_err(|doubt| match doubt {
+            Doubt::Nonce => "use_dpop_nonce",
+            Doubt::Invalid => "invalid_dpop_proof",
+        })?;
+        self.identified(&form, second)?;
+        let token = random().ok_or("server_error")?;
+        let life = self.token_seconds;
+        let (permission, answer) = match &self.citizens {
+            Some(citizens) => {
+                let allowed = citizens.grant(&form, &token, life, second)?;
+                (Some(allowed.permission), allowed.answer)
+            }
+            None => {
+                let kind = if key.is_some() { "DPoP" } else { "bearer" };
+                let scope = field("scope");
+                let answer = json!({"access_token": token, "token_type": kind, "expires_in": life, "scope": scope});
+                (None, answer)
+            }
+        };
+        let mut seen = self.seen();
+        seen.tokens.retain(|_, held| held.until > second);
+        seen.tokens.insert(token, Held { until: second + life, key, permission });
+        Ok(answer)
+    }
+
+    /// Ends a permission that a citizen gave, for whoever was given it.
+    pub(super) fn give_back(&self, body: &[u8], now: Timestamp) -> Result<(), &'static str> {
+        let form: HashMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
+        self.identified(&form, now.as_second())?;
+        let token = form.get("token").ok_or("invalid_request")?;
+        if let Some(ended) = self.citizens.as_ref().and_then(|citizens| citizens.revoke(token)) {
+            self.seen().tokens.retain(|_, held| held.permission.as_ref() != Some(&ended));
+        }
+        Ok(())
+    }
+
+    /// Whether the registered client says who it is, once.
+    fn identified(&self, form: &HashMap<String, String>, second: i64) -> Result<(), &'static str> {
+        let field = |name: &str| form.get(name).map_or("", String::as_str);
         if field("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
             return Err("invalid_request");
         }
-        if field("scope").is_empty() {
-            return Err("invalid_scope");
-        }
-        let claims = self.verified(field("client_assertion"), now.as_second()).ok_or("invalid_client")?;
-        let mut random = [0; 32];
-        getrandom::fill(&mut random).map_err(|_| "server_error")?;
-        let token = URL_SAFE_NO_PAD.encode(random);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = now.as_second();
+        let claims = self.verified(field("client_assertion"), second).ok_or("invalid_client")?;
+        let mut seen = self.seen();
         seen.assertions.retain(|_, until| *until > second);
-        seen.tokens.retain(|_, until| *until > second);
-        if seen.assertions.insert(claims.jti, claims.exp + SKEW_SECONDS).is_some() {
-            return Err("invalid_client");
+        match seen.assertions.insert(claims.jti, claims.exp + SKEW_SECONDS) {
+            None => Ok(()),
+            Some(_) => Err("invalid_client"),
         }
-        seen.tokens.insert(token.clone(), second + self.token_seconds);
-        Ok(serde_json::json!({
-            "access_token": token, "token_type": "bearer", "expires_in": self.token_seconds, "scope": field("scope"),
-        }))
+    }
+
+    /// The key that the request proves to have, where that is wanted.
+    fn bound(&self, shown: &Shown<'_>, token: Option<&str>, second: i64) -> Result<Option<String>, Doubt> {
+        let Some(possession) = &self.possession else { return Ok(None) };
+        possession.proved(shown.proof, (shown.method, &shown.url), token, second).map(Some)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn verified(&self, assertion: &str, second: i64) -> Option<Claims> {
@@ -101,15 +177,26 @@ impl Login {
         (ours && timely && matches!(claims.jti.len(), 1..=128)).then_some(claims)
     }
 
-    /// Ends every token.
+    /// Ends every token, and whatever citizens allowed.
     pub(super) fn revoke(&self) {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).tokens.clear();
+        self.seen().tokens.clear();
+        if let Some(citizens) = &self.citizens {
+            citizens.end();
+        }
     }
 
-    /// Whether an Authorization header carries a token that is alive.
-    pub(super) fn admits(&self, authorization: Option<&str>, now: Timestamp) -> bool {
-        let Some(token) = authorization.and_then(|text| text.strip_prefix("Bearer ")) else { return false };
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.tokens.get(token).is_some_and(|until| now.as_second() < *until)
+    /// Whether a request shows a token that is alive, and is by whom it was given to.
+    pub(super) fn admits(&self, shown: &Shown<'_>, now: Timestamp) -> bool {
+        let scheme = if self.possession.is_some() { "DPoP " } else { "Bearer " };
+        let Some(token) = shown.authorization.and_then(|text| text.strip_prefix(scheme)) else { return false };
+        let Ok(key) = self.bound(shown, Some(token), now.as_second()) else { return false };
+        self.seen().tokens.get(token).is_some_and(|held| now.as_second() < held.until && held.key == key)
     }
+}
+
+/// What nobody can guess.
+pub(super) fn random() -> Option<String> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(random))
 }

@@ -10,8 +10,10 @@
 
 mod account;
 mod check;
+mod citizen;
 mod fault;
 mod login;
+mod possession;
 mod respond;
 mod shape;
 #[cfg(test)]
@@ -50,6 +52,8 @@ pub struct Config {
     pub client_id: String,
     pub kid: String,
     pub public_key_pem: String,
+    /// Whose tokens open the door.
+    pub admission: Admission,
     /// Life of the access tokens that we grant.
     pub token_seconds: i64,
     /// Codes that were never promised to us: an Observation with one of them is a violation.
@@ -62,6 +66,18 @@ pub struct Config {
     pub fault: Fault,
     /// The time.
     pub clock: Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Admission {
+    /// The registered client, by a token of its own.
+    #[default]
+    Client,
+    /// The same, by a token that is bound to a key of its own (RFC 9449).
+    Possession,
+    /// The registered client, by tokens that citizens gave it.
+    Citizens,
 }
 
 /// PEM texts.

@@ -8,6 +8,8 @@ use hyper::{Method, Request, Response};
 use serde_json::{Value, json};
 
 use super::fault::{Answer, Mode};
+use super::login::Shown;
+use super::shape::{Ask, Done};
 use super::{Platform, check, shape};
 
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -23,18 +25,26 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
     };
     let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
     let now = (platform.clock)();
+    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let shown = Shown {
+        authorization: header("authorization"),
+        proof: header("dpop"),
+        method: head.method.as_str(),
+        url: format!("{}{}", platform.url, head.uri.path()),
+    };
     match (&head.method, path.as_slice()) {
-        (&Method::POST, ["token"]) => return Ok(token(platform, &body, now)),
+        (&Method::POST, ["token"]) => return Ok(token(platform, &body, &shown, now)),
+        (&Method::POST, ["revoke"]) => return Ok(given_back(platform, &body, now)),
+        (&Method::GET, ["authorize", ..] | ["jwks"]) => return Ok(sign_in(platform, &path, &head.uri, now)),
         (&Method::GET, ["account"]) => return Ok(answer(200, &platform.account.statement())),
         (&Method::GET, ["held"]) => return Ok(answer(200, &platform.account.held())),
         (&Method::POST, ["faults"]) => return Ok(order(platform, &body)),
         (&Method::GET, ["fhir", "metadata"]) => return Ok(answer(200, &capabilities(&platform.url))),
         _ => {}
     }
-    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok());
-    if !platform.login.admits(authorization, now) {
+    if !platform.login.admits(&shown, now) {
         platform.account.unauthorized();
-        return Ok(outcome(401, "login"));
+        return Ok(with_nonce(platform, outcome(401, "login")));
     }
     match (&head.method, path.as_slice()) {
         (&Method::PUT, ["fhir", kind, id]) => Ok(write(platform, |platform| update(platform, kind, id, &body)).await),
@@ -93,14 +103,58 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
     done
 }
 
-fn token(platform: &Platform, body: &[u8], now: jiff::Timestamp) -> Answered {
-    match platform.login.grant(body, now) {
+fn token(platform: &Platform, body: &[u8], shown: &Shown<'_>, now: jiff::Timestamp) -> Answered {
+    match platform.login.grant(body, shown, now) {
         Ok(granted) => answer(200, &granted),
         Err(code) => {
-            platform.account.unauthorized();
-            answer(400, &json!({"error": code}))
+            if code != "use_dpop_nonce" {
+                platform.account.unauthorized();
+            }
+            with_nonce(platform, answer(400, &json!({"error": code})))
         }
     }
+}
+
+/// The nonce that the next proof of possession has to name.
+fn with_nonce(platform: &Platform, mut answer: Answered) -> Answered {
+    let nonce = platform.login.possession.as_ref().and_then(|possession| possession.nonce().parse().ok());
+    if let Some(nonce) = nonce {
+        answer.headers_mut().insert("dpop-nonce", nonce);
+    }
+    answer
+}
+
+fn given_back(platform: &Platform, body: &[u8], now: jiff::Timestamp) -> Answered {
+    match platform.login.give_back(body, now) {
+        Ok(()) => answer(200, &json!({})),
+        Err(code) => answer(400, &json!({"error": code})),
+    }
+}
+
+/// What a citizen's browser is shown.
+fn sign_in(platform: &Platform, path: &[&str], uri: &hyper::Uri, now: jiff::Timestamp) -> Answered {
+    let Some(citizens) = &platform.login.citizens else { return outcome(404, "not-found") };
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let asked = url::form_urlencoded::parse(query).into_owned().collect();
+    let (header, value, done) = match path {
+        ["jwks"] => return answer(200, &citizens.keys()),
+        ["authorize"] => match citizens.page(&asked) {
+            Ok(page) => {
+                ("content-type", "text/html; charset=utf-8".to_owned(), raw(200, Answer::Whole(Some(page.into()))))
+            }
+            Err(code) => return answer(400, &json!({"error": code})),
+        },
+        ["authorize", "decide"] => match citizens.decided(&asked, now.as_second()) {
+            Ok(back) => ("location", back, raw(303, Answer::Whole(None))),
+            Err(code) => return answer(400, &json!({"error": code})),
+        },
+        _ => return outcome(404, "not-found"),
+    };
+    let mut done = done;
+    if let Ok(value) = value.parse() {
+        done.headers_mut().insert(header, value);
+    }
+    done
 }
 
 fn order(platform: &Platform, body: &[u8]) -> Answered {
@@ -141,17 +195,60 @@ fn update(platform: &Platform, kind: &str, id: &str, body: &[u8]) -> Answered {
 /// What the system that is played makes of a request of its own shape.
 fn shaped(platform: &Platform, body: &[u8]) -> Answered {
     let Some(shape) = &platform.shape else { return outcome(405, "not-supported") };
-    match shape.read(body) {
-        Ok(taken) => {
-            let (arrived, entries): (Vec<_>, Vec<_>) = taken.entries.into_iter().unzip();
-            record(platform, arrived, |is_new| answer(200, &shape::answered(taken.response, &entries, is_new)))
-        }
+    let taken = match shape.read(body, &platform.refuse_codes) {
+        Ok(taken) => taken,
         Err(complaint) => {
             platform.account.violation("request", &[complaint.text.as_str()]);
-            let issue = json!({"severity": "error", "code": complaint.code, "diagnostics": complaint.text});
-            answer(complaint.status, &json!({"resourceType": "OperationOutcome", "issue": [issue]}))
+            return answer(complaint.status, &complaint.outcome());
+        }
+    };
+    let mut done = Vec::with_capacity(taken.entries.len());
+    for entry in taken.entries {
+        let full_url = entry.as_ref().map(|entry| entry.full_url.clone()).unwrap_or_default();
+        let name = entry.as_ref().map(|entry| format!("{}/{}", entry.kind, entry.id)).unwrap_or_default();
+        match entry.map_or_else(|complaint| Ok(Done::Refused(complaint)), |entry| put(platform, &name, entry)) {
+            Ok(one) => {
+                if let Done::Refused(complaint) = &one {
+                    platform.account.violation("entry", &[complaint.text.as_str()]);
+                }
+                done.push((full_url, name, one));
+            }
+            Err(error) => return broken(&error),
         }
     }
+    if let Some(response) = taken.response {
+        return answer(200, &shape::answered(response, &done));
+    }
+    let (name, status) = match done.into_iter().next() {
+        Some((_, _, Done::Refused(complaint))) => return answer(complaint.status, &complaint.outcome()),
+        Some((_, name, Done::Created)) => (name, 201),
+        Some((_, name, _)) => (name, 200),
+        None => return outcome(400, "structure"),
+    };
+    let mut created = raw(status, Answer::Whole(None));
+    if let Ok(location) = hyper::header::HeaderValue::from_str(&format!("{}/fhir/{name}/_history/1", platform.url)) {
+        created.headers_mut().insert("location", location);
+    }
+    created
+}
+
+/// Does what an entry asks.
+fn put(platform: &Platform, name: &str, entry: shape::Entry) -> std::io::Result<Done> {
+    let shape::Entry { ask, kind, id, resource, .. } = entry;
+    let there = platform.account.has(name);
+    let (done, version) = match ask {
+        // A real system has as many as are asked for; the account counts those that are there twice.
+        Ask::Create { conditional: false } if there => (Done::Created, 1),
+        Ask::Create { .. } if there => return Ok(Done::Existed),
+        Ask::Create { .. } => (Done::Created, platform.account.next_version(name)),
+        Ask::Update if there => (Done::Updated, platform.account.next_version(name)),
+        Ask::Update => {
+            let text = "There is no such resource.".to_owned();
+            return Ok(Done::Refused(shape::Complaint { status: 404, code: "not-found".to_owned(), text }));
+        }
+    };
+    platform.account.record(vec![check::Checked { kind, id, version, resource }])?;
+    Ok(done)
 }
 
 /// All entries or none (FHIR R4 §3.1.0.11.2).
@@ -186,11 +283,13 @@ fn transaction(platform: &Platform, body: &[u8]) -> Answered {
 fn record(platform: &Platform, passed: Vec<check::Checked>, done: impl FnOnce(&[bool]) -> Answered) -> Answered {
     match platform.account.record(passed) {
         Ok(is_new) => done(&is_new),
-        Err(error) => {
-            tracing::error!(%error, "the simulated platform cannot write its log");
-            outcome(500, "exception")
-        }
+        Err(error) => broken(&error),
     }
+}
+
+fn broken(error: &std::io::Error) -> Answered {
+    tracing::error!(%error, "the simulated platform cannot write its log");
+    outcome(500, "exception")
 }
 
 fn search(platform: &Platform, query: &str) -> Answered {

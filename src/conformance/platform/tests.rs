@@ -28,7 +28,11 @@ fn item(resources: &[Value]) -> Item {
         version: value["meta"]["versionId"].as_str().unwrap_or("1").parse().unwrap(),
         json: value.to_string().into_bytes(),
     };
-    Item { content: Content::Resources(resources.iter().map(resource).collect()), request_id: "r-1".to_owned() }
+    Item {
+        content: Content::Resources(resources.iter().map(resource).collect()),
+        request_id: "r-1".to_owned(),
+        access: None,
+    }
 }
 
 /// The second at which the tests stand still.
@@ -61,6 +65,7 @@ async fn start(folder: &Path, batch: bool) -> Fixture {
         client_id: "gateway".to_owned(),
         kid: "key-1".to_owned(),
         public_key_pem: client_key.public_key_pem(),
+        admission: super::Admission::default(),
         token_seconds: 300,
         refuse_codes: vec!["82810-3".to_owned()],
         pack: None,
@@ -90,7 +95,7 @@ async fn start(folder: &Path, batch: bool) -> Fixture {
 
 impl Fixture {
     async fn deliver(&self, resources: &[Value]) -> Verdict {
-        self.peer.deliver(&item(resources)).await
+        self.peer.deliver(&item(resources)).await.verdict
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {

@@ -1,17 +1,18 @@
-//! One attempt: routed, permitted now, sent, and classified.
+//! One attempt, before it is made: routed and permitted now; and what the audit tells of it.
 
 use std::sync::PoisonError;
 
 use super::Worker;
 use crate::devices::sources;
+use crate::exchange::links::Allowed;
 use crate::exchange::recipients;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::peers::{Content, Item, Resource};
+use crate::peers::{Allowance, Resource};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
-use crate::store::{self, AuditRecord, Stored};
+use crate::store::{self, AuditRecord, PatientKey, Stored};
 
 /// Versions before a correction that are looked at, the latest first to matter.
 const EARLIER: u32 = 100;
@@ -85,6 +86,9 @@ impl Worker {
                 continue;
             }
             let author = self.author(String::new());
+            if self.has_nothing(&stored, patient).await? {
+                continue;
+            }
             if page.restricted {
                 let named = (Author::patient_of(&stored), patient);
                 let issues = [Id::ProcessingRestricted];
@@ -109,8 +113,17 @@ impl Worker {
         Ok(judged)
     }
 
+    /// Whether a resource that is no more is to be taken back where it never was.
+    async fn has_nothing(&self, stored: &Stored, patient: PatientKey) -> Result<bool, store::Error> {
+        if !self.takes_back(stored) {
+            return Ok(false);
+        }
+        let held = self.gateway.held_by(&self.name, patient).await?;
+        Ok(!held.contains_key(&(stored.kind.to_string(), stored.logical_id())))
+    }
+
     /// What leaves of a resource: all of it, or what does not say whose it is. None where it cannot be told so.
-    fn outgoing(&self, stored: &Stored) -> Option<Resource> {
+    pub(super) fn outgoing(&self, stored: &Stored) -> Option<Resource> {
         match &self.pairwise {
             Some(pairwise) => pairwise.resource(&self.gateway, stored),
             None => Some(Resource {
@@ -124,33 +137,26 @@ impl Worker {
 
     /// Why it cannot be told here, if it cannot.
     async fn untellable(&self, stored: &Stored) -> Result<Option<Id>, store::Error> {
-        if let Some(shape) = &self.shape {
+        if let Some(patient) = stored.patient
+            && self.gateway.is_unlinked(&self.name, patient).await?
+        {
+            return Ok(Some(Id::DestinationLink));
+        }
+        if let Some(shape) = self.shape() {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
             }
-            return Ok(shape.content(&self.gateway, &self.name, &[stored]).await?.err().map(|told| told.id));
+            let told = shape.content(&self.gateway, &self.name, &[stored], &[]).await?;
+            return Ok(told.err().map(|told| told.id));
         }
         let Some(pairwise) = &self.pairwise else { return Ok(None) };
         let told = pairwise.resource(&self.gateway, stored).is_some();
         Ok((!told).then_some(Id::IdentityInseparable))
     }
 
-    /// What is sent at once, and settled at once.
-    pub(super) fn units(&self, permitted: Vec<Permitted<Stored>>) -> Vec<Vec<Permitted<Stored>>> {
-        let Some(shape) = &self.shape else { return vec![permitted] };
-        let mut units: Vec<Vec<Permitted<Stored>>> = Vec::new();
-        for one in permitted {
-            match units.last_mut().filter(|unit| unit.len() < shape.pack.request.most) {
-                Some(unit) => unit.push(one),
-                None => units.push(vec![one]),
-            }
-        }
-        units
-    }
-
     /// The same for the same content, so that logs on both sides meet. Of a pseudonym, neither the id here nor the one
     /// there is told by it.
-    fn request_id(&self, first: &Stored) -> String {
+    pub(super) fn request_id(&self, first: &Stored) -> String {
         let own = format!("{}-{}", first.id, first.version);
         match &self.pairwise {
             Some(pairwise) => pairwise.id("", &own),
@@ -158,25 +164,16 @@ impl Worker {
         }
     }
 
-    /// Sends what was permitted.
-    pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Verdict, store::Error> {
-        let content = if let Some(shape) = &self.shape {
-            let stored: Vec<&Stored> = permitted.iter().map(Permitted::get).collect();
-            match shape.content(&self.gateway, &self.name, &stored).await? {
-                Ok(shaped) => Content::Shaped(shaped),
-                Err(told) => return Ok(Verdict::Rejected { reason: told.text }),
-            }
-        } else {
-            let outgoing: Option<Vec<Resource>> = permitted.iter().map(|one| self.outgoing(one.get())).collect();
-            let Some(resources) = outgoing else {
-                return Ok(Verdict::Rejected { reason: "it cannot be told without whose it is".to_owned() });
-            };
-            Content::Resources(resources)
-        };
-        let request_id = permitted.first().map_or_else(String::new, |first| self.request_id(first.get()));
-        let verdict = self.platform.deliver(&Item { content, request_id }).await;
-        self.heard(&verdict);
-        Ok(verdict)
+    /// The person's own token, where the destination wants one; the error is that nothing can be sent for her now.
+    pub(super) async fn allowed(
+        &self,
+        patient: Option<PatientKey>,
+    ) -> Result<Result<Option<Allowance>, Verdict>, store::Error> {
+        Ok(match self.gateway.allowance(&self.name, patient).await? {
+            Allowed::Unneeded => Ok(None),
+            Allowed::With(allowance) => Ok(Some(allowance)),
+            Allowed::Not(reason) => Err(Verdict::Waits { reason }),
+        })
     }
 
     /// What an answer, or that there is none, says of the destination itself.
@@ -185,6 +182,9 @@ impl Worker {
         let random = self.random();
         let turned =
             self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
+        if let Verdict::Retry { after_ms: Some(after_ms), .. } = verdict {
+            self.pace.lock().unwrap_or_else(PoisonError::into_inner).hold(now_ms.saturating_add(*after_ms));
+        }
         match turned {
             Some(Turned::Opened { until_ms }) => {
                 let pause_ms = until_ms - now_ms;
@@ -203,19 +203,24 @@ impl Worker {
         tracing::error!(destination = &*self.name, reason, "delivery given up; it is a dead letter");
     }
 
-    /// The disclosure, as the audit tells it: what left, for whom, under which consent.
-    pub(super) fn disclosed(&self, permitted: &[Permitted<Stored>], issues: &[Id]) -> Vec<AuditRecord> {
-        let Some(first) = permitted.first() else { return Vec::new() };
-        let author = self.author(self.request_id(first.get()));
-        let references: Vec<String> = permitted.iter().map(|one| versioned(one.get())).collect();
-        let patient = first.get().patient.map(|key| (Author::patient_of(first.get()), key));
-        vec![author.record(Act::Disclose, patient.as_ref(), &references, Some(first.basis()), issues)]
+    /// What the audit tells: what left, for whom, under which consent; and of what is no more, that it was taken back.
+    pub(super) fn disclosed(&self, permitted: &[&Permitted<Stored>], issues: &[Id]) -> Vec<AuditRecord> {
+        let (gone, told): (Vec<_>, Vec<_>) = permitted.iter().partition(|one| self.takes_back(one.get()));
+        let record = |some: Vec<&&Permitted<Stored>>, act| {
+            let first = some.first()?;
+            let author = self.author(self.request_id(first.get()));
+            let references: Vec<String> = some.iter().map(|one| versioned(one.get())).collect();
+            let patient = first.get().patient.map(|key| (Author::patient_of(first.get()), key));
+            Some(author.record(act, patient.as_ref(), &references, Some(first.basis()), issues))
+        };
+        [record(told, Act::Disclose), record(gone, Act::Recall)].into_iter().flatten().collect()
     }
 
     pub(super) fn author(&self, request_id: String) -> Author {
         Author::destination(&self.gateway, &self.name, &self.actor_reference, &self.purpose, request_id)
             .at(&self.address)
             .by_pseudonym(self.pairwise.is_some())
+            .shaped_by(self.shape().map(|shape| shape.pack.stamp()))
     }
 }
 

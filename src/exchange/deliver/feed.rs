@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::recall::is_review;
+use super::send::Came;
 use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{self, Settlement};
-use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, Lease, PatientKey, Stored, Task};
+use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, KnownAs, Lease, PatientKey, Stored, Task};
 
 /// Why something waits that is in order itself.
 const BEHIND: &str = "waits behind an earlier one";
@@ -20,6 +21,10 @@ pub(super) const BATCH: usize = 64;
 struct Batch {
     failures: Vec<Failure>,
     audit: Vec<AuditRecord>,
+    /// Names that the destination gave.
+    known: Vec<KnownAs>,
+    /// Whether anything was sent.
+    sent: bool,
     /// Patients that must wait behind a failure of their own.
     blocked: HashSet<PatientKey>,
     /// What is on record as about to be disclosed; nothing else leaves.
@@ -69,13 +74,20 @@ impl Worker {
             batch.to = Some(pos);
             moved += 1;
             // A destination in trouble, a slow one, or the end: write down how far we came and look again.
-            if outcome == Outcome::Trouble || self.gateway.now_ms() > deadline_ms || self.is_stopping() {
+            let now_ms = self.gateway.now_ms();
+            let closed = now_ms > deadline_ms || self.closed_until(now_ms).is_some();
+            if outcome == Outcome::Trouble || closed || self.is_stopping() {
+                break;
+            }
+            // What would be there twice, were it sent again after a crash, is written down each time.
+            if batch.sent && !self.is_repeatable() {
                 break;
             }
         }
         let Some(to) = batch.to else { return Ok(moved) };
         let audit = batch.audit.clone();
-        match store.advance(&lease, to, batch.failures, batch.audit).await? {
+        let advance = store.advance(&lease, to, batch.failures, batch.audit);
+        match tokio::try_join!(store.know(batch.known, self.on_erasure.is_some()), advance)?.1 {
             Fenced::Held => {}
             // Another worker has the slot and will send again, to the same effect; what we disclosed stays on record.
             Fenced::Lost => store.record_audit(audit).await?,
@@ -90,7 +102,7 @@ impl Worker {
         let mut foretold = HashSet::new();
         for row in rows.iter().filter(|row| !row.parked) {
             let judged = self.judge(row.items.clone()).await?;
-            records.extend(self.disclosed(&judged.permitted, &[Id::EntryFailed]));
+            records.extend(self.disclosed(&judged.permitted.iter().collect::<Vec<_>>(), &[Id::EntryFailed]));
             foretold.extend(judged.permitted.iter().map(|one| (one.get().seq, one.get().version)));
         }
         if !records.is_empty() {
@@ -148,37 +160,36 @@ impl Worker {
 
     /// What is sent at once; answers whether the destination is in trouble.
     async fn unit(&self, pos: u64, permitted: &[Permitted<Stored>], batch: &mut Batch) -> Result<bool, store::Error> {
-        let patient = permitted.first().and_then(|first| first.get().patient);
-        let verdict = self.send(permitted).await?;
-        let trouble = !verdict.is_alive();
-        let has_left = verdict.has_left();
+        let came = self.send(permitted).await?;
+        let trouble = came.iter().all(|one| !one.verdict.is_alive());
         let now_ms = self.gateway.now_ms();
-        match delivery::settle(verdict, &self.schedule, 1, now_ms, self.random()) {
-            Settlement::Done => batch.audit.extend(self.disclosed(permitted, &[])),
-            Settlement::Again { at_ms, reason } => {
-                // Whether it arrived is unknown, and the consent may be gone when its turn comes again.
-                if has_left {
-                    batch.audit.extend(self.disclosed(permitted, &[Id::EntryFailed]));
+        let (mut arrived, mut left) = (Vec::new(), Vec::new());
+        for (one, Came { verdict, known }) in permitted.iter().zip(came) {
+            batch.known.extend(known);
+            batch.sent = true;
+            let has_left = verdict.has_left();
+            match delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random()) {
+                Settlement::Done => {
+                    arrived.push(one);
+                    continue;
                 }
-                batch.blocked.extend(patient);
-                let again = permitted.iter();
-                batch.failures.extend(again.map(|one| failure(pos, one.get(), 1, at_ms, &reason, false)));
-            }
-            Settlement::Dead { reason } => {
-                // What was rejected has left the house all the same.
-                batch.audit.extend(self.disclosed(permitted, &[Id::EntryFailed]));
-                // Of several only one may be to blame: each is tried alone before it is given up.
-                let dead = permitted.len() == 1;
-                if !dead {
-                    batch.blocked.extend(patient);
+                Settlement::Again { at_ms, reason } => {
+                    batch.blocked.extend(one.get().patient);
+                    batch.failures.push(failure(pos, one.get(), 1, at_ms, &reason, false));
                 }
-                if dead {
+                Settlement::Dead { reason } => {
                     self.given_up(&reason);
+                    batch.failures.push(failure(pos, one.get(), 1, now_ms, &reason, true));
                 }
-                let failed = permitted.iter();
-                batch.failures.extend(failed.map(|one| failure(pos, one.get(), 1, now_ms, &reason, dead)));
+            }
+            // Whether it arrived is unknown, and the consent may be gone when its turn comes again; what was rejected has
+            // left the house all the same.
+            if has_left {
+                left.push(one);
             }
         }
+        batch.audit.extend(self.disclosed(&arrived, &[]));
+        batch.audit.extend(self.disclosed(&left, &[Id::EntryFailed]));
         Ok(trouble)
     }
 }

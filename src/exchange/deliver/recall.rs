@@ -6,6 +6,8 @@
 //! Of a person who was erased names alone are left (`Remnant`); nothing else of hers is sent any more, so that these need
 //! no order.
 
+use std::collections::BTreeMap;
+
 use super::{LEASE_MS, Worker};
 use crate::exchange::consents::Page;
 use crate::exchange::holdings::{Holding, Holdings};
@@ -16,7 +18,7 @@ use crate::fhir::outcome::Id;
 use crate::peers::{Manner, Recall, Taken};
 use crate::policy::consent::{Basis, Denial};
 use crate::policy::delivery;
-use crate::store::{self, AuditRecord, PatientKey, Retry, Settlement, SettlementOutcome, Stored};
+use crate::store::{self, AuditRecord, KnownAs, PatientKey, Retry, Settlement, SettlementOutcome, Stored};
 
 /// Resources that are told between two looks at the clock, and of which one record tells.
 const AT_ONCE: usize = 64;
@@ -27,6 +29,9 @@ const READ_AT_ONCE: usize = 500;
 /// Persons whose consents change by time alone that are looked at in one round.
 const TURNS: usize = 64;
 
+/// Why something cannot be taken back: its answer was lost, or there was none that named it.
+const UNNAMED: &str = "the name that the destination gave it is not known; it is to be told by hand";
+
 /// Whether a row of a lane is no delivery: consents are never delivered, so that one there stands for what it changed.
 pub(super) fn is_review(stored: &Stored) -> bool {
     &*stored.kind == "Consent"
@@ -34,9 +39,12 @@ pub(super) fn is_review(stored: &Stored) -> bool {
 
 /// What a destination holds against the person's will.
 struct Forbidden {
-    /// As it is known here, with the version.
+    /// Type and id here.
+    name: (String, String),
+    /// The same with the version.
     reference: String,
-    recall: Recall,
+    /// One for each name that it has there; none where these are not known.
+    recalls: Vec<Recall>,
     basis: Option<Basis>,
 }
 
@@ -89,12 +97,16 @@ impl Worker {
         let mut failed = Told::default();
         for some in forbidden.chunks(AT_ONCE) {
             let mut told = Told::default();
+            let mut names = Vec::new();
             let mut trouble = None;
             for one in some {
-                let verdict = self.take_back(one.recall.clone(), manner).await;
+                let verdict = self.take_all_back(&one.recalls, manner, patient).await?;
                 let attempts = retry.attempts + 1;
                 match delivery::settle(verdict, &self.schedule, attempts, self.gateway.now_ms(), self.random()) {
-                    delivery::Settlement::Done => told.add(one.basis.clone(), one.reference.clone()),
+                    delivery::Settlement::Done => {
+                        told.add(one.basis.clone(), one.reference.clone());
+                        names.push(one.name.clone());
+                    }
                     delivery::Settlement::Again { at_ms, reason } => {
                         trouble = Some(SettlementOutcome::Again { not_before_ms: at_ms, attempts, reason });
                         break;
@@ -108,7 +120,7 @@ impl Worker {
             // What was told is on record at once, so that it is not told again.
             let records = told.records(&self.author(String::new()), &named, &[]);
             if !records.is_empty() {
-                self.gateway.store.record_audit(records).await?;
+                self.gateway.store.taken_back(&self.name, patient, names, records).await?;
             }
             let now_ms = self.gateway.now_ms();
             let outcome = trouble.or_else(|| {
@@ -135,6 +147,11 @@ impl Worker {
     /// What the destination holds of the person and consents refuse it now.
     async fn forbidden(&self, patient: &(String, PatientKey), page: &Page) -> Result<Vec<Forbidden>, store::Error> {
         let held = self.gateway.held_by(&self.name, patient.1).await?;
+        let known = match self.shape() {
+            Some(_) => Some(self.gateway.store.known_as(&self.name, patient.1).await?),
+            None => None,
+        };
+        let known = known.as_ref();
         let asking = Asking { actor: &self.actor, purpose: &self.purpose };
         let mut forbidden = Vec::new();
         let all: Vec<((String, String), Holding)> = held.into_iter().collect();
@@ -145,7 +162,7 @@ impl Worker {
                 let name = (stored.kind.to_string(), stored.logical_id());
                 let Some(holding) = gone.remove(&name) else { continue };
                 if let Some(Err(denial)) = decided(&self.gateway, &page.consents, asking, stored) {
-                    forbidden.push(self.refused(name, &holding, denial));
+                    forbidden.push(self.refused(name, &holding, denial, known));
                 }
             }
             // What is kept here no longer cannot be asked about; it may be held as long as anything may.
@@ -153,25 +170,68 @@ impl Worker {
                 && let Some(denial) = nothing_at_all(&self.gateway, &page.consents, asking, &patient.0)
             {
                 let of_gone =
-                    |(name, holding): ((String, String), Holding)| self.refused(name, &holding, denial.clone());
+                    |(name, holding): ((String, String), Holding)| self.refused(name, &holding, denial.clone(), known);
                 forbidden.extend(gone.into_iter().map(of_gone));
             }
         }
         Ok(forbidden)
     }
 
-    fn refused(&self, (kind, id): (String, String), holding: &Holding, denial: Denial) -> Forbidden {
+    fn refused(
+        &self,
+        name: (String, String),
+        holding: &Holding,
+        denial: Denial,
+        known: Option<&BTreeMap<(String, String), KnownAs>>,
+    ) -> Forbidden {
+        let (kind, id) = &name;
         let reference = format!("{kind}/{id}/_history/{}", holding.version);
-        let pairwise = Pairwise::of(&self.gateway.pseudonym_secret, &self.name);
-        let recall = Recall::of_denied(&denial, &kind, &pairwise.known_as(&kind, id, holding.pseudonym));
-        Forbidden { reference, recall, basis: denial.basis }
+        let recalls = if let Some(known) = known {
+            let names = known.get(&name).map(|known| known.names.as_slice()).unwrap_or_default();
+            let named = names.iter().filter_map(|name| name.split_once('/'));
+            named.map(|(kind, id)| Recall::of_denied(&denial, kind, id)).collect()
+        } else {
+            let pairwise = Pairwise::of(&self.gateway.pseudonym_secret, &self.name);
+            vec![Recall::of_denied(&denial, kind, &pairwise.known_as(kind, id.clone(), holding.pseudonym))]
+        };
+        Forbidden { reference, recalls, basis: denial.basis, name }
     }
 
-    async fn take_back(&self, recall: Recall, manner: Manner) -> delivery::Verdict {
-        let taken = Taken { recall, manner, request_id: format!("{:016x}", self.random()) };
+    /// Takes back all that something became there.
+    pub(super) async fn take_all_back(
+        &self,
+        recalls: &[Recall],
+        manner: Manner,
+        patient: PatientKey,
+    ) -> Result<delivery::Verdict, store::Error> {
+        if recalls.is_empty() {
+            return Ok(delivery::Verdict::Rejected { reason: UNNAMED.to_owned() });
+        }
+        for recall in recalls {
+            let verdict = self.take_back(recall.clone(), manner, Some(patient)).await?;
+            if verdict != delivery::Verdict::Acknowledged {
+                return Ok(verdict);
+            }
+        }
+        Ok(delivery::Verdict::Acknowledged)
+    }
+
+    async fn take_back(
+        &self,
+        recall: Recall,
+        manner: Manner,
+        patient: Option<PatientKey>,
+    ) -> Result<delivery::Verdict, store::Error> {
+        let access = match self.allowed(patient).await? {
+            Ok(access) => access,
+            Err(verdict) => return Ok(verdict),
+        };
+        let taken = Taken { recall, manner, request_id: format!("{:016x}", self.random()), access };
+        self.turn().await;
         let verdict = self.platform.recall(&taken).await;
         self.heard(&verdict);
-        verdict
+        self.gateway.link_used(&self.name, patient, taken.access.as_ref()).await?;
+        Ok(verdict)
     }
 
     /// Tells what of erased persons is still to be told; answers how much of it was settled.
@@ -181,7 +241,7 @@ impl Worker {
         let due = self.gateway.store.remnants_due(&self.name, now_ms, most).await?;
         let (mut settled, mut told, mut untold) = (Vec::new(), Vec::new(), Vec::new());
         for store::Untold { id, attempts, remnant } in due {
-            let verdict = self.take_back(Recall::of_erased(&remnant.kind, &remnant.name), manner).await;
+            let verdict = self.take_back(Recall::of_erased(&remnant.kind, &remnant.name), manner, None).await?;
             let attempts = attempts + 1;
             let trouble = !verdict.is_alive();
             let outcome =

@@ -1,14 +1,33 @@
 //! What failed before: the oldest of each patient, again, until it arrives, is withheld, or is given up.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
 use super::recall::is_review;
+use super::send::Came;
 use super::{RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
-use crate::policy::delivery;
-use crate::store::{self, AuditRecord, Retry, Settlement, SettlementOutcome, Task};
+use crate::policy::delivery::{self, Verdict};
+use crate::store::{self, AuditRecord, KnownAs, Retry, Settlement, SettlementOutcome, Task};
+
+/// What came of trying some of it.
+#[derive(Default)]
+struct Again {
+    settled: Vec<Settlement>,
+    audit: Vec<AuditRecord>,
+    /// Names that the destination gave.
+    known: Vec<KnownAs>,
+}
+
+impl Again {
+    fn join(&mut self, other: Again) {
+        self.settled.extend(other.settled);
+        self.audit.extend(other.audit);
+        self.known.extend(other.known);
+    }
+}
 
 impl Worker {
     /// Tries what is due; answers how many rows were settled.
@@ -19,50 +38,95 @@ impl Worker {
             let worker = self.clone();
             attempts.spawn(async move { worker.again(retry).await });
         }
-        let mut settled = Vec::new();
-        let mut audit = Vec::new();
+        let mut all = Again::default();
         while let Some(attempt) = attempts.join_next().await {
             match attempt {
-                Ok(attempt) => {
-                    let (settlement, records) = attempt?;
-                    settled.push(settlement);
-                    audit.extend(records);
-                }
+                Ok(attempt) => all.join(attempt?),
                 Err(error) => tracing::error!(destination = &*self.name, %error, "a delivery task ended early"),
             }
         }
-        let count = settled.len();
+        let count = all.settled.len();
         if count > 0 {
-            self.gateway.store.settle(&self.name, settled, audit).await?;
+            let settle = self.gateway.store.settle(&self.name, all.settled, all.audit);
+            tokio::try_join!(self.gateway.store.know(all.known, self.on_erasure.is_some()), settle)?;
         }
         Ok(count)
     }
 
-    async fn again(&self, retry: Retry) -> Result<(Settlement, Vec<AuditRecord>), store::Error> {
-        let settled = |outcome| Settlement { id: retry.id, outcome };
-        if is_review(&retry.stored) {
-            return self.review(&retry).await;
+    /// The head of a lane, and what waits behind it as far as one request carries it.
+    async fn again(&self, head: Retry) -> Result<Again, store::Error> {
+        if is_review(&head.stored) {
+            let (settlement, audit) = self.review(&head).await?;
+            return Ok(Again { settled: vec![settlement], audit, ..Again::default() });
         }
-        let judged = self.judge(vec![retry.stored.clone()]).await?;
-        if !judged.restricted.is_empty() {
-            // It was told when it was kept back first, and no attempt was made that would count.
-            let first = if retry.reason == RESTRICTED { Vec::new() } else { judged.audit };
-            let not_before_ms = self.gateway.now_ms() + RESTRICTED_MS;
-            let again =
-                SettlementOutcome::Again { not_before_ms, attempts: retry.attempts, reason: RESTRICTED.to_owned() };
-            return Ok((settled(again), first));
+        let task = Task::Retry(head.id);
+        let run = self.run(head).await?;
+        let judged = self.judge(run.iter().map(|retry| retry.stored.clone()).collect()).await?;
+        let mut again = Again::default();
+        // It was told when it was kept back first, and no attempt was made that would count.
+        if judged.restricted.is_empty() || run.iter().any(|retry| retry.reason != RESTRICTED) {
+            again.audit = judged.audit;
         }
-        let mut audit = judged.audit;
-        if judged.permitted.is_empty() {
-            return Ok((settled(SettlementOutcome::Done), audit));
-        }
-        let attempts = retry.attempts + 1;
-        let foretold = self.disclosed(&judged.permitted, &[Id::EntryFailed]);
-        self.gateway.store.foretell(&self.name, Task::Retry(retry.id), foretold).await?;
-        let verdict = self.send(&judged.permitted).await?;
-        let has_left = verdict.has_left();
+        let came = if judged.permitted.is_empty() {
+            Vec::new()
+        } else {
+            let foretold = self.disclosed(&judged.permitted.iter().collect::<Vec<_>>(), &[Id::EntryFailed]);
+            self.gateway.store.foretell(&self.name, task, foretold).await?;
+            self.send(&judged.permitted).await?
+        };
+        let mut came: HashMap<u64, Came> = judged.permitted.iter().map(|one| one.get().seq).zip(came).collect();
+        let restricted: HashSet<u64> = judged.restricted.iter().map(|stored| stored.seq).collect();
         let now_ms = self.gateway.now_ms();
-        let outcome = match delivery::settle(verdict, &self.schedule, attempts, now_ms, self.random()) {
+        let (mut arrived, mut left) = (HashSet::new(), HashSet::new());
+        for retry in run {
+            let seq = retry.stored.seq;
+            let outcome = match came.remove(&seq) {
+                Some(Came { verdict, known }) => {
+                    again.known.extend(known);
+                    let has_left = verdict.has_left();
+                    let outcome = self.settlement(verdict, retry.attempts + 1, now_ms);
+                    if matches!(outcome, SettlementOutcome::Done) {
+                        arrived.insert(seq);
+                    } else if has_left {
+                        left.insert(seq);
+                    }
+                    outcome
+                }
+                None if restricted.contains(&seq) => SettlementOutcome::Again {
+                    not_before_ms: now_ms + RESTRICTED_MS,
+                    attempts: retry.attempts,
+                    reason: RESTRICTED.to_owned(),
+                },
+                None => SettlementOutcome::Done,
+            };
+            again.settled.push(Settlement { id: retry.id, outcome });
+        }
+        // Whether it arrived is unknown each time that nobody has acknowledged it.
+        for (which, issues) in [(arrived, &[][..]), (left, &[Id::EntryFailed])] {
+            let some: Vec<_> = judged.permitted.iter().filter(|one| which.contains(&one.get().seq)).collect();
+            again.audit.extend(self.disclosed(&some, issues));
+        }
+        Ok(again)
+    }
+
+    /// What is tried together with the head of a lane: what waits behind it and is due, each resource once.
+    async fn run(&self, head: Retry) -> Result<Vec<Retry>, store::Error> {
+        let most = self.most_at_once();
+        let Some(patient) = head.stored.patient.filter(|_| most > 1) else { return Ok(vec![head]) };
+        let now_ms = self.gateway.now_ms();
+        let mut seen = HashSet::from([head.stored.seq]);
+        let behind = self.gateway.store.first_retries_of(&self.name, patient, most).await?;
+        let behind = behind.into_iter().skip_while(|retry| retry.id != head.id).skip(1);
+        let together = behind.take_while(|retry| {
+            !is_review(&retry.stored) && retry.not_before_ms <= now_ms && seen.insert(retry.stored.seq)
+        });
+        let mut run: Vec<Retry> = together.collect();
+        run.insert(0, head);
+        Ok(run)
+    }
+
+    fn settlement(&self, verdict: Verdict, attempts: u32, now_ms: i64) -> SettlementOutcome {
+        match delivery::settle(verdict, &self.schedule(), attempts, now_ms, self.random()) {
             delivery::Settlement::Done => SettlementOutcome::Done,
             delivery::Settlement::Again { at_ms, reason } => {
                 SettlementOutcome::Again { not_before_ms: at_ms, attempts, reason }
@@ -71,12 +135,6 @@ impl Worker {
                 self.given_up(&reason);
                 SettlementOutcome::Dead { reason }
             }
-        };
-        // Whether it arrived is unknown each time that nobody has acknowledged it.
-        if has_left {
-            let arrived = matches!(outcome, SettlementOutcome::Done);
-            audit.extend(self.disclosed(&judged.permitted, if arrived { &[] } else { &[Id::EntryFailed] }));
         }
-        Ok((settled(outcome), audit))
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{Person, Visitor};
 use crate::exchange::consents::{self, Subject};
 use crate::exchange::facts::Facts;
+use crate::exchange::links::Connection;
 use crate::exchange::push::{Kept, When};
 use crate::exchange::{Gateway, Refusal};
 use crate::fhir::ours::CATEGORY_SYSTEM;
@@ -63,6 +64,8 @@ pub struct Receives {
     pub told: Option<Manner>,
     /// When it was last told so.
     pub told_last: Option<String>,
+    /// How the person stands with it, where it wants her to sign in there.
+    pub connection: Option<Connection>,
 }
 
 /// Whether a party may have a category now.
@@ -237,6 +240,7 @@ impl Gateway {
                 pseudonym: recipient.pseudonym,
                 told: recipient.on_withdrawal,
                 told_last: self.told_last(&recipient.name, person.key).await?,
+                connection: self.connection(&recipient.name, person.key).await?,
             };
             parties.push(Party {
                 kind: PartyKind::Destination,

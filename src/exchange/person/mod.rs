@@ -54,7 +54,21 @@ impl Person {
         &self.client.name
     }
 
-    fn caller<'p>(&'p self, visitor: Visitor<'p>) -> Caller<'p> {
+    pub(super) fn key(&self) -> PatientKey {
+        self.key
+    }
+
+    /// Logical id and key.
+    pub(super) fn about(&self) -> (String, PatientKey) {
+        (self.patient.clone(), self.key)
+    }
+
+    /// Of this visit alone.
+    pub(super) fn session(&self) -> &str {
+        &self.session
+    }
+
+    pub(super) fn caller<'p>(&'p self, visitor: Visitor<'p>) -> Caller<'p> {
         Caller {
             principal: &self.principal,
             request_id: visitor.request_id,

@@ -67,8 +67,37 @@ pub(in crate::exchange) struct Gathered {
     looked_at: usize,
     silences: Silences,
     /// Persons of whom something may be seen that decided what was answered, whether or not it leaves.
-    weighed: BTreeMap<PatientKey, (String, Option<Basis>)>,
+    weighed: BTreeMap<PatientKey, Weighed>,
     pub(super) consents: ConsentsSeen,
+}
+
+/// A person who was weighed.
+struct Weighed {
+    id: String,
+    basis: Option<Basis>,
+    /// One resource of each kind and code, which tells the person what it was about: kind, code and reference.
+    told: Vec<(Arc<str>, String, String)>,
+}
+
+impl Weighed {
+    /// Most of one person that a search names beside what it hands out.
+    const MOST: usize = 16;
+
+    fn tell(&mut self, visible: &Visible) {
+        let (stored, root) = (&visible.stored, Element::root(&visible.document));
+        let code = root.get("code").and_then(|code| code.get("coding")).and_then(|coding| coding.text_of("code"));
+        let code = code.unwrap_or_default();
+        let known = |(kind, told, _): &(Arc<str>, String, String)| *kind == stored.kind && told == code;
+        if self.told.len() < Self::MOST && !self.told.iter().any(known) {
+            self.told.push((stored.kind.clone(), code.to_owned(), reference(stored)));
+        }
+    }
+}
+
+/// The version that it is.
+fn reference(stored: &Stored) -> String {
+    let (id, version) = (stored.logical_id(), stored.version.to_string());
+    [&stored.kind, "/", &id, "/_history/", &version].concat()
 }
 
 impl Gathered {
@@ -84,8 +113,15 @@ impl Gathered {
     /// something as well.
     pub(super) fn weigh(&mut self, visible: &Visible, most: usize) {
         let Some(key) = visible.stored.patient else { return };
-        if self.weighed.len() < most && !self.weighed.contains_key(&key) {
-            self.weighed.insert(key, (Author::patient_of(&visible.stored), visible.basis.clone()));
+        if !self.weighed.contains_key(&key) {
+            if self.weighed.len() >= most {
+                return;
+            }
+            let id = Author::patient_of(&visible.stored);
+            self.weighed.insert(key, Weighed { id, basis: visible.basis.clone(), told: Vec::new() });
+        }
+        if let Some(weighed) = self.weighed.get_mut(&key) {
+            weighed.tell(visible);
         }
     }
 
@@ -346,11 +382,11 @@ impl Gateway {
             let person = persons
                 .entry(stored.patient)
                 .or_insert_with(|| (Author::patient_of(stored), Vec::new(), basis.clone()));
-            let (id, version) = (stored.logical_id(), stored.version.to_string());
-            person.1.push([&stored.kind, "/", &id, "/_history/", &version].concat());
+            person.1.push(reference(stored));
         }
-        for (key, (id, basis)) in weighed {
-            persons.entry(Some(*key)).or_insert_with(|| (id.clone(), Vec::new(), basis.clone()));
+        for (key, Weighed { id, basis, told }) in weighed {
+            let named = || told.iter().map(|(.., reference)| reference.clone()).collect();
+            persons.entry(Some(*key)).or_insert_with(|| (id.clone(), named(), basis.clone()));
         }
         let mut records: Vec<_> = persons
             .into_iter()

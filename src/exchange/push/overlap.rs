@@ -318,7 +318,7 @@ pub(super) fn audited(
             .collect();
         if !references.is_empty() {
             let record = author.record(Act::Update, Some(patient), &references, None, &[]);
-            records.push(AuditRecord { withheld: !own, ..record });
+            records.push(if own { record } else { record.kept_from_client() });
         }
     }
     records

@@ -7,6 +7,7 @@
 //! transaction that takes the record of the disclosure away. Asked again, the same receipt is given, with who was told since.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -46,8 +47,12 @@ impl Gateway {
         let mut erasure = self.store.erasure(key).await?.filter(|erasure| erasure.owner == caller.principal.client);
         if erasure.is_none() {
             let person = self.herself(caller, person, Interaction::Delete).await?;
+            let given = self.given_by(person.key).await?;
             let begun = self.entombed(caller, person.key).await?;
             self.consents_stale(key);
+            for (linker, tokens) in given {
+                self.give_back(&linker, &tokens).await;
+            }
             erasure = Some(begun);
         }
         let Some(erasure) = erasure else { return Err(Refusal::one(Id::Internal, "", "The erasure has no outcome.")) };
@@ -85,7 +90,11 @@ impl Gateway {
         // The record names nobody: it is the one that stays as it is.
         let mut record = author.record(Act::Operation, None, &[], None, &[]);
         record.patient = Some(patient);
-        let recipients: Vec<Value> = recipients.iter().map(|name| self.to_be_told(name)).collect();
+        let mut to_be_told = Vec::with_capacity(recipients.len());
+        for name in &recipients {
+            to_be_told.push(self.to_be_told(name, patient).await?);
+        }
+        let recipients = to_be_told;
         let telling = recipients.iter().any(|recipient| recipient["by"] == "the gateway");
         let kept = KEPT.iter().chain(telling.then_some(&UNTIL_TOLD));
         let kept: Vec<Value> = kept.map(|(what, why)| json!({"what": what, "why": why})).collect();
@@ -97,7 +106,7 @@ impl Gateway {
                 "besides": [
                     "earlier versions", "index", "deliveries that waited", "dead letters", "receipts of senders",
                     "uploads", "raw inputs", "answers kept for repeated requests", "membership in groups",
-                    "subscriptions and exports that named her",
+                    "subscriptions and exports that named her", "links to destinations",
                     "the person's key",
                 ],
             },
@@ -122,13 +131,29 @@ impl Gateway {
     }
 
     /// How a destination hears of an erasure.
-    fn to_be_told(&self, name: &str) -> Value {
+    async fn to_be_told(&self, name: &str, patient: PatientKey) -> Result<Value, Refusal> {
         let recipient = self.recipients.all.iter().find(|recipient| *recipient.name == *name);
-        if let Some(manner) = recipient.and_then(|recipient| recipient.on_erasure) {
-            return json!({"destination": name, "told": false, "by": "the gateway", "how": manner.name()});
+        let Some((recipient, manner)) = recipient.and_then(|one| Some((one, one.on_erasure?))) else {
+            tracing::warn!(destination = name, "a person was erased whose data was sent there; it is to be told");
+            return Ok(json!({"destination": name, "told": false, "by": "the operator"}));
+        };
+        let mut told = json!({"destination": name, "told": false, "by": "the gateway", "how": manner.name()});
+        if recipient.shape.is_some() {
+            let known = self.store.known_as(name, patient).await?;
+            let held = self.held_by(name, patient).await?;
+            let unnamed = held.keys().filter(|name| !known.contains_key(*name)).count();
+            if unnamed > 0 {
+                tracing::warn!(destination = name, unnamed, "what it calls some of what it holds is not known");
+                told["byHand"] = unnamed.into();
+            }
         }
-        tracing::warn!(destination = name, "a person was erased whose data was sent there; it is to be told");
-        json!({"destination": name, "told": false, "by": "the operator"})
+        Ok(told)
+    }
+
+    /// Destinations that give names of their own and are told of erasures by them.
+    fn told_by_their_names(&self) -> Vec<Arc<str>> {
+        let told = self.recipients.all.iter().filter(|one| one.shape.is_some() && one.on_erasure.is_some());
+        told.map(|one| one.name.clone()).collect()
     }
 
     /// Puts into a receipt who has been told since it was written.
@@ -146,7 +171,8 @@ impl Gateway {
                 }
                 Some(_) => {}
                 None => {
-                    recipient["told"] = true.into();
+                    // What it holds under names that are not known, somebody has to tell it.
+                    recipient["told"] = recipient["byHand"].is_null().into();
                     recipient["on"] = self.told_last(&name, patient).await?.into();
                 }
             }
@@ -182,6 +208,7 @@ impl Gateway {
             self.redact(patient).await?;
             return Ok(receipt);
         }
+        while self.store.forget_names(patient, self.told_by_their_names()).await? {}
         while self.store.erase_step(patient).await? {}
         let mut from = Some(0);
         while let Some(position) = from {

@@ -57,6 +57,8 @@ enum Stage {
     Receipts {
         after: ReceiptPlace,
     },
+    /// By which names destinations know her.
+    Links,
     /// What was sent, as it came.
     Inputs {
         after: u64,
@@ -82,6 +84,7 @@ impl Gateway {
             kinds.into_iter().map(|kind| Stage::Resources { kind, after: None, as_of_seq }).collect();
         stages.push_back(Stage::Audit { after: None, last });
         stages.push_back(Stage::Receipts { after: ReceiptPlace::default() });
+        stages.push_back(Stage::Links);
         stages.push_back(Stage::Inputs { after: 0, until_ms: self.now_ms() });
         Ok(Export { gateway: self.clone(), person, form, stages, begun: false })
     }
@@ -99,6 +102,7 @@ impl Export {
                 Stage::Resources { kind, after, as_of_seq } => self.resources(kind, after, as_of_seq).await?,
                 Stage::Audit { after, last } => self.audit(after, last).await?,
                 Stage::Receipts { after } => self.receipts(after).await?,
+                Stage::Links => self.links().await?,
                 Stage::Inputs { after, until_ms } => self.input(after, until_ms).await?,
             };
             if let Some(rest) = rest {
@@ -168,6 +172,11 @@ impl Export {
         Ok((resources.collect(), rest))
     }
 
+    async fn links(&self) -> Result<Step, Refusal> {
+        let links = self.gateway.links_of(self.person.key).await?;
+        Ok((links.iter().map(|told| (None, link(told).to_string().into_bytes())).collect(), None))
+    }
+
     /// One at a time, since each may be as large as a request.
     async fn input(&self, after: u64, until_ms: i64) -> Result<Step, Refusal> {
         let heads = self.gateway.store.raw_heads_of(self.person.key, after, 1).await?;
@@ -231,6 +240,17 @@ fn input(head: &RawHead, body: &[u8], lines: &[u64]) -> Value {
     parts.extend(lines.iter().map(|line| json!({"name": "line", "valueString": line.to_string()})));
     parts.push(json!({"name": "content", "valueBase64Binary": STANDARD.encode(body)}));
     json!({"resourceType": "Parameters", "parameter": [{"name": "input", "part": parts}]})
+}
+
+/// A link to a destination, as a resource.
+fn link(told: &Value) -> Value {
+    let texts = ["destination", "since", "scope"].map(|name| json!({"name": name, "valueString": told[name]}));
+    let mut parts = texts.to_vec();
+    parts.push(json!({"name": "over", "valueBoolean": told["over"]}));
+    if told["identifier"].is_object() {
+        parts.push(json!({"name": "identifier", "valueIdentifier": told["identifier"]}));
+    }
+    json!({"resourceType": "Parameters", "parameter": [{"name": "link", "part": parts}]})
 }
 
 /// What a sender was told of a record, as a resource: no FHIR type is meant for it.

@@ -19,8 +19,7 @@ impl Gateway {
         let name = if on { "$restrict" } else { "$unrestrict" };
         let author = Author::of(self, caller).with_query(&format!("Patient/{}/{name}", person.id), &[]);
         let record = author.record(Act::Operation, Some(&person.named()), &[], None, &[]);
-        let since_ms = on.then(|| self.now_ms());
-        let stands_since_ms = self.store.restrict(person.key, since_ms, record).await?;
+        let stands_since_ms = self.store.restrict(person.key, on, self.now_ms(), record).await?;
         let said = json!({"restricted": stands_since_ms.is_some(), "since": stands_since_ms.map(time::instant)});
         let signed = self.receipt("restriction", &person.id, self.now_ms(), &said)?;
         let mut parameters = vec![json!({"name": "restricted", "valueBoolean": stands_since_ms.is_some()})];

@@ -157,7 +157,7 @@ fn destination(
         verdicts = unnamed(simulation, resources, verdicts);
     }
     if let Some(shape) = &recipient.shape {
-        verdicts = shaped(shape, resources, verdicts);
+        verdicts = shaped(&shape.now(), resources, verdicts);
     }
     let mut value = if verdicts.is_empty() { asks.at_all(consents)? } else { verdict::together(&verdicts) };
     value["destination"] = json!(&*recipient.name);
@@ -165,7 +165,7 @@ fn destination(
         value["identity"] = json!("pseudonym");
     }
     if let Some(shape) = &recipient.shape {
-        value["pack"] = json!(shape.pack.name());
+        value["pack"] = json!(shape.now().pack.name());
     }
     if !verdicts.is_empty() {
         value["resources"] = listed(&verdicts);

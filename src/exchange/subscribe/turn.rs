@@ -368,7 +368,11 @@ impl Gateway {
 
 /// What is said of trouble, and logged once.
 fn said(subscription: &Subscription, after: &Standing, verdict: &Verdict) -> Option<String> {
-    let (Verdict::Retry { reason, .. } | Verdict::Unreached { reason } | Verdict::Rejected { reason }) = verdict else {
+    let (Verdict::Retry { reason, .. }
+    | Verdict::Unreached { reason }
+    | Verdict::Waits { reason }
+    | Verdict::Rejected { reason }) = verdict
+    else {
         return None;
     };
     let (subscription, failures) = (&*subscription.id, after.failures);

@@ -18,7 +18,7 @@ impl Channel {
         let sender = Sender::open(endpoint)?;
         let token = match &endpoint.auth {
             Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock)?),
-            Auth::None | Auth::ClientCertificate { .. } => None,
+            Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) => None,
         };
         let mut base = config::address(&endpoint.url).map_err(OpenError::Config)?;
         if !base.path().ends_with('/') {
@@ -33,11 +33,11 @@ impl Channel {
         let url = self.base.join(path).ok()?;
         let mut renewed = false;
         loop {
-            let bearer = match &self.token {
+            let access = match &self.token {
                 None => None,
-                Some(source) => Some(source.bearer(&self.sender, renewed).await.ok()?),
+                Some(source) => Some(source.access(&self.sender, renewed).await.ok()?),
             };
-            let answer: Result<Answer, Failure> = self.sender.post(&url, body.clone(), bearer.as_ref()).await;
+            let answer: Result<Answer, Failure> = self.sender.post(&url, body.clone(), access.as_ref()).await;
             let answer = answer.ok()?;
             if answer.status == 401 && self.token.is_some() && !renewed {
                 renewed = true;

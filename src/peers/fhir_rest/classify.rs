@@ -8,7 +8,6 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::send::Answer;
-use crate::national::{self, Pack};
 use crate::peers::Verdict;
 
 /// Longest wait that a destination may ask for.
@@ -32,56 +31,13 @@ pub(super) fn deletion(answer: &Answer, now: Timestamp) -> Verdict {
     }
 }
 
-/// Of a request that a pack made: the pack knows what its destination's answers mean.
-pub(super) fn shaped(answer: &Answer, pack: &Pack, now: Timestamp) -> Verdict {
-    let body = json(&answer.body);
-    if !(200..300).contains(&answer.status) {
-        return meant(pack, answer.status, &body, retry_after(answer, now));
-    }
-    match pack.request.answer {
-        national::Answer::Resource => acknowledgement(&answer.body, answer.status),
-        national::Answer::Entries => {
-            let answered = body["entry"].as_array().map_or(&[][..], Vec::as_slice);
-            if body["resourceType"] != "Bundle" || answered.is_empty() {
-                return retry(None, format!("HTTP {} without an answer for the entries", answer.status));
-            }
-            let failed = answered.iter().map(|entry| (status_of(entry), &entry["response"]["outcome"]));
-            let failed = failed.filter(|(status, _)| !(200..300).contains(status));
-            let verdicts = failed.map(|(status, outcome)| meant(pack, status, outcome, None));
-            // What may be taken later is tried again; what is refused for good, when nothing else is left.
-            let mut worst = Verdict::Acknowledged;
-            for verdict in verdicts {
-                match verdict {
-                    Verdict::Rejected { .. } => worst = verdict,
-                    other => return other,
-                }
-            }
-            worst
-        }
-    }
-}
-
-/// What a pack's own table says of an answer, else what its status says. The destination's words stay out of it.
-fn meant(pack: &Pack, status: u16, outcome: &Value, after_ms: Option<i64>) -> Verdict {
-    let issues = outcome["issue"].as_array().map_or(&[][..], Vec::as_slice);
-    let codes: Vec<&str> = issues.iter().filter_map(|issue| issue["code"].as_str()).collect();
-    let texts = issues.iter().flat_map(|issue| [&issue["diagnostics"], &issue["details"]["text"]]);
-    let texts: Vec<&str> = texts.filter_map(Value::as_str).collect();
-    let Some(meaning) = pack.answers.meaning(status, &codes, &texts) else {
-        return refusal(status, &self::codes(outcome), after_ms);
-    };
-    let rule = if meaning.rule.is_empty() { String::new() } else { format!(": {}", meaning.rule) };
-    let reason = format!("{} (HTTP {status}, for the {} to mend){rule}", meaning.id.code(), meaning.who.name());
-    if meaning.again { retry(after_ms, reason) } else { Verdict::Rejected { reason } }
-}
-
-fn status_of(entry: &Value) -> u16 {
+pub(super) fn status_of(entry: &Value) -> u16 {
     let status = entry["response"]["status"].as_str().unwrap_or_default();
     status.split(' ').next().unwrap_or_default().parse().unwrap_or_default()
 }
 
 /// A proxy or a login page also says 200: an acknowledgement has no body or a FHIR body.
-fn acknowledgement(body: &[u8], status: u16) -> Verdict {
+pub(super) fn acknowledgement(body: &[u8], status: u16) -> Verdict {
     if body.trim_ascii().is_empty() {
         return Verdict::Acknowledged;
     }
@@ -119,7 +75,7 @@ fn transaction(answer: &Answer, entries: usize) -> Verdict {
 }
 
 /// Anything but success.
-fn refusal(status: u16, codes: &[String], after_ms: Option<i64>) -> Verdict {
+pub(super) fn refusal(status: u16, codes: &[String], after_ms: Option<i64>) -> Verdict {
     match status {
         300..=399 => retry(None, format!("HTTP {status}: the destination redirects, and redirects are not followed")),
         401 | 403 => retry(after_ms, reason(status, codes)),
@@ -130,7 +86,7 @@ fn refusal(status: u16, codes: &[String], after_ms: Option<i64>) -> Verdict {
     }
 }
 
-fn retry(after_ms: Option<i64>, reason: String) -> Verdict {
+pub(super) fn retry(after_ms: Option<i64>, reason: String) -> Verdict {
     Verdict::Retry { after_ms, reason }
 }
 
@@ -138,7 +94,7 @@ fn reason(status: u16, codes: &[String]) -> String {
     if codes.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", codes.join(", ")) }
 }
 
-fn json(body: &[u8]) -> Value {
+pub(super) fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
@@ -148,7 +104,7 @@ fn has_errors(outcome: &Value) -> bool {
 }
 
 /// The issue types of an OperationOutcome, and the codes of its details where they look like codes.
-fn codes(outcome: &Value) -> Vec<String> {
+pub(super) fn codes(outcome: &Value) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     if outcome["resourceType"] != "OperationOutcome" {
         return found;
@@ -170,7 +126,7 @@ pub(super) fn is_code(text: &str) -> bool {
 }
 
 /// RFC 9110 §10.2.3: seconds or a date. Capped, since a destination must not park a delivery for ever.
-fn retry_after(answer: &Answer, now: Timestamp) -> Option<i64> {
+pub(super) fn retry_after(answer: &Answer, now: Timestamp) -> Option<i64> {
     let text = answer.retry_after.as_deref()?.trim();
     let wait_ms = if let Ok(seconds) = text.parse::<u32>() {
         i64::from(seconds) * 1000
@@ -194,7 +150,13 @@ mod tests {
     }
 
     fn check(status: u16, retry_after: Option<&str>, body: &str, expected: &str) {
-        let answer = Answer { status, retry_after: retry_after.map(str::to_owned), body: body.as_bytes().to_vec() };
+        let answer = Answer {
+            status,
+            nonce: None,
+            retry_after: retry_after.map(str::to_owned),
+            location: None,
+            body: body.as_bytes().to_vec(),
+        };
         assert_eq!(shown(verdict(&answer, None, now())), expected, "{status} {retry_after:?}");
     }
 
@@ -203,7 +165,7 @@ mod tests {
             Verdict::Acknowledged => "acknowledged".to_owned(),
             Verdict::Retry { after_ms: None, reason } => format!("retry: {reason}"),
             Verdict::Retry { after_ms: Some(ms), reason } => format!("retry after {ms}: {reason}"),
-            Verdict::Unreached { reason } => format!("unreached: {reason}"),
+            Verdict::Unreached { reason } | Verdict::Waits { reason } => format!("unreached: {reason}"),
             Verdict::Rejected { reason } => format!("rejected: {reason}"),
         }
     }
@@ -245,33 +207,8 @@ mod tests {
             (405, "rejected: HTTP 405"),
             (503, "retry: HTTP 503"),
         ] {
-            let answer = Answer { status, retry_after: None, body: Vec::new() };
+            let answer = Answer { status, nonce: None, retry_after: None, location: None, body: Vec::new() };
             assert_eq!(shown(deletion(&answer, now())), expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn a_pack_knows_what_answers_mean() {
-        let shelf = national::Shelf::default();
-        let pack = shelf.find("fr-ens").expect("it is part of the program");
-        let outcome = |text: &str| serde_json::json!({"resourceType": "OperationOutcome", "issue": [{"code": "invalid", "diagnostics": text}]});
-        let entries = |status: &str| {
-            let entry = serde_json::json!({"response": {"status": status, "outcome": outcome("Jane")}});
-            serde_json::json!({"resourceType": "Bundle", "type": "transaction-response", "entry": [entry]})
-        };
-        let consent = "rejected: destination-consent (HTTP 403, for the person to mend): \
-                       the person has consented to writing there";
-        for (status, body, expected) in [
-            (200, entries("201 Created"), "acknowledged"),
-            (200, entries("422"), "rejected: destination-content (HTTP 422, for the operator to mend)"),
-            (200, entries("503 later"), "retry: HTTP 503: invalid"),
-            (200, serde_json::json!({}), "retry: HTTP 200 without an answer for the entries"),
-            (403, outcome("Consent not given, access refused."), consent),
-            (403, outcome("Jane Doe"), "retry: HTTP 403: invalid"),
-            (500, Value::Null, "retry: HTTP 500"),
-        ] {
-            let answer = Answer { status, retry_after: None, body: body.to_string().into_bytes() };
-            assert_eq!(shown(shaped(&answer, pack, now())), expected, "{status} {body}");
         }
     }
 
@@ -289,7 +226,13 @@ mod tests {
             let entry: Vec<Value> =
                 statuses.iter().map(|status| serde_json::json!({"response": {"status": status}})).collect();
             let body = serde_json::json!({"resourceType": "Bundle", "type": "transaction-response", "entry": entry});
-            let answer = Answer { status: 200, retry_after: None, body: body.to_string().into_bytes() };
+            let answer = Answer {
+                status: 200,
+                nonce: None,
+                retry_after: None,
+                location: None,
+                body: body.to_string().into_bytes(),
+            };
             assert_eq!(shown(verdict(&answer, Some(2), now())), expected);
         }
     }

@@ -35,6 +35,8 @@ pub enum Auth {
     BackendServices(Credentials),
     /// Mutual TLS: PEM files of our certificate chain and its key.
     ClientCertificate { cert: PathBuf, key: PathBuf },
+    /// OAuth 2.0 authorization code: each person allows the destination to take what is hers from us.
+    Citizen(Citizen),
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -46,10 +48,162 @@ pub struct Credentials {
     pub client_id: String,
     /// PEM file (PKCS #8) of the P-384 key whose public half is registered there.
     pub private_key_pem: PathBuf,
-    /// Id under which the public key is registered.
-    pub kid: String,
+    /// Id under which the public key is registered; its thumbprint (RFC 7638) if absent.
+    #[serde(default)]
+    pub kid: Option<String>,
     /// Scopes to ask for, separated by spaces.
     pub scope: String,
+    /// Whether tokens are bound to a key of this process (RFC 9449).
+    #[serde(default)]
+    pub dpop: bool,
+    /// PEM files of our certificate chain and its key, where the connection wants them as well.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// The token is exchanged for another one (RFC 8693).
+    #[serde(default)]
+    pub exchange: Option<Exchange>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exchange {
+    pub token_url: String,
+    #[serde(default)]
+    pub audience: Option<String>,
+    #[serde(default)]
+    pub resource: Option<String>,
+    #[serde(default)]
+    pub scope: Option<String>,
+}
+
+/// What links to persons are made by.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Citizen {
+    /// Where the person signs in.
+    pub authorize_url: String,
+    pub token_url: String,
+    /// Where a token is given back (RFC 7009), if it can be.
+    #[serde(default)]
+    pub revoke_url: Option<String>,
+    /// Where the request is left before the person is sent there (RFC 9126), if it is wanted so.
+    #[serde(default)]
+    pub par_url: Option<String>,
+    pub client_id: String,
+    pub scope: String,
+    #[serde(default)]
+    pub private_key_pem: Option<PathBuf>,
+    #[serde(default)]
+    pub kid: Option<String>,
+    /// File of the secret that was agreed.
+    #[serde(default)]
+    pub secret_file: Option<PathBuf>,
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    #[serde(default)]
+    pub identity: Option<IdentitySource>,
+}
+
+/// Where the destination says under which name it knows the person.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentitySource {
+    /// System of the identifier, as the pack names it.
+    pub system: String,
+    /// A claim of the id token (OpenID Connect Core 1.0), or a member of the token response such as SMART's `patient`.
+    #[serde(default)]
+    pub claim: Option<String>,
+    #[serde(default)]
+    pub member: Option<String>,
+    /// Of the id token: who issues it, and where its keys are.
+    #[serde(default)]
+    pub issuer: Option<String>,
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+}
+
+impl Auth {
+    /// PEM files of our certificate chain and its key, where there are any.
+    pub(super) fn certificate(&self) -> Option<(&PathBuf, &PathBuf)> {
+        match self {
+            Auth::None => None,
+            Auth::ClientCertificate { cert, key } => Some((cert, key)),
+            Auth::BackendServices(Credentials { cert, key, .. }) | Auth::Citizen(Citizen { cert, key, .. }) => {
+                cert.as_ref().zip(key.as_ref())
+            }
+        }
+    }
+
+    /// Every file of it, by its key.
+    pub fn files(&self) -> Vec<(&'static str, &PathBuf)> {
+        let (key, secret) = match self {
+            Auth::BackendServices(own) => (Some(&own.private_key_pem), None),
+            Auth::Citizen(citizen) => (citizen.private_key_pem.as_ref(), citizen.secret_file.as_ref()),
+            Auth::None | Auth::ClientCertificate { .. } => (None, None),
+        };
+        let (cert, own) = self.certificate().unzip();
+        let all = [("private_key_pem", key), ("secret_file", secret), ("cert", cert), ("key", own)];
+        all.into_iter().filter_map(|(key, file)| Some((key, file?))).collect()
+    }
+
+    fn mistakes(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        let mut addresses: Vec<(&str, &str)> = Vec::new();
+        let mut texts: Vec<(&str, &str)> = Vec::new();
+        let pair = |cert: &Option<PathBuf>, key: &Option<PathBuf>| {
+            (cert.is_some() != key.is_some()).then(|| "auth.cert: cert and key go together".to_owned())
+        };
+        match self {
+            Auth::None | Auth::ClientCertificate { .. } => {}
+            Auth::BackendServices(own) => {
+                addresses.push(("token_url", &own.token_url));
+                texts.extend([("client_id", own.client_id.as_str()), ("scope", &own.scope)]);
+                texts.extend(own.kid.as_deref().map(|kid| ("kid", kid)));
+                addresses.extend(own.exchange.as_ref().map(|other| ("exchange.token_url", other.token_url.as_str())));
+                mistakes.extend(pair(&own.cert, &own.key));
+            }
+            Auth::Citizen(own) => {
+                addresses.extend([("authorize_url", own.authorize_url.as_str()), ("token_url", &own.token_url)]);
+                let more = [("revoke_url", &own.revoke_url), ("par_url", &own.par_url)];
+                addresses.extend(more.into_iter().filter_map(|(key, url)| Some((key, url.as_deref()?))));
+                texts.extend([("client_id", own.client_id.as_str()), ("scope", &own.scope)]);
+                mistakes.extend(pair(&own.cert, &own.key));
+                if own.private_key_pem.is_some() && own.secret_file.is_some() {
+                    mistakes.push("auth.secret_file: there is a private_key_pem already".to_owned());
+                }
+                mistakes.extend(own.identity.iter().filter_map(|identity| identity.mistake(&own.scope)));
+            }
+        }
+        let wrong = |(key, url): (&str, &str)| Some(format!("auth.{key}: {}", address(url).err()?));
+        let mut all: Vec<String> = addresses.into_iter().filter_map(wrong).collect();
+        let empty = texts.iter().filter(|(_, text)| text.is_empty());
+        all.extend(empty.map(|(key, _)| format!("auth.{key}: must not be empty")));
+        all.extend(mistakes);
+        all
+    }
+}
+
+impl IdentitySource {
+    fn mistake(&self, scope: &str) -> Option<String> {
+        let says = |text: &str| Some(format!("auth.identity: {text}"));
+        let Self { system, claim, member, issuer, jwks_url } = self;
+        match (claim, member) {
+            (Some(_), None) if issuer.is_none() || jwks_url.is_none() => says("a claim needs issuer and jwks_url"),
+            (Some(_), None) if !scope.split(' ').any(|scope| scope == "openid") => {
+                says("a claim needs the scope openid")
+            }
+            (Some(_), None) | (None, Some(_)) if system.is_empty() => says("system must not be empty"),
+            (Some(_), None) => {
+                address(jwks_url.as_deref()?).err().and_then(|mistake| says(&format!("jwks_url: {mistake}")))
+            }
+            (None, Some(_)) => None,
+            _ => says("either claim or member says where the identity stands"),
+        }
+    }
 }
 
 impl Config {
@@ -57,15 +211,7 @@ impl Config {
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         mistakes.extend(address(&self.url).err().map(|mistake| format!("url: {mistake}")));
-        if let Auth::BackendServices(credentials) = &self.auth {
-            mistakes.extend(address(&credentials.token_url).err().map(|mistake| format!("auth.token_url: {mistake}")));
-            let Credentials { client_id, kid, scope, .. } = credentials;
-            for (key, value) in [("client_id", client_id), ("kid", kid), ("scope", scope)] {
-                if value.is_empty() {
-                    mistakes.push(format!("auth.{key}: must not be empty"));
-                }
-            }
-        }
+        mistakes.extend(self.auth.mistakes());
         for (key, value) in [("timeout_ms", self.timeout_ms), ("connect_timeout_ms", self.connect_timeout_ms)] {
             if !(1..=600_000).contains(&value) {
                 mistakes.push(format!("{key}: must lie between 1 and 600000"));

@@ -6,9 +6,13 @@
 //! content is that there is none. Redirects are never followed, since a destination is an agreed address and a
 //! token must not travel to another one. Every exchange is bounded as a whole in time and in size.
 
+mod arrival;
 mod channel;
 mod classify;
 mod config;
+mod grant;
+mod link;
+mod proof;
 mod send;
 #[cfg(test)]
 mod tests;
@@ -20,10 +24,11 @@ use std::pin::Pin;
 
 pub(super) use channel::Channel;
 pub use config::{Auth, Config};
+pub use link::{Ended, Given, Linker, Tokens};
 pub use send::OpenError;
 
-use self::send::Failure;
-use super::{Clock, Content, Item, Platform, Taken, Verdict};
+use self::send::{Answer, Failure};
+use super::{Allowance, Arrival, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
@@ -35,91 +40,119 @@ pub struct FhirRest {
     clock: Clock,
 }
 
+/// Why something was not tried.
+const BEHIND: &str = "what came before it did not arrive";
+
 impl FhirRest {
     /// Reads keys and certificates, so that a wrong path shows at start and not at the first delivery.
     pub fn open(name: &str, config: &Config, clock: Clock) -> Result<Self, OpenError> {
         let sender = send::Sender::open(config)?;
         let token = match &config.auth {
             Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock.clone())?),
-            Auth::None | Auth::ClientCertificate { .. } => None,
+            Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) => None,
         };
         let base = config::address(&config.url).map_err(OpenError::Config)?;
         Ok(FhirRest { name: name.to_owned(), base, batch: config.batch, sender, token, clock })
     }
 
-    async fn attempt(&self, item: &Item) -> Verdict {
-        let translated = match &item.content {
-            Content::Shaped(shaped) => Ok(vec![translate::shaped(&self.name, &self.base, shaped)]),
+    async fn attempt(&self, item: &Item) -> Delivered {
+        match &item.content {
+            Content::Shaped(shaped) => self.tell(shaped, item).await,
             Content::Resources(resources) if self.batch && resources.len() > 1 => {
-                translate::transaction(&self.name, &self.base, resources).map(|request| vec![request])
+                let verdict = match translate::transaction(&self.name, &self.base, resources) {
+                    Ok(request) => self.exchange(&request, &item.request_id, item.access.as_ref()).await,
+                    Err(reason) => Verdict::Rejected { reason },
+                };
+                Delivered::whole(verdict)
             }
-            Content::Resources(resources) => {
-                resources.iter().map(|resource| translate::update(&self.name, &self.base, resource)).collect()
-            }
-        };
-        let requests = match translated {
-            Ok(requests) => requests,
-            Err(reason) => return Verdict::Rejected { reason },
-        };
-        let mut rejected = None;
-        let mut sent = false;
-        for request in &requests {
-            match self.exchange(request, &item.request_id).await {
-                Verdict::Acknowledged => {}
-                // The rest waits: what cannot be delivered now would only load a system in trouble.
-                retry @ Verdict::Retry { .. } => return retry,
-                Verdict::Unreached { reason } if sent => return Verdict::Retry { after_ms: None, reason },
-                unreached @ Verdict::Unreached { .. } => return unreached,
-                Verdict::Rejected { reason } => {
-                    rejected.get_or_insert(Verdict::Rejected { reason });
-                }
-            }
-            sent = true;
+            Content::Resources(resources) => self.one_by_one(resources, item).await,
         }
-        rejected.unwrap_or(Verdict::Acknowledged)
+    }
+
+    async fn tell(&self, shaped: &Shaped, item: &Item) -> Delivered {
+        let request = translate::shaped(&self.name, &self.base, shaped);
+        match self.answer(&request, &item.request_id, item.access.as_ref()).await {
+            Ok(answer) => arrival::shaped(&answer, shaped, (self.clock)()),
+            Err(verdict) => Delivered::whole(verdict),
+        }
+    }
+
+    async fn one_by_one(&self, resources: &[Resource], item: &Item) -> Delivered {
+        let mut each: Vec<Arrival> = Vec::with_capacity(resources.len());
+        for resource in resources {
+            // The rest waits: what cannot be delivered now would only load a system in trouble.
+            let verdict = match each.last().filter(|before| !before.verdict.is_alive()) {
+                Some(_) => Verdict::Unreached { reason: BEHIND.to_owned() },
+                None => match translate::update(&self.name, &self.base, resource) {
+                    Ok(request) => self.exchange(&request, &item.request_id, item.access.as_ref()).await,
+                    Err(reason) => Verdict::Rejected { reason },
+                },
+            };
+            each.push(Arrival::of(verdict));
+        }
+        let verdicts = || each.iter().map(|one| &one.verdict);
+        let trouble = verdicts().find(|verdict| !verdict.is_alive());
+        let refused = verdicts().find(|verdict| **verdict != Verdict::Acknowledged);
+        let verdict = trouble.or(refused).cloned().unwrap_or(Verdict::Acknowledged);
+        Delivered { verdict, each, divisible: true }
     }
 
     async fn take_back(&self, taken: &Taken) -> Verdict {
         match translate::recall(&self.name, &self.base, taken) {
-            Ok(request) => self.exchange(&request, &taken.request_id).await,
+            Ok(request) => self.exchange(&request, &taken.request_id, taken.access.as_ref()).await,
             Err(reason) => Verdict::Rejected { reason },
         }
     }
 
-    /// One request; a refused token is renewed once, because it may have been revoked before its time.
-    async fn exchange(&self, request: &translate::Request, request_id: &str) -> Verdict {
+    /// What a request comes to.
+    async fn exchange(&self, request: &translate::Request, request_id: &str, own: Option<&Allowance>) -> Verdict {
+        match self.answer(request, request_id, own).await {
+            Ok(answer) if request.method == reqwest::Method::DELETE => classify::deletion(&answer, (self.clock)()),
+            Ok(answer) => classify::verdict(&answer, request.entries, (self.clock)()),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// One request; a refused token is renewed once, because it may have been revoked before its time. The error is what
+    /// it means that there is no answer.
+    async fn answer(
+        &self,
+        request: &translate::Request,
+        request_id: &str,
+        own: Option<&Allowance>,
+    ) -> Result<Answer, Verdict> {
         let mut renewed = false;
         loop {
-            let bearer = match &self.token {
-                None => None,
-                Some(source) => match source.bearer(&self.sender, renewed).await {
-                    Ok(bearer) => Some(bearer),
+            let access = match &self.token {
+                None => own.map(|allowance| token::Access::new(allowance.token().to_owned(), None)),
+                Some(source) => match source.access(&self.sender, renewed).await {
+                    Ok(access) => Some(access),
                     // Only a token that was refused shows that the request had been sent.
-                    Err(reason) if renewed => return Verdict::Retry { after_ms: None, reason },
-                    Err(reason) => return Verdict::Unreached { reason },
+                    Err(reason) if renewed => return Err(Verdict::Retry { after_ms: None, reason }),
+                    Err(reason) => return Err(Verdict::Unreached { reason }),
                 },
             };
-            let answer = match self.sender.send(request, request_id, bearer.as_ref()).await {
+            let answer = match self.sender.send(request, request_id, access.as_ref()).await {
                 Ok(answer) => answer,
-                Err(failure @ Failure::Connect) => return Verdict::Unreached { reason: failure.to_string() },
-                Err(failure) => return Verdict::Retry { after_ms: None, reason: failure.to_string() },
+                Err(failure @ Failure::Connect) => return Err(Verdict::Unreached { reason: failure.to_string() }),
+                Err(failure) => return Err(Verdict::Retry { after_ms: None, reason: failure.to_string() }),
             };
             if matches!(answer.status, 401 | 403) && self.token.is_some() && !renewed {
                 renewed = true;
                 continue;
             }
-            let now = (self.clock)();
-            return match &request.pack {
-                Some(pack) => classify::shaped(&answer, pack, now),
-                None if request.method == reqwest::Method::DELETE => classify::deletion(&answer, now),
-                None => classify::verdict(&answer, request.entries, now),
-            };
+            if let Some(allowance) = own.filter(|_| answer.status == 401) {
+                allowance.refuse();
+                let reason = "HTTP 401: the person's token was refused".to_owned();
+                return Err(Verdict::Retry { after_ms: None, reason });
+            }
+            return Ok(answer);
         }
     }
 }
 
 impl Platform for FhirRest {
-    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+    fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Delivered> + Send + 'a>> {
         Box::pin(self.attempt(item))
     }
 

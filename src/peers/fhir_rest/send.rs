@@ -4,10 +4,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use super::config::{Auth, Config};
-use super::token::Bearer;
+use super::config::Config;
+use super::token::Access;
 use super::translate::Request;
 
 /// Longest answer that is read.
@@ -67,40 +68,50 @@ impl fmt::Display for Failure {
 /// A complete answer.
 pub(in crate::peers) struct Answer {
     pub status: u16,
+    /// What the server wants to see in the next proof of possession.
+    pub nonce: Option<String>,
     pub retry_after: Option<String>,
+    /// Where what was created stands, by the destination's word.
+    pub location: Option<String>,
     pub body: Vec<u8>,
 }
 
 pub(super) struct Sender {
-    client: reqwest::Client,
+    config: Config,
+    client: Mutex<(reqwest::Client, Vec<Option<SystemTime>>)>,
     timeout: Duration,
 }
 
 impl Sender {
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
-        let mut builder = crate::peers::client().connect_timeout(Duration::from_millis(config.connect_timeout_ms));
-        if let Some(path) = &config.ca {
-            let roots = reqwest::Certificate::from_pem_bundle(&file(path)?).map_err(OpenError::Client)?;
-            builder = builder.tls_certs_only(roots);
+        let client = Mutex::new((client(config)?, stamps(config)));
+        Ok(Sender { config: config.clone(), client, timeout: Duration::from_millis(config.timeout_ms) })
+    }
+
+    /// What calls, with the certificates as they lie in their files now. Files that cannot be used leave what there was.
+    fn client(&self) -> reqwest::Client {
+        let stamps = stamps(&self.config);
+        let mut known = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.1 != stamps {
+            match client(&self.config) {
+                Ok(client) => *known = (client, stamps),
+                Err(error) => {
+                    tracing::warn!(%error, "new certificates or keys of a destination are not used");
+                    known.1 = stamps;
+                }
+            }
         }
-        if let Auth::ClientCertificate { cert, key } = &config.auth {
-            let mut pem = file(cert)?;
-            pem.push(b'\n');
-            pem.extend(file(key)?);
-            builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(OpenError::Client)?);
-        }
-        let client = builder.build().map_err(OpenError::Client)?;
-        Ok(Sender { client, timeout: Duration::from_millis(config.timeout_ms) })
+        known.0.clone()
     }
 
     pub(super) async fn send(
         &self,
         request: &Request,
         request_id: &str,
-        bearer: Option<&Bearer>,
+        access: Option<&Access>,
     ) -> Result<Answer, Failure> {
         let mut builder = self
-            .client
+            .client()
             .request(request.method.clone(), request.url.clone())
             .header("Content-Type", "application/fhir+json")
             .header("Accept", "application/fhir+json")
@@ -111,38 +122,72 @@ impl Sender {
         if let Ok(request_id) = reqwest::header::HeaderValue::from_str(request_id) {
             builder = builder.header("X-Request-Id", request_id);
         }
-        if let Some(bearer) = bearer {
-            builder = builder.bearer_auth(bearer.reveal());
-        }
-        self.exchange(builder).await
+        self.allowed(builder, (&request.method, &request.url), access).await
     }
 
     pub(super) async fn post(
         &self,
         url: &reqwest::Url,
         body: Vec<u8>,
-        bearer: Option<&Bearer>,
+        access: Option<&Access>,
     ) -> Result<Answer, Failure> {
-        let mut builder = self
-            .client
+        let builder = self
+            .client()
             .post(url.clone())
             .header("Content-Type", "application/fhir+json")
             .header("Accept", "application/fhir+json")
             .body(body);
-        if let Some(bearer) = bearer {
-            builder = builder.bearer_auth(bearer.reveal());
-        }
-        self.exchange(builder).await
+        self.allowed(builder, (&reqwest::Method::POST, url), access).await
     }
 
-    pub(super) async fn form(&self, url: &reqwest::Url, body: String) -> Result<Answer, Failure> {
-        let builder = self
-            .client
+    /// Shows a token, and what proves that it is ours. A server that wants its own nonce in the proof has done nothing yet.
+    async fn allowed(
+        &self,
+        builder: reqwest::RequestBuilder,
+        (method, url): (&reqwest::Method, &reqwest::Url),
+        access: Option<&Access>,
+    ) -> Result<Answer, Failure> {
+        let Some(access) = access else { return self.exchange(builder).await };
+        let Some(proof) = &access.proof else { return self.exchange(builder.bearer_auth(access.reveal())).await };
+        let mut again = true;
+        loop {
+            let (Some(next), Some(shown)) = (builder.try_clone(), proof.of(method, url, Some(access.reveal()))) else {
+                return Err(Failure::Broken);
+            };
+            let next = next.header("Authorization", sensitive(&format!("DPoP {}", access.reveal()))?);
+            let answer = self.exchange(next.header("DPoP", shown)).await?;
+            if !(proof.heard(url, &answer) && answer.status == 401 && again) {
+                return Ok(answer);
+            }
+            again = false;
+        }
+    }
+
+    pub(super) async fn form(
+        &self,
+        url: &reqwest::Url,
+        body: String,
+        authorization: Option<&str>,
+        proof: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let mut builder = self
+            .client()
             .post(url.clone())
             .header("Content-Type", "application/x-www-form-urlencoded")
             .header("Accept", "application/json")
             .body(body);
+        if let Some(authorization) = authorization {
+            builder = builder.header("Authorization", sensitive(authorization)?);
+        }
+        if let Some(proof) = proof {
+            builder = builder.header("DPoP", proof);
+        }
         self.exchange(builder).await
+    }
+
+    /// A document of the server, such as its keys.
+    pub(super) async fn document(&self, url: &reqwest::Url) -> Result<Answer, Failure> {
+        self.exchange(self.client().get(url.clone()).header("Accept", "application/json")).await
     }
 
     /// The time limit spans everything, so that an answer that drips byte by byte ends too.
@@ -154,7 +199,8 @@ impl Sender {
 async fn read(builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
     let mut response = builder.send().await.map_err(|error| failure(&error))?;
     let status = response.status().as_u16();
-    let retry_after = response.headers().get("Retry-After").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (retry_after, nonce, location) = (header("Retry-After"), header("DPoP-Nonce"), header("Location"));
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -162,7 +208,35 @@ async fn read(builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, retry_after, body })
+    Ok(Answer { status, nonce, retry_after, location, body })
+}
+
+fn sensitive(text: &str) -> Result<reqwest::header::HeaderValue, Failure> {
+    let mut value = reqwest::header::HeaderValue::from_str(text).map_err(|_| Failure::Broken)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn client(config: &Config) -> Result<reqwest::Client, OpenError> {
+    let mut builder = crate::peers::client().connect_timeout(Duration::from_millis(config.connect_timeout_ms));
+    if let Some(path) = &config.ca {
+        let roots = reqwest::Certificate::from_pem_bundle(&file(path)?).map_err(OpenError::Client)?;
+        builder = builder.tls_certs_only(roots);
+    }
+    if let Some((cert, key)) = config.auth.certificate() {
+        let mut pem = file(cert)?;
+        pem.push(b'\n');
+        pem.extend(file(key)?);
+        builder = builder.identity(reqwest::Identity::from_pem(&pem).map_err(OpenError::Client)?);
+    }
+    builder.build().map_err(OpenError::Client)
+}
+
+/// When the files were written that a connection is made with.
+fn stamps(config: &Config) -> Vec<Option<SystemTime>> {
+    let (cert, key) = config.auth.certificate().unzip();
+    let files = [config.ca.as_ref(), cert, key].into_iter().flatten();
+    files.map(|path| std::fs::metadata(path).and_then(|about| about.modified()).ok()).collect()
 }
 
 fn failure(error: &reqwest::Error) -> Failure {

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::config::Credentials;
-use super::{Auth, Config, FhirRest};
+use super::{Auth, Config, Ended, FhirRest, Given, Linker, Tokens};
 use crate::peers::{Clock, Content, Item, Platform, Resource, Verdict};
 
 /// What the server does with one connection, after it has read the request.
@@ -114,7 +114,11 @@ fn item(ids: &[&str]) -> Item {
         version: 2,
         json: format!("{{\"resourceType\":\"Observation\",\"id\":\"{id}\"}}").into_bytes(),
     };
-    Item { content: Content::Resources(ids.iter().map(resource).collect()), request_id: "request-1".to_owned() }
+    Item {
+        content: Content::Resources(ids.iter().map(resource).collect()),
+        request_id: "request-1".to_owned(),
+        access: None,
+    }
 }
 
 fn shown(verdict: &Verdict) -> String {
@@ -122,6 +126,7 @@ fn shown(verdict: &Verdict) -> String {
         Verdict::Acknowledged => "acknowledged".to_owned(),
         Verdict::Retry { after_ms, reason } => format!("retry {after_ms:?}: {reason}"),
         Verdict::Unreached { reason } => format!("unreached: {reason}"),
+        Verdict::Waits { reason } => format!("waits: {reason}"),
         Verdict::Rejected { reason } => format!("rejected: {reason}"),
     }
 }
@@ -132,7 +137,7 @@ async fn check(name: &str, step: Step, expected: &str) {
     let script = play(vec![step]).await;
     let config = Config { timeout_ms, ..config(&script.address) };
     let peer = FhirRest::open("north", &config, clock()).unwrap();
-    let verdict = peer.deliver(&item(&["o-1"])).await;
+    let verdict = peer.deliver(&item(&["o-1"])).await.verdict;
     assert_eq!(shown(&verdict), expected, "{name}");
 }
 
@@ -178,7 +183,7 @@ async fn nobody_listens() {
     let address = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let peer = FhirRest::open("north", &config(&address), clock()).unwrap();
-    let verdict = peer.deliver(&item(&["o-1"])).await;
+    let verdict = peer.deliver(&item(&["o-1"])).await.verdict;
     assert_eq!(shown(&verdict), "unreached: no connection to the destination");
 }
 
@@ -186,7 +191,7 @@ async fn nobody_listens() {
 async fn acknowledges_and_names_the_attempt() {
     let script = play(vec![say("201 Created", "")]).await;
     let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
-    assert_eq!(peer.deliver(&item(&["o-1"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["o-1"])).await.verdict, Verdict::Acknowledged);
     let requests = script.requests.await.unwrap();
     let (head, body) = requests[0].split_once("\r\n\r\n").unwrap();
     let head = head.to_ascii_lowercase();
@@ -199,7 +204,7 @@ async fn acknowledges_and_names_the_attempt() {
 async fn rejection_does_not_hold_up_its_siblings() {
     let script = play(vec![say("200 OK", ""), say("422 No", ""), say("200 OK", "")]).await;
     let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
-    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await), "rejected: HTTP 422");
+    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await.verdict), "rejected: HTTP 422");
     assert_eq!(script.requests.await.unwrap().len(), 3);
 }
 
@@ -207,7 +212,7 @@ async fn rejection_does_not_hold_up_its_siblings() {
 async fn trouble_ends_the_item() {
     let script = play(vec![say("200 OK", ""), say("503 No", "")]).await;
     let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
-    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await), "retry None: HTTP 503");
+    assert_eq!(shown(&peer.deliver(&item(&["a", "b", "c"])).await.verdict), "retry None: HTTP 503");
     assert_eq!(script.requests.await.unwrap().len(), 2);
 }
 
@@ -218,7 +223,7 @@ async fn batch_is_one_transaction() {
     let script = play(vec![say("200 OK", answer)]).await;
     let batched = Config { batch: true, ..config(&script.address) };
     let peer = FhirRest::open("north", &batched, clock()).unwrap();
-    assert_eq!(peer.deliver(&item(&["a", "b"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a", "b"])).await.verdict, Verdict::Acknowledged);
     let requests = script.requests.await.unwrap();
     assert!(requests[0].starts_with("POST /fhir HTTP"), "{}", requests[0]);
     assert!(requests[0].contains("\"type\":\"transaction\""));
@@ -238,8 +243,12 @@ fn with_token(address: &str, folder: &Path) -> (FhirRest, Arc<AtomicI64>, jsonwe
         token_url: format!("{address}/token"),
         client_id: "gateway".to_owned(),
         private_key_pem: path,
-        kid: "key-1".to_owned(),
+        kid: Some("key-1".to_owned()),
         scope: "system/*.cu".to_owned(),
+        dpop: false,
+        cert: None,
+        key: None,
+        exchange: None,
     };
     let config = Config { auth: Auth::BackendServices(credentials), ..config(address) };
     let public = jsonwebtoken::DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap();
@@ -252,11 +261,11 @@ async fn token_is_signed_cached_and_renewed_in_time() {
     let ok = || say("200 OK", "");
     let script = play(vec![say("200 OK", GRANTED), ok(), ok(), say("200 OK", GRANTED), ok()]).await;
     let (peer, seconds, public) = with_token(&script.address, folder.path());
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     seconds.fetch_add(29, Ordering::Relaxed);
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     seconds.fetch_add(1, Ordering::Relaxed);
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     let requests = script.requests.await.unwrap();
     let (_, form) = requests[0].split_once("\r\n\r\n").unwrap();
     let form: std::collections::HashMap<String, String> =
@@ -279,12 +288,12 @@ async fn refused_token_is_renewed_once() {
     let steps = vec![say("200 OK", GRANTED), no(), say("200 OK", GRANTED), say("200 OK", "")];
     let script = play(steps).await;
     let (peer, ..) = with_token(&script.address, folder.path());
-    assert_eq!(peer.deliver(&item(&["a"])).await, Verdict::Acknowledged);
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
     assert_eq!(script.requests.await.unwrap().len(), 4);
 
     let script = play(vec![say("200 OK", GRANTED), no(), say("200 OK", GRANTED), no()]).await;
     let (peer, ..) = with_token(&script.address, folder.path());
-    assert_eq!(shown(&peer.deliver(&item(&["a"])).await), "retry None: HTTP 401");
+    assert_eq!(shown(&peer.deliver(&item(&["a"])).await.verdict), "retry None: HTTP 401");
 }
 
 #[tokio::test]
@@ -298,8 +307,128 @@ async fn without_token_nothing_is_sent() {
     for (step, expected) in cases {
         let script = play(vec![step]).await;
         let (peer, ..) = with_token(&script.address, folder.path());
-        assert_eq!(shown(&peer.deliver(&item(&["a"])).await), expected);
+        assert_eq!(shown(&peer.deliver(&item(&["a"])).await.verdict), expected);
         assert_eq!(script.requests.await.unwrap().len(), 1);
+    }
+}
+
+fn fields(request: &str) -> std::collections::HashMap<String, String> {
+    let (_, form) = request.split_once("\r\n\r\n").unwrap();
+    url::form_urlencoded::parse(form.as_bytes()).into_owned().collect()
+}
+
+#[tokio::test]
+async fn a_token_is_exchanged_by_a_key_that_may_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let change = || {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        std::fs::write(&path, key.serialize_pem()).unwrap();
+        jsonwebtoken::DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap()
+    };
+    let first = change();
+    let other = GRANTED.replace("token-1", "token-2");
+    let granted = |text: &str| say("200 OK", text);
+    let steps = vec![
+        granted(GRANTED),
+        granted(&other),
+        say("401 Unauthorized", ""),
+        granted(GRANTED),
+        granted(&other),
+        say("200 OK", ""),
+    ];
+    let script = play(steps).await;
+    let credentials: Credentials = toml::from_str(&format!(
+        "token_url = '{0}/token'\nclient_id = 'gateway'\nprivate_key_pem = {path:?}\nscope = 'a'\n\
+         [exchange]\ntoken_url = '{0}/exchange'\naudience = 'urn:north'",
+        script.address
+    ))
+    .unwrap();
+    let config = Config { auth: Auth::BackendServices(credentials), ..config(&script.address) };
+    let peer = FhirRest::open("north", &config, clock()).unwrap();
+    let second = change();
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
+    let requests = script.requests.await.unwrap();
+    let asked = fields(&requests[1]);
+    assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:token-exchange");
+    assert_eq!((&*asked["subject_token"], &*asked["audience"]), ("token-1", "urn:north"));
+    assert!(!asked.contains_key("scope"));
+    assert!(requests[5].to_ascii_lowercase().contains("authorization: bearer token-2"));
+    // The key is that of the file as it lies there now, and is named by its thumbprint.
+    let assertion = &fields(&requests[0])["client_assertion"];
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES384);
+    validation.set_audience(&[format!("{}/token", script.address)]);
+    validation.validate_exp = false;
+    let believed = |key| jsonwebtoken::decode::<serde_json::Value>(assertion, key, &validation).is_ok();
+    assert!(believed(&second) && !believed(&first));
+    assert_eq!(jsonwebtoken::decode_header(assertion).unwrap().kid.unwrap().len(), 43);
+}
+
+/// A destination that persons sign in to, and what its server answers; `SERVER` is its address.
+async fn linker(steps: Vec<Step>, more: &str) -> (Linker, Script) {
+    let script = play(steps).await;
+    let citizen = format!(
+        "authorize_url = 'SERVER/authorize'\ntoken_url = 'SERVER/token'\nclient_id = 'gateway'\nscope = 'a'\n{more}"
+    );
+    let citizen = toml::from_str(&citizen.replace("SERVER", &script.address)).unwrap();
+    let config = Config { auth: Auth::Citizen(citizen), ..config(&script.address) };
+    (Linker::open(&config, clock()).unwrap().unwrap(), script)
+}
+
+#[tokio::test]
+async fn a_request_is_left_ahead_where_it_is_wanted_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s:1\n").unwrap();
+    let pushed = say("201 Created", r#"{"request_uri": "urn:request:1", "expires_in": 60}"#);
+    let given = r#"{"access_token":"a","token_type":"Bearer","expires_in":60,"patient":"p-9"}"#;
+    let more = format!(
+        "par_url = 'SERVER/par'\nsecret_file = {secret:?}\nidentity = {{ system = 'urn:s', member = 'patient' }}"
+    );
+    let (linker, script) = linker(vec![pushed, say("200 OK", given)], &more).await;
+    let url = linker.authorization("https://gateway.example/back", "state-1", "verifier-1", "").await.unwrap();
+    assert_eq!(url.query(), Some("client_id=gateway&request_uri=urn%3Arequest%3A1"));
+    let Given { tokens, identity } =
+        linker.given("code-1", "https://gateway.example/back", "verifier-1", "").await.unwrap();
+    assert_eq!(identity, Some(("urn:s".to_owned(), "p-9".to_owned())));
+    assert_eq!((tokens.refresh.as_deref(), tokens.ends_ms()), (None, Some(tokens.access_until_ms)));
+    assert!(matches!(linker.refreshed(&tokens).await, Err(Ended::Over(_))), "there is nothing to renew it by");
+    let requests = script.requests.await.unwrap();
+    let asked = fields(&requests[0]);
+    assert_eq!(asked["code_challenge"], "xTYRBLTDt1gS3-rw_3FBVafZ0iNg9bZYBbG8fRPvkEs");
+    assert_eq!((&*asked["state"], &*asked["code_challenge_method"]), ("state-1", "S256"));
+    assert_eq!(fields(&requests[1])["code_verifier"], "verifier-1");
+    assert!(requests.iter().all(|request| request.to_ascii_lowercase().contains("authorization: basic ")));
+}
+
+#[tokio::test]
+async fn what_ends_a_link_is_told_from_trouble() {
+    let tokens = Tokens {
+        access: "a".to_owned(),
+        access_until_ms: 0,
+        refresh: Some("r-1".to_owned()),
+        refresh_until_ms: Some(5),
+        scope: "a".to_owned(),
+    };
+    for (answer, expected) in [
+        (say("400 Bad Request", r#"{"error":"invalid_grant"}"#), "over"),
+        (say("401 Unauthorized", r#"{"error":"invalid_client"}"#), "trouble"),
+        (say("503 Busy", ""), "trouble"),
+        (say("200 OK", r#"{"access_token":"b","token_type":"mac"}"#), "trouble"),
+        (say("200 OK", GRANTED), "r-1 until 5"),
+        (say("200 OK", r#"{"access_token":"b","token_type":"bearer","refresh_token":"r-2"}"#), "r-2"),
+    ] {
+        let (linker, script) = linker(vec![answer], "").await;
+        let outcome = match linker.refreshed(&tokens).await {
+            Ok(Tokens { refresh: Some(refresh), refresh_until_ms: Some(until), .. }) => {
+                format!("{refresh} until {until}")
+            }
+            Ok(tokens) => tokens.refresh.unwrap_or_default(),
+            Err(Ended::Over(_)) => "over".to_owned(),
+            Err(Ended::Trouble(_)) => "trouble".to_owned(),
+        };
+        assert_eq!(outcome, expected);
+        assert_eq!(fields(&script.requests.await.unwrap()[0])["refresh_token"], "r-1");
     }
 }
 
@@ -313,8 +442,12 @@ fn a_key_of_another_curve_does_not_open() {
         token_url: "https://a.example/token".to_owned(),
         client_id: "gateway".to_owned(),
         private_key_pem: path,
-        kid: "key-1".to_owned(),
+        kid: Some("key-1".to_owned()),
         scope: String::new(),
+        dpop: false,
+        cert: None,
+        key: None,
+        exchange: None,
     };
     let config = Config { auth: Auth::BackendServices(credentials), ..config("https://a.example") };
     assert!(FhirRest::open("north", &config, clock()).is_err());
@@ -377,9 +510,9 @@ async fn mutual_tls_with_an_own_authority() {
         let config = Config { auth, ca, ..config(&address) };
         FhirRest::open("north", &config, clock()).unwrap()
     };
-    let stranger = open(Auth::None, Some(ca.clone())).deliver(&item(&["a"])).await;
+    let stranger = open(Auth::None, Some(ca.clone())).deliver(&item(&["a"])).await.verdict;
     assert!(matches!(stranger, Verdict::Retry { .. }), "without a certificate nothing is delivered");
-    let known = open(Auth::ClientCertificate { cert, key }, Some(ca)).deliver(&item(&["a"])).await;
+    let known = open(Auth::ClientCertificate { cert, key }, Some(ca)).deliver(&item(&["a"])).await.verdict;
     assert_eq!(known, Verdict::Acknowledged);
     served.await.unwrap();
 }

@@ -1,153 +1,104 @@
-//! SMART Backend Services: an access token for an assertion signed with our ES384 key (SMART App Launch 2.0,
-//! "Client Authentication: Asymmetric").
+//! The token under which the gateway itself acts (SMART Backend Services), if wanted exchanged for another one (RFC 8693).
 //!
-//! The token is kept until shortly before it expires. No lock is held while it is fetched: two deliveries may
+//! It is kept until shortly before it expires. No lock is held while it is fetched: two deliveries may
 //! fetch at once, which is harmless, while a lock across the network would queue them all behind a slow server.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use serde::{Deserialize, Serialize};
 
-use super::classify::is_code;
-use super::config::{Credentials, address};
-use super::send::{OpenError, Sender, file};
+use super::config::{Credentials, Exchange};
+use super::grant::{Denied, Granted, Identification, TokenServer};
+use super::proof::Proof;
+use super::send::{OpenError, Sender};
 use crate::peers::Clock;
 
 /// A token is renewed this long before it expires, so that it does not expire under way.
-const MARGIN_SECONDS: i64 = 30;
+pub(super) const MARGIN_SECONDS: i64 = 30;
 
-/// The longest life that SMART allows an assertion.
-const ASSERTION_SECONDS: i64 = 300;
-
-/// An access token. Never printed.
+/// An access token, and what proves that it is ours. Never printed.
 #[derive(Clone)]
-pub(super) struct Bearer(String);
+pub(super) struct Access {
+    token: String,
+    pub(super) proof: Option<Arc<Proof>>,
+}
 
-impl Bearer {
-    /// For the Authorization header and nothing else.
+impl Access {
+    pub(super) fn new(token: String, proof: Option<Arc<Proof>>) -> Self {
+        Access { token, proof }
+    }
+
+    /// For the headers of a request and nothing else.
     pub(super) fn reveal(&self) -> &str {
-        &self.0
+        &self.token
     }
 }
 
 pub(super) struct Source {
-    url: reqwest::Url,
-    /// The address as it was agreed, letter by letter: servers compare it as text.
-    audience: String,
-    client_id: String,
+    server: TokenServer,
     scope: String,
-    header: Header,
-    key: EncodingKey,
+    exchange: Option<(TokenServer, Exchange)>,
+    proof: Option<Arc<Proof>>,
     clock: Clock,
-    cached: Mutex<Option<(Bearer, Timestamp)>>,
-}
-
-#[derive(Serialize)]
-struct Assertion<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    aud: &'a str,
-    jti: String,
-    iat: i64,
-    exp: i64,
-}
-
-#[derive(Deserialize)]
-struct Granted {
-    access_token: String,
-    token_type: String,
-    expires_in: Option<i64>,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    error: String,
+    cached: Mutex<Option<(Access, Timestamp)>>,
 }
 
 impl Source {
     pub(super) fn open(credentials: &Credentials, clock: Clock) -> Result<Self, OpenError> {
-        let path = &credentials.private_key_pem;
-        let key =
-            EncodingKey::from_ec_pem(&file(path)?).map_err(|source| OpenError::Key { path: path.clone(), source })?;
-        let mut header = Header::new(Algorithm::ES384);
-        header.kid = Some(credentials.kid.clone());
-        let source = Source {
-            url: address(&credentials.token_url).map_err(OpenError::Config)?,
-            audience: credentials.token_url.clone(),
-            client_id: credentials.client_id.clone(),
-            scope: credentials.scope.clone(),
-            header,
-            key,
-            clock,
-            cached: Mutex::new(None),
+        let Credentials { token_url, client_id, private_key_pem, kid, .. } = credentials;
+        let proof = if credentials.dpop { Some(Arc::new(Proof::new(clock.clone())?)) } else { None };
+        let identification = || Identification::Key { path: private_key_pem.clone(), kid: kid.clone() };
+        let open = |url: &str, proof: Option<Arc<Proof>>| {
+            TokenServer::open((url, client_id), identification(), proof, clock.clone())
         };
-        // A key of another curve would fail at the first delivery; it fails here instead.
-        source.assertion((source.clock)()).map_err(|source| OpenError::Key { path: path.clone(), source })?;
-        Ok(source)
+        let exchange = match &credentials.exchange {
+            Some(exchange) => Some((open(&exchange.token_url, proof.clone())?, exchange.clone())),
+            None => None,
+        };
+        // What is given away for another token is shown to the authorization server alone, so that it is bound to nothing.
+        let own = if exchange.is_some() { None } else { proof.clone() };
+        Ok(Source {
+            server: open(token_url, own)?,
+            scope: credentials.scope.clone(),
+            exchange,
+            proof,
+            clock,
+            cached: Mutex::default(),
+        })
     }
 
     /// The cached token, or a new one. `renew` says that the cached one was refused. The error is the reason of a
     /// retry: whatever the token server says, it says nothing about the resource.
-    pub(super) async fn bearer(&self, sender: &Sender, renew: bool) -> Result<Bearer, String> {
+    pub(super) async fn access(&self, sender: &Sender, renew: bool) -> Result<Access, String> {
         let now = (self.clock)();
-        if !renew && let Some(bearer) = self.cached(now) {
-            return Ok(bearer);
+        if !renew && let Some(access) = self.cached(now) {
+            return Ok(access);
         }
-        let assertion = self.assertion(now).map_err(|_| "the client assertion could not be signed".to_owned())?;
-        let answer = sender
-            .form(&self.url, self.form(&assertion))
-            .await
-            .map_err(|failure| format!("no access token: {failure}"))?;
-        if answer.status != 200 {
-            let refused = serde_json::from_slice::<Refused>(&answer.body).ok();
-            let code = refused.map(|refused| refused.error).filter(|code| is_code(code)).unwrap_or_default();
-            return Err(format!("no access token: HTTP {} {code}", answer.status).trim_end().to_owned());
-        }
-        let granted: Granted = serde_json::from_slice(&answer.body)
-            .map_err(|_| "no access token: the token endpoint's answer cannot be read".to_owned())?;
-        let usable = granted.token_type.eq_ignore_ascii_case("bearer")
-            && !granted.access_token.is_empty()
-            && granted.access_token.bytes().all(|byte| byte.is_ascii_graphic());
-        if !usable {
-            return Err("no access token: the token endpoint granted no bearer token".to_owned());
-        }
-        let bearer = Bearer(granted.access_token);
+        let granted = self.granted(sender).await.map_err(|denied| denied.to_string())?;
+        let access = Access::new(granted.access_token, self.proof.clone());
         let life = granted.expires_in.unwrap_or(60).clamp(0, 86_400);
         let until = now + jiff::SignedDuration::from_secs(life - MARGIN_SECONDS);
-        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((bearer.clone(), until));
-        Ok(bearer)
+        *self.cached.lock().unwrap_or_else(PoisonError::into_inner) = Some((access.clone(), until));
+        Ok(access)
     }
 
-    fn cached(&self, now: Timestamp) -> Option<Bearer> {
+    async fn granted(&self, sender: &Sender) -> Result<Granted, Denied> {
+        let asked = [("grant_type", "client_credentials"), ("scope", self.scope.as_str())];
+        let granted = self.server.grant(sender, &asked).await?;
+        let Some((server, exchange)) = &self.exchange else { return Ok(granted) };
+        let mut asked = vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", granted.access_token.as_str()),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+        ];
+        let narrowed = [("audience", &exchange.audience), ("resource", &exchange.resource), ("scope", &exchange.scope)];
+        asked.extend(narrowed.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+        server.grant(sender, &asked).await
+    }
+
+    fn cached(&self, now: Timestamp) -> Option<Access> {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.as_ref().filter(|(_, until)| now < *until).map(|(bearer, _)| bearer.clone())
-    }
-
-    fn assertion(&self, now: Timestamp) -> Result<String, jsonwebtoken::errors::Error> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).expect("the operating system has random bytes");
-        let issued = now.as_second();
-        let claims = Assertion {
-            iss: &self.client_id,
-            sub: &self.client_id,
-            aud: &self.audience,
-            jti: URL_SAFE_NO_PAD.encode(random),
-            iat: issued,
-            exp: issued + ASSERTION_SECONDS,
-        };
-        jsonwebtoken::encode(&self.header, &claims, &self.key)
-    }
-
-    fn form(&self, assertion: &str) -> String {
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        form.append_pair("grant_type", "client_credentials")
-            .append_pair("scope", &self.scope)
-            .append_pair("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer")
-            .append_pair("client_assertion", assertion);
-        form.finish()
+        cached.as_ref().filter(|(_, until)| now < *until).map(|(access, _)| access.clone())
     }
 }

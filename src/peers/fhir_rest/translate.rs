@@ -1,8 +1,5 @@
 //! Resources to requests. The bytes travel as they were accepted; only their envelope is made here.
 
-use std::sync::Arc;
-
-use crate::national::Pack;
 use crate::peers::{Manner, Resource, Shaped, Taken};
 
 /// A request without credentials.
@@ -13,8 +10,6 @@ pub(super) struct Request {
     pub body: Vec<u8>,
     /// Entries of the transaction; none for a single resource.
     pub entries: Option<usize>,
-    /// By what the answer is understood, where a country pack made the request.
-    pub pack: Option<Arc<Pack>>,
 }
 
 /// `PUT {base}/{type}/{id}`. The error is the reason of a rejection.
@@ -26,7 +21,6 @@ pub(super) fn update(destination: &str, base: &reqwest::Url, resource: &Resource
         idempotency_key: format!("{destination}/{}/{}", resource.id, resource.version),
         body: resource.json.clone(),
         entries: None,
-        pack: None,
     })
 }
 
@@ -40,7 +34,6 @@ pub(super) fn shaped(destination: &str, base: &reqwest::Url, shaped: &Shaped) ->
         idempotency_key: format!("{destination}/{}", shaped.key),
         body: shaped.body.clone(),
         entries: None,
-        pack: Some(shaped.pack.clone()),
     }
 }
 
@@ -65,7 +58,6 @@ pub(super) fn transaction(destination: &str, base: &reqwest::Url, resources: &[R
         idempotency_key: format!("{destination}/{}", &versions.finalize().to_hex()[..32]),
         body,
         entries: Some(resources.len()),
-        pack: None,
     })
 }
 
@@ -84,7 +76,6 @@ pub(super) fn recall(destination: &str, base: &reqwest::Url, taken: &Taken) -> R
         idempotency_key: format!("{destination}/{name}/{}/{}", taken.manner.name(), taken.request_id),
         body,
         entries: None,
-        pack: None,
     })
 }
 
@@ -153,7 +144,8 @@ mod tests {
     fn what_is_taken_back_says_nothing_but_its_name() {
         let base = reqwest::Url::parse("https://a.example/fhir").expect("an address");
         let asked = |kind: &str, name: &str, manner| {
-            let taken = Taken { recall: Recall::of_erased(kind, name), manner, request_id: "r".to_owned() };
+            let taken =
+                Taken { recall: Recall::of_erased(kind, name), manner, request_id: "r".to_owned(), access: None };
             recall("north", &base, &taken)
         };
         let deleted = asked("Observation", "o-1", Manner::Delete).expect("a request");

@@ -18,6 +18,9 @@ const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/security-source
 const BALP_ENTITY: &str = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType";
 const BALP_PROFILE: &str = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.";
 
+/// Names of country packs with their version and digest.
+const PACK: &str = "https://mhealth-gateway.org/fhir/sid/pack";
+
 type Coding = (&'static str, &'static str);
 
 const SOURCE: Coding = (DCM, "110153");
@@ -215,6 +218,16 @@ fn entities(text: &mut Text, facts: &Facts<'_>) {
     if !facts.request.is_empty() {
         text.raw("{").raw("\"what\":{").raw("\"identifier\":{").member("value", facts.request).raw("}").raw("}");
         text.raw("\"type\":").coding(BALP_ENTITY, "XrequestId").raw("}");
+    }
+    if let Some(pack) = facts.pack {
+        text.raw("{")
+            .raw("\"what\":{")
+            .raw("\"identifier\":{")
+            .member("system", PACK)
+            .member("value", pack)
+            .raw("}")
+            .raw("}");
+        text.raw("\"type\":").coding(ENTITY_TYPE, "4").raw("}");
     }
     for Entity { reference, role } in facts.entities {
         let role = match role {

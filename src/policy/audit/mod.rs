@@ -105,6 +105,8 @@ pub struct Facts<'a> {
     pub query: Option<&'a str>,
     /// Whether what was disclosed names the person by a pseudonym.
     pub pseudonym: bool,
+    /// Id, version and digest of the country pack that shaped what was disclosed.
+    pub pack: Option<&'a str>,
     pub issues: &'a [Id],
     /// Refusals that this event tells of all at once.
     pub merged: Option<Merged>,

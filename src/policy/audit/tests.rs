@@ -20,6 +20,7 @@ fn facts(kind: Kind) -> Facts<'static> {
         outcome: Outcome::Success,
         query: None,
         pseudonym: false,
+        pack: None,
         issues: &[],
         merged: None,
     }

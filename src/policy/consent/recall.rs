@@ -1,6 +1,6 @@
 //! What may be said to a receiver of something that it may hold no longer: the other side of [`Permitted`](super::Permitted).
 //!
-//! A [`Recall`] is made of a refusal, or of a person's erasure, and of nothing else. It is a name that the receiver knows
+//! A [`Recall`] is made of a refusal, of a deletion, or of a person's erasure, and of nothing else. It is a name that the receiver knows
 //! already, and has no room for anything that the resource says, so that whoever sends it discloses nothing and needs no
 //! consent. By what address and in which words it is told is not known here.
 
@@ -34,6 +34,11 @@ pub struct Recall {
 impl Recall {
     /// What the person does not let the receiver have. Of a refusal alone is it known that it may be taken back.
     pub fn of_denied(_: &Denial, kind: &str, name: &str) -> Recall {
+        Recall { kind: kind.to_owned(), name: name.to_owned() }
+    }
+
+    /// What is no more, by whoever could say so.
+    pub fn of_deleted(kind: &str, name: &str) -> Recall {
         Recall { kind: kind.to_owned(), name: name.to_owned() }
     }
 

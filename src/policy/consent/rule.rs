@@ -116,7 +116,7 @@ impl Conditions {
     }
 
     /// Of which resources what it asks of them holds, as far as is known which are meant. The more codings there are, the
-    /// rather each kind of rule fires.
+    /// rather each kind of rule fires; but what has none at all may be anything, which refuses.
     pub fn bearing(&self, effect: Effect, policy: Option<&str>, meant: Option<&Meant<'_>>) -> Bearing {
         let Some(meant) = meant else {
             return if self.is_about_resource(policy) { Bearing::Some } else { Bearing::All };
@@ -128,8 +128,8 @@ impl Conditions {
             Some(codes) if codes.decided_by(policy).is_none() => {
                 let fires = |codings| codes.matches(codings, policy).fires(effect);
                 match () {
-                    () if fires(meant.surely) => Bearing::All,
-                    () if fires(meant.perhaps) => Bearing::Some,
+                    () if !meant.surely.is_empty() && fires(meant.surely) => Bearing::All,
+                    () if fires(meant.surely) || fires(meant.perhaps) => Bearing::Some,
                     () => Bearing::None,
                 }
             }

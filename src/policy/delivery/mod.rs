@@ -7,9 +7,11 @@
 //! corrections never overtake. Peers classify, and never decide whether to retry. What is delivered is unknown here.
 
 mod circuit;
+mod pace;
 mod schedule;
 
 pub use circuit::{Admission, Circuit, Limits, Turned};
+pub use pace::{Pace, Window};
 pub use schedule::{Next, Schedule};
 
 /// What a peer's answer, or its silence, means.
@@ -23,6 +25,10 @@ pub enum Verdict {
     },
     /// Not now, and nothing was sent: no connection, no access token.
     Unreached {
+        reason: String,
+    },
+    /// Not now, and nothing was sent, for a reason of this person's alone: the peer is not to blame.
+    Waits {
         reason: String,
     },
     /// Never: sending the same again would be refused again.
@@ -39,7 +45,7 @@ impl Verdict {
 
     /// Whether the data left the house, whatever became of it there.
     pub fn has_left(&self) -> bool {
-        !matches!(self, Verdict::Unreached { .. })
+        !matches!(self, Verdict::Unreached { .. } | Verdict::Waits { .. })
     }
 }
 
@@ -99,7 +105,9 @@ pub fn settle(verdict: Verdict, schedule: &Schedule, attempts: u32, now_ms: i64,
         Verdict::Acknowledged => Settlement::Done,
         Verdict::Rejected { reason } => Settlement::Dead { reason },
         Verdict::Retry { after_ms, reason } => again(schedule, attempts, now_ms, random, after_ms, reason),
-        Verdict::Unreached { reason } => again(schedule, attempts, now_ms, random, None, reason),
+        Verdict::Unreached { reason } | Verdict::Waits { reason } => {
+            again(schedule, attempts, now_ms, random, None, reason)
+        }
     }
 }
 

@@ -110,7 +110,7 @@ impl Standing {
                 return Standing { status: Status::Active, failures: 0, not_before_ms: 0, told_ms: now_ms };
             }
             Verdict::Retry { after_ms, .. } => *after_ms,
-            Verdict::Unreached { .. } | Verdict::Rejected { .. } => None,
+            Verdict::Unreached { .. } | Verdict::Waits { .. } | Verdict::Rejected { .. } => None,
         };
         let failures = self.failures.saturating_add(1);
         match schedule.next(failures, now_ms, random, after_ms) {

@@ -96,7 +96,7 @@ fn append<'r>(
                 record.client,
                 record.id.0,
                 written.text,
-                record.withheld,
+                AuditRecord::is_kept_from_client(&record.salt),
                 number as i64,
                 record.salt
             ])?;
@@ -148,7 +148,6 @@ fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::R
                 client: row.get(2)?,
                 id: ResId(row.get(3)?),
                 payload: text(row, 4)?,
-                withheld: false,
                 salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
             })
         })?

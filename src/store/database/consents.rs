@@ -39,10 +39,16 @@ impl Store {
     pub async fn restrict(
         &self,
         patient: PatientKey,
-        since_ms: Option<i64>,
+        on: bool,
+        at_ms: i64,
         record: AuditRecord,
     ) -> Result<Option<i64>, Error> {
-        self.writer.call(1, move |ledger| Ok(restrict(ledger, patient, since_ms, record)?)).await
+        self.writer.call(1, move |ledger| Ok(restrict(ledger, patient, on, at_ms, record)?)).await
+    }
+
+    /// Whether what was the patient's was kept and nothing else at a moment.
+    pub async fn was_restricted(&self, patient: PatientKey, then_ms: i64) -> Result<bool, Error> {
+        self.query(move |connection| was_restricted(connection, patient, then_ms)).await
     }
 
     /// How many turns there were at a patient, for whoever writes what depends on what else there is; none where no other
@@ -68,29 +74,50 @@ fn restricted(connection: &Connection, patient: PatientKey) -> sql::Result<Optio
     Ok(since.flatten())
 }
 
+fn was_restricted(connection: &Connection, patient: PatientKey, then_ms: i64) -> sql::Result<bool> {
+    if restricted(connection, patient)?.is_some_and(|since_ms| since_ms <= then_ms) {
+        return Ok(true);
+    }
+    let lifted: Option<i64> = connection
+        .prepare_cached("SELECT since FROM lifted WHERE patient = ?1 AND since <= ?2 AND until > ?2 LIMIT 1")?
+        .query_row(params![patient.0, then_ms], |row| row.get(0))
+        .optional()?;
+    Ok(lifted.is_some())
+}
+
 /// Whoever decides by what the person has said notices by the epoch.
 fn restrict(
     ledger: &mut Ledger,
     patient: PatientKey,
-    since_ms: Option<i64>,
+    on: bool,
+    at_ms: i64,
     record: AuditRecord,
 ) -> sql::Result<Option<i64>> {
     let connection = &ledger.connection;
-    let stands = restricted(connection, patient)?;
-    if stands.is_some() != since_ms.is_some() {
+    let stood = restricted(connection, patient)?;
+    let stands = on.then(|| stood.unwrap_or(at_ms));
+    if stands != stood {
         bump_epoch(connection, patient)?;
         connection
             .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
-            .post(params![patient.0, since_ms])?;
-        if since_ms.is_none() {
-            retry::due_at_once(connection, patient)?;
-            subscriptions::due_at_once(connection, patient)?;
-            // Workers that sleep are to look.
-            ledger.fed = true;
-        }
+            .post(params![patient.0, stands])?;
+    }
+    if stands.is_none()
+        && let Some(since_ms) = stood
+    {
+        connection
+            .prepare_cached(
+                "INSERT INTO lifted (patient, since, until) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (patient, since) DO UPDATE SET until = excluded.until WHERE lifted.until < excluded.until",
+            )?
+            .post(params![patient.0, since_ms, at_ms])?;
+        retry::due_at_once(connection, patient)?;
+        subscriptions::due_at_once(connection, patient)?;
+        // Workers that sleep are to look.
+        ledger.fed = true;
     }
     audit::store(ledger, &[record])?;
-    Ok(since_ms.and(stands.or(since_ms)))
+    Ok(stands)
 }
 
 /// How often the patient's consents have changed.

@@ -219,6 +219,8 @@ fn shut(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
         "DELETE FROM dead WHERE lane = ?1",
         "DELETE FROM consent WHERE patient = ?1",
         "DELETE FROM consent_turn WHERE patient = ?1",
+        "DELETE FROM lifted WHERE patient = ?1",
+        "DELETE FROM link WHERE patient = ?1",
         "DELETE FROM idem WHERE patient = ?1",
         // Whatever of hers lies about, in whichever copy, is closed for good.
         "DELETE FROM person_key WHERE patient = ?1",

@@ -10,7 +10,7 @@ use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::id::ResId;
 use crate::store::sql::{self, Connection, Fault, Optional, params};
-use crate::store::unit::{FiledRecord, Head, Logged};
+use crate::store::unit::{AuditRecord, FiledRecord, Head, Logged};
 use crate::tlog::{self, Edge, Hash, Subtree};
 
 /// No term of keeping is shorter: three years.
@@ -214,7 +214,7 @@ fn redacted_in_vain(connection: &Connection) -> sql::Result<Vec<u64>> {
 fn filed(connection: &Connection, after: u64) -> sql::Result<Vec<FiledRecord>> {
     connection
         .prepare_cached(
-            "SELECT seq, entry, at, patient, client, id, payload FROM audit
+            "SELECT seq, entry, at, patient, client, id, payload, withheld, salt FROM audit
              WHERE salt IS NOT NULL AND entry IS NOT NULL AND seq > ?1 AND NOT EXISTS (
                  SELECT 1 FROM erased e WHERE e.patient = audit.patient AND e.record = audit.id)
              ORDER BY seq LIMIT ?2",
@@ -229,6 +229,7 @@ fn filed(connection: &Connection, after: u64) -> sql::Result<Vec<FiledRecord>> {
                 id: ResId(row.get(5)?),
                 // What cannot be read is not what was committed to, which is another question.
                 payload: audit::text(row, 6).unwrap_or_default(),
+                withheld: (row.get::<i64>(7)? != 0, AuditRecord::is_kept_from_client(&row.get(8)?)),
             })
         })?
         .collect()

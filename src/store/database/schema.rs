@@ -17,13 +17,16 @@ use crate::store::sql::{self, Connection, Optional};
 /// taken away. `foretold` holds audit records of sends under way: of a retry row under its
 /// id, of a slot of the feed under `-1 - slot`. An audit event that is `withheld` is not shown to its own client.
 /// `patient_state.turn` counts those who wrote what depends on what else the person has, where several gateways do.
-/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else.
+/// `patient_state.restricted` is the moment since which the person wants what is hers kept and nothing else, `lifted` when she
+/// wanted it before.
 /// `remnant` is what destinations are to be told of erased persons, `consent_turn` when a person's consents change by time alone.
 /// `audit.entry` is its number in the transparency log, `log_entry` what stands there, `log_tile` the roots of full tiles;
 /// `audit_forgotten` are the numbers of those that were forgotten in time.
 /// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
 /// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
 /// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
+/// `known_as.names` are the names, one a line, that a destination gave to what it was sent: what it is corrected and taken
+/// back by. `retry_stopped` are destinations for which what fails is not tried again.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -246,6 +249,24 @@ CREATE TABLE export_count (
     job BLOB NOT NULL, name BLOB NOT NULL, persons INTEGER NOT NULL, PRIMARY KEY (job, name)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE lifted (
+    patient BLOB NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (patient, since)
+) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE link (
+    patient BLOB NOT NULL, destination TEXT NOT NULL, version INTEGER NOT NULL, busy INTEGER NOT NULL,
+    over INTEGER NOT NULL, sealed_by INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (patient, destination)
+) STRICT, WITHOUT ROWID;
+",
+    "
+CREATE TABLE known_as (
+    patient BLOB NOT NULL, destination TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
+    names TEXT NOT NULL, PRIMARY KEY (patient, destination, kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE retry_stopped (destination TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -317,6 +338,12 @@ DROP TABLE export_count;
 DROP TABLE export_piece;
 DROP TABLE export_part;
 DROP TABLE export;
+",
+    "DROP TABLE lifted;",
+    "DROP TABLE link;",
+    "
+DROP TABLE retry_stopped;
+DROP TABLE known_as;
 ",
 ];
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 use self::words::Words;
 use super::Request;
 use crate::exchange::Refusal;
+use crate::exchange::links::Connection;
 use crate::exchange::person::{Choices, Made, Party, PartyKind, Person, State, Visitor};
 use crate::fhir::outcome::Id;
 use crate::policy::consent::Manner;
@@ -47,7 +48,16 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// What the page may be told to say after a change.
-const SAID: [&str; 5] = ["changed", "refused-elsewhere", "meanwhile", "withdrawn", "confirm-missing"];
+const SAID: [&str; 8] = [
+    "changed",
+    "refused-elsewhere",
+    "meanwhile",
+    "withdrawn",
+    "confirm-missing",
+    "connected",
+    "disconnected",
+    "connect-failed",
+];
 
 /// `POST [base]/Patient/[id]/$visit`.
 pub(super) async fn open(request: &Request<'_>) -> Result<Reply, Refusal> {
@@ -68,7 +78,10 @@ pub(super) fn door(request: &Request<'_>) -> Reply {
     let words = spoken(request);
     let link = request.query.iter().find(|(name, _)| name == "link").map(|(_, link)| link.as_str());
     match link {
-        Some(link) => plain(request, words, 200, "enter", "enter-text", Some(link)),
+        Some(link) => {
+            let form = context! { action => "/person/enter", fields => vec![vec!["link".to_owned(), link.to_owned()]], button => words.text("enter") };
+            plain(request, words, 200, ("enter", "enter-text"), context! { form })
+        }
         None => no_visit(request),
     }
 }
@@ -141,6 +154,72 @@ pub(super) async fn withdraw(request: &Request<'_>) -> Reply {
     .await
 }
 
+/// Shows the way to a destination's own sign-in.
+pub(super) async fn connect(request: &Request<'_>) -> Reply {
+    let person = match visiting(request).await {
+        Ok(person) => person,
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    let destination = field(&request.query, "destination");
+    let words = spoken(request);
+    match request.gateway.connect(&person, destination).await {
+        Ok(leaving) => {
+            let host = [leaving.host.as_str()];
+            let out = context! { url => leaving.url, text => words.filled("connect-go", &host) };
+            let more = context! {
+                heading => words.filled("connect-title", &[destination]), text => words.filled("connect-text", &host), out,
+            };
+            shown(request, words, 200, "plain.html", more)
+        }
+        Err(refusal) if refusal.ids().contains(&Id::DestinationTrouble) => moved("/person?said=connect-failed"),
+        Err(refusal) => problem::reply(&refusal),
+    }
+}
+
+/// Where people come back to. The browser brings no session along from elsewhere, but it does from this page.
+pub(super) fn returned(request: &Request<'_>) -> Reply {
+    let words = spoken(request);
+    let given = |name: &str| request.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    match (given("state"), given("code")) {
+        (Some(state), Some(code)) => {
+            let fields = [("state", state), ("code", code)];
+            let fields: Vec<Vec<String>> = fields.map(|(name, value)| vec![name.to_owned(), value.to_owned()]).into();
+            let form = context! { action => "/person/connected", fields, button => words.text("connected-go") };
+            plain(request, words, 200, ("connected-title", "connected-text"), context! { form })
+        }
+        _ => {
+            let out = context! { url => "/person", text => words.text("back") };
+            plain(request, words, 200, ("connect-refused", "connect-refused-text"), context! { out })
+        }
+    }
+}
+
+/// Makes the connection.
+pub(super) async fn connected(request: &Request<'_>) -> Reply {
+    let person = match visiting(request).await {
+        Ok(person) => person,
+        Err(refusal) => return turned_away(request, &refusal),
+    };
+    let form = form(request);
+    let brought = (field(&form, "state"), field(&form, "code"));
+    match request.gateway.connected(&person, visitor(request), brought).await {
+        Ok(_) => moved("/person?said=connected"),
+        Err(refusal) if refusal.ids().iter().any(|id| matches!(id, Id::DestinationTrouble | Id::TokenInvalid)) => {
+            moved("/person?said=connect-failed")
+        }
+        Err(refusal) => problem::reply(&refusal),
+    }
+}
+
+/// Ends a connection.
+pub(super) async fn disconnect(request: &Request<'_>) -> Reply {
+    changed(request, async |person, form| {
+        request.gateway.disconnect(person, visitor(request), field(form, "destination")).await?;
+        Ok("disconnected")
+    })
+    .await
+}
+
 /// Who did what.
 pub(super) async fn log(request: &Request<'_>) -> Reply {
     let person = match visiting(request).await {
@@ -165,6 +244,8 @@ fn line(words: &Words, entry: &Value) -> Context {
     let who = if itself { words.filled("you", &[who]) } else { who.to_owned() };
     let act = match text("/operation") {
         "$visit" => words.text("visit-link"),
+        "$connect" => words.text("connect-act"),
+        "$disconnect" => words.text("disconnect-act"),
         _ => words.term("acts", text("/act")),
     };
     let done = if entry["done"] == false && text("/act") != "refuse" { words.text("refused") } else { "" };
@@ -229,7 +310,6 @@ pub(super) async fn erase(request: &Request<'_>) -> Reply {
     let told: Vec<String> = told.into_iter().flatten().collect();
     let more = context! {
         heading => words.text("erased"), text => words.filled("erased-text", &[&count.to_string()]), told,
-        link => None::<String>,
     };
     shown(request, words, 200, "plain.html", more).with(SET_COOKIE, GONE)
 }
@@ -237,7 +317,7 @@ pub(super) async fn erase(request: &Request<'_>) -> Reply {
 /// Ends the session in this browser.
 pub(super) fn leave(request: &Request<'_>) -> Reply {
     let words = spoken(request);
-    plain(request, words, 200, "closed", "closed-text", None).with(SET_COOKIE, GONE)
+    plain(request, words, 200, ("closed", "closed-text"), context! {}).with(SET_COOKIE, GONE)
 }
 
 /// A change by a form of the page itself, and then the page again with a word about it.
@@ -314,9 +394,12 @@ fn party(words: &Words, index: usize, of: &Choices) -> Context {
             }
         })
         .collect();
+    let connection = of.party.receives.as_ref().and_then(|receives| receives.connection.as_ref());
     context! {
         name => of.party.name.as_str(), actor => of.party.actor.as_str(), any => allowed > 0, kind => words.text(kind),
         does => words.text(does), summary, choices, receives => receives(words, &of.party),
+        connect => connection.and_then(|connection| way(words, &of.party.name, connection)),
+        connected => connection.is_some_and(|connection| *connection != Connection::None),
     }
 }
 
@@ -330,7 +413,32 @@ fn receives(words: &Words, party: &Party) -> Vec<String> {
     };
     let name = receives.pseudonym.then(|| words.text("by-pseudonym").to_owned());
     let last = receives.told_last.as_deref().map(|when| words.filled("told-on", &[&moment(when)]));
-    name.into_iter().chain([words.text(told).to_owned()]).chain(last).collect()
+    let connection = receives.connection.iter().flat_map(|connection| standing(words, connection));
+    name.into_iter().chain([words.text(told).to_owned()]).chain(last).chain(connection).collect()
+}
+
+/// How the person stands with a destination that wants her to sign in.
+fn standing(words: &Words, connection: &Connection) -> Vec<String> {
+    let shown = |ms: i64| moment(&crate::fhir::tree::time::instant(ms));
+    match connection {
+        Connection::None => vec![words.text("link-none").to_owned()],
+        Connection::Over => vec![words.text("link-over").to_owned()],
+        Connection::Stands { since_ms, ends_ms } => {
+            let ends = ends_ms.map(|ends_ms| words.filled("link-ends", &[&shown(ends_ms)]));
+            [words.filled("link-stands", &[&shown(*since_ms)])].into_iter().chain(ends).collect()
+        }
+    }
+}
+
+/// The way that connects it.
+fn way(words: &Words, destination: &str, connection: &Connection) -> Option<Context> {
+    let text = match connection {
+        Connection::None => words.text("connect"),
+        Connection::Over => words.text("connect-again"),
+        Connection::Stands { .. } => return None,
+    };
+    let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("destination", destination).finish();
+    Some(context! { url => format!("/person/connect?{query}"), text })
 }
 
 /// RFC 3339 in UTC, to the second, as people read it.
@@ -347,19 +455,17 @@ fn turned_away(request: &Request<'_>, refusal: &Refusal) -> Reply {
 }
 
 fn no_visit(request: &Request<'_>) -> Reply {
-    plain(request, spoken(request), 401, "no-visit", "no-visit-text", None)
+    plain(request, spoken(request), 401, ("no-visit", "no-visit-text"), context! {})
 }
 
 fn plain(
     request: &Request<'_>,
     words: &'static Words,
     status: u16,
-    heading: &str,
-    text: &str,
-    link: Option<&str>,
+    (heading, text): (&str, &str),
+    more: Context,
 ) -> Reply {
-    let more =
-        context! { heading => words.text(heading), text => words.text(text), link, told => Vec::<String>::new() };
+    let more = context! { heading => words.text(heading), text => words.text(text), ..more };
     shown(request, words, status, "plain.html", more)
 }
 
@@ -388,7 +494,10 @@ fn shown(request: &Request<'_>, words: &'static Words, status: u16, template: &s
 
 /// What a choice of language must not lose: the link that is still to be used, and the place in the log.
 fn kept(request: &Request<'_>) -> String {
-    let pairs = request.query.iter().filter(|(name, _)| matches!(name.as_str(), "link" | "_page"));
+    let pairs = request
+        .query
+        .iter()
+        .filter(|(name, _)| matches!(name.as_str(), "link" | "_page" | "state" | "code" | "destination"));
     let mut kept = url::form_urlencoded::Serializer::new(String::new());
     let kept = kept.extend_pairs(pairs).finish();
     if kept.is_empty() { kept } else { format!("&{kept}") }

@@ -197,7 +197,7 @@ async fn the_audit_is_searched_both_ways() {
         check(AuditPlan { patient: Some(patient(2)), ..all() }, &[2, 3]).await;
         check(AuditPlan { client: Some("a".to_owned()), descending: true, ..all() }, &[4, 3]).await;
         check(AuditPlan { client: Some("b".to_owned()), patient: Some(patient(3)), ..all() }, &[]).await;
-        fixture.store.record_audit(vec![AuditRecord { withheld: true, ..record("b", 2) }]).await.unwrap();
+        fixture.store.record_audit(vec![record("b", 2).kept_from_client()]).await.unwrap();
         for (reader, expected) in [("a", &[3, 5]), ("b", &[2, 3])] {
             let reader = Some(reader.to_owned());
             let after_seq = Some(if expected[0] == 3 { 2 } else { 0 });
@@ -219,5 +219,23 @@ async fn any_character_may_stand_in_a_text() {
             let plan = Plan { codes: Some(vec![code]), ..Plan::of("Observation") };
             assert_eq!(fixture.store.search(plan).await.unwrap().rows.len(), 1, "{text:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_was_restricted_when_is_known() {
+    for fixture in Fixture::both() {
+        // Asked for twice, begun again in the moment in which it ended, and lifted in the moment in which it began.
+        let changes =
+            [(true, 10), (false, 20), (true, 20), (true, 25), (false, 30), (true, 40), (false, 40), (true, 50)];
+        for (on, at_ms) in changes {
+            fixture.store.restrict(patient(1), on, at_ms, audit_record()).await.unwrap();
+        }
+        let stood = async |at_ms| fixture.store.was_restricted(patient(1), at_ms).await.unwrap();
+        for (at_ms, expected) in [(9, false), (10, true), (29, true), (30, false), (40, false), (49, false), (50, true)]
+        {
+            assert_eq!(stood(at_ms).await, expected, "{at_ms}");
+        }
+        assert!(!fixture.store.was_restricted(patient(2), 10).await.unwrap());
     }
 }

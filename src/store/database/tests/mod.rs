@@ -6,6 +6,7 @@ mod exports;
 mod faults;
 mod keep;
 mod keys;
+mod known;
 mod model;
 mod raw;
 mod receipts;
@@ -151,8 +152,7 @@ fn audit_record() -> AuditRecord {
         client: "app".into(),
         id: ResId::random(None, 1, [1; 16]),
         payload: b"event".to_vec(),
-        withheld: false,
-        salt: [9; 32],
+        salt: AuditRecord::salt([9; 32]),
     }
 }
 

@@ -134,8 +134,8 @@ async fn what_is_behind_something_held_waits_with_it() {
         let mut all = texts(50).await;
         all.sort();
         assert_eq!(all, ["behind", "held", "other"]);
-        fixture.store.restrict(patient(1), Some(5), audit_record()).await.unwrap();
-        fixture.store.restrict(patient(1), None, audit_record()).await.unwrap();
+        fixture.store.restrict(patient(1), true, 5, audit_record()).await.unwrap();
+        fixture.store.restrict(patient(1), false, 6, audit_record()).await.unwrap();
         assert_eq!(texts(0).await.len(), 3, "what is lifted is looked at at once");
     }
 }

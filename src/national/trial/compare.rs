@@ -1,0 +1,167 @@
+//! An example of a destination, read back into a measurement of the guide's, and held against what the pack makes of that:
+//! profile, codes, category, status, value and literal unit, time, person, device, performer and components.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+
+use super::measurement::{measure, measurement};
+use crate::fhir::ours::STRUCTURES;
+use crate::fhir::terminology::ucum;
+use crate::national::pack::{Form, Pack, Row};
+
+/// Codings of a concept.
+type Codings = BTreeSet<(String, String)>;
+
+/// An example as a measurement of the guide's. None where the pack has no place for such a thing.
+pub fn read_back(pack: &Pack, example: &Json) -> Option<Json> {
+    let row = meant(pack, example)?;
+    let inside = example["component"].as_array().into_iter().flatten().map(|one| &one["valueQuantity"]);
+    let inside = inside.filter(|_| row.form == Form::Inside).find(|value| !value.is_null());
+    let quantity = inside.unwrap_or(&example["valueQuantity"]);
+    let mut sent = measurement(pack, row, usual(&row.measure, quantity).as_ref())?;
+    if let Some((name, word)) = condition(row, &codings(&example["code"])) {
+        let url = format!("{STRUCTURES}{name}");
+        let extensions = sent["extension"].as_array_mut()?;
+        extensions.retain(|extension| extension["url"] != url);
+        extensions.push(json!({"url": url, "valueCode": word}));
+    }
+    for name in ["effectiveDateTime", "effectivePeriod", "status", "valueSampledData", "dataAbsentReason", "note"] {
+        if !example[name].is_null() {
+            sent[name] = example[name].clone();
+        }
+    }
+    if example["effectivePeriod"].is_null() == example["effectiveDateTime"].is_null() {
+        return None;
+    }
+    let members = sent.as_object_mut()?;
+    members.remove(if example["effectivePeriod"].is_null() { "effectivePeriod" } else { "effectiveDateTime" });
+    if !example["dataAbsentReason"].is_null() && quantity.is_null() {
+        members.remove("valueQuantity");
+    }
+    if let Some(components) = example["component"].as_array().filter(|_| row.form == Form::Components) {
+        sent["component"] = components.clone().into();
+    }
+    Some(sent)
+}
+
+/// What of the guide's extensions a line makes the codes of an example depend on: name and word.
+fn condition<'r>(row: &'r Row, codes: &Codings) -> Option<(&'static str, &'r str)> {
+    let told = row.codes.iter().find(|told| told.codings.iter().any(|coding| codes.contains(coding)))?;
+    let only = told.when.as_ref()?;
+    Some((only.slot.extension()?, only.is.as_deref()?))
+}
+
+/// The line of the pack that the example is an example of: the code is the line's, and so is the profile where one is
+/// claimed.
+fn meant<'p>(pack: &'p Pack, example: &Json) -> Option<&'p Row> {
+    let (codes, profiles) = (codings(&example["code"]), &example["meta"]["profile"]);
+    let claims = |row: &Row| profiles.as_array().is_none_or(|list| list.iter().any(|one| *one == row.profile));
+    let is_coded = |row: &&Row| row.codings().any(|coding| codes.contains(coding));
+    let mut fitting: Vec<&Row> = pack.rows().iter().filter(is_coded).filter(|row| claims(row)).collect();
+    let refused = || pack.rows().iter().filter(|row| row.is_refused()).find(is_coded);
+    // Of measures with the same code, the one with most codes in common, and whose unit is the value's.
+    let unit = example["valueQuantity"]["code"].as_str().unwrap_or_default();
+    fitting.sort_by_key(|row| {
+        let common = row.codings().filter(|coding| codes.contains(coding)).count();
+        let measured = measure(&row.measure).is_some_and(|measure| measure.unit(unit).is_some());
+        (std::cmp::Reverse(measured), std::cmp::Reverse(common))
+    });
+    fitting.first().copied().or_else(refused)
+}
+
+/// The value of an example in the measure's usual unit.
+fn usual(key: &str, quantity: &Json) -> Option<Json> {
+    let unit = measure(key)?.units.first()?.code;
+    let sent = text(&quantity["code"]);
+    let digits = match &quantity["value"] {
+        Json::String(digits) => digits.clone(),
+        other => other.to_string(),
+    };
+    // A count without a unit, or by another name of it, is the number itself.
+    let value = ucum::convert(digits.parse().ok()?, &sent, unit).map_or(digits, |value| value.normalize().to_string());
+    serde_json::from_str(&value).ok()
+}
+
+/// Where an emitted measurement differs in meaning from the destination's own.
+pub fn differences(emitted: &Json, example: &Json) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let mut hold = |holds: bool, what: &'static str| {
+        if !holds && !found.contains(&what) {
+            found.push(what);
+        }
+    };
+    let profile = &emitted["meta"]["profile"][0];
+    hold(example["meta"]["profile"].as_array().is_none_or(|list| list.contains(profile)), "profile");
+    hold(!codings(&emitted["code"]).is_disjoint(&codings(&example["code"])), "code");
+    let (ours, theirs) = (categories(emitted), categories(example));
+    hold(theirs.is_empty() || !ours.is_disjoint(&theirs), "category");
+    hold(emitted["status"] == example["status"], "status");
+    let value = &example["valueQuantity"];
+    hold(value.is_null() || same(&emitted["valueQuantity"], value), "value");
+    for name in ["effectiveDateTime", "effectivePeriod"] {
+        hold(example[name].is_null() || emitted[name] == example[name], "time");
+    }
+    let (ours, theirs) = (named(emitted), named(example));
+    // Who names a person in two ways is met by either.
+    hold(ours == (false, false) || (ours.0 && theirs.0) || (ours.1 && theirs.1) || ours == theirs, "person");
+    for name in ["device", "performer", "dataAbsentReason"] {
+        hold(example[name].is_null() || !emitted[name].is_null(), name);
+    }
+    for component in example["component"].as_array().into_iter().flatten() {
+        let ours = emitted["component"].as_array().into_iter().flatten();
+        let ours = ours.into_iter().find(|one| !codings(&one["code"]).is_disjoint(&codings(&component["code"])));
+        let told = ours.is_some_and(|ours| same(&ours["valueQuantity"], &component["valueQuantity"]));
+        hold(component["valueQuantity"].is_null() || told, "component");
+    }
+    found
+}
+
+/// The same quantity; a value that stands without a unit is a number alone.
+fn same(one: &Json, other: &Json) -> bool {
+    let (Some(left), Some(right)) = (number(one), number(other)) else { return one["value"] == other["value"] };
+    let equal = ucum::compare(left, &text(&one["code"]), right, &text(&other["code"])) == Some(Ordering::Equal);
+    equal || (left == right && other["code"].is_null())
+}
+
+fn number(quantity: &Json) -> Option<rust_decimal::Decimal> {
+    quantity["value"].to_string().parse().ok()
+}
+
+/// Whether the person is named by a reference, and by an identifier.
+fn named(observation: &Json) -> (bool, bool) {
+    let subject = &observation["subject"];
+    (subject["reference"].is_string(), subject["identifier"]["system"].is_string())
+}
+
+fn categories(of: &Json) -> Codings {
+    of["category"].as_array().into_iter().flatten().flat_map(codings).collect()
+}
+
+pub(super) fn codings(concept: &Json) -> Codings {
+    let list = concept["coding"].as_array().into_iter().flatten();
+    list.map(|one| (text(&one["system"]), text(&one["code"]))).collect()
+}
+
+fn text(value: &Json) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Every resource of a type in what was sent or shown, Bundles and contained ones included.
+pub fn within<'j>(value: &'j Json, kind: &str) -> Vec<&'j Json> {
+    let mut found = Vec::new();
+    collect(value, kind, &mut found);
+    found
+}
+
+fn collect<'j>(value: &'j Json, kind: &str, found: &mut Vec<&'j Json>) {
+    if value["resourceType"] == kind {
+        found.push(value);
+    }
+    match value {
+        Json::Object(members) => members.values().for_each(|member| collect(member, kind, found)),
+        Json::Array(items) => items.iter().for_each(|item| collect(item, kind, found)),
+        _ => {}
+    }
+}

@@ -1,0 +1,162 @@
+//! The walk-through for whoever writes a pack, run as it stands: its files are written, its commands run, and what it says
+//! that they say is among what they say.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::fixture::PROGRAM;
+
+/// One step of the page.
+#[derive(Debug)]
+enum Step {
+    File(String, String),
+    Run(String),
+    Said(String),
+}
+
+/// The blocks of a page, in order. A block behind a line that is a name in back quotes is that file.
+fn steps(page: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let (mut block, mut language, mut name) = (None::<String>, String::new(), None::<String>);
+    for line in page.lines() {
+        match (&mut block, line.strip_prefix("```")) {
+            (None, Some(word)) => (block, language) = (Some(String::new()), word.to_owned()),
+            (Some(text), Some(_)) => {
+                let text = std::mem::take(text);
+                block = None;
+                steps.extend(match (name.take(), language.as_str()) {
+                    (Some(name), _) => Some(Step::File(name, text)),
+                    (None, "sh") => Some(Step::Run(text)),
+                    (None, "text") => Some(Step::Said(text)),
+                    _ => None,
+                });
+            }
+            (Some(text), None) => *text += &format!("{line}\n"),
+            (None, None) => {
+                let named = line.strip_prefix('`').and_then(|line| line.strip_suffix("`:"));
+                name = named.map(str::to_owned).or(if line.is_empty() { name } else { None });
+            }
+        }
+    }
+    steps
+}
+
+fn run(folder: &Path, line: &str) -> Output {
+    let words = line.split_whitespace().skip_while(|word| *word != "mhealth-gateway").skip(1);
+    Command::new(PROGRAM).args(words).current_dir(folder).output().unwrap()
+}
+
+#[test]
+fn the_walk_through_does_what_it_says() {
+    let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/own-pack.md");
+    let folder = tempfile::tempdir().unwrap();
+    let mut last = None;
+    for step in steps(&std::fs::read_to_string(page).unwrap()) {
+        match step {
+            Step::File(name, text) => {
+                let path = folder.path().join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, text).unwrap();
+            }
+            Step::Run(lines) => {
+                for line in lines.lines() {
+                    let output = run(folder.path(), line);
+                    assert!(output.status.success(), "{line}: {output:?}");
+                    last = Some(String::from_utf8(output.stdout).unwrap());
+                }
+            }
+            Step::Said(expected) => {
+                let said = last.as_deref().expect("something ran before");
+                expected.lines().for_each(|line| assert!(said.contains(line), "{line} is not said: {said}"));
+            }
+        }
+    }
+    let files: Vec<_> = ["GAPS.md", "tests/measurements.json", "pack.toml"].into_iter().collect();
+    for file in files {
+        assert!(folder.path().join("xx-account").join(file).exists(), "{file}");
+    }
+}
+
+#[test]
+fn a_pack_of_nothing_but_a_name_takes_what_the_guide_has() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("answers.toml"), "id = \"xx-all\"\n").unwrap();
+    for line in [
+        "mhealth-gateway pack new xx-all --answers answers.toml",
+        "mhealth-gateway pack check xx-all",
+        "mhealth-gateway pack test xx-all",
+        "mhealth-gateway validate xx-all/tests/measurements.json",
+    ] {
+        let output = run(folder.path(), line);
+        assert!(output.status.success(), "{line}: {output:?}");
+    }
+}
+
+#[test]
+fn mistakes_and_differences_have_exit_codes_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("answers.toml"), "id = \"xx-own\"\n[measures.body-weight]\n").unwrap();
+    let made = run(folder.path(), "mhealth-gateway pack new xx-own --answers answers.toml");
+    assert!(made.status.success(), "{made:?}");
+    let again = run(folder.path(), "mhealth-gateway pack new xx-own --answers answers.toml");
+    assert_eq!(again.status.code(), Some(2), "{again:?}");
+    let measures = std::fs::read_to_string(at("xx-own/measures.csv")).unwrap();
+    std::fs::write(at("xx-own/measures.csv"), measures.replace(",kg,", ",stone,")).unwrap();
+    let checked = run(folder.path(), "mhealth-gateway pack check xx-own --format json");
+    let told: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(checked.status.code(), Some(1));
+    assert_eq!(
+        (told["mistakes"][0]["file"].as_str(), told["mistakes"][0]["line"].as_u64()),
+        (Some("measures.csv"), Some(2))
+    );
+    std::fs::write(at("xx-own/measures.csv"), measures).unwrap();
+    std::fs::write(at("assertions.txt"), "Bundle.type = 'batch'\n").unwrap();
+    let tried = run(folder.path(), "mhealth-gateway pack test xx-own --assertions assertions.txt --format json");
+    let told: serde_json::Value = serde_json::from_slice(&tried.stdout).unwrap();
+    assert_eq!((tried.status.code(), told["passes"].as_bool()), (Some(1), Some(false)), "{told}");
+    assert_eq!(told["assertions"][0]["outcome"], "fails");
+}
+
+#[test]
+fn what_a_publisher_signed_is_told_from_what_was_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let said = |line: &str, code: i32| {
+        let output = run(folder.path(), line);
+        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    std::fs::write(at("answers.toml"), "id = \"xx-own\"\n[measures.body-weight]\n").unwrap();
+    said("mhealth-gateway pack new xx-own --answers answers.toml", 0);
+    let key = said("mhealth-gateway pack key health.example --out publisher.key", 0);
+    let other = said("mhealth-gateway pack key other.example --out other.key", 0);
+    let config = |publisher: &str| {
+        let text = format!("[packs]\nfolders = [\"xx-own\"]\npublishers = [\"{}\"]\n", publisher.trim());
+        std::fs::write(at("config.toml"), text).unwrap();
+    };
+    config(&key);
+    assert!(said("mhealth-gateway check --config config.toml", 64).contains("xx-own: pack.sig: missing"));
+    said("mhealth-gateway pack sign xx-own --key publisher.key", 0);
+    said(&format!("mhealth-gateway pack verify xx-own --publisher {key}"), 0);
+    said("mhealth-gateway check --config config.toml", 0);
+    let told = said(&format!("mhealth-gateway pack verify xx-own --publisher {other}"), 1);
+    assert!(told.contains("no publisher"), "{told}");
+    config(&other);
+    assert!(
+        said("mhealth-gateway check --config config.toml", 64).contains("no publisher of packs.publishers signed it")
+    );
+    config(&key);
+    for file in ["pack.toml", "measures.csv", "codes.csv", "errors.csv", "request.json", "observation.json"] {
+        let before = std::fs::read_to_string(at("xx-own").join(file)).unwrap();
+        std::fs::write(at("xx-own").join(file), format!("{before}\n")).unwrap();
+        let expected = format!("xx-own/{file}: it differs from what was signed");
+        assert!(said(&format!("mhealth-gateway pack verify xx-own --publisher {key}"), 1).contains(&expected));
+        let told = said("mhealth-gateway check --config config.toml", 64);
+        assert!(told.contains(&format!("xx-own: {file}: it differs")), "{told}");
+        std::fs::write(at("xx-own").join(file), before).unwrap();
+    }
+    let note = std::fs::read_to_string(at("xx-own/pack.sig")).unwrap();
+    std::fs::write(at("xx-own/pack.sig"), note.replacen("xx-own@", "xx-one@", 1)).unwrap();
+    assert!(said("mhealth-gateway check --config config.toml", 64).contains("changed after it was signed"));
+}
