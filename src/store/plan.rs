@@ -81,7 +81,9 @@ pub struct Plan {
 
 /// Says whether anything of a patient under a code, of that system, is worth looking at.
 #[derive(Clone)]
-pub struct Sieve(Arc<dyn Fn(PatientKey, &str, &str) -> bool + Send + Sync>);
+pub struct Sieve(Arc<Judge>);
+
+type Judge = dyn Fn(PatientKey, &str, &str) -> bool + Send + Sync;
 
 impl Sieve {
     pub fn new(lets_through: impl Fn(PatientKey, &str, &str) -> bool + Send + Sync + 'static) -> Self {

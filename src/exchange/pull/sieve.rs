@@ -95,9 +95,62 @@ impl Asked {
         let patients = person.names.each_ref().map(String::as_str);
         let category = measures::measure(system, code).map(|measure| measure.category);
         let alone = [(LOINC, code), (CATEGORY_SYSTEM, category.unwrap_or_default())];
-        let surely = &alone[..1 + usize::from(category.is_some())];
+        let surely = &alone[..=usize::from(category.is_some())];
         let perhaps = category.and_then(|category| TOGETHER.get(category)).map_or(surely, Vec::as_slice);
         let meant = Meant { kind, surely, perhaps };
         consent::may_permit(&person.consents, &request, &patients, false, &meant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fhir::tree::{Element, json};
+    use crate::policy::consent::draft::{Draft, Permit};
+
+    const NOW_MS: i64 = 1_800_000_000_000;
+
+    /// Which codes are gone through of a person who permits something.
+    fn check(permitted: (&str, &str), codes: &[(&str, &str, bool)]) {
+        let permit = Permit {
+            actor: "Organization/app".to_owned(),
+            actions: vec![Action::Access],
+            purposes: vec!["TREAT".to_owned()],
+            codings: vec![(permitted.0.to_owned(), permitted.1.to_owned())],
+            period_ms: (None, None),
+        };
+        let patient = "Patient/1".to_owned();
+        let draft = Draft { patient: patient.clone(), made_ms: NOW_MS - 1, permits: vec![permit], until_ms: None };
+        let document = json::parse(draft.consent().to_string()).unwrap();
+        let consent = Arc::new(consent::compile(Element::root(&document), 1).0);
+        let person = Partly { consents: Arc::new([consent]), names: [patient, String::new()] };
+        let key = PatientKey([1; 16]);
+        let asked = Asked {
+            actor: Actor::reference("Organization/app"),
+            purpose: "TREAT".to_owned(),
+            now_ms: NOW_MS,
+            policies: &[],
+            kind: "Observation",
+            persons: HashMap::from([(key, person)]),
+        };
+        for (system, code, expected) in codes {
+            assert_eq!(asked.lets_through(key, system, code), *expected, "{permitted:?} {system}|{code}");
+            assert!(asked.lets_through(PatientKey([2; 16]), system, code), "of others nothing is known");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_permitted_is_not_gone_through() {
+        let others = [(LOINC, "29463-7", false), (LOINC, "0-0", false), ("urn:x", "29463-7", true), ("", "0-0", true)];
+        check((CATEGORY_SYSTEM, "heart-rate"), &others);
+        check((CATEGORY_SYSTEM, "heart-rate"), &[(LOINC, "8867-4", true)]);
+        check((LOINC, "8867-4"), &others);
+        check((LOINC, "8867-4"), &[(LOINC, "8867-4", true)]);
+        // Beside any code of its category the one that is permitted may stand.
+        let category = measures::measure(LOINC, "8867-4").unwrap().category;
+        for (system, code) in &TOGETHER[category] {
+            check((LOINC, "8867-4"), &[(system, code, true)]);
+        }
+        check(("urn:x", "a"), &[(LOINC, "8867-4", false), ("urn:x", "a", true)]);
     }
 }
