@@ -21,7 +21,7 @@ use crate::exchange::subscribe;
 use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
-use crate::policy::delivery::{self, Schedule};
+use crate::policy::delivery::{self, Pace, Schedule};
 use crate::policy::routing::{Grounds, Rule, Table as Routing};
 use crate::server::limits::Limits;
 use crate::server::tls::Tls;
@@ -172,6 +172,11 @@ pub struct Destination {
     pub fhir: fhir_rest::Config,
     pub retry: Schedule,
     pub circuit: delivery::Limits,
+    pub pace: Pace,
+    /// Most requests under way at once.
+    pub concurrent: usize,
+    /// Most that may wait for it; as much as there is room for, where nothing is said.
+    pub most_waiting: Option<u64>,
 }
 
 /// The top level, key by key.
@@ -256,6 +261,60 @@ impl Default for Breaker {
     fn default() -> Self {
         Breaker { failures: 5, base_ms: 1_000, cap_ms: 60_000, probe_ms: 120_000 }
     }
+}
+
+/// How fast a destination wants to be sent to, and how much may wait for it.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Rate {
+    requests_per_minute: Option<u32>,
+    concurrent: usize,
+    most_waiting: Option<u64>,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Rate { requests_per_minute: None, concurrent: 8, most_waiting: None }
+    }
+}
+
+/// A window of maintenance as it is written.
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct Maintenance {
+    days: Vec<String>,
+    from: String,
+    until: String,
+    zone: String,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"].map(str::to_owned).to_vec();
+        Maintenance { days, from: String::new(), until: String::new(), zone: "UTC".to_owned() }
+    }
+}
+
+/// The windows of a destination.
+fn windows(place: &str, value: Option<Value>, mistakes: &mut Vec<String>) -> Vec<delivery::Window> {
+    let list = match value {
+        None => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(_) => {
+            mistakes.push(format!("{place}: written as [[destination.maintenance]], once for each"));
+            return Vec::new();
+        }
+    };
+    let mut windows = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let written: Maintenance = section(&place, Some(value), mistakes);
+        match delivery::Window::of(&written.days, &written.from, &written.until, &written.zone) {
+            Ok(window) => windows.push(window),
+            Err(wrong) => mistakes.push(format!("{place}.{wrong}")),
+        }
+    }
+    windows
 }
 
 /// Variables with our prefix that are no keys of the configuration.
@@ -458,6 +517,8 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     };
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
+    let rate: Rate = section(&format!("{place}.rate"), table.remove("rate"), mistakes);
+    let windows = windows(&format!("{place}.maintenance"), table.remove("maintenance"), mistakes);
     let fhir = if let Some(value) = table.remove("fhir") {
         called(&format!("{place}.fhir"), value, mistakes)
     } else {
@@ -472,6 +533,9 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         ("circuit.base_ms", breaker.base_ms > 0),
         ("circuit.cap_ms", breaker.cap_ms >= breaker.base_ms),
         ("circuit.probe_ms", breaker.probe_ms > 0),
+        ("rate.requests_per_minute", rate.requests_per_minute != Some(0)),
+        ("rate.concurrent", rate.concurrent > 0),
+        ("rate.most_waiting", rate.most_waiting != Some(0)),
     ] {
         if !positive {
             mistakes.push(format!("{place}.{key}: must be greater than 0, and a cap not below its base"));
@@ -550,6 +614,9 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
             cap_ms: breaker.cap_ms,
             probe_ms: breaker.probe_ms,
         },
+        pace: Pace::new(rate.requests_per_minute, windows),
+        concurrent: rate.concurrent,
+        most_waiting: rate.most_waiting,
     });
     (rule, destination)
 }

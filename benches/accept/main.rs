@@ -3,7 +3,7 @@
 //! The server runs here as it runs in production, over TLS on loopback, with validation, consent and audit, and its
 //! data on a disk. Whoever loads it is this same binary in a process of its own, so that the CPU time that is
 //! reported is the server's alone. Nothing is asserted about speed; a request that is not answered as it should be
-//! ends the run.
+//! ends the run. `cargo bench --bench accept -- pull` measures pages alone.
 
 #[path = "../clock.rs"]
 mod clock;
@@ -75,19 +75,23 @@ async fn measure() -> anyhow::Result<()> {
         began.elapsed().as_secs_f64()
     );
     let plan = |connections, streams, work, seconds| Plan { connections, streams, work, seconds, ..stage.plan.clone() };
+    if std::env::args().any(|argument| argument == "pull") {
+        stage.row("Bundle of 100, 12 x HTTP/1.1", plan(12, 0, Work::Bundle(BUNDLE), seconds(4))).await?;
+        print_pulls(&stage.pulls().await?);
+        stage.running.stop().await;
+        return Ok(());
+    }
     let rows = [
         stage.row("single, 64 x HTTP/1.1", plan(64, 0, Work::Single, seconds(12))).await?,
         stage.row("single, 8 x 8 HTTP/2", plan(8, 8, Work::Single, seconds(12))).await?,
         stage.row("Bundle of 100, 12 x HTTP/1.1", plan(12, 0, Work::Bundle(BUNDLE), seconds(15))).await?,
         stage.row("single, 1 x HTTP/1.1", plan(1, 0, Work::Single, seconds(6))).await?,
     ];
-    let pull = stage
-        .row("search of 50, 4 x HTTP/1.1", plan(4, 0, Work::Pull(if is_bench() { 50 } else { 5 }), seconds(6)))
-        .await?;
+    let pulls = stage.pulls().await?;
     let memory = kernel::peak_memory_mb()?;
     stage.running.stop().await;
     let limits = limits::measure(directory.path(), &rows[0], &rows[2])?;
-    print_table(&rows, &pull, &limits, memory);
+    print_table(&rows, &pulls, &limits, memory);
     Ok(())
 }
 
@@ -134,6 +138,17 @@ impl Stage {
             batch: String::new(),
         };
         Ok(Stage { running, plan })
+    }
+
+    /// Pages of those persons, by few clients and by many.
+    async fn pulls(&self) -> anyhow::Result<[Row; 3]> {
+        let work = Work::Pull(if is_bench() { 50 } else { 5 });
+        let plan = |connections| Plan { connections, streams: 0, work, seconds: seconds(6), ..self.plan.clone() };
+        Ok([
+            self.row("search of 50, 1 x HTTP/1.1", plan(1)).await?,
+            self.row("search of 50, 4 x HTTP/1.1", plan(4)).await?,
+            self.row("search of 50, 32 x HTTP/1.1", plan(32)).await?,
+        ])
     }
 
     /// Runs one plan in a process of its own.
@@ -205,7 +220,22 @@ impl Row {
     }
 }
 
-fn print_table(rows: &[Row], pull: &Row, limits: &limits::Limits, memory: f64) {
+fn print_pulls(pulls: &[Row]) {
+    println!("\npull: consented per entry, audited before the first byte");
+    for pull in pulls {
+        println!(
+            "{:<30}{:>9.0}/s {:>9.2} ms of server CPU, {:>6.2} of the client's, p50 {:.1} ms, p99 {:.1} ms",
+            pull.name,
+            pull.outcome.requests as f64 / pull.outcome.seconds,
+            1e3 * pull.usage.cpu_seconds / pull.outcome.requests as f64,
+            1e3 * pull.outcome.cpu_seconds / pull.outcome.requests as f64,
+            pull.outcome.p50_ms,
+            pull.outcome.p99_ms,
+        );
+    }
+}
+
+fn print_table(rows: &[Row], pulls: &[Row], limits: &limits::Limits, memory: f64) {
     println!("\npush: validated, consented, audited, on the disk when answered");
     println!(
         "{:<30}{:>9}{:>10}{:>12}{:>11}{:>9}{:>9}{:>9}{:>11}{:>12}",
@@ -226,15 +256,7 @@ fn print_table(rows: &[Row], pull: &Row, limits: &limits::Limits, memory: f64) {
             row.usage.written_bytes as f64 / row.observations(),
         );
     }
-    println!("\npull: consented per entry, audited before the first byte");
-    println!(
-        "{:<30}{:>9.0}/s {:>9.2} ms of server CPU, p50 {:.1} ms, p99 {:.1} ms",
-        pull.name,
-        pull.outcome.requests as f64 / pull.outcome.seconds,
-        1e3 * pull.usage.cpu_seconds / pull.outcome.requests as f64,
-        pull.outcome.p50_ms,
-        pull.outcome.p99_ms,
-    );
+    print_pulls(pulls);
     println!("\nlimits and parts, one thread, per observation");
     for part in &limits.parts {
         println!("{:<42}{:>9.2} us{:>12.0}/s/core", part.name, part.micros, 1e6 / part.micros);

@@ -370,6 +370,9 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         platform: Arc::new(platform),
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),
+        pace: configured.pace.clone(),
+        concurrent: configured.concurrent,
+        most_waiting: configured.most_waiting,
         ever: Table::default(),
     })
 }

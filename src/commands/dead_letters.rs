@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::{Source, assemble, runtime};
 use crate::config::Config;
+use crate::store::{DeadLetter, Store};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
@@ -21,12 +22,18 @@ enum Command {
     List {
         /// Only those of one destination.
         destination: Option<String>,
+        /// Only those whose reason says so.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Send dead letters again; consent is asked again, too.
     Redrive {
         destination: String,
         /// Ids from the list; all of the destination's without any.
         ids: Vec<i64>,
+        /// Only those whose reason says so.
+        #[arg(long, conflicts_with = "ids")]
+        reason: Option<String>,
     },
 }
 
@@ -39,8 +46,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     runtime()?.block_on(async {
         let mut code = ExitCode::SUCCESS;
         match &options.command {
-            Command::List { destination } => {
-                for letter in store.dead_letters(destination.as_deref()).await? {
+            Command::List { destination, reason } => {
+                for letter in fitting(&store, destination.as_deref(), reason.as_deref()).await? {
                     println!(
                         "{}\t{}\t{}/{} version {}\t{} attempt(s)\t{}",
                         letter.id,
@@ -59,8 +66,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                     );
                 }
             }
-            Command::Redrive { destination, ids } => {
-                let ids = (!ids.is_empty()).then(|| ids.clone());
+            Command::Redrive { destination, ids, reason } => {
+                let ids = match reason {
+                    Some(_) => {
+                        let letters = fitting(&store, Some(destination), reason.as_deref()).await?;
+                        Some(letters.into_iter().map(|letter| letter.id).collect())
+                    }
+                    None => (!ids.is_empty()).then(|| ids.clone()),
+                };
                 let count = store.redrive(destination, ids).await?;
                 println!("{count} dead letter(s) will be sent again");
                 if count == 0 {
@@ -72,6 +85,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         store.close().await;
         Ok(code)
     })
+}
+
+/// Dead letters whose reason says something.
+async fn fitting(store: &Store, destination: Option<&str>, reason: Option<&str>) -> anyhow::Result<Vec<DeadLetter>> {
+    let mut letters = store.dead_letters(destination).await?;
+    letters.retain(|letter| reason.is_none_or(|reason| letter.reason.contains(reason)));
+    Ok(letters)
 }
 
 /// Why nothing is sent again: a slip in the name and an empty list look alike otherwise.

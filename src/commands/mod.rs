@@ -10,6 +10,7 @@ mod consent;
 mod convert;
 mod dead_letters;
 pub mod definitions;
+mod deliveries;
 mod demo;
 mod doctor;
 mod ethics;
@@ -111,6 +112,8 @@ enum Command {
     FhirPath(fhirpath::Options),
     /// List deliveries that were given up, or send them again.
     DeadLetters(dead_letters::Options),
+    /// How destinations are doing; send once more; stop trying again.
+    Deliveries(deliveries::Options),
     /// List who is told what and where, or turn a subscription off.
     Subscriptions(subscriptions::Options),
     /// Write the guide: its site into a directory, or without one issues and measures as Markdown.
@@ -152,6 +155,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Audit(options) => audit::run(&options),
         Command::FhirPath(options) => fhirpath::run(&options),
         Command::DeadLetters(options) => dead_letters::run(&options),
+        Command::Deliveries(options) => deliveries::run(&options),
         Command::Subscriptions(options) => subscriptions::run(&options),
         Command::Publish(options) => publish::run(&options),
         Command::Explain(options) => explain::run(&options),

@@ -39,11 +39,15 @@ const PAGES: usize = 100_000;
 impl Gateway {
     /// The consents of a person as last seen; good enough to decide a write that names its epoch.
     pub(super) async fn consents_recent(&self, patient: PatientKey) -> Result<Page, store::Error> {
-        let kept = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&patient).cloned();
-        match kept {
+        match self.consents_kept(patient) {
             Some(page) => Ok(page),
             None => self.consents_now(patient).await,
         }
+    }
+
+    /// The consents of a person as last seen, if they were.
+    pub(super) fn consents_kept(&self, patient: PatientKey) -> Option<Page> {
+        self.book.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&patient).cloned()
     }
 
     /// The consents of a person as they are in the store now.
@@ -131,22 +135,18 @@ const CLOCK_TOLERANCE_MS: i64 = 10 * 60_000;
 /// What a decision is about.
 #[derive(Clone, Copy)]
 pub(super) struct Subject<'a> {
-    /// Address of this service, because a Consent may name its patient by URL.
-    pub base: &'a str,
-    /// Logical id of the patient.
-    pub patient: &'a str,
+    /// Every reference that the patient answers to.
+    pub patients: &'a [String; 2],
     /// `Type/id` of the resource.
     pub reference: &'a str,
     pub facts: &'a Facts<'a>,
 }
 
-impl Subject<'_> {
-    /// Every reference that the patient answers to.
-    pub fn patients(&self) -> [String; 2] {
-        let relative = format!("Patient/{}", self.patient);
-        let absolute = format!("{}/{relative}", self.base);
-        [relative, absolute]
-    }
+/// Every reference that a patient answers to, for a Consent may name its patient by URL.
+pub(super) fn names(base: &str, patient: &str) -> [String; 2] {
+    let relative = ["Patient/", patient].concat();
+    let absolute = [base, "/", &relative].concat();
+    [relative, absolute]
 }
 
 /// Decides everything that a resource claims to be; the first denial wins, and only a permit of each gives the value
@@ -161,14 +161,18 @@ pub(super) fn permit<T>(
     let now_ms = request.now_ms;
     // Who does research by the broad consent asks under its policies.
     let request = &consent::Request { policies: implied.package(request), ..*request };
-    // What was withdrawn or rejected is, whenever it was to be given.
+    permit_by(consents, &permitting(consents, now_ms), implied, request, subject, value)
+}
+
+/// The consents that may permit something: those that are given. What was withdrawn or rejected is, whenever it was to be
+/// given.
+pub(super) fn permitting(consents: &[Arc<Compiled>], now_ms: i64) -> Cow<'_, [Arc<Compiled>]> {
     let counts = |consent: &Compiled| is_given(consent, now_ms) || consent.is_withdrawn();
-    let permitting: Cow<'_, [Arc<Compiled>]> = if consents.iter().all(|consent| counts(consent)) {
+    if consents.iter().all(|consent| counts(consent)) {
         Cow::Borrowed(consents)
     } else {
         consents.iter().filter(|consent| counts(consent)).cloned().collect()
-    };
-    permit_by(consents, &permitting, implied, request, subject, value)
+    }
 }
 
 /// Decides by two lists: what may refuse, and of these what may permit.
@@ -180,8 +184,7 @@ pub(super) fn permit_by<T>(
     subject: &Subject<'_>,
     value: T,
 ) -> Result<Permitted<T>, Denial> {
-    let patients = subject.patients();
-    let patients = patients.each_ref().map(String::as_str);
+    let patients = subject.patients.each_ref().map(String::as_str);
     // All that it says at once can only refuse: what a sender adds must not widen a permission.
     let whole = subject.facts.whole(&patients, subject.reference);
     if let Decision::Deny(denial) = consent::decide(refusing, request, &whole)
@@ -198,11 +201,9 @@ pub(super) fn nothing_at_all(
     consents: &[Arc<Compiled>],
     implied: &Implied,
     request: &consent::Request<'_>,
-    base: &str,
-    patient: &str,
+    patients: &[String; 2],
 ) -> Option<Denial> {
     let request = &consent::Request { policies: implied.package(request), ..*request };
-    let patients = [format!("Patient/{patient}"), format!("{base}/Patient/{patient}")];
     let patients = patients.each_ref().map(String::as_str);
     let unsaid = |said| implied.permits(said, consents, request, &patients, None).is_some();
     let Decision::Deny(denial) = consent::decide(consents, request, &consent::Facts::unknown(&patients)) else {

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::fhir::ours::STRUCTURES;
-use crate::fhir::tree::Element;
 use crate::fhir::tree::time::Moment;
+use crate::fhir::tree::{Element, Tag};
 use crate::fhir::validate::measures;
 use crate::fhir::validate::measures::category::{CONFIDENTIALITY, category};
 use crate::policy::consent;
 
 pub use crate::fhir::ours::CATEGORY_SYSTEM;
 
-const LOINC: &str = "http://loinc.org";
+pub const LOINC: &str = "http://loinc.org";
 
 const RESTRICTED: (&str, &str) = (CONFIDENTIALITY, "R");
 
@@ -59,7 +59,8 @@ impl<'d> Facts<'d> {
         }
         let mut codings = concept(element.get("code"));
         let codes = codings.len();
-        let hidden = Hidden::of(element);
+        let mut links = Vec::new();
+        let hidden = if element.survey(&HIDING, &mut links) { Hidden::of(element) } else { Hidden::default() };
         let mut claims = claims(&kind, element);
         for claim in claims.iter().filter(|claim| claim.kind == kind) {
             codings.extend(claim.codings.iter().filter(|(system, _)| *system == CATEGORY_SYSTEM));
@@ -81,8 +82,6 @@ impl<'d> Facts<'d> {
             .flat_map(|name| element.all(name))
             .filter_map(|reference| reference.text_of("reference"))
             .collect();
-        let mut links = Vec::new();
-        references(element, &mut links);
         let date_ms = date_ms(&kind, element);
         Facts { kind, codings, codes, said, claims, labels, date_ms, authors, links }
     }
@@ -99,7 +98,7 @@ impl<'d> Facts<'d> {
         }
         let labels = default_confidentiality(&[], &claims).into_iter().collect();
         let mut links = Vec::new();
-        references(element, &mut links);
+        element.survey(&[], &mut links);
         let said = codings.len();
         Facts { kind, codings, codes: 0, said, claims, labels, date_ms: None, authors: Vec::new(), links }
     }
@@ -156,6 +155,15 @@ impl<'d> Facts<'d> {
 
 /// Elements beside `code` whose concept a sender could use to say what was measured.
 const BESIDE_CODE: &[&str] = &["interpretation", "method"];
+
+/// Where something can be hidden that way.
+const HIDING: [Tag; 5] = [
+    Tag::of("extension"),
+    Tag::of("modifierExtension"),
+    Tag::of("interpretation"),
+    Tag::of("method"),
+    Tag::of("property"),
+];
 
 /// What extensions say, anywhere in a resource and in those inside it, and what stands beside its code: a sender could
 /// say there what it does not say in `code`.
@@ -248,7 +256,7 @@ impl<'d> Hidden<'d> {
 
 /// What a resource claims by its code, by components that belong to something else, and by resources inside it.
 fn claims<'d>(kind: &Arc<str>, element: Element<'d>) -> Vec<Claim<'d>> {
-    let mut found: Vec<Claim<'d>> = claimed(kind, element.get("code")).collect();
+    let mut found: Vec<Claim<'d>> = claimed(kind, element.get("code"));
     for component in element.all("component") {
         for claim in claimed(kind, component.get("code")) {
             let own = claim.codings.iter().find(|(system, _)| *system == CATEGORY_SYSTEM);
@@ -269,8 +277,13 @@ fn claims<'d>(kind: &Arc<str>, element: Element<'d>) -> Vec<Claim<'d>> {
 /// Codes of LOINC say what is measured, and those of one category say the same. Codings of other systems beside them
 /// are translations, which nobody here can check: they can be denied, but permit nothing. Alone, each counts, and the
 /// table of measures knows the category of those that devices use.
-fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item = Claim<'d>> {
+fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> Vec<Claim<'d>> {
     let codings = concept(code);
+    if let [(system, code)] = codings[..] {
+        let category = measures::measure(system, code).map(|measure| (CATEGORY_SYSTEM, measure.category));
+        let codings = codings.into_iter().chain(category).collect();
+        return vec![Claim { kind: kind.clone(), codings }];
+    }
     let any_loinc = codings.iter().any(|(system, _)| *system == LOINC);
     let mut groups: Vec<(Option<&'static str>, Vec<Coding<'d>>)> = Vec::new();
     for coding in codings.into_iter().filter(|(system, _)| !any_loinc || *system == LOINC) {
@@ -283,11 +296,11 @@ fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> impl Iterator<Item
     if groups.is_empty() {
         groups.push((None, Vec::new()));
     }
-    let kind = kind.clone();
-    groups.into_iter().map(move |(category, mut codings)| {
+    let claim = |(category, mut codings): (Option<_>, Vec<_>)| {
         codings.extend(category.map(|category| (CATEGORY_SYSTEM, category)));
         Claim { kind: kind.clone(), codings }
-    })
+    };
+    groups.into_iter().map(claim).collect()
 }
 
 /// What is about mood, cycle or alcohol is restricted unless the resource says how confidential it is.
@@ -297,17 +310,6 @@ fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> O
     };
     let said = labels.iter().any(|(system, _)| *system == CONFIDENTIALITY);
     (!said && claims.iter().flat_map(|claim| &claim.codings).any(is_restricted)).then_some(RESTRICTED)
-}
-
-/// References anywhere in a resource; the tree's depth is bounded where it was read.
-fn references<'d>(element: Element<'d>, into: &mut Vec<&'d str>) {
-    for (name, child) in element.children() {
-        match child.string() {
-            Some(reference) if name == "reference" => into.push(reference),
-            _ if child.is_object() => references(child, into),
-            _ => {}
-        }
-    }
 }
 
 /// Codings of a concept, but for those that only the gateway may give.

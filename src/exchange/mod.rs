@@ -23,6 +23,8 @@ mod holdings;
 
 pub mod shape;
 
+pub mod room;
+
 pub mod links;
 pub mod origin;
 pub mod recipients;
@@ -56,6 +58,8 @@ pub mod login;
 pub mod person;
 
 pub mod deliver;
+
+pub mod replay;
 
 pub mod subscribe;
 
@@ -232,6 +236,8 @@ pub struct Gateway {
     pub subscriptions: subscribe::Subscriptions,
     /// Tells that a stretch of samples has grown.
     grown: tokio::sync::Notify,
+    /// How much waits for each destination.
+    pub rooms: room::Rooms,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -260,6 +266,7 @@ impl Gateway {
         let strangers = Mutex::new(Strangers::new(clock()));
         Ok(Gateway {
             config,
+            rooms: room::Rooms::default(),
             strangers,
             validator: Arc::new(Validator::new(registry.clone())),
             shelf: Arc::new(Shelf::new(Vec::new())),

@@ -317,10 +317,11 @@ impl Gateway {
         if !granted.allows(facts.categories(), facts.codes()) {
             return Ok(None);
         }
-        let patient = Author::patient_named(Element::root(&document));
+        let patient = Author::patient_named(Element::root(&document)).to_owned();
         let page = self.consents_now(key).await?;
         let reference = format!("{KIND}/{}", stored.logical_id());
-        let subject = Subject { base: &self.base, patient: &patient, reference: &reference, facts: &facts };
+        let patients = consents::names(&self.base, &patient);
+        let subject = Subject { patients: &patients, reference: &reference, facts: &facts };
         let (actor, now_ms) = (consents::actor(caller), self.now_ms());
         let request =
             consent::Request { action: Action::Collect, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };

@@ -141,7 +141,8 @@ pub(super) fn decided(
     let id = Author::patient_of(&stored);
     let facts = Facts::of(stored.kind.clone(), Element::root(&document));
     let reference = format!("{}/{}", stored.kind, stored.logical_id());
-    let subject = Subject { base: &gateway.base, patient: &id, reference: &reference, facts: &facts };
+    let patients = consents::names(&gateway.base, &id);
+    let subject = Subject { patients: &patients, reference: &reference, facts: &facts };
     let request = asking.request(gateway.now_ms());
     Some(consents::permit(consents, &gateway.implied, &request, &subject, stored))
 }
@@ -153,5 +154,6 @@ pub(super) fn nothing_at_all(
     asking: Asking<'_>,
     patient: &str,
 ) -> Option<Denial> {
-    consents::nothing_at_all(consents, &gateway.implied, &asking.request(gateway.now_ms()), &gateway.base, patient)
+    let patients = consents::names(&gateway.base, patient);
+    consents::nothing_at_all(consents, &gateway.implied, &asking.request(gateway.now_ms()), &patients)
 }

@@ -136,7 +136,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::TooManyRequests | Id::UploadQuota | Id::SubscriptionQuota => 429,
         Id::HeadTooLarge => 431,
         Id::Internal | Id::InputUnreadable | Id::ExportFailed => 500,
-        Id::Overloaded | Id::StorageFailed => 503,
+        Id::Overloaded | Id::DestinationFull | Id::StorageFailed => 503,
         Id::StorageFull => 507,
         // Readable, but not what the profiles, the measures or the person allow.
         _ => 422,

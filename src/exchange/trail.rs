@@ -166,11 +166,11 @@ impl Author {
             return stored.logical_id();
         }
         let Ok(document) = json::parse(stored.payload.as_slice()) else { return String::new() };
-        Author::patient_named(Element::root(&document))
+        Author::patient_named(Element::root(&document)).to_owned()
     }
 
     /// Id of the patient that a resource other than a Patient names.
-    pub fn patient_named(root: Element<'_>) -> String {
+    pub fn patient_named(root: Element<'_>) -> &str {
         let reference = ["subject", "patient"]
             .iter()
             .find_map(|name| root.get(name))
@@ -178,7 +178,7 @@ impl Author {
             .and_then(|subject| subject.text_of("reference"));
         let relative = reference.unwrap_or_default();
         let id = relative.rsplit_once("Patient/").map(|(_, id)| id).unwrap_or_default();
-        id.split('/').next().unwrap_or_default().to_owned()
+        id.split('/').next().unwrap_or_default()
     }
 
     pub fn record(

@@ -297,6 +297,7 @@ catalogue! {
     ExportFailed "export-failed" Error "exception" "Begin the export anew; ask the operator if that fails, too. The log says why under the id of the export.";
     TooManyRequests "too-many-requests" Error "throttled" "Wait for answers before sending more, and try again after the time in Retry-After; nothing was stored.";
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
+    DestinationFull "destination-full" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
     NoIssues "no-issues" Information "informational" "Nothing to do.";

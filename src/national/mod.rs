@@ -93,7 +93,7 @@ impl Pack {
     pub fn request(&self, message: &Message<'_>, there: &[&[String]]) -> Result<Told, NotDeliverable> {
         let mut items: Vec<Item<'_>> = Vec::with_capacity(message.measured.len());
         for (at, measured) in message.measured.iter().enumerate() {
-            self.placed(*measured, at, message, false, &mut items)?;
+            self.placed((*measured, at), message, false, &mut items)?;
         }
         let entries = RefCell::new(Vec::with_capacity(items.len()));
         let scope = Scope { there, entries: Some(&entries), ..Scope::of(self, message, &items) };
@@ -109,7 +109,7 @@ impl Pack {
         let settings = Settings::default();
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
-        self.placed(measured[0], 0, &message, true, &mut items)?;
+        self.placed((measured[0], 0), &message, true, &mut items)?;
         let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))
@@ -118,8 +118,7 @@ impl Pack {
     /// What a measurement becomes, where the destination has a place for it.
     fn placed<'m>(
         &'m self,
-        measured: Measured<'m>,
-        at: usize,
+        (measured, at): (Measured<'m>, usize),
         message: &'m Message<'m>,
         alone: bool,
         items: &mut Vec<Item<'m>>,

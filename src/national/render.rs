@@ -34,12 +34,12 @@ pub(super) struct Scope<'m> {
     pub items: &'m [Item<'m>],
     pub item: Option<Item<'m>>,
     pub component: Option<Component<'m>>,
-    /// Whether it is asked of a measurement by itself, so that what stands in other records is not missing.
-    pub alone: bool,
     /// By what names the destination knows what each measurement became, in their order.
     pub there: &'m [&'m [String]],
     /// Which measurement each entry of the request tells, where that is to be noted.
     pub entries: Option<&'m RefCell<Vec<Option<usize>>>>,
+    /// Whether it is asked of a measurement by itself, so that what stands in other records is not missing.
+    pub alone: bool,
 }
 
 /// The member whose items are answered one by one, and what such an item has.
@@ -63,16 +63,8 @@ static VALUE: LazyLock<Object> = LazyLock::new(|| {
 
 impl<'m> Scope<'m> {
     pub(super) fn of(pack: &'m Pack, message: &'m Message<'m>, items: &'m [Item<'m>]) -> Self {
-        Scope {
-            pack,
-            message,
-            items,
-            item: items.first().copied(),
-            component: None,
-            alone: false,
-            there: &[],
-            entries: None,
-        }
+        let item = items.first().copied();
+        Scope { pack, message, items, item, component: None, there: &[], entries: None, alone: false }
     }
 
     /// Whether a measurement has what its line of the table asks for.

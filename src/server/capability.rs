@@ -136,7 +136,7 @@ fn subscription(gateway: &Gateway) -> Value {
     let canonical = format!("{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical");
     let topics: Vec<Value> =
         TOPICS.iter().map(|topic| json!({"url": canonical, "valueCanonical": topic.canonical()})).collect();
-    let interactions = ["read", "search-type", "create", "update", "delete"].map(|code| json!({"code": code}));
+    let interactions = ["read", "search-type", "create", "update", "patch", "delete"].map(|code| json!({"code": code}));
     json!({
         "extension": topics,
         "type": "Subscription",

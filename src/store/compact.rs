@@ -22,17 +22,21 @@ const PLAIN: u8 = 0;
 /// Every frame begins so, which need not be written down.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const LEVEL: i32 = 3;
+/// Of long texts, which mostly repeat themselves, less effort leaves little more.
+const LEVEL_OF_LONG: i32 = 1;
+const LONG: usize = 4096;
 /// No text that is kept is longer.
 const LONGEST: u64 = 1 << 30;
 
 thread_local! {
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(compressor());
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(compressor(LEVEL));
+    static COMPRESSOR_OF_LONG: RefCell<Option<Compressor<'static>>> = RefCell::new(compressor(LEVEL_OF_LONG));
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> =
         RefCell::new(Decompressor::with_dictionary(DICTIONARY).ok());
 }
 
-fn compressor() -> Option<Compressor<'static>> {
-    let mut compressor = Compressor::with_dictionary(LEVEL, DICTIONARY).ok()?;
+fn compressor(level: i32) -> Option<Compressor<'static>> {
+    let mut compressor = Compressor::with_dictionary(level, DICTIONARY).ok()?;
     compressor.set_parameter(CParameter::DictIdFlag(false)).ok()?;
     Some(compressor)
 }
@@ -59,7 +63,8 @@ pub(crate) fn compact(text: &[u8]) -> Cow<'_, [u8]> {
 }
 
 fn squeezed(text: &[u8]) -> Option<Vec<u8>> {
-    let mut short = COMPRESSOR.with_borrow_mut(|compressor| compressor.as_mut()?.compress(text).ok())?;
+    let compressor = if text.len() < LONG { &COMPRESSOR } else { &COMPRESSOR_OF_LONG };
+    let mut short = compressor.with_borrow_mut(|compressor| compressor.as_mut()?.compress(text).ok())?;
     // The number takes the place of the magic's last byte.
     *short.first_chunk_mut()? = [0, 0, 0, NUMBER];
     short.drain(..MAGIC.len() - 1);
@@ -111,6 +116,10 @@ mod tests {
         let written = compact(text);
         assert!(written.len() * 3 < text.len(), "{} of {}", written.len(), text.len());
         assert_eq!(expanded(written.into_owned()).unwrap(), text);
+        let long = text.repeat(20);
+        let written = compact(&long);
+        assert!(written.len() * 40 < long.len(), "{} of {}", written.len(), long.len());
+        assert_eq!(expanded(written.into_owned()).unwrap(), long);
     }
 
     #[test]

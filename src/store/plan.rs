@@ -4,6 +4,7 @@
 //! dates are periods to it and instants to us, and tokens are compared by hash. Pages continue after a key, never at
 //! an offset, and `as_of_seq` keeps later arrivals out of a page sequence already begun.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
@@ -72,6 +73,30 @@ pub struct Plan {
     pub limit: usize,
     /// How many candidates may be looked at.
     pub scan_budget: usize,
+    /// Consent epochs that the caller has decided by: where one has moved, nothing is looked for.
+    pub epochs: Vec<(PatientKey, u64)>,
+    /// Under which codes nothing is looked for; asked where the plan names patients and the order is theirs.
+    pub sieve: Option<Sieve>,
+}
+
+/// Says whether anything of a patient under a code, of that system, is worth looking at.
+#[derive(Clone)]
+pub struct Sieve(Arc<dyn Fn(PatientKey, &str, &str) -> bool + Send + Sync>);
+
+impl Sieve {
+    pub fn new(lets_through: impl Fn(PatientKey, &str, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(lets_through))
+    }
+
+    pub(super) fn lets_through(&self, patient: PatientKey, system: &str, code: &str) -> bool {
+        (self.0)(patient, system, code)
+    }
+}
+
+impl fmt::Debug for Sieve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sieve(..)")
+    }
 }
 
 impl Plan {
@@ -92,6 +117,8 @@ impl Plan {
             as_of_seq: None,
             limit: 100,
             scan_budget: 100_000,
+            epochs: Vec::new(),
+            sieve: None,
         }
     }
 }
@@ -142,6 +169,10 @@ pub struct Page {
     pub looked_at: usize,
     /// The highest sequence number at the time, for `as_of_seq`.
     pub high_seq: u64,
+    /// A few of the rows that the sieve kept back, wherever they lie in the order: they tell that there are some.
+    pub kept_back: Vec<Stored>,
+    /// One of the plan's consent epochs is not that of the store any more.
+    pub stale: bool,
 }
 
 /// Versions to go through, the latest first.

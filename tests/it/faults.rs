@@ -428,16 +428,31 @@ async fn a_file_that_may_not_grow_stops_writes_until_a_restart() {
     all_are_kept(&site, &kept).await;
 }
 
+const SYNCS: &str = "fsync,fdatasync";
+const WRITES: &str = "pwrite64";
+
 #[tokio::test]
 async fn a_failed_sync_stops_writes_until_a_restart() {
+    stops_until_a_restart(SYNCS, "EIO").await;
+}
+
+/// Room that was promised and is not there shows when it is to be synced.
+#[tokio::test]
+async fn a_sync_without_room_stops_writes_until_a_restart() {
+    stops_until_a_restart(SYNCS, "ENOSPC").await;
+}
+
+#[tokio::test]
+async fn a_failed_write_stops_writes_until_a_restart() {
+    stops_until_a_restart(WRITES, "EIO").await;
+}
+
+async fn stops_until_a_restart(calls: &str, error: &str) {
     let site = Site::new("").await;
     let serving = site.serve().await;
     let (app, patient) = site_with_a_person(&site).await;
     let kept = vec![push(&app, &patient, "before", 60).await];
-    let Some(saboteur) = sabotage(serving.id()).await else {
-        println!("strace is not usable here; the store's own test of a failed sync stands in for this one");
-        return;
-    };
+    let Some(saboteur) = sabotage(serving.id(), calls, error).await else { return };
     let refused = app.post("/Observation", &heart_rate(&patient, "while", 61)).await;
     assert_eq!((refused.status, refused.issues()), (503, vec!["storage-failed".to_owned()]));
     saboteur.terminate().await;
@@ -458,14 +473,39 @@ async fn a_failed_sync_stops_writes_until_a_restart() {
     all_are_kept(&site, &kept).await;
 }
 
-/// Makes every sync of a process fail, where that can be done.
-async fn sabotage(process: u32) -> Option<Process> {
-    let calls = "fsync,fdatasync";
+/// A write that finds no room has written nothing, so that all goes on when there is some.
+#[tokio::test]
+async fn a_write_without_room_is_refused_until_there_is_some() {
+    let site = Site::new("").await;
+    let serving = site.serve().await;
+    let (app, patient) = site_with_a_person(&site).await;
+    let mut kept = vec![push(&app, &patient, "before", 60).await];
+    let Some(saboteur) = sabotage(serving.id(), WRITES, "ENOSPC").await else { return };
+    for again in ["once", "twice"] {
+        let refused = app.post("/Observation", &heart_rate(&patient, again, 61)).await;
+        assert_eq!((refused.status, refused.issues()), (507, vec!["storage-full".to_owned()]));
+    }
+    assert_eq!(ready(&site).await, 503);
+    saboteur.terminate().await;
+    saboteur.ended().await;
+    kept.push(push(&app, &patient, "once", 61).await);
+    kept.push(push(&app, &patient, "later", 62).await);
+    assert_eq!(ready(&site).await, 200);
+    serving.terminate().await;
+    let (code, said) = serving.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    all_are_kept(&site, &kept).await;
+}
+
+/// Makes every such system call of a process fail, where that can be done; elsewhere the store's own tests of a full disk and
+/// a failed sync stand in for these.
+async fn sabotage(process: u32, calls: &str, error: &str) -> Option<Process> {
     let mut command = Command::new("strace");
     command.args(["-f", "-p", &process.to_string(), "-e", &format!("trace={calls}")]);
-    command.args(["-e", &format!("inject={calls}:error=EIO")]);
+    command.args(["-e", &format!("inject={calls}:error={error}")]);
     let available = Command::new("strace").args(["-e", "trace=none", "true"]).output().await;
     if !available.is_ok_and(|output| output.status.success()) {
+        println!("strace is not usable here");
         return None;
     }
     let mut saboteur = Process::start(&mut command);

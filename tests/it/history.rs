@@ -63,6 +63,12 @@ async fn a_deleted_resource_is_gone_and_its_history_stays() {
     let history = app.get("/Observation/r/_history").await.json();
     assert_eq!(told(&history), ["DELETE W/\"3\"", "PUT W/\"2\" 71", "PUT W/\"1\" 70"]);
     assert_eq!((&history["type"], &history["total"]), (&json!("history"), &json!(3)));
+    let counted = app.get("/Observation/r/_history?_count=0").await.json();
+    assert_eq!(
+        (&counted["total"], &counted["entry"], counted["link"].as_array().unwrap().len()),
+        (&json!(3), &Value::Null, 1)
+    );
+    assert_eq!(app.get("/Observation/nobody/_history?_count=0").await.status, 404);
     // It may come back.
     assert_eq!(app.put("/Observation/r", &named(&patient, "r", 72)).await.status, 200);
     assert_eq!(told(&app.get("/Observation/r/_history?_count=1").await.json()), ["PUT W/\"4\" 72"]);

@@ -77,3 +77,4 @@ mod told;
 mod transparency;
 mod uploads;
 mod validate;
+mod waiting;

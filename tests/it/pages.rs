@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::AuditPlan;
 use serde_json::{Value, json};
 
 use crate::fixture::{Gateway, heart_rate};
@@ -27,7 +28,13 @@ async fn what_is_withheld_leaves_no_gaps_in_pages() {
         }
         assert_eq!(app.post("/Observation", &heart_rate(&patient, &format!("heart-{index}"), 70)).await.status, 201);
     }
+    let refused = async || {
+        let all = gateway.store().audit(AuditPlan { limit: 1000, ..AuditPlan::default() }).await.unwrap();
+        let told = |payload: &[u8]| String::from_utf8_lossy(payload).contains(r#""outcome":"4""#);
+        all.iter().filter(|(_, payload)| told(payload)).count()
+    };
     for sort in ["", "&_sort=-date", "&_sort=_lastUpdated"] {
+        let before = refused().await;
         let mut address = Some(format!("/Observation?patient={patient}&_count=2{sort}"));
         let (mut pages, mut ids) = (Vec::new(), BTreeSet::new());
         while let Some(at) = address {
@@ -40,5 +47,6 @@ async fn what_is_withheld_leaves_no_gaps_in_pages() {
             address = next.map(str::to_owned);
         }
         assert_eq!((pages, ids.len()), (vec![2, 2, 1], 5), "{sort}");
+        assert_eq!(refused().await - before, 3, "the person hears of each page that something was kept from it");
     }
 }

@@ -518,6 +518,14 @@ async fn a_change_keeps_the_secret_for_its_address_alone() {
     assert_eq!(put(&shown, &tag("99")).await.status, 412);
     let same = put(&shown, &tag(version)).await;
     assert_eq!(same.status, 200, "{}", same.text());
+    until_status(&clinic, &id, "active").await;
+    let patch = async |patch: &Value| {
+        let headers = [("content-type", "application/json-patch+json")];
+        clinic.raw("PATCH", &format!("/Subscription/{id}"), &headers, patch.to_string()).await
+    };
+    let patched = patch(&json!([{"op": "replace", "path": "/reason", "value": "another"}])).await;
+    assert_eq!((patched.status, &patched.json()["reason"]), (200, &json!("another")), "{}", patched.text());
+    assert_eq!(patch(&json!([{"op": "remove", "path": "/criteria"}])).await.status, 422);
     let shown = until_status(&clinic, &id, "active").await;
     let mut moved = shown.clone();
     moved["channel"]["endpoint"] = json!(format!("{}/two", hook.url));
@@ -526,7 +534,7 @@ async fn a_change_keeps_the_secret_for_its_address_alone() {
     let heard = hook.heard();
     let secrets: Vec<(String, bool)> =
         heard.iter().map(|heard| (heard.path.clone(), heard.headers.contains_key("x-secret"))).collect();
-    let expected = [("/one", true), ("/one", true), ("/two", false)];
+    let expected = [("/one", true), ("/one", true), ("/one", true), ("/two", false)];
     assert_eq!(secrets, expected.map(|(path, secret)| (path.to_owned(), secret)));
 }
 

@@ -212,6 +212,9 @@ impl Worker {
         let random = self.random();
         let turned =
             self.circuit.lock().unwrap_or_else(PoisonError::into_inner).record(verdict.is_alive(), now_ms, random);
+        if let Verdict::Retry { after_ms: Some(after_ms), .. } = verdict {
+            self.pace.lock().unwrap_or_else(PoisonError::into_inner).hold(now_ms.saturating_add(*after_ms));
+        }
         match turned {
             Some(Turned::Opened { until_ms }) => {
                 let pause_ms = until_ms - now_ms;

@@ -74,7 +74,9 @@ impl Worker {
             batch.to = Some(pos);
             moved += 1;
             // A destination in trouble, a slow one, or the end: write down how far we came and look again.
-            if outcome == Outcome::Trouble || self.gateway.now_ms() > deadline_ms || self.is_stopping() {
+            let now_ms = self.gateway.now_ms();
+            let closed = now_ms > deadline_ms || self.closed_until(now_ms).is_some();
+            if outcome == Outcome::Trouble || closed || self.is_stopping() {
                 break;
             }
             // What would be there twice, were it sent again after a crash, is written down each time.
@@ -166,7 +168,7 @@ impl Worker {
             batch.known.extend(known);
             batch.sent = true;
             let has_left = verdict.has_left();
-            match delivery::settle(verdict, &self.schedule, 1, now_ms, self.random()) {
+            match delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random()) {
                 Settlement::Done => {
                     arrived.push(one);
                     continue;

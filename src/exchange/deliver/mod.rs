@@ -13,6 +13,7 @@ mod recall;
 mod retry;
 mod send;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,10 +23,11 @@ use tokio::task::JoinSet;
 use super::Gateway;
 use super::pairwise::Pairwise;
 use super::recipients::Identity;
+use super::room::Fill;
 use super::shape::{Live, Shape};
 use crate::peers::{Manner, Platform};
 use crate::policy::consent::Actor;
-use crate::policy::delivery::{Admission, Circuit, Schedule};
+use crate::policy::delivery::{Admission, Circuit, Pace, Schedule};
 use crate::policy::routing::Table;
 use crate::store;
 
@@ -49,6 +51,11 @@ pub struct Destination {
     pub platform: Arc<dyn Platform>,
     pub schedule: Schedule,
     pub circuit: Circuit,
+    pub pace: Pace,
+    /// Most requests under way at once.
+    pub concurrent: usize,
+    /// Most that may wait, if there is a bound.
+    pub most_waiting: Option<u64>,
     /// What was ever sent to it, by this configuration and those before.
     pub ever: Table,
 }
@@ -72,15 +79,17 @@ struct Worker {
     on_erasure: Option<Manner>,
     platform: Arc<dyn Platform>,
     schedule: Schedule,
+    /// Whether the operator wants nothing tried again.
+    stopped: AtomicBool,
     ever: Table,
     circuit: Mutex<Circuit>,
+    pace: Mutex<Pace>,
+    concurrent: usize,
+    most_waiting: Option<u64>,
     /// Name of this process among those that share the store.
     identity: String,
     stop: watch::Receiver<bool>,
 }
-
-/// Slots that are worked on at once, and retries as well.
-const PARALLEL: usize = 8;
 
 /// A lease outlives every batch, because a batch ends at half of it.
 const LEASE_MS: i64 = 120_000;
@@ -91,6 +100,15 @@ const RESTRICTED_MS: i64 = 3_600_000;
 
 /// Why something waits whose processing the person has restricted.
 const RESTRICTED: &str = "the person has restricted the processing";
+
+/// Why something was given up that would have been tried again.
+const STOPPED: &str = "the operator wants nothing tried again there";
+
+/// How much is given up in one transaction.
+const GIVEN_UP_AT_ONCE: usize = 200;
+
+/// How often it is looked what the operator wants and how much waits.
+const LOOK_MS: i64 = 1_000;
 
 /// Longest sleep; commits of other processes make no sound.
 const IDLE: Duration = Duration::from_secs(2);
@@ -124,17 +142,31 @@ pub async fn run(
         live: destination.shape,
         platform: destination.platform,
         schedule: destination.schedule,
+        stopped: AtomicBool::new(false),
         ever: destination.ever,
         circuit: Mutex::new(destination.circuit),
+        pace: Mutex::new(destination.pace),
+        concurrent: destination.concurrent,
+        most_waiting: destination.most_waiting,
         identity: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
         stop: stop.clone(),
     });
     let mut changed = worker.gateway.store.feed_changed();
+    let mut looked_ms = i64::MIN;
     while !*stop.borrow() {
         changed.mark_unchanged();
+        worker.look_around(&mut looked_ms).await;
         let wait = match worker.round().await {
             Ok(Round::Worked) => continue,
             Ok(Round::Idle(wait)) => wait,
+            // Whatever comes in meanwhile, nothing can be sent: of a thousand destinations that are away none is woken.
+            Ok(Round::Closed(wait)) => {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    _ = stop.changed() => {}
+                }
+                continue;
+            }
             Err(error) => {
                 tracing::error!(
                     destination = &*worker.name,
@@ -157,7 +189,10 @@ pub async fn run(
 
 enum Round {
     Worked,
+    /// There is nothing to send.
     Idle(Duration),
+    /// Nothing may be sent.
+    Closed(Duration),
 }
 
 impl Worker {
@@ -165,17 +200,36 @@ impl Worker {
     async fn round(self: &Arc<Self>) -> Result<Round, store::Error> {
         *self.shape.lock().unwrap_or_else(PoisonError::into_inner) = self.live.as_ref().map(|live| live.now());
         let now_ms = self.gateway.now_ms();
+        if let Some(until_ms) = self.closed_until(now_ms) {
+            return Ok(Round::Closed(until(until_ms, now_ms)));
+        }
         let admission = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).poll(now_ms);
         let width = match admission {
-            Admission::Closed => PARALLEL,
+            Admission::Closed => self.concurrent,
             // One item finds out whether the destination is back.
             Admission::Probe => 1,
-            Admission::Open(until_ms) => return Ok(Round::Idle(until(until_ms, now_ms))),
+            Admission::Open(until_ms) => return Ok(Round::Closed(until(until_ms, now_ms))),
         };
         let round = self.work(now_ms, width).await;
         // Nothing to send was found, so nothing was found out: the probe is for whoever comes next.
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner).hand_back(self.gateway.now_ms());
         round
+    }
+
+    /// Gives up what waits, where the operator wants nothing tried again.
+    async fn stop_trying_again(&self) -> Result<(), store::Error> {
+        let stopped = self.gateway.store.retries_stopped(&self.name).await?;
+        self.stopped.store(stopped, Ordering::Relaxed);
+        if !stopped {
+            return Ok(());
+        }
+        while self.gateway.store.give_up(&self.name, STOPPED, GIVEN_UP_AT_ONCE).await? == GIVEN_UP_AT_ONCE {}
+        Ok(())
+    }
+
+    /// When to try again: never, where that is stopped.
+    fn schedule(&self) -> Schedule {
+        if self.stopped.load(Ordering::Relaxed) { Schedule { max_attempts: 1, ..self.schedule } } else { self.schedule }
     }
 
     async fn work(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<Round, store::Error> {
@@ -210,6 +264,51 @@ impl Worker {
         Ok(Round::Idle(due.map_or(IDLE, |due_ms| until(due_ms, self.gateway.now_ms()))))
     }
 
+    /// Until when the destination wants nothing, if that is so.
+    fn closed_until(&self, now_ms: i64) -> Option<i64> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).closed_until(now_ms)
+    }
+
+    /// Looks, once in a while, what the operator wants, and how much waits.
+    async fn look_around(&self, looked_ms: &mut i64) {
+        let now_ms = self.gateway.now_ms();
+        if now_ms < looked_ms.saturating_add(LOOK_MS) {
+            return;
+        }
+        *looked_ms = now_ms;
+        if let Err(error) = self.stop_trying_again().await {
+            tracing::error!(destination = &*self.name, %error, "what the operator wants cannot be found out");
+        }
+        if let Some(most) = self.most_waiting {
+            self.look_at_room(most).await;
+        }
+    }
+
+    /// Looks how much waits, where there is a bound.
+    async fn look_at_room(&self, most: u64) {
+        let Ok(waiting) = self.gateway.store.waiting(&self.name, most).await else { return };
+        let before = self.gateway.rooms.fill(&self.name);
+        let fill = Fill::of(waiting, most, before);
+        self.gateway.rooms.note(&self.name, fill);
+        match fill {
+            _ if fill == before => {}
+            Fill::Full => {
+                tracing::error!(
+                    destination = &*self.name,
+                    waiting,
+                    most,
+                    "no more can wait: what is for it is refused"
+                );
+            }
+            Fill::Filling if before == Fill::Free => {
+                tracing::warn!(destination = &*self.name, waiting, most, "soon no more can wait for the destination");
+            }
+            Fill::Filling | Fill::Free => {
+                tracing::info!(destination = &*self.name, waiting, most, "there is room again");
+            }
+        }
+    }
+
     fn shape(&self) -> Option<Arc<Shape>> {
         self.shape.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -226,5 +325,5 @@ impl Worker {
 }
 
 fn until(then_ms: i64, now_ms: i64) -> Duration {
-    Duration::from_millis((then_ms - now_ms).max(1) as u64).min(IDLE)
+    Duration::from_millis(then_ms.saturating_sub(now_ms).max(1) as u64).min(IDLE)
 }

@@ -227,6 +227,7 @@ impl Worker {
             Err(verdict) => return Ok(verdict),
         };
         let taken = Taken { recall, manner, request_id: format!("{:016x}", self.random()), access };
+        self.turn().await;
         let verdict = self.platform.recall(&taken).await;
         self.heard(&verdict);
         self.gateway.link_used(&self.name, patient, taken.access.as_ref()).await?;

@@ -126,7 +126,7 @@ impl Worker {
     }
 
     fn settlement(&self, verdict: Verdict, attempts: u32, now_ms: i64) -> SettlementOutcome {
-        match delivery::settle(verdict, &self.schedule, attempts, now_ms, self.random()) {
+        match delivery::settle(verdict, &self.schedule(), attempts, now_ms, self.random()) {
             delivery::Settlement::Done => SettlementOutcome::Done,
             delivery::Settlement::Again { at_ms, reason } => {
                 SettlementOutcome::Again { not_before_ms: at_ms, attempts, reason }

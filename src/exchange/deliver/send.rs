@@ -5,6 +5,8 @@
 //! with a country pack gives names of its own, which come out of here to be kept: a correction is addressed by them.
 
 use std::iter::repeat_n;
+use std::sync::PoisonError;
+use std::time::Duration;
 
 use super::Worker;
 use crate::national::Corrections;
@@ -171,10 +173,20 @@ impl Worker {
             Err(verdict) => return Ok(Delivered { verdict, each: Vec::new(), divisible: false }),
         };
         let item = Item { content, request_id, access };
+        self.turn().await;
         let delivered = self.platform.deliver(&item).await;
         self.heard(&delivered.verdict);
         self.gateway.link_used(&self.name, patient, item.access.as_ref()).await?;
         Ok(delivered)
+    }
+
+    /// Waits for the next turn to send, where the destination wants requests at a pace.
+    pub(super) async fn turn(&self) {
+        let now_ms = self.gateway.now_ms();
+        let turn_ms = self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(now_ms);
+        if turn_ms > now_ms {
+            tokio::time::sleep(Duration::from_millis((turn_ms - now_ms) as u64)).await;
+        }
     }
 
     /// What was deleted here is taken back there.

@@ -202,10 +202,11 @@ impl Gateway {
         };
         let examples = EXAMPLES.get(category).map(Vec::as_slice).unwrap_or_default();
         let mut permitted = Vec::new();
+        let patients = consents::names(&self.base, &person.patient);
         for example in examples {
             let facts = Facts::of(Arc::from("Observation"), Element::root(example));
             let reference = "Observation/example";
-            let subject = Subject { base: &self.base, patient: &person.patient, reference, facts: &facts };
+            let subject = Subject { patients: &patients, reference, facts: &facts };
             for action in actions {
                 let request = consent::Request {
                     action: *action,

@@ -149,7 +149,10 @@ impl Gateway {
             Err(refusal) => return Err(self.refused(caller, refusal).await),
         };
         let asked = Asked::read(pairs, lenient)?;
+        // As in a search (R4 §3.1.1.5.2), nothing is asked for by zero but how many there are.
+        let counting = asked.count == Some(0);
         let limit = asked.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
+        let limit = if counting { 0 } else { limit };
         let plan = HistoryPlan {
             kinds: rules.iter().map(|rule| rule.name.into()).collect(),
             id: match whose {
@@ -158,28 +161,29 @@ impl Gateway {
             },
             since_ms: asked.since_ms,
             after,
-            limit: ROUND.min(limit + 1),
+            limit: if counting { ROUND } else { ROUND.min(limit + 1) },
         };
         let mut gathered = Gathered::default();
         self.gather_versions(caller, plan, interaction, limit, &mut gathered).await?;
-        let absent = matches!(whose, Whose::Resource(..)) && after.is_none() && gathered.hits.is_empty();
+        let absent = matches!(whose, Whose::Resource(..)) && after.is_none() && gathered.matched == 0;
         if absent && asked.since_ms.is_none() {
             self.record_absent(caller, &gathered).await?;
             return Err(Refusal::not_found().recorded());
         }
         self.record_query(caller, &whose.address(), pairs, &gathered).await?;
-        let more = gathered.matched > gathered.hits.len();
+        let more = gathered.matched > gathered.hits.len() && !counting;
+        let matched = gathered.matched;
         let versions: Vec<Version> = gathered.hits.into_iter().map(|(stored, _)| Version::of(stored)).collect();
         let next = versions.last().filter(|_| more).map(|Version { stored: last, .. }| {
             let after = (last.updated_ms, last.seq, last.version);
             let place = Place { address: whose.address(), query: asked.understood.clone(), after };
             page::sign(&place, PURPOSE, &self.page_secret, &caller.principal.client)
         });
-        let total = (after.is_none() && !more).then_some(versions.len());
+        let total = (after.is_none() && !more).then_some(matched);
         Ok(Versions { versions, total, next, query: asked.understood, warnings: asked.warnings })
     }
 
-    /// Goes through versions until a page is full, and one further.
+    /// Goes through versions until a page is full, and one further; through all of them where none is to be on it.
     async fn gather_versions(
         &self,
         caller: &Caller<'_>,
@@ -200,10 +204,13 @@ impl Gateway {
                     Sight::Visible(visible) => {
                         gathered.matched += 1;
                         gathered.spend(caller, usize::from(plan.id.is_some()), self.config.search_budget)?;
-                        if gathered.hits.len() == limit {
+                        if limit == 0 {
+                            gathered.weigh(&visible, self.config.page_entries_max);
+                        } else if gathered.hits.len() == limit {
                             return Ok(());
+                        } else {
+                            gathered.hits.push((visible.stored, visible.basis));
                         }
-                        gathered.hits.push((visible.stored, visible.basis));
                     }
                     Sight::Withheld(withheld) => gathered.withhold(withheld, self.config.page_entries_max),
                     Sight::Hidden => {}

@@ -13,6 +13,7 @@ mod matching;
 pub(super) mod page;
 mod read;
 pub(super) mod search;
+mod sieve;
 mod sorted;
 mod statistics;
 
@@ -30,7 +31,7 @@ use super::trail::Author;
 use super::{Caller, Gateway, Refusal};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
-use crate::policy::consent::{self, Action, Basis, Denial};
+use crate::policy::consent::{self, Action, Actor, Basis, Denial};
 use crate::store::{self, PatientKey, Stored};
 
 /// What the caller may see of a stored resource.
@@ -56,8 +57,34 @@ pub(super) struct Withheld {
     pub denial: Denial,
 }
 
-/// The consents that one request has looked up: asked of the store after the request came in, once a person.
-pub(super) type ConsentsSeen = HashMap<PatientKey, Page>;
+/// What one request has found out of the persons whom it asks for, and what it would otherwise make anew for each
+/// resource. It belongs to one caller.
+#[derive(Default)]
+pub(super) struct ConsentsSeen {
+    /// Asked of the store after the request came in, once a person.
+    pages: HashMap<PatientKey, Page>,
+    /// The person of the last resource: her id, and the references that she answers to.
+    person: (String, [String; 2]),
+    actor: Option<Actor>,
+    memory: json::Memory,
+}
+
+impl ConsentsSeen {
+    fn actor(&mut self, caller: &Caller<'_>) -> &Actor {
+        self.actor.get_or_insert_with(|| consents::actor(caller))
+    }
+
+    fn forget(&mut self, patient: PatientKey) {
+        self.pages.remove(&patient);
+    }
+
+    /// Takes back what was only looked at.
+    fn recycle(&mut self, document: Arc<Document>) {
+        if let Some(document) = Arc::into_inner(document) {
+            self.memory = document.into();
+        }
+    }
+}
 
 impl Gateway {
     /// Why the caller may see nothing of a person, whatever it is; nothing where it may see something.
@@ -67,15 +94,42 @@ impl Gateway {
         (id, patient): (&str, PatientKey),
         seen: &mut ConsentsSeen,
     ) -> Result<Option<Denial>, store::Error> {
-        let page = self.page_of(patient, seen).await?;
+        self.look_up(patient, seen).await?;
+        seen.actor(caller);
+        let (Some(page), Some(actor)) = (seen.pages.get(&patient), &seen.actor) else { return Ok(None) };
+        Ok(self.nothing_of(caller, (id, page), actor))
+    }
+
+    fn nothing_of(&self, caller: &Caller<'_>, (id, page): (&str, &Page), actor: &Actor) -> Option<Denial> {
         if page.restricted {
-            return Ok(Some(Denial::restricted()));
+            return Some(Denial::restricted());
         }
-        let actor = consents::actor(caller);
         let now_ms = self.now_ms();
         let request =
-            consent::Request { action: Action::Access, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
-        Ok(consents::nothing_at_all(&page.consents, &self.implied, &request, &self.base, id))
+            consent::Request { action: Action::Access, actor, purpose: caller.purpose, policies: &[], now_ms };
+        let patients = consents::names(&self.base, id);
+        consents::nothing_at_all(&page.consents, &self.implied, &request, &patients)
+    }
+
+    /// Takes a person's consents as they were last seen, if something of her may be seen by them: the epoch that the store
+    /// is then to confirm.
+    pub(super) fn presume(
+        &self,
+        caller: &Caller<'_>,
+        (id, patient): (&str, PatientKey),
+        seen: &mut ConsentsSeen,
+    ) -> Option<u64> {
+        if seen.pages.contains_key(&patient) {
+            // The store has said so already.
+            return None;
+        }
+        let page = self.consents_kept(patient)?;
+        if self.nothing_of(caller, (id, &page), seen.actor(caller)).is_some() {
+            return None;
+        }
+        let epoch = page.epoch;
+        seen.pages.insert(patient, page);
+        Some(epoch)
     }
 
     /// A stored resource, if the caller may read it as it stands.
@@ -93,11 +147,12 @@ impl Gateway {
         })
     }
 
-    async fn page_of<'s>(&self, patient: PatientKey, seen: &'s mut ConsentsSeen) -> Result<&'s Page, store::Error> {
-        Ok(match seen.entry(patient) {
-            Entry::Occupied(page) => page.into_mut(),
-            Entry::Vacant(place) => place.insert(self.consents_now(patient).await?),
-        })
+    /// Sees to it that a person's consents are known.
+    async fn look_up(&self, patient: PatientKey, seen: &mut ConsentsSeen) -> Result<(), store::Error> {
+        if let Entry::Vacant(place) = seen.pages.entry(patient) {
+            place.insert(self.consents_now(patient).await?);
+        }
+        Ok(())
     }
 
     /// Whether the caller may see a stored resource.
@@ -110,45 +165,72 @@ impl Gateway {
         now_ms: i64,
         seen: &mut ConsentsSeen,
     ) -> Result<Sight, store::Error> {
-        let Ok(document) = json::parse(stored.payload.as_slice()).map(Arc::new) else {
+        if let (Some(patient), false) = (stored.patient, is_own(caller, rule, &stored)) {
+            self.look_up(patient, seen).await?;
+        }
+        Ok(self.weighed(caller, rule, interaction, stored, now_ms, seen))
+    }
+
+    /// The same, when the consents are known.
+    fn weighed(
+        &self,
+        caller: &Caller<'_>,
+        rule: &KindRule,
+        interaction: Interaction,
+        stored: Stored,
+        now_ms: i64,
+        seen: &mut ConsentsSeen,
+    ) -> Sight {
+        let Ok(document) = json::parse_in(std::mem::take(&mut seen.memory), &stored.payload).map(Arc::new) else {
             tracing::error!(kind = rule.name, "a stored resource cannot be read");
-            return Ok(Sight::Hidden);
+            return Sight::Hidden;
         };
-        let facts = Facts::of(Arc::from(rule.name), Element::root(&document));
-        let granted = |interaction| {
-            caller.principal.scopes.permits(rule.name, interaction).allows(facts.categories(), facts.codes())
-        };
-        if !granted(interaction) {
-            return Ok(Sight::Hidden);
+        let root = Element::root(&document);
+        let facts = Facts::of(stored.kind.clone(), root);
+        let scopes = caller.principal.scopes.permits(rule.name, interaction);
+        if !scopes.allows(facts.categories(), facts.codes()) {
+            return Sight::Hidden;
         }
-        if rule.guard == Guard::Owner && stored.owner == caller.principal.client {
+        if is_own(caller, rule, &stored) {
             drop(facts);
-            return Ok(Sight::Visible(Visible { stored, document, basis: None }));
+            return Sight::Visible(Visible { stored, document, basis: None });
         }
-        let Some(patient) = stored.patient else { return Ok(Sight::Hidden) };
-        let page = self.page_of(patient, seen).await?;
-        let reference = format!("{}/{}", rule.name, stored.logical_id());
-        let id = if rule.subject == kinds::Subject::Itself {
-            stored.logical_id()
-        } else {
-            Author::patient_named(Element::root(&document))
+        seen.actor(caller);
+        let ConsentsSeen { pages, person, actor: Some(actor), .. } = seen else { return Sight::Hidden };
+        let Some((patient, page)) = stored.patient.and_then(|patient| Some((patient, pages.get(&patient)?))) else {
+            return Sight::Hidden;
         };
+        let own_id = stored.logical_id();
+        let id = if rule.subject == kinds::Subject::Itself { &own_id } else { Author::patient_named(root) };
+        if person.0 != id {
+            *person = (id.to_owned(), consents::names(&self.base, id));
+        }
+        let (id, patients) = &*person;
         if page.restricted {
             drop(facts);
-            return Ok(Sight::Withheld(Withheld { document, patient: (id, patient), denial: Denial::restricted() }));
+            return Sight::Withheld(Withheld {
+                document,
+                patient: (id.clone(), patient),
+                denial: Denial::restricted(),
+            });
         }
-        let subject = Subject { base: &self.base, patient: &id, reference: &reference, facts: &facts };
-        let actor = consents::actor(caller);
+        let reference = [rule.name, "/", &own_id].concat();
+        let subject = Subject { patients, reference: &reference, facts: &facts };
         let request =
-            consent::Request { action: Action::Access, actor: &actor, purpose: caller.purpose, policies: &[], now_ms };
+            consent::Request { action: Action::Access, actor, purpose: caller.purpose, policies: &[], now_ms };
         let decision = consents::permit(&page.consents, &self.implied, &request, &subject, stored);
         drop(facts);
-        Ok(match decision {
+        match decision {
             Ok(permitted) => {
                 let basis = Some(permitted.basis().clone());
                 Sight::Visible(Visible { stored: permitted.into_inner(), document, basis })
             }
-            Err(denial) => Sight::Withheld(Withheld { document, patient: (id, patient), denial }),
-        })
+            Err(denial) => Sight::Withheld(Withheld { document, patient: (id.clone(), patient), denial }),
+        }
     }
+}
+
+/// Whether it is the caller's by its having registered it, so that no consent is asked.
+fn is_own(caller: &Caller<'_>, rule: &KindRule, stored: &Stored) -> bool {
+    rule.guard == Guard::Owner && stored.owner == caller.principal.client
 }

@@ -15,7 +15,7 @@ use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
-use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, PatientKey, Plan, Stored, TokenKey};
+use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, Page, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
 #[derive(Debug)]
@@ -96,7 +96,8 @@ impl Weighed {
 
 /// The version that it is.
 fn reference(stored: &Stored) -> String {
-    format!("{}/{}/_history/{}", stored.kind, stored.logical_id(), stored.version)
+    let (id, version) = (stored.logical_id(), stored.version.to_string());
+    [&stored.kind, "/", &id, "/_history/", &version].concat()
 }
 
 impl Gathered {
@@ -110,7 +111,7 @@ impl Gathered {
 
     /// Takes note of a person whose data was looked at and may be seen: a count, or an answer that nothing matches, tells
     /// something as well.
-    fn weigh(&mut self, visible: &Visible, most: usize) {
+    pub(super) fn weigh(&mut self, visible: &Visible, most: usize) {
         let Some(key) = visible.stored.patient else { return };
         if !self.weighed.contains_key(&key) {
             if self.weighed.len() >= most {
@@ -310,6 +311,7 @@ impl Gateway {
                 let key = walk.key_of(&stored);
                 let Sight::Visible(found) = self.hit(caller, walk, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
+                gathered.consents.recycle(found.document);
                 if gathered.hits.len() < wish.limit {
                     gathered.hits.push((found.stored, found.basis));
                     next = Some(key);
@@ -341,7 +343,7 @@ impl Gateway {
             gathered.spend(caller, 1, self.config.search_budget)?;
             gathered.weigh(visible, self.config.page_entries_max);
         }
-        let silences = &mut gathered.silences;
+        let Gathered { silences, consents, .. } = gathered;
         Ok(match sight {
             Sight::Visible(visible) if matches(&visible.document) => {
                 gathered.weigh(&visible, self.config.page_entries_max);
@@ -352,9 +354,14 @@ impl Gateway {
                 if silences.takes(key, self.config.page_entries_max) && matches(&withheld.document) {
                     silences.persons.insert(key, (id, withheld.denial));
                 }
+                consents.recycle(withheld.document);
                 Sight::Hidden
             }
-            Sight::Visible(_) | Sight::Hidden => Sight::Hidden,
+            Sight::Visible(other) => {
+                consents.recycle(other.document);
+                Sight::Hidden
+            }
+            Sight::Hidden => Sight::Hidden,
         })
     }
 
@@ -433,8 +440,10 @@ pub(in crate::exchange) struct Walk {
     pub plan: Plan,
     pub(super) rule: &'static KindRule,
     pub(super) is_bound: bool,
-    /// The persons that are asked for and of whom it is not known yet whether the caller may see anything.
+    /// The persons that are asked for.
     persons: Vec<String>,
+    /// Whether it is known of whom of them the caller may see anything.
+    is_narrowed: bool,
     pub as_of_seq: Option<u64>,
     done: bool,
 }
@@ -508,22 +517,34 @@ impl Walk {
             rule,
             is_bound,
             persons,
+            is_narrowed: false,
             as_of_seq,
             done: false,
         }
     }
 
     /// Leaves those persons out of whom nothing may be seen, so that a search for them costs and answers what one for nobody
-    /// does; those of them who have something of the kind hear of it.
+    /// does; those of them who have something of the kind hear of it. Consents that were seen before are taken as they were,
+    /// and the store is to look whether they are so.
     async fn leave_out(
         &mut self,
         gateway: &Gateway,
         caller: &Caller<'_>,
         gathered: &mut Gathered,
+        may_presume: bool,
     ) -> Result<(), Refusal> {
-        for id in std::mem::take(&mut self.persons) {
-            let key = gateway.patient_key(&id);
-            let Some(denial) = gateway.withheld_from(caller, (&id, key), &mut gathered.consents).await? else {
+        let mut epochs = Vec::new();
+        self.plan.sieve = None;
+        let mut visible = Vec::new();
+        for id in &self.persons {
+            let key = gateway.patient_key(id);
+            if may_presume && let Some(epoch) = gateway.presume(caller, (id, key), &mut gathered.consents) {
+                epochs.push((key, epoch));
+                visible.push((id.clone(), key));
+                continue;
+            }
+            let Some(denial) = gateway.withheld_from(caller, (id, key), &mut gathered.consents).await? else {
+                visible.push((id.clone(), key));
                 continue;
             };
             let most = gateway.config.page_entries_max;
@@ -531,12 +552,29 @@ impl Walk {
                 let plan =
                     Plan { patients: Some(vec![key]), after: None, limit: 1, scan_budget: ROUND, ..self.plan.clone() };
                 if !gateway.store.search(plan).await?.rows.is_empty() {
-                    gathered.silences.persons.insert(key, (id, denial));
+                    gathered.silences.persons.insert(key, (id.clone(), denial));
                 }
             }
             self.plan.patients.iter_mut().for_each(|patients| patients.retain(|patient| *patient != key));
         }
+        self.plan.epochs = epochs;
+        self.plan.sieve = gateway.sieve(caller, self.rule, &visible, &mut gathered.consents);
+        self.is_narrowed = true;
         Ok(())
+    }
+
+    /// The store's rows, once the consents that it was narrowed by are those that stand.
+    async fn page(&mut self, gateway: &Gateway, caller: &Caller<'_>, gathered: &mut Gathered) -> Result<Page, Refusal> {
+        let page = gateway.store.search(self.plan.clone()).await?;
+        if !page.stale {
+            return Ok(page);
+        }
+        for (patient, _) in std::mem::take(&mut self.plan.epochs) {
+            gateway.consents_stale(patient);
+            gathered.consents.forget(patient);
+        }
+        self.leave_out(gateway, caller, gathered, false).await?;
+        Ok(gateway.store.search(self.plan.clone()).await?)
     }
 
     /// The next rows; `None` when there are no more.
@@ -547,13 +585,13 @@ impl Walk {
         gathered: &mut Gathered,
     ) -> Result<Option<Vec<Stored>>, Refusal> {
         // What a client registered it may see whatever the consents say.
-        if self.rule.guard == Guard::Consent {
-            self.leave_out(gateway, caller, gathered).await?;
+        if self.rule.guard == Guard::Consent && !self.is_narrowed {
+            self.leave_out(gateway, caller, gathered, true).await?;
         }
         if self.done {
             return Ok(None);
         }
-        let page = gateway.store.search(self.plan.clone()).await?;
+        let page = self.page(gateway, caller, gathered).await?;
         if page.exhausted_budget {
             return Err(too_costly());
         }
@@ -566,7 +604,10 @@ impl Walk {
         if !self.is_bound {
             gathered.spend(caller, page.looked_at, gateway.config.search_budget)?;
         }
-        Ok(Some(page.rows))
+        // Those of whom something was passed over are to hear of it; that it cannot be seen is still to be decided.
+        let mut rows = page.kept_back;
+        rows.extend(page.rows);
+        Ok(Some(rows))
     }
 
     fn key_of(&self, stored: &Stored) -> Key {

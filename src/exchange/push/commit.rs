@@ -221,6 +221,7 @@ impl Gateway {
                 Err(refusal) => Err(refusal.clone()),
             };
             steps[index] = Some(match judged {
+                Ok(Judged::Write { write, .. }) if let Some(full) = self.no_room_for(&write) => return Err(full),
                 Ok(Judged::Write { write, basis, warnings }) if is_apart(&entries[index]) => {
                     waiting.push(Waiting { place: index, write, basis, warnings });
                     continue;

@@ -218,7 +218,8 @@ pub(super) async fn may_collect<T: Copy>(
     if knowledge.page(gateway, *patient).await?.erased {
         return Err(Refusal::one(Id::ConsentMissing, about.location, NONE_ON_FILE));
     }
-    let subject = Subject { base: &gateway.base, patient: id, reference: about.reference, facts: about.facts };
+    let patients = consents::names(&gateway.base, id);
+    let subject = Subject { patients: &patients, reference: about.reference, facts: about.facts };
     let actor = consents::actor(caller);
     let decide = |consents: &[Arc<Compiled>]| {
         let request =

@@ -113,7 +113,8 @@ impl<'s> Question<'s> {
         let patient = patient.strip_prefix(self.base).unwrap_or(patient).trim_start_matches('/');
         let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
         let reference = reference(element);
-        let subject = Subject { base: self.base, patient, reference: &reference, facts: &facts };
+        let patients = consents::names(self.base, patient);
+        let subject = Subject { patients: &patients, reference: &reference, facts: &facts };
         let mut last = None;
         for purpose in &self.purposes {
             let request = self.request(purpose);
@@ -222,8 +223,7 @@ fn action(code: Option<&str>) -> Result<Action, Issue> {
 
 /// What each consent said of the claim that it matters for: the first that is not permitted.
 fn accounts(consents: &Consents, request: &consent::Request<'_>, subject: &Subject<'_>) -> Vec<Value> {
-    let names = subject.patients();
-    let patients = names.each_ref().map(String::as_str);
+    let patients = subject.patients.each_ref().map(String::as_str);
     let whole = subject.facts.whole(&patients, subject.reference);
     let mut claims = subject.facts.claims(&patients, subject.reference);
     let is_refused = |facts: &consent::Facts<'_>| {

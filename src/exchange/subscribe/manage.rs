@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::FOLLOWER;
 use super::granted::Granted;
 use super::watch::Watch;
-use crate::exchange::push::When;
+use crate::exchange::push::{Patch, When};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue, has_errors};
@@ -48,6 +48,26 @@ impl Gateway {
         when: When,
     ) -> Result<Shown, Refusal> {
         let changed = self.subscribed(caller, document, Some(id), when).await;
+        self.or_refused(caller, changed).await
+    }
+
+    /// `PATCH [base]/Subscription/[id]`: what its client can read of it, changed, is asked for again.
+    pub async fn patch_subscription(
+        &self,
+        caller: &Caller<'_>,
+        id: &str,
+        (form, patch): (Patch, &[u8]),
+        when: When,
+    ) -> Result<Shown, Refusal> {
+        let changed = async {
+            own_permitted(caller, Interaction::Update)?;
+            let stands = self.own(caller, id).await?;
+            let document = self.patched(shown(&stands).resource.to_string().as_bytes(), form, patch)?;
+            // What was patched is what is replaced, and nothing that came in between.
+            let when = When { version: when.version.or(Some(stands.version)), ..when };
+            self.subscribed(caller, document, Some(id), when).await
+        };
+        let changed = changed.await;
         self.or_refused(caller, changed).await
     }
 

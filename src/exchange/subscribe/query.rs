@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::manage::own_permitted;
 use super::sight::{Subscriber, told};
-use super::turn::{ids, standing, told_of};
+use super::turn::{fitting, ids, standing, told_of};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
@@ -90,7 +90,8 @@ impl Gateway {
         };
         let subscriber = Subscriber { subscription: &subscription, granted: &granted, watch: &watch };
         let (from, to) = (since.unwrap_or(1), until.unwrap_or(u64::MAX));
-        let numbered = self.store.events_numbered(id, from, to, MOST).await?;
+        let mut numbered = self.store.events_numbered(id, from, to, MOST).await?;
+        numbered.truncate(fitting(&numbered));
         let sighted = self.sighted(subscriber, numbered).await?;
         let content = range.content.as_deref().map_or(Some(watch.wanted.content), Content::parse);
         let Some(content) = content else {

@@ -384,8 +384,8 @@ fn said(subscription: &Subscription, after: &Standing, verdict: &Verdict) -> Opt
     Some(reason.clone())
 }
 
-/// How many events go into one notification, which must not grow without end; one always does.
-fn fitting(events: &[Numbered]) -> usize {
+/// How many events go into one Bundle, which must not grow without end; one always does.
+pub(super) fn fitting(events: &[Numbered]) -> usize {
     let mut room = BODY_BYTES;
     let fits = |event: &&Numbered| {
         room = room.saturating_sub(event.stored.as_ref().map_or(0, |stored| stored.payload.len()));

@@ -11,6 +11,7 @@ pub mod hash;
 pub mod json;
 mod ruler;
 pub(in crate::fhir) mod sample;
+mod survey;
 mod tag;
 pub mod time;
 pub mod write;

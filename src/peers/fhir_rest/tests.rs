@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::config::Credentials;
-use super::{Auth, Config, FhirRest};
+use super::{Auth, Config, Ended, FhirRest, Given, Linker, Tokens};
 use crate::peers::{Clock, Content, Item, Platform, Resource, Verdict};
 
 /// What the server does with one connection, after it has read the request.
@@ -309,6 +309,126 @@ async fn without_token_nothing_is_sent() {
         let (peer, ..) = with_token(&script.address, folder.path());
         assert_eq!(shown(&peer.deliver(&item(&["a"])).await.verdict), expected);
         assert_eq!(script.requests.await.unwrap().len(), 1);
+    }
+}
+
+fn fields(request: &str) -> std::collections::HashMap<String, String> {
+    let (_, form) = request.split_once("\r\n\r\n").unwrap();
+    url::form_urlencoded::parse(form.as_bytes()).into_owned().collect()
+}
+
+#[tokio::test]
+async fn a_token_is_exchanged_by_a_key_that_may_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let change = || {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        std::fs::write(&path, key.serialize_pem()).unwrap();
+        jsonwebtoken::DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap()
+    };
+    let first = change();
+    let other = GRANTED.replace("token-1", "token-2");
+    let granted = |text: &str| say("200 OK", text);
+    let steps = vec![
+        granted(GRANTED),
+        granted(&other),
+        say("401 Unauthorized", ""),
+        granted(GRANTED),
+        granted(&other),
+        say("200 OK", ""),
+    ];
+    let script = play(steps).await;
+    let credentials: Credentials = toml::from_str(&format!(
+        "token_url = '{0}/token'\nclient_id = 'gateway'\nprivate_key_pem = {path:?}\nscope = 'a'\n\
+         [exchange]\ntoken_url = '{0}/exchange'\naudience = 'urn:north'",
+        script.address
+    ))
+    .unwrap();
+    let config = Config { auth: Auth::BackendServices(credentials), ..config(&script.address) };
+    let peer = FhirRest::open("north", &config, clock()).unwrap();
+    let second = change();
+    assert_eq!(peer.deliver(&item(&["a"])).await.verdict, Verdict::Acknowledged);
+    let requests = script.requests.await.unwrap();
+    let asked = fields(&requests[1]);
+    assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:token-exchange");
+    assert_eq!((&*asked["subject_token"], &*asked["audience"]), ("token-1", "urn:north"));
+    assert!(!asked.contains_key("scope"));
+    assert!(requests[5].to_ascii_lowercase().contains("authorization: bearer token-2"));
+    // The key is that of the file as it lies there now, and is named by its thumbprint.
+    let assertion = &fields(&requests[0])["client_assertion"];
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::ES384);
+    validation.set_audience(&[format!("{}/token", script.address)]);
+    validation.validate_exp = false;
+    let believed = |key| jsonwebtoken::decode::<serde_json::Value>(assertion, key, &validation).is_ok();
+    assert!(believed(&second) && !believed(&first));
+    assert_eq!(jsonwebtoken::decode_header(assertion).unwrap().kid.unwrap().len(), 43);
+}
+
+/// A destination that persons sign in to, and what its server answers; `SERVER` is its address.
+async fn linker(steps: Vec<Step>, more: &str) -> (Linker, Script) {
+    let script = play(steps).await;
+    let citizen = format!(
+        "authorize_url = 'SERVER/authorize'\ntoken_url = 'SERVER/token'\nclient_id = 'gateway'\nscope = 'a'\n{more}"
+    );
+    let citizen = toml::from_str(&citizen.replace("SERVER", &script.address)).unwrap();
+    let config = Config { auth: Auth::Citizen(citizen), ..config(&script.address) };
+    (Linker::open(&config, clock()).unwrap().unwrap(), script)
+}
+
+#[tokio::test]
+async fn a_request_is_left_ahead_where_it_is_wanted_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "s:1\n").unwrap();
+    let pushed = say("201 Created", r#"{"request_uri": "urn:request:1", "expires_in": 60}"#);
+    let given = r#"{"access_token":"a","token_type":"Bearer","expires_in":60,"patient":"p-9"}"#;
+    let more = format!(
+        "par_url = 'SERVER/par'\nsecret_file = {secret:?}\nidentity = {{ system = 'urn:s', member = 'patient' }}"
+    );
+    let (linker, script) = linker(vec![pushed, say("200 OK", given)], &more).await;
+    let url = linker.authorization("https://gateway.example/back", "state-1", "verifier-1", "").await.unwrap();
+    assert_eq!(url.query(), Some("client_id=gateway&request_uri=urn%3Arequest%3A1"));
+    let Given { tokens, identity } =
+        linker.given("code-1", "https://gateway.example/back", "verifier-1", "").await.unwrap();
+    assert_eq!(identity, Some(("urn:s".to_owned(), "p-9".to_owned())));
+    assert_eq!((tokens.refresh.as_deref(), tokens.ends_ms()), (None, Some(tokens.access_until_ms)));
+    assert!(matches!(linker.refreshed(&tokens).await, Err(Ended::Over(_))), "there is nothing to renew it by");
+    let requests = script.requests.await.unwrap();
+    let asked = fields(&requests[0]);
+    assert_eq!(asked["code_challenge"], "xTYRBLTDt1gS3-rw_3FBVafZ0iNg9bZYBbG8fRPvkEs");
+    assert_eq!((&*asked["state"], &*asked["code_challenge_method"]), ("state-1", "S256"));
+    assert_eq!(fields(&requests[1])["code_verifier"], "verifier-1");
+    assert!(requests.iter().all(|request| request.to_ascii_lowercase().contains("authorization: basic ")));
+}
+
+#[tokio::test]
+async fn what_ends_a_link_is_told_from_trouble() {
+    let tokens = Tokens {
+        access: "a".to_owned(),
+        access_until_ms: 0,
+        refresh: Some("r-1".to_owned()),
+        refresh_until_ms: Some(5),
+        scope: "a".to_owned(),
+    };
+    for (answer, expected) in [
+        (say("400 Bad Request", r#"{"error":"invalid_grant"}"#), "over"),
+        (say("401 Unauthorized", r#"{"error":"invalid_client"}"#), "trouble"),
+        (say("503 Busy", ""), "trouble"),
+        (say("200 OK", r#"{"access_token":"b","token_type":"mac"}"#), "trouble"),
+        (say("200 OK", GRANTED), "r-1 until 5"),
+        (say("200 OK", r#"{"access_token":"b","token_type":"bearer","refresh_token":"r-2"}"#), "r-2"),
+    ] {
+        let (linker, script) = linker(vec![answer], "").await;
+        let outcome = match linker.refreshed(&tokens).await {
+            Ok(Tokens { refresh: Some(refresh), refresh_until_ms: Some(until), .. }) => {
+                format!("{refresh} until {until}")
+            }
+            Ok(tokens) => tokens.refresh.unwrap_or_default(),
+            Err(Ended::Over(_)) => "over".to_owned(),
+            Err(Ended::Trouble(_)) => "trouble".to_owned(),
+        };
+        assert_eq!(outcome, expected);
+        assert_eq!(fields(&script.requests.await.unwrap()[0])["refresh_token"], "r-1");
     }
 }
 

@@ -4,6 +4,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::fhir::tree::write;
+
 /// JSON text in the making; a comma goes before each member or item that is not the first of its parent.
 pub(super) struct Text {
     out: String,
@@ -16,7 +18,8 @@ impl Text {
 
     /// Literal JSON, or the part of it that never changes.
     pub fn raw(&mut self, json: &str) -> &mut Self {
-        if !self.out.ends_with(['{', '[', ':']) && !self.out.is_empty() && !json.starts_with(['}', ']']) {
+        let begins = matches!(self.out.as_bytes().last(), None | Some(b'{' | b'[' | b':'));
+        if !begins && !matches!(json.as_bytes().first(), Some(b'}' | b']')) {
             self.out.push(',');
         }
         self.out.push_str(json);
@@ -25,8 +28,7 @@ impl Text {
 
     /// A value, escaped.
     pub fn value(&mut self, text: &str) -> &mut Self {
-        let escaped = serde_json::to_string(text).expect("a string always serializes");
-        self.out.push_str(&escaped);
+        write::string(text, &mut self.out);
         self
     }
 

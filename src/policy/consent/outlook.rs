@@ -10,7 +10,7 @@ use super::compile::{Body, Compiled};
 use super::matching::{Effect, Match};
 use super::purpose::Asked;
 use super::request::Request;
-use super::rule::Rule;
+use super::rule::{Bearing, Meant, Rule};
 use super::withdrawn::withdrawn;
 
 /// The answer to a request without a resource.
@@ -62,10 +62,38 @@ pub fn outlook(
     patients: &[&str],
     unsaid: bool,
 ) -> (Outlook, Vec<Residual>) {
+    let mut residual = Vec::new();
+    let outlook = over(consents, request, patients, unsaid, None, &mut |rule| residual.push(rule));
+    if outlook != Outlook::Partial {
+        residual.clear();
+    }
+    (outlook, residual)
+}
+
+/// Whether some of the resources that are meant might be permitted.
+pub fn may_permit(
+    consents: &[Arc<Compiled>],
+    request: &Request<'_>,
+    patients: &[&str],
+    unsaid: bool,
+    meant: &Meant<'_>,
+) -> bool {
+    over(consents, request, patients, unsaid, Some(meant), &mut |_| ()) != Outlook::Deny
+}
+
+type Note<'a> = &'a mut dyn FnMut(Residual);
+
+fn over(
+    consents: &[Arc<Compiled>],
+    request: &Request<'_>,
+    patients: &[&str],
+    unsaid: bool,
+    meant: Option<&Meant<'_>>,
+    note: Note<'_>,
+) -> Outlook {
     let purpose = Asked::new(request.purpose);
     let partly = withdrawn(consents, request, patients, None).this == Match::Unknown;
     let (mut may_permit, mut must_permit, mut may_deny, mut must_deny) = (unsaid, unsaid && !partly, false, false);
-    let mut residual = Vec::new();
     for consent in consents {
         let concerns = consent.concerns(request, patients);
         if concerns == Match::No || !consent.is_in_force(request.now_ms) {
@@ -73,16 +101,16 @@ pub fn outlook(
         }
         let answers = match &consent.body {
             Body::Rules(root) if concerns == Match::Yes => {
-                let asked = Prospect { request, purpose, policy: None, consent };
+                let asked = Prospect { request, purpose, policy: None, consent, meant };
                 let mut each = request.policies.iter().map(|policy| Prospect { policy: Some(*policy), ..asked });
                 // Of several policies each has to be permitted.
-                let all = each.by_ref().map(|asked| possible(root, &asked, &mut residual));
+                let all = each.by_ref().map(|asked| possible(root, &asked, note));
                 let all = all.reduce(|one, other| Answers {
                     permit: one.permit && other.permit,
                     deny: one.deny || other.deny,
                     silent: one.silent || other.silent,
                 });
-                let mut answers = all.unwrap_or_else(|| possible(root, &asked, &mut residual));
+                let mut answers = all.unwrap_or_else(|| possible(root, &asked, note));
                 if answers.permit && !consent.is_verified() {
                     answers = Answers { permit: false, silent: true, ..answers };
                 }
@@ -95,15 +123,11 @@ pub fn outlook(
         may_deny |= answers.deny;
         must_deny |= answers.must_deny();
     }
-    let outlook = match () {
+    match () {
         () if must_deny || !may_permit => Outlook::Deny,
         () if must_permit && !may_deny => Outlook::Permit,
         () => Outlook::Partial,
-    };
-    if outlook != Outlook::Partial {
-        residual.clear();
     }
-    (outlook, residual)
 }
 
 /// What is asked of one consent.
@@ -113,11 +137,13 @@ struct Prospect<'a> {
     purpose: Asked<'a>,
     policy: Option<&'a str>,
     consent: &'a Compiled,
+    /// Which resources are meant, where that is known.
+    meant: Option<&'a Meant<'a>>,
 }
 
-fn possible(rule: &Rule, asked: &Prospect<'_>, residual: &mut Vec<Residual>) -> Answers {
-    let Prospect { request, purpose, policy, consent } = *asked;
-    let nested: Vec<Answers> = rule.nested.iter().map(|nested| possible(nested, asked, residual)).collect();
+fn possible(rule: &Rule, asked: &Prospect<'_>, note: Note<'_>) -> Answers {
+    let Prospect { request, purpose, policy, consent, meant } = *asked;
+    let nested: Vec<Answers> = rule.nested.iter().map(|nested| possible(nested, asked, note)).collect();
     let mut answers = Answers { deny: nested.iter().any(|nested| nested.deny), ..Answers::default() };
     if nested.iter().any(|nested| nested.must_deny()) {
         return answers;
@@ -128,10 +154,11 @@ fn possible(rule: &Rule, asked: &Prospect<'_>, residual: &mut Vec<Residual>) -> 
         return answers;
     }
     let on_request = rule.when.matches_request(rule.effect, request, purpose, policy);
-    let about_resource = rule.when.is_about_resource(policy);
-    let fires = on_request.fires(rule.effect);
-    if fires && about_resource && !rule.is_default {
-        residual.push(Residual {
+    let bearing = rule.when.bearing(rule.effect, policy, meant);
+    let about_resource = bearing == Bearing::Some;
+    let fires = on_request.fires(rule.effect) && bearing != Bearing::None;
+    if fires && about_resource && !rule.is_default && meant.is_none() {
+        note(Residual {
             consent: consent.id().to_owned(),
             version: consent.version(),
             permits: rule.effect == Effect::Permit,

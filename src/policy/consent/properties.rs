@@ -326,6 +326,26 @@ proptest! {
     }
 
     #[test]
+    fn what_may_not_be_permitted_of_some_resources_is_of_none(
+        consents in consents(), resource in resources(), known in 0..3_usize, unsaid: bool,
+    ) {
+        let compiled: Vec<_> = consents.iter().map(compiled).collect();
+        let actor = Actor::reference("Organization/1");
+        let request = Request {
+            action: Action::Access, actor: &actor, purpose: "TREAT", policies: &[], now_ms: ms(NOW),
+        };
+        let facts = resource.facts();
+        let permitted = match decide(&compiled, &request, &facts) {
+            Decision::Permit(_) => true,
+            Decision::Deny(denial) => unsaid && matches!(denial.reason, Reason::NoConsent | Reason::NotCovered),
+        };
+        let surely = &facts.codings[..known.min(facts.codings.len())];
+        let perhaps: Vec<_> = facts.codings.iter().copied().chain([("http://loinc.org", "1")]).collect();
+        let meant = Meant { kind: facts.kind, surely, perhaps: &perhaps };
+        prop_assert!(!permitted || may_permit(&compiled, &request, facts.patients, unsaid, &meant));
+    }
+
+    #[test]
     fn each_account_is_what_the_consent_says_alone(consents in consents(), resource in resources()) {
         let actor = Actor::reference("Organization/1");
         let request = Request {

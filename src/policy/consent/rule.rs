@@ -19,6 +19,24 @@ use super::purpose::{Asked, Purposes};
 use super::request::{Facts, Request};
 use super::unmet::Unmet;
 
+/// Resources that may be meant: all of a type that have one code.
+#[derive(Clone, Copy, Debug)]
+pub struct Meant<'a> {
+    pub kind: &'a str,
+    /// Codings, as of (system, code), that each of them claims together.
+    pub surely: &'a [(&'a str, &'a str)],
+    /// These, and whatever else one of them may claim together with them.
+    pub perhaps: &'a [(&'a str, &'a str)],
+}
+
+/// Of which of the resources that may be meant something holds; `min` is "and".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Bearing {
+    None,
+    Some,
+    All,
+}
+
 /// What must hold for a rule to match; absent elements don't restrict.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct Conditions {
@@ -87,10 +105,38 @@ impl Conditions {
 
     /// Whether anything is asked of the resource.
     pub fn is_about_resource(&self, policy: Option<&str>) -> bool {
-        let Conditions { period, class, data_period, labels, code, data, .. } = self;
-        let about_codes = code.as_ref().is_some_and(|codes| codes.decided_by(policy).is_none());
-        let about_date = data_period.is_some() || period.is_some() && self.period_is_of_data(policy);
-        class.is_some() || about_date || labels.is_some() || about_codes || data.is_some()
+        let about_codes = self.code.as_ref().is_some_and(|codes| codes.decided_by(policy).is_none());
+        self.class.is_some() || about_codes || self.is_about_more(policy)
+    }
+
+    /// Whether anything but its class and its codes is asked of the resource.
+    fn is_about_more(&self, policy: Option<&str>) -> bool {
+        let about_date = self.data_period.is_some() || self.period.is_some() && self.period_is_of_data(policy);
+        about_date || self.labels.is_some() || self.data.is_some()
+    }
+
+    /// Of which resources what it asks of them holds, as far as is known which are meant. The more codings there are, the
+    /// rather each kind of rule fires; but what has none at all may be anything, which refuses.
+    pub fn bearing(&self, effect: Effect, policy: Option<&str>, meant: Option<&Meant<'_>>) -> Bearing {
+        let Some(meant) = meant else {
+            return if self.is_about_resource(policy) { Bearing::Some } else { Bearing::All };
+        };
+        let of_class = self.class.as_ref().map_or(Bearing::All, |class| {
+            if class.matches(meant.kind).fires(effect) { Bearing::All } else { Bearing::None }
+        });
+        let of_code = match &self.code {
+            Some(codes) if codes.decided_by(policy).is_none() => {
+                let fires = |codings| codes.matches(codings, policy).fires(effect);
+                match () {
+                    () if !meant.surely.is_empty() && fires(meant.surely) => Bearing::All,
+                    () if fires(meant.surely) || fires(meant.perhaps) => Bearing::Some,
+                    () => Bearing::None,
+                }
+            }
+            _ => Bearing::All,
+        };
+        let of_more = if self.is_about_more(policy) { Bearing::Some } else { Bearing::All };
+        of_class.min(of_code).min(of_more)
     }
 
     /// What is asked of the resource, in words.

@@ -7,9 +7,11 @@
 //! corrections never overtake. Peers classify, and never decide whether to retry. What is delivered is unknown here.
 
 mod circuit;
+mod pace;
 mod schedule;
 
 pub use circuit::{Admission, Circuit, Limits, Turned};
+pub use pace::{Pace, Window};
 pub use schedule::{Next, Schedule};
 
 /// What a peer's answer, or its silence, means.

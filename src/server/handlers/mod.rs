@@ -169,6 +169,7 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Subscription => subscription::read(request).await,
         Action::Subscriptions => subscription::search(request).await,
         Action::Resubscribe => subscription::update(request).await,
+        Action::PatchSubscription => subscription::patch(request).await,
         Action::Unsubscribe => subscription::delete(request).await,
         Action::SubscriptionStatus => subscription::status(request).await,
         Action::SubscriptionEvents => subscription::events(request).await,

@@ -14,9 +14,17 @@ pub(super) fn live() -> Reply {
 /// Requests would be served.
 pub(super) fn ready(request: &Request<'_>) -> Reply {
     match request.gateway.unready() {
-        None => Reply::json(200, &json!({"status": "ready"})),
+        None => Reply::json(200, &told(request.gateway.rooms.counts())),
         Some(reason) => Reply::json(503, &json!({"status": "not ready", "reason": reason})),
     }
+}
+
+/// That we are ready, and of how many destinations no more, or not much more, can wait.
+fn told((filling, full): (usize, usize)) -> serde_json::Value {
+    if filling + full == 0 {
+        return json!({"status": "ready"});
+    }
+    json!({"status": "ready", "destinations": {"filling": filling, "full": full}})
 }
 
 pub(super) fn metadata(request: &Request<'_>) -> Reply {

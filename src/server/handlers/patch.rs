@@ -24,17 +24,23 @@ pub(super) async fn conditional(request: &Request<'_>) -> Result<Reply, Refusal>
 async fn patched(request: &Request<'_>, caller: &Caller<'_>, id: &str) -> Result<Reply, Refusal> {
     let kind = request.matched.kind;
     let mut when = update::when(request)?;
-    let form = form(request)?;
-    if request.body.is_empty() {
-        return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
-    }
+    let (form, patch) = sent(request)?;
     // Who may not see a resource may not feel for its content with patches either.
     let stored = request.gateway.read(caller, kind, id, None).await?;
-    let document = request.gateway.patched(&stored.payload, form, &request.body)?;
+    let document = request.gateway.patched(&stored.payload, form, patch)?;
     // What was patched is what is replaced, and nothing that came in between.
     when.version = when.version.or(Some(stored.version));
     let kept = request.gateway.update(caller, kind, id, document, when).await?;
     Ok(body::kept(request, kept))
+}
+
+/// The patch, and what kind it is of.
+pub(super) fn sent<'r>(request: &'r Request<'_>) -> Result<(Patch, &'r [u8]), Refusal> {
+    let form = form(request)?;
+    if request.body.is_empty() {
+        return Err(Refusal::one(Id::BodyMissing, "", "The request has no body."));
+    }
+    Ok((form, &request.body))
 }
 
 fn form(request: &Request<'_>) -> Result<Patch, Refusal> {

@@ -3,7 +3,7 @@
 use hyper::header::LOCATION;
 use serde_json::{Value, json};
 
-use super::{Request, body, search};
+use super::{Request, body, patch, search};
 use crate::exchange::Refusal;
 use crate::exchange::push::When;
 use crate::exchange::subscribe::{Range, Shown, Which};
@@ -23,9 +23,19 @@ pub(super) async fn create(request: &Request<'_>) -> Result<Reply, Refusal> {
 pub(super) async fn update(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let document = body::recorded(request, &caller).await?;
-    let when = When::read(request.header("if-match"), None)
-        .map_err(|header| Refusal::one(Id::VersionConflict, "", format!("{header} is W/\"version\".")))?;
+    let when = when(request)?;
     Ok(answered(200, &request.gateway.resubscribe(&caller, request.matched.id, document, when).await?))
+}
+
+pub(super) async fn patch(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let (when, patch) = (when(request)?, patch::sent(request)?);
+    Ok(answered(200, &request.gateway.patch_subscription(&caller, request.matched.id, patch, when).await?))
+}
+
+fn when(request: &Request<'_>) -> Result<When, Refusal> {
+    When::read(request.header("if-match"), None)
+        .map_err(|header| Refusal::one(Id::VersionConflict, "", format!("{header} is W/\"version\".")))
 }
 
 pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {

@@ -14,7 +14,9 @@ use crate::tlog::{Hash, commitment};
 impl Store {
     /// For reads and refusals, which write nothing else. Durable when it returns.
     pub async fn record_audit(&self, records: Vec<AuditRecord>) -> Result<(), Error> {
-        self.writer.call(records.len().max(1), move |ledger| Ok(store(ledger, &records)?)).await
+        // Not by the writer, for which everybody waits.
+        let written: Vec<Written> = records.iter().map(Written::of).collect();
+        self.writer.call(records.len().max(1), move |ledger| Ok(append(ledger, records.iter().zip(&written))?)).await
     }
 
     /// Before something is sent: the records that are true should this process not live to settle the task. The next
@@ -53,14 +55,35 @@ impl Store {
     }
 }
 
+/// What is written of a record's text.
+struct Written {
+    entry: Hash,
+    text: Vec<u8>,
+}
+
+impl Written {
+    fn of(record: &AuditRecord) -> Self {
+        let text = compact(&record.payload).into_owned();
+        Self { entry: commitment(&record.salt, &record.payload), text }
+    }
+}
+
 /// Records, and their entries in the log.
 pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result<()> {
-    if records.is_empty() {
+    let written: Vec<Written> = records.iter().map(Written::of).collect();
+    append(ledger, records.iter().zip(&written))
+}
+
+fn append<'r>(
+    ledger: &mut Ledger,
+    records: impl ExactSizeIterator<Item = (&'r AuditRecord, &'r Written)> + Clone,
+) -> sql::Result<()> {
+    if records.len() == 0 {
         return Ok(());
     }
-    let entries: Vec<Hash> = records.iter().map(|record| commitment(&record.salt, &record.payload)).collect();
+    let entries: Vec<Hash> = records.clone().map(|(_, written)| written.entry).collect();
     let first = log::append(ledger, &entries)?;
-    for (number, record) in (first..).zip(records) {
+    for (number, (record, written)) in (first..).zip(records) {
         ledger
             .connection
             .prepare_cached(
@@ -72,7 +95,7 @@ pub(super) fn store(ledger: &mut Ledger, records: &[AuditRecord]) -> sql::Result
                 record.patient.map(|patient| patient.0),
                 record.client,
                 record.id.0,
-                compact(&record.payload),
+                written.text,
                 AuditRecord::is_kept_from_client(&record.salt),
                 number as i64,
                 record.salt

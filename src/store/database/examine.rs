@@ -349,12 +349,13 @@ fn audit_log(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
 fn deliveries(connection: &Connection, now_ms: i64, served: bool) -> sql::Result<Finding> {
     let mut statement = connection.prepare_cached("SELECT DISTINCT destination FROM cursor ORDER BY destination")?;
     let names: Vec<String> = statement.query_map((), |row| row.get(0))?.collect::<sql::Result<_>>()?;
-    let (mut behind, mut retries, mut dead) = (0, 0, 0);
+    let (mut behind, mut retries, mut dead, mut fullest) = (0, 0, 0, 0);
     for name in &names {
         let backlog = feed::backlog(connection, name)?;
         behind += backlog.behind as i64;
         retries += backlog.retries as i64;
         dead += backlog.dead as i64;
+        fullest = fullest.max(backlog.behind + backlog.retries);
     }
     let leased: i64 = connection
         .prepare_cached("SELECT COUNT(*) FROM cursor WHERE until > ?1")?
@@ -371,6 +372,7 @@ fn deliveries(connection: &Connection, now_ms: i64, served: bool) -> sql::Result
         ("destinations", names.len() as i64),
         ("behind", behind),
         ("retries", retries),
+        ("waits_for_the_fullest", fullest as i64),
         ("dead_letters", dead),
         ("untold_of_erased", untold),
         ("leased_slots", leased),

@@ -77,6 +77,32 @@ impl Store {
         self.writer.call(weight, move |ledger| Ok(advance(ledger, &lease, to, &failures, &records)?)).await
     }
 
+    /// How much waits for a destination; what waits for another attempt is counted up to a number.
+    pub async fn waiting(&self, destination: &str, most: u64) -> Result<u64, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| {
+            let retries: i64 = connection
+                .prepare_cached("SELECT COUNT(*) FROM (SELECT 1 FROM retry WHERE destination = ?1 LIMIT ?2) AS found")?
+                .query_row(params![destination, i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?;
+            Ok(behind(connection, &destination)? + retries as u64)
+        })
+        .await
+    }
+
+    /// When what is still to come to a destination was taken in first; nothing where it has everything.
+    pub async fn still_to_come(&self, destination: &str) -> Result<Option<i64>, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| {
+            connection
+                .prepare_cached(
+                    "SELECT MIN((SELECT f.at FROM feed f WHERE f.slot = c.slot AND f.pos > c.pos ORDER BY f.pos LIMIT 1))
+                     FROM cursor c WHERE c.destination = ?1",
+                )?
+                .query_row([destination], |row| row.get(0))
+        })
+        .await
+    }
+
     pub async fn backlog(&self, destination: &str) -> Result<Backlog, Error> {
         let destination = destination.to_owned();
         self.query(move |connection| backlog(connection, &destination)).await
@@ -213,18 +239,24 @@ pub(super) fn advance(
     Ok(Fenced::Held)
 }
 
+const BEHIND: &str =
+    "SELECT CAST(COALESCE(SUM((SELECT COALESCE(MAX(pos), 0) FROM feed f WHERE f.slot = c.slot) - c.pos), 0) AS BIGINT)
+     FROM cursor c WHERE destination = ?1";
+
+fn count(connection: &Connection, sql: &str, destination: &str) -> sql::Result<u64> {
+    let count: Option<i64> = connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0)).optional()?;
+    Ok(count.unwrap_or(0).max(0) as u64)
+}
+
+/// Feed rows after the cursors.
+fn behind(connection: &Connection, destination: &str) -> sql::Result<u64> {
+    count(connection, BEHIND, destination)
+}
+
 pub(super) fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
-    let count = |sql: &str| -> sql::Result<u64> {
-        let count: Option<i64> =
-            connection.prepare_cached(sql)?.query_row([destination], |row| row.get(0)).optional()?;
-        Ok(count.unwrap_or(0).max(0) as u64)
-    };
     Ok(Backlog {
-        behind: count(
-            "SELECT CAST(COALESCE(SUM((SELECT COALESCE(MAX(pos), 0) FROM feed f WHERE f.slot = c.slot) - c.pos), 0) AS BIGINT)
-             FROM cursor c WHERE destination = ?1",
-        )?,
-        retries: count("SELECT COUNT(*) FROM retry WHERE destination = ?1")?,
-        dead: count("SELECT COUNT(*) FROM dead WHERE destination = ?1")?,
+        behind: behind(connection, destination)?,
+        retries: count(connection, "SELECT COUNT(*) FROM retry WHERE destination = ?1", destination)?,
+        dead: count(connection, "SELECT COUNT(*) FROM dead WHERE destination = ?1", destination)?,
     })
 }

@@ -8,6 +8,7 @@
 mod accept;
 mod audit;
 mod backup;
+mod candidate;
 mod carry;
 mod consents;
 mod erase;

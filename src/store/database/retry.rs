@@ -67,6 +67,57 @@ impl Store {
         self.writer.call(weight, move |ledger| Ok(settle(ledger)?)).await
     }
 
+    /// Resources that are sent once more, in that order and as they stand now; those that wait already are left out. How
+    /// many there were.
+    pub async fn requeue(&self, destination: &str, items: Vec<(u64, u32)>) -> Result<u64, Error> {
+        let destination = destination.to_owned();
+        let weight = items.len().max(1);
+        self.writer.call(weight, move |ledger| Ok(requeue(&ledger.connection, &destination, &items)?)).await
+    }
+
+    /// How many of them do not wait already.
+    pub async fn not_waiting(&self, destination: &str, items: Vec<(u64, u32)>) -> Result<u64, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| {
+            let mut count = 0;
+            for (seq, _) in items {
+                count += u64::from(lane_free_of(connection, &destination, seq)?.is_some());
+            }
+            Ok(count)
+        })
+        .await
+    }
+
+    /// Whether what fails is given up at once.
+    pub async fn retries_stopped(&self, destination: &str) -> Result<bool, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| {
+            connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM retry_stopped WHERE destination = ?1)")?
+                .query_row([destination], |row| row.get(0))
+        })
+        .await
+    }
+
+    /// Says whether what fails is given up at once.
+    pub async fn stop_retries(&self, destination: &str, stop: bool) -> Result<(), Error> {
+        let destination = destination.to_owned();
+        let sql = if stop {
+            "INSERT INTO retry_stopped (destination) VALUES (?1) ON CONFLICT DO NOTHING"
+        } else {
+            "DELETE FROM retry_stopped WHERE destination = ?1"
+        };
+        self.writer
+            .call(1, move |ledger| Ok(ledger.connection.prepare_cached(sql)?.execute([destination]).map(drop)?))
+            .await
+    }
+
+    /// Gives up some of what was tried and waits for another attempt; how many. What consents have changed is still looked at.
+    pub async fn give_up(&self, destination: &str, reason: &str, most: usize) -> Result<usize, Error> {
+        let (destination, reason) = (destination.to_owned(), reason.to_owned());
+        self.writer.call(most, move |ledger| Ok(give_up(&ledger.connection, &destination, &reason, most)?)).await
+    }
+
     /// When the earliest retry is due.
     pub async fn next_due(&self, destination: &str) -> Result<Option<i64>, Error> {
         let destination = destination.to_owned();
@@ -196,6 +247,60 @@ fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms:
             head,
         ])?;
     Ok(())
+}
+
+/// The lane of a resource with its patient and current version, if it does not wait there.
+#[expect(clippy::type_complexity, reason = "three columns of a row")]
+fn lane_free_of(
+    connection: &Connection,
+    destination: &str,
+    seq: u64,
+) -> sql::Result<Option<(Vec<u8>, Option<PatientKey>, u32)>> {
+    let found: Option<(Option<[u8; 16]>, u32)> = connection
+        .prepare_cached("SELECT patient, version FROM resource WHERE seq = ?1")?
+        .query_row([seq as i64], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((patient, version)) = found else { return Ok(None) };
+    let patient = patient.map(PatientKey);
+    let lane = lane(patient, seq);
+    let waits: bool = connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM retry WHERE destination = ?1 AND lane = ?2 AND seq = ?3)")?
+        .query_row(params![destination, lane, seq as i64], |row| row.get(0))?;
+    Ok((!waits).then_some((lane, patient, version)))
+}
+
+fn requeue(connection: &Connection, destination: &str, items: &[(u64, u32)]) -> sql::Result<u64> {
+    let mut queued = 0;
+    for (seq, _) in items {
+        let Some((lane, patient, version)) = lane_free_of(connection, destination, *seq)? else { continue };
+        if let Some(patient) = patient
+            && erase::is_erased(connection, patient)?
+        {
+            continue;
+        }
+        let patient = patient.map(|patient| patient.0);
+        let reason = "it is sent once more".to_owned();
+        let item = Item { lane, patient, seq: *seq as i64, version, attempts: 0, reason };
+        queue(connection, destination, &item, i64::MIN)?;
+        queued += 1;
+    }
+    Ok(queued)
+}
+
+fn give_up(connection: &Connection, destination: &str, reason: &str, most: usize) -> sql::Result<usize> {
+    let ids: Vec<i64> = connection
+        .prepare_cached(
+            "SELECT t.id FROM retry t JOIN resource r ON r.seq = t.seq JOIN kind k ON k.id = r.kind
+             WHERE t.destination = ?1 AND t.attempts > 0 AND k.name <> 'Consent' ORDER BY t.id LIMIT ?2",
+        )?
+        .query_map(params![destination, most as i64], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    for id in &ids {
+        if let Some(item) = take(connection, destination, *id)? {
+            bury(connection, destination, &Item { reason: reason.to_owned(), ..item })?;
+        }
+    }
+    Ok(ids.len())
 }
 
 fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<()> {

@@ -26,7 +26,7 @@ use crate::store::sql::{self, Connection, Optional};
 /// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
 /// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
 /// `known_as.names` are the names, one a line, that a destination gave to what it was sent: what it is corrected and taken
-/// back by.
+/// back by. `retry_stopped` are destinations for which what fails is not tried again.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -265,6 +265,7 @@ CREATE TABLE known_as (
     patient BLOB NOT NULL, destination TEXT NOT NULL, kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL,
     names TEXT NOT NULL, PRIMARY KEY (patient, destination, kind, id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE retry_stopped (destination TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 ",
 ];
 
@@ -340,7 +341,10 @@ DROP TABLE export;
 ",
     "DROP TABLE lifted;",
     "DROP TABLE link;",
-    "DROP TABLE known_as;",
+    "
+DROP TABLE retry_stopped;
+DROP TABLE known_as;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.

@@ -3,25 +3,13 @@
 //! A source that yields in the plan's order ends with the page; any other is read to its end or to the scan budget and
 //! then sorted. The test is the same whatever the source, so a source may yield too much but never too little.
 
+use super::candidate::{AT_ONCE, Head, Opener};
+use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
 use super::source::{Listed, Merge, Recent, Scan, Source};
-use crate::store::id::PatientKey;
-use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan};
-use crate::store::sql::{self, Connection, Optional, Row, params};
-
-/// What a resource is tested and sorted by.
-struct Head {
-    seq: u64,
-    kind: i64,
-    patient: Option<PatientKey>,
-    owner: String,
-    date: Option<i64>,
-    updated: i64,
-    deleted: bool,
-    codes: Vec<i64>,
-    tokens: Vec<i64>,
-}
+use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan, Stored};
+use crate::store::sql::{self, Connection, Optional, params};
 
 /// The plan with its names turned into numbers.
 struct Filter<'a> {
@@ -35,47 +23,114 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     let high_seq: i64 =
         connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row((), |row| row.get(0))?;
     let empty = Page { high_seq: high_seq as u64, ..Page::default() };
-    let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
-    let (mut source, in_order) = choose(connection, &filter)?;
-
-    let mut found: Vec<Key> = Vec::new();
-    let mut scanned = 0;
-    let mut last = None;
-    let mut exhausted_budget = false;
-    while let Some(candidate) = source.next(connection)? {
-        if scanned == plan.scan_budget {
-            exhausted_budget = true;
-            break;
-        }
-        scanned += 1;
-        last = Some(candidate);
-        let Some(head) = Head::read(connection, candidate.1)? else { continue };
-        let key = head.key(plan.order.by);
-        if filter.admits(&head) && is_after(plan, key) {
-            found.push(key);
-            if in_order && found.len() > plan.limit {
-                break;
-            }
+    for (patient, epoch) in &plan.epochs {
+        if consent_epoch(connection, *patient)? != *epoch {
+            return Ok(Page { stale: true, ..empty });
         }
     }
+    let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
+    let (mut source, in_order) = choose(connection, &filter)?;
+    let mut opener = Opener::new(connection, &plan.kind);
+    let mut walked = walk(connection, &filter, (&mut source, in_order), &mut opener)?;
+    let found = &mut walked.found;
     if !in_order {
-        found.sort_unstable();
+        found.sort_unstable_by_key(|found| found.key);
         if plan.order.descending {
             found.reverse();
         }
     }
     let more = found.len() > plan.limit;
     found.truncate(plan.limit);
-    let next = match (exhausted_budget, in_order) {
-        _ if more => found.last().copied(),
-        (true, true) => last,
+    let next = match (walked.exhausted_budget, in_order) {
+        _ if more => found.last().map(|found| found.key),
+        (true, true) => walked.last,
         _ => None,
     };
-    let mut rows = Vec::with_capacity(found.len());
-    for key in found {
-        rows.extend(row::current(connection, key.1)?);
+    let numbers: Vec<u64> = found.iter().map(|found| found.key.1).collect();
+    let rows = if in_order {
+        walked.found.into_iter().filter_map(|found| found.stored).collect()
+    } else {
+        // Of what was yet to be sorted only what the page holds is opened.
+        opened(&mut opener, &numbers, |_| true)?
+    };
+    let kept_back = match &mut source {
+        Source::Merge(merge) => {
+            let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
+            opened(&mut opener, &numbers, |head| filter.admits(head))?
+        }
+        _ => Vec::new(),
+    };
+    let exhausted_budget = walked.exhausted_budget && !(more && in_order);
+    Ok(Page { rows, kept_back, next, exhausted_budget, looked_at: walked.scanned, ..empty })
+}
+
+/// A place in the order, and the resource there where it was opened already.
+struct Found {
+    key: Key,
+    stored: Option<Stored>,
+}
+
+#[derive(Default)]
+struct Walked {
+    /// What passed: of a source in order the first of it, and one more than the page holds.
+    found: Vec<Found>,
+    scanned: usize,
+    last: Option<Key>,
+    exhausted_budget: bool,
+}
+
+/// Goes through the candidates until the page is full or they end.
+fn walk(
+    connection: &Connection,
+    filter: &Filter<'_>,
+    (source, in_order): (&mut Source, bool),
+    opener: &mut Opener<'_>,
+) -> sql::Result<Walked> {
+    let plan = filter.plan;
+    let mut walked = Walked::default();
+    loop {
+        // Mostly each is a hit, so that no more are read than have room.
+        let room = if in_order { plan.limit.saturating_add(1) - walked.found.len() } else { AT_ONCE };
+        let mut candidates: Vec<Key> = Vec::with_capacity(AT_ONCE);
+        while candidates.len() < room.min(AT_ONCE) {
+            let Some(candidate) = source.next(connection)? else { break };
+            if walked.scanned + candidates.len() == plan.scan_budget {
+                walked.exhausted_budget = true;
+                break;
+            }
+            candidates.push(candidate);
+        }
+        let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
+        let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
+        opener.each(&numbers, |opener, place, head, row| {
+            let key = head.key(plan.order.by);
+            if filter.admits(head) && is_after(plan, key) {
+                let stored = if in_order { opener.open(head, row)? } else { None };
+                passed[place] = Some(Found { key, stored });
+            }
+            Ok(())
+        })?;
+        walked.scanned += candidates.len();
+        walked.last = candidates.last().copied().or(walked.last);
+        walked.found.extend(passed.into_iter().flatten());
+        let is_full = in_order && walked.found.len() > plan.limit;
+        if candidates.is_empty() || walked.exhausted_budget || is_full {
+            return Ok(walked);
+        }
     }
-    Ok(Page { rows, next, exhausted_budget: exhausted_budget && !(more && in_order), looked_at: scanned, ..empty })
+}
+
+/// The resources of those numbers that pass and can be opened, in the order of the numbers.
+fn opened(opener: &mut Opener<'_>, numbers: &[u64], passes: impl Fn(&Head<'_>) -> bool) -> sql::Result<Vec<Stored>> {
+    let mut found: Vec<Option<Stored>> = Vec::new();
+    found.resize_with(numbers.len(), || None);
+    opener.each(numbers, |opener, place, head, row| {
+        if passes(head) {
+            found[place] = opener.open(head, row)?;
+        }
+        Ok(())
+    })?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 /// The source, and whether it yields in the plan's order.
@@ -128,7 +183,7 @@ impl<'a> Filter<'a> {
         Ok(Some(Self { plan, kind, codes, token }))
     }
 
-    fn admits(&self, head: &Head) -> bool {
+    fn admits(&self, head: &Head<'_>) -> bool {
         let plan = self.plan;
         let within = |range: Option<(i64, i64)>, value: Option<i64>| {
             range.is_none_or(|(from, until)| value.is_some_and(|value| (from..until).contains(&value)))
@@ -140,8 +195,8 @@ impl<'a> Filter<'a> {
             && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
             && (head.date.is_none() || within(plan.date, head.date))
             && within(plan.updated, Some(head.updated))
-            && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.codes.contains(code)))
-            && self.token.is_none_or(|token| head.tokens.contains(&token))
+            && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.has_code(*code)))
+            && self.token.is_none_or(|token| head.has_token(token))
     }
 }
 
@@ -159,36 +214,4 @@ fn code_numbers(connection: &Connection, kind: i64, keys: &[CodeKey]) -> sql::Re
     numbers.sort_unstable();
     numbers.dedup();
     Ok(numbers)
-}
-
-impl Head {
-    fn read(connection: &Connection, seq: u64) -> sql::Result<Option<Self>> {
-        let head = |row: &Row<'_>| {
-            Ok(Self {
-                seq,
-                kind: row.get(0)?,
-                patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
-                owner: row.get(2)?,
-                date: row.get(3)?,
-                updated: row.get(4)?,
-                deleted: row.get(5)?,
-                codes: row::unpack(row.get_ref(6)?.as_blob_or_null()?),
-                tokens: row::unpack(row.get_ref(7)?.as_blob_or_null()?),
-            })
-        };
-        connection
-            .prepare_cached(
-                "SELECT kind, patient, owner, date, updated, deleted, codes, tokens FROM resource WHERE seq = ?1",
-            )?
-            .query_row([seq as i64], head)
-            .optional()
-    }
-
-    fn key(&self, by: OrderBy) -> Key {
-        match by {
-            OrderBy::Date => Key(row::entry_date(self.date), self.seq),
-            OrderBy::Updated => Key(self.updated, self.seq),
-            OrderBy::Seq => Key(self.seq as i64, self.seq),
-        }
-    }
 }

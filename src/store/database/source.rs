@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::row;
 use crate::store::id::PatientKey;
-use crate::store::plan::{Key, Plan, UNDATED};
+use crate::store::plan::{Key, Plan, Sieve, UNDATED};
 use crate::store::sql::{self, Connection, Optional, params};
 
 /// Rows fetched from one run at a time.
@@ -137,6 +137,8 @@ impl Recent {
 /// Ordered runs of patients and codes, merged by date.
 pub(super) struct Merge {
     runs: Vec<Run>,
+    /// Those that the plan's sieve keeps back.
+    kept_back: Vec<Run>,
     /// The first row of each run that has one.
     heads: BTreeSet<(Key, usize)>,
     descending: bool,
@@ -179,15 +181,21 @@ impl Merge {
         let mut patients = patients.to_vec();
         patients.sort_unstable();
         patients.dedup();
-        let mut merge = Self { runs: Vec::new(), heads: BTreeSet::new(), descending, last: None };
+        let mut merge =
+            Self { runs: Vec::new(), kept_back: Vec::new(), heads: BTreeSet::new(), descending, last: None };
         for patient in patients {
             let own = match codes {
                 Some(codes) => codes.to_vec(),
                 None => codes_of(connection, patient, kind)?,
             };
             for code in own {
+                let is_looked_at = match &plan.sieve {
+                    None => true,
+                    Some(sieve) => passes(connection, sieve, patient, code)?,
+                };
+                let runs = if is_looked_at { &mut merge.runs } else { &mut merge.kept_back };
                 for (at, until) in [Some((at, end)), undated].into_iter().flatten() {
-                    merge.runs.push(Run { patient, code, at, until, chunk: VecDeque::new(), ended: false });
+                    runs.push(Run { patient, code, at, until, chunk: VecDeque::new(), ended: false });
                 }
             }
         }
@@ -195,6 +203,18 @@ impl Merge {
             merge.advance(connection, run)?;
         }
         Ok(merge)
+    }
+
+    /// The first rows of the runs that were kept back, at most so many.
+    pub(super) fn kept_back(&mut self, connection: &Connection, most: usize) -> sql::Result<Vec<Key>> {
+        let mut found = Vec::new();
+        for run in &mut self.kept_back {
+            if found.len() >= most {
+                break;
+            }
+            found.extend(run.next(connection, self.descending)?);
+        }
+        Ok(found)
     }
 
     fn next(&mut self, connection: &Connection) -> sql::Result<Option<Key>> {
@@ -262,4 +282,14 @@ fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Res
             codes.push(code);
         }
     }
+}
+
+/// What has no code is looked at in any case.
+fn passes(connection: &Connection, sieve: &Sieve, patient: PatientKey, code: i64) -> sql::Result<bool> {
+    if code < 0 {
+        return Ok(true);
+    }
+    connection.prepare_cached("SELECT system, code FROM code WHERE id = ?1")?.query_row([code], |row| {
+        Ok(sieve.lets_through(patient, row.get_ref(0)?.as_text()?, row.get_ref(1)?.as_text()?))
+    })
 }

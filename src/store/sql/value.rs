@@ -16,6 +16,13 @@ pub(in crate::store) enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    pub(in crate::store) fn as_text(self) -> Result<&'a str> {
+        match self {
+            Value::Text(text) => Ok(text),
+            _ => Err(Fault::Column),
+        }
+    }
+
     pub(in crate::store) fn as_blob(self) -> Result<&'a [u8]> {
         match self {
             Value::Blob(bytes) => Ok(bytes),

@@ -1,7 +1,7 @@
 //! What the index finds, in which order, page by page.
 
 use super::*;
-use crate::store::{CodeKey, HistoryPlan, Order, OrderBy, Token, TokenKey};
+use crate::store::{CodeKey, HistoryPlan, Order, OrderBy, Sieve, Stored, Token, TokenKey};
 
 const LOINC: &str = "http://loinc.org";
 
@@ -39,6 +39,56 @@ async fn stocked(fixture: Fixture) -> Fixture {
     let condition = Write { kind: "Condition".into(), tokens: vec![token], ..dated(patient(1), "f", "rate", 25) };
     fixture.put(condition).await;
     fixture
+}
+
+#[tokio::test]
+async fn what_was_decided_by_other_consents_is_not_looked_for() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let plan = Plan { epochs: vec![(patient(1), 0), (patient(2), 0)], ..of_patient(1) };
+        assert_eq!(names(&fixture, plan.clone()).await, "ebca");
+        fixture.put(consent(patient(2), "g")).await;
+        let page = fixture.store.search(plan.clone()).await.unwrap();
+        assert!(page.stale && page.rows.is_empty() && page.looked_at == 0);
+        assert_eq!(names(&fixture, Plan { epochs: vec![(patient(1), 0), (patient(2), 1)], ..plan }).await, "ebca");
+    }
+}
+
+/// However much the sieve keeps back, the search looks at no more, and knows that there is some.
+#[tokio::test]
+async fn what_the_sieve_keeps_back_costs_nothing() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let sieve = Sieve::new(|of, system, code| of != patient(1) || system != LOINC || code != "mass");
+        let mut looked_at = Vec::new();
+        for hidden in [1, 10, 100] {
+            for number in 0..hidden {
+                fixture.put(dated(patient(1), &format!("{hidden}.{number}"), "mass", 10 + number)).await;
+            }
+            for descending in [false, true] {
+                let plan = Plan {
+                    patients: Some(vec![patient(1), patient(2)]),
+                    order: order(OrderBy::Date, descending),
+                    limit: 3,
+                    sieve: Some(sieve.clone()),
+                    ..of_patient(1)
+                };
+                let first = fixture.store.search(plan.clone()).await.unwrap();
+                let rest = fixture.store.search(Plan { after: first.next, ..plan.clone() }).await.unwrap();
+                let read = |rows: &[Stored]| -> String {
+                    rows.iter().map(|row| String::from_utf8(row.payload.clone()).unwrap()).collect()
+                };
+                let expected = if descending { ("acd", "e") } else { ("edc", "a") };
+                assert_eq!((read(&first.rows).as_str(), read(&rest.rows).as_str()), expected);
+                assert_eq!(first.kept_back.len(), 1, "one of each run");
+                let sorted = Plan { order: order(OrderBy::Updated, descending), limit: 9, ..plan };
+                let sorted = fixture.store.search(sorted).await.unwrap();
+                assert_eq!(sorted.rows.len(), 4);
+                looked_at.push(first.looked_at + rest.looked_at + sorted.looked_at);
+            }
+        }
+        assert!(looked_at.iter().all(|rows| rows == &looked_at[0]), "{looked_at:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,167 @@
+//! The rows that a search looks at: each is read once, tested by its columns where it lies, and opened only if it passes.
+//!
+//! What the rows of a person have in common, whether she was erased and what opens them, is asked once a page: a page is
+//! read in one transaction, in which it cannot change. What is looked for is not known here.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use super::erase;
+use super::keys::{damaged, version_of};
+use super::pool::Reader;
+use super::row::entry_date;
+use crate::store::compact::expanded;
+use crate::store::id::{PatientKey, ResId};
+use crate::store::plan::{Key, OrderBy, Stored};
+use crate::store::seal::{self, Broken};
+use crate::store::sql::{self, Fault, Optional, Row};
+
+/// Rows that one statement reads: on a server, each is a way there and back.
+pub(super) const AT_ONCE: usize = 16;
+
+/// What is tested stands before what is answered.
+const BY_NUMBERS: &str = "SELECT kind, patient, owner, date, updated, deleted, codes, tokens,
+    bucket, day, tail, name, version, content, sealed_by, payload, seq FROM resource
+    WHERE seq IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+
+/// What a resource is tested and sorted by.
+pub(super) struct Head<'r> {
+    pub(super) seq: u64,
+    pub(super) kind: i64,
+    pub(super) patient: Option<PatientKey>,
+    pub(super) owner: &'r str,
+    pub(super) date: Option<i64>,
+    pub(super) updated: i64,
+    pub(super) deleted: bool,
+    codes: &'r [u8],
+    tokens: &'r [u8],
+}
+
+impl<'r> Head<'r> {
+    fn read(row: &'r Row<'r>) -> sql::Result<Self> {
+        Ok(Self {
+            seq: row.get::<i64>(16)? as u64,
+            kind: row.get(0)?,
+            patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
+            owner: row.get_ref(2)?.as_text()?,
+            date: row.get(3)?,
+            updated: row.get(4)?,
+            deleted: row.get(5)?,
+            codes: row.get_ref(6)?.as_blob_or_null()?.unwrap_or_default(),
+            tokens: row.get_ref(7)?.as_blob_or_null()?.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn key(&self, by: OrderBy) -> Key {
+        match by {
+            OrderBy::Date => Key(entry_date(self.date), self.seq),
+            OrderBy::Updated => Key(self.updated, self.seq),
+            OrderBy::Seq => Key(self.seq as i64, self.seq),
+        }
+    }
+
+    pub(super) fn has_code(&self, code: i64) -> bool {
+        holds(self.codes, code)
+    }
+
+    pub(super) fn has_token(&self, token: i64) -> bool {
+        holds(self.tokens, token)
+    }
+}
+
+/// Whether a list in a column has a number.
+fn holds(column: &[u8], number: i64) -> bool {
+    column.as_chunks::<8>().0.contains(&number.to_le_bytes())
+}
+
+/// Makes resources of the rows of one page.
+pub(super) struct Opener<'c> {
+    reader: &'c Reader,
+    kind: &'c Arc<str>,
+    owner: Arc<str>,
+    living: HashMap<PatientKey, bool>,
+    keys: HashMap<i64, Option<Arc<seal::Key>>>,
+}
+
+impl<'c> Opener<'c> {
+    /// All rows are of that kind.
+    pub(super) fn new(reader: &'c Reader, kind: &'c Arc<str>) -> Self {
+        Self { reader, kind, owner: Arc::from(""), living: HashMap::new(), keys: HashMap::new() }
+    }
+
+    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order.
+    pub(super) fn each(
+        &mut self,
+        numbers: &[u64],
+        mut take: impl FnMut(&mut Self, usize, &Head<'_>, &Row<'_>) -> sql::Result<()>,
+    ) -> sql::Result<()> {
+        for (round, chunk) in numbers.chunks(AT_ONCE).enumerate() {
+            let at = |place: usize| chunk.get(place).or(chunk.last()).map_or(0, |number| *number as i64);
+            let mut statement = self.reader.prepare_cached(BY_NUMBERS)?;
+            let mut rows = statement.query(std::array::from_fn::<i64, AT_ONCE, _>(at))?;
+            while let Some(row) = rows.next()? {
+                let head = Head::read(&row)?;
+                if let Some(place) = chunk.iter().position(|number| *number == head.seq) {
+                    take(self, round * AT_ONCE + place, &head, &row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// None where the person was erased, or the key that it was sealed by was shredded.
+    pub(super) fn open(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Stored>> {
+        if let Some(patient) = head.patient
+            && !self.lives(patient)?
+        {
+            return Ok(None);
+        }
+        let (tail, version, number) = (row.get(10)?, row.get(12)?, row.get(14)?);
+        let mut payload: Vec<u8> = row.get(15)?;
+        if number != 0 {
+            let patient = head.patient.ok_or_else(|| damaged(Broken))?;
+            let Some(key) = self.key(number, patient)? else { return Ok(None) };
+            payload = key.open(&version_of(patient, tail, version), payload).map_err(damaged)?;
+        }
+        if *self.owner != *head.owner {
+            self.owner = Arc::from(head.owner);
+        }
+        Ok(Some(Stored {
+            kind: self.kind.clone(),
+            id: ResId::from_columns(row.get(8)?, row.get(9)?, tail),
+            name: row.get(11)?,
+            seq: head.seq,
+            version,
+            updated_ms: head.updated,
+            deleted: head.deleted,
+            patient: head.patient,
+            owner: self.owner.clone(),
+            date: head.date,
+            content: row.get(13)?,
+            payload: expanded(payload).map_err(Fault::damaged)?,
+        }))
+    }
+
+    fn lives(&mut self, patient: PatientKey) -> sql::Result<bool> {
+        Ok(match self.living.entry(patient) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(place) => *place.insert(!erase::is_erased(self.reader, patient)?),
+        })
+    }
+
+    fn key(&mut self, number: i64, patient: PatientKey) -> sql::Result<Option<Arc<seal::Key>>> {
+        if let Some(known) = self.keys.get(&number) {
+            return Ok(known.clone());
+        }
+        let wrapped: Option<Vec<u8>> = self
+            .reader
+            .prepare_cached("SELECT wrapped FROM person_key WHERE number = ?1")?
+            .query_row([number], |row| row.get(0))
+            .optional()?;
+        let key =
+            wrapped.map(|wrapped| self.reader.keys.key(number, patient, &wrapped)).transpose().map_err(damaged)?;
+        self.keys.insert(number, key.clone());
+        Ok(key)
+    }
+}
