@@ -245,8 +245,8 @@ fn by_table(options: &Explain) -> anyhow::Result<ExitCode> {
 
 /// Of whom by the file, from whom by the registration.
 fn origin(options: &Explain, config: &Config, person: Option<&Document>) -> anyhow::Result<Origin> {
-    let mut origin = Origin::default();
-    origin.residence = person.map(|person| residence(Element::root(person))).unwrap_or_default();
+    let residence = person.map(|person| residence(Element::root(person))).unwrap_or_default();
+    let mut origin = Origin { residence, ..Origin::default() };
     if !options.client.is_empty() {
         let registered = Store::registered(&assemble::place(config)?).context("reading the clients")?;
         let client = registered.iter().find(|(id, _)| *id == options.client);
