@@ -18,7 +18,8 @@ use clock::micros;
 use kernel::peak_memory_mb;
 
 /// Packs, with a measure that they take and what an operator says.
-const PACKS: [(&str, &str, &str, &[(&str, &str)]); 3] = [
+type Asked = (&'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+const PACKS: [Asked; 3] = [
     ("eu-r4", "8867-4", "/min", &[("persons", "urn:oid:1.2.3")]),
     ("fi-kanta", "29463-7", "kg", &[("persons", "urn:oid:1.2.3")]),
     ("fr-ens", "29463-7", "kg", &[("publisher", "urn:oid:1.2.3"), ("devices", "urn:oid:1.2.4")]),

@@ -79,12 +79,11 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                     missing: *missing,
                     rehearsal: *dry_run,
                 };
-                match gateway.replay(asked).await.context("replaying")? {
-                    Some(replayed) => println!("{}", line(&replayed, *dry_run)),
-                    None => {
-                        unknown(destination);
-                        code = ExitCode::FAILURE;
-                    }
+                if let Some(replayed) = gateway.replay(asked).await.context("replaying")? {
+                    println!("{}", line(&replayed, *dry_run));
+                } else {
+                    unknown(destination);
+                    code = ExitCode::FAILURE;
                 }
             }
             Command::Retry { destination, state } if known(destination) => {

@@ -112,7 +112,8 @@ impl Gateway {
         let (verifier, nonce) = (self.derived("verifier", &id), self.derived("nonce", &id));
         let underway = Underway { id, destination: destination.to_owned(), expires_ms: self.now_ms() + SIGN_IN_MS };
         let state = page::sign(&underway, PURPOSE, &self.token_secret, person.session());
-        let url = linker.authorization(&self.way_back(), &state, &verifier, &nonce).await.map_err(failed)?;
+        let url =
+            linker.authorization(&self.way_back(), &state, &verifier, &nonce).await.map_err(|ended| failed(&ended))?;
         Ok(Leaving { url: url.into(), host: linker.host() })
     }
 
@@ -136,7 +137,7 @@ impl Gateway {
         let linker = self.linker(&destination).ok_or_else(Refusal::not_found)?;
         let (verifier, nonce) = (self.derived("verifier", &id), self.derived("nonce", &id));
         let Given { tokens, identity } =
-            linker.given(code, &self.way_back(), &verifier, &nonce).await.map_err(failed)?;
+            linker.given(code, &self.way_back(), &verifier, &nonce).await.map_err(|ended| failed(&ended))?;
         let before = self.store.link(person.key(), &destination).await?;
         let kept = Kept { tokens, identity, since_ms: now_ms };
         let record = self.author_of(person, visitor, "$connect", &destination);
@@ -310,7 +311,7 @@ impl Gateway {
 }
 
 /// The destination's server did not do its part.
-fn failed(ended: Ended) -> Refusal {
+fn failed(ended: &Ended) -> Refusal {
     tracing::warn!(reason = %ended, "a person could not be linked to a destination");
     Refusal::one(Id::DestinationTrouble, "", "The destination's sign-in did not work.")
 }

@@ -81,9 +81,10 @@ impl Gateway {
         // In the order in which they came.
         chosen.sort_unstable();
         for some in chosen.chunks(PAGE) {
-            let queued = match asked.rehearsal {
-                true => self.store.not_waiting(asked.destination, some.to_vec()).await?,
-                false => self.store.requeue(asked.destination, some.to_vec()).await?,
+            let queued = if asked.rehearsal {
+                self.store.not_waiting(asked.destination, some.to_vec()).await?
+            } else {
+                self.store.requeue(asked.destination, some.to_vec()).await?
             };
             told.sent += queued;
             told.waiting += some.len() as u64 - queued;

@@ -106,17 +106,13 @@ impl Login {
         self.identified(&form, second)?;
         let token = random().ok_or("server_error")?;
         let life = self.token_seconds;
-        let (permission, answer) = match &self.citizens {
-            Some(citizens) => {
-                let allowed = citizens.grant(&form, &token, life, second)?;
-                (Some(allowed.permission), allowed.answer)
-            }
-            None => {
-                let kind = if key.is_some() { "DPoP" } else { "bearer" };
-                let scope = field("scope");
-                let answer = json!({"access_token": token, "token_type": kind, "expires_in": life, "scope": scope});
-                (None, answer)
-            }
+        let (permission, answer) = if let Some(citizens) = &self.citizens {
+            let allowed = citizens.grant(&form, &token, life, second)?;
+            (Some(allowed.permission), allowed.answer)
+        } else {
+            let (kind, scope) = (if key.is_some() { "DPoP" } else { "bearer" }, field("scope"));
+            let answer = json!({"access_token": token, "token_type": kind, "expires_in": life, "scope": scope});
+            (None, answer)
         };
         let mut seen = self.seen();
         seen.tokens.retain(|_, held| held.until > second);

@@ -180,18 +180,14 @@ pub(super) async fn connect(request: &Request<'_>) -> Reply {
 pub(super) fn returned(request: &Request<'_>) -> Reply {
     let words = spoken(request);
     let given = |name: &str| request.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-    match (given("state"), given("code")) {
-        (Some(state), Some(code)) => {
-            let fields = [("state", state), ("code", code)];
-            let fields: Vec<Vec<String>> = fields.map(|(name, value)| vec![name.to_owned(), value.to_owned()]).into();
-            let form = context! { action => "/person/connected", fields, button => words.text("connected-go") };
-            plain(request, words, 200, ("connected-title", "connected-text"), context! { form })
-        }
-        _ => {
-            let out = context! { url => "/person", text => words.text("back") };
-            plain(request, words, 200, ("connect-refused", "connect-refused-text"), context! { out })
-        }
+    if let (Some(state), Some(code)) = (given("state"), given("code")) {
+        let fields = [("state", state), ("code", code)];
+        let fields: Vec<Vec<String>> = fields.map(|(name, value)| vec![name.to_owned(), value.to_owned()]).into();
+        let form = context! { action => "/person/connected", fields, button => words.text("connected-go") };
+        return plain(request, words, 200, ("connected-title", "connected-text"), context! { form });
     }
+    let out = context! { url => "/person", text => words.text("back") };
+    plain(request, words, 200, ("connect-refused", "connect-refused-text"), context! { out })
 }
 
 /// Makes the connection.
