@@ -279,3 +279,64 @@ async fn a_redriven_letter_carries_the_current_version() {
         assert_eq!(due.iter().map(|(_, payload)| payload.as_str()).collect::<Vec<_>>(), ["two"]);
     }
 }
+
+#[tokio::test]
+async fn what_waits_is_counted_up_to_a_bound() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b", "c", "d"]).await;
+        assert_eq!(fixture.store.waiting("nhs", 10).await.unwrap(), 4);
+        assert!(fixture.store.still_to_come("nhs").await.unwrap().is_some());
+        let lease = one_lease(&fixture, "w", 0).await;
+        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let failures = rows.iter().map(|row| failed(row, "down")).collect();
+        fixture.store.advance(&lease, rows[3].pos, failures, Vec::new()).await.unwrap();
+        assert_eq!(fixture.store.waiting("nhs", 10).await.unwrap(), 4);
+        assert_eq!(fixture.store.waiting("nhs", 3).await.unwrap(), 3);
+        assert_eq!(fixture.store.still_to_come("nhs").await.unwrap(), None);
+        assert_eq!(fixture.store.waiting("nobody", 3).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_once_more_waits_once_and_as_it_stands() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let items: Vec<(u64, u32)> = rows.iter().map(|row| (row.items[0].seq, row.items[0].version)).collect();
+        fixture.store.advance(&lease, rows[1].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
+        fixture.put(update(observation(patient(1), "b", "b"), 1, "b, mended")).await;
+        assert_eq!(fixture.store.not_waiting("nhs", items.clone()).await.unwrap(), 1);
+        assert_eq!(fixture.store.requeue("nhs", items.clone()).await.unwrap(), 1);
+        assert_eq!(fixture.store.requeue("nhs", items).await.unwrap(), 0);
+        let lane = fixture.store.retries_of("nhs", patient(1)).await.unwrap();
+        let payloads: Vec<&[u8]> = lane.iter().map(|retry| retry.stored.payload.as_slice()).collect();
+        assert_eq!(payloads, [&b"a"[..], b"b, mended"]);
+        let first = fixture.store.first_retries_of("nhs", patient(1), 1).await.unwrap();
+        assert_eq!((first.len(), first[0].id), (1, lane[0].id));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_tried_again_where_that_is_stopped() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let untried = Failure { attempts: 0, ..failed(&rows[1], "behind") };
+        fixture.store.advance(&lease, rows[1].pos, vec![failed(&rows[0], "down"), untried], Vec::new()).await.unwrap();
+        assert!(!fixture.store.retries_stopped("nhs").await.unwrap());
+        for _ in 0..2 {
+            fixture.store.stop_retries("nhs", true).await.unwrap();
+        }
+        assert!(fixture.store.retries_stopped("nhs").await.unwrap());
+        assert_eq!(fixture.store.give_up("nhs", "stopped", 10).await.unwrap(), 1);
+        assert_eq!(fixture.store.give_up("nhs", "stopped", 10).await.unwrap(), 0);
+        let letters = fixture.store.dead_letters(Some("nhs")).await.unwrap();
+        assert_eq!(letters.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), ["stopped"]);
+        // What was never tried steps forward, and is.
+        assert_eq!(due(&fixture, 100).await.len(), 1);
+        fixture.store.stop_retries("nhs", false).await.unwrap();
+        assert!(!fixture.store.retries_stopped("nhs").await.unwrap());
+    }
+}
