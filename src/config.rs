@@ -22,7 +22,7 @@ use crate::fhir::validate::measures::category;
 use crate::peers::{fhir_rest, terminology};
 use crate::policy::consent::{self, Coupled, Implied, Manner, Proxies};
 use crate::policy::delivery::{self, Pace, Schedule};
-use crate::policy::routing::{Rule, Table as Routing};
+use crate::policy::routing::{Grounds, Rule, Table as Routing};
 use crate::server::limits::Limits;
 use crate::server::tls::Tls;
 use crate::tlog::Verifier;
@@ -204,6 +204,12 @@ struct Target {
     codes: Option<Vec<String>>,
     categories: Option<Vec<String>>,
     apps: Option<Vec<String>>,
+    tenants: Option<Vec<String>>,
+    certified: Option<Vec<String>>,
+    residence: Option<Vec<String>>,
+    consent: Option<Grounds>,
+    from: Option<String>,
+    until: Option<String>,
     pack: Option<String>,
     settings: BTreeMap<String, String>,
 }
@@ -507,7 +513,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     let before = mistakes.len();
     let Value::Table(mut table) = value else {
         mistakes.push(format!("{place}: a section is expected"));
-        return (Rule { name: String::new(), kinds: Vec::new(), codes: None, categories: None, apps: None }, None);
+        return (Rule::default(), None);
     };
     let retry: Retry = section(&format!("{place}.retry"), table.remove("retry"), mistakes);
     let breaker: Breaker = section(&format!("{place}.circuit"), table.remove("circuit"), mistakes);
@@ -559,6 +565,12 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         codes: target.codes,
         categories: target.categories,
         apps: target.apps,
+        tenants: target.tenants,
+        certified: target.certified,
+        residence: target.residence,
+        consent: target.consent,
+        from: target.from,
+        until: target.until,
     };
     let identity = target.identity.unwrap_or_default();
     if identity == Identity::Pseudonym && rule.kinds.iter().any(|kind| kind != "Observation") {

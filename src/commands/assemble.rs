@@ -342,7 +342,7 @@ fn linker(configured: &config::Destination) -> Result<Option<Arc<Linker>>, Vec<S
     Ok(opened.map_err(mistake)?.map(Arc::new))
 }
 
-fn routing(config: &Config) -> Result<Table, Vec<String>> {
+pub(super) fn routing(config: &Config) -> Result<Table, Vec<String>> {
     Table::compile(config.destinations.iter().map(|destination| destination.rule.clone()).collect())
 }
 

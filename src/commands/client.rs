@@ -28,7 +28,7 @@ pub(super) struct Options {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Register a client, or register it anew.
-    Add(Add),
+    Add(Box<Add>),
     /// List the registered clients.
     List,
     /// Remove a client; its tokens end within seconds.
@@ -68,6 +68,12 @@ struct Add {
     /// It learns of persons by pseudonyms alone: it may have de-identified bulk exports, and nothing else.
     #[arg(long, conflicts_with = "visits")]
     deidentified: bool,
+    /// To whom of those that share the gateway it belongs; the routing table asks for it.
+    #[arg(long, value_name = "WORD")]
+    tenant: Option<String>,
+    /// What it is certified as, in the words of the routing table.
+    #[arg(long, value_name = "WORD")]
+    certified: Vec<String>,
     /// JSON Web Key Set with its public keys.
     #[arg(long, conflicts_with = "generate_key")]
     jwks: Option<PathBuf>,
@@ -218,6 +224,8 @@ fn registration(add: &Add, keys: &Value, shelf: &Shelf) -> Result<Client, Vec<St
         "guide": add.guide.as_deref().unwrap_or(ours::VERSION),
         "visits": add.visits,
         "deidentified": add.deidentified,
+        "tenant": add.tenant,
+        "certified": add.certified,
     });
     let unknown = add.purpose.iter().filter(|code| !consent::is_purpose(code));
     let mut mistakes: Vec<String> = unknown

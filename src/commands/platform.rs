@@ -42,6 +42,10 @@ pub(super) struct Options {
     /// Code that was never promised; receiving it is a violation.
     #[arg(long)]
     refuse_code: Vec<String>,
+    /// What to do with the first writes: down, busy, table, redirect, revoke, slow, hang, garbage, half, lie or
+    /// error-after-accept, and perhaps with how many, such as hang:3.
+    #[arg(long, value_name = "MODE[:COUNT]")]
+    fault: Option<platform::Fault>,
     /// Country pack of the national system to be played, such as fr-ens; plain FHIR without one.
     #[arg(long, value_name = "PACK")]
     pack: Option<String>,
@@ -105,7 +109,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             refuse_codes: options.refuse_code.clone(),
             pack,
             log: Some(options.directory.join("received.ndjson")),
-            fault: platform::Fault::default(),
+            fault: options.fault.unwrap_or_default(),
             clock: Arc::new(jiff::Timestamp::now),
         };
         let (stop, stopped) = oneshot::channel::<()>();

@@ -7,7 +7,7 @@ pub mod refusal;
 
 pub mod kinds;
 
-mod facts;
+pub mod facts;
 
 mod rules;
 
@@ -26,7 +26,9 @@ pub mod shape;
 pub mod room;
 
 pub mod links;
+pub mod origin;
 pub mod recipients;
+pub mod rehearse;
 
 pub mod simulate;
 

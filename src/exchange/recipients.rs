@@ -14,7 +14,7 @@ use super::trail::{Act, Author};
 use crate::fhir::tree::{Element, json};
 use crate::peers::fhir_rest::Linker;
 use crate::policy::consent::{self, Action, Actor, Compiled, Denial, Manner, Permitted};
-use crate::policy::routing::{self, Table};
+use crate::policy::routing::{self, Grounds, Origin, Table};
 use crate::store::{AuditRecord, Stored};
 
 /// Whether a destination learns whose data it gets.
@@ -57,15 +57,41 @@ pub struct Recipients {
 impl Recipients {
     /// Whether a resource of that client's is sent to that destination at all.
     pub fn routes(&self, kind: &str, element: Element<'_>, owner: &str, name: &str) -> bool {
-        routes(&self.routing, kind, element, owner, name)
+        // Whose it is and from whom is not known here; what asks for that is left open.
+        routes(&self.routing, kind, element, owner, name, Known::default())
     }
 }
 
 /// Whether the table sends a resource of that client's to that destination.
-pub(super) fn routes(routing: &Table, kind: &str, element: Element<'_>, owner: &str, name: &str) -> bool {
+pub(super) fn routes(
+    routing: &Table,
+    kind: &str,
+    element: Element<'_>,
+    owner: &str,
+    name: &str,
+    known: Known<'_>,
+) -> bool {
     let facts = Facts::of(Arc::from(kind), element);
-    let asked = routing::Facts { kind, codes: facts.codes(), categories: facts.categories(), owner };
-    routing.decide(&asked).contains(&name)
+    routing.decide(&known.asked(&facts, owner)).contains(&name)
+}
+
+/// What is known of a resource besides what it says.
+#[derive(Clone, Copy, Default)]
+pub struct Known<'k> {
+    pub origin: Option<&'k Origin>,
+    pub grounds: Option<Grounds>,
+}
+
+impl<'k> Known<'k> {
+    /// What the routing table is asked.
+    pub fn asked<'a>(self, facts: &'a Facts<'a>, owner: &'a str) -> routing::Facts<'a>
+    where
+        'k: 'a,
+    {
+        let (codes, categories) = (facts.codes(), facts.categories());
+        let Known { origin, grounds } = self;
+        routing::Facts { kind: &facts.kind, codes, categories, owner, date_ms: facts.date_ms, origin, grounds }
+    }
 }
 
 impl Gateway {

@@ -81,6 +81,13 @@ impl Answers {
         self.lines.iter().filter_map(|line| line.check.as_ref())
     }
 
+    /// An answer that a line of the table means, by its place among those that say a status.
+    pub fn answer(&self, at: usize) -> Option<(u16, String, String)> {
+        let line = self.lines.iter().filter(|line| line.status.is_some()).nth(at)?;
+        let code = line.code.clone().unwrap_or_else(|| "processing".to_owned());
+        Some((line.status?, code, line.text.join(" something ")))
+    }
+
     /// What an answer means: the first line that fits its status, one of its codes, and one of its texts.
     pub fn meaning(&self, status: u16, codes: &[&str], texts: &[&str]) -> Option<&Meaning> {
         let fits = |line: &&Line| {

@@ -137,6 +137,7 @@ const FOREIGN: &[(&str, &str, &str)] = &[
     ("conformance/platform/tests", "rcgen", "the platform shows a certificate made for the test"),
     ("conformance/platform/tests", "toml", "the platform is reached through a destination's own configuration"),
     ("peers/fhir_rest/config", "toml", "a configuration is read as the operator writes it"),
+    ("peers/fhir_rest/tests", "toml", "credentials are read as the operator writes them"),
     ("peers/fhir_rest/tests", "rcgen", "the far side shows a certificate made for the test"),
     ("peers/fhir_rest/tests", "rustls", "the far side speaks TLS"),
     ("peers/fhir_rest/tests", "tokio_rustls", "the far side speaks TLS"),

@@ -1,7 +1,8 @@
 //! Faults on order, applied to writes.
 //!
-//! They come in two kinds, because both happen: the platform did nothing (`down`, `redirect`, `revoke`), or it did its work
-//! and the answer was lost (`slow`, `hang`, `garbage`, `half`), which is what makes duplicates.
+//! They come in two kinds, because both happen: the platform did nothing (`down`, `busy`, `redirect`, `revoke`, `table`), or it
+//! did its work and the answer was lost (`slow`, `hang`, `garbage`, `half`, `lie`, `error-after-accept`), which is what makes
+//! duplicates. By `table` it answers as the real system does, with each line of its country pack's table of errors in turn.
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -11,12 +12,16 @@ use hyper::body::{Body, Bytes, Frame};
 use serde::Deserialize;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     #[default]
     Ok,
     /// 503, nothing is stored.
     Down,
+    /// 429 with a time to come back, nothing is stored.
+    Busy,
+    /// The next line of the pack's table of errors, nothing is stored; after the last one it is well again.
+    Table,
     /// 307 to elsewhere, nothing is stored.
     Redirect,
     /// 401, nothing is stored, and every token that was granted so far is worth nothing.
@@ -29,6 +34,10 @@ pub enum Mode {
     Garbage,
     /// Stored; the answer breaks off.
     Half,
+    /// Stored; the answer is well-formed and tells of nothing that was sent.
+    Lie,
+    /// Stored; 500.
+    ErrorAfterAccept,
 }
 
 /// A mode for the next `count` writes; without a count until another order.
@@ -40,28 +49,47 @@ pub struct Fault {
     pub count: Option<u32>,
 }
 
-pub(super) struct Orders(Mutex<Fault>);
+/// What was ordered, and how many writes have met it.
+pub(super) struct Orders(Mutex<(Fault, usize)>);
 
 impl Orders {
     pub(super) fn new(fault: Fault) -> Self {
-        Orders(Mutex::new(fault))
+        Orders(Mutex::new((fault, 0)))
     }
 
     pub(super) fn order(&self, fault: Fault) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (fault, 0);
     }
 
-    /// What the next write meets.
-    pub(super) fn next(&self) -> Mode {
-        let mut fault = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut fault.count {
+    /// What the next write meets, and how many met it before.
+    pub(super) fn next(&self) -> (Mode, usize) {
+        let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (fault, met) = &mut *orders;
+        *met += 1;
+        let mode = match &mut fault.count {
             Some(0) => Mode::Ok,
             Some(left) => {
                 *left -= 1;
                 fault.mode
             }
             None => fault.mode,
-        }
+        };
+        (mode, *met - 1)
+    }
+}
+
+impl std::str::FromStr for Fault {
+    type Err = String;
+
+    /// `MODE`, or `MODE:COUNT`.
+    fn from_str(text: &str) -> Result<Fault, String> {
+        let (mode, count) = text.split_once(':').map_or((text, None), |(mode, count)| (mode, Some(count)));
+        let count = count.map(str::parse).transpose().map_err(|_| "how often is a number".to_owned())?;
+        let mode = serde_json::from_value(mode.into()).map_err(|_| {
+            "expected is ok, down, busy, table, redirect, revoke, slow, hang, garbage, half, lie or error-after-accept"
+                .to_owned()
+        })?;
+        Ok(Fault { mode, count })
     }
 }
 

@@ -74,9 +74,19 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, ()> {
 
 /// A write with the fault that was ordered for it.
 async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) -> Answered {
-    let mode = platform.fault.next();
+    let (mode, met) = platform.fault.next();
     match mode {
         Mode::Down => return outcome(503, "transient"),
+        Mode::Busy => {
+            let mut busy = outcome(429, "throttled");
+            busy.headers_mut().insert("retry-after", 1.into());
+            return busy;
+        }
+        Mode::Table => {
+            if let Some(complaint) = platform.shape.as_ref().and_then(|shape| shape.line(met)) {
+                return answer(complaint.status, &complaint.outcome());
+            }
+        }
         Mode::Revoke => {
             platform.login.revoke();
             return outcome(401, "login");
@@ -98,7 +108,16 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
             half.headers_mut().insert("content-length", 1000.into());
             return half;
         }
-        Mode::Ok | Mode::Down | Mode::Redirect | Mode::Revoke => {}
+        Mode::Lie => {
+            return answer(
+                200,
+                &json!({"resourceType": "Bundle", "type": "batch-response", "entry": [{
+                    "response": {"status": "200 OK", "location": "Basic/nobodys"}
+                }]}),
+            );
+        }
+        Mode::ErrorAfterAccept => return outcome(500, "exception"),
+        Mode::Ok | Mode::Down | Mode::Busy | Mode::Table | Mode::Redirect | Mode::Revoke => {}
     }
     done
 }

@@ -72,6 +72,12 @@ impl Shape {
         path == below
     }
 
+    /// A line of the pack's table of errors, as an answer.
+    pub fn line(&self, at: usize) -> Option<Complaint> {
+        let (status, code, text) = self.pack.answers.answer(at)?;
+        Some(Complaint { status, code, text })
+    }
+
     /// Checks a request as the real system does: of a batch each entry by itself.
     pub fn read(&self, body: &[u8], refuse_codes: &[String]) -> Result<Taken, Complaint> {
         let unreadable =

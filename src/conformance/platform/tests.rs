@@ -275,5 +275,5 @@ async fn takes_no_assertion_that_is_wrong_anywhere() {
 #[test]
 fn orders_count_down() {
     let orders = super::fault::Orders::new(Fault { mode: Mode::Down, count: Some(1) });
-    assert_eq!([orders.next(), orders.next()], [Mode::Down, Mode::Ok]);
+    assert_eq!([orders.next(), orders.next()], [(Mode::Down, 0), (Mode::Ok, 1)]);
 }

@@ -5,13 +5,14 @@ use std::sync::PoisonError;
 use super::Worker;
 use crate::devices::sources;
 use crate::exchange::links::Allowed;
-use crate::exchange::recipients;
+use crate::exchange::recipients::{self, Known};
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::peers::{Allowance, Resource};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Turned, Verdict};
+use crate::policy::routing::{Grounds, Origin};
 use crate::store::{self, AuditRecord, PatientKey, Stored};
 
 /// Versions before a correction that are looked at, the latest first to matter.
@@ -35,7 +36,10 @@ impl Worker {
             let Ok(document) = json::parse(stored.payload.as_slice()) else { continue };
             let root = Element::root(&document);
             // Of what is deleted, nobody hears who did not have it.
-            let routed = !stored.deleted && self.is_routed(&stored, root) || self.may_have_it(&stored).await?;
+            let origin = self.origin(&stored).await?;
+            let known = Known { origin: Some(&origin), grounds: None };
+            let is_routed = !stored.deleted && self.is_routed(&stored, root, known);
+            let routed = is_routed || self.may_have_it(&stored, known).await?;
             if routed && (!sources::is_secondary(root) || self.takes_secondary(&stored).await?) {
                 wanted.push(stored);
             }
@@ -58,21 +62,46 @@ impl Worker {
 
     /// Whether an earlier version was for this destination, by today's rules or by those of another day: whoever may have
     /// what was wrong is told what is right (GDPR Art. 19).
-    async fn may_have_it(&self, stored: &Stored) -> Result<bool, store::Error> {
+    async fn may_have_it(&self, stored: &Stored, known: Known<'_>) -> Result<bool, store::Error> {
         let (kind, id) = (stored.kind.to_string(), stored.logical_id());
         let first = stored.version.saturating_sub(EARLIER).max(1);
         let earlier = (first..stored.version).map(|version| (kind.clone(), id.clone(), version)).collect();
         let was_routed = |earlier: &Stored| {
             json::parse(earlier.payload.as_slice()).is_ok_and(|document| {
-                recipients::routes(&self.ever, &earlier.kind, Element::root(&document), &earlier.owner, &self.name)
+                let root = Element::root(&document);
+                recipients::routes(&self.ever, &earlier.kind, root, &earlier.owner, &self.name, known)
             })
         };
         Ok(self.gateway.store.versions(earlier).await?.iter().any(was_routed))
     }
 
     /// Whether the routing table sends the resource here.
-    fn is_routed(&self, stored: &Stored, root: Element<'_>) -> bool {
-        recipients::routes(&self.routing, &stored.kind, root, &stored.owner, &self.name)
+    fn is_routed(&self, stored: &Stored, root: Element<'_>, known: Known<'_>) -> bool {
+        recipients::routes(&self.routing, &stored.kind, root, &stored.owner, &self.name, known)
+    }
+
+    /// Of whom and from whom it is, as far as any rule asks.
+    async fn origin(&self, stored: &Stored) -> Result<Origin, store::Error> {
+        if !self.routing.asks_person() && !self.routing.asks_app() {
+            return Ok(Origin::default());
+        }
+        self.gateway.origin(&self.routing, &stored.owner, &Author::patient_of(stored)).await
+    }
+
+    /// Whether the grounds on which it may go are those that the routing table asks for, or asked for when an earlier version
+    /// went.
+    async fn has_grounds(&self, permitted: &Permitted<Stored>) -> Result<bool, store::Error> {
+        let stored = permitted.get();
+        if !self.routing.asks_consent() || stored.deleted {
+            return Ok(true);
+        }
+        let Ok(document) = json::parse(stored.payload.as_slice()) else { return Ok(false) };
+        let grounds = if permitted.basis().by_policy().is_some() { Grounds::Implied } else { Grounds::Given };
+        let origin = self.origin(stored).await?;
+        let known = Known { origin: Some(&origin), grounds: Some(grounds) };
+        let root = Element::root(&document);
+        let was = || recipients::routes(&self.ever, &stored.kind, root, &stored.owner, &self.name, known);
+        Ok(self.is_routed(stored, root, known) || stored.version > 1 && was())
     }
 
     /// Asks the consents as they stand now. Of a deleted resource, what is told is that it was entered in error.
@@ -97,6 +126,7 @@ impl Worker {
                 continue;
             }
             match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
+                Some(Ok(permitted)) if !self.has_grounds(&permitted).await? => {}
                 Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
                     None => judged.permitted.push(permitted),
                     Some(issue) => {

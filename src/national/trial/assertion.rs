@@ -74,6 +74,18 @@ pub fn hold(expressions: &BTreeSet<String>, requests: &[Json]) -> Vec<Assertion>
     expressions.iter().map(|text| Assertion { expression: text.clone(), outcome: outcome(text) }).collect()
 }
 
+/// Whether an expression is true of every request, whatever it is about.
+pub fn holds_of_all(expression: &str, requests: &[Json]) -> bool {
+    let validator = Validator::new(Registry::core());
+    let Ok(compiled) = fhirpath::compile(expression) else { return false };
+    let is_true = |document| {
+        validator.evaluate(Element::root(&document), &compiled, None, |found| {
+            found.is_ok_and(|found| matches!(found, Collection::One(Value::Boolean(true))))
+        })
+    };
+    !requests.is_empty() && requests.iter().all(|one| tree::parse(one.to_string()).is_ok_and(is_true))
+}
+
 fn holds(validator: &Validator, compiled: &Expression, root: Element<'_>) -> bool {
     validator.evaluate(root, compiled, None, |found| {
         found.is_ok_and(|found| matches!(found, Collection::One(Value::Boolean(true)) | Collection::Empty))

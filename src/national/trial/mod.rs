@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-pub use assertion::{Assertion, Outcome, hold, of_list, of_script};
+pub use assertion::{Assertion, Outcome, hold, holds_of_all, of_list, of_script};
 pub use compare::{differences, read_back, within};
 pub use gap::{Gap, State, gaps, page};
 pub use measurement::{Stage, is_vital_sign, made, measurement};

@@ -52,9 +52,11 @@ fn entries(status: u16, body: &Value, request: &Shaped) -> Delivered {
     }
     let arrivals: Vec<Arrival> = answered.iter().map(|entry| arrival(&request.pack, entry)).collect();
     let Some(of) = measurements(&arrivals, &request.entries) else {
-        // Whose answers these are is not known, so that what holds of any holds of all.
-        let worst = arrivals.iter().map(|one| &one.verdict).max_by_key(|verdict| weight(verdict));
-        return Delivered::whole(worst.cloned().unwrap_or(Verdict::Acknowledged));
+        // Whose answers these are is not known. A refusal among them may be anybody's, and without one nobody's arrival is
+        // told of.
+        let strange = retry(None, format!("HTTP {status} with answers for other entries than were sent"));
+        let worst = arrivals.into_iter().map(|one| one.verdict).max_by_key(weight);
+        return Delivered::whole(worst.filter(|verdict| *verdict != Verdict::Acknowledged).unwrap_or(strange));
     };
     let mut each: Vec<Option<Arrival>> = vec![None; request.count];
     for (arrival, of) in arrivals.into_iter().zip(of) {
@@ -244,8 +246,11 @@ mod tests {
         assert_eq!(delivered.each[0].verdict, Verdict::Acknowledged);
         assert!(shown(&delivered.each[1].verdict).starts_with("rejected: destination-content"));
         // Whose answers these are cannot be known.
-        let delivered = answered(&asked, 200, None, &bundle(&[first, ("422 no", None)]));
+        let more = [first, first, first, second, ("422 no", None)];
+        let delivered = answered(&asked, 200, None, &bundle(&more));
         assert!(delivered.each.is_empty() && shown(&delivered.verdict).starts_with("rejected"));
+        let delivered = answered(&asked, 200, None, &bundle(&[first]));
+        assert!(shown(&delivered.verdict).starts_with("retry: HTTP 200 with answers for other entries"));
     }
 
     #[test]

@@ -27,10 +27,26 @@ pub struct Client {
     pub visits: bool,
     /// Whether it learns of persons by pseudonyms alone: it may have de-identified exports and nothing else.
     pub deidentified: bool,
+    /// To whom of those that share the gateway it belongs, for the routing table.
+    pub tenant: Option<String>,
+    /// What it is certified as, in the words that the routing table uses.
+    pub certified: Vec<String>,
 }
 
-const MEMBERS: [&str; 10] =
-    ["id", "name", "actor", "keys", "scopes", "purposes", "suspended", "guide", "visits", "deidentified"];
+const MEMBERS: [&str; 12] = [
+    "id",
+    "name",
+    "actor",
+    "keys",
+    "scopes",
+    "purposes",
+    "suspended",
+    "guide",
+    "visits",
+    "deidentified",
+    "tenant",
+    "certified",
+];
 
 /// Types that `Consent.provision.actor.reference` may point to (R4).
 const ACTOR_TYPES: [&str; 8] =
@@ -88,7 +104,39 @@ impl Client {
                 None
             }
         };
-        let client = Client { id, name, actor, keys, scopes, purposes, suspended, guide, visits, deidentified };
+        let tenant = match object.get("tenant") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(word)) if is_word(word) => Some(word.clone()),
+            Some(_) => {
+                mistakes.push("tenant: expected a word of 1 to 64 characters of A-Z a-z 0-9 . _ -".to_owned());
+                None
+            }
+        };
+        let certified = match object.get("certified") {
+            None | Some(Value::Null) => Some(Vec::new()),
+            Some(Value::Array(list)) => {
+                let word = |one: &Value| one.as_str().filter(|word| is_word(word)).map(str::to_owned);
+                list.iter().map(word).collect()
+            }
+            Some(_) => None,
+        };
+        if certified.is_none() {
+            mistakes.push("certified: expected a list of words of 1 to 64 characters of A-Z a-z 0-9 . _ -".to_owned());
+        }
+        let client = Client {
+            id,
+            name,
+            actor,
+            keys,
+            scopes,
+            purposes,
+            suspended,
+            guide,
+            visits,
+            deidentified,
+            tenant,
+            certified: certified.unwrap_or_default(),
+        };
         if mistakes.is_empty() { Ok(client) } else { Err(mistakes) }
     }
 
@@ -115,7 +163,7 @@ impl Client {
             "id": self.id, "name": self.name, "actor": self.actor,
             "keys": {"keys": self.keys.iter().map(Jwk::document).collect::<Vec<_>>()},
             "scopes": self.scopes.to_string(), "purposes": self.purposes, "suspended": self.suspended, "guide": self.guide,
-            "visits": self.visits, "deidentified": self.deidentified,
+            "visits": self.visits, "deidentified": self.deidentified, "tenant": self.tenant, "certified": self.certified,
         })
     }
 }
@@ -126,6 +174,10 @@ fn is_id(text: &str) -> bool {
 
 fn is_name(text: &str) -> bool {
     (1..=200).contains(&text.chars().count()) && !text.trim().is_empty() && !text.chars().any(char::is_control)
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 fn is_version(text: &str) -> bool {

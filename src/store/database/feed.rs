@@ -82,7 +82,7 @@ impl Store {
         let destination = destination.to_owned();
         self.query(move |connection| {
             let retries: i64 = connection
-                .prepare_cached("SELECT COUNT(*) FROM (SELECT 1 FROM retry WHERE destination = ?1 LIMIT ?2) some")?
+                .prepare_cached("SELECT COUNT(*) FROM (SELECT 1 FROM retry WHERE destination = ?1 LIMIT ?2) AS found")?
                 .query_row(params![destination, i64::try_from(most).unwrap_or(i64::MAX)], |row| row.get(0))?;
             Ok(behind(connection, &destination)? + retries as u64)
         })
