@@ -104,6 +104,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
     let (records, changed) = gateway.store.log_changed().await?;
     let missing = gateway.store.log_missing(gateway.now_ms()).await?;
+    let added = gateway.store.log_added().await?;
     let misfiled = gateway.misfiled().await.map_err(|refusal| refused(&refusal))?;
     gateway.log_checkpoint().await.map_err(|refusal| refused(&refusal))?;
     println!(
@@ -115,6 +116,9 @@ async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
     for number in &changed {
         println!("entry {number}: the record is not what was committed to");
     }
+    for number in &added {
+        println!("record {number}: no entry of the log is its own");
+    }
     for number in &missing {
         println!("entry {number}: its record is gone, and no term of keeping explains it");
     }
@@ -123,7 +127,7 @@ async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
             "entry {number}: the record is not filed under what it says: its person, its time, its client or its id"
         );
     }
-    let found = [&changed, &misfiled, &missing].iter().any(|numbers| !numbers.is_empty());
+    let found = [&changed, &misfiled, &missing, &added].iter().any(|numbers| !numbers.is_empty());
     Ok(if found { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

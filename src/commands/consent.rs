@@ -115,11 +115,19 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
             format!("--implicit is one of {}", known.join(", "))
         })?),
     };
-    let (consents, resources) = (roots(&consents), roots(&resources));
-    for (consent, path) in consents.iter().zip(&options.consent) {
+    let resources = roots(&resources);
+    let mut given = Vec::new();
+    for (root, path) in roots(&consents).into_iter().zip(&options.consent) {
+        let some = match root.resource_type() {
+            Some("Bundle") => root.all("entry").filter_map(|entry| entry.get("resource")).collect(),
+            _ => vec![root],
+        };
         // Passed over, it would look like a person who has said nothing.
-        anyhow::ensure!(consent.resource_type() == Some("Consent"), "{}: expected a Consent", path.display());
+        let all = !some.is_empty() && some.iter().all(|one| one.resource_type() == Some("Consent"));
+        anyhow::ensure!(all, "{}: expected a Consent, or a Bundle of Consents", path.display());
+        given.extend(some);
     }
+    let consents = given;
     // What is safe to tell is known by definitions, which take a moment to open.
     let registry = asked.identity.is_some().then(|| Registry::with_packages(guide::packages()));
     let simulation = Simulation {

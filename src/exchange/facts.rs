@@ -14,6 +14,7 @@ pub use crate::fhir::ours::CATEGORY_SYSTEM;
 pub const LOINC: &str = "http://loinc.org";
 
 const RESTRICTED: (&str, &str) = (CONFIDENTIALITY, "R");
+const NORMAL: (&str, &str) = (CONFIDENTIALITY, "N");
 
 /// A system and a code.
 type Coding<'d> = (&'d str, &'d str);
@@ -303,13 +304,21 @@ fn claimed<'d>(kind: &Arc<str>, code: Option<Element<'d>>) -> Vec<Claim<'d>> {
     groups.into_iter().map(claim).collect()
 }
 
-/// What is about mood, cycle or alcohol is restricted unless the resource says how confidential it is.
+/// How confidential what a resource claims is by its category, unless it says so itself: what is about mood, cycle or alcohol
+/// is restricted. Of what has no category nobody knows.
 fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> Option<Coding<'d>> {
-    let is_restricted = |(system, code): &Coding<'_>| {
-        *system == CATEGORY_SYSTEM && category(code).is_some_and(|category| category.confidentiality == RESTRICTED.1)
+    if labels.iter().any(|(system, _)| *system == CONFIDENTIALITY) {
+        return None;
+    }
+    let own = |claim: &Claim<'_>| {
+        let (_, code) = claim.codings.iter().find(|(system, _)| *system == CATEGORY_SYSTEM)?;
+        Some(category(code)?.confidentiality == RESTRICTED.1)
     };
-    let said = labels.iter().any(|(system, _)| *system == CONFIDENTIALITY);
-    (!said && claims.iter().flat_map(|claim| &claim.codings).any(is_restricted)).then_some(RESTRICTED)
+    let restricted = claims.iter().map(own);
+    if restricted.clone().any(|is| is == Some(true)) {
+        return Some(RESTRICTED);
+    }
+    (!claims.is_empty() && restricted.into_iter().all(|is| is.is_some())).then_some(NORMAL)
 }
 
 /// Codings of a concept, but for those that only the gateway may give.

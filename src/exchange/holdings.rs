@@ -11,6 +11,7 @@ use super::Gateway;
 use super::pairwise::Pairwise;
 use super::recipients::Recipient;
 use super::trail::Act;
+use crate::fhir::outcome::Id;
 use crate::policy::audit;
 use crate::store::{self, AuditPlan, PatientKey, Remnant};
 
@@ -20,10 +21,23 @@ const PAGE: usize = 200;
 /// Pages of the latest records that are looked through for something that is only shown.
 const LATEST: usize = 10;
 
+/// Whether a destination has what it was sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Certainty {
+    /// It said that it would not take it.
+    Refused,
+    /// Nobody has said.
+    Open,
+    /// It said that it has it.
+    Sure,
+}
+
 /// A version that a destination was sent last.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Holding {
     pub version: u32,
+    /// Whether it has that version, or an earlier one.
+    pub certainty: Certainty,
     /// Whether it was sent under a name of the destination's own.
     pub pseudonym: bool,
 }
@@ -52,13 +66,22 @@ impl<'e> Sent<'e> {
         Some(Sent { destination, act, done: event["outcome"] == "0", event })
     }
 
+    fn certainty(&self) -> Certainty {
+        let issues = self.event["outcomeDesc"].as_str().unwrap_or_default();
+        match () {
+            () if self.done => Certainty::Sure,
+            () if issues.split(' ').any(|issue| issue == Id::DestinationContent.code()) => Certainty::Refused,
+            () => Certainty::Open,
+        }
+    }
+
     /// Type, id and what is held of each resource.
     fn resources(&self) -> impl Iterator<Item = ((String, String), Holding)> {
         let entities = self.event["entity"].as_array().into_iter().flatten();
         entities.filter(|entity| entity["role"]["code"] == "4").filter_map(|entity| {
             let (kind, id, version) = versioned(entity["what"]["reference"].as_str()?)?;
             let pseudonym = entity["securityLabel"][0]["code"] == audit::PSEUDONYM.1;
-            Some(((kind, id), Holding { version, pseudonym }))
+            Some(((kind, id), Holding { version, certainty: self.certainty(), pseudonym }))
         })
     }
 }
@@ -87,7 +110,13 @@ impl Gateway {
                         }
                     }
                     Act::Recall => {}
-                    _ => held.extend(sent.resources()),
+                    _ => {
+                        for (name, mut holding) in sent.resources() {
+                            let before = held.get(&name).map(|before| before.certainty);
+                            holding.certainty = holding.certainty.max(before.unwrap_or(holding.certainty));
+                            held.insert(name, holding);
+                        }
+                    }
                 }
             }
             match rows.last() {
@@ -186,14 +215,21 @@ mod tests {
                 "entity": [entity("Observation/1/_history/2", "4"), entity("Patient/p", "1")],
             })
         };
-        for (code, act) in [("disclose", Some(Act::Disclose)), ("destroy", Some(Act::Recall)), ("read", None)] {
-            let event = event(code);
+        let (open, refused) = ("entry-failed", "destination-content");
+        for (code, issue, act, certainty) in [
+            ("disclose", open, Some(Act::Disclose), Certainty::Open),
+            ("disclose", refused, Some(Act::Disclose), Certainty::Refused),
+            ("destroy", open, Some(Act::Recall), Certainty::Open),
+            ("read", open, None, Certainty::Open),
+        ] {
+            let mut event = event(code);
+            event["outcomeDesc"] = json!(issue);
             let sent = Sent::of(&event);
             assert_eq!(sent.as_ref().map(|sent| sent.act), act);
             let Some(sent) = sent else { continue };
             assert_eq!((sent.destination, sent.done), ("north", false));
             let resources: Vec<_> = sent.resources().collect();
-            let holding = Holding { version: 2, pseudonym: false };
+            let holding = Holding { version: 2, certainty, pseudonym: false };
             assert_eq!(resources, [(("Observation".to_owned(), "1".to_owned()), holding)]);
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Gateway;
+use super::holdings::Certainty;
 use super::pairwise::Pairwise;
 use super::trail::Author;
 use crate::fhir::tree::{Document, Element, json};
@@ -121,18 +122,34 @@ impl Shape {
         let (Some(patient), Corrections::Never) = (stored.patient, self.pack.request.corrections) else {
             return Ok(false);
         };
+        // What is known to be wrong or gone is not told there for good, where nothing could mend it.
+        let newest = gateway.store.read(&stored.kind, &stored.logical_id()).await?;
+        if newest.is_some_and(|newest| newest.version > stored.version) {
+            return Ok(true);
+        }
         if stored.version < 2 || stored.deleted && self.removal().is_some() {
             return Ok(false);
         }
+        if stored.deleted || is_an_error(stored) {
+            return Ok(true);
+        }
         let held = gateway.held_by(destination, patient).await?;
+        // What may be there is created again on its own condition, which doubles nothing.
+        let there = if self.pack.request.repeatable { Certainty::Sure } else { Certainty::Open };
         let name = (stored.kind.to_string(), stored.logical_id());
-        Ok(stored.deleted || held.get(&name).is_some_and(|holding| holding.version < stored.version))
+        Ok(held.get(&name).is_some_and(|holding| holding.version < stored.version && holding.certainty >= there))
     }
 
     /// Whether a version says that there is nothing any more, so that it is taken back.
     pub(super) fn takes_back(&self, stored: &Stored) -> bool {
         stored.deleted && self.removal().is_some()
     }
+}
+
+/// Whether it says of itself that it should never have been.
+fn is_an_error(stored: &Stored) -> bool {
+    json::parse(stored.payload.as_slice())
+        .is_ok_and(|document| Element::root(&document).text_of("status") == Some("entered-in-error"))
 }
 
 /// The Device of a reference, or the one that a DeviceMetric belongs to.

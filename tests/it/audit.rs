@@ -558,4 +558,15 @@ async fn a_count_is_on_record_and_so_is_that_nothing_matches() {
     let about_hearts = lines.filter(|line| line["categories"] == json!(["heart-rate"])).count();
     // Those of the audit itself are about no measurement.
     assert_eq!((about_hearts, about_nothing.count()), (6, 5), "{log:#}");
+    // Also that nothing was found where no index led anywhere, by somebody who may look, and what readings come to.
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    app.consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]).await;
+    assert_eq!(clinic.find(&format!("/Observation?patient={patient}&date=lt2000")).await.0, Some(0));
+    let stats = "/Observation/$stats?code=8867-4&system=http://loinc.org&duration=1000000&statistic=average";
+    assert_eq!(clinic.get(&format!("{stats}&subject={patient}")).await.status, 200);
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log?_count=500"))).await.json();
+    let lines = log["entries"].as_array().unwrap().iter();
+    let told: Vec<&Value> =
+        lines.filter(|line| line["who"]["id"] == "clinic").map(|line| &line["categories"]).collect();
+    assert_eq!(told, [&json!(["heart-rate"]), &json!([])], "{log:#}");
 }

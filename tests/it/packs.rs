@@ -25,7 +25,7 @@ pub fn blood_pressure(patient: &str, identifier: &str) -> Value {
 /// A gateway with one national system, and a person who is linked to it.
 struct Stage {
     platform: Platform,
-    _gateway: Gateway,
+    gateway: Gateway,
     app: Client,
     patient: String,
 }
@@ -52,7 +52,7 @@ impl Stage {
         let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
         let there = [("Organization/platform", &[Action::Disclose][..], categories)];
         app.consent(&patient, &[to, there].concat()).await;
-        Stage { platform, _gateway: gateway, app, patient }
+        Stage { platform, gateway: gateway, app, patient }
     }
 
     async fn push(&self, resource: &Value) -> String {
@@ -101,6 +101,34 @@ async fn finland_gets_its_own_content_and_nothing_that_it_has_no_place_for() {
     assert_eq!(stage.arrived("Observation", 1).await[0]["component"][0]["valueQuantity"]["value"], 138);
     let account = stage.platform.account().await;
     assert_eq!(account["violationCount"], json!(0), "{account}");
+}
+
+/// What is known to be wrong or gone by the time is never told where nothing could mend it.
+#[tokio::test]
+async fn what_was_mended_while_it_waited_is_told_as_it_is_now() {
+    let mut stage = Stage::new("fi-kanta", "persons = 'urn:oid:1.2.250.1'").await;
+    stage.platform.leave().await;
+    let (wrong, gone) = (blood_pressure(&stage.patient, "wrong"), blood_pressure(&stage.patient, "gone"));
+    let (wrong, gone) = (stage.push(&wrong).await, stage.push(&gone).await);
+    eventually("they wait", async || {
+        (stage.gateway.store().backlog("platform").await.unwrap().retries == 2).then_some(())
+    })
+    .await;
+    let mut mended = stage.app.get(&format!("/Observation/{wrong}")).await.json();
+    mended["component"][0]["valueQuantity"]["value"] = json!(139);
+    assert_eq!(stage.app.put(&format!("/Observation/{wrong}"), &mended).await.status, 200);
+    let mut void = stage.app.get(&format!("/Observation/{gone}")).await.json();
+    void["status"] = json!("entered-in-error");
+    assert_eq!(stage.app.put(&format!("/Observation/{gone}"), &void).await.status, 200);
+    stage.platform.come_back().await;
+    let held = stage.arrived("Observation", 1).await;
+    assert_eq!(held[0]["component"][0]["valueQuantity"]["value"], 139);
+    eventually("nothing waits", async || {
+        let backlog = stage.gateway.store().backlog("platform").await.unwrap();
+        (backlog.behind == 0 && backlog.retries == 0 && backlog.dead == 0).then_some(())
+    })
+    .await;
+    assert_eq!(stage.platform.account().await["received"], 1);
 }
 
 #[tokio::test]

@@ -219,6 +219,16 @@ async fn what_was_changed_is_seen() {
             )
             .unwrap();
     }
+    // Records that were put in beside the log, and one that stands twice.
+    for place in ["NULL, NULL", "entry, salt"] {
+        let columns = "at, patient, client, id, payload, withheld";
+        let added =
+            format!("INSERT INTO audit ({columns}, entry, salt) SELECT {columns}, {place} FROM audit WHERE entry = 5");
+        assert_eq!(database.execute(&added, []).unwrap(), 1);
+        let (stands, said) = audit(&["check", "--config", &config]).await;
+        assert!(!stands && said.contains("no entry of the log is its own"), "{place}: {said}");
+        database.execute("DELETE FROM audit WHERE seq = (SELECT MAX(seq) FROM audit)", []).unwrap();
+    }
     // The entry as well: now all entries fit their records again, and the signed head does not.
     let salt: [u8; 32] = database.query_row("SELECT salt FROM audit WHERE entry = 1", [], |row| row.get(0)).unwrap();
     let payload = b"{\"resourceType\":\"AuditEvent\"}".to_vec();

@@ -43,6 +43,7 @@ pub struct Verify {
 }
 
 pub(super) fn key(options: &Key) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(!options.out.exists(), "{} exists; a key is not replaced", options.out.display());
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("the operating system provides no entropy: {error}"))?;
     let text = Signer::written(&options.name, &seed)?;

@@ -163,11 +163,11 @@ impl Worker {
         let came = self.send(permitted).await?;
         let trouble = came.iter().all(|one| !one.verdict.is_alive());
         let now_ms = self.gateway.now_ms();
-        let (mut arrived, mut left) = (Vec::new(), Vec::new());
+        let (mut arrived, mut left, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for (one, Came { verdict, known }) in permitted.iter().zip(came) {
             batch.known.extend(known);
             batch.sent = true;
-            let has_left = verdict.has_left();
+            let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
             match delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random()) {
                 Settlement::Done => {
                     arrived.push(one);
@@ -184,12 +184,15 @@ impl Worker {
             }
             // Whether it arrived is unknown, and the consent may be gone when its turn comes again; what was rejected has
             // left the house all the same.
-            if has_left {
-                left.push(one);
+            match (has_left, is_refused) {
+                (true, true) => refused.push(one),
+                (true, false) => left.push(one),
+                (false, _) => {}
             }
         }
         batch.audit.extend(self.disclosed(&arrived, &[]));
         batch.audit.extend(self.disclosed(&left, &[Id::EntryFailed]));
+        batch.audit.extend(self.disclosed(&refused, &[Id::DestinationContent]));
         Ok(trouble)
     }
 }

@@ -77,16 +77,18 @@ impl Worker {
         let mut came: HashMap<u64, Came> = judged.permitted.iter().map(|one| one.get().seq).zip(came).collect();
         let restricted: HashSet<u64> = judged.restricted.iter().map(|stored| stored.seq).collect();
         let now_ms = self.gateway.now_ms();
-        let (mut arrived, mut left) = (HashSet::new(), HashSet::new());
+        let (mut arrived, mut left, mut refused) = (HashSet::new(), HashSet::new(), HashSet::new());
         for retry in run {
             let seq = retry.stored.seq;
             let outcome = match came.remove(&seq) {
                 Some(Came { verdict, known }) => {
                     again.known.extend(known);
-                    let has_left = verdict.has_left();
+                    let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
                     let outcome = self.settlement(verdict, retry.attempts + 1, now_ms);
                     if matches!(outcome, SettlementOutcome::Done) {
                         arrived.insert(seq);
+                    } else if is_refused {
+                        refused.insert(seq);
                     } else if has_left {
                         left.insert(seq);
                     }
@@ -102,7 +104,8 @@ impl Worker {
             again.settled.push(Settlement { id: retry.id, outcome });
         }
         // Whether it arrived is unknown each time that nobody has acknowledged it.
-        for (which, issues) in [(arrived, &[][..]), (left, &[Id::EntryFailed])] {
+        let told: [(_, &[Id]); 3] = [(arrived, &[]), (left, &[Id::EntryFailed]), (refused, &[Id::DestinationContent])];
+        for (which, issues) in told {
             let some: Vec<_> = judged.permitted.iter().filter(|one| which.contains(&one.get().seq)).collect();
             again.audit.extend(self.disclosed(&some, issues));
         }

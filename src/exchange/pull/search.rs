@@ -69,6 +69,8 @@ pub(in crate::exchange) struct Gathered {
     /// Persons of whom something may be seen that decided what was answered, whether or not it leaves.
     weighed: BTreeMap<PatientKey, Weighed>,
     pub(super) consents: ConsentsSeen,
+    /// Persons who were asked for by name.
+    named: Vec<String>,
 }
 
 /// A person who was weighed.
@@ -122,6 +124,13 @@ impl Gathered {
         }
         if let Some(weighed) = self.weighed.get_mut(&key) {
             weighed.tell(visible);
+        }
+    }
+
+    /// Takes note of a person who was asked for: that nothing was found is told her as well.
+    pub(super) fn about(&mut self, person: &str) {
+        if !self.named.iter().any(|known| known == person) {
+            self.named.push(person.to_owned());
         }
     }
 
@@ -225,6 +234,9 @@ impl Gateway {
         let hints = hints(rule, &query);
         let order = order(&query, &hints);
         let looked_in = order.unwrap_or_else(|| natural(&hints));
+        for person in hints.patients.iter().flatten().take(self.config.page_entries_max) {
+            gathered.about(person);
+        }
         let mut walk = Walk::new(self, rule, hints, looked_in, from.as_ref());
         let first = from.is_none();
         let mut whole = counting || (first && query.total == Total::Accurate);
@@ -375,7 +387,7 @@ impl Gateway {
         gathered: &Gathered,
     ) -> Result<(), Refusal> {
         type Seen = (String, Vec<String>, Option<Basis>);
-        let Gathered { hits, included, silences, weighed, .. } = gathered;
+        let Gathered { hits, included, silences, weighed, named, .. } = gathered;
         let author = Author::of(self, caller).with_query(asked, pairs);
         let mut persons: BTreeMap<Option<PatientKey>, Seen> = BTreeMap::new();
         for (stored, basis) in hits.iter().chain(included) {
@@ -388,6 +400,17 @@ impl Gateway {
             let named = || told.iter().map(|(.., reference)| reference.clone()).collect();
             persons.entry(Some(*key)).or_insert_with(|| (id.clone(), named(), basis.clone()));
         }
+        let mut unfound = Vec::new();
+        for id in named {
+            let key = self.patient_key(id);
+            let told = persons.contains_key(&Some(key)) || silences.persons.contains_key(&key);
+            if !told && self.store.read("Patient", id).await?.is_some() {
+                let record = author.record(Act::Query, Some(&(id.clone(), key)), &[], None, &[]);
+                // Whoever does not know her is not told that she exists.
+                let own = self.is_used_by(caller, id).await?;
+                unfound.push(if own { record } else { record.kept_from_client() });
+            }
+        }
         let mut records: Vec<_> = persons
             .into_iter()
             .map(|(key, (id, references, basis))| {
@@ -398,6 +421,7 @@ impl Gateway {
         if records.is_empty() {
             records.push(author.record(Act::Query, None, &[], None, &[]));
         }
+        records.extend(unfound);
         for (key, (id, denial)) in &silences.persons {
             records.push(author.withheld(&(id.clone(), *key), denial.basis.as_ref(), denial.issue().id));
         }

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::Sight;
 use super::search::{Gathered, Walk};
-use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::Id;
 use crate::fhir::search::Query;
@@ -45,7 +44,6 @@ impl Gateway {
         }
         let mut gathered = Gathered::default();
         let mut told = Vec::new();
-        let mut basis = None;
         for code in &asked.codes {
             let query = self.readings(&asked, &person, code)?;
             let mut series = Series::default();
@@ -55,18 +53,13 @@ impl Gateway {
                     let hit = self.hit(caller, &walk, &query, stored, &mut gathered).await?;
                     if let Sight::Visible(found) = hit {
                         series.take(Element::root(&found.document), code);
-                        basis = basis.or(found.basis);
                     }
                 }
             }
             told.push(series.observation(&asked.statistics, &person, code));
         }
-        let seen = told.iter().any(Option::is_some);
-        let author = Author::of(self, caller).with_query("Observation/$stats", pairs);
-        let patient = (person.clone(), self.patient_key(&person));
-        let mut records = gathered.silenced(&author, Id::ConsentMissing);
-        records.push(author.record(Act::Query, Some(&patient).filter(|_| seen), &[], basis.as_ref(), &[]));
-        self.store.record_audit(records).await?;
+        gathered.about(&person);
+        self.record_query(caller, "Observation/$stats", pairs, &gathered).await?;
         let statistics = told.into_iter().flatten().map(|resource| json!({"name": "statistics", "resource": resource}));
         let mut parameters = json!({"resourceType": "Parameters"});
         let statistics: Vec<Value> = statistics.collect();

@@ -109,6 +109,9 @@ impl<'s> Question<'s> {
         }
         let mut facts = Facts::of(Arc::from(element.resource_type().unwrap_or_default()), element);
         facts.add_codes(&self.codes);
+        if self.is_about_another(element) {
+            return Verdict::about_another();
+        }
         let patient = self.patient.or_else(|| subject(element)).unwrap_or_default();
         let patient = patient.strip_prefix(self.base).unwrap_or(patient).trim_start_matches('/');
         let patient = patient.strip_prefix("Patient/").unwrap_or(patient);
@@ -130,6 +133,20 @@ impl<'s> Question<'s> {
             last = Some(verdict);
         }
         last.unwrap_or_else(Verdict::none)
+    }
+
+    /// Whether a resource says that it is of somebody else than is asked about: consents of one permit nothing of another.
+    fn is_about_another(&self, element: Element<'_>) -> bool {
+        let id = |reference: &str| {
+            let local = reference.strip_prefix(self.base).unwrap_or(reference).trim_start_matches('/').to_owned();
+            local.strip_prefix("Patient/").map(str::to_owned)
+        };
+        let asked = self.patient.map(|patient| id(patient).unwrap_or_else(|| patient.to_owned()));
+        let of = match element.resource_type() {
+            Some("Patient") => element.text_of("id").map(str::to_owned),
+            _ => subject(element).and_then(id),
+        };
+        asked.zip(of).is_some_and(|(asked, of)| asked != of)
     }
 
     /// Whether it is not asked of consents at all: what comes in is stored all the same, and nothing else is done.

@@ -61,6 +61,11 @@ impl Verdict {
         Verdict { reason: "not-routed", ..Verdict::none() }
     }
 
+    /// The resource is of somebody else than those whose consents are asked.
+    pub fn about_another() -> Verdict {
+        Verdict { reason: "other-person", ..Verdict::none() }
+    }
+
     /// It is permitted, but cannot be told to somebody who may not learn whose it is.
     pub fn inseparable(self) -> Verdict {
         Verdict { permits: false, reason: Id::IdentityInseparable.code(), ..self }

@@ -84,6 +84,10 @@ impl<'a> Asked<'a> {
             None => Asked::Foreign(code),
         }
     }
+
+    pub fn breaks_the_glass(self) -> bool {
+        covers(BREAK_GLASS, self)
+    }
 }
 
 /// Whether a purpose is that one or lies below it. Breaking the glass lies below nothing but itself.

@@ -93,7 +93,7 @@ impl Conditions {
         ask(self.period.as_ref(), |period| if of_data { Match::Yes } else { period.holds(request.now_ms) })
             .and(|| ask(self.code.as_ref(), |codes| codes.decided_by(policy).unwrap_or(Match::Yes)))
             .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
-            .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
+            .and(|| self.speaks_for(effect, purpose))
             .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
     }
 
@@ -160,13 +160,22 @@ impl Conditions {
         }
         ask(self.period.as_ref(), |period| self.in_period(effect, *period, asked))
             .and(|| ask(self.action.as_ref(), |action| action.matches(request.action)))
-            .and(|| ask(self.purpose.as_ref(), |purposes| purposes.matches(effect, purpose)))
+            .and(|| self.speaks_for(effect, purpose))
             .and(|| ask(self.data_period.as_ref(), |period| period.speaks_of(effect, facts.date_ms)))
             .and(|| ask(self.class.as_ref(), |class| class.matches(facts.kind)))
             .and(|| ask(self.actor.as_ref(), |actors| actors.matches(request.actor)))
             .and(|| ask(self.code.as_ref(), |codes| codes.matches(facts.codings, policy)))
             .and(|| ask(self.labels.as_ref(), |labels| labels.matches(effect, facts.labels)))
             .and(|| ask(self.data.as_ref(), |data| data.matches(facts)))
+    }
+
+    /// Whoever says no purpose means them all, but for breaking the glass, which has to be named.
+    fn speaks_for(&self, effect: Effect, purpose: Asked<'_>) -> Match {
+        match &self.purpose {
+            Some(purposes) => purposes.matches(effect, purpose),
+            None if effect == Effect::Permit && purpose.breaks_the_glass() => Match::No,
+            None => Match::Yes,
+        }
     }
 
     /// A period says when the rule holds, but of data that may be collected, when these came to be.

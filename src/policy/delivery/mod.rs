@@ -43,6 +43,11 @@ impl Verdict {
         !matches!(self, Verdict::Retry { .. } | Verdict::Unreached { .. })
     }
 
+    /// Whether the peer said that it does not take it.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Verdict::Rejected { .. })
+    }
+
     /// Whether the data left the house, whatever became of it there.
     pub fn has_left(&self) -> bool {
         !matches!(self, Verdict::Unreached { .. } | Verdict::Waits { .. })

@@ -58,6 +58,11 @@ impl Store {
         self.query(|reader| changed(reader)).await
     }
 
+    /// Sequence numbers of records that the log knows nothing of.
+    pub async fn log_added(&self) -> Result<Vec<u64>, Error> {
+        self.query(|reader| added(reader)).await
+    }
+
     /// The numbers of the log's entries whose record is gone without being forgotten in time.
     pub async fn log_missing(&self, now_ms: i64) -> Result<Vec<u64>, Error> {
         self.query(move |reader| missing(reader, now_ms)).await
@@ -206,6 +211,18 @@ fn redacted_in_vain(connection: &Connection) -> sql::Result<Vec<u64>> {
                  SELECT 1 FROM erased e JOIN audit r ON r.id = e.record
                  WHERE e.patient = a.patient AND r.patient = a.patient AND r.salt IS NOT NULL)
              ORDER BY a.entry",
+        )?
+        .query_map((), |row| Ok(row.get::<i64>(0)? as u64))?
+        .collect()
+}
+
+/// Records that no entry of the log is about, or whose entry is another record's: these were put in by hand.
+fn added(connection: &Connection) -> sql::Result<Vec<u64>> {
+    connection
+        .prepare_cached(
+            "SELECT seq FROM audit WHERE entry IS NULL
+             UNION SELECT MAX(seq) FROM audit WHERE entry IS NOT NULL GROUP BY entry HAVING COUNT(*) > 1
+             ORDER BY 1",
         )?
         .query_map((), |row| Ok(row.get::<i64>(0)? as u64))?
         .collect()
