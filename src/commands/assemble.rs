@@ -1,6 +1,6 @@
 //! From a configuration to a gateway: the one place where the parts are put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -169,6 +169,7 @@ pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
 pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
     let mut shelf = national::Shelf::default();
     let mut mistakes = Vec::new();
+    let mut known = BTreeSet::new();
     let publishers: Vec<Verifier> =
         config.packs.publishers.iter().filter_map(|key| Verifier::parse(key).ok()).collect();
     for path in &pack_folders(config) {
@@ -178,8 +179,13 @@ pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
             Ok(folder) => {
                 let doubts = publisher::doubts(&folder, &publishers);
                 if doubts.is_empty() {
-                    let wrong = shelf.add(&folder.files).err().unwrap_or_default();
-                    mistakes.extend(wrong.iter().map(|mistake| of_folder(mistake.to_string())));
+                    match shelf.add(&folder.files) {
+                        Ok(pack) if !known.insert(pack.name().clone()) => {
+                            mistakes.push(of_folder(format!("another folder is {}", pack.name())));
+                        }
+                        Ok(_) => {}
+                        Err(wrong) => mistakes.extend(wrong.iter().map(|mistake| of_folder(mistake.to_string()))),
+                    }
                 }
                 mistakes.extend(doubts.into_iter().map(of_folder));
             }
@@ -221,7 +227,9 @@ pub(super) fn folder(path: &Path) -> std::io::Result<Folder> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_ours = !name.starts_with('.') && name.strip_suffix(".md").is_none() && !entry.path().is_dir();
         if is_ours {
-            files.insert(name, fs::read_to_string(entry.path())?);
+            let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("{name}: {error}"));
+            let text = fs::read_to_string(entry.path()).map_err(named)?;
+            files.insert(name, text);
         }
     }
     let signature = files.remove(publisher::SIGNATURE);

@@ -116,6 +116,16 @@ fn mistakes_and_differences_have_exit_codes_of_their_own() {
     let told: serde_json::Value = serde_json::from_slice(&tried.stdout).unwrap();
     assert_eq!((tried.status.code(), told["passes"].as_bool()), (Some(1), Some(false)), "{told}");
     assert_eq!(told["assertions"][0]["outcome"], "fails");
+    // What says nothing is no proof: nothing to compare with, and what cannot be read.
+    std::fs::create_dir(at("none")).unwrap();
+    for (text, expected) in [(None, "no Observation and no TestScript"), (Some("<a"), "a.xml is no FHIR")] {
+        if let Some(text) = text {
+            std::fs::write(at("none/a.xml"), text).unwrap();
+        }
+        let tried = run(folder.path(), "mhealth-gateway pack test xx-own --examples none");
+        let told = String::from_utf8(tried.stderr).unwrap();
+        assert_eq!((tried.status.code(), told.contains(expected)), (Some(2), true), "{told}");
+    }
 }
 
 #[test]
@@ -131,6 +141,7 @@ fn what_a_publisher_signed_is_told_from_what_was_changed() {
     said("mhealth-gateway pack new xx-own --answers answers.toml", 0);
     let key = said("mhealth-gateway pack key health.example --out publisher.key", 0);
     let other = said("mhealth-gateway pack key other.example --out other.key", 0);
+    assert!(said("mhealth-gateway pack key other.example --out other.key", 2).contains("a key is not replaced"));
     let config = |publisher: &str| {
         let text = format!("[packs]\nfolders = [\"xx-own\"]\npublishers = [\"{}\"]\n", publisher.trim());
         std::fs::write(at("config.toml"), text).unwrap();
@@ -140,6 +151,14 @@ fn what_a_publisher_signed_is_told_from_what_was_changed() {
     said("mhealth-gateway pack sign xx-own --key publisher.key", 0);
     said(&format!("mhealth-gateway pack verify xx-own --publisher {key}"), 0);
     said("mhealth-gateway check --config config.toml", 0);
+    let twice = "[packs]\nfolders = [\"xx-own\", \"xx-two\"]\n";
+    std::fs::write(at("twice.toml"), twice).unwrap();
+    std::fs::create_dir(at("xx-two")).unwrap();
+    for entry in std::fs::read_dir(at("xx-own")).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+        std::fs::copy(entry.path(), at("xx-two").join(entry.file_name())).unwrap();
+    }
+    let told = said("mhealth-gateway check --config twice.toml", 64);
+    assert!(told.contains("xx-two: another folder is xx-own@"), "{told}");
     let told = said(&format!("mhealth-gateway pack verify xx-own --publisher {other}"), 1);
     assert!(told.contains("no publisher"), "{told}");
     config(&other);

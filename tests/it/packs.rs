@@ -52,7 +52,7 @@ impl Stage {
         let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
         let there = [("Organization/platform", &[Action::Disclose][..], categories)];
         app.consent(&patient, &[to, there].concat()).await;
-        Stage { platform, gateway: gateway, app, patient }
+        Stage { platform, gateway, app, patient }
     }
 
     async fn push(&self, resource: &Value) -> String {

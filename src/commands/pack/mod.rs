@@ -87,7 +87,9 @@ fn material(folder: &Path) -> anyhow::Result<Vec<(String, Json)>> {
             Some(document) => serde_json::from_str(&crate::fhir::tree::write::compact(&document, document.root())).ok(),
             None => serde_json::from_slice(&bytes).ok(),
         };
-        found.extend(json.map(|json| (name, json)));
+        // Passed over, it would look as if the destination had nothing to say.
+        let json = json.with_context(|| format!("{} is no FHIR in JSON or XML", path.display()))?;
+        found.push((name, json));
     }
     Ok(found)
 }

@@ -41,6 +41,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let tried = trial::run(&pack, &said(&options.setting), &examples, &assertions)
         .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
+    if let Some(folder) = options.examples.as_ref().filter(|_| tried.examples.is_empty() && tried.assertions.is_empty())
+    {
+        bail!("{}: there is no Observation and no TestScript to try the pack by", folder.display());
+    }
     match options.format {
         Form::Text => print!("{}", text(&tried)),
         Form::Json => println!("{:#}", tried.json()),

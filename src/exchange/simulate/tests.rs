@@ -269,3 +269,48 @@ fn drafts_are_told_by_their_place() {
     assert_eq!(told["basis"]["consent"], "Consent/draft-2", "{told:#}");
     assert_eq!(told["consents"][0]["consent"], "Consent/draft-1");
 }
+
+/// A purpose that is not named is any but breaking the glass, a measurement is as confidential as its category, and consents of
+/// one person permit nothing of another.
+#[test]
+fn what_is_not_said_is_as_the_guide_says() {
+    let consent = |rule: &str| {
+        tree::parse(format!(
+            r#"{{"resourceType":"Consent","id":"c","status":"active","patient":{{"reference":"Patient/p"}},
+                "scope":{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}}]}},
+                "policyRule":{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTIN"}}]}},
+                "provision":{{"type":"deny","provision":[{rule}]}}}}"#
+        ))
+        .unwrap()
+    };
+    let label = |kind: &str, code: &str| {
+        let system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+        format!(r#"{{"type":"{kind}","securityLabel":[{{"system":"{system}","code":"{code}"}}]}}"#)
+    };
+    let reading = |code: &str, patient: &str| {
+        tree::parse(format!(
+            r#"{{"resourceType":"Observation","id":"o","subject":{{"reference":"Patient/{patient}"}},
+                "code":{{"coding":[{{"system":"http://loinc.org","code":"{code}"}}]}}}}"#
+        ))
+        .unwrap()
+    };
+    let (heart, mood) = ("8867-4", "44261-6");
+    let all = r#"{"type":"permit"}"#.to_owned();
+    for (rule, purpose, code, patient, expected) in [
+        (all.clone(), "TREAT", heart, "p", "permit permitted"),
+        (all.clone(), "BTG", heart, "p", "deny not-covered"),
+        (all.clone(), "TREAT", heart, "other", "deny other-person"),
+        (label("permit", "N"), "TREAT", heart, "p", "permit permitted"),
+        (label("permit", "N"), "TREAT", mood, "p", "deny not-covered"),
+        (label("permit", "R"), "TREAT", mood, "p", "permit permitted"),
+        (format!("{all},{}", label("deny", "R")), "TREAT", heart, "p", "permit permitted"),
+        (format!("{all},{}", label("deny", "R")), "TREAT", mood, "p", "deny denied"),
+    ] {
+        let (consent, resource) = (consent(&rule), reading(code, patient));
+        let asked = asked(&format!(r#"{{"patient":"Patient/p","purpose":["{purpose}"]}}"#)).unwrap();
+        let (consents, resources) = ([Element::root(&consent)], [Element::root(&resource)]);
+        let told = simulate(&Simulation { consents: &consents, resources: &resources, ..plain(&asked, 0) }).unwrap();
+        let outcome = format!("{} {}", told["decision"].as_str().unwrap(), told["reason"].as_str().unwrap());
+        assert_eq!(outcome, expected, "{rule} {purpose} {code} {patient}");
+    }
+}
