@@ -32,6 +32,9 @@ pub struct Shown {
     pub resource: Value,
 }
 
+/// How often a patch is made again of what a subscription has become meanwhile.
+const TRIES: u32 = 8;
+
 impl Gateway {
     /// `POST [base]/Subscription`.
     pub async fn subscribe(&self, caller: &Caller<'_>, document: Document) -> Result<Shown, Refusal> {
@@ -61,11 +64,20 @@ impl Gateway {
     ) -> Result<Shown, Refusal> {
         let changed = async {
             own_permitted(caller, Interaction::Update)?;
-            let stands = self.own(caller, id).await?;
-            let document = self.patched(shown(&stands).resource.to_string().as_bytes(), form, patch)?;
-            // What was patched is what is replaced, and nothing that came in between.
-            let when = When { version: when.version.or(Some(stands.version)), ..when };
-            self.subscribed(caller, document, Some(id), when).await
+            let mut tries = 0;
+            loop {
+                let stands = self.own(caller, id).await?;
+                let document = self.patched(shown(&stands).resource.to_string().as_bytes(), form, patch)?;
+                // What was patched is what is replaced, and nothing that came in between.
+                let of_it = When { version: when.version.or(Some(stands.version)), ..when };
+                tries += 1;
+                match self.subscribed(caller, document, Some(id), of_it).await {
+                    // A handshake came in between; whoever named no version means the one that stands.
+                    Err(refusal)
+                        if when.version.is_none() && tries < TRIES && refusal.ids().contains(&Id::VersionConflict) => {}
+                    outcome => break outcome,
+                }
+            }
         };
         let changed = changed.await;
         self.or_refused(caller, changed).await
