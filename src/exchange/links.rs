@@ -138,16 +138,13 @@ impl Gateway {
         let (verifier, nonce) = (self.derived("verifier", &id), self.derived("nonce", &id));
         let Given { tokens, identity } =
             linker.given(code, &self.way_back(), &verifier, &nonce).await.map_err(|ended| failed(&ended))?;
-        let before = self.store.link(person.key(), &destination).await?;
         let kept = Kept { tokens, identity, since_ms: now_ms };
         let record = self.author_of(person, visitor, "$connect", &destination);
         if !self.store.put_link(person.key(), &destination, kept.body(), record).await? {
             self.give_back(linker, &kept.tokens).await;
             return Err(Refusal::one(Id::PersonErased, "", "Everything of the person was erased."));
         }
-        if let Some(before) = before.as_ref().and_then(Kept::of) {
-            self.give_back(linker, &before.tokens).await;
-        }
+        // What was given before is not given back: some servers would end with it what was given just now.
         Ok(destination)
     }
 

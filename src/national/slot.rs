@@ -207,10 +207,14 @@ impl Slot {
 
     /// Whether it stands in other records than the measurement's.
     pub fn is_beside(self) -> bool {
+        self.is_of_record() || matches!(self, Slot::PersonUuid | Slot::Setting(_))
+    }
+
+    /// Whether it stands in the record of the person, of the device or of the app.
+    pub fn is_of_record(self) -> bool {
         matches!(
             self,
             Slot::Thing(..)
-                | Slot::PersonUuid
                 | Slot::PersonIdentifier
                 | Slot::PersonSystem
                 | Slot::PersonValue
@@ -219,7 +223,6 @@ impl Slot {
                 | Slot::PersonGiven
                 | Slot::PersonGender
                 | Slot::PersonBirth
-                | Slot::Setting(_)
         )
     }
 

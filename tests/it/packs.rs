@@ -40,7 +40,11 @@ impl Stage {
         let platform = Platform::national(pack).await;
         let section = platform.destination(&format!("pack = {pack:?}\nsettings = {{ {settings} }}"));
         let section = format!("{section}\n{more}");
-        let gateway = Gateway::with(&section).await;
+        Stage::at(platform, &section).await
+    }
+
+    async fn at(platform: Platform, section: &str) -> Stage {
+        let gateway = Gateway::with(section).await;
         let app = gateway.app().await;
         let person = json!({
             "resourceType": "Patient", "active": true,
@@ -129,6 +133,33 @@ async fn what_was_mended_while_it_waited_is_told_as_it_is_now() {
     })
     .await;
     assert_eq!(stage.platform.account().await["received"], 1);
+}
+
+/// Where the answer to what was wrong is lost, it may be there, and that it was corrected is not claimed.
+#[tokio::test]
+async fn a_correction_that_may_have_met_an_earlier_version_is_not_told_as_arrived() {
+    let platform = Platform::national("fi-kanta").await;
+    let section = platform.destination("pack = \"fi-kanta\"\nsettings = { persons = 'urn:oid:1.2.250.1' }");
+    let stage = Stage::at(platform, &section.replace("max_attempts = 50", "max_attempts = 1")).await;
+    stage.platform.fault("error-after-accept", Some(1)).await;
+    let id = stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
+    let dead = async |count: u64| {
+        eventually("it is given up", async || {
+            let backlog = stage.gateway.store().backlog("platform").await.unwrap();
+            (backlog.behind == 0 && backlog.dead == count).then_some(())
+        })
+        .await;
+    };
+    dead(1).await;
+    let mut mended = stage.app.get(&format!("/Observation/{id}")).await.json();
+    mended["component"][0]["valueQuantity"]["value"] = json!(139);
+    assert_eq!(stage.app.put(&format!("/Observation/{id}"), &mended).await.status, 200);
+    dead(2).await;
+    assert_eq!(stage.arrived("Observation", 1).await[0]["component"][0]["valueQuantity"]["value"], 138);
+    let address = format!("{}/persons/{}/access-log?_count=100", stage.app.root(), stage.patient);
+    let log = stage.app.get(&address).await.json();
+    let told = log["entries"].as_array().unwrap().iter().filter(|line| line["act"] == "disclose");
+    assert!(told.clone().count() == 2 && told.clone().all(|line| line["done"] == false), "{log:#}");
 }
 
 #[tokio::test]

@@ -18,6 +18,10 @@ use crate::store::{self, KnownAs, Stored};
 /// Why something was not sent.
 const BEHIND: &str = "what came before it did not arrive";
 
+/// Why it is not known to have arrived.
+const EARLIER: &str =
+    "the destination has one by that name already, perhaps an earlier version, and takes no corrections";
+
 /// What came of one of them.
 pub(super) struct Came {
     pub verdict: Verdict,
@@ -72,6 +76,11 @@ impl Worker {
                     arrivals[at] = Arrival { names, ..updated.swap_remove(0) };
                 }
             }
+            for (one, arrival) in stored.iter().zip(&mut arrivals) {
+                if self.may_be_earlier(one, arrival) {
+                    arrival.verdict = Verdict::Rejected { reason: EARLIER.to_owned() };
+                }
+            }
             came.extend(stored.iter().zip(arrivals).map(|(one, arrival)| self.came(one, arrival)));
         }
         Ok(came)
@@ -97,6 +106,15 @@ impl Worker {
         self.shape().is_some_and(|shape| updates(shape.pack.request.corrections))
             && (stored.version > 1 && there.is_empty())
             && (arrival.existed && !arrival.names.is_empty())
+    }
+
+    /// Whether an answer only told that something is there by that name, where nothing could mend it: perhaps an earlier
+    /// version, whose answer was lost. That this one arrived is not claimed.
+    fn may_be_earlier(&self, stored: &Stored, arrival: &Arrival) -> bool {
+        let never = |corrections| corrections == Corrections::Never;
+        self.shape().is_some_and(|shape| never(shape.pack.request.corrections))
+            && stored.version > 1
+            && (arrival.existed && arrival.verdict == Verdict::Acknowledged)
     }
 
     /// By what names the destination knows earlier versions.

@@ -107,7 +107,7 @@ fn demanded(pack: &Pack, node: &Node, found: &mut Vec<Slot>) {
 }
 
 fn comes_with_measurement(slot: Slot) -> bool {
-    !matches!(
+    let is_extra = matches!(
         slot,
         Slot::Recording
             | Slot::Meal
@@ -117,20 +117,12 @@ fn comes_with_measurement(slot: Slot) -> bool {
             | Slot::Absent
             | Slot::Copy(_)
             | Slot::DerivedFrom
-            | Slot::PersonIdentifier
-            | Slot::PersonSystem
-            | Slot::PersonValue
-            | Slot::PersonName
-            | Slot::PersonFamily
-            | Slot::PersonGiven
-            | Slot::PersonGender
-            | Slot::PersonBirth
-            | Slot::Thing(..)
             | Slot::Episode
             | Slot::Plan
             | Slot::PlanVersion
             | Slot::Word(..)
-    )
+    );
+    !is_extra && !slot.is_of_record()
 }
 
 /// The report as a page.
