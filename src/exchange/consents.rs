@@ -52,15 +52,14 @@ impl Gateway {
 
     /// The consents of a person as they are in the store now.
     pub(super) async fn consents_now(&self, patient: PatientKey) -> Result<Page, store::Error> {
-        let Said { epoch, consents, restricted_ms, erased } = self.store.said(patient).await?;
-        {
-            let pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(page) = pages.get(&patient)
-                && page.epoch == epoch
-            {
-                return Ok(page.clone());
-            }
-        }
+        let kept = self.consents_kept(patient);
+        let said = self.store.said(patient, kept.as_ref().map(|page| page.epoch)).await?;
+        let Said { epoch, consents, restricted_ms, erased } = match (said, kept) {
+            (Some(said), _) => said,
+            (None, Some(kept)) => return Ok(kept),
+            // Kept back is only what was known.
+            (None, None) => return Err(store::Error::Closed),
+        };
         let consents = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
         let page = Page { epoch, restricted: restricted_ms.is_some(), erased, consents };
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use super::Gateway;
 use super::holdings::Certainty;
 use super::pairwise::Pairwise;
 use super::trail::Author;
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, json};
 use crate::national::{Corrections, Measured, Message, NotDeliverable, Pack, Removal, Settings};
 use crate::peers::Shaped;
@@ -143,6 +144,36 @@ impl Shape {
     /// Whether a version says that there is nothing any more, so that it is taken back.
     pub(super) fn takes_back(&self, stored: &Stored) -> bool {
         stored.deleted && self.removal().is_some()
+    }
+}
+
+/// Who is to be told something, as far as that decides whether it can be.
+#[derive(Clone, Copy)]
+pub(super) struct Hearer<'h> {
+    pub name: &'h str,
+    pub shape: Option<&'h Shape>,
+    /// By what names it knows persons, if it may not know who they are.
+    pub pairwise: Option<&'h Pairwise>,
+}
+
+impl Gateway {
+    /// Why a destination cannot be told a resource of a person, if it cannot.
+    pub(super) async fn untellable(&self, to: Hearer<'_>, stored: &Stored) -> Result<Option<Id>, store::Error> {
+        if let Some(patient) = stored.patient
+            && self.is_unlinked(to.name, patient).await?
+        {
+            return Ok(Some(Id::DestinationLink));
+        }
+        if let Some(shape) = to.shape {
+            if shape.is_lost(self, to.name, stored).await? {
+                return Ok(Some(Id::DestinationCorrection));
+            }
+            let told = shape.content(self, to.name, &[stored], &[]).await?;
+            return Ok(told.err().map(|told| told.id));
+        }
+        let Some(pairwise) = to.pairwise else { return Ok(None) };
+        let told = pairwise.resource(self, stored).is_some();
+        Ok((!told).then_some(Id::IdentityInseparable))
     }
 }
 

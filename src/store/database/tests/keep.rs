@@ -94,6 +94,7 @@ async fn fail(fixture: &Fixture) {
             not_before_ms: NOW_MS,
             reason: "busy".to_owned(),
             dead: index % 2 == 1,
+            first: false,
         });
         fixture.store.advance(&lease, items[0].pos, failures.collect(), vec![audit_record()]).await.unwrap();
     }
