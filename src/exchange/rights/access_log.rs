@@ -200,6 +200,8 @@ fn act(event: &Value) -> &str {
     match event["subtype"][0]["code"].as_str() {
         // A destination was told to hold it no longer.
         Some("destroy") => "recall",
+        // She opened her page; of other logins no event is about a person.
+        Some("110122") => "login",
         Some(code) => code,
         None => "refuse",
     }
@@ -239,6 +241,7 @@ mod tests {
             (json!({"subtype": [{"code": "search"}]}), "search"),
             (json!({"subtype": [{"code": "disclose"}]}), "disclose"),
             (json!({"subtype": [{"code": "destroy"}]}), "recall"),
+            (json!({"type": {"code": "110114"}, "subtype": [{"code": "110122"}]}), "login"),
             (json!({"type": {"code": "110113"}}), "refuse"),
         ] {
             assert_eq!(act(&event), expected);
