@@ -29,7 +29,7 @@ pub struct Counts {
 }
 
 /// A request as it came.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Sample {
     pub method: String,
     pub path: String,
