@@ -129,12 +129,7 @@ impl Worker {
                 Some(Ok(permitted)) if !self.has_grounds(&permitted).await? => {}
                 Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
                     None => judged.permitted.push(permitted),
-                    Some(issue) => {
-                        let stored = permitted.get();
-                        let named = (Author::patient_of(stored), patient);
-                        let what = [versioned(stored)];
-                        judged.audit.push(author.record(Act::Withhold, Some(&named), &what, None, &[issue]));
-                    }
+                    Some(issue) => judged.audit.extend(self.withheld(permitted.get(), issue)),
                 },
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
@@ -176,8 +171,8 @@ impl Worker {
             if shape.is_lost(&self.gateway, &self.name, stored).await? {
                 return Ok(Some(Id::DestinationCorrection));
             }
-            let told = shape.content(&self.gateway, &self.name, &[stored], &[]).await?;
-            return Ok(told.err().map(|told| told.id));
+            let material = shape.material(&self.gateway, &self.name, &[stored]).await?;
+            return Ok(shape.tellable(&self.gateway.validator, stored, &material).err().map(|told| told.id));
         }
         let Some(pairwise) = &self.pairwise else { return Ok(None) };
         let told = pairwise.resource(&self.gateway, stored).is_some();
@@ -244,6 +239,13 @@ impl Worker {
             Some(author.record(act, patient.as_ref(), &references, Some(first.basis()), issues))
         };
         [record(told, Act::Disclose), record(gone, Act::Recall)].into_iter().flatten().collect()
+    }
+
+    /// What the audit tells of something that has no place here.
+    pub(super) fn withheld(&self, stored: &Stored, issue: Id) -> Option<AuditRecord> {
+        let named = (Author::patient_of(stored), stored.patient?);
+        let author = self.author(String::new());
+        Some(author.record(Act::Withhold, Some(&named), &[versioned(stored)], None, &[issue]))
     }
 
     pub(super) fn author(&self, request_id: String) -> Author {

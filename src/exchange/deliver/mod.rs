@@ -9,6 +9,7 @@
 
 mod attempt;
 mod feed;
+mod lookup;
 mod recall;
 mod retry;
 mod send;
