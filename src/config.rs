@@ -628,6 +628,11 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     {
         mistakes.push(format!("{place}.on_erasure: whoever is forgotten lets nobody in there any more"));
     }
+    if fhir.as_ref().is_some_and(|fhir: &fhir_rest::Config| matches!(fhir.auth, fhir_rest::Auth::Iua(_)))
+        && target.pack.is_none()
+    {
+        mistakes.push(format!("{place}.pack: tokens for persons need one, which says by what name they are known"));
+    }
     // An empty name was reported as missing.
     let name = if rule.name.is_empty() { "-" } else { &rule.name };
     let first = first(&format!("{place}.first"), name, before_others, mistakes);
@@ -734,11 +739,20 @@ fn auth(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<Strict<
             ("client_id", "gateway"),
             ("scope", "patient/Observation.cu"),
         ],
+        Some("iua") => &[
+            ("kind", "iua"),
+            ("token_url", "https://platform.example/token"),
+            ("client_id", "gateway"),
+            ("secret_file", "secret.txt"),
+            ("scope", "user/*.*"),
+            ("principal", "Responsible Professional"),
+            ("principal_id", "2000000000000"),
+        ],
         Some("client-certificate") => {
             &[("kind", "client-certificate"), ("cert", "certificate.pem"), ("key", "key.pem")]
         }
         _ => {
-            mistakes.push(format!("{place}.kind: none, backend-services, client-certificate or citizen"));
+            mistakes.push(format!("{place}.kind: none, backend-services, client-certificate, iua or citizen"));
             return None;
         }
     };

@@ -43,10 +43,13 @@ pub(super) struct Options {
     /// Code that was never promised; receiving it is a violation.
     #[arg(long)]
     refuse_code: Vec<String>,
-    /// What to do with the first writes: down, busy, table, redirect, revoke, slow, hang, garbage, half, lie or
+    /// What to do with the first writes: down, busy, table, redirect, revoke, duplicate, slow, hang, garbage, half, lie or
     /// error-after-accept, and perhaps with how many, such as hang:3.
     #[arg(long, value_name = "MODE[:COUNT]")]
     fault: Option<platform::Fault>,
+    /// Bundle of what it has of its own and can be asked for, such as care plans and persons.
+    #[arg(long, value_name = "FILE")]
+    holds: Option<PathBuf>,
     /// Country pack of the national system to be played, such as fr-ens; plain FHIR without one.
     #[arg(long, value_name = "PACK")]
     pack: Option<String>,
@@ -73,6 +76,8 @@ enum Admission {
     Possession,
     /// The client, by tokens that citizens gave it.
     Citizens,
+    /// The client, by a secret and tokens each of which is for one person (IUA).
+    Persons,
 }
 
 impl From<Admission> for platform::Admission {
@@ -81,6 +86,7 @@ impl From<Admission> for platform::Admission {
             Admission::Client => platform::Admission::Client,
             Admission::Possession => platform::Admission::Possession,
             Admission::Citizens => platform::Admission::Citizens,
+            Admission::Persons => platform::Admission::Persons,
         }
     }
 }
@@ -112,6 +118,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             refuse_codes: options.refuse_code.clone(),
             pack,
             log: Some(options.directory.join("received.ndjson")),
+            holds: options.holds.as_deref().map(held).transpose()?.unwrap_or_default(),
             fault: options.fault.unwrap_or_default(),
             clock: Arc::new(jiff::Timestamp::now),
         };
@@ -144,6 +151,14 @@ async fn orders(options: &Options) -> anyhow::Result<()> {
         say(&answer).await?;
     }
     Ok(())
+}
+
+/// The resources of a Bundle.
+fn held(path: &std::path::Path) -> anyhow::Result<Vec<Value>> {
+    let reading = || format!("reading {}", path.display());
+    let bundle: Value = serde_json::from_slice(&std::fs::read(path).with_context(reading)?).with_context(reading)?;
+    let entries = bundle["entry"].as_array().context("a Bundle is expected")?;
+    Ok(entries.iter().map(|entry| entry["resource"].clone()).collect())
 }
 
 async fn say(value: &Value) -> anyhow::Result<()> {

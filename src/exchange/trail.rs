@@ -26,6 +26,8 @@ pub(super) enum Act {
     /// A delivery did not take place because the person's consent does not cover it.
     Withhold,
     Disclose,
+    /// A destination was asked about a person, and so heard who she is.
+    LookUp,
     /// A destination was told that it may no longer hold what it was sent.
     Recall,
     Login,
@@ -215,6 +217,7 @@ impl Author {
             Act::Operation => Kind::Operation,
             Act::Refuse | Act::Withhold => Kind::Refusal,
             Act::Disclose => Kind::Disclosure,
+            Act::LookUp => Kind::Lookup,
             Act::Recall => Kind::Recall,
             Act::Login if issues.is_empty() => Kind::TokenIssued,
             Act::Login => Kind::TokenRefused,
@@ -242,7 +245,7 @@ impl Author {
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
-            pack: self.pack.as_deref().filter(|_| act == Act::Disclose),
+            pack: self.pack.as_deref().filter(|_| matches!(act, Act::Disclose | Act::LookUp)),
             pseudonym: self.pseudonym && matches!(act, Act::Disclose | Act::Recall),
             issues,
             merged,

@@ -137,12 +137,7 @@ impl Worker {
                 Some(Ok(permitted)) if !self.has_grounds(&permitted).await? => {}
                 Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
                     None => judged.permitted.push(permitted),
-                    Some(issue) => {
-                        let stored = permitted.get();
-                        let named = (Author::patient_of(stored), patient);
-                        let what = [versioned(stored)];
-                        judged.audit.push(author.record(Act::Withhold, Some(&named), &what, None, &[issue]));
-                    }
+                    Some(issue) => judged.audit.extend(self.withheld(permitted.get(), issue)),
                 },
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
@@ -240,6 +235,13 @@ impl Worker {
             Some(author.record(act, patient.as_ref(), &references, Some(first.basis()), issues))
         };
         [record(told, Act::Disclose), record(gone, Act::Recall)].into_iter().flatten().collect()
+    }
+
+    /// What the audit tells of something that has no place here.
+    pub(super) fn withheld(&self, stored: &Stored, issue: Id) -> Option<AuditRecord> {
+        let named = (Author::patient_of(stored), stored.patient?);
+        let author = self.author(String::new());
+        Some(author.record(Act::Withhold, Some(&named), &[versioned(stored)], None, &[issue]))
     }
 
     pub(super) fn author(&self, request_id: String) -> Author {

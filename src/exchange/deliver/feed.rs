@@ -183,8 +183,12 @@ impl Worker {
         let trouble = came.iter().all(|one| !one.verdict.is_alive());
         let now_ms = self.gateway.now_ms();
         let (mut arrived, mut left, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for (one, Came { verdict, known }) in permitted.iter().zip(came) {
+        for (one, Came { verdict, known, withheld }) in permitted.iter().zip(came) {
             batch.known.extend(known);
+            if let Some(issue) = withheld {
+                batch.audit.extend(self.withheld(one.get(), issue));
+                continue;
+            }
             batch.sent = true;
             let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
             match delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random()) {

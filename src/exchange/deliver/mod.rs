@@ -10,6 +10,7 @@
 mod ahead;
 mod attempt;
 mod feed;
+mod lookup;
 mod recall;
 mod retry;
 mod send;

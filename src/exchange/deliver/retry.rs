@@ -82,7 +82,11 @@ impl Worker {
         for retry in run {
             let seq = retry.stored.seq;
             let outcome = match came.remove(&seq) {
-                Some(Came { verdict, known }) => {
+                Some(Came { withheld: Some(issue), .. }) => {
+                    again.audit.extend(self.withheld(&retry.stored, issue));
+                    SettlementOutcome::Done
+                }
+                Some(Came { verdict, known, withheld: None }) => {
                     again.known.extend(known);
                     let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
                     let outcome = self.settlement(verdict, retry.attempts + 1, now_ms);

@@ -51,6 +51,7 @@ impl Gateway {
             let given = self.given_by(person.key).await?;
             let begun = self.entombed(caller, person.key).await?;
             self.consents_stale(key);
+            self.lookups.forget(key);
             for (linker, tokens) in given {
                 self.give_back(&linker, &tokens).await;
             }
