@@ -89,7 +89,11 @@ impl Stage {
         });
         let patient = app.post("/Patient", &person).await.id();
         let actor = app.actor.clone();
-        app.consent(&patient, &[(actor.as_str(), &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+        app.consent(
+            &patient,
+            &[(actor.as_str(), &[Action::Collect, Action::Access], &["heart-rate", "blood-pressure"])],
+        )
+        .await;
         let headers = [("content-type", "application/json"), ("accept", "application/json")];
         let records = json!({"records": [heart_rate("a", 71)]}).to_string();
         let pushed = app.raw("POST", &address(&app, &patient), &headers, records).await;
@@ -99,6 +103,11 @@ impl Stage {
         let code = "http://terminology.hl7.org/CodeSystem/data-absent-reason";
         absent["dataAbsentReason"] = json!({"coding": [{"system": code, "code": "not-performed"}]});
         let answer = app.post("/Observation", &absent).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let mut half = crate::packs::blood_pressure(&patient, "half");
+        half["component"][1].as_object_mut().unwrap().remove("valueQuantity");
+        half["component"][1]["dataAbsentReason"] = json!({"coding": [{"system": code, "code": "not-performed"}]});
+        let answer = app.post("/Observation", &half).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         let ipa = package(&packages().join("hl7.fhir.uv.ipa-1.0.0.tgz"));
         let validator = Validator::new(Registry::with_packages(vec![ipa]));
