@@ -23,6 +23,7 @@ mod known;
 mod layout;
 mod links;
 mod log;
+mod log_copy;
 mod pool;
 mod put;
 mod raw;
@@ -40,6 +41,7 @@ mod source;
 mod spans;
 mod stretches;
 mod subscriptions;
+mod tasks;
 mod tidy;
 mod transaction;
 mod uploads;
@@ -61,6 +63,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use self::keys::Keys;
+use self::log_copy::LogCopy;
 use self::pool::{Pool, Reader};
 use self::transaction::Turn;
 use self::writer::{Ledger, Writer};
@@ -168,7 +171,14 @@ impl Store {
             }
         };
         let directory = place.directory.clone();
-        let writer = Writer::start(ledger)?;
+        let log = match (&base, ledger.connection.lite()) {
+            (Base::File(file), Some(writer)) if serving => {
+                writer.pragma_update(None, "wal_autocheckpoint", 0)?;
+                Some(LogCopy::start(file::open_copier(file)?, log_copy::FULL)?)
+            }
+            _ => None,
+        };
+        let writer = Writer::start(ledger, log)?;
         let pool = Pool::new(readers, writer.record());
         Ok(Self { writer, pool, directory, base, _lock: lock })
     }

@@ -25,6 +25,7 @@ use crate::store::sql::{self, Connection, Optional};
 /// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
 /// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
 /// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
+/// `subscription_past` are the latest of a subscription's versions before the one that stands.
 /// `known_as.names` are the names, one a line, that a destination gave to what it was sent: what it is corrected and taken
 /// back by. `retry_stopped` are destinations for which what fails is not tried again.
 const MIGRATIONS: &[&str] = &[
@@ -267,6 +268,12 @@ CREATE TABLE known_as (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE retry_stopped (destination TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 ",
+    "
+CREATE TABLE subscription_past (
+    id TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL, status TEXT NOT NULL, error TEXT,
+    body BLOB NOT NULL, PRIMARY KEY (id, version)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -345,6 +352,7 @@ DROP TABLE export;
 DROP TABLE retry_stopped;
 DROP TABLE known_as;
 ",
+    "DROP TABLE subscription_past;",
 ];
 
 /// Brings the database to the newest schema this program knows.
