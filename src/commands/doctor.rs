@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Err(code) => return Ok(code),
     };
     let place = assemble::place(&config)?;
-    let examining = Examining { quick: options.quick, now_ms: (clock())() };
+    let examining = Examining { quick: options.quick, now_ms: (clock())(), follower: exchange::subscribe::FOLLOWER };
     let findings = Store::examine(&place, examining)
         .with_context(|| format!("looking at the store {}", assemble::whereabouts(&config)));
     let mut findings = match findings {

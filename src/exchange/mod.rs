@@ -329,6 +329,7 @@ impl Gateway {
             Health::Full => Some("the storage is full"),
             Health::Poisoned => Some("the storage failed; restart after repair"),
             Health::Unreachable => Some("the storage cannot be reached"),
+            Health::Moved => Some("the storage was moved or set back; restart"),
         }
     }
 

@@ -181,6 +181,7 @@ mod tests {
             (store::Error::Finish, 503, Id::StorageFailed),
             (store::Error::Lost, 503, Id::StorageFailed),
             (store::Error::Unknown, 503, Id::StorageFailed),
+            (store::Error::Moved, 503, Id::StorageFailed),
         ] {
             let refusal = Refusal::from(error);
             assert_eq!((refusal.issues[0].id, refusal.status()), (id, status));

@@ -136,7 +136,8 @@ fn subscription(gateway: &Gateway) -> Value {
     let canonical = format!("{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical");
     let topics: Vec<Value> =
         TOPICS.iter().map(|topic| json!({"url": canonical, "valueCanonical": topic.canonical()})).collect();
-    let interactions = ["read", "search-type", "create", "update", "patch", "delete"].map(|code| json!({"code": code}));
+    let interactions = ["read", "vread", "history-instance", "search-type", "create", "update", "patch", "delete"]
+        .map(|code| json!({"code": code}));
     json!({
         "extension": topics,
         "type": "Subscription",
@@ -145,7 +146,7 @@ fn subscription(gateway: &Gateway) -> Value {
         "documentation": "A client sees its own subscriptions, and is told what it may read as the person's Consent permits.",
         "interaction": interactions,
         "versioning": "versioned",
-        "readHistory": false,
+        "readHistory": true,
         "updateCreate": false,
         "conditionalCreate": false,
         "searchParam": parameters(gateway, "Subscription"),

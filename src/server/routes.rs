@@ -94,6 +94,8 @@ pub enum Action {
     Unrestrict,
     Subscribe,
     Subscription,
+    SubscriptionVersion,
+    SubscriptionHistory,
     Subscriptions,
     Resubscribe,
     PatchSubscription,
@@ -205,6 +207,9 @@ pub const ROUTES: &[Row] = &[
     row("POST", "/fhir/Subscription", Action::Subscribe, Door::Token),
     row("GET", "/fhir/Subscription/{id}", Action::Subscription, Door::Token),
     row("HEAD", "/fhir/Subscription/{id}", Action::Subscription, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/_history", Action::SubscriptionHistory, Door::Token),
+    row("GET", "/fhir/Subscription/{id}/_history/{version}", Action::SubscriptionVersion, Door::Token),
+    row("HEAD", "/fhir/Subscription/{id}/_history/{version}", Action::SubscriptionVersion, Door::Token),
     row("PUT", "/fhir/Subscription/{id}", Action::Resubscribe, Door::Token),
     row("PATCH", "/fhir/Subscription/{id}", Action::PatchSubscription, Door::Token),
     row("DELETE", "/fhir/Subscription/{id}", Action::Unsubscribe, Door::Token),
@@ -369,6 +374,8 @@ mod tests {
         check("GET", "/fhir/Observation/a/_history", "History Observation a");
         check("GET", "/fhir/Observation/_history", "History Observation");
         check("GET", "/fhir/_history", "History");
+        check("GET", "/fhir/Subscription/a/_history", "SubscriptionHistory  a");
+        check("GET", "/fhir/Subscription/a/_history/2", "SubscriptionVersion  a 2");
         check("GET", "/fhir/Observation/$lastn", "Latest");
         check("POST", "/fhir/Observation/$stats", "Statistics");
         check("GET", "/fhir/Patient/a/Observation", "Compartment Observation a");

@@ -14,6 +14,9 @@ use super::unit::AuditRecord;
 
 pub type ExportId = [u8; 16];
 
+/// A resource that was changed, by whose it is and its sequence number.
+pub type Changed = (Option<PatientKey>, u64);
+
 /// How far it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ExportState {

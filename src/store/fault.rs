@@ -31,6 +31,8 @@ pub enum Error {
     /// The database server went away while it was told to keep something, and did not come back in time. Whether it was
     /// kept nobody knows; the same request may be sent again.
     Unknown,
+    /// The store went on elsewhere, or was set back to an earlier moment: what this process has seen is no longer so.
+    Moved,
     Sql(Arc<sql::Fault>),
     /// A file beside the database could not be read or written.
     File(Arc<io::Error>),
@@ -52,6 +54,7 @@ impl From<sql::Fault> for Error {
             Kind::Busy => Self::Busy,
             Kind::Lost => Self::Lost,
             Kind::Unknown => Self::Unknown,
+            Kind::Moved => Self::Moved,
             Kind::Broken | Kind::Other => Self::Sql(Arc::new(fault)),
         }
     }
@@ -69,6 +72,7 @@ impl fmt::Display for Error {
             Self::Sealing => "a person's key cannot be used",
             Self::Lost => "the database cannot be reached",
             Self::Unknown => "the database went away, and nobody knows what it kept",
+            Self::Moved => "the store was moved, or set back to an earlier moment",
             Self::Sql(_) => "the database failed",
             Self::File(_) => "a file of the store failed",
         })
@@ -291,4 +295,6 @@ pub enum Health {
     Poisoned,
     /// The database server was not to be reached by the last write.
     Unreachable,
+    /// The store was moved or set back under this process, which does nothing more with it until a restart.
+    Moved,
 }

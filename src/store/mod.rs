@@ -52,7 +52,8 @@ mod database;
 pub use database::{BackingUp, Examining, Manifest, Restored, Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
 pub use export::{
-    ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
+    Changed, ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep,
+    Standing,
 };
 pub use fault::{BackupError, Error, Health, KeyMistake, OpenError};
 pub use finding::{Finding, Grade};

@@ -6,6 +6,7 @@ use super::fault::OpenError;
 use super::sql::Address;
 
 /// Where a store is. The directory holds the database unless there is a server, and always the files beside it.
+#[derive(Clone)]
 pub struct Place {
     pub directory: PathBuf,
     /// Of the key that persons' keys are wrapped by; without one it lies in the directory.

@@ -70,7 +70,7 @@ async fn a_healthy_store_is_found_healthy() {
 #[tokio::test]
 async fn what_was_done_to_a_store_is_found() {
     type Deed = fn(&Site, &rusqlite::Connection);
-    let deeds: [(&str, Deed); 8] = [
+    let deeds: [(&str, Deed); 17] = [
         ("key.file", |site, _| {
             let key = site.data().join("gateway.key");
             std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -95,6 +95,33 @@ async fn what_was_done_to_a_store_is_found() {
         ("clock", |_, store| {
             store.execute("UPDATE audit SET at = at + 3600000 WHERE seq = (SELECT MAX(seq) FROM audit)", []).unwrap();
         }),
+        ("store.leases", |_, store| {
+            store.execute("INSERT INTO cursor VALUES ('nhs', 3, 0, 0, '', 9000000000000000)", []).unwrap();
+        }),
+        ("subscriptions", |_, store| {
+            // Its events begin behind the end of the feed.
+            subscribe(store, &[1_000_000; 16], 0);
+        }),
+        ("subscriptions", |_, store| {
+            // The feed is not followed for it.
+            subscribe(store, &[0; 16], 0);
+            store.execute("DELETE FROM cursor WHERE destination = 'subscriptions' AND slot = 7", []).unwrap();
+        }),
+        ("subscriptions", |_, store| {
+            subscribe(store, &[0; 16], 0);
+            event(store, "s", Some(3));
+        }),
+        ("subscriptions", |_, store| event(store, "none", None)),
+        ("exports", |_, store| export(store, 0, 0, 1)),
+        ("exports", |_, store| export(store, 3_000_000_000_000, 0, 0)),
+        ("exports", |_, store| {
+            // Nothing is left to be done, and it is not finished.
+            export(store, 0, 0, 0);
+            store.execute("UPDATE export_part SET left_over = 0", []).unwrap();
+        }),
+        ("exports", |_, store| {
+            store.execute("INSERT INTO export_count VALUES (x'00', x'00', 1)", []).unwrap();
+        }),
     ];
     let site = Site::new("").await;
     filled(&site).await;
@@ -114,6 +141,38 @@ async fn what_was_done_to_a_store_is_found() {
         let (found, code, told) = asked(&site, &[]).await;
         assert_eq!((found[check].as_str(), code), ("bad", Some(1)), "{check}: {told}");
     }
+}
+
+/// A subscription whose events begin there, and which has told so many.
+fn subscribe(store: &rusqlite::Connection, starts: &[i64; 16], events: i64) {
+    let starts: Vec<u8> = starts.iter().flat_map(|start| start.to_le_bytes()).collect();
+    store
+        .execute(
+            "INSERT INTO subscription VALUES ('s', 'app', 1, 0, 'active', NULL, x'7b7d', x'', x'', ?1, ?2, 0, 0, 0, 0, 0,
+             0, 0, '', 0)",
+            rusqlite::params![starts, events],
+        )
+        .unwrap();
+    for slot in 0..16 {
+        store.execute("INSERT OR IGNORE INTO cursor VALUES ('subscriptions', ?1, 0, 0, '', 0)", [slot]).unwrap();
+    }
+}
+
+fn event(store: &rusqlite::Connection, of: &str, number: Option<i64>) {
+    let sql = "INSERT INTO event (subscription, number, seq, version, at, not_before) VALUES (?1, ?2, 1, 1, 0, 0)";
+    store.execute(sql, rusqlite::params![of, number]).unwrap();
+}
+
+/// An export of a moment that works at its one slot.
+fn export(store: &rusqlite::Connection, cut: i64, state: i64, lines: i64) {
+    let far = 9_000_000_000_000_i64;
+    store
+        .execute(
+            "INSERT INTO export VALUES (x'01', 'app', x'', NULL, 0, x'', ?1, ?2, ?3, 0, NULL, 0, ?4)",
+            [cut, state, lines, far],
+        )
+        .unwrap();
+    store.execute("INSERT INTO export_part VALUES (x'01', 0, 0, 1, NULL, NULL, 0, '', 0)", []).unwrap();
 }
 
 #[tokio::test]

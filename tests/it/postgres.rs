@@ -1,13 +1,17 @@
 //! PostgreSQL servers for tests: one of this process, and others that may be killed.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, NoTls};
 
 /// Address of a place on the server of this process where nothing is yet.
 pub async fn fresh() -> String {
@@ -24,6 +28,18 @@ pub async fn speak(url: &str, sql: &str) {
     client.batch_execute(sql).await.unwrap();
     drop(client);
     connection.await.unwrap().unwrap();
+}
+
+/// Sessions that do nothing but be there, until they are dropped.
+#[allow(dead_code, reason = "as below")]
+pub async fn idle(url: &str, count: usize) -> Vec<Client> {
+    let mut sessions = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        sessions.push(client);
+    }
+    sessions
 }
 
 /// Address of the tables of one schema.
@@ -80,8 +96,34 @@ impl Own {
     }
 }
 
-#[allow(dead_code, reason = "the store's own tests use this file, too, and these alone use this")]
+#[allow(dead_code, reason = "the store's own tests and a bench use this file, too, and these alone use this")]
 impl Own {
+    /// A way to it on which whatever it says takes so long.
+    pub fn slow(&self, by: Duration) -> TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join(SOCKET)).unwrap();
+        let there = self.directory.path().join(SOCKET);
+        std::thread::spawn(move || {
+            for here in listener.incoming().map_while(Result::ok) {
+                let Ok(there) = UnixStream::connect(&there) else { continue };
+                let (asks, answers) = (here.try_clone().unwrap(), there.try_clone().unwrap());
+                std::thread::spawn(move || hand_over(asks, there, Duration::ZERO));
+                std::thread::spawn(move || hand_over(answers, here, by));
+            }
+        });
+        directory
+    }
+
+    /// Address by such a way.
+    pub fn url_by(way: &TempDir) -> String {
+        url(way.path().to_str().unwrap(), "public")
+    }
+
+    /// Where its files lie.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// A standby, for which the server waits with each commit from now on.
     pub async fn standby(&self) -> Self {
         let directory = tempfile::tempdir().unwrap();
@@ -100,6 +142,23 @@ impl Own {
     pub fn url_with(&self, other: &Self) -> String {
         url(&format!("{}&host={}", self.folder(), other.folder()), "public")
     }
+}
+
+/// Where a server listens in its folder.
+const SOCKET: &str = ".s.PGSQL.5432";
+
+/// Everything that is said by one to the other, a while later.
+fn hand_over(mut from: UnixStream, mut to: UnixStream, by: Duration) {
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        std::thread::sleep(by);
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    // Either end may be gone already.
+    drop(from.shutdown(Shutdown::Both));
+    drop(to.shutdown(Shutdown::Both));
 }
 
 impl Drop for Own {

@@ -477,16 +477,25 @@ async fn whoever_is_erased_is_in_no_file_any_more() {
         app.get(&format!("/AuditEvent?patient={other}&_count=100")).await.json()["entry"].as_array().unwrap().len();
 
     // Others may have asked about her by her id.
-    let curious = gateway.client("curious", "system/*.rs system/Subscription.crs").await;
+    let curious = gateway.client("curious", "system/*.rs system/Subscription.crus").await;
     let asked = subscriptions::over_socket("id-only", &[&format!("Observation?patient={patient}")]);
     let subscription = subscriptions::subscribe(&curious, &asked).await;
     let export = bulk::begin(&curious, &format!("/$export?_typeFilter=Observation%3Fpatient%3D{patient}")).await;
+    // And of late ask about somebody else.
+    let changed = subscriptions::subscribe(&curious, &asked).await;
+    let mut shown = curious.get(&format!("/Subscription/{changed}")).await.json();
+    shown["_criteria"] =
+        subscriptions::over_socket("id-only", &[&format!("Observation?patient={other}")])["_criteria"].clone();
+    assert_eq!(curious.put(&format!("/Subscription/{changed}"), &shown).await.status, 200);
 
     let address = format!("/Patient/{patient}/$erase");
     let erased = asks(&app, "POST", &address).await;
     assert_eq!(erased.status, 200, "{}", erased.text());
     assert_eq!(curious.get(&format!("/Subscription/{subscription}")).await.status, 404);
     assert_eq!(curious.get(&export).await.status, 404);
+    for (path, status) in [("", 200), ("/_history/1", 404), ("/_history/2", 200)] {
+        assert_eq!(curious.get(&format!("/Subscription/{changed}{path}")).await.status, status, "{path}");
+    }
     let unsigned = |answer: &Answer| {
         let mut receipt = answer.json();
         let signed = receipt.as_object_mut().unwrap().remove("signed").unwrap();

@@ -241,7 +241,7 @@ async fn nothing_is_lost_while_an_endpoint_is_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_stays_away_is_given_up_and_nothing_is_lost() {
     let hook = Hook::start().await;
-    let (_gateway, app, clinic) = scene(&hook, "retry_attempts = 3").await;
+    let (gateway, app, clinic) = scene(&hook, "retry_attempts = 3").await;
     let patient = person(&app, true).await;
     let id = subscribe(&clinic, &subscription(&hook.url, "id-only", &[])).await;
     until_status(&clinic, &id, "active").await;
@@ -256,6 +256,46 @@ async fn an_endpoint_that_stays_away_is_given_up_and_nothing_is_lost() {
     shown["status"] = json!("requested");
     assert_eq!(clinic.put(&format!("/Subscription/{id}"), &shown).await.status, 200);
     assert_eq!(numbers(&hook.until_taken(2).await), [1, 2]);
+
+    // What became of it is told to its client, and to nobody else.
+    until_status(&clinic, &id, "active").await;
+    let history = clinic.get(&format!("/Subscription/{id}/_history")).await.json();
+    let entries = history["entry"].as_array().unwrap();
+    let became: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let resource = &entry["resource"];
+            let version = resource["meta"]["versionId"].as_str().unwrap();
+            assert_eq!(entry["response"]["etag"], format!("W/\"{version}\""));
+            (version, resource["status"].as_str().unwrap(), entry["request"]["method"].as_str().unwrap())
+        })
+        .collect();
+    let wanted = [
+        ("5", "active", "PUT"),
+        ("4", "requested", "PUT"),
+        ("3", "error", "PUT"),
+        ("2", "active", "PUT"),
+        ("1", "requested", "POST"),
+    ];
+    assert_eq!((became, &history["total"], &history["type"]), (wanted.to_vec(), &json!(5), &json!("history")));
+    let since = entries[1]["response"]["lastModified"].as_str().unwrap();
+    let part = clinic.get(&format!("/Subscription/{id}/_history?_since={since}&_count=1")).await.json();
+    assert_eq!((part["total"].as_u64() >= Some(2), part["entry"].as_array().unwrap().len()), (true, 1));
+    let third = clinic.get(&format!("/Subscription/{id}/_history/3")).await;
+    assert_eq!((third.json()["status"].as_str(), third.header("etag")), (Some("error"), "W/\"3\""));
+    for path in ["_history/9", "_history/x"] {
+        assert_eq!(clinic.get(&format!("/Subscription/{id}/{path}")).await.status, 404, "{path}");
+    }
+    let stranger = gateway.client("stranger", CLINIC).await;
+    for path in ["_history", "_history/1"] {
+        assert_eq!(stranger.get(&format!("/Subscription/{id}/{path}")).await.status, 404, "{path}");
+    }
+    assert_eq!(clinic.raw("DELETE", &format!("/Subscription/{id}"), &[], "").await.status, 204);
+    assert_eq!(
+        clinic.get(&format!("/Subscription/{id}/_history/3")).await.status,
+        404,
+        "it went with the subscription"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

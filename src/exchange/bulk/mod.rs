@@ -39,6 +39,8 @@ pub struct Exports {
     begun: tokio::sync::Notify,
     /// When exports were asked for, and how many more times they may be at that moment.
     asks: Mutex<HashMap<ExportId, (i64, u32)>>,
+    /// What the export that was worked on last is about, where that is only what was changed.
+    changed: Mutex<Option<(ExportId, work::ChangedSince)>>,
 }
 
 impl Exports {

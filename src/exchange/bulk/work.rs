@@ -5,7 +5,7 @@
 //! that it is disclosed. So an export that is gone on with by another worker has no line twice and none too few.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::watch;
 
@@ -21,7 +21,9 @@ use crate::fhir::search::Query;
 use crate::policy::access::Principal;
 use crate::policy::consent::{Basis, Denial};
 use crate::policy::pseudonym::Traits;
-use crate::store::{ExportJob, ExportPart, ExportPiece, ExportPlace, ExportStep, Fenced, PatientKey, Standing, Stored};
+use crate::store::{
+    Changed, ExportJob, ExportPart, ExportPiece, ExportPlace, ExportStep, Fenced, PatientKey, Standing, Stored,
+};
 
 /// How long a slot stays with a worker of whom nothing is heard.
 const LEASE_MS: i64 = 10_000;
@@ -36,6 +38,12 @@ const STEPS: usize = 20;
 /// Resources that are in memory at once.
 const CHUNK: usize = 100;
 
+/// Of more changes an export goes through everything, as it does where it is not about changes.
+const MOST_CHANGED: usize = 500_000;
+
+/// By persons; none where there are too many.
+pub(super) type ChangedSince = Option<Arc<Vec<Changed>>>;
+
 const HOUR_MS: i64 = 3_600_000;
 
 /// A slot under work.
@@ -48,6 +56,7 @@ struct Work<'w> {
     request_id: String,
     filters: BTreeMap<&'w str, Vec<Query>>,
     hidden: Option<Hidden>,
+    changed: ChangedSince,
     step: Gathering,
     /// Steps so far.
     steps: usize,
@@ -142,6 +151,10 @@ impl Gateway {
         let step = Gathering { told: job.told, ..Gathering::default() };
         let request_id = uploads::printed(job.id);
         let hidden = if about.asked.deidentified { Some(self.hidden(job, part).await?) } else { None };
+        let changed = match about.asked.since_ms.filter(|_| hidden.is_none()) {
+            Some(since_ms) => self.changed_since(job, &about, since_ms).await?,
+            None => None,
+        };
         let mut work = Work {
             gateway: self,
             job,
@@ -151,6 +164,7 @@ impl Gateway {
             request_id,
             filters,
             hidden,
+            changed,
             step,
             steps: 0,
         };
@@ -159,6 +173,20 @@ impl Gateway {
 }
 
 impl Gateway {
+    /// Found out once an export, after its cut, so that nothing that was changed by then is missing.
+    async fn changed_since(&self, job: &ExportJob, about: &About, since_ms: i64) -> Result<ChangedSince, Refusal> {
+        let known = self.exports.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((id, changed)) = known
+            && id == job.id
+        {
+            return Ok(changed);
+        }
+        let kinds = about.kinds.iter().map(|kind| Arc::from(kind.as_str())).collect();
+        let changed = self.store.changed_since(kinds, since_ms, MOST_CHANGED).await?.map(Arc::new);
+        *self.exports.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some((job.id, changed.clone()));
+        Ok(changed)
+    }
+
     async fn hidden(&self, job: &ExportJob, part: &ExportPart) -> Result<Hidden, Refusal> {
         let told = match part.phase {
             0 => None,
@@ -203,6 +231,12 @@ impl<'w> Work<'w> {
     async fn next(&self, last: Option<PatientKey>) -> Result<Option<PatientKey>, Refusal> {
         let slot = self.part.slot;
         let Some(persons) = &self.job.persons else {
+            if let Some(changed) = &self.changed {
+                let is_before =
+                    |(person, _): &Changed| person.is_none_or(|person| person.slot() < slot) || *person <= last;
+                let next = changed.get(changed.partition_point(is_before)).and_then(|(person, _)| *person);
+                return Ok(next.filter(|person| person.slot() == slot));
+            }
             return Ok(self.gateway.store.next_exported(slot, last).await?);
         };
         let begin = last.map_or(0, |last| persons.partition_point(|person| *person <= last));
@@ -213,7 +247,15 @@ impl<'w> Work<'w> {
     async fn person(&mut self, person: Option<PatientKey>, after: u64) -> Result<On, Refusal> {
         // Whose it is stands before what a step may have ended with.
         let from = if self.hidden.is_some() { 0 } else { after };
-        let mut standing = self.gateway.store.standing(person, from, self.job.cut_ms).await?;
+        let mut standing = match &self.changed {
+            None => self.gateway.store.standing(person, from, self.job.cut_ms).await?,
+            Some(changed) => {
+                let begin = changed.partition_point(|one| *one <= (person, from));
+                let theirs = changed[begin..].iter().take_while(|(whose, _)| *whose == person);
+                let asked = theirs.map(|(_, seq)| *seq).collect();
+                self.gateway.store.standing_of(asked, self.job.cut_ms).await?
+            }
+        };
         let mut seen = ConsentsSeen::default();
         self.look_at(&standing, &mut seen).await?;
         standing.retain(|one| one.seq > after && self.is_asked_for(one));

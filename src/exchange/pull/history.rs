@@ -77,11 +77,11 @@ struct Place {
 
 /// What was asked for.
 #[derive(Default)]
-struct Asked {
-    since_ms: Option<i64>,
-    count: Option<usize>,
-    understood: Vec<(String, String)>,
-    warnings: Vec<Issue>,
+pub struct Asked {
+    pub since_ms: Option<i64>,
+    pub count: Option<usize>,
+    pub understood: Vec<(String, String)>,
+    pub warnings: Vec<Issue>,
 }
 
 impl Whose<'_> {
@@ -233,7 +233,7 @@ impl Gateway {
 }
 
 impl Asked {
-    fn read(pairs: &Pairs, lenient: bool) -> Result<Asked, Refusal> {
+    pub(in crate::exchange) fn read(pairs: &Pairs, lenient: bool) -> Result<Asked, Refusal> {
         let mut asked = Asked::default();
         for (name, value) in pairs {
             match name.as_str() {

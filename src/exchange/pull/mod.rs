@@ -17,7 +17,7 @@ mod sieve;
 mod sorted;
 mod statistics;
 
-pub use history::{Version, Versions, Whose};
+pub use history::{Asked as AskedOfHistory, Version, Versions, Whose};
 pub use search::Found;
 
 use std::borrow::Cow;

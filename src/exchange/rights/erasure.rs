@@ -80,6 +80,7 @@ impl Gateway {
                 self.store.remove_subscription(&subscription.client, &subscription.id, record).await?;
             }
         }
+        self.store.forget_subscriptions_naming(person).await?;
         Ok(self.store.remove_exports_naming(person).await?)
     }
 

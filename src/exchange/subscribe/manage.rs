@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::FOLLOWER;
 use super::granted::Granted;
 use super::watch::Watch;
+use crate::exchange::pull::AskedOfHistory;
 use crate::exchange::push::{Patch, When};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -108,6 +109,42 @@ impl Gateway {
         Ok(shown(&found))
     }
 
+    /// `GET [base]/Subscription/[id]/_history/[version]`.
+    pub async fn subscription_version(&self, caller: &Caller<'_>, id: &str, version: u32) -> Result<Shown, Refusal> {
+        let found = self.own_versions(caller, id).await;
+        let found = found.and_then(|versions| {
+            versions.into_iter().find(|each| each.version == version).ok_or_else(Refusal::not_found)
+        });
+        let found = self.or_refused(caller, found).await?;
+        let reference = format!("{KIND}/{id}/_history/{version}");
+        let record = Author::of(self, caller).record(Act::Read, None, &[reference], None, &[]);
+        self.store.record_audit(vec![record]).await?;
+        Ok(shown(&found))
+    }
+
+    /// `GET [base]/Subscription/[id]/_history`: the latest first, as far as they are kept; also how many there are, the
+    /// parameters that were understood, and what was not.
+    pub async fn subscription_history(
+        &self,
+        caller: &Caller<'_>,
+        id: &str,
+        pairs: &[(String, String)],
+        lenient: bool,
+    ) -> Result<(Vec<Shown>, usize, AskedOfHistory), Refusal> {
+        let found = async {
+            let asked = AskedOfHistory::read(pairs, lenient)?;
+            Ok((self.own_versions(caller, id).await?, asked))
+        };
+        let found = found.await;
+        let (mut found, asked) = self.or_refused(caller, found).await?;
+        found.retain(|each| asked.since_ms.is_none_or(|since_ms| each.updated_ms >= since_ms));
+        let total = found.len();
+        found.truncate(asked.count.unwrap_or(usize::MAX));
+        let author = Author::of(self, caller).with_query(&format!("{KIND}/{id}/_history"), pairs);
+        self.store.record_audit(vec![author.record(Act::Query, None, &[], None, &[])]).await?;
+        Ok((found.iter().map(shown).collect(), total, asked))
+    }
+
     /// `GET [base]/Subscription?…`: of the client's own; also the parameters that were understood, and what was not.
     pub async fn subscriptions(
         &self,
@@ -149,6 +186,14 @@ impl Gateway {
     pub(super) async fn own(&self, caller: &Caller<'_>, id: &str) -> Result<Subscription, Refusal> {
         let found = self.store.subscription(id).await?;
         found.filter(|found| found.client == caller.principal.client).ok_or_else(Refusal::not_found)
+    }
+
+    /// All versions of a subscription of the client's own, the latest first.
+    async fn own_versions(&self, caller: &Caller<'_>, id: &str) -> Result<Vec<Subscription>, Refusal> {
+        own_permitted(caller, Interaction::Read)?;
+        let found = self.store.subscription_versions(id).await?;
+        let is_own = found.first().is_some_and(|stands| stands.client == caller.principal.client);
+        if is_own { Ok(found) } else { Err(Refusal::not_found()) }
     }
 
     async fn subscribed(

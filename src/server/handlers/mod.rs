@@ -167,6 +167,8 @@ pub async fn handle(request: &Request<'_>) -> Reply {
         Action::Unrestrict => rights::restrict(request, false).await,
         Action::Subscribe => subscription::create(request).await,
         Action::Subscription => subscription::read(request).await,
+        Action::SubscriptionVersion => subscription::version(request).await,
+        Action::SubscriptionHistory => subscription::history(request).await,
         Action::Subscriptions => subscription::search(request).await,
         Action::Resubscribe => subscription::update(request).await,
         Action::PatchSubscription => subscription::patch(request).await,

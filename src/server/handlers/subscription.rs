@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use super::{Request, body, patch, search};
 use crate::exchange::Refusal;
 use crate::exchange::push::When;
+use crate::exchange::refusal::status_line;
 use crate::exchange::subscribe::{Range, Shown, Which};
 use crate::fhir::outcome::{self, Id};
+use crate::fhir::tree::time;
 use crate::policy::subscription::TOPICS;
 use crate::server::problem;
 use crate::server::reply::{Body, Reply};
@@ -41,6 +43,41 @@ fn when(request: &Request<'_>) -> Result<When, Refusal> {
 pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     Ok(answered(200, &request.gateway.subscription(&caller, request.matched.id).await?))
+}
+
+pub(super) async fn version(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let version = super::read::version(request)?.ok_or_else(Refusal::not_found)?;
+    Ok(answered(200, &request.gateway.subscription_version(&caller, request.matched.id, version).await?))
+}
+
+pub(super) async fn history(request: &Request<'_>) -> Result<Reply, Refusal> {
+    let caller = request.caller()?;
+    let lenient = body::preference(request, "handling") == Some("lenient");
+    let id = request.matched.id;
+    let (found, total, asked) = request.gateway.subscription_history(&caller, id, &request.query, lenient).await?;
+    let address = format!("Subscription/{id}");
+    let became = |shown: &Shown| {
+        let (method, url, status) =
+            if shown.version == 1 { ("POST", "Subscription", 201) } else { ("PUT", address.as_str(), 200) };
+        json!({
+            "fullUrl": format!("{}/{address}", request.gateway.base), "resource": shown.resource,
+            "request": {"method": method, "url": url},
+            "response": {
+                "status": status_line(status), "etag": format!("W/\"{}\"", shown.version),
+                "lastModified": time::instant(shown.updated_ms)
+            }
+        })
+    };
+    let mut entries: Vec<Value> = found.iter().map(became).collect();
+    if !asked.warnings.is_empty() {
+        entries.push(json!({
+            "resource": outcome::operation_outcome(&asked.warnings, request.reader()),
+            "request": {"method": "GET", "url": "_history"}, "response": {"status": status_line(200)}
+        }));
+    }
+    let bundle = listed(request, "history", &format!("{address}/_history"), (total, &asked.understood), entries);
+    Ok(Reply::resource(200, &bundle))
 }
 
 pub(super) async fn delete(request: &Request<'_>) -> Result<Reply, Refusal> {
@@ -162,11 +199,21 @@ fn searchset(
     query: &[(String, String)],
     entries: Vec<Value>,
 ) -> Value {
+    listed(request, "searchset", address, (total, query), entries)
+}
+
+fn listed(
+    request: &Request<'_>,
+    kind: &str,
+    address: &str,
+    (total, query): (usize, &[(String, String)]),
+    entries: Vec<Value>,
+) -> Value {
     let base = &request.gateway.base;
     let query: String = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
     let own = if query.is_empty() { format!("{base}/{address}") } else { format!("{base}/{address}?{query}") };
     let mut bundle = json!({
-        "resourceType": "Bundle", "type": "searchset", "total": total, "link": [{"relation": "self", "url": own}]
+        "resourceType": "Bundle", "type": kind, "total": total, "link": [{"relation": "self", "url": own}]
     });
     if !entries.is_empty() {
         bundle["entry"] = entries.into();

@@ -15,7 +15,7 @@ use crate::store::compact::compact;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::sql::{self, Connection, Optional, params};
-use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit};
+use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit, WriteOutcome};
 
 /// How long an idempotency key is remembered at least.
 pub(super) const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
@@ -74,16 +74,11 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     }
     let mut outcomes = Vec::with_capacity(numbered.len());
     let mut delivered = Vec::new();
-    let mut refused = false;
-    for write in &numbered {
-        let (outcome, written) = put(connection, write)?;
+    for (write, (outcome, written)) in numbered.iter().zip(put(connection, &numbered, unit.atomic)?) {
         outcomes.push(outcome);
         delivered.extend(written.filter(|_| write.write.deliver));
-        if outcome.is_conflict() && unit.atomic {
-            refused = true;
-            break;
-        }
     }
+    let refused = unit.atomic && outcomes.iter().any(WriteOutcome::is_conflict);
     if savepoint {
         if refused || unit.rehearsal {
             connection.prepare_cached("ROLLBACK TO unit")?.post(())?;
@@ -97,8 +92,8 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     for write in &finished.writes {
         let numbered = number(ledger, write, compact(&write.payload))?;
-        let (_, written) = put(&ledger.connection, &numbered)?;
-        delivered.extend(written.filter(|_| write.deliver));
+        let put = put(&ledger.connection, std::slice::from_ref(&numbered), false)?;
+        delivered.extend(put.into_iter().filter_map(|(_, written)| written).filter(|_| write.deliver));
     }
     if let Some(step) = &finished.raw {
         raw::take(ledger, &unit.client, step)?;

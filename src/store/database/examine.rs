@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::keys::{self, Keys};
 use super::pool::Reader;
-use super::{Base, LOCK, Store, feed, file, log, row, schema, server, uploads};
+use super::{Base, LOCK, Store, feed, file, log, row, schema, server, tasks, uploads};
 use crate::store::disk;
 use crate::store::fault::OpenError;
 use crate::store::finding::{Finding, Grade};
@@ -22,7 +22,7 @@ const SAMPLE: i64 = 200;
 /// Faults of one kind that are told one by one.
 const TOLD: usize = 5;
 /// Clocks of machines that keep time differ by less.
-const APART_MS: i64 = 2000;
+pub(super) const APART_MS: i64 = 2000;
 /// SQLite before it could lose a part of its log where two connections wrote (fixed in 3.51.3).
 const SOUND_SQLITE: i32 = 3_051_003;
 
@@ -32,6 +32,8 @@ pub struct Examining {
     /// Leaves out what reads the whole store.
     pub quick: bool,
     pub now_ms: i64,
+    /// Who follows the feed for subscriptions.
+    pub follower: &'static str,
 }
 
 impl Store {
@@ -173,6 +175,9 @@ fn examined(
         findings.push(audit_log(connection, examining.now_ms)?);
     }
     findings.push(deliveries(connection, examining.now_ms, is_served(place))?);
+    findings.push(tasks::leases(connection, examining.now_ms)?);
+    findings.push(tasks::subscriptions(connection, examining.follower)?);
+    findings.push(tasks::exports(connection, examining)?);
     findings.push(uploads(connection, place)?);
     Ok(findings)
 }

@@ -12,13 +12,13 @@ use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Store, audit, row};
 use crate::store::export::{
-    ExportId, ExportJob, ExportPart, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
+    Changed, ExportId, ExportJob, ExportPart, ExportPieceHead, ExportPlace, ExportState, ExportStep, Standing,
 };
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::Fenced;
 use crate::store::plan::Stored;
-use crate::store::sql::{self, Connection, Optional, Row, params};
+use crate::store::sql::{self, Connection, Optional, Row, Value, params};
 use crate::store::unit::{AuditRecord, Unit};
 
 const JOB: &str =
@@ -138,6 +138,27 @@ impl Store {
     /// What stood of a person at a moment, or of nobody, after a sequence number and in that order.
     pub async fn standing(&self, person: Option<PatientKey>, after: u64, cut_ms: i64) -> Result<Vec<Standing>, Error> {
         self.query(move |connection| standing(connection, person, after, cut_ms)).await
+    }
+
+    /// What of some kinds was changed after a moment, person by person; none where that is more than so many.
+    pub async fn changed_since(
+        &self,
+        kinds: Vec<Arc<str>>,
+        since_ms: i64,
+        most: usize,
+    ) -> Result<Option<Vec<Changed>>, Error> {
+        self.query(move |connection| changed_since(connection, &kinds, since_ms, most)).await
+    }
+
+    /// What of some resources stood at a moment, by their sequence numbers and in that order.
+    pub async fn standing_of(&self, asked: Vec<u64>, cut_ms: i64) -> Result<Vec<Standing>, Error> {
+        self.query(move |connection| {
+            let keys: Vec<_> = asked.iter().map(|seq| [Value::Integer(*seq as i64)]).collect();
+            let sql = "SELECT seq, kind, version, updated, deleted FROM resource WHERE seq = ?1";
+            let found = connection.find_each(sql, &keys, current)?;
+            stood(connection, found.into_iter().flatten(), cut_ms)
+        })
+        .await
     }
 
     /// Those of some versions that are there and can be read, by sequence number and version, in the order asked.
@@ -427,24 +448,61 @@ fn next_person(connection: &Reader, of: u16, after: Option<PatientKey>) -> sql::
     Ok(next.map(PatientKey).filter(|person| slot(Some(*person)) == of))
 }
 
+/// Everything is by one index, and each row is looked at for its person.
+fn changed_since(
+    connection: &Reader,
+    kinds: &[Arc<str>],
+    since_ms: i64,
+    most: usize,
+) -> sql::Result<Option<Vec<Changed>>> {
+    let mut changed = Vec::new();
+    for name in kinds {
+        let mut statement = connection.prepare_cached(
+            "SELECT r.patient, r.seq FROM kind k JOIN resource r ON r.kind = k.id
+             WHERE k.name = ?1 AND r.updated > ?2 LIMIT ?3",
+        )?;
+        let room = (most - changed.len()) as i64 + 1;
+        let rows = statement.query_map(params![name, since_ms, room], |row| {
+            Ok((row.get::<Option<[u8; 16]>>(0)?.map(PatientKey), row.get::<i64>(1)? as u64))
+        })?;
+        for row in rows {
+            changed.push(row?);
+        }
+        if changed.len() > most {
+            return Ok(None);
+        }
+    }
+    changed.sort_unstable();
+    Ok(Some(changed))
+}
+
+/// Sequence number, kind, version, when it was written and whether it is deleted.
+type Current = (i64, i64, u32, i64, bool);
+
+fn current(row: &Row<'_>) -> sql::Result<Current> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
 fn standing(connection: &Reader, person: Option<PatientKey>, after: u64, cut_ms: i64) -> sql::Result<Vec<Standing>> {
-    type Current = (i64, i64, u32, i64, bool);
+    let mut statement = connection.prepare_cached(
+        "SELECT r.seq, r.kind, r.version, r.updated, r.deleted FROM resource r
+         WHERE r.seq IN (SELECT seq FROM entry WHERE patient = ?1) AND r.seq > ?2 ORDER BY r.seq",
+    )?;
+    let found: Vec<Current> = statement
+        .query_map(params![row::entry_patient(person.as_ref()), after as i64], current)?
+        .collect::<Result<_, _>>()?;
+    stood(connection, found.into_iter(), cut_ms)
+}
+
+/// Of each the version that was the last one by the cut, if there was one.
+fn stood(connection: &Reader, current: impl Iterator<Item = Current>, cut_ms: i64) -> sql::Result<Vec<Standing>> {
     let mut kinds: HashMap<i64, Arc<str>> = HashMap::new();
     let mut statement = connection.prepare_cached("SELECT id, name FROM kind")?;
     for row in statement.query_map((), |row| Ok((row.get::<i64>(0)?, row.get::<Arc<str>>(1)?)))? {
         let (id, name) = row?;
         kinds.insert(id, name);
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT r.seq, r.kind, r.version, r.updated, r.deleted FROM resource r
-         WHERE r.seq IN (SELECT seq FROM entry WHERE patient = ?1) AND r.seq > ?2 ORDER BY r.seq",
-    )?;
-    let current: Vec<Current> = statement
-        .query_map(params![row::entry_patient(person.as_ref()), after as i64], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    let mut stood = Vec::with_capacity(current.len());
+    let mut stood = Vec::new();
     for (seq, kind, version, updated_ms, deleted) in current {
         let Some(kind) = kinds.get(&kind).cloned() else { continue };
         let seq = seq as u64;

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
+use super::log_copy::FULL;
 use crate::store::fault::{Error, OpenError};
 use crate::store::sql;
 
 pub(super) const FILE: &str = "gateway.sqlite3";
 /// A push touches eight indexes and tables, one page each, whatever the page's size; small pages make small commits.
 const PAGE_BYTES: i64 = 4096;
-/// 48 MB of log before it is copied into the file.
-const CHECKPOINT_PAGES: i64 = 12288;
-const LOG_LIMIT_BYTES: i64 = 64 << 20;
+/// What the log may keep of the disk when it begins anew.
+const LOG_LIMIT_BYTES: i64 = 96 << 20;
 const WRITER_CACHE_KIB: i64 = 64 << 10;
 const READER_CACHE_KIB: i64 = 16 << 10;
 const SYNCHRONOUS_FULL: i64 = 2;
@@ -36,6 +36,18 @@ pub(super) fn open_writer(file: &Path, serving: bool) -> Result<sql::Connection,
     prepare_writer(&connection)?;
     begin_log(&connection, serving)?;
     Ok(sql::Connection::Lite(connection))
+}
+
+/// The connection that copies the log into the file beside the writer.
+pub(super) fn open_copier(file: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.pragma_update(None, "synchronous", SYNCHRONOUS_FULL)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // It does what it is asked for and nothing of its own.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(connection)
 }
 
 /// Copies the log into the file and cuts it off, so that what was overwritten there is gone here, too. False where a
@@ -63,7 +75,7 @@ fn prepare_writer(connection: &Connection) -> Result<(), OpenError> {
     connection.pragma_update(None, "foreign_keys", false)?;
     // What is deleted is overwritten: above all, keys that are shredded.
     expect(connection, "secure_delete", true, "1")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", FULL)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;

@@ -24,6 +24,7 @@ mod known;
 mod layout;
 mod links;
 mod log;
+mod log_copy;
 mod pool;
 mod put;
 mod raw;
@@ -41,6 +42,7 @@ mod source;
 mod spans;
 mod stretches;
 mod subscriptions;
+mod tasks;
 mod tidy;
 mod transaction;
 mod uploads;
@@ -62,6 +64,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use self::keys::Keys;
+use self::log_copy::LogCopy;
 use self::pool::{Pool, Reader};
 use self::transaction::Turn;
 use self::writer::{Ledger, Writer};
@@ -169,7 +172,14 @@ impl Store {
             }
         };
         let directory = place.directory.clone();
-        let writer = Writer::start(ledger)?;
+        let log = match (&base, ledger.connection.lite()) {
+            (Base::File(file), Some(writer)) if serving => {
+                writer.pragma_update(None, "wal_autocheckpoint", 0)?;
+                Some(LogCopy::start(file::open_copier(file)?, log_copy::FULL)?)
+            }
+            _ => None,
+        };
+        let writer = Writer::start(ledger, log)?;
         let pool = Pool::new(readers, writer.record());
         Ok(Self { writer, pool, directory, base, _lock: lock })
     }

@@ -4,7 +4,7 @@
 //! writer is never in its way. A query whose caller went away still finishes and gives its connection back.
 
 use std::ops::Deref;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -44,6 +44,10 @@ impl Pool {
         &self,
         work: impl FnOnce(&Reader) -> sql::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
+        // What lies there is not what was acknowledged, or is not minded any more.
+        if self.health.load(Ordering::Acquire) == Health::Moved as u8 {
+            return Err(Error::Moved);
+        }
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
         let (idle, health) = (self.idle.clone(), self.health.clone());
         let query = move || {

@@ -1,8 +1,9 @@
-//! One write: what stands under its id, whether that lets it happen, and the rows that change.
+//! Writes: what stands under their ids, whether that lets them happen, and the rows that change.
 //!
 //! Every check comes before the first change, so a refused write leaves nothing behind.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::consents::bump_epoch;
 use super::keys::{self, Sealed, Sealer, gist_of, version_of};
@@ -12,7 +13,7 @@ use super::stretches;
 use super::writer::Ledger;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
-use crate::store::sql::{self, Connection, Optional, Params, Row, params};
+use crate::store::sql::{self, Bind, Connection, Optional, Params, Row, Value, params};
 use crate::store::unit::{Expect, Write, WriteOutcome};
 
 /// A write and the numbers under which it is indexed.
@@ -82,11 +83,39 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a,
     Ok(Numbered { write, kind, codes, tokens, sealer, compact })
 }
 
-pub(super) fn put(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {
-    match new.write.expect {
-        Expect::Absent => create(connection, new),
-        Expect::Version(expected) => replace(connection, new, expected),
+/// What becomes of each write, in their order; of those that stand or fall together, up to the first that is refused.
+pub(super) fn put(
+    connection: &Connection,
+    writes: &[Numbered<'_>],
+    atomic: bool,
+) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
+    let mut done: Vec<(WriteOutcome, Option<Written>)> = Vec::with_capacity(writes.len());
+    let mut rest = writes;
+    while let [first, ..] = rest {
+        let (run, later) = rest.split_at(together(rest));
+        match first.write.expect {
+            Expect::Absent => done.extend(create(connection, run, atomic)?),
+            Expect::Version(expected) => done.push(replace(connection, first, expected)?),
+        }
+        if atomic && let Some(refused) = done.iter().position(|(outcome, _)| outcome.is_conflict()) {
+            done.truncate(refused + 1);
+            break;
+        }
+        rest = later;
     }
+    Ok(done)
+}
+
+/// How many of the first are created at once: those of which none asks for what another one does. That each id is there
+/// once the database sees to.
+fn together(writes: &[Numbered<'_>]) -> usize {
+    let mut said = HashSet::new();
+    let alone = writes.iter().position(|Numbered { write, .. }| {
+        write.expect != Expect::Absent
+            || write.name.is_some()
+            || write.reading.is_some_and(|reading| !said.insert(reading))
+    });
+    alone.unwrap_or(writes.len()).max(1)
 }
 
 /// What stands under an id or a name already.
@@ -149,78 +178,143 @@ impl Standing {
     }
 }
 
-fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, Option<Written>), Error> {
-    let write = new.write;
-    if let Some(name) = &write.name
-        && let Some(standing) = Standing::find(connection, Standing::BY_NAME, params![new.kind, name])?
-    {
-        return Ok((standing.against(new), None));
-    }
-    if let Some(standing) = says_the_same(connection, write)? {
-        return Ok((standing, None));
-    }
-    let Kept { sealed_by, payload, gist } = new.kept()?;
-    // The common case asks nothing first: the unique index answers.
-    let inserted = connection.insert(
+/// A resource that is to be, as it is written.
+struct Fresh<'a> {
+    new: &'a Numbered<'a>,
+    tail: [u8; 12],
+    codes: Option<Vec<u8>>,
+    tokens: Option<Vec<u8>>,
+    sealed_by: i64,
+    payload: Cow<'a, [u8]>,
+    gist: Cow<'a, [u8]>,
+}
+
+impl<'a> Fresh<'a> {
+    const INSERT: &'static str =
         "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
              content, codes, tokens, sealed_by, payload, gist)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
-             ON CONFLICT (tail) DO NOTHING",
-        "seq",
-        params![
-            write.id.tail(),
-            new.kind,
-            write.id.bucket(),
-            write.id.day(),
-            write.name,
-            write.patient.map(|patient| patient.0),
-            write.owner,
-            write.date,
-            write.updated_ms,
-            write.version,
-            write.delete,
-            write.content,
-            pack(&new.codes),
-            pack(&new.tokens),
+             ON CONFLICT (tail) DO NOTHING";
+
+    fn of(new: &'a Numbered<'_>) -> Result<Self, Error> {
+        let Kept { sealed_by, payload, gist } = new.kept()?;
+        Ok(Self {
+            new,
+            tail: new.write.id.tail(),
+            codes: pack(&new.codes),
+            tokens: pack(&new.tokens),
             sealed_by,
             payload,
             gist,
-        ],
-    )?;
-    let Some(seq) = inserted else {
-        let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
-        return Ok((standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None));
-    };
-    if let Some(name) = &write.name {
-        connection
-            .prepare_cached("INSERT INTO alias (kind, name, seq) VALUES (?1, ?2, ?3)")?
-            .post(params![new.kind, name, seq])?;
+        })
     }
-    index(connection, new, seq)?;
-    if let Some(reading) = write.reading {
-        connection.prepare_cached("INSERT INTO reading (hash, seq) VALUES (?1, ?2)")?.post(params![reading, seq])?;
+
+    fn row(&self) -> [Value<'_>; 17] {
+        let write = self.new.write;
+        [
+            Value::Blob(&self.tail),
+            Value::Integer(self.new.kind),
+            Value::Integer(write.id.bucket().into()),
+            Value::Integer(write.id.day().into()),
+            write.name.value(),
+            write.patient.as_ref().map_or(Value::Null, |patient| Value::Blob(&patient.0)),
+            write.owner.value(),
+            write.date.value(),
+            write.updated_ms.value(),
+            write.version.value(),
+            write.delete.value(),
+            write.content.value(),
+            self.codes.value(),
+            self.tokens.value(),
+            Value::Integer(self.sealed_by),
+            self.payload.value(),
+            self.gist.value(),
+        ]
     }
-    spans::note(connection, write, seq)?;
-    stretches::note(connection, write, seq)?;
-    Ok((WriteOutcome::Created, Some(Written { seq: seq as u64, version: write.version, patient: write.patient })))
 }
 
-/// Another resource that says the same as a new one.
-fn says_the_same(connection: &Connection, write: &Write) -> sql::Result<Option<WriteOutcome>> {
-    let Some(reading) = write.reading else { return Ok(None) };
-    let standing = connection
-        .prepare_cached(
-            "SELECT r.bucket, r.day, r.tail, r.version, r.updated FROM reading g JOIN resource r ON r.seq = g.seq
-             WHERE g.hash = ?1",
-        )?
-        .query_row([reading], |row| {
-            let id = ResId::from_columns(row.get(0)?, row.get(1)?, row.get(2)?);
-            Ok(WriteOutcome::Standing { id, version: row.get(3)?, updated_ms: row.get(4)? })
-        })
-        .optional()?;
-    // The same record again is known by its id.
-    Ok(standing
-        .filter(|standing| !matches!(standing, WriteOutcome::Standing { id, .. } if id.tail() == write.id.tail())))
+/// The common case asks nothing first: the unique index answers.
+fn create(
+    connection: &Connection,
+    run: &[Numbered<'_>],
+    atomic: bool,
+) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
+    let mut outcomes = standing(connection, run)?;
+    let unknown = run.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
+    let fresh = unknown.map(|(new, _)| Fresh::of(new)).collect::<Result<Vec<_>, _>>()?;
+    let rows: Vec<_> = fresh.iter().map(Fresh::row).collect();
+    let mut numbers = connection.insert_each(Fresh::INSERT, ("tail", "seq"), &rows)?.into_iter();
+    let mut created = Vec::with_capacity(fresh.len());
+    let mut done = Vec::with_capacity(run.len());
+    for (new, outcome) in run.iter().zip(&mut outcomes) {
+        let write = new.write;
+        done.push(match (outcome.take(), &mut numbers) {
+            (Some(outcome), _) => (outcome, None),
+            (None, numbers) => match numbers.next().flatten() {
+                Some(seq) => {
+                    created.push((new, seq));
+                    let written = Written { seq: seq as u64, version: write.version, patient: write.patient };
+                    (WriteOutcome::Created, Some(written))
+                }
+                None => {
+                    let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
+                    (standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None)
+                }
+            },
+        });
+    }
+    if !(atomic && done.iter().any(|(outcome, _)| outcome.is_conflict())) {
+        accompany(connection, &created)?;
+    }
+    Ok(done)
+}
+
+/// What lies beside new resources.
+fn accompany(connection: &Connection, created: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
+    let mut readings = Vec::new();
+    for (new, seq) in created {
+        if let Some(name) = &new.write.name {
+            connection
+                .prepare_cached("INSERT INTO alias (kind, name, seq) VALUES (?1, ?2, ?3)")?
+                .post(params![new.kind, name, seq])?;
+        }
+        readings.extend(new.write.reading.as_ref().map(|reading| [Value::Blob(reading), Value::Integer(*seq)]));
+    }
+    index(connection, created)?;
+    connection.post_each("INSERT INTO reading (hash, seq) VALUES (?1, ?2)", &readings)?;
+    for (new, seq) in created {
+        spans::note(connection, new.write, *seq)?;
+        stretches::note(connection, new.write, *seq)?;
+    }
+    Ok(())
+}
+
+/// What is known of new resources by their name, or by what they say.
+fn standing(connection: &Connection, run: &[Numbered<'_>]) -> sql::Result<Vec<Option<WriteOutcome>>> {
+    let mut known = Vec::with_capacity(run.len());
+    for new in run {
+        known.push(match &new.write.name {
+            Some(name) => Standing::find(connection, Standing::BY_NAME, params![new.kind, name])?
+                .map(|standing| standing.against(new)),
+            None => None,
+        });
+    }
+    let asked: Vec<usize> =
+        (0..run.len()).filter(|at| known[*at].is_none() && run[*at].write.reading.is_some()).collect();
+    let keys: Vec<_> = asked.iter().map(|at| [run[*at].write.reading.value()]).collect();
+    let found = connection.find_each(
+        "SELECT r.bucket, r.day, r.tail, r.version, r.updated FROM reading g JOIN resource r ON r.seq = g.seq
+         WHERE g.hash = ?1",
+        &keys,
+        |row| Ok((ResId::from_columns(row.get(0)?, row.get(1)?, row.get(2)?), row.get(3)?, row.get(4)?)),
+    )?;
+    for (at, found) in asked.into_iter().zip(found) {
+        // The same record again is known by its id.
+        known[at] = found
+            .filter(|(id, ..)| id.tail() != run[at].write.id.tail())
+            .map(|(id, version, updated_ms)| WriteOutcome::Standing { id, version, updated_ms });
+    }
+    Ok(known)
 }
 
 fn replace(
@@ -281,28 +375,30 @@ fn replace(
             payload,
             gist,
         ])?;
-    index(connection, new, old.seq)?;
+    index(connection, &[(new, old.seq)])?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
 }
 
-fn index(connection: &Connection, new: &Numbered<'_>, seq: i64) -> sql::Result<()> {
-    let write = new.write;
-    let patient = entry_patient(write.patient.as_ref());
-    for code in &new.codes {
-        connection
-            .prepare_cached("INSERT INTO entry (patient, code, date, seq) VALUES (?1, ?2, ?3, ?4)")?
-            .post(params![patient, code, entry_date(write.date), seq])?;
+fn index(connection: &Connection, put: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
+    let (mut entries, mut tokens) = (Vec::with_capacity(put.len()), Vec::new());
+    for (new, seq) in put {
+        let patient = Value::Blob(entry_patient(new.write.patient.as_ref()));
+        let (date, seq) = (Value::Integer(entry_date(new.write.date)), Value::Integer(*seq));
+        entries.extend(new.codes.iter().map(|code| [patient, Value::Integer(*code), date, seq]));
+        tokens.extend(new.tokens.iter().map(|token| [Value::Integer(*token), seq]));
     }
-    for token in &new.tokens {
-        connection.prepare_cached("INSERT INTO token (hash, seq) VALUES (?1, ?2)")?.post(params![token, seq])?;
+    connection.post_each("INSERT INTO entry (patient, code, date, seq) VALUES (?1, ?2, ?3, ?4)", &entries)?;
+    connection.post_each("INSERT INTO token (hash, seq) VALUES (?1, ?2)", &tokens)?;
+    for (Numbered { write, .. }, seq) in put {
+        let (true, Some(patient)) = (write.consent, write.patient) else { continue };
+        if !write.delete {
+            connection
+                .prepare_cached("INSERT INTO consent (patient, seq) VALUES (?1, ?2)")?
+                .post(params![patient.0, seq])?;
+        }
+        bump_epoch(connection, patient)?;
     }
-    let (true, Some(patient)) = (write.consent, write.patient) else { return Ok(()) };
-    if !write.delete {
-        connection
-            .prepare_cached("INSERT INTO consent (patient, seq) VALUES (?1, ?2)")?
-            .post(params![patient.0, seq])?;
-    }
-    bump_epoch(connection, patient)
+    Ok(())
 }
 
 fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<()> {

@@ -19,7 +19,7 @@ use crate::store::seal::Key;
 use crate::store::sql::{self, Connection, Fault, Optional, Value, params};
 
 /// A store that was moved says so, so that nobody goes on with it.
-const MOVED: &str = "moved";
+pub(super) const MOVED: &str = "moved";
 /// Where a move keeps what it carries.
 const MOVING: &str = "moving";
 

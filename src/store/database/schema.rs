@@ -25,6 +25,7 @@ use crate::store::sql::{self, Connection, Optional};
 /// `subscription.starts` are positions in the feed, of each slot the one behind which its events lie, NULL while it has none;
 /// `event.number` is NULL until it is decided that the event may be told. `export_part` is the work of an export in one
 /// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
+/// `subscription_past` are the latest of a subscription's versions before the one that stands.
 /// `known_as.names` are the names, one a line, that a destination gave to what it was sent: what it is corrected and taken
 /// back by. `resource.gist` is what searches judge by before they open a row, sealed like the payload and with its key; NULL
 /// where it was not made yet, and empty where there is none. `retry_stopped` are destinations for which what fails is not
@@ -281,6 +282,12 @@ CREATE TABLE ahead (
 ALTER TABLE resource ADD COLUMN gist BLOB;
 CREATE INDEX resource_gist ON resource (seq) WHERE gist IS NULL;
 ",
+    "
+CREATE TABLE subscription_past (
+    id TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL, status TEXT NOT NULL, error TEXT,
+    body BLOB NOT NULL, PRIMARY KEY (id, version)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -368,6 +375,7 @@ ALTER TABLE cursor DROP COLUMN scout;
 DROP INDEX resource_gist;
 ALTER TABLE resource DROP COLUMN gist;
 ",
+    "DROP TABLE subscription_past;",
 ];
 
 /// Brings the database to the newest schema this program knows.

@@ -17,6 +17,9 @@ use crate::store::sql::{self, Connection, Optional, Row, params};
 use crate::store::subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscription, TurnEnd, Waiting};
 use crate::store::unit::AuditRecord;
 
+/// Versions that are kept beside the one that stands.
+const KEPT: i64 = 100;
+
 const COLUMNS: &str =
     "SELECT id, client, version, updated, status, error, body, granted, secret, starts, events, taken,
      failures, not_before, told, sends, epoch FROM subscription";
@@ -37,6 +40,12 @@ impl Store {
         self.query(move |reader| one(reader, &id)).await
     }
 
+    /// The one that stands and those before it, the latest first, as far as they are kept; without their secrets.
+    pub async fn subscription_versions(&self, id: &str) -> Result<Vec<Subscription>, Error> {
+        let id = id.to_owned();
+        self.query(move |reader| versions(reader, &id)).await
+    }
+
     /// Those of a client, in the order of their ids.
     pub async fn subscriptions_of(&self, client: &str) -> Result<Vec<Subscription>, Error> {
         let client = client.to_owned();
@@ -53,6 +62,7 @@ impl Store {
     pub async fn end_subscription(&self, id: &str, status: &str, reason: &str, now_ms: i64) -> Result<bool, Error> {
         let (id, status, reason) = (id.to_owned(), status.to_owned(), reason.to_owned());
         let end = move |connection: &Connection| {
+            keep(connection, &id)?;
             let ended = connection
                 .prepare_cached(
                     "UPDATE subscription SET status = ?2, error = ?3, version = version + 1, updated = ?4,
@@ -74,6 +84,23 @@ impl Store {
     pub async fn remove_subscription(&self, client: &str, id: &str, record: AuditRecord) -> Result<bool, Error> {
         let (client, id) = (client.to_owned(), id.to_owned());
         self.writer.call(1, move |ledger| Ok(remove(ledger, &client, &id, record)?)).await
+    }
+
+    /// Takes away past versions that a text stands in.
+    pub async fn forget_subscriptions_naming(&self, text: &str) -> Result<(), Error> {
+        let text = text.to_owned();
+        let forget = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached("SELECT id, version, body FROM subscription_past")?;
+            let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let past: Vec<(String, u32, Vec<u8>)> = rows.collect::<sql::Result<_>>()?;
+            for (id, version, _) in past.iter().filter(|(.., body)| String::from_utf8_lossy(body).contains(&text)) {
+                connection
+                    .prepare_cached("DELETE FROM subscription_past WHERE id = ?1 AND version = ?2")?
+                    .post(params![id, version])?;
+            }
+            Ok::<_, sql::Fault>(())
+        };
+        self.writer.call(1, move |ledger| Ok(forget(&ledger.connection)?)).await
     }
 
     /// Files what happened in a batch of the feed and moves its follower on: both or, if the lease was lost, neither.
@@ -202,6 +229,7 @@ fn put(ledger: &mut Ledger, asked: &Asked, most: u32, follower: &str) -> Result<
                 asked.sends
             ])?
     } else {
+        keep(connection, &asked.id)?;
         // Whoever is at its turn is at that of another subscription now.
         connection
             .prepare_cached(
@@ -299,6 +327,45 @@ fn one(reader: &Reader, id: &str) -> sql::Result<Option<Subscription>> {
     found.map(|found| opened(&reader.keys, found)).transpose()
 }
 
+fn versions(reader: &Reader, id: &str) -> sql::Result<Vec<Subscription>> {
+    let stands = reader.prepare_cached(&format!("{COLUMNS} WHERE id = ?1"))?.query_row([id], sealed).optional()?;
+    let Some(mut stands) = stands else { return Ok(Vec::new()) };
+    stands.secret.clear();
+    let mut statement = reader.prepare_cached(
+        "SELECT version, updated, status, error, body FROM subscription_past WHERE id = ?1 AND version < ?2
+         ORDER BY version DESC",
+    )?;
+    let before = |row: &Row<'_>| {
+        Ok(Subscription {
+            version: row.get(0)?,
+            updated_ms: row.get(1)?,
+            status: row.get(2)?,
+            error: row.get(3)?,
+            body: row.get(4)?,
+            ..stands.clone()
+        })
+    };
+    let past: Vec<Subscription> =
+        statement.query_map(params![id, stands.version], before)?.collect::<sql::Result<_>>()?;
+    Ok(std::iter::once(stands).chain(past).collect())
+}
+
+/// Keeps what stands before it changes. Should it not change, what is kept is what stands.
+fn keep(connection: &Connection, id: &str) -> sql::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO subscription_past (id, version, updated, status, error, body)
+             SELECT id, version, updated, status, error, body FROM subscription WHERE id = ?1 ON CONFLICT DO NOTHING",
+        )?
+        .post([id])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM subscription_past WHERE id = ?1
+             AND version < (SELECT MAX(version) FROM subscription_past WHERE id = ?1) - ?2",
+        )?
+        .post(params![id, KEPT])
+}
+
 fn opened(keys: &super::keys::Keys, mut subscription: Subscription) -> sql::Result<Subscription> {
     let secret = std::mem::take(&mut subscription.secret);
     subscription.secret = keys.opened(&secret_of(&subscription.id), secret).map_err(super::keys::damaged)?;
@@ -316,6 +383,7 @@ fn remove(ledger: &mut Ledger, client: &str, id: &str, record: AuditRecord) -> s
         return Ok(false);
     }
     connection.prepare_cached("DELETE FROM event WHERE subscription = ?1")?.post([id])?;
+    connection.prepare_cached("DELETE FROM subscription_past WHERE id = ?1")?.post([id])?;
     audit::store(ledger, &[record])?;
     Ok(true)
 }
@@ -481,6 +549,13 @@ fn settle(
     follower: &str,
 ) -> sql::Result<Fenced> {
     let connection = &ledger.connection;
+    let becomes_other = connection
+        .prepare_cached("SELECT 1 FROM subscription WHERE id = ?1 AND epoch = ?2 AND status <> ?3")?
+        .query_row(params![id, epoch as i64, end.status], |_| Ok(()))
+        .optional()?;
+    if becomes_other.is_some() {
+        keep(connection, id)?;
+    }
     let held = connection
         .prepare_cached(
             "UPDATE subscription SET version = version + CASE WHEN status = ?3 THEN 0 ELSE 1 END,

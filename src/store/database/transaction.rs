@@ -8,12 +8,15 @@
 //!
 //! When the connection is lost while a transaction is being committed, nobody has said whether it was. So each turn writes
 //! its number beside everything else, and whoever has the next turn reads whether it is there: with the lock in hand the lost
-//! transaction is over, one way or the other.
+//! transaction is over, one way or the other. The same number tells a gateway whether the database is still the one that it
+//! wrote to: one that was moved away, restored or set back under it has another number or says that it was moved, and what
+//! the gateway remembers of it (consents, numbers of codes, the end of the log) may be wrong. It then does nothing more.
 
 use std::time::{Duration, Instant};
 
+use super::restore::MOVED;
 use crate::store::fault::{Error, OpenError};
-use crate::store::sql::{Connection, Fault, Optional, Result, Session, Value};
+use crate::store::sql::{Connection, Fault, Result, Session, Value};
 
 /// Takes the turn of all that have their tables in the same schema. The first number is arbitrary.
 pub(super) const TAKE_TURN: &str = "SELECT pg_advisory_xact_lock(1835558241, hashtext(current_schema()))";
@@ -25,23 +28,26 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Turn {
     /// Names this process among those that share the database.
     gateway: [u8; 16],
+    /// Of the last turn that was begun to be committed.
     number: i64,
+    /// Of the last one that is known to be.
+    committed: i64,
 }
 
 impl Turn {
     pub(super) fn new() -> std::result::Result<Self, OpenError> {
         let mut gateway = [0; 16];
         getrandom::fill(&mut gateway).map_err(|_| OpenError::Begin(Error::Entropy))?;
-        Ok(Self { gateway, number: 0 })
+        Ok(Self { gateway, number: 0, committed: 0 })
     }
 
-    pub(super) fn begin(connection: &Connection) -> Result<()> {
+    pub(super) fn begin(&mut self, connection: &Connection) -> Result<()> {
         match connection {
             Connection::Lite(_) => connection.execute("BEGIN IMMEDIATE", ()).map(drop),
             Connection::Postgres(session) => {
                 // That a session ended while it was idle may show only now.
-                match take_turn(session) {
-                    Err(Fault::Lost(_)) => take_turn(session),
+                match self.take(session) {
+                    Err(Fault::Lost(_)) => self.take(session),
                     begun => begun,
                 }
             }
@@ -61,12 +67,17 @@ impl Turn {
             )?
             .post(&[Value::Blob(&self.gateway), Value::Integer(self.number)][..])?;
         match session.batch("COMMIT") {
-            Err(Fault::Lost(error)) => match self.was_committed(connection, session) {
+            Ok(()) => {
+                self.committed = self.number;
+                Ok(())
+            }
+            Err(Fault::Lost(error)) => match self.was_committed(session) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Fault::Lost(error)),
+                Err(Fault::Moved) => Err(Fault::Moved),
                 Err(_) => Err(Fault::Unknown),
             },
-            ended => ended,
+            failed => failed,
         }
     }
 
@@ -86,34 +97,49 @@ impl Turn {
         }
     }
 
-    fn was_committed(&self, connection: &Connection, session: &Session) -> Result<bool> {
+    fn was_committed(&mut self, session: &Session) -> Result<bool> {
         let given_up = Instant::now() + RETURN;
         loop {
-            let asked = take_turn(session).and_then(|()| {
-                let number: Option<i64> = connection
-                    .prepare_cached("SELECT number FROM turn WHERE gateway = ?1")?
-                    .query_row([self.gateway], |row| row.get(0))
-                    .optional()?;
-                session.batch("COMMIT")?;
-                Ok(number == Some(self.number))
-            });
+            let asked = self.take(session).and_then(|()| session.batch("COMMIT"));
             match asked {
+                Ok(()) => return Ok(self.committed == self.number),
+                Err(Fault::Moved) => return Err(Fault::Moved),
                 Err(_) if Instant::now() < given_up => {
                     session.hang_up();
                     // The writer's own thread: whoever waits for it waits for this answer.
                     std::thread::sleep(PAUSE);
                 }
-                asked => return asked,
+                Err(fault) => return Err(fault),
             }
         }
     }
-}
 
-fn take_turn(session: &Session) -> Result<()> {
-    session.revive()?;
-    let begun = session.batch(&format!("BEGIN; {TAKE_TURN}"));
-    if begun.is_err() && session.batch("ROLLBACK").is_err() {
-        session.hang_up();
+    /// Begins a transaction with the lock in hand, in the store that we have known.
+    fn take(&mut self, session: &Session) -> Result<()> {
+        session.revive()?;
+        let taken =
+            session.told(&format!("BEGIN; {TAKE_TURN}; {}", self.question())).and_then(|told| self.stays(&told));
+        if taken.is_err() && session.batch("ROLLBACK").is_err() {
+            session.hang_up();
+        }
+        taken
     }
-    begun
+
+    /// Whether the store was moved, and the number of our last turn in it.
+    fn question(&self) -> String {
+        let gateway: String = self.gateway.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!(
+            "SELECT (SELECT name FROM secret WHERE name = '{MOVED}'), (SELECT number FROM turn WHERE gateway = '\\x{gateway}')"
+        )
+    }
+
+    fn stays(&mut self, told: &[Option<String>]) -> Result<()> {
+        let [moved, number] = told else { return Err(Fault::NoRow) };
+        let number = number.as_ref().map_or(Ok(0), |number| number.parse()).map_err(|_| Fault::Column)?;
+        if moved.is_some() || !(self.committed..=self.number).contains(&number) {
+            return Err(Fault::Moved);
+        }
+        self.committed = number;
+        Ok(())
+    }
 }

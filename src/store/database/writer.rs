@@ -17,6 +17,7 @@ use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::keys::{Keys, Sealer};
+use super::log_copy::LogCopy;
 use super::transaction::Turn;
 use crate::store::fault::{Error, Health, OpenError};
 use crate::store::id::PatientKey;
@@ -68,7 +69,7 @@ impl Ledger {
         self.fed = false;
         self.edge_is_ours = false;
         self.sealers.clear();
-        Turn::begin(&self.connection)
+        self.turn.begin(&self.connection)
     }
 
     pub(super) fn commit(&mut self) -> sql::Result<()> {
@@ -181,11 +182,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(ledger: Ledger) -> Result<Self, OpenError> {
+    pub(super) fn start(ledger: Ledger, log: Option<LogCopy>) -> Result<Self, OpenError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (fed, _) = watch::channel(0);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
-        let clerk = Clerk { ledger, health: health.clone(), fed: fed.clone() };
+        let clerk = Clerk { ledger, log, health: health.clone(), fed: fed.clone() };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))
@@ -232,13 +233,16 @@ impl Writer {
             code if code == Health::Ok as u8 => Health::Ok,
             code if code == Health::Full as u8 => Health::Full,
             code if code == Health::Unreachable as u8 => Health::Unreachable,
+            code if code == Health::Moved as u8 => Health::Moved,
             _ => Health::Poisoned,
         }
     }
 
     fn send(&self, job: Job) -> Result<(), Error> {
-        if self.health() == Health::Poisoned {
-            return Err(Error::Poisoned);
+        match self.health() {
+            Health::Poisoned => return Err(Error::Poisoned),
+            Health::Moved => return Err(Error::Moved),
+            _ => {}
         }
         let jobs = self.jobs.as_ref().ok_or(Error::Closed)?;
         jobs.try_send(job).map_err(|refused| match refused {
@@ -267,6 +271,7 @@ impl Drop for Writer {
 /// What runs in the thread.
 struct Clerk {
     ledger: Ledger,
+    log: Option<LogCopy>,
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
 }
@@ -282,7 +287,9 @@ impl Clerk {
                 group.push(job);
             }
             self.apply(group);
+            self.copy_log();
         }
+        self.log = None;
         let Some(lite) = self.ledger.connection.lite() else { return };
         if self.health.load(Ordering::Acquire) == Health::Poisoned as u8 {
             // The closing checkpoint would sync again and believe the answer.
@@ -293,11 +300,22 @@ impl Clerk {
         }
     }
 
+    /// Nobody waits for it but who comes next.
+    fn copy_log(&mut self) {
+        let (Some(log), Some(lite)) = (&mut self.log, self.ledger.connection.lite()) else { return };
+        if self.health.load(Ordering::Acquire) == Health::Poisoned as u8 {
+            return;
+        }
+        if let Err(fault) = log.mind(lite) {
+            self.judge(fault.into());
+        }
+    }
+
     fn apply(&mut self, group: Vec<Job>) {
-        let begun = if self.health.load(Ordering::Acquire) == Health::Poisoned as u8 {
-            Err(Error::Poisoned)
-        } else {
-            self.ledger.begin().map_err(|fault| self.judge(fault.into()))
+        let begun = match self.health.load(Ordering::Acquire) {
+            code if code == Health::Poisoned as u8 => Err(Error::Poisoned),
+            code if code == Health::Moved as u8 => Err(Error::Moved),
+            _ => self.ledger.begin().map_err(|fault| self.judge(fault.into())),
         };
         if let Err(fault) = begun {
             return group.into_iter().for_each(|job| refuse(job, &fault));
@@ -336,7 +354,7 @@ impl Clerk {
 
     /// The last of `applied` is the job that failed. Unless the disk is to blame, its neighbours may simply try again.
     fn fail(mut applied: Vec<Applied>, rest: impl Iterator<Item = Job>, fault: Error) {
-        let disk = matches!(fault, Error::Full | Error::Poisoned | Error::Lost);
+        let disk = matches!(fault, Error::Full | Error::Poisoned | Error::Lost | Error::Moved);
         let culprit = applied.pop();
         let neighbours = if disk { fault.clone() } else { Error::Busy };
         for Applied { answer, .. } in applied {
@@ -362,6 +380,7 @@ impl Clerk {
         let health = match &error {
             Error::Full => Health::Full,
             Error::Lost | Error::Unknown => Health::Unreachable,
+            Error::Moved => Health::Moved,
             error if error.is_fatal() => Health::Poisoned,
             _ => return error,
         };
@@ -373,6 +392,10 @@ impl Clerk {
             }
             Health::Unreachable => {
                 tracing::warn!(?error, "store: the database is not to be reached");
+                return error;
+            }
+            Health::Moved => {
+                tracing::error!("store: it was moved, or set back to an earlier moment; nothing more until a restart");
                 return error;
             }
             _ => {}

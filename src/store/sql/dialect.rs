@@ -26,9 +26,26 @@ pub(super) fn rendered(sql: &str) -> String {
     rendered
 }
 
+/// A statement that adds one row as one that adds many: each of its parameters, of these types, is a list.
+pub(super) fn of_many(sql: &str, types: &[&str]) -> String {
+    let numbered = |of: fn(usize, &str) -> String| {
+        types.iter().enumerate().map(|(index, kind)| of(index + 1, kind)).collect::<Vec<_>>().join(", ")
+    };
+    let one = format!("VALUES ({})", numbered(|number, _| format!("${number}")));
+    let many = format!("SELECT * FROM unnest({})", numbered(|number, kind| format!("${number}::{kind}[]")));
+    rendered(sql).replacen(&one, &many, 1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::rendered;
+    use super::{of_many, rendered};
+
+    #[test]
+    fn one_row_becomes_many() {
+        let sql = "INSERT INTO a (b, c) VALUES (?1, ?2) ON CONFLICT (b) DO NOTHING";
+        let wanted = "INSERT INTO a (b, c) SELECT * FROM unnest($1::bytea[], $2::int8[]) ON CONFLICT (b) DO NOTHING";
+        assert_eq!(of_many(sql, &["bytea", "int8"]), wanted);
+    }
 
     #[test]
     fn parameters_are_renamed_and_nothing_else() {

@@ -26,6 +26,8 @@ pub enum Fault {
     Lost(io::Error),
     /// The connection ended while a transaction was being committed, and nobody could say whether it was.
     Unknown,
+    /// The store is not the one that was written to any more.
+    Moved,
     /// A row was to be there.
     NoRow,
     /// A column holds what it must not.
@@ -50,6 +52,7 @@ pub(in crate::store) enum Kind {
     /// The server cannot be reached.
     Lost,
     Unknown,
+    Moved,
     /// The disk or the file is broken.
     Broken,
     Other,
@@ -62,6 +65,7 @@ impl Fault {
             Self::Postgres(error) => postgres::kind(error),
             Self::Lost(_) => Kind::Lost,
             Self::Unknown => Kind::Unknown,
+            Self::Moved => Kind::Moved,
             Self::NoRow | Self::Column | Self::Damaged(_) => Kind::Other,
         }
     }
@@ -94,6 +98,7 @@ impl fmt::Display for Fault {
             Self::Lite(_) | Self::Postgres(_) => "a statement failed",
             Self::Lost(_) => "the connection to the database is lost",
             Self::Unknown => "nobody knows whether a transaction was committed",
+            Self::Moved => "the store was moved, or set back to an earlier moment",
             Self::NoRow => "a row is not there",
             Self::Column => "a column holds what it must not",
             Self::Damaged(_) => "what lies in a column cannot be read",
@@ -108,7 +113,7 @@ impl std::error::Error for Fault {
             Self::Postgres(error) => Some(error),
             Self::Lost(error) => Some(error),
             Self::Damaged(error) => Some(error.as_ref()),
-            Self::Unknown | Self::NoRow | Self::Column => None,
+            Self::Unknown | Self::Moved | Self::NoRow | Self::Column => None,
         }
     }
 }
@@ -155,6 +160,47 @@ impl Connection {
                 Ok((added > 0).then(|| connection.last_insert_rowid()))
             }
             Self::Postgres(session) => params.with(|values| session.insert(sql, column, values)),
+        }
+    }
+
+    /// As `insert` of each of some rows, in their order. They are told apart by a key in their first column, of which the
+    /// statement lets no two be the same. A server is handed all of them at once.
+    pub(in crate::store) fn insert_each<const N: usize>(
+        &self,
+        sql: &str,
+        (key, column): (&str, &str),
+        rows: &[[Value<'_>; N]],
+    ) -> Result<Vec<Option<i64>>> {
+        match (self, rows) {
+            (Self::Postgres(session), [_, _, ..]) => session.insert_each(sql, key, column, rows),
+            _ => rows.iter().map(|row| self.insert(sql, column, &row[..])).collect(),
+        }
+    }
+
+    /// Adds rows of which nothing is to be known but that they are there (`Statement::post`).
+    pub(in crate::store) fn post_each<const N: usize>(&self, sql: &str, rows: &[[Value<'_>; N]]) -> Result<()> {
+        match (self, rows) {
+            (Self::Postgres(session), [_, _, ..]) => session.post_each(sql, rows),
+            _ => rows.iter().try_for_each(|row| self.prepare_cached(sql)?.post(&row[..])),
+        }
+    }
+
+    /// For each of some keys the row that there is at most. A server is asked for all of them before it is listened to.
+    pub(in crate::store) fn find_each<T, const N: usize>(
+        &self,
+        sql: &str,
+        keys: &[[Value<'_>; N]],
+        read: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<Option<T>>> {
+        match self {
+            Self::Lite(_) => {
+                keys.iter().map(|key| self.prepare_cached(sql)?.query_row(&key[..], &read).optional()).collect()
+            }
+            Self::Postgres(session) => session
+                .query_each(sql, keys)?
+                .iter()
+                .map(|rows| rows.first().map(|row| read(&Row::Postgres(row))).transpose())
+                .collect(),
         }
     }
 

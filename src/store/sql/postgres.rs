@@ -23,10 +23,10 @@ use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{Client, Config, NoTls, Row, SimpleQueryMessage, SimpleQueryRow, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::dialect::rendered;
+use super::dialect::{of_many, rendered};
 use super::{Fault, Kind, Result, Value};
 use crate::store::fault::{OpenError, Unfit};
 
@@ -170,10 +170,76 @@ impl Session {
         rows.first().map(|row| row.try_get(0).map_err(sorted)).transpose()
     }
 
+    /// The numbers of those rows that were added, by the key in their first column.
+    pub(super) fn insert_each<const N: usize>(
+        &self,
+        sql: &str,
+        key: &str,
+        column: &str,
+        rows: &[[Value<'_>; N]],
+    ) -> Result<Vec<Option<i64>>> {
+        let returning = format!(" RETURNING {key}, {column}");
+        let mut numbers = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(AT_ONCE) {
+            let added = self.asked(|line| {
+                let statement = line.of_many(sql, &returning)?;
+                let Line { runtime, driver, client, .. } = line;
+                let lists = lists(rows, |value| value);
+                let lists: Vec<_> = lists.iter().map(|list| list as &(dyn ToSql + Sync)).collect();
+                runtime.wait(driver, client.query(&statement, &lists)).map_err(sorted)
+            })?;
+            let mut given = HashMap::with_capacity(added.len());
+            for row in &added {
+                given.insert(row.try_get::<_, &[u8]>(0).map_err(sorted)?, row.try_get(1).map_err(sorted)?);
+            }
+            for row in rows {
+                numbers.push(given.remove(row[0].as_blob()?));
+            }
+        }
+        Ok(numbers)
+    }
+
+    pub(super) fn post_each<const N: usize>(&self, sql: &str, rows: &[[Value<'_>; N]]) -> Result<()> {
+        let mut line = self.line.borrow_mut();
+        let line = line.as_mut().ok_or_else(not_connected)?;
+        for rows in rows.chunks(AT_ONCE) {
+            let statement = line.of_many(sql, "")?;
+            let (client, lists) = (line.client.clone(), lists(rows, |value| value.owned()));
+            line.send(Box::pin(async move { client.execute_raw(&statement, lists).await.map(drop) }))?;
+        }
+        Ok(())
+    }
+
+    /// What is found for each of some keys.
+    pub(super) fn query_each<const N: usize>(&self, sql: &str, keys: &[[Value<'_>; N]]) -> Result<Vec<Vec<Row>>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(ASKED) {
+            found.extend(self.asked(|line| line.returning_each(sql, keys))?);
+        }
+        Ok(found)
+    }
+
     pub(in crate::store) fn batch(&self, sql: &str) -> Result<()> {
         self.asked(|line| {
             let Line { runtime, driver, client, .. } = line;
             runtime.wait(driver, client.batch_execute(sql)).map_err(sorted)
+        })
+    }
+
+    /// The same, of whose last answer the texts are wanted. A table that is gone means that the store is.
+    pub(in crate::store) fn told(&self, sql: &str) -> Result<Vec<Option<String>>> {
+        self.asked(|line| {
+            let Line { runtime, driver, client, .. } = line;
+            let messages = runtime.wait(driver, client.simple_query(sql)).map_err(|error| match error.code() {
+                Some(code) if *code == SqlState::UNDEFINED_TABLE => Fault::Moved,
+                _ => sorted(error),
+            })?;
+            let rows = messages.iter().filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(row),
+                _ => None,
+            });
+            let texts = |row: &SimpleQueryRow| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect();
+            rows.last().map(texts).ok_or(Fault::NoRow)
         })
     }
 
@@ -245,6 +311,10 @@ type Driver = Running;
 
 /// Statements that were sent and not yet heard of; more are waited for.
 const POSTED: usize = 512;
+/// Questions that are asked before the first answer is read.
+const ASKED: usize = 64;
+/// Rows that one statement adds.
+const AT_ONCE: usize = 512;
 
 struct Line {
     runtime: Engine,
@@ -328,6 +398,42 @@ impl Line {
         runtime.wait(driver, client.query(&statement, &values)).map_err(sorted)
     }
 
+    fn returning_each<const N: usize>(&mut self, sql: &str, keys: &[[Value<'_>; N]]) -> Result<Vec<Vec<Row>>> {
+        let statement = self.statement(sql, "")?;
+        let Self { runtime, driver, client, .. } = self;
+        let values: Vec<[&(dyn ToSql + Sync); N]> =
+            keys.iter().map(|key| key.each_ref().map(|value| value as &(dyn ToSql + Sync))).collect();
+        let mut asked: Vec<_> = values.iter().map(|values| Box::pin(client.query(&statement, values))).collect();
+        let mut found: Vec<Option<_>> = asked.iter().map(|_| None).collect();
+        // Each is sent when it is first looked at.
+        let all = poll_fn(|context| {
+            for (asked, found) in asked.iter_mut().zip(&mut found).filter(|(_, found)| found.is_none()) {
+                if let Poll::Ready(rows) = asked.as_mut().poll(context) {
+                    *found = Some(rows);
+                }
+            }
+            if found.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        runtime.wait(driver, all);
+        found.into_iter().flatten().map(|rows| rows.map_err(sorted)).collect()
+    }
+
+    /// A statement that adds one row as one that adds many.
+    fn of_many(&mut self, sql: &str, returning: &str) -> Result<Statement> {
+        let name = format!("many: {sql}");
+        if let Some(statement) = self.statements.get(name.as_str()) {
+            return Ok(statement.clone());
+        }
+        let Self { runtime, driver, client, .. } = self;
+        // The server knows of which types they are.
+        let one = runtime.wait(driver, client.prepare(&rendered(sql))).map_err(sorted)?;
+        let types: Vec<&str> = one.params().iter().map(Type::name).collect();
+        let text = of_many(sql, &types) + returning;
+        let statement = runtime.wait(driver, client.prepare(&text)).map_err(sorted)?;
+        self.statements.insert(name.into(), statement.clone());
+        Ok(statement)
+    }
+
     fn statement(&mut self, sql: &str, column: &str) -> Result<Statement> {
         if let Some(statement) = self.statements.get(sql) {
             return Ok(statement.clone());
@@ -388,6 +494,11 @@ impl Drop for Engine {
             runtime.shutdown_background();
         }
     }
+}
+
+/// The rows' columns.
+fn lists<'v, T, const N: usize>(rows: &[[Value<'v>; N]], of: impl Fn(Value<'v>) -> T) -> Vec<Vec<T>> {
+    (0..N).map(|column| rows.iter().map(|row| of(row[column])).collect()).collect()
 }
 
 pub(super) fn kind(error: &tokio_postgres::Error) -> Kind {

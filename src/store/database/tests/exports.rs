@@ -34,6 +34,31 @@ async fn versions(fixture: &Fixture, person: PatientKey) -> Vec<u32> {
 }
 
 #[tokio::test]
+async fn what_was_changed_since_is_found_without_the_rest() {
+    for fixture in Fixture::both() {
+        let kinds = || vec!["Observation".into(), "Patient".into()];
+        assert_eq!(fixture.store.changed_since(kinds(), 0, 5).await.unwrap(), Some(Vec::new()), "there is nothing");
+        for number in [2, 1] {
+            for name in ["old", "new"] {
+                let moment = if name == "new" { NOW_MS + 5 } else { NOW_MS };
+                fixture.put(later(observation(patient(number), name, name), moment)).await;
+            }
+        }
+        let nobodys = Write { patient: None, ..later(observation(patient(3), "nobody", "x"), NOW_MS + 6) };
+        fixture.put(nobodys).await;
+        fixture.put(later(update(observation(patient(1), "old", "old"), 1, "mended"), CUT_MS + 1)).await;
+        let changed = fixture.store.changed_since(kinds(), NOW_MS, 4).await.unwrap().unwrap();
+        let mut wanted = vec![(None, 5), (Some(patient(1)), 3), (Some(patient(1)), 4), (Some(patient(2)), 2)];
+        wanted.sort_unstable();
+        assert_eq!(changed, wanted);
+        assert_eq!(fixture.store.changed_since(kinds(), NOW_MS, 3).await.unwrap(), None, "more than that");
+        assert_eq!(fixture.store.changed_since(vec!["Patient".into()], 0, 3).await.unwrap(), Some(Vec::new()));
+        let stood = fixture.store.standing_of(vec![3, 4, 99], CUT_MS).await.unwrap();
+        assert_eq!(stood.iter().map(|one| (one.seq, one.version)).collect::<Vec<_>>(), [(3, 1), (4, 1)]);
+    }
+}
+
+#[tokio::test]
 async fn a_cut_divides_what_was_from_what_comes() {
     for fixture in Fixture::both() {
         let person = patient(1);

@@ -195,7 +195,7 @@ async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
         }
         assert_eq!(fixture.store.health(), Health::Ok, "and nobody else waits");
         fixture.put(observation(patient(3), &format!("later {bend}"), "later")).await;
-        let examining = crate::store::Examining { quick: true, now_ms: NOW_MS };
+        let examining = crate::store::Examining { quick: true, now_ms: NOW_MS, follower: "follower" };
         let findings = Store::examine(&fixture.place, examining).unwrap();
         let sealed = findings.iter().find(|found| found.check == "store.sealed").unwrap();
         assert_eq!(sealed.grade, crate::store::Grade::Bad);

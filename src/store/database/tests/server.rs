@@ -3,7 +3,7 @@
 #[path = "../../../../tests/it/postgres.rs"]
 mod postgres;
 
-pub(super) use self::postgres::Own;
+pub(super) use self::postgres::{Own, idle, speak};
 use crate::store::Server;
 
 /// A place on the server of this process where nothing is yet.

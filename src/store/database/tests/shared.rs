@@ -1,8 +1,10 @@
 //! Several gateways on one server, and a server that fails.
 
+use std::time::Duration;
+
 use super::server::Own;
 use super::*;
-use crate::store::{Error, Fenced, Health, IdempotencyKey, OpenError, Precondition, WriteOutcome};
+use crate::store::{BackingUp, Error, Fenced, Health, IdempotencyKey, OpenError, Precondition, WriteOutcome};
 
 /// Two gateways on one database.
 fn two() -> [Fixture; 2] {
@@ -241,6 +243,157 @@ async fn while_the_server_is_away_everybody_is_told_so() {
     assert!(fixture.store.read("Observation", &printed).await.unwrap().is_some());
     fixture.put(observation(patient(1), "b", "1")).await;
     assert_eq!(fixture.store.health(), Health::Ok);
+}
+
+/// Pushes at both at once, each again until it is told that it is there; how often that was needed.
+async fn pushed_until_taken(both: &[Fixture; 2], apps: u8, each: u8) -> usize {
+    let tasks: Vec<_> = (0..apps)
+        .map(|app| {
+            let store = both[usize::from(app) % 2].store.clone();
+            tokio::spawn(async move {
+                let mut refused = 0;
+                for number in 0..each {
+                    let name = format!("{app}-{number}");
+                    loop {
+                        match store.accept(keyed(&name, vec![observation(patient(app), &name, "1")])).await {
+                            Ok(Accepted::Done { .. } | Accepted::Replayed { .. }) => break,
+                            Err(Error::Busy) => refused += 1,
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                refused
+            })
+        })
+        .collect();
+    let mut refused = 0;
+    for task in tasks {
+        refused += task.await.unwrap();
+    }
+    refused
+}
+
+/// Everything that was pushed so is there once.
+async fn each_is_there_once(fixture: &Fixture, apps: u8, each: u8) {
+    let count = usize::from(apps) * usize::from(each);
+    for (app, number) in (0..apps).flat_map(|app| (0..each).map(move |number| (app, number))) {
+        let name = id(patient(app), &format!("{app}-{number}")).to_string();
+        assert!(fixture.store.read("Observation", &name).await.unwrap().is_some(), "{app}-{number} was acknowledged");
+    }
+    assert_eq!(fixture.count("Observation").await, count);
+    assert_eq!(fixture.audits().await, count, "each was told once");
+    assert_eq!(fixture.store.log_changed().await.unwrap(), (count as u64, Vec::new()));
+    assert_eq!(fixture.store.health(), Health::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_server_costs_time_alone() {
+    let own = Own::start(&[]);
+    let way = own.slow(Duration::from_millis(2));
+    let first = Fixture::at(Some(server::at(Own::url_by(&way))), None);
+    let second = Fixture::at(Some(server::at(own.url())), Some(&first));
+    let both = [first, second];
+    assert_eq!(pushed_until_taken(&both, 8, 10).await, 0);
+    each_is_there_once(&both[1], 8, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_gives_up_is_refused_whole() {
+    for state in ["40001", "40P01"] {
+        let both = two();
+        // As if there were others who write otherwise than in turns.
+        let sql = format!(
+            "CREATE SEQUENCE given_up; CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('given_up') % 11 = 0 THEN RAISE EXCEPTION USING ERRCODE = '{state}'; END IF; RETURN NEW; END $$;
+             CREATE TRIGGER give_up BEFORE INSERT ON feed FOR EACH ROW EXECUTE FUNCTION give_up()"
+        );
+        server::speak(&both[0].place.server.as_ref().unwrap().url, &sql).await;
+        let refused = pushed_until_taken(&both, 8, 12).await;
+        assert!(refused > 0, "{state}");
+        each_is_there_once(&both[0], 8, 12).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_connection_to_read_by_what_can_be_written_is() {
+    let own = Own::start(&["-c", "max_connections=5", "-c", "superuser_reserved_connections=0"]);
+    let fixture = Fixture::at(Some(server::at(own.url())), None);
+    let others = server::idle(&own.url(), 4).await;
+    fixture.put(observation(patient(1), "a", "1")).await;
+    let printed = id(patient(1), "a").to_string();
+    let refused = fixture.store.read("Observation", &printed).await;
+    assert!(matches!(refused, Err(Error::Lost)), "{refused:?}");
+    assert_eq!(fixture.store.health(), Health::Unreachable);
+    drop(others);
+    while fixture.store.read("Observation", &printed).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    fixture.put(observation(patient(1), "b", "1")).await;
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 2));
+}
+
+/// A gateway that does nothing more with its store, which has the first reading alone.
+async fn is_left_alone(fixture: &Fixture, at: &Place) {
+    for _ in 0..2 {
+        let refused = fixture.store.accept(unit(vec![observation(patient(1), "late", "1")])).await;
+        assert!(matches!(refused, Err(Error::Moved)), "{refused:?}");
+        assert_eq!(fixture.store.health(), Health::Moved);
+    }
+    let printed = id(patient(1), "a").to_string();
+    assert!(matches!(fixture.store.read("Observation", &printed).await, Err(Error::Moved)));
+    let store = Store::open_shared(at).unwrap();
+    assert_eq!(store.search(Plan::of("Observation")).await.unwrap().rows.len(), 1);
+    assert_eq!(store.log_size().await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_moved_away_is_left_alone_by_whoever_had_it() {
+    let fixture = Fixture::shared();
+    fixture.put(observation(patient(1), "a", "1")).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (from, to) = (fixture.place.clone(), Place::new(&elsewhere.path().join("store"), None));
+    let moved = tokio::task::spawn_blocking(move || Store::move_to(&from, &to, "test", NOW_MS).map(|_| to));
+    is_left_alone(&fixture, &moved.await.unwrap().unwrap()).await;
+    let place = fixture.place.clone();
+    assert!(tokio::task::spawn_blocking(move || Store::take_back(&place)).await.unwrap().unwrap());
+    let fixture = fixture.reopen();
+    fixture.put(observation(patient(1), "b", "1")).await;
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_set_back_is_left_alone_by_whoever_wrote_to_it() {
+    let own = Own::start(&[]);
+    let fixture = Fixture::at(Some(server::at(own.url())), None);
+    fixture.put(observation(patient(1), "a", "1")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (from, place) = (folder.path().join("backup"), fixture.place.clone());
+    let how = BackingUp { with_key: false, erasures_alone: false, program: "test", now_ms: NOW_MS };
+    let kept = from.clone();
+    tokio::task::spawn_blocking(move || Store::back_up(&place, &kept, how)).await.unwrap().unwrap();
+    fixture.put(observation(patient(1), "b", "1")).await;
+    server::speak(&own.url(), "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    // Restored beside the gateway that serves; its own directory is locked.
+    let beside = tempfile::tempdir().unwrap();
+    std::fs::copy(fixture.dir.path().join("gateway.key"), beside.path().join("gateway.key")).unwrap();
+    let place = Place { server: fixture.place.server.clone(), ..Place::new(beside.path(), None) };
+    let to = place.clone();
+    tokio::task::spawn_blocking(move || Store::restore(&to, &from, &[])).await.unwrap().unwrap();
+    is_left_alone(&fixture, &place).await;
+    let fixture = fixture.reopen();
+    fixture.put(observation(patient(1), "b", "1")).await;
+    assert_eq!((fixture.store.health(), fixture.count("Observation").await), (Health::Ok, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_tables_are_gone_is_left_alone() {
+    let own = Own::start(&[]);
+    let fixture = Fixture::at(Some(server::at(own.url())), None);
+    fixture.put(observation(patient(1), "a", "1")).await;
+    server::speak(&own.url(), "DROP SCHEMA public CASCADE; CREATE SCHEMA public").await;
+    let refused = fixture.store.accept(unit(vec![observation(patient(1), "b", "1")])).await;
+    assert!(matches!(refused, Err(Error::Moved)), "{refused:?}");
+    assert_eq!(fixture.store.health(), Health::Moved);
 }
 
 #[test]
