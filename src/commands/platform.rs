@@ -1,8 +1,8 @@
 //! `platform`: the simulated national platform as a process of its own.
 //!
-//! It says on standard output where it listens, in one JSON line, and then takes orders on standard input, one a
-//! line: `pull PATIENT` reads that person's observations back from the gateway as a registered client and answers
-//! with a JSON line. It ends when its input ends.
+//! It says on standard output where it listens, in one JSON line, and serves until it is told to end by a signal. Where it
+//! knows a gateway to pull from, it takes orders on standard input, one a line: `pull PATIENT` reads that person's
+//! observations back from the gateway as a registered client and answers with a JSON line; then it ends when its input ends.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{runtime, token};
@@ -96,6 +97,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = |name: &String| shelf.find(name).cloned().with_context(|| format!("there is no pack {name}"));
     let pack = options.pack.as_ref().map(found).transpose()?;
     runtime()?.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
         std::fs::create_dir_all(&options.directory)?;
         let own = tls::self_signed(&options.directory)?;
         let listener = TcpListener::bind(options.listen).await?;
@@ -124,15 +127,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let _ = stopped.await;
         }));
         say(&json!({"url": url, "certificate": own.certificate})).await?;
-        let mut orders = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(order) = orders.next_line().await? {
-            let answer = match order.strip_prefix("pull ") {
-                Some(patient) => {
-                    pull(options, patient.trim()).await.unwrap_or_else(|error| json!({"error": format!("{error:#}")}))
-                }
-                None => json!({"error": "unknown order"}),
-            };
-            say(&answer).await?;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+            served = orders(options), if options.pull_url.is_some() => served?,
         }
         let _ = stop.send(());
         serving.await??;
@@ -146,6 +144,21 @@ fn held(path: &std::path::Path) -> anyhow::Result<Vec<Value>> {
     let bundle: Value = serde_json::from_slice(&std::fs::read(path).with_context(reading)?).with_context(reading)?;
     let entries = bundle["entry"].as_array().context("a Bundle is expected")?;
     Ok(entries.iter().map(|entry| entry["resource"].clone()).collect())
+}
+
+/// Does what it is told on standard input, until that ends.
+async fn orders(options: &Options) -> anyhow::Result<()> {
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(order) = orders.next_line().await? {
+        let answer = match order.strip_prefix("pull ") {
+            Some(patient) => {
+                pull(options, patient.trim()).await.unwrap_or_else(|error| json!({"error": format!("{error:#}")}))
+            }
+            None => json!({"error": "unknown order"}),
+        };
+        say(&answer).await?;
+    }
+    Ok(())
 }
 
 async fn say(value: &Value) -> anyhow::Result<()> {

@@ -7,6 +7,10 @@ pub mod refusal;
 
 pub mod kinds;
 
+pub mod said;
+
+pub mod gist;
+
 pub mod facts;
 
 mod rules;

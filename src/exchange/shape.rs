@@ -207,6 +207,36 @@ fn as_xml(validator: &Validator, body: &str) -> Option<Vec<u8>> {
     validator.to_xml(&json::parse(body).ok()?).ok()
 }
 
+/// Who is to be told something, as far as that decides whether it can be.
+#[derive(Clone, Copy)]
+pub(super) struct Hearer<'h> {
+    pub name: &'h str,
+    pub shape: Option<&'h Shape>,
+    /// By what names it knows persons, if it may not know who they are.
+    pub pairwise: Option<&'h Pairwise>,
+}
+
+impl Gateway {
+    /// Why a destination cannot be told a resource of a person, if it cannot.
+    pub(super) async fn untellable(&self, to: Hearer<'_>, stored: &Stored) -> Result<Option<Id>, store::Error> {
+        if let Some(patient) = stored.patient
+            && self.is_unlinked(to.name, patient).await?
+        {
+            return Ok(Some(Id::DestinationLink));
+        }
+        if let Some(shape) = to.shape {
+            if shape.is_lost(self, to.name, stored).await? {
+                return Ok(Some(Id::DestinationCorrection));
+            }
+            let material = shape.material(self, to.name, &[stored]).await?;
+            return Ok(shape.tellable(&self.validator, stored, &material).err().map(|told| told.id));
+        }
+        let Some(pairwise) = to.pairwise else { return Ok(None) };
+        let told = pairwise.resource(self, stored).is_some();
+        Ok((!told).then_some(Id::IdentityInseparable))
+    }
+}
+
 /// Whether it says of itself that it should never have been.
 fn is_an_error(stored: &Stored) -> bool {
     json::parse(stored.payload.as_slice())

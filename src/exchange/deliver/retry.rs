@@ -30,9 +30,10 @@ impl Again {
 }
 
 impl Worker {
-    /// Tries what is due; answers how many rows were settled.
-    pub(super) async fn retries(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<usize, store::Error> {
+    /// Tries what is due; answers how many rows were settled, and whether some of them went before their turn.
+    pub(super) async fn retries(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<(usize, bool), store::Error> {
         let due = self.gateway.store.retries_due(&self.name, now_ms, width).await?;
+        let any_first = due.iter().any(|retry| retry.first);
         let mut attempts = JoinSet::new();
         for retry in due {
             let worker = self.clone();
@@ -50,7 +51,7 @@ impl Worker {
             let settle = self.gateway.store.settle(&self.name, all.settled, all.audit);
             tokio::try_join!(self.gateway.store.know(all.known, self.on_erasure.is_some()), settle)?;
         }
-        Ok(count)
+        Ok((count, any_first))
     }
 
     /// The head of a lane, and what waits behind it as far as one request carries it.

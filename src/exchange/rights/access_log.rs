@@ -202,6 +202,8 @@ fn act(event: &Value) -> &str {
         Some("disclose") if event["subtype"][1]["code"] == "search" => "look-up",
         // A destination was told to hold it no longer.
         Some("destroy") => "recall",
+        // She opened her page; of other logins no event is about a person.
+        Some("110122") => "login",
         Some(code) => code,
         None => "refuse",
     }
@@ -242,6 +244,7 @@ mod tests {
             (json!({"subtype": [{"code": "disclose"}]}), "disclose"),
             (json!({"subtype": [{"code": "disclose"}, {"code": "search"}]}), "look-up"),
             (json!({"subtype": [{"code": "destroy"}]}), "recall"),
+            (json!({"type": {"code": "110114"}, "subtype": [{"code": "110122"}]}), "login"),
             (json!({"type": {"code": "110113"}}), "refuse"),
         ] {
             assert_eq!(act(&event), expected);

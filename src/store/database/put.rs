@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::consents::bump_epoch;
-use super::keys::{self, Sealed, Sealer, version_of};
+use super::keys::{self, Sealed, Sealer, gist_of, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
 use super::spans;
 use super::stretches;
@@ -27,18 +27,27 @@ pub(super) struct Numbered<'a> {
     compact: Cow<'a, [u8]>,
 }
 
+/// What is kept of a version, as it is kept.
+struct Kept<'n> {
+    /// The number of the key.
+    sealed_by: i64,
+    payload: Cow<'n, [u8]>,
+    gist: Cow<'n, [u8]>,
+}
+
 impl Numbered<'_> {
-    /// The number of the key, and the payload as it is kept.
-    fn payload(&self) -> Result<(i64, Cow<'_, [u8]>), Error> {
+    fn kept(&self) -> Result<Kept<'_>, Error> {
         let write = self.write;
-        match (&self.sealer, write.patient) {
-            (Some(sealer), Some(patient)) => {
-                let identity = version_of(patient, write.id.tail(), write.version);
-                let Sealed { number, text } = sealer.sealed(&identity, &self.compact)?;
-                Ok((number, text.into()))
-            }
-            _ => Ok((0, self.compact.as_ref().into())),
-        }
+        let (Some(sealer), Some(patient)) = (&self.sealer, write.patient) else {
+            return Ok(Kept { sealed_by: 0, payload: self.compact.as_ref().into(), gist: (&write.gist).into() });
+        };
+        let (tail, version) = (write.id.tail(), write.version);
+        let Sealed { number, text } = sealer.sealed(&version_of(patient, tail, version), &self.compact)?;
+        let gist = match write.gist.as_slice() {
+            [] => Vec::new(),
+            gist => sealer.sealed(&gist_of(patient, tail, version), gist)?.text,
+        };
+        Ok(Kept { sealed_by: number, payload: text.into(), gist: gist.into() })
     }
 }
 
@@ -150,12 +159,12 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
     if let Some(standing) = says_the_same(connection, write)? {
         return Ok((standing, None));
     }
-    let (sealed_by, payload) = new.payload()?;
+    let Kept { sealed_by, payload, gist } = new.kept()?;
     // The common case asks nothing first: the unique index answers.
     let inserted = connection.insert(
         "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
-             content, codes, tokens, sealed_by, payload)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             content, codes, tokens, sealed_by, payload, gist)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
              ON CONFLICT (tail) DO NOTHING",
         "seq",
         params![
@@ -175,6 +184,7 @@ fn create(connection: &Connection, new: &Numbered<'_>) -> Result<(WriteOutcome, 
             pack(&new.tokens),
             sealed_by,
             payload,
+            gist,
         ],
     )?;
     let Some(seq) = inserted else {
@@ -250,11 +260,11 @@ fn replace(
     spans::forget(connection, old.seq)?;
     spans::note(connection, write, old.seq)?;
     stretches::note(connection, write, old.seq)?;
-    let (sealed_by, payload) = new.payload()?;
+    let Kept { sealed_by, payload, gist } = new.kept()?;
     connection
         .prepare_cached(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,
-             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12 WHERE seq = ?1",
+             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12, gist = ?13 WHERE seq = ?1",
         )?
         .post(params![
             old.seq,
@@ -269,6 +279,7 @@ fn replace(
             pack(&new.tokens),
             sealed_by,
             payload,
+            gist,
         ])?;
     index(connection, new, old.seq)?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
