@@ -553,7 +553,7 @@ impl<'m> Scope<'m> {
 }
 
 /// What a measurement is called here: its id, the part of it that is meant, and its version.
-fn named_by<'m>(item: Item<'m>) -> Option<(&'m str, &'m str, &'m str)> {
+fn named_by(item: Item<'_>) -> Option<(&str, &str, &str)> {
     let observation = item.measured.observation;
     let version = observation.get("meta").and_then(|meta| meta.text_of("versionId")).unwrap_or("1");
     Some((observation.text_of("id")?, item.part.map_or("", |_| item.row.measure.as_str()), version))
