@@ -112,6 +112,7 @@ pub async fn run(directory: &Path) -> anyhow::Result<()> {
         refuse_codes: Vec::new(),
         pack: None,
         log: Some(directory.join("received.ndjson")),
+        holds: Vec::new(),
         fault: platform::Fault::default(),
         clock: Arc::new(jiff::Timestamp::now),
     };

@@ -138,14 +138,6 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The resources of a Bundle.
-fn held(path: &std::path::Path) -> anyhow::Result<Vec<Value>> {
-    let reading = || format!("reading {}", path.display());
-    let bundle: Value = serde_json::from_slice(&std::fs::read(path).with_context(reading)?).with_context(reading)?;
-    let entries = bundle["entry"].as_array().context("a Bundle is expected")?;
-    Ok(entries.iter().map(|entry| entry["resource"].clone()).collect())
-}
-
 /// Does what it is told on standard input, until that ends.
 async fn orders(options: &Options) -> anyhow::Result<()> {
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
@@ -159,6 +151,14 @@ async fn orders(options: &Options) -> anyhow::Result<()> {
         say(&answer).await?;
     }
     Ok(())
+}
+
+/// The resources of a Bundle.
+fn held(path: &std::path::Path) -> anyhow::Result<Vec<Value>> {
+    let reading = || format!("reading {}", path.display());
+    let bundle: Value = serde_json::from_slice(&std::fs::read(path).with_context(reading)?).with_context(reading)?;
+    let entries = bundle["entry"].as_array().context("a Bundle is expected")?;
+    Ok(entries.iter().map(|entry| entry["resource"].clone()).collect())
 }
 
 async fn say(value: &Value) -> anyhow::Result<()> {
