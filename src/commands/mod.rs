@@ -181,6 +181,7 @@ pub fn telemetry(arguments: &Arguments) {
 }
 
 /// Whoever reads what a command prints may have seen enough, such as `head`: that ends the command, quietly.
+#[expect(clippy::disallowed_methods, reason = "there is nobody left to whom anything could be said")]
 pub fn end_with_reader() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -135,9 +135,12 @@ impl Worker {
         if row.parked || row.patient.is_some_and(|patient| batch.blocked.contains(&patient)) {
             // Consent is asked when its turn comes.
             let goes_first = self.goes_first(&row);
-            batch.failures.extend(row.items.iter().map(|stored| match goes_first {
-                true => ahead::ahead(row.pos, stored),
-                false => failure(row.pos, stored, 0, now_ms, BEHIND, false),
+            batch.failures.extend(row.items.iter().map(|stored| {
+                if goes_first {
+                    ahead::ahead(row.pos, stored)
+                } else {
+                    failure(row.pos, stored, 0, now_ms, BEHIND, false)
+                }
             }));
             return Ok(Outcome::Settled);
         }
