@@ -190,14 +190,16 @@ fn packed(id: &str) -> Option<[u8; 16]> {
     Some(packed)
 }
 
-fn unpacked(packed: [u8; 16]) -> String {
+/// The letters of an id; of every resource that is judged one is asked for.
+fn unpacked(packed: [u8; 16]) -> [u8; 36] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut id = String::with_capacity(36);
+    let mut id = [b'-'; 36];
+    let mut at = 0;
     for byte in packed {
-        if HYPHENS.contains(&id.len()) {
-            id.push('-');
-        }
-        id.extend([byte >> 4, byte & 15].map(|digit| char::from(DIGITS[usize::from(digit)])));
+        at += usize::from(HYPHENS.contains(&at));
+        id[at] = DIGITS[usize::from(byte >> 4)];
+        id[at + 1] = DIGITS[usize::from(byte & 15)];
+        at += 2;
     }
     id
 }
@@ -249,7 +251,7 @@ impl<'g> Gist<'g> {
         let class = reader.bytes(length)?;
         let (date_ms, found_ms) = (reader.interval()?, reader.interval()?);
         let person = reader.0;
-        reader.reference()?;
+        reader.skip_reference()?;
         let person = &person[..person.len() - reader.0.len()];
         Some(Gist { class, date_ms, found_ms, person, references: reader.0 })
     }
@@ -363,8 +365,12 @@ impl<'g> Reader<'g> {
         }
         self.byte()?;
         let kind = TYPES.get(usize::from(self.byte()?))?;
-        let id = self.bytes(16)?.try_into().ok()?;
-        Some(Cow::Owned([kind, "/", &unpacked(id)].concat()))
+        let id = unpacked(self.bytes(16)?.try_into().ok()?);
+        Some(Cow::Owned([kind, "/", std::str::from_utf8(&id).ok()?].concat()))
+    }
+
+    fn skip_reference(&mut self) -> Option<()> {
+        if self.0.first() == Some(&PACKED) { self.bytes(18).map(drop) } else { self.text().map(drop) }
     }
 
     fn references(&mut self) -> Option<Vec<Cow<'g, str>>> {

@@ -45,7 +45,15 @@ struct Person {
     names: [String; 2],
     /// Those of her consents that may permit something.
     permitting: Arc<[Arc<Compiled>]>,
-    precedents: Mutex<Precedents>,
+    before: Mutex<Before>,
+}
+
+/// What was found out of her resources so far.
+#[derive(Default)]
+struct Before {
+    precedents: Precedents,
+    /// How her gists name her.
+    whose: Vec<u8>,
 }
 
 /// What the sieve asks for.
@@ -84,8 +92,8 @@ impl Gateway {
         let known = persons.iter().filter_map(|(id, key)| {
             let page = seen.persons.get(key)?.page.clone();
             let permitting = Arc::from(&*consents::permitting(&page.consents, now_ms));
-            let (names, precedents) = (consents::names(&self.base, id), Mutex::default());
-            Some((*key, Person { page, names, permitting, precedents }))
+            let (names, before) = (consents::names(&self.base, id), Mutex::default());
+            Some((*key, Person { page, names, permitting, before }))
         });
         let asked = Arc::new(Asked {
             persons: known.collect(),
@@ -159,15 +167,20 @@ impl Asked {
                 return Pass::Out;
             }
         }
-        // What names another person is somebody else's to judge.
-        if !person.names[0].strip_prefix("Patient/").is_some_and(|id| id == said::patient(&gist.person())) {
-            return Pass::Through;
-        }
         let id = || glimpse.logical_id();
         let glimpsed = Glimpsed { kind: &self.kind, gist: &gist, patients: &person.names, id: &id };
-        let mut precedents = person.precedents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = person.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let Before { precedents, whose } = &mut *before;
+        if whose.as_slice() != gist.whose() {
+            // What names another person is somebody else's to judge.
+            if !person.names[0].strip_prefix("Patient/").is_some_and(|id| id == said::patient(&gist.person())) {
+                return Pass::Through;
+            }
+            whose.clear();
+            whose.extend_from_slice(gist.whose());
+        }
         let request = consent::Request { policies: &[], ..self.request() };
-        let decided = consents::permit_by_gist(&person.page, &mut precedents, &self.implied, &request, &glimpsed, ());
+        let decided = consents::permit_by_gist(&person.page, precedents, &self.implied, &request, &glimpsed, ());
         match decided {
             Ok(Err(_)) => Pass::KeptBack,
             Ok(Ok(_)) | Err(()) => Pass::Through,
@@ -210,7 +223,7 @@ mod tests {
         let page = Page { about_one, consents: consents.clone(), ..Page::default() };
         let permitting = Arc::from(&*consents::permitting(&consents, NOW_MS));
         let names = consents::names("https://gateway.example/fhir", "1");
-        let person = Person { page, names, permitting, precedents: Mutex::default() };
+        let person = Person { page, names, permitting, before: Mutex::default() };
         Asked {
             actor: Actor::reference("Organization/app"),
             purpose: "TREAT".to_owned(),

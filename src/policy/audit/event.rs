@@ -156,7 +156,7 @@ pub fn event(facts: &Facts<'_>) -> String {
     text.raw("]");
     text.raw("\"source\":{").raw("\"observer\":{").member("display", facts.observer).raw("}");
     text.raw("\"type\":[").coding(SOURCE_TYPE, "4").raw("]").raw("}");
-    if !facts.request.is_empty() || !facts.entities.is_empty() {
+    if !facts.request.is_empty() || !facts.entities.is_empty() || facts.query.is_some() {
         text.raw("\"entity\":[");
         entities(&mut text, facts);
         text.raw("]");

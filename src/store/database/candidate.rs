@@ -110,23 +110,29 @@ impl<'c> Opener<'c> {
         Ok(())
     }
 
-    /// What a sieve says of a row that it may judge unopened.
-    pub(super) fn sifted(&mut self, sieve: &Sieve, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Pass> {
+    /// What a sieve says of a row that it may judge unopened, by its gist.
+    pub(super) fn sifted(
+        &mut self,
+        sieve: &Sieve,
+        head: &Head<'_>,
+        row: &Row<'_>,
+        gist: Option<&[u8]>,
+    ) -> sql::Result<Pass> {
         let Some(patient) = head.patient else { return Ok(Pass::Through) };
         if !self.lives(patient)? {
             return Ok(Pass::Out);
         }
-        let Some(gist) = self.gist(head, row)? else { return Ok(Pass::Through) };
+        let Some(gist) = gist else { return Ok(Pass::Through) };
         let id = ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?);
         let name = match row.get_ref(11)? {
             Value::Null => None,
             name => Some(name.as_text()?),
         };
-        Ok(sieve.judge(&Glimpse { patient, id, name, gist: &gist }))
+        Ok(sieve.judge(&Glimpse { patient, id, name, gist }))
     }
 
     /// None where there is none, or the key that it was sealed by was shredded.
-    fn gist(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
+    pub(super) fn gist(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
         let Some(gist) = row.get_ref(17)?.as_blob_or_null()?.filter(|gist| !gist.is_empty()) else { return Ok(None) };
         let number = row.get(14)?;
         if number == 0 {
@@ -138,7 +144,12 @@ impl<'c> Opener<'c> {
     }
 
     /// None where the person was erased, or the key that it was sealed by was shredded.
-    pub(super) fn open(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Stored>> {
+    pub(super) fn open(
+        &mut self,
+        head: &Head<'_>,
+        row: &Row<'_>,
+        gist: Option<Vec<u8>>,
+    ) -> sql::Result<Option<Stored>> {
         if let Some(patient) = head.patient
             && !self.lives(patient)?
         {
@@ -167,7 +178,7 @@ impl<'c> Opener<'c> {
             date: head.date,
             content: row.get(13)?,
             payload: expanded(payload).map_err(Fault::damaged)?,
-            gist: self.gist(head, row)?,
+            gist,
         }))
     }
 

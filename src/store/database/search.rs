@@ -108,12 +108,14 @@ fn walk(
             if !filter.admits(head) || !is_after(plan, key) {
                 return Ok(());
             }
-            match plan.sieve.as_ref().map_or(Ok(Pass::Through), |sieve| opener.sifted(sieve, head, row))? {
+            let gist = opener.gist(head, row)?;
+            let sifted = |sieve| opener.sifted(sieve, head, row, gist.as_deref());
+            match plan.sieve.as_ref().map_or(Ok(Pass::Through), sifted)? {
                 Pass::Through => {
-                    let stored = if in_order { opener.open(head, row)? } else { None };
+                    let stored = if in_order { opener.open(head, row, gist)? } else { None };
                     passed[place] = Some(Found { key, stored });
                 }
-                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row)?),
+                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, gist)?),
                 Pass::KeptBack | Pass::Out => {}
             }
             Ok(())
@@ -134,7 +136,8 @@ fn opened(opener: &mut Opener<'_>, numbers: &[u64], passes: impl Fn(&Head<'_>) -
     found.resize_with(numbers.len(), || None);
     opener.each(numbers, |opener, place, head, row| {
         if passes(head) {
-            found[place] = opener.open(head, row)?;
+            let gist = opener.gist(head, row)?;
+            found[place] = opener.open(head, row, gist)?;
         }
         Ok(())
     })?;
