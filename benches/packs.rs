@@ -54,7 +54,12 @@ fn main() -> anyhow::Result<()> {
             (0..many).map(|number| observation(number, code, unit)).collect::<anyhow::Result<_>>()?;
         let measured: Vec<Measured<'_>> = documents
             .iter()
-            .map(|one| Measured { observation: Element::root(one), device: Some(Element::root(&device)), app: None })
+            .map(|one| Measured {
+                observation: Element::root(one),
+                device: Some(Element::root(&device)),
+                app: None,
+                contexts: &[],
+            })
             .collect();
         for count in [1, many] {
             let message = Message {

@@ -273,6 +273,7 @@ impl Crowd {
             date: Some(ms),
             updated_ms: now_ms,
             version: 1,
+            gist: gist::of("Observation", &payload).unwrap_or_default(),
             payload,
             delete: false,
             deliver: true,

@@ -169,6 +169,8 @@ pub struct Destination {
     pub settings: BTreeMap<String, String>,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
+    /// What is sent before the rest of what waits.
+    pub first: Vec<Rule>,
     pub fhir: fhir_rest::Config,
     pub retry: Schedule,
     pub circuit: delivery::Limits,
@@ -212,6 +214,40 @@ struct Target {
     until: Option<String>,
     pack: Option<String>,
     settings: BTreeMap<String, String>,
+}
+
+/// What is sent before the rest.
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields, default)]
+struct First {
+    kinds: Option<Vec<String>>,
+    codes: Option<Vec<String>>,
+    categories: Option<Vec<String>>,
+    apps: Option<Vec<String>>,
+}
+
+/// The rules of a destination that say what is sent first.
+fn first(place: &str, name: &str, value: Option<Value>, mistakes: &mut Vec<String>) -> Vec<Rule> {
+    let list = match value {
+        None => return Vec::new(),
+        Some(Value::Array(list)) => list,
+        Some(_) => {
+            mistakes.push(format!("{place}: a list of sections ([[destination.first]]) is expected"));
+            return Vec::new();
+        }
+    };
+    let mut rules = Vec::with_capacity(list.len());
+    for (index, value) in list.into_iter().enumerate() {
+        let place = format!("{place}[{index}]");
+        let First { kinds, codes, categories, apps } = section(&place, Some(value), mistakes);
+        let kinds = kinds.unwrap_or_else(|| vec!["Observation".to_owned()]);
+        let rule = Rule { name: name.to_owned(), kinds, codes, categories, apps, ..Rule::default() };
+        if let Err(wrong) = Routing::compile(vec![rule.clone()]) {
+            mistakes.extend(wrong.into_iter().map(|wrong| format!("{place}.{}", wrong.replacen("rule 1: ", "", 1))));
+        }
+        rules.push(rule);
+    }
+    rules
 }
 
 /// Whether a destination is told what it may hold no longer, and how.
@@ -541,6 +577,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
             mistakes.push(format!("{place}.{key}: must be greater than 0, and a cap not below its base"));
         }
     }
+    let before_others = table.remove("first");
     let given: Vec<String> = table.keys().cloned().collect();
     let target: Target = section(&place, Some(Value::Table(table)), mistakes);
     let mut required = |key: &str, value: Option<String>| {
@@ -591,8 +628,15 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     {
         mistakes.push(format!("{place}.on_erasure: whoever is forgotten lets nobody in there any more"));
     }
+    if fhir.as_ref().is_some_and(|fhir: &fhir_rest::Config| matches!(fhir.auth, fhir_rest::Auth::Iua(_)))
+        && target.pack.is_none()
+    {
+        mistakes.push(format!("{place}.pack: tokens for persons need one, which says by what name they are known"));
+    }
     // An empty name was reported as missing.
-    let named = Rule { name: if rule.name.is_empty() { "-".to_owned() } else { rule.name.clone() }, ..rule.clone() };
+    let name = if rule.name.is_empty() { "-" } else { &rule.name };
+    let first = first(&format!("{place}.first"), name, before_others, mistakes);
+    let named = Rule { name: name.to_owned(), ..rule.clone() };
     if let Err(wrong) = Routing::compile(vec![named]) {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{place}.{}", wrong.replacen("rule 1: ", "", 1))));
     }
@@ -606,6 +650,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         pack: target.pack,
         settings: target.settings,
         rule: rule.clone(),
+        first,
         fhir,
         retry: Schedule { base_ms: retry.base_ms, cap_ms: retry.cap_ms, max_attempts: retry.max_attempts },
         circuit: delivery::Limits {
@@ -694,11 +739,20 @@ fn auth(place: &str, value: Value, mistakes: &mut Vec<String>) -> Option<Strict<
             ("client_id", "gateway"),
             ("scope", "patient/Observation.cu"),
         ],
+        Some("iua") => &[
+            ("kind", "iua"),
+            ("token_url", "https://platform.example/token"),
+            ("client_id", "gateway"),
+            ("secret_file", "secret.txt"),
+            ("scope", "user/*.*"),
+            ("principal", "Responsible Professional"),
+            ("principal_id", "2000000000000"),
+        ],
         Some("client-certificate") => {
             &[("kind", "client-certificate"), ("cert", "certificate.pem"), ("key", "key.pem")]
         }
         _ => {
-            mistakes.push(format!("{place}.kind: none, backend-services, client-certificate or citizen"));
+            mistakes.push(format!("{place}.kind: none, backend-services, client-certificate, iua or citizen"));
             return None;
         }
     };

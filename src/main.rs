@@ -8,6 +8,7 @@ use mhealth_gateway::commands::{self, Arguments};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     commands::telemetry(&arguments);
+    commands::end_with_reader();
     match commands::run(arguments) {
         Ok(code) => code,
         Err(error) => {

@@ -16,7 +16,8 @@ use mhealth_gateway::policy::consent::{self, Action, Actor, Decision, Facts, Req
 
 use crate::clock::micros;
 use crate::load::{bundle, observation};
-use crate::{ACTOR, BUNDLE, Row};
+use crate::stage::{ACTOR, consent};
+use crate::{BUNDLE, Row};
 
 pub struct Limits {
     /// The first two are the parse of a single and of a Bundle.
@@ -70,7 +71,7 @@ fn parts() -> anyhow::Result<Vec<Part>> {
 }
 
 fn decide(person: &str) -> anyhow::Result<f64> {
-    let document = json::parse(crate::consent(person).to_string()).map_err(|issue| anyhow::anyhow!(issue.text))?;
+    let document = json::parse(consent(person, false).to_string()).map_err(|issue| anyhow::anyhow!(issue.text))?;
     let consents = [Arc::new(consent::compile(Element::root(&document), 1).0)];
     let actor = Actor::reference(ACTOR);
     let request =

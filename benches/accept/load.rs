@@ -50,6 +50,8 @@ pub struct Plan {
 #[derive(Serialize, Deserialize)]
 pub struct Outcome {
     pub requests: u64,
+    /// Requests before the clock ran.
+    pub warm: u64,
     pub observations_each: usize,
     pub seconds: f64,
     /// Of the load itself.
@@ -86,6 +88,7 @@ pub async fn run() -> anyhow::Result<()> {
         lanes.extend((0..plan.streams).map(|_| Lane::Http2(sender.clone())));
     }
     let source = Arc::new(Source { plan, next: AtomicU64::new(0) });
+    let warm_up = lanes.len() as u64;
     // One request each before the clock runs: codes get their numbers, caches fill.
     let mut warm = Vec::new();
     for mut lane in lanes {
@@ -106,6 +109,7 @@ pub async fn run() -> anyhow::Result<()> {
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     let outcome = Outcome {
         requests: times.len() as u64,
+        warm: warm_up,
         observations_each: match source.plan.work {
             Work::Single => 1,
             Work::Bundle(count) | Work::Pull(count) => count,

@@ -12,29 +12,14 @@ mod kernel;
 mod limits;
 mod load;
 mod probe;
+mod stage;
 
-use std::collections::BTreeMap;
-use std::process::Stdio;
 use std::time::Instant;
 
-use anyhow::{Context, ensure};
-use mhealth_gateway::commands::{Running, keys, token};
-use mhealth_gateway::config::Config;
-use mhealth_gateway::exchange::CATEGORY_SYSTEM;
-use mhealth_gateway::policy::access::client::Client;
-use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::policy::consent::draft::{Draft, Permit};
-use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpListener;
-use tokio::process::Command;
+use load::{Plan, Work};
+use stage::{Loaded, Stage, is_bench, seconds};
 
-use load::{Outcome, Plan, Work};
-use probe::Usage;
-
-const PERSONS: usize = 256;
 const BUNDLE: usize = 100;
-const ACTOR: &str = "Organization/app";
 
 fn main() -> anyhow::Result<()> {
     let loads = std::env::args().any(|argument| argument == "--load");
@@ -42,52 +27,36 @@ fn main() -> anyhow::Result<()> {
     if loads { runtime.block_on(load::run()) } else { runtime.block_on(measure()) }
 }
 
-/// How long a row runs. `cargo bench` passes `--bench`; `cargo test` does not, and only wants to see that all of it works.
-fn seconds(full: u64) -> u64 {
-    if is_bench() { full } else { 1 }
-}
-
-fn is_bench() -> bool {
-    std::env::args().any(|argument| argument == "--bench")
-}
-
 /// One row of work, measured on both sides.
 struct Row {
     name: &'static str,
-    outcome: Outcome,
-    /// Of the server, while the load ran.
-    usage: Usage,
-    groups: u64,
-}
-
-struct Stage {
-    running: Running,
-    plan: Plan,
+    loaded: Loaded,
 }
 
 async fn measure() -> anyhow::Result<()> {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let began = Instant::now();
-    let stage = Stage::set(directory.path()).await?;
+    let stage = Stage::set(directory.path(), "").await?;
     println!(
-        "data in {}, {PERSONS} persons set up in {:.1} s",
+        "data in {}, {} persons set up in {:.1} s",
         directory.path().display(),
+        stage.plan.persons.len(),
         began.elapsed().as_secs_f64()
     );
     let plan = |connections, streams, work, seconds| Plan { connections, streams, work, seconds, ..stage.plan.clone() };
     if std::env::args().any(|argument| argument == "pull") {
-        stage.row("Bundle of 100, 12 x HTTP/1.1", plan(12, 0, Work::Bundle(BUNDLE), seconds(4))).await?;
-        print_pulls(&stage.pulls().await?);
+        row(&stage, "Bundle of 100, 12 x HTTP/1.1", plan(12, 0, Work::Bundle(BUNDLE), seconds(4))).await?;
+        print_pulls(&pulls(&stage).await?);
         stage.running.stop().await;
         return Ok(());
     }
     let rows = [
-        stage.row("single, 64 x HTTP/1.1", plan(64, 0, Work::Single, seconds(12))).await?,
-        stage.row("single, 8 x 8 HTTP/2", plan(8, 8, Work::Single, seconds(12))).await?,
-        stage.row("Bundle of 100, 12 x HTTP/1.1", plan(12, 0, Work::Bundle(BUNDLE), seconds(15))).await?,
-        stage.row("single, 1 x HTTP/1.1", plan(1, 0, Work::Single, seconds(6))).await?,
+        row(&stage, "single, 64 x HTTP/1.1", plan(64, 0, Work::Single, seconds(12))).await?,
+        row(&stage, "single, 8 x 8 HTTP/2", plan(8, 8, Work::Single, seconds(12))).await?,
+        row(&stage, "Bundle of 100, 12 x HTTP/1.1", plan(12, 0, Work::Bundle(BUNDLE), seconds(15))).await?,
+        row(&stage, "single, 1 x HTTP/1.1", plan(1, 0, Work::Single, seconds(6))).await?,
     ];
-    let pulls = stage.pulls().await?;
+    let pulls = pulls(&stage).await?;
     let memory = kernel::peak_memory_mb()?;
     stage.running.stop().await;
     let limits = limits::measure(directory.path(), &rows[0], &rows[2])?;
@@ -95,128 +64,41 @@ async fn measure() -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Stage {
-    /// A running gateway, a client with a token, and persons who consent.
-    async fn set(directory: &std::path::Path) -> anyhow::Result<Stage> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let port = listener.local_addr()?.port();
-        let data = Value::from(directory.to_str().context("a path in UTF-8")?);
-        let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {data}\n");
-        let config = Config::read(Some(&text), &BTreeMap::new())
-            .map_err(|mistakes| anyhow::anyhow!("{} mistake(s) in the configuration", mistakes.len()))?;
-        let running = Running::start_on(listener, &config).await?;
-        let certificate = directory.join("tls-certificate.pem");
-        let http = token::http(Some(&certificate))?;
-        let key = directory.join("app.pem");
-        let registration = json!({
-            "id": "app", "name": "app", "actor": ACTOR, "purposes": ["TREAT"],
-            "keys": {"keys": [keys::generate(&key, "key-1")?]},
-            "scopes": "system/Patient.cru system/Consent.cru system/Observation.crus",
-        });
-        let registration = Client::parse(&registration.to_string())
-            .map_err(|mistakes| anyhow::anyhow!("{} mistake(s) in the registration", mistakes.len()))?;
-        running.gateway.store.put_client("app", &registration.document().to_string()).await?;
-        let url = config.base_url.replace("/fhir", "/auth/token");
-        let asked = token::Asked { url: &url, client: "app", kid: "key-1", pem: &std::fs::read(&key)?, scope: None };
-        let bearer = token::fetch(&http, &asked).await?;
-        let mut persons = Vec::with_capacity(PERSONS);
-        for _ in 0..PERSONS {
-            let person = json!({"resourceType": "Patient", "active": true});
-            let patient = post(&http, &config.base_url, &bearer, "Patient", &person).await?;
-            post(&http, &config.base_url, &bearer, "Consent", &consent(&patient)).await?;
-            persons.push(patient);
-        }
-        let plan = Plan {
-            port,
-            certificate,
-            bearer,
-            persons,
-            connections: 1,
-            streams: 0,
-            work: Work::Single,
-            seconds: 1,
-            batch: String::new(),
-        };
-        Ok(Stage { running, plan })
-    }
-
-    /// Pages of those persons, by few clients and by many.
-    async fn pulls(&self) -> anyhow::Result<[Row; 3]> {
-        let work = Work::Pull(if is_bench() { 50 } else { 5 });
-        let plan = |connections| Plan { connections, streams: 0, work, seconds: seconds(6), ..self.plan.clone() };
-        Ok([
-            self.row("search of 50, 1 x HTTP/1.1", plan(1)).await?,
-            self.row("search of 50, 4 x HTTP/1.1", plan(4)).await?,
-            self.row("search of 50, 32 x HTTP/1.1", plan(32)).await?,
-        ])
-    }
-
-    /// Runs one plan in a process of its own.
-    async fn row(&self, name: &'static str, plan: Plan) -> anyhow::Result<Row> {
-        let plan = Plan { batch: name.to_owned(), ..plan };
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("--load")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let mut input = child.stdin.take().context("a pipe to the load")?;
-        let mut output = BufReader::new(child.stdout.take().context("a pipe from the load")?).lines();
-        input.write_all(format!("{}\n", serde_json::to_string(&plan)?).as_bytes()).await?;
-        output.next_line().await?.context("the load did not become ready")?;
-        let feed = self.running.gateway.store.feed_changed();
-        let (groups, before) = (*feed.borrow(), Usage::now()?);
-        input.write_all(b"go\n").await?;
-        let line = output.next_line().await?.context("the load broke off")?;
-        let usage = Usage::now()?.since(&before);
-        let groups = *feed.borrow() - groups;
-        ensure!(child.wait().await?.success(), "the load failed");
-        Ok(Row { name, outcome: serde_json::from_str(&line)?, usage, groups })
-    }
+/// Pages of those persons, by few clients and by many.
+async fn pulls(stage: &Stage) -> anyhow::Result<[Row; 3]> {
+    let work = Work::Pull(if is_bench() { 50 } else { 5 });
+    let plan = |connections| Plan { connections, streams: 0, work, seconds: seconds(6), ..stage.plan.clone() };
+    Ok([
+        row(stage, "search of 50, 1 x HTTP/1.1", plan(1)).await?,
+        row(stage, "search of 50, 4 x HTTP/1.1", plan(4)).await?,
+        row(stage, "search of 50, 32 x HTTP/1.1", plan(32)).await?,
+    ])
 }
 
-async fn post(http: &reqwest::Client, base: &str, bearer: &str, kind: &str, body: &Value) -> anyhow::Result<String> {
-    let request = http.post(format!("{base}/{kind}")).bearer_auth(bearer);
-    let response = request.header("content-type", "application/fhir+json").body(body.to_string()).send().await?;
-    let status = response.status();
-    let answer: Value = serde_json::from_slice(&response.bytes().await?)?;
-    ensure!(status == 201, "{kind}: {status} {answer}");
-    Ok(answer["id"].as_str().context("a resource with an id")?.to_owned())
-}
-
-/// What a person consents to: this app collects and reads heart rates.
-pub fn consent(patient: &str) -> Value {
-    let permit = Permit {
-        actor: ACTOR.to_owned(),
-        actions: vec![Action::Collect, Action::Access],
-        purposes: vec!["TREAT".to_owned()],
-        codings: vec![(CATEGORY_SYSTEM.to_owned(), "heart-rate".to_owned())],
-        period_ms: (None, None),
-    };
-    let patient = format!("Patient/{patient}");
-    Draft { patient, made_ms: 1_700_000_000_000, permits: vec![permit], until_ms: None }.consent()
+async fn row(stage: &Stage, name: &'static str, plan: Plan) -> anyhow::Result<Row> {
+    Ok(Row { name, loaded: stage.load(name, plan).await? })
 }
 
 impl Row {
     fn observations(&self) -> f64 {
-        self.outcome.requests as f64 * self.outcome.observations_each as f64
+        self.loaded.outcome.requests as f64 * self.loaded.outcome.observations_each as f64
     }
 
     fn per_second(&self) -> f64 {
-        self.observations() / self.outcome.seconds
+        self.observations() / self.loaded.outcome.seconds
     }
 
     /// Observations in one CPU second of the server.
     fn per_core(&self) -> f64 {
-        self.observations() / self.usage.cpu_seconds
+        self.observations() / self.loaded.usage.cpu_seconds
     }
 
     fn per_group(&self) -> f64 {
-        self.observations() / self.groups.max(1) as f64
+        self.observations() / self.loaded.groups.max(1) as f64
     }
 
     fn bytes_per_group(&self) -> f64 {
-        self.usage.written_bytes as f64 / self.groups.max(1) as f64
+        self.loaded.usage.written_bytes as f64 / self.loaded.groups.max(1) as f64
     }
 }
 
@@ -226,11 +108,11 @@ fn print_pulls(pulls: &[Row]) {
         println!(
             "{:<30}{:>9.0}/s {:>9.2} ms of server CPU, {:>6.2} of the client's, p50 {:.1} ms, p99 {:.1} ms",
             pull.name,
-            pull.outcome.requests as f64 / pull.outcome.seconds,
-            1e3 * pull.usage.cpu_seconds / pull.outcome.requests as f64,
-            1e3 * pull.outcome.cpu_seconds / pull.outcome.requests as f64,
-            pull.outcome.p50_ms,
-            pull.outcome.p99_ms,
+            pull.loaded.outcome.requests as f64 / pull.loaded.outcome.seconds,
+            1e3 * pull.loaded.usage.cpu_seconds / pull.loaded.outcome.requests as f64,
+            1e3 * pull.loaded.outcome.cpu_seconds / pull.loaded.outcome.requests as f64,
+            pull.loaded.outcome.p50_ms,
+            pull.loaded.outcome.p99_ms,
         );
     }
 }
@@ -248,12 +130,12 @@ fn print_table(rows: &[Row], pulls: &[Row], limits: &limits::Limits, memory: f64
             row.per_second(),
             row.per_core(),
             1e6 / row.per_core(),
-            1e6 * row.outcome.cpu_seconds / row.observations(),
-            row.usage.cpu_seconds / row.outcome.seconds,
-            row.outcome.p50_ms,
-            row.outcome.p99_ms,
+            1e6 * row.loaded.outcome.cpu_seconds / row.observations(),
+            row.loaded.usage.cpu_seconds / row.loaded.outcome.seconds,
+            row.loaded.outcome.p50_ms,
+            row.loaded.outcome.p99_ms,
             row.per_group(),
-            row.usage.written_bytes as f64 / row.observations(),
+            row.loaded.usage.written_bytes as f64 / row.observations(),
         );
     }
     print_pulls(pulls);

@@ -382,5 +382,6 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         concurrent: configured.concurrent,
         most_waiting: configured.most_waiting,
         ever: Table::default(),
+        first: Table::compile(configured.first.clone()).map_err(|mistakes| anyhow::anyhow!(mistakes.join("; ")))?,
     })
 }

@@ -3,6 +3,7 @@
 //! `verify` needs a key and files, or a log's address: no configuration, no store. Every entry is read and the tree is made
 //! anew, so that what was changed, removed or put in between shows wherever it is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use clap::Subcommand;
 use serde_json::Value;
 
 use super::{Source, assemble, runtime, token};
-use crate::tlog::{Address, Checkpoint, Content, Doubt, Edge, Proof, Shown, Verifier, leaf};
+use crate::tlog::{Address, Checkpoint, Content, Doubt, Edge, Hash, Proof, Shown, Subtree, TILE_WIDTH, Verifier, leaf};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Options {
@@ -106,6 +107,7 @@ async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
     let missing = gateway.store.log_missing(gateway.now_ms()).await?;
     let added = gateway.store.log_added().await?;
     let misfiled = gateway.misfiled().await.map_err(|refusal| refused(&refusal))?;
+    let blanked = gateway.blanked().await.map_err(|refusal| refused(&refusal))?;
     gateway.log_checkpoint().await.map_err(|refusal| refused(&refusal))?;
     println!(
         "{records} record(s) compared with the log: {} changed, {} misfiled, {} missing",
@@ -127,7 +129,13 @@ async fn check(gateway: &crate::exchange::Gateway) -> anyhow::Result<ExitCode> {
             "entry {number}: the record is not filed under what it says: its person, its time, its client or its id"
         );
     }
-    let found = [&changed, &misfiled, &missing, &added].iter().any(|numbers| !numbers.is_empty());
+    for number in &blanked.unexplained {
+        println!("entry {number}: the record says less, and no erasure says that it left that");
+    }
+    if blanked.unproven > 0 {
+        println!("{} record(s) say less since erasures that did not say what they left", blanked.unproven);
+    }
+    let found = [&changed, &misfiled, &missing, &added, &blanked.unexplained].iter().any(|numbers| !numbers.is_empty());
     Ok(if found { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -205,6 +213,14 @@ async fn whole(log: &Log, place: &str, key: &Verifier, seen: &[(PathBuf, Checkpo
         Err(doubt) => return Ok(doubted(Path::new(place), doubt)),
     };
     let mut believed = true;
+    let tiles = match log.hash_tiles(head.size) {
+        Ok(tiles) => tiles,
+        Err(path) => {
+            println!("{}: NOT BELIEVED: it is no tile of a log", path.display());
+            return Ok(false);
+        }
+    };
+    let held = Held { log, place, tiles };
     let (mut edge, mut complete) = (Edge::default(), Vec::new());
     let compare = |edge: &Edge| {
         let at = |(_, checkpoint): &&(PathBuf, Checkpoint)| checkpoint.size == edge.size();
@@ -214,9 +230,25 @@ async fn whole(log: &Log, place: &str, key: &Verifier, seen: &[(PathBuf, Checkpo
     };
     believed &= compare(&edge);
     for address in Address::all(head.size).filter(|tile| tile.content == Content::Entries) {
+        let mut leaves = Vec::with_capacity(TILE_WIDTH as usize);
         for entry in entries(&log.file(&address.to_string()).await?)? {
+            leaves.push(leaf(entry));
             edge.push(leaf(entry), &mut complete);
             believed &= compare(&edge);
+        }
+        believed &= held.stands(0, address.index, &leaves).await?;
+    }
+    let mut above: BTreeMap<(u8, u64), Vec<Hash>> = held.tiles.keys().map(|tile| (*tile, Vec::new())).collect();
+    complete.sort_unstable_by_key(|subtree: &Subtree| (subtree.level, subtree.index));
+    for subtree in &complete {
+        if let Some(hashes) = above.get_mut(&(subtree.level, subtree.index / TILE_WIDTH)) {
+            hashes.push(subtree.root);
+        }
+    }
+    for ((level, index), hashes) in above {
+        // Those of the lowest level were compared with their entries, as far as there are any.
+        if level > 0 || index >= head.size.div_ceil(TILE_WIDTH) {
+            believed &= held.stands(level, index, &hashes).await?;
         }
     }
     for (path, checkpoint) in seen {
@@ -230,9 +262,22 @@ async fn whole(log: &Log, place: &str, key: &Verifier, seen: &[(PathBuf, Checkpo
         return Ok(false);
     }
     if believed {
-        println!("{place}: {} entries make the signed root; {} checkpoint(s) continued", head.size, seen.len());
+        let tiles: usize = held.tiles.values().map(Vec::len).sum();
+        println!(
+            "{place}: {} entries make the signed root; {} checkpoint(s) continued; {tiles} tile(s) of hashes are of them",
+            head.size,
+            seen.len()
+        );
     }
     Ok(believed)
+}
+
+/// Every file in a folder and in those inside it; what cannot be read is missed where it is needed.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files(&path, found) } else { found.push(path) }
+    }
 }
 
 /// Entries of a bundle, each after its length.
@@ -245,6 +290,33 @@ fn entries(mut bundle: &[u8]) -> anyhow::Result<Vec<&[u8]>> {
         bundle = rest;
     }
     if bundle.is_empty() { Ok(entries) } else { bail!("a bundle is cut off") }
+}
+
+/// Tiles of hashes that lie in a log, by level and index: how many hashes each is to have. Of a tile that was not full yet,
+/// several may lie there.
+type Tiles = BTreeMap<(u8, u64), Vec<u64>>;
+
+/// What a log holds beside its entries, which follows from them.
+struct Held<'l> {
+    log: &'l Log,
+    place: &'l str,
+    tiles: Tiles,
+}
+
+impl Held<'_> {
+    /// Whether the tiles of that place are what the entries make.
+    async fn stands(&self, level: u8, index: u64, hashes: &[Hash]) -> anyhow::Result<bool> {
+        let mut stands = true;
+        for width in self.tiles.get(&(level, index)).into_iter().flatten() {
+            let address = Address { content: Content::Hashes(level), index, width: *width };
+            let expected = hashes.get(..*width as usize).map(<[Hash]>::concat);
+            if Some(self.log.file(&address.to_string()).await?) != expected {
+                println!("{}: NOT BELIEVED: {address} is not what the entries make", self.place);
+                stands = false;
+            }
+        }
+        Ok(stands)
+    }
 }
 
 /// Where a log lies.
@@ -260,6 +332,33 @@ impl Log {
         } else {
             Log::Folder(PathBuf::from(place))
         })
+    }
+
+    /// The tiles of hashes that there are: of a folder those that lie there, else those that there must be. The error is a
+    /// file among them that is none.
+    fn hash_tiles(&self, size: u64) -> Result<Tiles, PathBuf> {
+        let mut tiles = Tiles::new();
+        let mut add = |address: Address| {
+            if let Content::Hashes(level) = address.content {
+                tiles.entry((level, address.index)).or_default().push(address.width);
+            }
+        };
+        match self {
+            Log::Address(..) => Address::all(size).for_each(add),
+            Log::Folder(folder) => {
+                let folder = folder.join("tile");
+                let mut found = Vec::new();
+                files(&folder, &mut found);
+                for path in found {
+                    let name = path.strip_prefix(&folder).ok().and_then(Path::to_str);
+                    match name.and_then(|name| Address::parse(name).ok()) {
+                        Some(address) => add(address),
+                        None => return Err(path),
+                    }
+                }
+            }
+        }
+        Ok(tiles)
     }
 
     async fn file(&self, name: &str) -> anyhow::Result<Vec<u8>> {

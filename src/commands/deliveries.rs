@@ -100,9 +100,10 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn line(replayed: &Replayed, dry_run: bool) -> String {
-    let Replayed { found, withheld, held, waiting, sent } = replayed;
+    let Replayed { found, withheld, untold, held, waiting, sent } = replayed;
     let will = if dry_run { "would be sent" } else { "will be sent" };
     format!(
-        "{found} resource(s): {sent} {will}, {waiting} wait already, {held} there already, {withheld} not permitted"
+        "{found} resource(s): {sent} {will}, {waiting} wait already, {held} there already, {untold} without a place there, \
+         {withheld} not permitted"
     )
 }

@@ -180,6 +180,18 @@ pub fn telemetry(arguments: &Arguments) {
         .init();
 }
 
+/// Whoever reads what a command prints may have seen enough, such as `head`: that ends the command, quietly.
+pub fn end_with_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let text = panic.payload_as_str().unwrap_or_default();
+        if text.starts_with("failed printing to stdout") && text.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
+}
+
 /// The process's environment as a map.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars().collect()

@@ -1,8 +1,8 @@
 //! `platform`: the simulated national platform as a process of its own.
 //!
-//! It says on standard output where it listens, in one JSON line, and then takes orders on standard input, one a
-//! line: `pull PATIENT` reads that person's observations back from the gateway as a registered client and answers
-//! with a JSON line. It ends when its input ends.
+//! It says on standard output where it listens, in one JSON line, and serves until it is told to end by a signal. Where it
+//! knows a gateway to pull from, it takes orders on standard input, one a line: `pull PATIENT` reads that person's
+//! observations back from the gateway as a registered client and answers with a JSON line; then it ends when its input ends.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +12,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{runtime, token};
@@ -42,10 +43,13 @@ pub(super) struct Options {
     /// Code that was never promised; receiving it is a violation.
     #[arg(long)]
     refuse_code: Vec<String>,
-    /// What to do with the first writes: down, busy, table, redirect, revoke, slow, hang, garbage, half, lie or
+    /// What to do with the first writes: down, busy, table, redirect, revoke, duplicate, slow, hang, garbage, half, lie or
     /// error-after-accept, and perhaps with how many, such as hang:3.
     #[arg(long, value_name = "MODE[:COUNT]")]
     fault: Option<platform::Fault>,
+    /// Bundle of what it has of its own and can be asked for, such as care plans and persons.
+    #[arg(long, value_name = "FILE")]
+    holds: Option<PathBuf>,
     /// Country pack of the national system to be played, such as fr-ens; plain FHIR without one.
     #[arg(long, value_name = "PACK")]
     pack: Option<String>,
@@ -72,6 +76,8 @@ enum Admission {
     Possession,
     /// The client, by tokens that citizens gave it.
     Citizens,
+    /// The client, by a secret and tokens each of which is for one person (IUA).
+    Persons,
 }
 
 impl From<Admission> for platform::Admission {
@@ -80,6 +86,7 @@ impl From<Admission> for platform::Admission {
             Admission::Client => platform::Admission::Client,
             Admission::Possession => platform::Admission::Possession,
             Admission::Citizens => platform::Admission::Citizens,
+            Admission::Persons => platform::Admission::Persons,
         }
     }
 }
@@ -90,6 +97,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let found = |name: &String| shelf.find(name).cloned().with_context(|| format!("there is no pack {name}"));
     let pack = options.pack.as_ref().map(found).transpose()?;
     runtime()?.block_on(async {
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
         std::fs::create_dir_all(&options.directory)?;
         let own = tls::self_signed(&options.directory)?;
         let listener = TcpListener::bind(options.listen).await?;
@@ -109,6 +118,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             refuse_codes: options.refuse_code.clone(),
             pack,
             log: Some(options.directory.join("received.ndjson")),
+            holds: options.holds.as_deref().map(held).transpose()?.unwrap_or_default(),
             fault: options.fault.unwrap_or_default(),
             clock: Arc::new(jiff::Timestamp::now),
         };
@@ -117,20 +127,38 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             let _ = stopped.await;
         }));
         say(&json!({"url": url, "certificate": own.certificate})).await?;
-        let mut orders = BufReader::new(tokio::io::stdin()).lines();
-        while let Some(order) = orders.next_line().await? {
-            let answer = match order.strip_prefix("pull ") {
-                Some(patient) => {
-                    pull(options, patient.trim()).await.unwrap_or_else(|error| json!({"error": format!("{error:#}")}))
-                }
-                None => json!({"error": "unknown order"}),
-            };
-            say(&answer).await?;
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+            served = orders(options), if options.pull_url.is_some() => served?,
         }
         let _ = stop.send(());
         serving.await??;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Does what it is told on standard input, until that ends.
+async fn orders(options: &Options) -> anyhow::Result<()> {
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(order) = orders.next_line().await? {
+        let answer = match order.strip_prefix("pull ") {
+            Some(patient) => {
+                pull(options, patient.trim()).await.unwrap_or_else(|error| json!({"error": format!("{error:#}")}))
+            }
+            None => json!({"error": "unknown order"}),
+        };
+        say(&answer).await?;
+    }
+    Ok(())
+}
+
+/// The resources of a Bundle.
+fn held(path: &std::path::Path) -> anyhow::Result<Vec<Value>> {
+    let reading = || format!("reading {}", path.display());
+    let bundle: Value = serde_json::from_slice(&std::fs::read(path).with_context(reading)?).with_context(reading)?;
+    let entries = bundle["entry"].as_array().context("a Bundle is expected")?;
+    Ok(entries.iter().map(|entry| entry["resource"].clone()).collect())
 }
 
 async fn say(value: &Value) -> anyhow::Result<()> {

@@ -156,12 +156,14 @@ impl Beside {
         settings: &Settings,
         observations: &[&Document],
     ) -> anyhow::Result<Result<String, String>> {
+        let contexts = pack.unasked();
         let measured: Vec<Measured<'_>> = observations
             .iter()
             .map(|one| Measured {
                 observation: Element::root(one),
                 device: self.device.as_ref().map(Element::root),
                 app: self.app.as_ref().map(Element::root),
+                contexts: &contexts,
             })
             .collect();
         let mut out = String::new();

@@ -9,11 +9,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::facts::{CATEGORY_SYSTEM, Facts};
+use super::gist::Gist;
 use super::{Caller, Gateway};
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Element, json};
 use crate::fhir::validate::measures::category::category;
-use crate::policy::consent::{self, Actor, Compiled, Decision, Denial, Implied, Outlook, Permitted, Reason, Status};
+use crate::policy::consent::{
+    self, Actor, Compiled, Decision, Denial, Implied, Outlook, Permitted, Precedents, Reason, Status,
+};
 use crate::store::{self, PatientKey, Said, Stored};
 
 /// What applies to one person, as of an epoch.
@@ -24,6 +27,8 @@ pub struct Page {
     pub restricted: bool,
     /// Whether she was erased, so that nothing is permitted whatever holds where nothing was said.
     pub erased: bool,
+    /// Whether of two resources that say the same one may be permitted and the other not.
+    pub about_one: bool,
     pub consents: Arc<[Arc<Compiled>]>,
 }
 
@@ -52,17 +57,17 @@ impl Gateway {
 
     /// The consents of a person as they are in the store now.
     pub(super) async fn consents_now(&self, patient: PatientKey) -> Result<Page, store::Error> {
-        let Said { epoch, consents, restricted_ms, erased } = self.store.said(patient).await?;
-        {
-            let pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(page) = pages.get(&patient)
-                && page.epoch == epoch
-            {
-                return Ok(page.clone());
-            }
-        }
-        let consents = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
-        let page = Page { epoch, restricted: restricted_ms.is_some(), erased, consents };
+        let kept = self.consents_kept(patient);
+        let said = self.store.said(patient, kept.as_ref().map(|page| page.epoch)).await?;
+        let Said { epoch, consents, restricted_ms, erased } = match (said, kept) {
+            (Some(said), _) => said,
+            (None, Some(kept)) => return Ok(kept),
+            // Kept back is only what was known.
+            (None, None) => return Err(store::Error::Closed),
+        };
+        let consents: Arc<[Arc<Compiled>]> = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
+        let about_one = consents.iter().any(|consent| consent.is_about_one());
+        let page = Page { epoch, restricted: restricted_ms.is_some(), erased, about_one, consents };
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if pages.len() >= PAGES {
             pages.clear();
@@ -162,6 +167,48 @@ pub(super) fn permit<T>(
     // Who does research by the broad consent asks under its policies.
     let request = &consent::Request { policies: implied.package(request), ..*request };
     permit_by(consents, &permitting(consents, now_ms), implied, request, subject, value)
+}
+
+/// What is known of a resource that is judged by its gist.
+pub(super) struct Glimpsed<'a> {
+    pub kind: &'a Arc<str>,
+    pub gist: &'a Gist<'a>,
+    /// Every reference that the patient answers to.
+    pub patients: &'a [String; 2],
+    /// Its logical id, asked for where somebody wants to know.
+    pub id: &'a dyn Fn() -> String,
+}
+
+/// Decides by a gist as by what it is the gist of; gives the value back where the gist cannot be read. What is like something
+/// that was decided before is decided as that was.
+pub(super) fn permit_by_gist<T>(
+    page: &Page,
+    precedents: &mut Precedents,
+    implied: &Implied,
+    request: &consent::Request<'_>,
+    glimpsed: &Glimpsed<'_>,
+    value: T,
+) -> Result<Result<Permitted<T>, Denial>, T> {
+    let Glimpsed { kind, gist, patients, id } = *glimpsed;
+    if page.about_one {
+        let Some(references) = gist.references() else { return Err(value) };
+        let Some(said) = gist.said(&references) else { return Err(value) };
+        let (facts, reference) = (Facts::from(kind.clone(), said), [kind, "/", &id()].concat());
+        let subject = Subject { patients, reference: &reference, facts: &facts };
+        return Ok(permit(&page.consents, implied, request, &subject, value));
+    }
+    precedents.refresh(&page.consents, request.now_ms);
+    let alike = [kind.as_bytes(), &[0], gist.class].concat();
+    let value = match precedents.follow(&alike, value) {
+        Ok(decided) => return Ok(decided),
+        Err(value) => value,
+    };
+    let Some(said) = gist.said_alike() else { return Err(value) };
+    let facts = Facts::from(kind.clone(), said);
+    let subject = Subject { patients, reference: "", facts: &facts };
+    let decided = permit(&page.consents, implied, request, &subject, value);
+    precedents.note(&alike, &decided);
+    Ok(decided)
 }
 
 /// The consents that may permit something: those that are given. What was withdrawn or rejected is, whenever it was to be

@@ -7,6 +7,10 @@ pub mod refusal;
 
 pub mod kinds;
 
+pub mod said;
+
+pub mod gist;
+
 pub mod facts;
 
 mod rules;
@@ -26,6 +30,7 @@ pub mod shape;
 pub mod room;
 
 pub mod links;
+mod lookups;
 pub mod origin;
 pub mod recipients;
 pub mod rehearse;
@@ -238,6 +243,8 @@ pub struct Gateway {
     grown: tokio::sync::Notify,
     /// How much waits for each destination.
     pub rooms: room::Rooms,
+    /// What destinations answered about persons.
+    lookups: lookups::Lookups,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -267,6 +274,7 @@ impl Gateway {
         Ok(Gateway {
             config,
             rooms: room::Rooms::default(),
+            lookups: lookups::Lookups::default(),
             strangers,
             validator: Arc::new(Validator::new(registry.clone())),
             shelf: Arc::new(Shelf::new(Vec::new())),

@@ -12,6 +12,7 @@ use super::facts::Facts;
 use super::pull::page;
 use super::push;
 use super::refusal::Refusal;
+use super::said;
 use super::trail::{Act, Author};
 use super::{Caller, Gateway};
 use crate::devices::Format;
@@ -317,7 +318,7 @@ impl Gateway {
         if !granted.allows(facts.categories(), facts.codes()) {
             return Ok(None);
         }
-        let patient = Author::patient_named(Element::root(&document)).to_owned();
+        let patient = said::patient_named(Element::root(&document)).to_owned();
         let page = self.consents_now(key).await?;
         let reference = format!("{KIND}/{}", stored.logical_id());
         let patients = consents::names(&self.base, &patient);

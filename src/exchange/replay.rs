@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::pairwise::Pairwise;
 use super::recipients::{Asking, Recipient, decided};
+use super::shape::Hearer;
 use super::{Gateway, kinds};
 use crate::devices::sources;
 use crate::fhir::tree::{Element, json};
@@ -37,6 +39,8 @@ pub struct Replayed {
     pub found: u64,
     /// Its person's consents do not permit it now.
     pub withheld: u64,
+    /// The destination has no place for it.
+    pub untold: u64,
     /// The destination has it.
     pub held: u64,
     /// It waits for the destination already, or is still to come.
@@ -52,6 +56,8 @@ struct Candidate {
     name: (String, String),
     deleted: bool,
     permitted: bool,
+    /// Whether the destination can be told.
+    tellable: bool,
 }
 
 impl Gateway {
@@ -73,6 +79,7 @@ impl Gateway {
                     () if !one.permitted => told.withheld += 1,
                     // Of what is no more, nobody hears who did not have it.
                     () if one.deleted && holding.is_none() => told.withheld += 1,
+                    () if !one.tellable => told.untold += 1,
                     () if has_it && (asked.missing || doubles) => told.held += 1,
                     () => chosen.push((one.seq, one.version)),
                 }
@@ -152,7 +159,13 @@ impl Gateway {
         let asking = Asking { actor: &actor, purpose: &recipient.purpose };
         let (seq, version, deleted) = (stored.seq, stored.version, stored.deleted);
         let name = (stored.kind.to_string(), stored.logical_id());
-        let permitted = !page.erased && matches!(decided(self, &page.consents, asking, stored), Some(Ok(_)));
-        Ok(Candidate { seq, version, name, deleted, permitted })
+        let pairwise = recipient.pseudonym.then(|| Pairwise::of(&self.pseudonym_secret, &recipient.name));
+        let shape = recipient.shape.as_ref().map(|shape| shape.now());
+        let to = Hearer { name: &recipient.name, shape: shape.as_deref(), pairwise: pairwise.as_ref() };
+        let (permitted, tellable) = match decided(self, &page.consents, asking, stored) {
+            Some(Ok(permitted)) if !page.erased => (true, self.untellable(to, permitted.get()).await?.is_none()),
+            _ => (false, false),
+        };
+        Ok(Candidate { seq, version, name, deleted, permitted, tellable })
     }
 }

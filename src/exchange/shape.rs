@@ -10,8 +10,10 @@ use super::Gateway;
 use super::holdings::Certainty;
 use super::pairwise::Pairwise;
 use super::trail::Author;
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, json};
-use crate::national::{Corrections, Measured, Message, NotDeliverable, Pack, Removal, Settings};
+use crate::fhir::validate::Validator;
+use crate::national::{Context, Corrections, Format, Measured, Message, NotDeliverable, Pack, Removal, Settings};
 use crate::peers::Shaped;
 use crate::policy::consent::Manner;
 use crate::store::{self, Stored};
@@ -53,6 +55,27 @@ struct Read {
     app: Option<Document>,
 }
 
+/// What a request is made of: measurements, and whose they are.
+pub(super) struct Material {
+    read: Vec<Read>,
+    person: Option<Document>,
+    names: Pairwise,
+}
+
+impl Material {
+    /// Each measurement with what was looked up for it, in their order.
+    pub(super) fn measured<'m>(&'m self, contexts: &'m [Vec<Context>]) -> Vec<Measured<'m>> {
+        let of = |at: usize| contexts.get(at).map(Vec::as_slice).unwrap_or_default();
+        let measured = self.read.iter().enumerate().map(|(at, one)| Measured {
+            observation: Element::root(&one.observation),
+            device: one.device.as_ref().map(Element::root),
+            app: one.app.as_ref().map(Element::root),
+            contexts: of(at),
+        });
+        measured.collect()
+    }
+}
+
 impl Shape {
     /// How the destination lets go of what it holds, if it does.
     pub fn removal(&self) -> Option<Manner> {
@@ -63,15 +86,13 @@ impl Shape {
         }
     }
 
-    /// The request that tells some measurements of one person, by the names under which the destination knows them, each
-    /// one's in their order; or why there is none.
-    pub(super) async fn content(
+    /// What is to be known of some measurements of one person.
+    pub(super) async fn material(
         &self,
         gateway: &Gateway,
         destination: &str,
         stored: &[&Stored],
-        there: &[Vec<String>],
-    ) -> Result<Result<Shaped, NotDeliverable>, store::Error> {
+    ) -> Result<Material, store::Error> {
         let mut read = Vec::with_capacity(stored.len());
         for one in stored {
             let Ok(observation) = json::parse(one.payload.as_slice()) else { continue };
@@ -87,29 +108,67 @@ impl Shape {
             Some(first) => gateway.person_there(destination, first.patient, &Author::patient_of(first)).await?,
             None => None,
         };
-        let measured: Vec<Measured<'_>> = read
-            .iter()
-            .map(|one| Measured {
-                observation: Element::root(&one.observation),
-                device: one.device.as_ref().map(Element::root),
-                app: one.app.as_ref().map(Element::root),
-            })
-            .collect();
-        let names = Pairwise::of(&gateway.pseudonym_secret, destination);
-        let message = Message {
-            measured: &measured,
-            person: person.as_ref().map(Element::root),
-            settings: &self.settings,
-            key: names.key(),
-        };
+        Ok(Material { read, person, names: Pairwise::of(&gateway.pseudonym_secret, destination) })
+    }
+
+    /// The request that tells them, with what was looked up for each, by the names under which the destination knows them;
+    /// or why there is none.
+    pub(super) fn content(
+        &self,
+        validator: &Validator,
+        stored: &[&Stored],
+        material: &Material,
+        contexts: &[Vec<Context>],
+        there: &[Vec<String>],
+    ) -> Result<Shaped, NotDeliverable> {
+        let measured = material.measured(contexts);
+        let message = self.message(&measured, material);
         let there: Vec<&[String]> = there.iter().map(Vec::as_slice).collect();
-        Ok(self.pack.request(&message, &there).map(|told| Shaped {
+        let told = self.pack.request(&message, &there)?;
+        let body = match self.pack.request.format {
+            Format::Json => told.body.into_bytes(),
+            Format::Xml => as_xml(validator, &told.body).ok_or_else(|| NotDeliverable {
+                id: Id::DestinationForm,
+                text: format!("{} takes XML, which this cannot be written as.", self.pack.title),
+            })?,
+        };
+        Ok(Shaped {
             pack: self.pack.clone(),
             key: key(stored),
-            body: told.body.into_bytes(),
+            body,
             count: measured.len(),
             entries: told.entries,
-        }))
+            person: self.pack.person(&message),
+        })
+    }
+
+    /// Whether a measurement can be told at all, whatever is found when it is looked up there.
+    pub(super) fn tellable(
+        &self,
+        validator: &Validator,
+        stored: &Stored,
+        material: &Material,
+    ) -> Result<(), NotDeliverable> {
+        self.content(validator, &[stored], material, &[self.pack.unasked()], &[]).map(drop)
+    }
+
+    pub(super) fn message<'m>(&'m self, measured: &'m [Measured<'m>], material: &'m Material) -> Message<'m> {
+        Message {
+            measured,
+            person: material.person.as_ref().map(Element::root),
+            settings: &self.settings,
+            key: material.names.key(),
+        }
+    }
+
+    /// Whether there is a newer version, where the destination takes no corrections: what is known to be wrong or gone is not
+    /// told there for good, where nothing could mend it.
+    pub(super) async fn is_outdated(&self, gateway: &Gateway, stored: &Stored) -> Result<bool, store::Error> {
+        if self.pack.request.corrections != Corrections::Never {
+            return Ok(false);
+        }
+        let newest = gateway.store.read(&stored.kind, &stored.logical_id()).await?;
+        Ok(newest.is_some_and(|newest| newest.version > stored.version))
     }
 
     /// Whether a version cannot be told because another one was, and the destination takes no corrections.
@@ -122,9 +181,7 @@ impl Shape {
         let (Some(patient), Corrections::Never) = (stored.patient, self.pack.request.corrections) else {
             return Ok(false);
         };
-        // What is known to be wrong or gone is not told there for good, where nothing could mend it.
-        let newest = gateway.store.read(&stored.kind, &stored.logical_id()).await?;
-        if newest.is_some_and(|newest| newest.version > stored.version) {
+        if self.is_outdated(gateway, stored).await? {
             return Ok(true);
         }
         if stored.version < 2 || stored.deleted && self.removal().is_some() {
@@ -143,6 +200,40 @@ impl Shape {
     /// Whether a version says that there is nothing any more, so that it is taken back.
     pub(super) fn takes_back(&self, stored: &Stored) -> bool {
         stored.deleted && self.removal().is_some()
+    }
+}
+
+fn as_xml(validator: &Validator, body: &str) -> Option<Vec<u8>> {
+    validator.to_xml(&json::parse(body).ok()?).ok()
+}
+
+/// Who is to be told something, as far as that decides whether it can be.
+#[derive(Clone, Copy)]
+pub(super) struct Hearer<'h> {
+    pub name: &'h str,
+    pub shape: Option<&'h Shape>,
+    /// By what names it knows persons, if it may not know who they are.
+    pub pairwise: Option<&'h Pairwise>,
+}
+
+impl Gateway {
+    /// Why a destination cannot be told a resource of a person, if it cannot.
+    pub(super) async fn untellable(&self, to: Hearer<'_>, stored: &Stored) -> Result<Option<Id>, store::Error> {
+        if let Some(patient) = stored.patient
+            && self.is_unlinked(to.name, patient).await?
+        {
+            return Ok(Some(Id::DestinationLink));
+        }
+        if let Some(shape) = to.shape {
+            if shape.is_lost(self, to.name, stored).await? {
+                return Ok(Some(Id::DestinationCorrection));
+            }
+            let material = shape.material(self, to.name, &[stored]).await?;
+            return Ok(shape.tellable(&self.validator, stored, &material).err().map(|told| told.id));
+        }
+        let Some(pairwise) = to.pairwise else { return Ok(None) };
+        let told = pairwise.resource(self, stored).is_some();
+        Ok((!told).then_some(Id::IdentityInseparable))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::gist::Gist;
+use super::said;
 use super::{Caller, Entropy, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
@@ -24,6 +26,8 @@ pub(super) enum Act {
     /// A delivery did not take place because the person's consent does not cover it.
     Withhold,
     Disclose,
+    /// A destination was asked about a person, and so heard who she is.
+    LookUp,
     /// A destination was told that it may no longer hold what it was sent.
     Recall,
     Login,
@@ -165,20 +169,11 @@ impl Author {
         if &*stored.kind == "Patient" {
             return stored.logical_id();
         }
+        if let Some(gist) = stored.gist.as_deref().and_then(Gist::read) {
+            return said::patient(&gist.person()).to_owned();
+        }
         let Ok(document) = json::parse(stored.payload.as_slice()) else { return String::new() };
-        Author::patient_named(Element::root(&document)).to_owned()
-    }
-
-    /// Id of the patient that a resource other than a Patient names.
-    pub fn patient_named(root: Element<'_>) -> &str {
-        let reference = ["subject", "patient"]
-            .iter()
-            .find_map(|name| root.get(name))
-            .or_else(|| root.get("agent").and_then(|agent| agent.get("onBehalfOf")))
-            .and_then(|subject| subject.text_of("reference"));
-        let relative = reference.unwrap_or_default();
-        let id = relative.rsplit_once("Patient/").map(|(_, id)| id).unwrap_or_default();
-        id.split('/').next().unwrap_or_default()
+        said::patient_named(Element::root(&document)).to_owned()
     }
 
     pub fn record(
@@ -222,6 +217,7 @@ impl Author {
             Act::Operation => Kind::Operation,
             Act::Refuse | Act::Withhold => Kind::Refusal,
             Act::Disclose => Kind::Disclosure,
+            Act::LookUp => Kind::Lookup,
             Act::Recall => Kind::Recall,
             Act::Login if issues.is_empty() => Kind::TokenIssued,
             Act::Login => Kind::TokenRefused,
@@ -249,7 +245,7 @@ impl Author {
             request: &self.request_id,
             outcome: if issues.is_empty() && merged.is_none() { Outcome::Success } else { Outcome::MinorFailure },
             query: self.query.as_deref(),
-            pack: self.pack.as_deref().filter(|_| act == Act::Disclose),
+            pack: self.pack.as_deref().filter(|_| matches!(act, Act::Disclose | Act::LookUp)),
             pseudonym: self.pseudonym && matches!(act, Act::Disclose | Act::Recall),
             issues,
             merged,

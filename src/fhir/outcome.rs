@@ -240,6 +240,7 @@ catalogue! {
     DestinationMeasure "destination-measure" Error "not-supported" "Nothing needs to be done: the destination has no place for the measure, and whoever asks for it there asks the destination.";
     DestinationForm "destination-form" Error "not-supported" "Send the value in the form and unit that the message names, where the measurement allows it.";
     DestinationNeeds "destination-needs" Error "required" "Send what the message names with the measurement, or record it with the person or the device.";
+    DestinationContext "destination-context" Error "required" "Let whoever cares for the person at the destination order the measurement there; what is measured from then on is sent.";
     DestinationLink "destination-link" Error "login" "Let the person connect the destination on her page; what is measured from then on is sent.";
     DestinationCorrection "destination-correction" Error "not-supported" "Tell the destination by other means, if it must know: it takes no second version of what it has.";
     DestinationConsent "destination-consent" Error "suppressed" "Let the person consent at the destination; a consent here does not stand for one there.";

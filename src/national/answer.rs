@@ -39,6 +39,8 @@ pub struct Meaning {
     pub id: Id,
     /// Whether the same may be taken at another time.
     pub again: bool,
+    /// It says that the same is there already, so that it has arrived.
+    pub there: bool,
     pub who: Who,
     /// In the pack's own words.
     pub rule: String,
@@ -119,7 +121,7 @@ mod tests {
             status,
             code: code.map(str::to_owned),
             text: text.iter().map(|part| (*part).to_owned()).collect(),
-            meaning: Meaning { id, again: false, who: Who::App, rule: String::new() },
+            meaning: Meaning { id, again: false, there: false, who: Who::App, rule: String::new() },
             check: None,
         }
     }

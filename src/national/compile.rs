@@ -1,12 +1,13 @@
 //! From the files of a pack to a [`Pack`], or to everything that is wrong with them: file, line, and what is expected.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use rust_decimal::Decimal;
 
 use super::Mistake;
 use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
 use super::file::{Category, Corrections, File};
+use super::lookup;
 use super::manifest;
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
@@ -16,7 +17,7 @@ use super::slot;
 use super::table::rows;
 use super::template::{self, Node, Only};
 use crate::fhir::fhirpath;
-use crate::fhir::terminology::ucum;
+use crate::fhir::terminology::{self, ucum};
 use crate::fhir::tree::write::string;
 use crate::fhir::validate::measures::{self, Measure};
 
@@ -58,7 +59,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         }
     }
     let text = files.get(MAIN)?;
-    let file: File = match toml::from_str(text) {
+    let mut file: File = match toml::from_str(text) {
         Ok(file) => file,
         Err(error) => {
             let line =
@@ -72,6 +73,11 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     let words = words(&file, files, &settings, mistakes);
     let named: Vec<String> = words.iter().map(|words| words.name.clone()).collect();
     let (parts, whole) = parts(files, &settings, &named, mistakes);
+    let lookup = file.lookup.take().map(|said| {
+        lookup::compile(said, (&settings, &named), |stands, wrong| {
+            mistakes.push(lookup::mistake(MAIN, text, stands, wrong));
+        })
+    });
     let names_there = files.iter().any(|(name, text)| name.strip_suffix(".json").is_some() && text.contains("{there}"));
     if names_there != (file.request.corrections == Corrections::Update) {
         mistakes
@@ -102,7 +108,9 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             removal: file.request.removal,
             repeatable: file.request.repeatable,
             answer: file.request.answer,
+            format: file.request.format,
         },
+        lookup,
         settings: file
             .settings
             .into_iter()
@@ -154,7 +162,31 @@ fn checked(file: &File, source: &str, mistakes: &mut Vec<Mistake>) -> Option<Ver
     if !["POST", "PUT"].contains(&file.request.method.as_str()) {
         wrong("request.method is POST or PUT");
     }
-    if file.request.path.starts_with('/') || file.request.path.contains([' ', '?', '#']) {
+    let country = &file.country;
+    if country != "EU" && !terminology::is_country(country) {
+        wrong("country is of two letters as ISO 3166-1 has it, such as DE, or EU");
+    }
+    if !["push", "pull", "push and pull", "none yet"].contains(&file.direction.as_str()) {
+        wrong("direction is push, pull, push and pull, or none yet");
+    }
+    for (key, text) in [("title", &file.title), ("country_name", &file.country_name), ("source", &file.source)] {
+        if text.trim().is_empty() {
+            wrong(&format!("{key} is empty"));
+        }
+    }
+    for (name, category) in &file.categories {
+        for coding in category.coding.iter().filter(|coding| !is_uri(&coding.system) || coding.code.is_empty()) {
+            let what = if coding.code.is_empty() { "a code" } else { "a system that is a URI" };
+            wrong(&format!("categories.{name} has a coding without {what}"));
+        }
+    }
+    let systems = file.person.identifiers.iter().map(|system| ("person.identifiers", system));
+    for (key, system) in systems.chain(file.device.system.iter().map(|system| ("device.system", system))) {
+        if !system.starts_with("{setting.") && !is_uri(system) {
+            wrong(&format!("{key} is a URI or {{setting.NAME}}"));
+        }
+    }
+    if !lookup::is_below(&file.request.path) {
         wrong("request.path is relative to the address of the destination, without a question mark");
     }
     if file.request.most == 0 {
@@ -172,6 +204,16 @@ fn checked(file: &File, source: &str, mistakes: &mut Vec<Mistake>) -> Option<Ver
         }
     }
     version
+}
+
+/// Whether something names a code system or a profile: a scheme, and no space.
+fn is_uri(text: &str) -> bool {
+    let scheme = |scheme: &str| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+    };
+    text.split_once(':').is_some_and(|(first, rest)| scheme(first) && !rest.is_empty())
+        && !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"'))
 }
 
 /// The line of a key such as `request.path`, or of its section where the key stands elsewhere.
@@ -231,6 +273,12 @@ fn words(
             continue;
         };
         let [from, system, code, display] = [1, 2, 3, 4].map(|at| row.get(at).to_owned());
+        if !system.is_empty() && !is_uri(&system) {
+            mistakes.push(Mistake::at(WORDS, row.line, "system: expected is a URI, or nothing".to_owned()));
+        }
+        if words.lines.iter().any(|line| line.from == from) {
+            mistakes.push(Mistake::at(WORDS, row.line, "from: it stands twice".to_owned()));
+        }
         words.lines.push(Word { from, system, code, display });
     }
     all
@@ -260,7 +308,9 @@ fn parts(
 /// Whether a template leads to a certain one in so many steps.
 fn includes(node: &Node, wanted: usize, parts: &[Node], steps: usize) -> bool {
     match node {
-        Node::Part(at) => *at == wanted || steps > 0 && includes(&parts[*at], wanted, parts, steps - 1),
+        Node::Part(at) | Node::Encoded(at) => {
+            *at == wanted || steps > 0 && includes(&parts[*at], wanted, parts, steps - 1)
+        }
         Node::Array(items) => items.iter().any(|item| includes(item, wanted, parts, steps)),
         Node::Object(object) => object.members.iter().any(|member| includes(&member.node, wanted, parts, steps)),
         Node::Raw(_) | Node::Slot(_) | Node::Text(_) => false,
@@ -370,6 +420,11 @@ impl Fields<'_> {
         {
             wrong.push("unit: expected is the text that the destination wants in code".to_owned());
         }
+        for (column, text) in [("profile", profile), ("unit_system", unit_system)] {
+            if !text.is_empty() && !is_uri(text) {
+                wrong.push(format!("{column}: expected is a URI, or nothing"));
+            }
+        }
         let categories = self.categories(category).map_err(|text| wrong.push(text)).unwrap_or_default();
         let needs = self.needs(needs).map_err(|text| wrong.push(text)).unwrap_or_default();
         if !wrong.is_empty() {
@@ -435,10 +490,20 @@ fn concept_of(category: &Category, out: &mut String) {
     out.push('}');
 }
 
+/// A code system, and the version of it that is meant, if one is.
+fn versioned(system: &str) -> (&str, Option<&str>) {
+    system.split_once('|').map_or((system, None), |(system, version)| (system, Some(version)))
+}
+
 /// A Coding, as JSON.
 pub(super) fn coding(system: &str, code: &str, display: &str, out: &mut String) {
+    let (system, version) = versioned(system);
     out.push_str("{\"system\":");
     string(system, out);
+    if let Some(version) = version {
+        out.push_str(",\"version\":");
+        string(version, out);
+    }
     out.push_str(",\"code\":");
     string(code, out);
     if !display.is_empty() {
@@ -496,6 +561,7 @@ type Concept = (usize, bool, String, Vec<[String; 3]>);
 fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[String], mistakes: &mut Vec<Mistake>) {
     // Codings of one concept stand in several lines: where, when, and what there is of it so far.
     let mut concepts: Vec<Concept> = Vec::new();
+    let mut seen = BTreeSet::new();
     for row in rows(CODES, text, ["measure", "at", "when", "system", "code", "display"], mistakes) {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(CODES, row.line, text.to_owned()));
         let Some(at) = all.iter().position(|(_, known)| known.measure == row.get(0)) else {
@@ -513,6 +579,16 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
         if row.get(3).is_empty() || row.get(4).is_empty() {
             wrong("system, code: both are expected");
             continue;
+        }
+        if !is_uri(row.get(3)) {
+            wrong("system: expected is a URI, such as http://loinc.org or urn:oid:1.2.3");
+        }
+        if row.get(4).trim() != row.get(4) || row.get(4).contains("  ") {
+            wrong("code: it has spaces that no code has");
+        }
+        let line = (at, row.get(1).to_owned(), row.get(2).to_owned(), row.get(3).to_owned(), row.get(4).to_owned());
+        if !seen.insert(line) {
+            wrong("code: it stands twice");
         }
         let coding = [3, 4, 5].map(|at| row.get(at).to_owned());
         let when = row.get(2).to_owned();
@@ -536,14 +612,14 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
         let row = &mut all[at].1;
         // What always holds stands for the measure, where destinations are compared.
         if row.system.is_empty() || when.is_empty() && !inside {
-            [row.system, row.code] = [codings[0][0].clone(), codings[0][1].clone()];
+            [row.system, row.code] = [versioned(&codings[0][0]).0.to_owned(), codings[0][1].clone()];
         }
         let display = if codings[0][2].is_empty() { &codings[0][1] } else { &codings[0][2] };
         let codes = Codes {
             when: only(&when, settings, words).unwrap_or_default(),
             concept,
             display: display.clone(),
-            codings: codings.into_iter().map(|[system, code, _]| (system, code)).collect(),
+            codings: codings.into_iter().map(|[system, code, _]| (versioned(&system).0.to_owned(), code)).collect(),
         };
         if inside { row.inside.push(codes) } else { row.codes.push(codes) }
     }
@@ -581,9 +657,14 @@ fn by_measure(rows: &[Row]) -> HashMap<usize, Vec<usize>> {
 fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Answers {
     let Some(text) = files.get(ERRORS) else { return Answers::default() };
     let mut lines = Vec::new();
+    let mut any = None;
     for row in rows(ERRORS, text, ["status", "code", "text", "id", "again", "who", "rule", "check"], mistakes) {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(ERRORS, row.line, text.to_owned()));
         let status = row.get(0);
+        if let Some(line) = any {
+            wrong(&format!("status: it is never reached, since line {line} means every answer"));
+        }
+        any = any.or((status.is_empty() && row.get(1).is_empty() && row.get(2).is_empty()).then_some(row.line));
         if !status.is_empty() && !status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)) {
             wrong("status: expected is a number from 400 to 599, or nothing");
         }
@@ -596,8 +677,8 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
             wrong("who: expected is operator, app, person or destination");
             continue;
         };
-        if !["yes", "no"].contains(&row.get(4)) {
-            wrong("again: expected is yes or no");
+        if !["yes", "no", "there"].contains(&row.get(4)) {
+            wrong("again: expected is yes or no, or there where the same has arrived before");
         }
         let check = match fhirpath::compile(row.get(7)) {
             _ if row.get(7).is_empty() => None,
@@ -616,7 +697,13 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
             status: status.parse().ok(),
             code: Some(row.get(1).to_owned()).filter(|code| !code.is_empty()),
             text: row.get(2).split('*').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect(),
-            meaning: Meaning { id, again: row.get(4) == "yes", who, rule: row.get(6).to_owned() },
+            meaning: Meaning {
+                id,
+                again: row.get(4) == "yes",
+                there: row.get(4) == "there",
+                who,
+                rule: row.get(6).to_owned(),
+            },
         });
     }
     Answers { lines }

@@ -14,7 +14,7 @@ pub(super) struct File {
     /// ISO 3166-1 code, or `EU`.
     pub country: String,
     pub country_name: String,
-    /// `push`, `pull`, or both.
+    /// `push`, `pull`, `push and pull`, or `none yet`.
     pub direction: String,
     /// How far the destination is with it.
     pub status: String,
@@ -37,6 +37,9 @@ pub(super) struct File {
     /// Lists of CodeableConcepts that `measures.csv` names.
     #[serde(default)]
     pub categories: BTreeMap<String, Category>,
+    /// What is asked there before a measurement can be told.
+    #[serde(default)]
+    pub lookup: Option<Lookup>,
     /// Tables of `words.csv`, and the slot that chooses among their lines.
     #[serde(default)]
     pub words: BTreeMap<String, String>,
@@ -62,9 +65,21 @@ pub(super) struct Request {
     /// Whether the same request leaves the same there, however often it comes.
     #[serde(default = "yes")]
     pub repeatable: bool,
-    /// What an answer looks like: `resource`, or `entries` of a Bundle, one for each of the request.
+    /// What an answer looks like: `resource`; `entries` of a Bundle, one for each of the request; or one that is `whole`.
     #[serde(default)]
     pub answer: Answer,
+    /// How the body is written.
+    #[serde(default)]
+    pub format: Format,
+}
+
+/// How a destination reads.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    #[default]
+    Json,
+    Xml,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Deserialize)]
@@ -99,6 +114,8 @@ pub enum Answer {
     #[default]
     Resource,
     Entries,
+    /// A Bundle whose entries are one document: they arrive together, and what is known by a name is the DocumentReference.
+    Whole,
 }
 
 #[derive(Deserialize, Default)]
@@ -163,6 +180,43 @@ pub(super) struct Setting {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Lookup {
+    /// How long an answer holds, and how long that there was nothing.
+    #[serde(default = "quarter")]
+    pub keep_seconds: u32,
+    #[serde(default = "minute")]
+    pub keep_none_seconds: u32,
+    /// Why a measurement cannot be told, where nothing is found.
+    pub none: String,
+    pub ask: Vec<Ask>,
+}
+
+/// One text, or several of the same name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Texts {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    /// Below the address for lookups.
+    pub path: String,
+    /// Texts with slots, by the names of parameters.
+    #[serde(default)]
+    pub query: BTreeMap<String, Texts>,
+    /// FHIRPath on the answer, by what it gives within `context`.
+    #[serde(default)]
+    pub gives: BTreeMap<String, String>,
+    /// FHIRPath that holds of the answer, or nothing was found.
+    #[serde(default)]
+    pub holds: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Category {
     pub coding: Vec<Coding>,
     #[serde(default)]
@@ -180,6 +234,14 @@ pub(super) struct Coding {
 
 fn post() -> String {
     "POST".to_owned()
+}
+
+fn quarter() -> u32 {
+    900
+}
+
+fn minute() -> u32 {
+    60
 }
 
 fn yes() -> bool {

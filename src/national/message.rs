@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::lookup::Context;
 use super::pack::{Form, Pack, Row, System};
 use super::slot::{Part, Which};
 use crate::fhir::ours::STRUCTURES;
@@ -29,6 +30,8 @@ pub struct Measured<'m> {
     pub device: Option<Element<'m>>,
     /// The Device of the app that sent it.
     pub app: Option<Element<'m>>,
+    /// What was looked up at the destination, of each thing that it becomes there.
+    pub contexts: &'m [Context],
 }
 
 /// What the operator says, in the order in which the pack asks for it.
@@ -75,6 +78,7 @@ pub(super) struct Item<'m> {
     pub row: &'m Row,
     /// The component that is told alone.
     pub part: Option<Element<'m>>,
+    pub context: Option<&'m Context>,
 }
 
 impl System {
@@ -120,9 +124,16 @@ impl Pack {
         if row.form == Form::Split {
             let components = measured.observation.all("component");
             let parts = components.filter_map(|part| Some((part, self.row_of(part)?)));
-            items.extend(parts.enumerate().map(|(of, (part, row))| Item { measured, at, of, row, part: Some(part) }));
+            items.extend(parts.enumerate().map(|(of, (part, row))| Item {
+                measured,
+                at,
+                of,
+                row,
+                part: Some(part),
+                context: measured.context(of),
+            }));
         } else {
-            items.push(Item { measured, at, of: 0, row, part: None });
+            items.push(Item { measured, at, of: 0, row, part: None, context: measured.context(0) });
         }
         Some(row)
     }
@@ -138,6 +149,10 @@ impl Pack {
 }
 
 impl<'m> Measured<'m> {
+    fn context(&self, of: usize) -> Option<&'m Context> {
+        self.contexts.get(of).or(self.contexts.last())
+    }
+
     /// What measured, or what sent.
     pub fn thing(&self, which: Which, app_otherwise: bool) -> Option<Element<'m>> {
         match which {

@@ -9,6 +9,7 @@ mod answer;
 mod compile;
 pub mod draft;
 mod file;
+mod lookup;
 mod manifest;
 mod message;
 mod narrative;
@@ -27,7 +28,8 @@ use std::cell::RefCell;
 use std::fmt;
 
 pub use answer::{Answers, Check, Meaning, Who};
-pub use file::{Answer, Corrections, Removal};
+pub use file::{Answer, Corrections, Format, Removal};
+pub use lookup::{Context, Given, Inquiry, Question};
 pub use manifest::Manifest;
 pub use message::{Measured, Message, Settings};
 pub use pack::{Form, Pack, Row, Version};
@@ -103,9 +105,14 @@ impl Pack {
         Ok(Told { body, entries: entries.take() })
     }
 
+    /// System and value of the identifier by which the destination knows the person.
+    pub fn person(&self, message: &Message<'_>) -> Option<(String, String)> {
+        self.identifier(message).map(|(system, value)| (system.to_owned(), value.to_owned()))
+    }
+
     /// Whether the destination takes a measurement, as far as the measurement alone says.
     pub fn takes(&self, observation: Element<'_>) -> Result<(), NotDeliverable> {
-        let measured = [Measured { observation, device: None, app: None }];
+        let measured = [Measured { observation, device: None, app: None, contexts: &[] }];
         let settings = Settings::default();
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
@@ -130,7 +137,7 @@ impl Pack {
         }
         if row.form == Form::Split {
             // Its parts have needs of their own, which are asked when they are told.
-            let whole = [Item { measured, at, of: 0, row, part: None }];
+            let whole = [Item { measured, at, of: 0, row, part: None, context: None }];
             let scope = Scope { alone, ..Scope::of(self, message, &whole) };
             scope.has_what_it_needs().map_err(|gap| self.not_told(gap))?;
         }

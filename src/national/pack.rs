@@ -6,7 +6,8 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
-use super::file::{Answer, Corrections, Removal, Rounding};
+use super::file::{Answer, Corrections, Format, Removal, Rounding};
+use super::lookup::Lookup;
 use super::slot::Slot;
 use super::template::{Node, Only};
 use crate::fhir::validate::measures::Measure;
@@ -30,6 +31,8 @@ pub struct Pack {
     /// The specification that it follows.
     pub source: String,
     pub request: Request,
+    /// What is asked there before a measurement can be told.
+    pub lookup: Option<Lookup>,
     pub settings: Vec<Setting>,
     pub(super) rounding: Rounding,
     pub(super) narrative: Option<Narrative>,
@@ -63,6 +66,7 @@ pub struct Request {
     /// Whether the same request leaves the same there, however often it comes.
     pub repeatable: bool,
     pub answer: Answer,
+    pub format: Format,
 }
 
 /// Something that the operator says of its own access.
@@ -314,6 +318,9 @@ impl fmt::Display for Pack {
         for setting in &self.settings {
             let default = setting.default.as_deref().map(|text| format!(", else {text}")).unwrap_or_default();
             writeln!(formatter, "setting {}{default}", setting.name)?;
+        }
+        if let Some(lookup) = &self.lookup {
+            write!(formatter, "{lookup}")?;
         }
         for row in &self.rows {
             write!(formatter, "{} -> {}", row.measure, row.form.name())?;

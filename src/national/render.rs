@@ -10,6 +10,7 @@ use super::pack::{Codes, Form, Need, Pack, Row, Time};
 use super::quantity;
 use super::slot::{Copied, Part, Slot, Told, Which};
 use super::template::{Each, Member, Node, Object, Only, Piece};
+use crate::fhir::fhirpath::to_base64;
 use crate::fhir::tree::write::{compact, string};
 use crate::fhir::tree::{Element, Kind};
 
@@ -127,6 +128,12 @@ impl<'m> Scope<'m> {
             Node::Object(object) => self.object(object, out)?,
             Node::Array(items) => self.array(items, None, out)?,
             Node::Part(at) => self.render(&self.pack.parts[*at], out)?,
+            Node::Encoded(at) => {
+                let mut whole = String::new();
+                // What is inside is one thing, and answered as one.
+                Scope { entries: None, ..*self }.render(&self.pack.parts[*at], &mut whole)?;
+                string(&to_base64(whole.as_bytes()), out);
+            }
         }
         Ok(())
     }
@@ -286,14 +293,13 @@ impl<'m> Scope<'m> {
             Slot::PersonGender => person()?.text_of("gender"),
             Slot::PersonBirth => person()?.text_of("birthDate"),
             Slot::Thing(which, part) => self.thing(which, part),
-            Slot::Episode => {
-                self.measured()?.referred("http://hl7.org/fhir/StructureDefinition/workflow-episodeOfCare")
+            Slot::Episode | Slot::Plan | Slot::PlanVersion | Slot::PersonThere => {
+                let own = self.own_context(slot);
+                self.item?.context.map_or(own, |context| context.or(own, slot))
             }
-            Slot::Plan => {
-                let reference = observation()?.get("basedOn")?.text_of("reference")?;
-                Some(reference.split_once("/_history/").map_or(reference, |(reference, _)| reference))
-            }
-            Slot::PlanVersion => Some(observation()?.get("basedOn")?.text_of("reference")?.split_once("/_history/")?.1),
+            Slot::EpisodeId => self.text(Slot::Episode)?.rsplit('/').next(),
+            Slot::CodeSystem => Some(self.code()?.codings.first()?.0.as_str()),
+            Slot::CodeCode => Some(self.code()?.codings.first()?.1.as_str()),
             Slot::There => {
                 let item = self.item?;
                 let name = self.there.get(item.at)?.get(item.of)?;
@@ -310,6 +316,21 @@ impl<'m> Scope<'m> {
                 };
                 Some(text.as_str()).filter(|text| !text.is_empty())
             }
+            _ => None,
+        }
+    }
+
+    /// What the measurement itself says of the care plan that it is for.
+    pub(super) fn own_context(&self, slot: Slot) -> Option<&'m str> {
+        let measured = self.measured()?;
+        let based_on = || measured.observation.get("basedOn")?.text_of("reference");
+        match slot {
+            Slot::Episode => measured.referred("http://hl7.org/fhir/StructureDefinition/workflow-episodeOfCare"),
+            Slot::Plan => {
+                let reference = based_on()?;
+                Some(reference.split_once("/_history/").map_or(reference, |(reference, _)| reference))
+            }
+            Slot::PlanVersion => Some(based_on()?.split_once("/_history/")?.1),
             _ => None,
         }
     }
@@ -340,19 +361,34 @@ impl<'m> Scope<'m> {
         let item = self.item.ok_or(missing);
         match slot {
             Slot::Uuid => {
-                let item = item?;
-                let id = item.measured.observation.text_of("id").ok_or(missing)?;
-                let part = item.part.map_or("", |_| item.row.measure.as_str());
+                let (id, part, _) = named_by(item?).ok_or(missing)?;
                 self.uuid(&["Observation", id, part], out);
+            }
+            Slot::VersionUuid | Slot::VersionOid => {
+                let (id, part, version) = named_by(item?).ok_or(missing)?;
+                let name = self.name(&["Observation", id, part, version]);
+                if slot == Slot::VersionUuid { uuid(name, out) } else { oid(name, out) }
+            }
+            Slot::DocumentUuid => {
+                let (id, part, version) = named_by(item?).ok_or(missing)?;
+                self.uuid(&["Document", id, part, version], out);
             }
             Slot::PersonUuid => {
                 let id = self.message.person.and_then(|person| person.text_of("id")).ok_or(missing)?;
                 self.uuid(&["Patient", id], out);
             }
-            Slot::RequestUuid => {
-                let ids = self.items.iter().filter_map(|item| item.measured.observation.text_of("id"));
-                let names: Vec<&str> = ["Bundle"].into_iter().chain(ids).collect();
-                self.uuid(&names, out);
+            Slot::RequestUuid | Slot::RequestOid => {
+                let ids = self.items.iter().filter_map(|item| named_by(*item));
+                // Of first versions nothing is said, so that names stay what they were.
+                let names: Vec<&str> = ["Bundle"]
+                    .into_iter()
+                    .chain(
+                        ids.flat_map(|(id, _, version)| [Some(id), Some(version).filter(|version| *version != "1")])
+                            .flatten(),
+                    )
+                    .collect();
+                let name = self.name(&names);
+                if slot == Slot::RequestUuid { uuid(name, out) } else { oid(name, out) }
             }
             Slot::Thing(which, Part::Uuid) => {
                 let device = item?.measured.thing(which, self.pack.app_otherwise).ok_or(missing)?;
@@ -498,27 +534,49 @@ impl<'m> Scope<'m> {
     }
 
     fn uuid(&self, names: &[&str], out: &mut String) {
+        uuid(self.name(names), out);
+    }
+
+    /// A name that the destination alone knows it by.
+    fn name(&self, names: &[&str]) -> [u8; 16] {
         let mut hasher = blake3::Hasher::new_keyed(self.message.key);
         for name in names {
             hasher.update(name.as_bytes()).update(b"/");
         }
-        let hash = hasher.finalize();
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash.as_bytes()[..16]);
+        bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
         // RFC 9562: version 8, whose bits are the maker's own.
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        out.push('"');
-        for (index, byte) in bytes.iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                out.push('-');
-            }
-            for digit in [byte >> 4, byte & 0xf] {
-                out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-            }
-        }
-        out.push('"');
+        bytes
     }
+}
+
+/// What a measurement is called here: its id, the part of it that is meant, and its version.
+fn named_by<'m>(item: Item<'m>) -> Option<(&'m str, &'m str, &'m str)> {
+    let observation = item.measured.observation;
+    let version = observation.get("meta").and_then(|meta| meta.text_of("versionId")).unwrap_or("1");
+    Some((observation.text_of("id")?, item.part.map_or("", |_| item.row.measure.as_str()), version))
+}
+
+fn uuid(bytes: [u8; 16], out: &mut String) {
+    out.push('"');
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            out.push('-');
+        }
+        for digit in [byte >> 4, byte & 0xf] {
+            out.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+        }
+    }
+    out.push('"');
+}
+
+/// The same as an OID (ITU-T X.667: the arc 2.25).
+fn oid(bytes: [u8; 16], out: &mut String) {
+    out.push_str("\"urn:oid:2.25.");
+    out.push_str(&u128::from_be_bytes(bytes).to_string());
+    out.push('"');
 }
 
 /// The element as it was sent.

@@ -16,7 +16,9 @@ macro_rules! packs {
 
 packs! {
     "be-monitoring": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
+    "ch-epr": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "document.json" "observation.json" "reference.json" "submission.json" "request.json";
     "de-hddt": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "words.csv" "request.json";
+    "de-mio-diga": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "application.json" "composition.json" "observation.json" "patient.json" "request.json";
     "dk-fut": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
     "ee-healthsense": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";
     "eu-r4": "pack.toml" "codes.csv" "errors.csv" "measures.csv" "observation.json" "request.json";

@@ -5,6 +5,10 @@
 pub enum Slot {
     /// The measurement itself.
     Uuid,
+    /// The same of this version of it alone, and of a document that tells it.
+    VersionUuid,
+    VersionOid,
+    DocumentUuid,
     Id,
     Version,
     /// The id that the destination gave it.
@@ -14,6 +18,9 @@ pub enum Slot {
     Profile,
     Categories,
     Code,
+    /// Of its first coding.
+    CodeSystem,
+    CodeCode,
     Status,
     /// Written under the name that its type asks for: `value[x]`, `effective[x]`.
     Value,
@@ -46,10 +53,14 @@ pub enum Slot {
     Thing(Which, Part),
     /// Of the care plan that the measurement is for.
     Episode,
+    EpisodeId,
     Plan,
     PlanVersion,
+    /// The address that the person has there, if it was looked up.
+    PersonThere,
     /// All measurements of the request together.
     RequestUuid,
+    RequestOid,
     /// Of the operator.
     Setting(u16),
     /// A line of a table of words.
@@ -113,6 +124,9 @@ impl Copied {
 
 const NAMED: &[(&str, Slot)] = &[
     ("uuid", Slot::Uuid),
+    ("version.uuid", Slot::VersionUuid),
+    ("version.oid", Slot::VersionOid),
+    ("document.uuid", Slot::DocumentUuid),
     ("id", Slot::Id),
     ("version", Slot::Version),
     ("there", Slot::There),
@@ -120,6 +134,8 @@ const NAMED: &[(&str, Slot)] = &[
     ("profile", Slot::Profile),
     ("categories", Slot::Categories),
     ("code", Slot::Code),
+    ("code.system", Slot::CodeSystem),
+    ("code.code", Slot::CodeCode),
     ("status", Slot::Status),
     ("value", Slot::Value),
     ("effective", Slot::Effective),
@@ -147,9 +163,12 @@ const NAMED: &[(&str, Slot)] = &[
     ("person.gender", Slot::PersonGender),
     ("person.birthDate", Slot::PersonBirth),
     ("context.episode", Slot::Episode),
+    ("context.episode.id", Slot::EpisodeId),
     ("context.request", Slot::Plan),
     ("context.requestVersion", Slot::PlanVersion),
+    ("context.person", Slot::PersonThere),
     ("request.uuid", Slot::RequestUuid),
+    ("request.oid", Slot::RequestOid),
 ];
 
 const PARTS: &[(&str, Part)] = &[
@@ -193,7 +212,24 @@ pub(super) fn named(name: &str, settings: &[String], words: &[String]) -> Option
     }
 }
 
+/// What a lookup can give, by its name within `context`.
+pub(super) fn looked_up(name: &str) -> Option<Slot> {
+    let slot = named(&format!("context.{name}"), &[], &[])?;
+    slot.is_context().then_some(slot)
+}
+
 impl Slot {
+    /// Whether it may stand at the destination alone.
+    pub fn is_context(self) -> bool {
+        matches!(self, Slot::Episode | Slot::Plan | Slot::PlanVersion | Slot::PersonThere)
+    }
+
+    /// Its name within `context`.
+    pub fn context_name(self) -> &'static str {
+        let known = NAMED.iter().find(|(_, slot)| *slot == self);
+        known.and_then(|(name, _)| name.strip_prefix("context.")).unwrap_or_default()
+    }
+
     /// The guide's extension that says it, without what all their names begin with.
     pub fn extension(self) -> Option<&'static str> {
         match self {
@@ -229,13 +265,19 @@ impl Slot {
     /// What is missing where it has nothing, for whoever could send it.
     pub fn missing(self) -> &'static str {
         match self {
-            Slot::Uuid | Slot::Id | Slot::RequestUuid => "an id",
+            Slot::Uuid
+            | Slot::VersionUuid
+            | Slot::VersionOid
+            | Slot::DocumentUuid
+            | Slot::Id
+            | Slot::RequestUuid
+            | Slot::RequestOid => "an id",
             Slot::Version => "a version",
             Slot::There => "the id that it has there",
             Slot::Measure => "a measure",
             Slot::Profile => "a profile",
             Slot::Categories => "a category",
-            Slot::Code => "a code",
+            Slot::Code | Slot::CodeSystem | Slot::CodeCode => "a code",
             Slot::Status => "a status",
             Slot::Value => "a value",
             Slot::Effective => "the time of the measurement",
@@ -260,8 +302,9 @@ impl Slot {
             Slot::PersonBirth => "the person's date of birth",
             Slot::Thing(Which::Device, _) => "the device that measured, with its identifier, maker and model",
             Slot::Thing(Which::App, _) => "the app that sends it",
-            Slot::Episode => "the episode of care that it is for",
+            Slot::Episode | Slot::EpisodeId => "the episode of care that it is for",
             Slot::Plan | Slot::PlanVersion => "the request of the care plan that it answers",
+            Slot::PersonThere => "the address that the person has there",
             Slot::Setting(_) => "a setting of the operator's",
             Slot::Word(..) => "what the destination calls it",
         }

@@ -1,7 +1,7 @@
 //! Shapes as templates: JSON in which `{slots}` stand for what a measurement says.
 //!
 //! - `"{code}"` alone becomes the slot's value, whatever it is; inside a longer text it is put into the text.
-//! - `"@name"` includes the template `name.json` of the pack.
+//! - `"@name"` includes the template `name.json` of the pack, and `"@@name"` the same in base64.
 //! - A member whose name ends with `?` is left out where something in it is missing. Anything else that is missing makes
 //!   the whole measurement one that cannot be told there, and so does a value that the destination cannot take, whether its
 //!   member may be left out or not.
@@ -30,6 +30,8 @@ pub(super) enum Node {
     Array(Vec<Node>),
     /// Another template.
     Part(usize),
+    /// Another template as a text, in base64.
+    Encoded(usize),
 }
 
 #[derive(Debug)]
@@ -164,36 +166,47 @@ impl Compiler<'_> {
 
     fn text(&mut self, file: &str, document: &Document, node: NodeId) -> Node {
         let text = document.value(node);
-        if let Some(name) = text.strip_prefix('@') {
+        if let Some(named) = text.strip_prefix('@') {
+            let (name, encoded) = named.strip_prefix('@').map_or((named, false), |name| (name, true));
             if let Some(at) = self.parts.iter().position(|known| known == name) {
-                return Node::Part(at);
+                return if encoded { Node::Encoded(at) } else { Node::Part(at) };
             }
             self.wrong(file, document, node, format!("the pack has no template {name}.json"));
             return Node::Raw("null".to_owned());
         }
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, after)) = rest.split_once('{') {
-            let Some((name, behind)) = after.split_once('}') else { break };
-            literal(before, &mut pieces);
-            match slot::named(name, self.settings, self.words) {
-                Some(slot) => pieces.push(Piece::Slot(slot)),
-                None => self.wrong(file, document, node, format!("no slot is called {name}")),
-            }
-            rest = behind;
+        let mut wrong = Vec::new();
+        let filled = filled(text, self.settings, self.words, &mut wrong);
+        for text in wrong {
+            self.wrong(file, document, node, text);
         }
-        literal(rest, &mut pieces);
-        match pieces.as_slice() {
-            [Piece::Slot(slot)] => Node::Slot(*slot),
-            [] => Node::Raw("\"\"".to_owned()),
-            [Piece::Literal(text)] => Node::Raw(format!("\"{text}\"")),
-            _ => Node::Text(pieces),
-        }
+        filled
     }
 
     fn wrong(&mut self, file: &str, document: &Document, node: NodeId, text: String) {
         let line = u64::from(document.position(node).line);
         self.mistakes.push(Mistake::at(file, line, text));
+    }
+}
+
+/// A text with slots in it. What is wrong with it is put to the rest.
+pub(super) fn filled(text: &str, settings: &[String], words: &[String], wrong: &mut Vec<String>) -> Node {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((name, behind)) = after.split_once('}') else { break };
+        literal(before, &mut pieces);
+        match slot::named(name, settings, words) {
+            Some(slot) => pieces.push(Piece::Slot(slot)),
+            None => wrong.push(format!("no slot is called {name}")),
+        }
+        rest = behind;
+    }
+    literal(rest, &mut pieces);
+    match pieces.as_slice() {
+        [Piece::Slot(slot)] => Node::Slot(*slot),
+        [] => Node::Raw("\"\"".to_owned()),
+        [Piece::Literal(text)] => Node::Raw(format!("\"{text}\"")),
+        _ => Node::Text(pieces),
     }
 }
 

@@ -21,9 +21,15 @@ fn told(pack: &Pack, stage: &Stage, observations: &[Value]) -> Result<Value, Not
     let element = |at: usize| Some(Element::root(&beside[at])).filter(|element| element.resource_type().is_some());
     let said: BTreeMap<String, String> = serde_json::from_value(stage.settings.clone()).unwrap();
     let settings = Settings::of(pack, &said).unwrap();
+    let contexts = pack.unasked();
     let measured: Vec<_> = parsed
         .iter()
-        .map(|one| Measured { observation: Element::root(one), device: element(1), app: element(2) })
+        .map(|one| Measured {
+            observation: Element::root(one),
+            device: element(1),
+            app: element(2),
+            contexts: &contexts,
+        })
         .collect();
     let message = Message { measured: &measured, person: element(0), settings: &settings, key: &[7; 32] };
     pack.body(&message).map(|body| serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
@@ -190,6 +196,53 @@ fn a_mistake_is_told_with_its_file_and_line() {
         ("words.csv", "moment,before", "time,before", "words.csv:3: table: expected is one of [words] in pack.toml"),
         ("observation.json", "{status}", "{state}", "observation.json:19: no slot is called state"),
         ("request.json", "@device", "@gadget", "request.json:6: the pack has no template gadget.json"),
+        ("pack.toml", "\"FR\"", "\"France\"", "pack.toml:5: country is of two letters as ISO 3166-1 has it"),
+        (
+            "pack.toml",
+            "direction = \"push\"",
+            "direction = \"out\"",
+            "pack.toml:7: direction is push, pull, push and pull",
+        ),
+        (
+            "pack.toml",
+            "method = \"POST\"",
+            "method = \"POST\"\npath = \"https://x.example\"",
+            "pack.toml:14: request.path is relative",
+        ),
+        (
+            "pack.toml",
+            "method = \"POST\"",
+            "method = \"POST\"\npath = \"../other\"",
+            "pack.toml:14: request.path is relative",
+        ),
+        ("pack.toml", "method = \"POST\"", "method = \"PATCH\"", "pack.toml:13: request.method is POST or PUT"),
+        ("codes.csv", "http://loinc.org,8302-2", "loinc,8302-2", "codes.csv:3: system: expected is a URI"),
+        (
+            "codes.csv",
+            "body-height,,,http://loinc.org,8302-2",
+            "body-weight,,,http://loinc.org,29463-7",
+            "codes.csv:3: code: it stands twice",
+        ),
+        (
+            "measures.csv",
+            "body-weight,quantity,http://",
+            "body-weight,quantity,",
+            "measures.csv:2: profile: expected is a URI",
+        ),
+        ("measures.csv", "vital-signs,kg,kg", "vital-signs,kilo,kg", "measures.csv:2: unit: expected is UCUM"),
+        ("words.csv", "moment,before,,", "moment,before,no uri,", "words.csv:3: system: expected is a URI, or nothing"),
+        (
+            "errors.csv",
+            "destination-access,no",
+            "destination-access,maybe",
+            "errors.csv:2: again: expected is yes or no",
+        ),
+        (
+            "observation.json",
+            "\"status\": \"{status}\"",
+            "\"status\": {\"$if\": \"mood\"}",
+            "observation.json:19: $if: no slot is called mood",
+        ),
     ] {
         let mut files = files("fr-ens");
         let text = files.get_mut(file).unwrap();
@@ -198,6 +251,12 @@ fn a_mistake_is_told_with_its_file_and_line() {
         let told: Vec<String> = Pack::compile(&files).unwrap_err().iter().map(ToString::to_string).collect();
         assert!(told.iter().any(|told| told.starts_with(expected)), "{expected}: {told:#?}");
     }
+    // Before any answer is understood otherwise, nothing else is.
+    let mut all = files("fr-ens");
+    let errors = all.get_mut("errors.csv").unwrap();
+    *errors = errors.replacen('\n', "\n,,,destination-trouble,yes,destination,,\n", 1);
+    let told = Pack::compile(&all).unwrap_err();
+    assert!(told[0].to_string().starts_with("errors.csv:3: status: it is never reached, since line 2"), "{told:#?}");
     let mut files = files("fr-ens");
     files.remove("request.json");
     assert_eq!(Pack::compile(&files).unwrap_err()[0].to_string(), "request.json: the file is missing");
@@ -270,11 +329,10 @@ fn denmark_gets_each_pressure_alone_in_whole_numbers_for_an_activity_of_a_care_p
         })
         .to_vec()
         .into();
-    let without = told(&pack, &stage, std::slice::from_ref(&sent)).unwrap_err();
-    assert_eq!(
-        (without.id, pack.takes(Element::root(&tree::parse(sent.to_string()).unwrap()))),
-        (Id::DestinationNeeds, Ok(()))
-    );
+    // Until it was looked up, something stands for what will be found.
+    let without = told(&pack, &stage, std::slice::from_ref(&sent)).unwrap().to_string();
+    assert_eq!(without.matches("ServiceRequest/looked-up").count(), 2);
+    assert_eq!(pack.takes(Element::root(&tree::parse(sent.to_string()).unwrap())), Ok(()));
     let mut half = sent.clone();
     half["component"].as_array_mut().unwrap().remove(1);
     let half = tree::parse(half.to_string()).unwrap();
@@ -313,4 +371,53 @@ fn the_same_is_told_the_same_way_and_to_each_destination_by_names_of_its_own() {
     );
     assert!(!first.to_string().contains("anna"), "the id here is nobody's business there");
     assert_eq!(pack.to_string().lines().next(), Some("fi-kanta@1.0.0 for Kanta PHR (FHIR 4.0.1)"));
+}
+
+#[test]
+fn what_loads_and_is_still_wrong_is_told_with_its_file_and_line() {
+    for (pack, file, from, to, expected) in [
+        (
+            "fr-ens",
+            "observation.json",
+            "\"Observation\"",
+            "\"Observatio\"",
+            "observation.json:2: resourceType: FHIR R4 has no Observatio",
+        ),
+        (
+            "fr-ens",
+            "observation.json",
+            "\"status\": ",
+            "\"state\": ",
+            "observation.json:19: state: Observation of FHIR R4 has no such element",
+        ),
+        ("fr-ens", "observation.json", "\"{status}\"", "\"done\"", "observation.json:19: "),
+        (
+            "fr-ens",
+            "pack.toml",
+            "[settings.devices]",
+            "[settings.unused]\nwhat = \"x\"\n[settings.devices]",
+            "settings.unused: nothing uses it",
+        ),
+        ("eu-r4", "request.json", "\"$each\": \"measurement\",", "", "request.most: no template has"),
+        (
+            "ch-epr",
+            "reference.json",
+            "\"masterIdentifier\"",
+            "\"mainIdentifier\"",
+            "reference.json:33: mainIdentifier: DocumentReference of FHIR R4 has no such element",
+        ),
+    ] {
+        let mut files = files(pack);
+        let text = files.get_mut(file).unwrap();
+        assert!(text.contains(from), "{file} {from}");
+        *text = text.replace(from, to);
+        let compiled = Pack::compile(&files).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"));
+        let found = trial::check(&compiled, &files);
+        let told: Vec<String> = found.mistakes.iter().map(ToString::to_string).collect();
+        assert!(told.iter().any(|told| told.contains(expected)), "{expected}: {told:#?} {:#?}", found.content);
+    }
+    let mut all = files("fr-ens");
+    all.insert("spare.json".to_owned(), "{}".to_owned());
+    let found = trial::check(&Pack::compile(&all).unwrap(), &all);
+    assert_eq!(found.mistakes[0].to_string(), "spare.json: no template includes it");
 }

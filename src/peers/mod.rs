@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::national::Pack;
+use crate::national::{Pack, Question};
 pub use crate::policy::consent::{Manner, Recall};
 pub use crate::policy::delivery::Verdict;
 
@@ -102,6 +102,8 @@ pub struct Shaped {
     pub count: usize,
     /// Which of them each entry of the body tells; none of what stands beside them.
     pub entries: Vec<Option<usize>>,
+    /// System and value of the name of the person there, where tokens are for persons.
+    pub person: Option<(String, String)>,
 }
 
 /// What came of a delivery.
@@ -150,6 +152,15 @@ impl std::fmt::Debug for Item {
     }
 }
 
+/// A question to a system, before something is told there.
+pub struct Asking {
+    pub question: Question,
+    /// By what a refusal is understood.
+    pub pack: Arc<Pack>,
+    pub request_id: String,
+    pub access: Option<Allowance>,
+}
+
 /// Something that a system is to hold no longer.
 #[derive(Clone, Debug)]
 pub struct Taken {
@@ -162,6 +173,9 @@ pub struct Taken {
 /// A system that takes deliveries. Both must be safe to repeat: the same may come again after a crash.
 pub trait Platform: Send + Sync {
     fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Delivered> + Send + 'a>>;
+
+    /// Asks the system something, for the body of its answer; the error is what it means that there is none.
+    fn ask<'a>(&'a self, asking: &'a Asking) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Verdict>> + Send + 'a>>;
 
     /// Tells the system that it may hold something no longer; acknowledged as well where it holds no such thing.
     fn recall<'a>(&'a self, taken: &'a Taken) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;

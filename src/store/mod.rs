@@ -63,7 +63,10 @@ pub use outbox::{
     Backlog, DeadLetter, Failure, FeedItem, Fenced, KnownAs, Lease, Retry, Settlement, SettlementOutcome, Task,
 };
 pub use place::{Place, Server};
-pub use plan::{AuditPlan, CodeKey, HistoryPlan, Key, Order, OrderBy, Page, Plan, Sieve, Stored, TokenKey, VersionKey};
+pub use plan::{
+    AuditPlan, CodeKey, Glimpse, HistoryPlan, Key, Order, OrderBy, Page, Pass, Plan, Sieve, Stored, TokenKey,
+    VersionKey,
+};
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};
 pub(crate) use seal::Key as SealingKey;

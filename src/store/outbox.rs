@@ -5,6 +5,9 @@
 //! the retry rows of that destination, so that one patient's trouble does not stall a slot, and every later item of
 //! that patient is parked behind it, so that order is kept. What is given up is a dead letter until redriven.
 //!
+//! What goes before its turn leaves the feed the same way: it becomes a retry row that is the head of its patient's lane, and
+//! the feed remembers that its row is done.
+//!
 //! Before a worker sends it foretells, in audit records, what becomes true if it does not live to settle the matter.
 //!
 //! The store knows no schedule: when to try again, and when to give up, is said by the caller.
@@ -34,9 +37,11 @@ pub struct FeedItem {
     pub items: Vec<Stored>,
     /// Something earlier of this patient waits for a retry: this must wait behind it.
     pub parked: bool,
+    /// It was taken before its turn, so that nothing is left to do of it.
+    pub ahead: bool,
 }
 
-/// An item that leaves the feed undelivered.
+/// An item that leaves the feed undelivered, or before its turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     pub pos: u64,
@@ -48,6 +53,8 @@ pub struct Failure {
     pub reason: String,
     /// Given up at once: a dead letter, not a retry.
     pub dead: bool,
+    /// It goes before whatever of its patient does not.
+    pub first: bool,
 }
 
 /// Whether the lease was still held.
@@ -65,6 +72,8 @@ pub struct Retry {
     pub attempts: u32,
     pub not_before_ms: i64,
     pub reason: String,
+    /// It goes before whatever of its patient does not.
+    pub first: bool,
     pub stored: Stored,
 }
 

@@ -27,6 +27,8 @@ pub struct Stored {
     pub date: Option<i64>,
     pub content: [u8; 16],
     pub payload: Vec<u8>,
+    /// What was written beside it (`Write::gist`), where it was found by a search and has one.
+    pub gist: Option<Vec<u8>>,
 }
 
 impl Stored {
@@ -75,23 +77,64 @@ pub struct Plan {
     pub scan_budget: usize,
     /// Consent epochs that the caller has decided by: where one has moved, nothing is looked for.
     pub epochs: Vec<(PatientKey, u64)>,
-    /// Under which codes nothing is looked for; asked where the plan names patients and the order is theirs.
+    /// What is not looked for.
     pub sieve: Option<Sieve>,
 }
 
-/// Says whether anything of a patient under a code, of that system, is worth looking at.
+/// Says what of a patient is worth looking at: of the entries of an index, and of a row by what was written beside it, before
+/// it is opened. The store asks it; what it goes by is its maker's.
 #[derive(Clone)]
-pub struct Sieve(Arc<Judge>);
+pub struct Sieve {
+    entries: Arc<Entries>,
+    rows: Arc<Rows>,
+}
 
-type Judge = dyn Fn(PatientKey, &str, &str) -> bool + Send + Sync;
+type Entries = dyn Fn(PatientKey, Option<(&str, &str)>) -> Option<(i64, i64)> + Send + Sync;
+type Rows = dyn Fn(&Glimpse<'_>) -> Pass + Send + Sync;
+
+/// A row as far as it can be judged unopened.
+#[derive(Clone, Copy)]
+pub struct Glimpse<'g> {
+    pub patient: PatientKey,
+    pub id: ResId,
+    /// The logical id that a client chose, if one did.
+    pub name: Option<&'g str>,
+    pub gist: &'g [u8],
+}
+
+impl Glimpse<'_> {
+    /// The id by which clients know it.
+    pub fn logical_id(&self) -> String {
+        self.name.map_or_else(|| self.id.to_string(), str::to_owned)
+    }
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pass {
+    Through,
+    /// It is none of the page's, but tells that there is some.
+    KeptBack,
+    /// It is as if it were not there.
+    Out,
+}
 
 impl Sieve {
-    pub fn new(lets_through: impl Fn(PatientKey, &str, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(lets_through))
+    /// `entries` says at which dates, half open, what lies under a patient and a code (system and code; nothing where there
+    /// is none) is looked for, if at all; what has no date is looked at then in any case.
+    pub fn new(
+        entries: impl Fn(PatientKey, Option<(&str, &str)>) -> Option<(i64, i64)> + Send + Sync + 'static,
+        rows: impl Fn(&Glimpse<'_>) -> Pass + Send + Sync + 'static,
+    ) -> Self {
+        Self { entries: Arc::new(entries), rows: Arc::new(rows) }
     }
 
-    pub(super) fn lets_through(&self, patient: PatientKey, system: &str, code: &str) -> bool {
-        (self.0)(patient, system, code)
+    pub(super) fn dates(&self, patient: PatientKey, coding: Option<(&str, &str)>) -> Option<(i64, i64)> {
+        (self.entries)(patient, coding)
+    }
+
+    pub(super) fn judge(&self, glimpse: &Glimpse<'_>) -> Pass {
+        (self.rows)(glimpse)
     }
 }
 

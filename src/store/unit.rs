@@ -188,6 +188,8 @@ pub struct Write {
     /// As rendered into the payload: 1 for a creation, else the expected version plus one.
     pub version: u32,
     pub payload: Vec<u8>,
+    /// What searches may be told of it before it is opened; sealed as it is. Empty where there is nothing.
+    pub gist: Vec<u8>,
     pub delete: bool,
     /// Whether it goes to the feed.
     pub deliver: bool,

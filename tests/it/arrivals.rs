@@ -35,9 +35,19 @@ impl Stage {
         Stage::new("eu-r4", &format!("persons = {PERSONS:?}"), extra).await
     }
 
+    /// The same at a destination that lets the gateway in for one person's record at a time.
+    pub async fn for_persons(platform: Platform, pack: &str, settings: &str) -> Stage {
+        let section = platform.for_persons(&format!("pack = {pack:?}\nsettings = {{ {settings} }}"));
+        Stage::with(platform, &section).await
+    }
+
     pub async fn at(platform: Platform, pack: &str, settings: &str, extra: &str) -> Stage {
         let section = platform.destination(&format!("pack = {pack:?}\nsettings = {{ {settings} }}\n{extra}"));
-        let gateway = Gateway::with(&section).await;
+        Stage::with(platform, &section).await
+    }
+
+    async fn with(platform: Platform, section: &str) -> Stage {
+        let gateway = Gateway::with(section).await;
         let app = gateway.app().await;
         let scopes = format!("{} system/Patient.d", APP_SCOPES.replace("Observation.crus", "Observation.cruds"));
         let app = own_requests(&gateway, &app, &scopes).await;

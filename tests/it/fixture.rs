@@ -388,6 +388,7 @@ impl Platform {
             refuse_codes: refuse_codes.iter().map(|code| (*code).to_owned()).collect(),
             pack,
             log: Some(directory.path().join("received.ndjson")),
+            holds: Vec::new(),
             fault: platform::Fault::default(),
             clock: Arc::new(jiff::Timestamp::now),
         };
@@ -503,6 +504,32 @@ jwks_url = "{url}/jwks"
     }
 
     /// Orders a fault for the next writes.
+    /// The same, where each token is for one person's record.
+    pub fn for_persons(&self, extra: &str) -> String {
+        let secret = self.directory.path().join("secret.txt");
+        std::fs::write(&secret, "secret-of-mhealth-gateway\n").unwrap();
+        let own = self.destination(extra);
+        let (before, _) = own.split_once("kind = \"backend-services\"").unwrap();
+        format!(
+            "{before}kind = \"iua\"\ntoken_url = \"{}/token\"\nclient_id = \"mhealth-gateway\"\nsecret_file = {secret:?}\n\
+             scope = \"user/*.*\"\nprincipal = \"Martina Musterarzt\"\nprincipal_id = \"2000000090092\"\n",
+            self.url
+        )
+    }
+
+    /// Has something of its own that can be asked for.
+    pub async fn has(&mut self, resource: &Value) {
+        self.config.holds.push(resource.clone());
+        let answer = self.http.post(format!("{}/held", self.url)).body(resource.to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
+    /// Has it no longer.
+    pub async fn lets_go(&self, name: &str) {
+        let answer = self.http.delete(format!("{}/held/{name}", self.url)).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
     pub async fn fault(&self, mode: &str, count: Option<u32>) {
         let body = json!({"mode": mode, "count": count}).to_string();
         let sent = self

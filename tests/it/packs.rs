@@ -1,6 +1,7 @@
 //! Destinations that want measurements in a shape of their own: a national system is played by its country pack, and takes
 //! only what the real one would.
 
+use mhealth_gateway::conformance::platform::Admission;
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
@@ -191,6 +192,221 @@ async fn france_gets_one_measurement_at_a_time_with_the_device_that_made_it() {
     stage.withheld("destination-needs").await;
     let account = stage.platform.account().await;
     assert_eq!(account["violationCount"], json!(0), "{account}");
+}
+
+/// What the Danish system has of its own, and where.
+const EPISODE: &str = "http://hl7.org/fhir/StructureDefinition/workflow-episodeOfCare";
+
+/// A person at the Danish system, by the address of her Patient there.
+async fn danish(more: &str) -> Stage {
+    let platform = Platform::national("dk-fut").await;
+    let section = platform.destination("pack = \"dk-fut\"\nsettings = { persons = 'urn:oid:1.2.250.1' }");
+    Stage::at(platform, &format!("{section}\n{more}")).await
+}
+
+async fn has_plan(stage: &mut Stage, id: &str, code: &str, version: &str) {
+    let here = format!("{}/fhir", stage.platform.url);
+    let request = json!({
+        "resourceType": "ServiceRequest", "id": id, "meta": {"versionId": version}, "status": "active",
+        "subject": {"reference": "linked-1"},
+        "code": {"coding": [{"system": "urn:oid:1.2.208.176.2.1", "code": code}]},
+        "extension": [{"url": EPISODE, "valueReference": {"reference": format!("{here}/EpisodeOfCare/9")}}],
+    });
+    stage.platform.has(&request).await;
+    stage.platform.has(&json!({"resourceType": "EpisodeOfCare", "id": "9", "status": "active"})).await;
+}
+
+#[tokio::test]
+async fn denmark_is_asked_for_the_care_plan_once_and_told_for_it() {
+    let mut stage = danish("").await;
+    has_plan(&mut stage, "sr-1", "NPU21692", "42").await;
+    for at in 0..3 {
+        stage.push(&heart_rate(&stage.patient, &format!("hr-{at}"), 60 + at)).await;
+    }
+    let held = stage.arrived("Observation", 3).await;
+    let here = format!("{}/fhir", stage.platform.url);
+    for one in &held {
+        assert_eq!(one["basedOn"][0]["reference"], format!("{here}/ServiceRequest/sr-1"));
+        assert_eq!(one["extension"][0]["valueReference"]["reference"], format!("{here}/EpisodeOfCare/9"));
+        assert_eq!(one["extension"][1]["extension"][0]["valueId"], "42");
+    }
+    let account = stage.platform.account().await;
+    assert_eq!((&account["asked"], &account["violationCount"]), (&json!(2), &json!(0)), "{account}");
+    // The person reads that somebody was asked about her, and what she consented to.
+    let address = format!("{}/persons/{}/access-log?_count=100", stage.app.root(), stage.patient);
+    let log = stage.app.get(&address).await.json();
+    let lookups: Vec<&Value> =
+        log["entries"].as_array().unwrap().iter().filter(|entry| entry["act"] == "look-up").collect();
+    assert_eq!(lookups.len(), 2, "{log:#}");
+    assert!(
+        lookups.iter().all(|one| one["who"]["kind"] == "destination" && one["basis"]["kind"] == "consent"),
+        "{log:#}"
+    );
+    // A request of which the destination has a newer version, or another one, is found anew.
+    has_plan(&mut stage, "sr-2", "NPU21692", "1").await;
+    stage.platform.lets_go("ServiceRequest/sr-1").await;
+    stage.push(&heart_rate(&stage.patient, "hr-4", 70)).await;
+    let held = stage.arrived("Observation", 4).await;
+    assert!(held.iter().any(|one| one["basedOn"][0]["reference"] == format!("{here}/ServiceRequest/sr-2")));
+}
+
+#[tokio::test]
+async fn without_a_care_plan_nothing_is_told_to_denmark_and_the_person_reads_so() {
+    let stage = danish("").await;
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    stage.withheld("destination-context").await;
+    // Whoever may not be told of it is not asked about it.
+    let own = stage.app.actor.clone();
+    let categories = &["heart-rate"][..];
+    let other = stage.app.post("/Patient", &json!({"resourceType": "Patient", "active": true})).await.id();
+    stage.app.consent(&other, &[(own.as_str(), &[Action::Collect, Action::Access][..], categories)]).await;
+    stage.push(&heart_rate(&other, "hr-2", 64)).await;
+    eventually("it is looked at", async || {
+        (stage.gateway.store().backlog("platform").await.unwrap().behind == 0).then_some(())
+    })
+    .await;
+    let account = stage.platform.account().await;
+    assert_eq!((&account["asked"], &account["received"]), (&json!(1), &json!(0)), "{account}");
+    let backlog = stage.gateway.store().backlog("platform").await.unwrap();
+    assert_eq!((backlog.retries, backlog.dead), (0, 0));
+}
+
+#[tokio::test]
+async fn a_destination_that_cannot_be_asked_is_asked_again() {
+    // Each measurement is asked for, so that each fault is met.
+    let folder = copied("dk-fut");
+    change(&folder, "pack.toml", "keep_seconds = 900", "keep_seconds = 0");
+    change(&folder, "pack.toml", "keep_none_seconds = 60", "keep_none_seconds = 0");
+    let mut stage = danish(&format!("[packs]\nfolders = [{:?}]\n", folder.path())).await;
+    stage.platform.leave().await;
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    eventually("it waits", async || {
+        (stage.gateway.store().backlog("platform").await.unwrap().retries == 1).then_some(())
+    })
+    .await;
+    stage.platform.come_back().await;
+    // That it has no plan is an answer.
+    stage.withheld("destination-context").await;
+    for fault in ["down", "busy", "half", "garbage", "revoke"] {
+        stage.platform.fault(fault, Some(1)).await;
+        has_plan(&mut stage, "sr-1", "NPU21692", "1").await;
+        stage.push(&heart_rate(&stage.patient, fault, 64)).await;
+        eventually("nothing waits", async || {
+            let backlog = stage.gateway.store().backlog("platform").await.unwrap();
+            (backlog.behind == 0 && backlog.retries == 0).then_some(())
+        })
+        .await;
+    }
+    stage.arrived("Observation", 5).await;
+    assert!(stage.gateway.store().dead_letters(Some("platform")).await.unwrap().is_empty());
+}
+
+const SPID: &str = "urn:oid:2.16.756.5.30.1.127.3.10.3";
+
+/// A person whom a Swiss community knows by her EPR-SPID, which lets the gateway in for her record alone.
+async fn swiss(spid: &str) -> Stage {
+    let mut platform = Platform::admitting(Admission::Persons, Some("ch-epr")).await;
+    let section = platform.for_persons(
+        "pack = \"ch-epr\"\n[destination.settings]\ncommunity = 'urn:oid:2.999.5.6.7'\nsource = 'urn:oid:2.999.8'\n\
+         local = 'urn:oid:2.999.9'\ntype = '419891008'",
+    );
+    let gateway = Gateway::with(&section).await;
+    let app = gateway.app().await;
+    let person = json!({
+        "resourceType": "Patient", "active": true, "identifier": [{"system": SPID, "value": spid}],
+    });
+    let patient = app.post("/Patient", &person).await.id();
+    let categories = &["heart-rate", "blood-pressure"][..];
+    let own = app.actor.clone();
+    let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
+    let there = [("Organization/platform", &[Action::Disclose][..], categories)];
+    app.consent(&patient, &[to, there].concat()).await;
+    let known = json!({"resourceType": "Patient", "id": "7", "identifier": [
+        {"system": SPID, "value": "761337610411353650"}, {"system": "urn:oid:2.999.5.6.7", "value": "mpi-7"},
+    ]});
+    platform.has(&known).await;
+    Stage { platform, gateway, app, patient }
+}
+
+/// What a document says, as it lies in the base64 of a Binary.
+fn document(binary: &Value) -> Value {
+    use base64::Engine;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(binary["data"].as_str().unwrap()).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+#[tokio::test]
+async fn switzerland_gets_a_document_for_the_record_of_the_person_and_its_correction_replaces_it() {
+    let stage = swiss("761337610411353650").await;
+    let id = stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
+    let references = stage.arrived("DocumentReference", 1).await;
+    assert_eq!(references[0]["subject"]["reference"], format!("{}/fhir/Patient/7", stage.platform.url));
+    let documents = stage.arrived("Binary", 1).await;
+    let told = document(&documents[0]);
+    assert_eq!(
+        (&told["type"], &told["entry"][0]["resource"]["resourceType"]),
+        (&json!("document"), &json!("Composition"))
+    );
+    assert_eq!(told["entry"][2]["resource"]["component"][0]["valueQuantity"]["value"], 138);
+    assert!(!told.to_string().contains(&stage.patient), "its id here is nobody's business there");
+    let mut corrected = stage.app.get(&format!("/Observation/{id}")).await.json();
+    corrected["component"][0]["valueQuantity"]["value"] = json!(139);
+    let answer = stage.app.put(&format!("/Observation/{id}"), &corrected).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let references = stage.arrived("DocumentReference", 2).await;
+    let (first, second): (Vec<&Value>, Vec<&Value>) = references.iter().partition(|one| one["relatesTo"].is_null());
+    let replaced = format!("DocumentReference/{}", first[0]["id"].as_str().unwrap());
+    assert_eq!(second[0]["relatesTo"], json!([{"code": "replaces", "target": {"reference": replaced}}]));
+    let account = stage.platform.account().await;
+    assert_eq!((&account["violationCount"], &account["unauthorized"]), (&json!(0), &json!(0)), "{account}");
+    assert_eq!(account["asked"], json!(1), "where she stands is asked once");
+    // The same comes again where its answer was lost, and is there once.
+    stage.platform.fault("error-after-accept", Some(1)).await;
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    stage.arrived("DocumentReference", 3).await;
+    eventually("nothing waits", async || {
+        let backlog = stage.gateway.store().backlog("platform").await.unwrap();
+        (backlog.behind == 0 && backlog.retries == 0 && backlog.dead == 0).then_some(())
+    })
+    .await;
+    assert_eq!(stage.platform.account().await["duplicates"], json!(0));
+}
+
+#[tokio::test]
+async fn germany_gets_a_document_in_xml() {
+    let platform = Platform::national("de-mio-diga").await;
+    let settings = "persons = 'urn:oid:1.2.250.1', diga = '00001', pzn = '12345'";
+    let section = platform.destination(&format!("pack = \"de-mio-diga\"\nsettings = {{ {settings} }}"));
+    let stage = Stage::at(platform, &section).await;
+    let diary = json!({
+        "resourceType": "Device", "deviceName": [{"name": "Heart diary", "type": "user-friendly-name"}],
+    });
+    let diary = stage.push(&diary).await;
+    let mut sent = blood_pressure(&stage.patient, "bp-1");
+    sent["extension"] = json!([{
+        "url": "http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice",
+        "valueReference": {"reference": format!("Device/{diary}")},
+    }]);
+    stage.push(&sent).await;
+    let held = stage.arrived("Bundle", 1).await;
+    let entry = held[0]["entry"].as_array().unwrap();
+    let kinds: Vec<&str> = entry.iter().map(|one| one["resource"]["resourceType"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Composition", "Patient", "Device", "Observation"]);
+    assert_eq!(entry[1]["resource"]["identifier"][0]["value"], "linked-1");
+    assert_eq!(entry[3]["resource"]["component"][0]["valueQuantity"]["value"], 138);
+    assert_eq!(entry[3]["resource"]["code"]["coding"][0]["version"], "2.72");
+    // Without an application nobody made the document.
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    stage.withheld("destination-needs").await;
+    assert_eq!(stage.platform.account().await["violationCount"], json!(0));
+}
+
+#[tokio::test]
+async fn whom_the_swiss_community_does_not_know_nothing_is_told_of() {
+    let stage = swiss("761337610000000000").await;
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    stage.withheld("destination-context").await;
+    assert_eq!(stage.platform.account().await["received"], json!(0));
 }
 
 /// A pack of the program's in a folder, to be changed.

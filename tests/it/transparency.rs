@@ -181,6 +181,30 @@ async fn what_was_changed_is_seen() {
         assert!(!believed && said.contains("the entries do not make the root that was signed"), "{said}");
     }
     std::fs::write(&bundle, &honest).unwrap();
+    // What follows from the entries must follow, also where a tile was copied before it was full.
+    let tile = first_file(&copy.join("tile/0"));
+    let hashes = std::fs::read(&tile).unwrap();
+    std::fs::write(copy.join("tile/0/000.p/2"), &hashes[..64]).unwrap();
+    let (believed, said) = audit(&offline).await;
+    assert!(believed && said.contains("2 tile(s) of hashes are of them"), "{said}");
+    for (path, content, expected) in [
+        ("tile/0/000.p/2", &hashes[32..96], "tile/0/000.p/2 is not what the entries make"),
+        ("tile/0/000.p/2", &hashes[..32], "tile/0/000.p/2 is not what the entries make"),
+        ("tile/0/001.p/2", &hashes[..64], "tile/0/001.p/2 is not what the entries make"),
+        ("tile/1/000.p/1", &hashes[..32], "tile/1/000.p/1 is not what the entries make"),
+        ("tile/0/notes", &hashes[..32], "notes: NOT BELIEVED: it is no tile of a log"),
+    ] {
+        let path = copy.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let honest = std::fs::read(&path).ok();
+        std::fs::write(&path, content).unwrap();
+        let (believed, said) = audit(&offline).await;
+        assert!(!believed && said.contains(expected), "{said}");
+        match honest {
+            Some(honest) => std::fs::write(&path, honest).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+    }
     let other =
         write(folder.path(), "other.vkey", "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
     let (believed, said) = audit(&["verify", &shown, "--key", &other]).await;
@@ -239,6 +263,47 @@ async fn what_was_changed_is_seen() {
     assert!(!stands && said.contains("does not continue what was signed"), "{said}");
     let _process = site.serve().await;
     assert_eq!(fetched(&app, "checkpoint").await.0, 503, "nothing is signed that contradicts what was signed");
+}
+
+/// What an erasure left of a record is told from what somebody else left of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_blanked_by_no_erasure_is_seen() {
+    let site = Site::new("").await;
+    let process = site.serve().await;
+    let scopes = APP_SCOPES.replace("Patient.crus", "Patient.cruds");
+    let mut app = site.register_for("app", &scopes, &["TREAT", "PATRQT"]).await;
+    app.sign_in().await;
+    let (patient, other) = (app.consenting_person().await, app.consenting_person().await);
+    for (number, person) in [&patient, &patient, &other].into_iter().enumerate() {
+        assert_eq!(app.post("/Observation", &heart_rate(person, &number.to_string(), 70)).await.status, 201);
+    }
+    let address = format!("/Patient/{patient}/$erase");
+    let erased = app.raw("POST", &address, &[("x-purpose-of-use", "PATRQT")], "").await;
+    assert_eq!(erased.status, 200, "{}", erased.text());
+    process.terminate().await;
+    let config = site.config();
+    let (stands, said) = audit(&["check", "--config", &config]).await;
+    assert!(stands, "{said}");
+    let database = Connection::open(site.data().join("gateway.sqlite3")).unwrap();
+    let number = |sql: &str| -> i64 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let blanked = number("SELECT MIN(entry) FROM audit WHERE salt IS NULL");
+    let hers = "(SELECT patient FROM audit WHERE salt IS NULL LIMIT 1)";
+    let others = number(&format!("SELECT MAX(entry) FROM audit WHERE patient IS NOT NULL AND patient <> {hers}"));
+    let doubt = |entry: i64| format!("entry {entry}: the record says less, and no erasure says that it left that");
+    for (change, expected) in [
+        (format!("payload = x'7b7d' WHERE entry = {blanked}"), doubt(blanked)),
+        (format!("patient = {hers}, salt = NULL, payload = x'7b7d' WHERE entry = {others}"), doubt(others)),
+    ] {
+        let columns = "seq, at, patient, client, id, payload, withheld, entry, salt";
+        database.execute(&format!("CREATE TEMP TABLE kept AS SELECT {columns} FROM audit"), []).unwrap();
+        assert_eq!(database.execute(&format!("UPDATE audit SET {change}"), []).unwrap(), 1, "{change}");
+        let (stands, said) = audit(&["check", "--config", &config]).await;
+        assert!(!stands && said.contains(&expected), "{change}: {said}");
+        assert_eq!(said.matches("entry ").count(), 1, "{said}");
+        database.execute(&format!("REPLACE INTO audit ({columns}) SELECT {columns} FROM kept"), []).unwrap();
+        database.execute("DROP TABLE kept", []).unwrap();
+    }
+    assert!(audit(&["check", "--config", &config]).await.0);
 }
 
 /// What is said to be gone.

@@ -3,10 +3,12 @@
 
 use mhealth_gateway::exchange::replay::{Replay, Replayed};
 use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::Backlog;
 use serde_json::json;
 
 use crate::arrivals::Stage;
 use crate::fixture::{Client, Gateway, Platform, eventually, heart_rate};
+use crate::packs::blood_pressure;
 use crate::told::weight;
 
 const SHARED: &[&str] = &["heart-rate", "weight"];
@@ -179,4 +181,58 @@ async fn nothing_is_there_twice_where_requests_are_not_repeatable() {
     let replayed = stage.gateway.inner().replay(all_of("platform")).await.unwrap().unwrap();
     assert_eq!((replayed.found, replayed.held, replayed.sent), (1, 1, 0));
     assert_eq!(stage.platform.account().await["duplicates"], json!(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_place_there_is_not_counted_as_sent() {
+    let stage = Stage::new("fi-kanta", "persons = 'urn:oid:1.2.250.1'", "").await;
+    stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;
+    stage.push(&blood_pressure(&stage.patient, "bp-1")).await;
+    stage.at_rest().await;
+    let inner = stage.gateway.inner();
+    let rehearsal = inner.replay(Replay { rehearsal: true, ..all_of("platform") }).await.unwrap().unwrap();
+    assert_eq!((rehearsal.found, rehearsal.untold, rehearsal.sent), (2, 1, 1));
+    assert_eq!(inner.replay(all_of("platform")).await.unwrap(), Some(rehearsal));
+}
+
+/// What matters most does not wait for what has heaped up; of one resource no version overtakes another.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_first_overtakes_what_waits_and_nothing_else_does() {
+    let mut platform = Platform::start(&[]).await;
+    let section = platform.destination("[[destination.first]]\ncodes = [\"http://loinc.org|29463-7\"]");
+    let gateway = Gateway::with(&section).await;
+    let app = gateway.app().await;
+    let patient = sharing(&app).await;
+    platform.leave().await;
+    let mut rates = Vec::new();
+    for at in 0..100 {
+        let rate = heart_rate(&patient, &format!("r-{at}"), 60 + at % 20);
+        rates.push(app.post("/Observation", &rate).await.id());
+    }
+    let first = app.post("/Observation", &weight(&patient, "w")).await.id();
+    let mut corrected = app.get(&format!("/Observation/{first}")).await.json();
+    corrected["valueQuantity"]["value"] = json!(81);
+    assert_eq!(app.put(&format!("/Observation/{first}"), &corrected).await.status, 200);
+    platform.come_back().await;
+    platform.until("all arrive", |account| account["received"] == json!(102)).await;
+    eventually("it is settled", async || {
+        (gateway.store().backlog("platform").await.unwrap() == Backlog::default()).then_some(())
+    })
+    .await;
+
+    let log = platform.log();
+    let weights: Vec<(usize, u64)> = log
+        .iter()
+        .enumerate()
+        .filter(|(_, (name, _))| *name == format!("Observation/{first}"))
+        .map(|(at, (_, version))| (at, *version))
+        .collect();
+    let [(at, 1), (last, 2)] = weights[..] else { panic!("{weights:?}") };
+    assert!(at < 20, "it went before most: {at}");
+    assert_eq!(last, 101, "its correction kept its place");
+    let others: Vec<&String> = log.iter().map(|(name, _)| name).filter(|name| !name.ends_with(&first)).collect();
+    assert_eq!(
+        others,
+        rates.iter().map(|id| format!("Observation/{id}")).collect::<Vec<_>>().iter().collect::<Vec<_>>()
+    );
 }

@@ -63,8 +63,11 @@ pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
 
 /// The pack of a folder, or everything that is wrong with it.
 fn compiled(folder: &Path) -> anyhow::Result<Result<Pack, Vec<Mistake>>> {
-    let files = assemble::files(folder).with_context(|| format!("reading {}", folder.display()))?;
-    Ok(Pack::compile(&files))
+    Ok(Pack::compile(&files(folder)?))
+}
+
+fn files(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    assemble::files(folder).with_context(|| format!("reading {}", folder.display()))
 }
 
 fn told(folder: &Path, mistakes: &[Mistake]) -> String {

@@ -61,6 +61,9 @@ fn text(tried: &Trial) -> String {
     for example in tried.examples.iter().filter(|one| !one.differs.is_empty()) {
         out.push_str(&format!("{} [{}]: {}\n", example.file, example.index, example.differs.join(", ")));
     }
+    for example in tried.examples.iter().filter(|one| !one.words.is_empty()) {
+        out.push_str(&format!("{} [{}]: words of {}\n", example.file, example.index, example.words.join(", ")));
+    }
     for assertion in &tried.assertions {
         match assertion.outcome {
             Outcome::Fails => out.push_str(&format!("does not hold: {}\n", assertion.expression)),
@@ -73,8 +76,10 @@ fn text(tried: &Trial) -> String {
     }
     let same = tried.examples.iter().filter(|one| one.differs.is_empty()).count();
     let of = |outcome: Outcome| tried.assertions.iter().filter(|one| one.outcome == outcome).count();
+    let worded = tried.examples.iter().filter(|one| one.differs.is_empty() && !one.words.is_empty()).count();
+    let worded = if worded > 0 { format!(", {worded} of them in other words") } else { String::new() };
     out.push_str(&format!(
-        "{same} of {} examples mean the same; {} assertions hold, {} do not, {} are about requests of their own.\n",
+        "{same} of {} examples mean the same{worded}; {} assertions hold, {} do not, {} are about requests of their own.\n",
         tried.examples.len(),
         of(Outcome::Holds),
         of(Outcome::Fails) + of(Outcome::Unreadable),

@@ -23,6 +23,7 @@ struct Book {
     out_of_order: u64,
     unauthorized: u64,
     taken_back: u64,
+    asked: u64,
     violation_count: u64,
     violations: Vec<Value>,
     log: Option<File>,
@@ -99,6 +100,10 @@ impl Account {
         }
     }
 
+    pub(super) fn asked(&self) {
+        self.book().asked += 1;
+    }
+
     pub(super) fn unauthorized(&self) {
         self.book().unauthorized += 1;
     }
@@ -129,6 +134,7 @@ impl Account {
             "outOfOrder": book.out_of_order,
             "unauthorized": book.unauthorized,
             "takenBack": book.taken_back,
+            "asked": book.asked,
             "violationCount": book.violation_count,
             "violations": book.violations,
             "versions": versions,

@@ -26,6 +26,8 @@ pub enum Mode {
     Redirect,
     /// 401, nothing is stored, and every token that was granted so far is worth nothing.
     Revoke,
+    /// Handled twice, as by a proxy between us that tries again; the second answer is the one that comes.
+    Duplicate,
     /// Stored; the answer comes after a while.
     Slow,
     /// Stored; there is never an answer.
@@ -61,6 +63,10 @@ impl Orders {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (fault, 0);
     }
 
+    pub(super) fn is_table(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.mode == Mode::Table
+    }
+
     /// What the next write meets, and how many met it before.
     pub(super) fn next(&self) -> (Mode, usize) {
         let mut orders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +92,7 @@ impl std::str::FromStr for Fault {
         let (mode, count) = text.split_once(':').map_or((text, None), |(mode, count)| (mode, Some(count)));
         let count = count.map(str::parse).transpose().map_err(|_| "how often is a number".to_owned())?;
         let mode = serde_json::from_value(mode.into()).map_err(|_| {
-            "expected is ok, down, busy, table, redirect, revoke, slow, hang, garbage, half, lie or error-after-accept"
+            "expected is ok, down, busy, table, redirect, revoke, duplicate, slow, hang, garbage, half, lie or error-after-accept"
                 .to_owned()
         })?;
         Ok(Fault { mode, count })

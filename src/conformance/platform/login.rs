@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::citizen::Citizens;
+use super::iua::Iua;
 use super::possession::{Doubt, Possession};
 use super::{Admission, Config};
 
@@ -27,6 +28,7 @@ pub(super) struct Login {
     token_seconds: i64,
     pub(super) citizens: Option<Citizens>,
     pub(super) possession: Option<Possession>,
+    iua: Option<Iua>,
     seen: Mutex<Seen>,
 }
 
@@ -75,12 +77,13 @@ impl Login {
             token_seconds: config.token_seconds,
             citizens: match config.admission {
                 Admission::Citizens => Citizens::new(&config.url, &config.client_id),
-                Admission::Client | Admission::Possession => None,
+                Admission::Client | Admission::Possession | Admission::Persons => None,
             },
             possession: match config.admission {
                 Admission::Possession => random().map(Possession::new),
-                Admission::Client | Admission::Citizens => None,
+                Admission::Client | Admission::Citizens | Admission::Persons => None,
             },
+            iua: (config.admission == Admission::Persons).then(|| Iua::new(&config.client_id, &config.url)),
             seen: Mutex::default(),
         })
     }
@@ -103,6 +106,14 @@ impl Login {
             Doubt::Nonce => "use_dpop_nonce",
             Doubt::Invalid => "invalid_dpop_proof",
         })?;
+        if let Some(iua) = &self.iua {
+            let person = iua.person(&form, shown.authorization)?;
+            let token = iua.token(&random().ok_or("server_error")?, person.as_deref());
+            let life = self.token_seconds.min(super::iua::SECONDS);
+            self.seen().tokens.insert(token.clone(), Held { until: second + life, key: None, permission: person });
+            let scope = field("scope");
+            return Ok(json!({"access_token": token, "token_type": "Bearer", "expires_in": life, "scope": scope}));
+        }
         self.identified(&form, second)?;
         let token = random().ok_or("server_error")?;
         let life = self.token_seconds;
@@ -179,6 +190,15 @@ impl Login {
         if let Some(citizens) = &self.citizens {
             citizens.end();
         }
+    }
+
+    /// For whose record the token of a request is, where tokens are for persons; the error is that it is for nobody's.
+    pub(super) fn person(&self, shown: &Shown<'_>) -> Result<Option<String>, ()> {
+        if self.iua.is_none() {
+            return Ok(None);
+        }
+        let token = shown.authorization.and_then(|text| text.strip_prefix("Bearer ")).unwrap_or_default();
+        self.seen().tokens.get(token).and_then(|held| held.permission.clone()).map(Some).ok_or(())
     }
 
     /// Whether a request shows a token that is alive, and is by whom it was given to.

@@ -3,7 +3,8 @@
 //! It is a server, and therefore the one place outside `server` that names hyper and tokio-rustls. It checks what
 //! it receives with its own few rules and shares no code with our validator, so that a mistake there cannot hide
 //! itself here. It keeps account of everything (`GET /account`): versions, duplicates, order, violations, and
-//! whether anything arrived that it was promised not to get; `GET /held` shows what it has. Faults come on order (`POST /faults`). With a log
+//! whether anything arrived that it was promised not to get; `GET /held` shows what it has, and `POST /held` gives it
+//! something of its own that it can be asked for. Faults come on order (`POST /faults`). With a log
 //! it remembers across its own restarts what it acknowledged.
 //!
 //! Not for the open network: the account, what is held and the faults are unprotected. Bind it to loopback.
@@ -12,7 +13,9 @@ mod account;
 mod check;
 mod citizen;
 mod fault;
+mod iua;
 mod login;
+mod own;
 mod possession;
 mod respond;
 mod shape;
@@ -62,6 +65,8 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// The country pack of the system that is played; without one it takes FHIR as it comes.
     pub pack: Option<Arc<Pack>>,
+    /// What it has of its own, to be asked for: care plans, persons.
+    pub holds: Vec<serde_json::Value>,
     /// What to do with the first writes.
     pub fault: Fault,
     /// The time.
@@ -78,6 +83,9 @@ pub enum Admission {
     Possession,
     /// The registered client, by tokens that citizens gave it.
     Citizens,
+    /// The registered client, by its secret (`secret-of-` and its id) and tokens each of which is for one person's record
+    /// (IHE IUA, as the Swiss EPR has it).
+    Persons,
 }
 
 /// PEM texts.
@@ -122,6 +130,7 @@ impl std::error::Error for StartError {
 struct Platform {
     login: login::Login,
     account: account::Account,
+    own: own::Own,
     fault: fault::Orders,
     refuse_codes: Vec<String>,
     shape: Option<shape::Shape>,
@@ -135,6 +144,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: impl Future<Ou
     let platform = Arc::new(Platform {
         login: login::Login::new(&config).map_err(StartError::ClientKey)?,
         account: account::Account::open(config.log.as_deref()).map_err(StartError::Log)?,
+        own: own::Own::of(config.holds),
         fault: fault::Orders::new(config.fault),
         refuse_codes: config.refuse_codes,
         shape: config.pack.map(shape::Shape::new),

@@ -38,6 +38,11 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
         (&Method::GET, ["authorize", ..] | ["jwks"]) => return Ok(sign_in(platform, &path, &head.uri, now)),
         (&Method::GET, ["account"]) => return Ok(answer(200, &platform.account.statement())),
         (&Method::GET, ["held"]) => return Ok(answer(200, &platform.account.held())),
+        (&Method::POST, ["held"]) => return Ok(hold(platform, &body)),
+        (&Method::DELETE, ["held", kind, id]) => {
+            platform.own.remove(&format!("{kind}/{id}"));
+            return Ok(answer(200, &json!({})));
+        }
         (&Method::POST, ["faults"]) => return Ok(order(platform, &body)),
         (&Method::GET, ["fhir", "metadata"]) => return Ok(answer(200, &capabilities(&platform.url))),
         _ => {}
@@ -50,9 +55,21 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
         (&Method::PUT, ["fhir", kind, id]) => Ok(write(platform, |platform| update(platform, kind, id, &body)).await),
         (&Method::DELETE, ["fhir", kind, id]) => Ok(write(platform, |platform| delete(platform, kind, id)).await),
         (&Method::POST, ["fhir", below @ ..]) if platform.shape.as_ref().is_some_and(|shape| shape.is_at(below)) => {
-            Ok(write(platform, |platform| shaped(platform, &body)).await)
+            let Ok(person) = platform.login.person(&shown) else {
+                platform.account.violation("request", &["the token is for nobody's record"]);
+                return Ok(outcome(403, "forbidden"));
+            };
+            Ok(write(platform, |platform| shaped(platform, &body, person.as_deref())).await)
         }
         (&Method::POST, ["fhir"]) => Ok(write(platform, |platform| transaction(platform, &body)).await),
+        (&Method::GET, ["fhir", "Patient", "$ihe-pix"]) => {
+            let query = head.uri.query().unwrap_or_default();
+            Ok(asking(platform, || cross_reference(platform, query)).await)
+        }
+        (&Method::GET, ["fhir", kind]) if *kind != "Observation" && platform.shape.is_some() => {
+            let query = head.uri.query().unwrap_or_default();
+            Ok(asking(platform, || asked(platform, kind, query)).await)
+        }
         (&Method::GET, ["fhir", "Observation"]) => Ok(search(platform, head.uri.query().unwrap_or_default())),
         (_, ["fhir", ..]) => Ok(outcome(405, "not-supported")),
         _ => Ok(outcome(404, "not-found")),
@@ -73,7 +90,7 @@ async fn read(mut body: Incoming) -> Result<Vec<u8>, ()> {
 }
 
 /// A write with the fault that was ordered for it.
-async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) -> Answered {
+async fn write(platform: &Platform, work: impl Fn(&Platform) -> Answered) -> Answered {
     let (mode, met) = platform.fault.next();
     match mode {
         Mode::Down => return outcome(503, "transient"),
@@ -100,6 +117,7 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
     }
     let done = work(platform);
     match mode {
+        Mode::Duplicate => return work(platform),
         Mode::Slow => tokio::time::sleep(SLOW).await,
         Mode::Hang => std::future::pending().await,
         Mode::Garbage => return raw(200, Answer::Whole(Some(Bytes::from_static(b"\xff\x00<html>not FHIR")))),
@@ -120,6 +138,49 @@ async fn write(platform: &Platform, work: impl FnOnce(&Platform) -> Answered) ->
         Mode::Ok | Mode::Down | Mode::Busy | Mode::Table | Mode::Redirect | Mode::Revoke => {}
     }
     done
+}
+
+/// A question, with the fault that was ordered for it.
+async fn asking(platform: &Platform, work: impl Fn() -> Answered) -> Answered {
+    platform.account.asked();
+    // The table is about what is told.
+    if platform.fault.is_table() { work() } else { write(platform, |_| work()).await }
+}
+
+/// What there is of the system's own.
+fn asked(platform: &Platform, kind: &str, query: &str) -> Answered {
+    let query: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    match platform.own.search(&platform.url, kind, &query) {
+        Ok(found) => answer(200, &found),
+        Err(wrong) => {
+            platform.account.violation(kind, &[wrong.as_str()]);
+            outcome(400, "not-supported")
+        }
+    }
+}
+
+/// By what other names a person is known (IHE PIXm, ITI-83).
+fn cross_reference(platform: &Platform, query: &str) -> Answered {
+    let query: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    let of =
+        |wanted: &'static str| query.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| value.as_str());
+    let source = of("sourceIdentifier").next().and_then(|token| token.split_once('|'));
+    let targets: Vec<&str> = of("targetSystem").collect();
+    let Some(source) = source.filter(|_| targets.len() == 2) else {
+        platform.account.violation("$ihe-pix", &["one identifier and two systems are asked for"]);
+        return outcome(403, "code-invalid");
+    };
+    match platform.own.cross_reference(&platform.url, source, &targets) {
+        Some(found) => answer(200, &found),
+        None => outcome(404, "not-found"),
+    }
+}
+
+fn hold(platform: &Platform, body: &[u8]) -> Answered {
+    match serde_json::from_slice(body).map(|resource| platform.own.put(resource)) {
+        Ok(Ok(())) => answer(200, &json!({})),
+        _ => outcome(400, "invalid"),
+    }
 }
 
 fn token(platform: &Platform, body: &[u8], shown: &Shown<'_>, now: jiff::Timestamp) -> Answered {
@@ -212,7 +273,7 @@ fn update(platform: &Platform, kind: &str, id: &str, body: &[u8]) -> Answered {
 }
 
 /// What the system that is played makes of a request of its own shape.
-fn shaped(platform: &Platform, body: &[u8]) -> Answered {
+fn shaped(platform: &Platform, body: &[u8], person: Option<&str>) -> Answered {
     let Some(shape) = &platform.shape else { return outcome(405, "not-supported") };
     let taken = match shape.read(body, &platform.refuse_codes) {
         Ok(taken) => taken,
@@ -221,10 +282,22 @@ fn shaped(platform: &Platform, body: &[u8]) -> Answered {
             return answer(complaint.status, &complaint.outcome());
         }
     };
+    // A document that is here already is not taken once more, nor is what comes with it.
+    let is_here = |entry: &shape::Entry| {
+        let name = format!("{}/{}", entry.kind, entry.id);
+        entry.resource["masterIdentifier"].is_object() && platform.account.has(&name)
+    };
+    if taken.entries.iter().flatten().any(is_here) {
+        let text = "XDSDuplicateUniqueIdInRegistry".to_owned();
+        let complaint = shape::Complaint { status: 400, code: "duplicate".to_owned(), text };
+        return answer(complaint.status, &complaint.outcome());
+    }
     let mut done = Vec::with_capacity(taken.entries.len());
     for entry in taken.entries {
         let full_url = entry.as_ref().map(|entry| entry.full_url.clone()).unwrap_or_default();
         let name = entry.as_ref().map(|entry| format!("{}/{}", entry.kind, entry.id)).unwrap_or_default();
+        let entry =
+            entry.and_then(|entry| based(platform, entry)).and_then(|entry| for_person(platform, entry, person));
         match entry.map_or_else(|complaint| Ok(Done::Refused(complaint)), |entry| put(platform, &name, entry)) {
             Ok(one) => {
                 if let Done::Refused(complaint) = &one {
@@ -249,6 +322,39 @@ fn shaped(platform: &Platform, body: &[u8]) -> Answered {
         created.headers_mut().insert("location", location);
     }
     created
+}
+
+/// What is based on a request that is said to be here is based on one that is.
+fn based(platform: &Platform, entry: shape::Entry) -> Result<shape::Entry, shape::Complaint> {
+    let here = format!("{}/fhir/", platform.url);
+    let mut requests = entry.resource["basedOn"].as_array().into_iter().flatten();
+    let is_missing = |one: &Value| {
+        let name = one["reference"].as_str().and_then(|reference| reference.strip_prefix(&here));
+        name.is_some_and(|name| !platform.own.has(name))
+    };
+    if !requests.any(is_missing) {
+        return Ok(entry);
+    }
+    let text = "GENERAL_RESOURCE_NOT_FOUND".to_owned();
+    Err(shape::Complaint { status: 404, code: "not-found".to_owned(), text })
+}
+
+/// What is of somebody is of whom the token is for.
+fn for_person(
+    platform: &Platform,
+    entry: shape::Entry,
+    person: Option<&str>,
+) -> Result<shape::Entry, shape::Complaint> {
+    let (Some(person), Some(subject)) = (person, entry.resource["subject"]["reference"].as_str()) else {
+        return Ok(entry);
+    };
+    let here = format!("{}/fhir/", platform.url);
+    let is_hers = subject.strip_prefix(&here).is_some_and(|name| platform.own.is_known_as(name, person));
+    if is_hers {
+        return Ok(entry);
+    }
+    let text = "The token is for another person.".to_owned();
+    Err(shape::Complaint { status: 403, code: "forbidden".to_owned(), text })
 }
 
 /// Does what an entry asks.

@@ -10,9 +10,10 @@ use serde_json::{Value as Json, json};
 
 use crate::fhir::definitions::Registry;
 use crate::fhir::fhirpath::{Collection, Value};
+use crate::fhir::tree::write::compact;
 use crate::fhir::tree::{Element, json as tree};
-use crate::fhir::validate::Validator;
-use crate::national::Pack;
+use crate::fhir::validate::{Format as Text, Validator};
+use crate::national::{Format, Pack};
 
 pub(super) struct Shape {
     pack: Arc<Pack>,
@@ -82,10 +83,19 @@ impl Shape {
     pub fn read(&self, body: &[u8], refuse_codes: &[String]) -> Result<Taken, Complaint> {
         let unreadable =
             || Complaint { status: 400, code: "structure".to_owned(), text: "The body is no FHIR.".to_owned() };
+        let as_json;
+        let body = match self.pack.request.format {
+            Format::Json => body,
+            Format::Xml => {
+                let document = self.validator.read(body, Text::Xml).document.ok_or_else(unreadable)?;
+                as_json = compact(&document, document.root());
+                as_json.as_bytes()
+            }
+        };
         let request: Json = serde_json::from_slice(body).map_err(|_| unreadable())?;
         let wrapped = request["resourceType"] == "Parameters";
         let bundle = if wrapped { &request["parameter"][0]["resource"] } else { &request };
-        if bundle["resourceType"] != "Bundle" {
+        if bundle["resourceType"] != "Bundle" || bundle["type"] == "document" {
             self.checked(body)?;
             return Ok(Taken { entries: vec![Ok(alone(&request))], response: None });
         }
@@ -166,7 +176,8 @@ fn entry(entry: &Json) -> Result<Entry, Complaint> {
 /// A request that is one resource.
 fn alone(resource: &Json) -> Entry {
     let kind = resource["resourceType"].as_str().unwrap_or_default().to_owned();
-    let name = [&resource["identifier"][0]["value"], &resource["id"]].into_iter().find_map(Json::as_str);
+    let identifier = &resource["identifier"];
+    let name = [&identifier[0]["value"], &identifier["value"], &resource["id"]].into_iter().find_map(Json::as_str);
     let id = own_id(name.unwrap_or_default());
     let mut resource = resource.clone();
     resource["id"] = id.as_str().into();

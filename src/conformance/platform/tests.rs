@@ -70,6 +70,7 @@ async fn start(folder: &Path, batch: bool) -> Fixture {
         refuse_codes: vec!["82810-3".to_owned()],
         pack: None,
         log: Some(folder.join("received.ndjson")),
+        holds: Vec::new(),
         fault: Fault::default(),
         clock: clock.clone(),
     };

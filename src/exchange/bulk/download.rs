@@ -115,7 +115,7 @@ impl Download {
     }
 
     fn write(&self, visible: &Visible, out: &mut Vec<u8>) {
-        let stored = &visible.stored;
+        let stored = &visible.content.stored;
         if let Some(veil) = &self.veil {
             let Some(told) = veil.told(&self.gateway, visible) else { return };
             out.extend_from_slice(told.as_bytes());
@@ -131,7 +131,8 @@ impl Download {
             let subset = Subset { summary: Summary::No, elements: &elements };
             match self.gateway.registry.structure(&stored.kind) {
                 Some(structure) if !subset.is_whole() => {
-                    out.extend_from_slice(subset.write(&visible.document, &structure).as_bytes());
+                    let Some(document) = visible.content.document() else { return };
+                    out.extend_from_slice(subset.write(document, &structure).as_bytes());
                 }
                 _ => out.extend_from_slice(&stored.payload),
             }

@@ -10,7 +10,6 @@ use crate::exchange::Gateway;
 use crate::exchange::pairwise::Pairwise;
 use crate::exchange::pull::Visible;
 use crate::exchange::trail::Author;
-use crate::fhir::tree::Element;
 use crate::fhir::validate::measures;
 use crate::policy::pseudonym::{self, Names, Traits, WEEK};
 use crate::store::ExportJob;
@@ -36,14 +35,14 @@ impl Veil {
 
     /// The resource as it is told. None where it cannot be told without who it is of.
     pub fn told(&self, gateway: &Gateway, visible: &Visible) -> Option<String> {
-        let stored = &visible.stored;
+        let stored = &visible.content.stored;
         let person = Author::patient_of(stored);
         // Were it of somebody else than the store says, the name would be somebody else's.
         if stored.patient != Some(gateway.patient_key(&person)) {
             return None;
         }
         let id = self.names.id("Patient", &person);
-        let root = Element::root(&visible.document);
+        let root = visible.content.root()?;
         if &*stored.kind == "Patient" {
             return Some(Traits::of(root).patient(&id));
         }
@@ -59,11 +58,11 @@ impl Veil {
 
     /// The group in which a resource tells of a person.
     pub fn group(&self, visible: &Visible, traits: Traits) -> Group {
-        let root = Element::root(&visible.document);
-        let measured = root.get("code").and_then(measures::measured).map(|measure| measure.key.as_str());
+        let code = visible.content.root().and_then(|root| root.get("code"));
+        let measured = code.and_then(measures::measured).map(|measure| measure.key.as_str());
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         let decade = traits.decade.map(|decade| decade.to_string());
-        for part in [Some(&*visible.stored.kind), measured, traits.gender, decade.as_deref()] {
+        for part in [Some(&*visible.content.stored.kind), measured, traits.gender, decade.as_deref()] {
             // What is not known is a value of its own.
             hasher.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
             hasher.update(part.unwrap_or_default().as_bytes());

@@ -18,7 +18,6 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, uploads};
 use crate::fhir::outcome::Id;
 use crate::fhir::search::Query;
-use crate::fhir::tree::Element;
 use crate::policy::access::Principal;
 use crate::policy::consent::{Basis, Denial};
 use crate::policy::pseudonym::Traits;
@@ -312,7 +311,7 @@ impl<'w> Work<'w> {
                 let now_ms = self.gateway.now_ms();
                 let sight = self.gateway.visible(&self.caller(), rule, interaction, stored, now_ms, seen).await?;
                 if let Sight::Visible(visible) = sight {
-                    traits = Traits::of(Element::root(&visible.document));
+                    traits = visible.content.root().map(Traits::of).unwrap_or_default();
                 }
             }
         }
@@ -362,7 +361,7 @@ impl<'w> Work<'w> {
         let sight = self.gateway.visible(&self.caller(), rule, interaction, stored, now_ms, seen).await?;
         match sight {
             Sight::Visible(visible) => {
-                let root = Element::root(&visible.document);
+                let Some(root) = visible.content.root() else { return Ok(()) };
                 let filters = self.filters.get(rule.name).filter(|_| !gone);
                 if filters.is_some_and(|queries| !queries.iter().any(|query| query.matches(root, updated_ms))) {
                     return Ok(());
@@ -370,9 +369,9 @@ impl<'w> Work<'w> {
                 if self.hidden.as_mut().is_some_and(|hidden| !hidden.tells(self.gateway, &visible)) {
                     return Ok(());
                 }
-                self.step.lines.entry((gone, visible.stored.kind.clone())).or_default().push(line);
+                self.step.lines.entry((gone, visible.content.stored.kind.clone())).or_default().push(line);
                 self.step.count += 1;
-                self.note(&visible.stored, visible.basis);
+                self.note(&visible.content.stored, visible.basis);
             }
             Sight::Withheld(withheld) => {
                 let (id, key) = withheld.patient;

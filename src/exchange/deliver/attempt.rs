@@ -1,11 +1,15 @@
 //! One attempt, before it is made: routed and permitted now; and what the audit tells of it.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
 
 use super::Worker;
 use crate::devices::sources;
+use crate::exchange::consents::Page;
 use crate::exchange::links::Allowed;
 use crate::exchange::recipients::{self, Known};
+use crate::exchange::shape::Hearer;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
@@ -107,9 +111,13 @@ impl Worker {
     /// Asks the consents as they stand now. Of a deleted resource, what is told is that it was entered in error.
     pub(super) async fn judge(&self, items: Vec<Stored>) -> Result<Judged, store::Error> {
         let mut judged = Judged::default();
+        let mut pages: HashMap<PatientKey, Page> = HashMap::new();
         for stored in items {
             let Some(patient) = stored.patient else { continue };
-            let page = self.gateway.consents_now(patient).await?;
+            let page = match pages.entry(patient) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(self.gateway.consents_now(patient).await?),
+            };
             // Read before she was erased; what holds where nothing was said is not for her.
             if page.erased {
                 continue;
@@ -129,12 +137,7 @@ impl Worker {
                 Some(Ok(permitted)) if !self.has_grounds(&permitted).await? => {}
                 Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
                     None => judged.permitted.push(permitted),
-                    Some(issue) => {
-                        let stored = permitted.get();
-                        let named = (Author::patient_of(stored), patient);
-                        let what = [versioned(stored)];
-                        judged.audit.push(author.record(Act::Withhold, Some(&named), &what, None, &[issue]));
-                    }
+                    Some(issue) => judged.audit.extend(self.withheld(permitted.get(), issue)),
                 },
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
@@ -167,21 +170,9 @@ impl Worker {
 
     /// Why it cannot be told here, if it cannot.
     async fn untellable(&self, stored: &Stored) -> Result<Option<Id>, store::Error> {
-        if let Some(patient) = stored.patient
-            && self.gateway.is_unlinked(&self.name, patient).await?
-        {
-            return Ok(Some(Id::DestinationLink));
-        }
-        if let Some(shape) = self.shape() {
-            if shape.is_lost(&self.gateway, &self.name, stored).await? {
-                return Ok(Some(Id::DestinationCorrection));
-            }
-            let told = shape.content(&self.gateway, &self.name, &[stored], &[]).await?;
-            return Ok(told.err().map(|told| told.id));
-        }
-        let Some(pairwise) = &self.pairwise else { return Ok(None) };
-        let told = pairwise.resource(&self.gateway, stored).is_some();
-        Ok((!told).then_some(Id::IdentityInseparable))
+        let shape = self.shape();
+        let to = Hearer { name: &self.name, shape: shape.as_deref(), pairwise: self.pairwise.as_ref() };
+        self.gateway.untellable(to, stored).await
     }
 
     /// The same for the same content, so that logs on both sides meet. Of a pseudonym, neither the id here nor the one
@@ -244,6 +235,13 @@ impl Worker {
             Some(author.record(act, patient.as_ref(), &references, Some(first.basis()), issues))
         };
         [record(told, Act::Disclose), record(gone, Act::Recall)].into_iter().flatten().collect()
+    }
+
+    /// What the audit tells of something that has no place here.
+    pub(super) fn withheld(&self, stored: &Stored, issue: Id) -> Option<AuditRecord> {
+        let named = (Author::patient_of(stored), stored.patient?);
+        let author = self.author(String::new());
+        Some(author.record(Act::Withhold, Some(&named), &[versioned(stored)], None, &[issue]))
     }
 
     pub(super) fn author(&self, request_id: String) -> Author {

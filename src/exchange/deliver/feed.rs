@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::ahead;
 use super::recall::is_review;
 use super::send::Came;
 use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, Worker};
@@ -48,8 +49,15 @@ impl Worker {
     /// Works a slot off; answers how many rows the cursor moved over.
     pub(super) async fn slot(&self, lease: Lease, max: usize) -> Result<usize, store::Error> {
         let store = &self.gateway.store;
-        let deadline_ms = self.gateway.now_ms() + LEASE_MS / 2;
+        let turn_ms = if self.has_first() { ahead::TURN_MS } else { LEASE_MS / 2 };
+        let deadline_ms = self.gateway.now_ms() + turn_ms;
         let mut rows = store.feed(&lease, max).await?;
+        if let Some(last) = rows.last().filter(|_| rows.len() == BATCH && self.has_first()) {
+            let taken = self.look_ahead(&lease, last.pos).await?;
+            if taken > 0 {
+                return Ok(taken);
+            }
+        }
         let mut reviews = HashMap::new();
         for row in &mut rows {
             let review = row.items.iter().position(is_review).map(|index| row.items.swap_remove(index));
@@ -98,13 +106,20 @@ impl Worker {
     /// What the batch is about to disclose goes on record first: should the process end between a send and its
     /// settlement, and the consent with it, the trail still tells where the data may be.
     async fn foretell(&self, lease: &Lease, rows: &[FeedItem]) -> Result<HashSet<(u64, u32)>, store::Error> {
-        let mut records = Vec::new();
-        let mut foretold = HashSet::new();
-        for row in rows.iter().filter(|row| !row.parked) {
-            let judged = self.judge(row.items.clone()).await?;
-            records.extend(self.disclosed(&judged.permitted.iter().collect::<Vec<_>>(), &[Id::EntryFailed]));
-            foretold.extend(judged.permitted.iter().map(|one| (one.get().seq, one.get().version)));
+        let items = rows.iter().filter(|row| !row.parked).flat_map(|row| row.items.iter().cloned());
+        let permitted = self.judge(items.collect()).await?.permitted;
+        let foretold = permitted.iter().map(|one| (one.get().seq, one.get().version)).collect();
+        // One record a person and ground: what is told of the batch is that all of it may have left.
+        let mut together: HashMap<_, Vec<Vec<&Permitted<Stored>>>> = HashMap::new();
+        for one in &permitted {
+            let of_person = together.entry(one.get().patient).or_default();
+            match of_person.iter_mut().find(|some| some[0].basis() == one.basis()) {
+                Some(some) => some.push(one),
+                None => of_person.push(vec![one]),
+            }
         }
+        let told = together.values().flatten().flat_map(|some| self.disclosed(some, &[Id::EntryFailed]));
+        let records: Vec<AuditRecord> = told.collect();
         if !records.is_empty() {
             self.gateway.store.foretell(&self.name, Task::Slot(lease.slot), records).await?;
         }
@@ -113,16 +128,20 @@ impl Worker {
 
     /// One row: all that is routed here of what one request brought for one patient.
     async fn row(&self, row: FeedItem, batch: &mut Batch) -> Result<Outcome, store::Error> {
-        let items = row.items;
-        if items.is_empty() {
+        if row.items.is_empty() {
             return Ok(Outcome::Settled);
         }
         let now_ms = self.gateway.now_ms();
         if row.parked || row.patient.is_some_and(|patient| batch.blocked.contains(&patient)) {
             // Consent is asked when its turn comes.
-            batch.failures.extend(items.iter().map(|stored| failure(row.pos, stored, 0, now_ms, BEHIND, false)));
+            let goes_first = self.goes_first(&row);
+            batch.failures.extend(row.items.iter().map(|stored| match goes_first {
+                true => ahead::ahead(row.pos, stored),
+                false => failure(row.pos, stored, 0, now_ms, BEHIND, false),
+            }));
             return Ok(Outcome::Settled);
         }
+        let items = row.items;
         let asked: Vec<u64> = items.iter().map(|stored| stored.seq).collect();
         let judged = self.judge(items).await?;
         let permitted: HashSet<u64> = judged.permitted.iter().map(|one| one.get().seq).collect();
@@ -164,8 +183,12 @@ impl Worker {
         let trouble = came.iter().all(|one| !one.verdict.is_alive());
         let now_ms = self.gateway.now_ms();
         let (mut arrived, mut left, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-        for (one, Came { verdict, known }) in permitted.iter().zip(came) {
+        for (one, Came { verdict, known, withheld }) in permitted.iter().zip(came) {
             batch.known.extend(known);
+            if let Some(issue) = withheld {
+                batch.audit.extend(self.withheld(one.get(), issue));
+                continue;
+            }
             batch.sent = true;
             let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
             match delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random()) {
@@ -197,7 +220,14 @@ impl Worker {
     }
 }
 
-fn failure(pos: u64, stored: &Stored, attempts: u32, not_before_ms: i64, reason: &str, dead: bool) -> Failure {
+pub(super) fn failure(
+    pos: u64,
+    stored: &Stored,
+    attempts: u32,
+    not_before_ms: i64,
+    reason: &str,
+    dead: bool,
+) -> Failure {
     Failure {
         pos,
         patient: stored.patient,
@@ -207,5 +237,6 @@ fn failure(pos: u64, stored: &Stored, attempts: u32, not_before_ms: i64, reason:
         not_before_ms,
         reason: reason.to_owned(),
         dead,
+        first: false,
     }
 }

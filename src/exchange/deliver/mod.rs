@@ -7,8 +7,10 @@
 //! if the process ends before it can say what became of it. What was sent and may be held no longer is taken back the same
 //! way (`recall`).
 
+mod ahead;
 mod attempt;
 mod feed;
+mod lookup;
 mod recall;
 mod retry;
 mod send;
@@ -58,6 +60,8 @@ pub struct Destination {
     pub most_waiting: Option<u64>,
     /// What was ever sent to it, by this configuration and those before.
     pub ever: Table,
+    /// What is sent before the rest of what waits.
+    pub first: Table,
 }
 
 /// A destination at work.
@@ -82,6 +86,7 @@ struct Worker {
     /// Whether the operator wants nothing tried again.
     stopped: AtomicBool,
     ever: Table,
+    first: Table,
     circuit: Mutex<Circuit>,
     pace: Mutex<Pace>,
     concurrent: usize,
@@ -144,6 +149,7 @@ pub async fn run(
         schedule: destination.schedule,
         stopped: AtomicBool::new(false),
         ever: destination.ever,
+        first: destination.first,
         circuit: Mutex::new(destination.circuit),
         pace: Mutex::new(destination.pace),
         concurrent: destination.concurrent,
@@ -235,11 +241,12 @@ impl Worker {
     async fn work(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<Round, store::Error> {
         let probing = width == 1;
         self.turns(now_ms).await?;
-        let mut retried = self.retries(now_ms, width).await?;
+        let (mut retried, any_first) = self.retries(now_ms, width).await?;
         if retried == 0 || !probing {
             retried += self.forgotten(now_ms, probing).await?;
         }
-        if probing && retried > 0 {
+        // There may be more that goes first.
+        if retried > 0 && (probing || any_first) {
             return Ok(Round::Worked);
         }
         let store = &self.gateway.store;

@@ -30,9 +30,10 @@ impl Again {
 }
 
 impl Worker {
-    /// Tries what is due; answers how many rows were settled.
-    pub(super) async fn retries(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<usize, store::Error> {
+    /// Tries what is due; answers how many rows were settled, and whether some of them went before their turn.
+    pub(super) async fn retries(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<(usize, bool), store::Error> {
         let due = self.gateway.store.retries_due(&self.name, now_ms, width).await?;
+        let any_first = due.iter().any(|retry| retry.first);
         let mut attempts = JoinSet::new();
         for retry in due {
             let worker = self.clone();
@@ -50,7 +51,7 @@ impl Worker {
             let settle = self.gateway.store.settle(&self.name, all.settled, all.audit);
             tokio::try_join!(self.gateway.store.know(all.known, self.on_erasure.is_some()), settle)?;
         }
-        Ok(count)
+        Ok((count, any_first))
     }
 
     /// The head of a lane, and what waits behind it as far as one request carries it.
@@ -81,7 +82,11 @@ impl Worker {
         for retry in run {
             let seq = retry.stored.seq;
             let outcome = match came.remove(&seq) {
-                Some(Came { verdict, known }) => {
+                Some(Came { withheld: Some(issue), .. }) => {
+                    again.audit.extend(self.withheld(&retry.stored, issue));
+                    SettlementOutcome::Done
+                }
+                Some(Came { verdict, known, withheld: None }) => {
                     again.known.extend(known);
                     let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
                     let outcome = self.settlement(verdict, retry.attempts + 1, now_ms);

@@ -9,7 +9,9 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Worker;
-use crate::national::Corrections;
+use super::lookup::Looked;
+use crate::fhir::outcome::Id;
+use crate::national::{Context, Corrections, NotDeliverable};
 use crate::peers::{Arrival, Content, Delivered, Item, Resource};
 use crate::policy::consent::{Permitted, Recall};
 use crate::policy::delivery::Verdict;
@@ -17,6 +19,9 @@ use crate::store::{self, KnownAs, Stored};
 
 /// Why something was not sent.
 const BEHIND: &str = "what came before it did not arrive";
+
+/// Why it was not sent after it was looked up where it belongs.
+const CHANGED: &str = "it was no longer permitted when it had been looked up there";
 
 /// Why it is not known to have arrived.
 const EARLIER: &str =
@@ -27,6 +32,14 @@ pub(super) struct Came {
     pub verdict: Verdict,
     /// What the destination calls it, if it said so.
     pub known: Option<KnownAs>,
+    /// Why it was not sent after all, if it has no place there.
+    pub withheld: Option<Id>,
+}
+
+impl Came {
+    fn of(verdict: Verdict) -> Came {
+        Came { verdict, known: None, withheld: None }
+    }
 }
 
 impl Worker {
@@ -66,24 +79,108 @@ impl Worker {
     pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Vec<Came>, store::Error> {
         let mut came = Vec::with_capacity(permitted.len());
         for unit in permitted.chunk_by(|one, other| !self.takes_back(one.get()) && !self.takes_back(other.get())) {
-            let stored: Vec<&Stored> = unit.iter().map(Permitted::get).collect();
-            let there = self.names_there(&stored).await?;
-            let mut arrivals = self.divided(&stored, &there).await?;
-            for (at, one) in stored.iter().enumerate() {
-                if self.is_still_earlier(one, &there[at], &arrivals[at]) {
-                    let names = arrivals[at].names.clone();
-                    let mut updated = self.divided(&[one], std::slice::from_ref(&names)).await?;
-                    arrivals[at] = Arrival { names, ..updated.swap_remove(0) };
-                }
-            }
-            for (one, arrival) in stored.iter().zip(&mut arrivals) {
-                if self.may_be_earlier(one, arrival) {
-                    arrival.verdict = Verdict::Rejected { reason: EARLIER.to_owned() };
-                }
-            }
-            came.extend(stored.iter().zip(arrivals).map(|(one, arrival)| self.came(one, arrival)));
+            came.extend(self.sent(unit).await?);
         }
         Ok(came)
+    }
+
+    /// The same of what goes out together, after it was looked up what is to be known of each.
+    async fn sent(&self, unit: &[Permitted<Stored>]) -> Result<Vec<Came>, store::Error> {
+        let looked = self.all_looked_up(unit).await?;
+        let (mut ready, mut contexts, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for (one, looked) in unit.iter().zip(&looked) {
+            if let Looked::Found { contexts: found, kept: known, .. } = looked {
+                ready.push(one);
+                contexts.push(found.clone());
+                kept.push(*known);
+            }
+        }
+        let mut arrived = self.ready_sent(&ready, &mut contexts, &kept).await?.into_iter();
+        let came = looked.into_iter().map(|looked| match looked {
+            Looked::Found { .. } => {
+                arrived.next().unwrap_or_else(|| Came::of(Verdict::Unreached { reason: BEHIND.to_owned() }))
+            }
+            Looked::Nothing(told) => {
+                tracing::info!(destination = &*self.name, reason = told.text, "a measurement has no place there");
+                Came { withheld: Some(told.id), ..Came::of(Verdict::Acknowledged) }
+            }
+            Looked::Not(verdict) => Came::of(verdict),
+        });
+        Ok(came.collect())
+    }
+
+    /// What is to be known of each; behind one of which it cannot be found out, nothing is sent.
+    async fn all_looked_up(&self, unit: &[Permitted<Stored>]) -> Result<Vec<Looked>, store::Error> {
+        let shape = self.shape();
+        let mut all = Vec::with_capacity(unit.len());
+        for one in unit {
+            let looked = match &shape {
+                Some(_) if matches!(all.last(), Some(Looked::Not(_))) => {
+                    Looked::Not(Verdict::Unreached { reason: BEHIND.to_owned() })
+                }
+                Some(shape) if !self.takes_back(one.get()) => self.looked_up(shape, one).await?,
+                _ => Looked::nothing_to_find(),
+            };
+            all.push(looked);
+        }
+        // It took its time, and what was permitted and true before may not be so any more.
+        let was_asked = all.iter().any(|looked| matches!(looked, Looked::Found { asked: true, .. }));
+        for (one, looked) in unit.iter().zip(&mut all) {
+            let (Some(shape), Looked::Found { .. }) = (&shape, &looked) else { continue };
+            if shape.is_outdated(&self.gateway, one.get()).await? {
+                let text = "a newer version is there, and the destination takes no corrections".to_owned();
+                *looked = Looked::Nothing(NotDeliverable { id: Id::DestinationCorrection, text });
+            } else if was_asked && self.judge(vec![one.get().clone()]).await?.permitted.is_empty() {
+                *looked = Looked::Not(Verdict::Waits { reason: CHANGED.to_owned() });
+            }
+        }
+        Ok(all)
+    }
+
+    async fn ready_sent(
+        &self,
+        unit: &[&Permitted<Stored>],
+        contexts: &mut [Vec<Context>],
+        kept: &[bool],
+    ) -> Result<Vec<Came>, store::Error> {
+        let stored: Vec<&Stored> = unit.iter().map(|one| one.get()).collect();
+        let there = self.names_there(&stored).await?;
+        let mut arrivals = self.divided(&stored, &there, contexts).await?;
+        let mut withheld = vec![None; unit.len()];
+        for (at, one) in unit.iter().enumerate() {
+            // What was known may not be so any more: it is found out anew, once.
+            if kept[at] && matches!(arrivals[at].verdict, Verdict::Rejected { .. }) {
+                match self.looked_up_anew(one).await? {
+                    Looked::Found { contexts: found, .. } if found != contexts[at] => {
+                        contexts[at] = found;
+                        arrivals[at] = self.alone(stored[at], &there[at], &contexts[at]).await?;
+                    }
+                    Looked::Nothing(told) => {
+                        arrivals[at].verdict = Verdict::Acknowledged;
+                        withheld[at] = Some(told.id);
+                    }
+                    Looked::Not(verdict) => arrivals[at].verdict = verdict,
+                    Looked::Found { .. } => {}
+                }
+            }
+            if self.is_still_earlier(stored[at], &there[at], &arrivals[at]) {
+                let names = arrivals[at].names.clone();
+                let updated = self.alone(stored[at], &names, &contexts[at]).await?;
+                arrivals[at] = Arrival { names, ..updated };
+            }
+        }
+        for (one, arrival) in stored.iter().zip(&mut arrivals) {
+            if self.may_be_earlier(one, arrival) {
+                arrival.verdict = Verdict::Rejected { reason: EARLIER.to_owned() };
+            }
+        }
+        let came = stored.iter().zip(arrivals).map(|(one, arrival)| self.came(one, arrival));
+        Ok(came.zip(withheld).map(|(came, withheld)| Came { withheld, ..came }).collect())
+    }
+
+    async fn alone(&self, stored: &Stored, there: &[String], contexts: &[Context]) -> Result<Arrival, store::Error> {
+        let mut one = self.divided(&[stored], &[there.to_vec()], &[contexts.to_vec()]).await?;
+        Ok(one.swap_remove(0))
     }
 
     fn came(&self, stored: &Stored, arrival: Arrival) -> Came {
@@ -96,7 +193,7 @@ impl Worker {
             version: stored.version,
             names,
         });
-        Came { verdict, known }
+        Came { verdict, known, withheld: None }
     }
 
     /// Whether an answer only told how something is called that is there as an earlier version: the answer to that one was
@@ -135,13 +232,22 @@ impl Worker {
     }
 
     /// Sends all at once, and in parts where the whole is refused for one of them.
-    async fn divided(&self, stored: &[&Stored], there: &[Vec<String>]) -> Result<Vec<Arrival>, store::Error> {
+    async fn divided(
+        &self,
+        stored: &[&Stored],
+        there: &[Vec<String>],
+        contexts: &[Vec<Context>],
+    ) -> Result<Vec<Arrival>, store::Error> {
+        if stored.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut arrivals = Vec::with_capacity(stored.len());
         // Parts, as beginning and end, the first one last.
         let mut parts = vec![(0, stored.len())];
         while let Some((begin, end)) = parts.pop() {
-            let (some, names) = (&stored[begin..end], &there[begin..end]);
-            let Delivered { verdict, each, divisible } = self.once(some, names).await?;
+            let some = &stored[begin..end];
+            let once = self.once(some, &there[begin..end], &contexts[begin..end]).await?;
+            let Delivered { verdict, each, divisible } = once;
             let alive = verdict.is_alive();
             if each.len() == some.len() {
                 arrivals.extend(each);
@@ -165,7 +271,12 @@ impl Worker {
     }
 
     /// One request.
-    async fn once(&self, stored: &[&Stored], there: &[Vec<String>]) -> Result<Delivered, store::Error> {
+    async fn once(
+        &self,
+        stored: &[&Stored],
+        there: &[Vec<String>],
+        contexts: &[Vec<Context>],
+    ) -> Result<Delivered, store::Error> {
         if let ([one], [names]) = (stored, there)
             && self.takes_back(one)
         {
@@ -173,7 +284,8 @@ impl Worker {
         }
         let refused = |reason| Delivered { verdict: Verdict::Rejected { reason }, each: Vec::new(), divisible: true };
         let content = if let Some(shape) = self.shape() {
-            match shape.content(&self.gateway, &self.name, stored, there).await? {
+            let material = shape.material(&self.gateway, &self.name, stored).await?;
+            match shape.content(&self.gateway.validator, stored, &material, contexts, there) {
                 Ok(shaped) => Content::Shaped(shaped),
                 Err(told) => return Ok(refused(told.text)),
             }

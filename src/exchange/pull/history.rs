@@ -209,7 +209,7 @@ impl Gateway {
                         } else if gathered.hits.len() == limit {
                             return Ok(());
                         } else {
-                            gathered.hits.push((visible.stored, visible.basis));
+                            gathered.hits.push((visible.content.stored, visible.basis));
                         }
                     }
                     Sight::Withheld(withheld) => gathered.withhold(withheld, self.config.page_entries_max),

@@ -88,7 +88,7 @@ impl Gateway {
         };
         let seen = &mut gathered.consents;
         match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), seen).await? {
-            Sight::Visible(visible) => found.push((visible.stored, visible.basis)),
+            Sight::Visible(visible) => found.push((visible.content.stored, visible.basis)),
             Sight::Withheld(withheld) => gathered.withhold(withheld, self.config.page_entries_max),
             Sight::Hidden => {}
         }
@@ -122,14 +122,15 @@ impl Gateway {
                 // What the gateway itself says of a person's data is with that person.
                 narrow(&mut walk.plan, &ends);
             }
-            while let Some(rows) = walk.round(self, caller, gathered).await? {
+            while let Some(rows) = walk.round(self, caller, &query, gathered).await? {
                 for stored in rows {
                     if known.contains(&(stored.kind.to_string(), stored.logical_id())) {
                         continue;
                     }
                     if let Sight::Visible(visible) = self.hit(caller, &walk, &query, stored, gathered).await? {
-                        known.insert((visible.stored.kind.to_string(), visible.stored.logical_id()));
-                        found.push((visible.stored, visible.basis));
+                        let stored = visible.content.stored;
+                        known.insert((stored.kind.to_string(), stored.logical_id()));
+                        found.push((stored, visible.basis));
                         self.bounded(found)?;
                     }
                 }

@@ -38,15 +38,16 @@ impl Gateway {
         }
         let mut measures: Vec<Measure> = Vec::new();
         let mut walk = Walk::of_any(self, rule, &query);
-        while let Some(rows) = walk.round(self, caller, &mut gathered).await? {
+        while let Some(rows) = walk.round(self, caller, &query, &mut gathered).await? {
             for stored in rows {
                 let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, &mut gathered).await? else {
                     continue;
                 };
-                let root = Element::root(&found.document);
-                let place = (query.rank(root, found.stored.updated_ms), found.stored.seq);
+                let Some(root) = found.content.root() else { continue };
+                let stored = &found.content.stored;
+                let place = (query.rank(root, stored.updated_ms), stored.seq);
                 let latest = &mut measure(&mut measures, codings(root)).latest;
-                latest.insert(place, (found.stored, found.basis));
+                latest.insert(place, (found.content.stored, found.basis));
                 if latest.len() > max {
                     latest.pop_last();
                 }

@@ -9,7 +9,6 @@ use crate::exchange::kinds::{self, KindRule};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::search::{Link, Query};
-use crate::fhir::tree::Element;
 use crate::policy::access::Interaction;
 
 /// Most resources that a condition may lead to: it becomes a condition on each of them.
@@ -64,10 +63,11 @@ impl Gateway {
         query.base = Some(self.base.clone());
         Box::pin(self.resolve(caller, &mut query, gathered)).await?;
         let mut walk = Walk::of_any(self, rule, &query);
-        while let Some(rows) = walk.round(self, caller, gathered).await? {
+        while let Some(rows) = walk.round(self, caller, &query, gathered).await? {
             for stored in rows {
                 let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, gathered).await? else { continue };
-                for end in link.ends(Element::root(&found.document), kind, Some(&self.base)) {
+                let Some(root) = found.content.root() else { continue };
+                for end in link.ends(root, kind, Some(&self.base)) {
                     if !ends.contains(&end) {
                         ends.push(end);
                     }

@@ -30,9 +30,9 @@ impl Gateway {
             && stored.owner == caller.principal.client
             && let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, &mut gathered).await?
         {
-            gathered.hits.push((found.stored.clone(), found.basis));
+            gathered.hits.push((found.content.stored.clone(), found.basis));
             self.record_query(caller, rule.name, pairs, &gathered).await?;
-            return Ok(Some(found.stored));
+            return Ok(Some(found.content.stored));
         }
         if let Some(patient) = patient {
             walk.plan.patients = Some(vec![patient]);

@@ -1,6 +1,6 @@
 //! One resource by its id (R4 §3.1.0.2, §3.1.0.3).
 
-use super::{ConsentsSeen, Sight, Visible};
+use super::{ConsentsSeen, Content, Sight, Visible};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::Id;
@@ -40,7 +40,7 @@ impl Gateway {
             Sight::Withheld(withheld) => withheld.denial.basis.clone(),
             _ => None,
         };
-        let Sight::Visible(Visible { stored, basis, .. }) = sight else {
+        let Sight::Visible(Visible { content: Content { stored, .. }, basis }) = sight else {
             // To the client it is absent, also where it reads the audit.
             let mut records = vec![author.record(Act::Refuse, None, &[], None, &[Id::NotFound])];
             if let Some(patient) = &concerned {

@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering;
 
 use super::page::Continuation;
 use super::{ConsentsSeen, Sight, Visible, Withheld};
-use crate::exchange::facts;
 use crate::exchange::kinds::{Guard, KindRule};
+use crate::exchange::said;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
-use crate::fhir::tree::{Document, Element, json};
+use crate::fhir::tree::json;
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
 use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, Page, PatientKey, Plan, Stored, TokenKey};
@@ -86,11 +86,19 @@ impl Weighed {
     const MOST: usize = 16;
 
     fn tell(&mut self, visible: &Visible) {
-        let (stored, root) = (&visible.stored, Element::root(&visible.document));
-        let code = root.get("code").and_then(|code| code.get("coding")).and_then(|coding| coding.text_of("code"));
+        if self.told.len() >= Self::MOST {
+            return;
+        }
+        let (content, stored) = (&visible.content, &visible.content.stored);
+        let code = match content.gist().and_then(|gist| gist.codes()) {
+            Some((codes, _)) => codes.first().map(|(_, code)| *code),
+            None => content
+                .root()
+                .and_then(|root| root.get("code")?.get("coding"))
+                .and_then(|coding| coding.text_of("code")),
+        };
         let code = code.unwrap_or_default();
-        let known = |(kind, told, _): &(Arc<str>, String, String)| *kind == stored.kind && told == code;
-        if self.told.len() < Self::MOST && !self.told.iter().any(known) {
+        if !self.told.iter().any(|(kind, told, _)| *kind == stored.kind && told == code) {
             self.told.push((stored.kind.clone(), code.to_owned(), reference(stored)));
         }
     }
@@ -111,15 +119,25 @@ impl Gathered {
         }
     }
 
+    /// The same, if it is what was asked for.
+    fn withhold_match(&mut self, withheld: Withheld, query: &Query, most: usize) {
+        let memory = &mut self.consents.memory;
+        let (id, key) = withheld.patient;
+        if self.silences.takes(key, most) && withheld.content.matches(query, memory) {
+            self.silences.persons.insert(key, (id, withheld.denial));
+        }
+        withheld.content.leave(memory);
+    }
+
     /// Takes note of a person whose data was looked at and may be seen: a count, or an answer that nothing matches, tells
     /// something as well.
     pub(super) fn weigh(&mut self, visible: &Visible, most: usize) {
-        let Some(key) = visible.stored.patient else { return };
+        let Some(key) = visible.content.stored.patient else { return };
         if !self.weighed.contains_key(&key) {
             if self.weighed.len() >= most {
                 return;
             }
-            let id = Author::patient_of(&visible.stored);
+            let id = Author::patient_of(&visible.content.stored);
             self.weighed.insert(key, Weighed { id, basis: visible.basis.clone(), told: Vec::new() });
         }
         if let Some(weighed) = self.weighed.get_mut(&key) {
@@ -318,14 +336,13 @@ impl Gateway {
             let room = wish.limit.saturating_sub(gathered.hits.len());
             walk.plan.limit = ROUND.min(room + 1);
         }
-        while let Some(rows) = walk.round(self, caller, gathered).await? {
+        while let Some(rows) = walk.round(self, caller, query, gathered).await? {
             for stored in rows {
                 let key = walk.key_of(&stored);
                 let Sight::Visible(found) = self.hit(caller, walk, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
-                gathered.consents.recycle(found.document);
                 if gathered.hits.len() < wish.limit {
-                    gathered.hits.push((found.stored, found.basis));
+                    gathered.hits.push((found.content.leave(&mut gathered.consents.memory), found.basis));
                     next = Some(key);
                 } else if !wish.whole {
                     // One hit more than the page holds: there is a next page, and that is all we need to know.
@@ -345,36 +362,44 @@ impl Gateway {
         stored: Stored,
         gathered: &mut Gathered,
     ) -> Result<Sight, Refusal> {
-        let updated_ms = stored.updated_ms;
-        let matches = |document: &Document| query.matches(Element::root(document), updated_ms);
         let seen = &mut gathered.consents;
         let sight = self.visible(caller, walk.rule, Interaction::Search, stored, self.now_ms(), seen).await?;
-        if walk.is_bound
-            && let Sight::Visible(visible) = &sight
-        {
-            gathered.spend(caller, 1, self.config.search_budget)?;
-            gathered.weigh(visible, self.config.page_entries_max);
-        }
-        let Gathered { silences, consents, .. } = gathered;
-        Ok(match sight {
-            Sight::Visible(visible) if matches(&visible.document) => {
-                gathered.weigh(&visible, self.config.page_entries_max);
-                Sight::Visible(visible)
-            }
-            Sight::Withheld(withheld) => {
-                let (id, key) = withheld.patient;
-                if silences.takes(key, self.config.page_entries_max) && matches(&withheld.document) {
-                    silences.persons.insert(key, (id, withheld.denial));
+        match sight {
+            Sight::Visible(visible) => {
+                let matches = visible.content.matches(query, &mut gathered.consents.memory);
+                if walk.is_bound {
+                    gathered.spend(caller, 1, self.config.search_budget)?;
                 }
-                consents.recycle(withheld.document);
-                Sight::Hidden
+                if walk.is_bound || matches {
+                    gathered.weigh(&visible, self.config.page_entries_max);
+                }
+                if matches {
+                    return Ok(Sight::Visible(visible));
+                }
+                visible.content.leave(&mut gathered.consents.memory);
             }
-            Sight::Visible(other) => {
-                consents.recycle(other.document);
-                Sight::Hidden
-            }
-            Sight::Hidden => Sight::Hidden,
-        })
+            Sight::Withheld(withheld) => gathered.withhold_match(withheld, query, self.config.page_entries_max),
+            Sight::Hidden => {}
+        }
+        Ok(Sight::Hidden)
+    }
+
+    /// Takes note of whose data a search was not even shown.
+    async fn kept_back(
+        &self,
+        caller: &Caller<'_>,
+        rule: &KindRule,
+        query: &Query,
+        stored: Stored,
+        gathered: &mut Gathered,
+    ) -> Result<(), Refusal> {
+        let seen = &mut gathered.consents;
+        let sight = self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), seen).await?;
+        if let Sight::Withheld(withheld) = sight {
+            gathered.withhold_match(withheld, query, self.config.page_entries_max);
+        }
+        // What is visible after all comes again at its place.
+        Ok(())
     }
 
     /// One audit event a person whose data leaves, or one that says that nothing did; and one a person whose data was
@@ -523,7 +548,7 @@ impl Walk {
                     .codes
                     .map(|codes| codes.into_iter().map(|(system, code)| CodeKey { system, code }).collect()),
                 // The index knows starts only; what began earlier may still reach into the time asked for.
-                date: hints.date_ms.map(|(from, until)| (from.saturating_sub(facts::INDEXED_SPAN_MS), until)),
+                date: hints.date_ms.map(|(from, until)| (from.saturating_sub(said::INDEXED_SPAN_MS), until)),
                 updated: hints.updated_ms,
                 token: hints.identifier.map(|(system, value)| TokenKey {
                     param: "identifier".to_owned(),
@@ -582,7 +607,8 @@ impl Walk {
             self.plan.patients.iter_mut().for_each(|patients| patients.retain(|patient| *patient != key));
         }
         self.plan.epochs = epochs;
-        self.plan.sieve = gateway.sieve(caller, self.rule, &visible, &mut gathered.consents);
+        let by_code = self.plan.codes.is_some();
+        self.plan.sieve = gateway.sieve(caller, self.rule, &visible, by_code, &mut gathered.consents);
         self.is_narrowed = true;
         Ok(())
     }
@@ -606,6 +632,7 @@ impl Walk {
         &mut self,
         gateway: &Gateway,
         caller: &Caller<'_>,
+        query: &Query,
         gathered: &mut Gathered,
     ) -> Result<Option<Vec<Stored>>, Refusal> {
         // What a client registered it may see whatever the consents say.
@@ -628,10 +655,11 @@ impl Walk {
         if !self.is_bound {
             gathered.spend(caller, page.looked_at, gateway.config.search_budget)?;
         }
-        // Those of whom something was passed over are to hear of it; that it cannot be seen is still to be decided.
-        let mut rows = page.kept_back;
-        rows.extend(page.rows);
-        Ok(Some(rows))
+        // Those of whom something was passed over are to hear of it.
+        for stored in page.kept_back {
+            gateway.kept_back(caller, self.rule, query, stored, gathered).await?;
+        }
+        Ok(Some(page.rows))
     }
 
     fn key_of(&self, stored: &Stored) -> Key {

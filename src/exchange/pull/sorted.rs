@@ -8,7 +8,6 @@ use super::Sight;
 use super::search::{Gathered, Hit, Walk};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::search::{Query, Rank, Sort};
-use crate::fhir::tree::Element;
 
 /// The last hit of a page, as a link carries it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -36,16 +35,17 @@ impl Gateway {
         let after = after.and_then(|last| last.place(&query.sort));
         let mut kept: BTreeMap<(Rank, u64), Hit> = BTreeMap::new();
         let mut more = false;
-        while let Some(rows) = walk.round(self, caller, gathered).await? {
+        while let Some(rows) = walk.round(self, caller, query, gathered).await? {
             for stored in rows {
                 let Sight::Visible(found) = self.hit(caller, walk, query, stored, gathered).await? else { continue };
                 gathered.matched += 1;
-                let rank = query.rank(Element::root(&found.document), found.stored.updated_ms);
-                let place = (rank, found.stored.seq);
+                let Some(root) = found.content.root() else { continue };
+                let stored = &found.content.stored;
+                let place = (query.rank(root, stored.updated_ms), stored.seq);
                 if after.as_ref().is_some_and(|after| place <= *after) {
                     continue;
                 }
-                kept.insert(place, (found.stored, found.basis));
+                kept.insert(place, (found.content.stored, found.basis));
                 if kept.len() > limit {
                     kept.pop_last();
                     more = true;

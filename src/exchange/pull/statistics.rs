@@ -48,11 +48,13 @@ impl Gateway {
             let query = self.readings(&asked, &person, code)?;
             let mut series = Series::default();
             let mut walk = Walk::of_any(self, rule, &query);
-            while let Some(rows) = walk.round(self, caller, &mut gathered).await? {
+            while let Some(rows) = walk.round(self, caller, &query, &mut gathered).await? {
                 for stored in rows {
                     let hit = self.hit(caller, &walk, &query, stored, &mut gathered).await?;
-                    if let Sight::Visible(found) = hit {
-                        series.take(Element::root(&found.document), code);
+                    if let Sight::Visible(found) = hit
+                        && let Some(root) = found.content.root()
+                    {
+                        series.take(root, code);
                     }
                 }
             }

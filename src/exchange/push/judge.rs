@@ -8,8 +8,10 @@ use super::prepare::{self, Prepared};
 use super::{Condition, Intent, Unless, When};
 use crate::devices::sources;
 use crate::exchange::consents::{self, Page, Subject};
-use crate::exchange::facts::{self, Facts};
+use crate::exchange::facts::Facts;
+use crate::exchange::gist;
 use crate::exchange::kinds::{self, Guard};
+use crate::exchange::said;
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue, Position, has_errors};
 use crate::fhir::tree::{Document, Element, hash, json, time, write};
@@ -467,6 +469,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
     // Destinations that are told of withdrawals meet a consent in the feed, where it stands in the person's order, and so
     // do subscribers.
     let goes_out = prepared.rule.deliverable || is_consent;
+    let payload = payload(prepared, version, now_ms, false);
     Write {
         kind: Arc::from(prepared.rule.name),
         id: prepared.id,
@@ -484,7 +487,8 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         date: prepared.date_ms,
         updated_ms: now_ms,
         version,
-        payload: payload(prepared, version, now_ms, false),
+        gist: gist::of(prepared.rule.name, &payload).unwrap_or_default(),
+        payload,
         delete: prepared.intent.deletes(),
         deliver: goes_out && prepared.patient.is_some(),
         consent: is_consent,
@@ -502,6 +506,7 @@ pub(super) fn next_version(
     let (logical, version) = (stored.logical_id(), stored.version.saturating_add(1));
     let last_updated = time::instant(now_ms);
     let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags };
+    let payload = write::resource(document, document.root(), &owned, None).into_bytes();
     Write {
         kind: stored.kind.clone(),
         id: stored.id,
@@ -514,12 +519,13 @@ pub(super) fn next_version(
         says_the_same: false,
         growth: None,
         span: None,
-        codes: prepare::coded(element),
+        codes: said::coded(element),
         tokens: Vec::new(),
-        date: facts::indexed_ms(element),
+        date: said::indexed_ms(element),
         updated_ms: now_ms,
         version,
-        payload: write::resource(document, document.root(), &owned, None).into_bytes(),
+        gist: gist::of(&stored.kind, &payload).unwrap_or_default(),
+        payload,
         delete: false,
         deliver: true,
         consent: false,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::gather::Apart;
 use super::{Condition, Corrected, Intent, When};
 use crate::exchange::consents;
-use crate::exchange::facts::{self, Facts};
+use crate::exchange::facts::Facts;
 use crate::exchange::kinds::{self, KindRule, Subject};
+use crate::exchange::said;
 use crate::exchange::terms::Told;
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue};
@@ -213,7 +214,7 @@ fn finish(
     granular(caller, rule, &intent, &facts, &location)?;
     let date_ms = facts.date_ms.map(|(start, _)| start);
     let ended_ms = facts.date_ms.map(|(_, end)| end);
-    let codes = coded(element);
+    let codes = said::coded(element);
     let identifiers: Vec<(String, String)> = element
         .all("identifier")
         .filter_map(|identifier| {
@@ -230,7 +231,7 @@ fn finish(
     }
     let key = patient.as_ref().map(|(_, key)| *key);
     let (id, logical, named) = identity(gateway, caller, rule, &intent, key, date_ms, &identifiers);
-    let date_ms = facts::indexed_ms(element);
+    let date_ms = said::indexed_ms(element);
     // A Patient's own partition follows from the id that others will name it by.
     let patient =
         if rule.subject == Subject::Itself { Some((logical.clone(), gateway.patient_key(&logical))) } else { patient };
@@ -263,15 +264,6 @@ fn finish(
         tokens,
         rewrites,
     })
-}
-
-/// What says the topic of a resource, for the index.
-pub(super) fn coded(element: Element<'_>) -> Vec<(String, String)> {
-    let codings = element.get("code").into_iter().flat_map(|code| code.all("coding"));
-    let code = |coding: Element<'_>| {
-        Some((coding.text_of("system").unwrap_or_default().to_owned(), coding.text_of("code")?.to_owned()))
-    };
-    codings.filter_map(code).collect()
 }
 
 /// Scopes may be narrowed to categories or codes (SMART App Launch 2.2 §3.0.2.3).

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::devices::Format;
 use crate::exchange::facts::{CATEGORY_SYSTEM, Facts};
+use crate::exchange::gist;
 use crate::exchange::trail::Author;
 use crate::exchange::{Caller, Gateway};
 use crate::fhir::ours::{BASE, STRUCTURES};
@@ -136,6 +137,7 @@ impl Origin {
             date: Some(now_ms),
             updated_ms: now_ms,
             version: 1,
+            gist: gist::of(KIND, &payload).unwrap_or_default(),
             payload,
             delete: false,
             deliver: false,

@@ -118,7 +118,7 @@ impl Gateway {
         let act = act(event);
         let mut who = json!({"id": id, "reference": party["who"]["reference"]});
         // What a client fetches for itself is an operation of its own.
-        let to_destination = matches!(act, "disclose" | "recall") && told.operation().is_none();
+        let to_destination = act == "look-up" || matches!(act, "disclose" | "recall") && told.operation().is_none();
         who["kind"] = if to_destination { "destination" } else { "client" }.into();
         if let Some(id) = id.filter(|_| !to_destination)
             && let Some(client) = self.client(id).await?
@@ -129,7 +129,7 @@ impl Gateway {
         let found = self.store.versions(versions).await?;
         let id_of_event = event["id"].as_str().unwrap_or_default();
         let proof = format!("{}/AuditEvent/{id_of_event}/$proof?patient={}", self.base, person.id);
-        let operation = told.operation();
+        let operation = told.operation().filter(|_| act != "look-up");
         let mut line = json!({
             "when": event["recorded"],
             "act": act,
@@ -198,8 +198,12 @@ impl Told<'_> {
 /// What was done, in one word.
 fn act(event: &Value) -> &str {
     match event["subtype"][0]["code"].as_str() {
+        // A destination was asked about her.
+        Some("disclose") if event["subtype"][1]["code"] == "search" => "look-up",
         // A destination was told to hold it no longer.
         Some("destroy") => "recall",
+        // She opened her page; of other logins no event is about a person.
+        Some("110122") => "login",
         Some(code) => code,
         None => "refuse",
     }
@@ -238,7 +242,9 @@ mod tests {
         for (event, expected) in [
             (json!({"subtype": [{"code": "search"}]}), "search"),
             (json!({"subtype": [{"code": "disclose"}]}), "disclose"),
+            (json!({"subtype": [{"code": "disclose"}, {"code": "search"}]}), "look-up"),
             (json!({"subtype": [{"code": "destroy"}]}), "recall"),
+            (json!({"type": {"code": "110114"}, "subtype": [{"code": "110122"}]}), "login"),
             (json!({"type": {"code": "110113"}}), "refuse"),
         ] {
             assert_eq!(act(&event), expected);

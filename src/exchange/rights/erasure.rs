@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::blanked;
 use crate::exchange::holdings::Sent;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal};
@@ -50,6 +51,7 @@ impl Gateway {
             let given = self.given_by(person.key).await?;
             let begun = self.entombed(caller, person.key).await?;
             self.consents_stale(key);
+            self.lookups.forget(key);
             for (linker, tokens) in given {
                 self.give_back(&linker, &tokens).await;
             }
@@ -87,7 +89,7 @@ impl Gateway {
         let recipients = self.received_by(patient).await?;
         let resources: serde_json::Map<String, Value> =
             self.store.census(patient).await?.into_iter().map(|(kind, count)| (kind, count.into())).collect();
-        let author = Author::of(self, caller).with_query("Patient/$erase", &[]);
+        let author = Author::of(self, caller).with_query("Patient/$erase", &[blanked::promise()]);
         // The record names nobody: it is the one that stays as it is.
         let mut record = author.record(Act::Operation, None, &[], None, &[]);
         record.patient = Some(patient);
@@ -231,12 +233,18 @@ impl Gateway {
         let mut after = 0;
         loop {
             let rows = self.store.audit_unredacted(patient, after, PAGE).await?;
-            let Some((last, _)) = rows.last() else { return Ok(()) };
+            let Some((last, ..)) = rows.last() else { return Ok(()) };
             after = *last;
-            let redacted = rows.iter().map(|(seq, payload)| (*seq, audit::redacted(payload))).collect();
-            let events = rows.iter().map(|(_, payload)| serde_json::from_slice::<Value>(payload).unwrap_or_default());
+            let redacted: Vec<(u64, Vec<u8>)> =
+                rows.iter().map(|(seq, _, payload)| (*seq, audit::redacted(payload))).collect();
+            let events = rows.iter().map(|(.., payload)| serde_json::from_slice::<Value>(payload).unwrap_or_default());
             let held = events.flat_map(|event| self.remnants(patient, &event)).collect();
-            self.store.redact_audit(redacted, held).await?;
+            let entries =
+                rows.iter().zip(&redacted).filter_map(|((_, entry, _), (_, left))| Some((entry.as_ref()?, left)));
+            let said = blanked::named(entries.map(|(entry, left)| (*entry, left.as_slice())));
+            let record = Author::itself(self).with_query(blanked::OPERATION, &said);
+            let record = record.record(Act::Operation, None, &[], None, &[]);
+            self.store.redact_audit(redacted, held, Some(record)).await?;
         }
     }
 }

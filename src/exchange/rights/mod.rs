@@ -4,6 +4,7 @@
 //! else, and to anybody but the person a person that exists and one that does not look the same.
 
 mod access_log;
+mod blanked;
 mod erasure;
 mod everything;
 mod export;

@@ -53,7 +53,7 @@ impl Gateway {
         let caller = subscriber.granted.caller();
         let (reading, now_ms) = (Interaction::Read, self.now_ms());
         Ok(match self.visible(&caller, rule, reading, stored, now_ms, pages).await? {
-            Sight::Visible(visible) => Seen::Told(Box::new(visible.stored), visible.basis),
+            Sight::Visible(visible) => Seen::Told(Box::new(visible.content.stored), visible.basis),
             Sight::Withheld(withheld) if withheld.denial.issue().id == Id::ProcessingRestricted => Seen::Held,
             Sight::Withheld(withheld) => {
                 // Only of whom was asked is it worth telling that somebody asked.

@@ -445,6 +445,7 @@ mod tests {
                 date: None,
                 content: [0; 16],
                 payload: vec![0; bytes],
+                gist: None,
             }),
         };
         for (sizes, expected) in

@@ -31,6 +31,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use context::{Context, DEFAULT_STEPS, Failure};
+pub use functions::transcoding::{from_base64, to_base64};
 pub use host::{Child, Code, Host, ShapesOnly};
 pub use pattern::compile as pattern;
 pub use temporal::{Component, Temporal, TemporalKind};

@@ -8,7 +8,7 @@
 //! tokens, the store.
 //!
 //! Reading order: escape, prefix < date, quantity, string, uri, token, reference < extract < parameter < clause
-//! < link, include, sort, subset < query < hints, parse; statistics beside them.
+//! < link, include, sort, subset < query < hints, known, parse; statistics beside them.
 
 mod escape;
 mod prefix;
@@ -25,6 +25,7 @@ mod clause;
 mod extract;
 mod hints;
 mod include;
+mod known;
 mod link;
 mod parameter;
 mod parse;
@@ -39,6 +40,7 @@ pub use clause::{Clause, Test, Wanted};
 pub use extract::{Found, Path};
 pub use hints::Hints;
 pub use include::Include;
+pub use known::Known;
 pub use link::{Link, pointing};
 pub use parameter::{Component, Parameter, parameters};
 pub use prefix::Prefix;

@@ -39,7 +39,11 @@ impl Wanted {
         if let Wanted::Identifier(wanted) = self {
             return element.get("identifier").is_some_and(|identifier| wanted.matches(identifier));
         }
-        let Some(text) = written(element) else { return false };
+        written(element).is_some_and(|text| self.is_met_by(text, base))
+    }
+
+    /// Whether a reference of that text is what is asked for.
+    pub(super) fn is_met_by(&self, text: &str, base: Option<&str>) -> bool {
         let text = relative(text, base);
         match self.local(base) {
             Some((kind, id)) => {

@@ -81,6 +81,12 @@ fn media_type(code: &str) -> bool {
     essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }
 
+/// A country by its two letters; some are for whoever wants to name one that is none.
+pub fn is_country(code: &str) -> bool {
+    let own = |code: &str| matches!(code.as_bytes(), [b'X', b'A'..=b'Z'] | [b'Q', b'M'..=b'Z'] | b"AA" | b"ZZ");
+    code.len() == 2 && (country(code) || own(code))
+}
+
 /// ISO 3166-1 in any of its three forms.
 fn country(code: &str) -> bool {
     let part = match (code.len(), code.bytes().all(|byte| byte.is_ascii_uppercase())) {

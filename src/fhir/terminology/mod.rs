@@ -8,5 +8,6 @@ mod subsume;
 pub mod ucum;
 mod value_set;
 
+pub use grammar::is_country;
 pub use subsume::subsumes;
 pub use value_set::{Membership, defines, membership};

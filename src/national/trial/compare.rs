@@ -118,6 +118,44 @@ pub fn differences(emitted: &Json, example: &Json) -> Vec<&'static str> {
     found
 }
 
+/// Where the same is said in other words than the destination's own: displays of the same codes, texts, and names of units.
+pub fn other_words(emitted: &Json, example: &Json) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let mut hold = |holds: bool, what: &'static str| {
+        if !holds && !found.contains(&what) {
+            found.push(what);
+        }
+    };
+    hold(same_words(&emitted["code"], &example["code"]), "code");
+    hold(both(&emitted["valueQuantity"]["unit"], &example["valueQuantity"]["unit"]), "unit");
+    for theirs in example["category"].as_array().into_iter().flatten() {
+        let ours = emitted["category"].as_array().into_iter().flatten();
+        let mut ours = ours.filter(|ours| !codings(ours).is_disjoint(&codings(theirs)));
+        hold(ours.all(|ours| same_words(ours, theirs)), "category");
+    }
+    for theirs in example["component"].as_array().into_iter().flatten() {
+        let ours = emitted["component"].as_array().into_iter().flatten();
+        for ours in ours.filter(|ours| !codings(&ours["code"]).is_disjoint(&codings(&theirs["code"]))) {
+            hold(same_words(&ours["code"], &theirs["code"]), "component");
+            hold(both(&ours["valueQuantity"]["unit"], &theirs["valueQuantity"]["unit"]), "component");
+        }
+    }
+    found
+}
+
+/// Whether two concepts have the same words, as far as both have any.
+fn same_words(ours: &Json, theirs: &Json) -> bool {
+    let list = |concept: &Json| concept["coding"].as_array().cloned().unwrap_or_default();
+    let (own, other) = (list(ours), list(theirs));
+    let pairs = own.iter().flat_map(|one| other.iter().map(move |another| (one, another)));
+    let mut same = pairs.filter(|(one, another)| one["system"] == another["system"] && one["code"] == another["code"]);
+    same.all(|(one, another)| both(&one["display"], &another["display"])) && both(&ours["text"], &theirs["text"])
+}
+
+fn both(one: &Json, other: &Json) -> bool {
+    one.is_null() || other.is_null() || one == other
+}
+
 /// The same quantity; a value that stands without a unit is a number alone.
 fn same(one: &Json, other: &Json) -> bool {
     let (Some(left), Some(right)) = (number(one), number(other)) else { return one["value"] == other["value"] };
@@ -163,5 +201,32 @@ fn collect<'j>(value: &'j Json, kind: &str, found: &mut Vec<&'j Json>) {
         Json::Object(members) => members.values().for_each(|member| collect(member, kind, found)),
         Json::Array(items) => items.iter().for_each(|item| collect(item, kind, found)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_words_are_told_and_are_no_difference() {
+        let said = |display: &str, unit: &str| {
+            json!({
+                "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7", "display": display}]},
+                "valueQuantity": {"value": 71, "unit": unit, "system": "http://unitsofmeasure.org", "code": "kg"},
+            })
+        };
+        let ours = said("Body weight", "kg");
+        for (theirs, expected) in [
+            (said("Body weight", "kg"), &[][..]),
+            (said("Paino", "kg"), &["code"]),
+            (said("Body weight", "kilo"), &["unit"]),
+            (said("Paino", "kilo"), &["code", "unit"]),
+        ] {
+            assert_eq!((other_words(&ours, &theirs).as_slice(), differences(&ours, &theirs)), (expected, Vec::new()));
+        }
+        let mut silent = said("Body weight", "kg");
+        silent["code"]["coding"][0].as_object_mut().unwrap().remove("display");
+        assert!(other_words(&ours, &silent).is_empty(), "nothing said is nothing else");
     }
 }

@@ -97,7 +97,7 @@ fn demanded(pack: &Pack, node: &Node, found: &mut Vec<Slot>) {
         Node::Slot(slot) => found.push(*slot),
         Node::Text(_) => found.extend(node.slots()),
         Node::Array(items) => items.iter().for_each(|item| demanded(pack, item, found)),
-        Node::Part(at) => demanded(pack, &pack.parts[*at], found),
+        Node::Part(at) | Node::Encoded(at) => demanded(pack, &pack.parts[*at], found),
         Node::Object(object) if object.only.is_some() => {}
         Node::Object(object) => {
             let members = object.members.iter().filter(|member| !member.optional);

@@ -71,12 +71,14 @@ impl<'p> Stage<'p> {
     /// The request that tells some measurements.
     pub fn told(&self, observations: &[Json]) -> Result<Json, NotDeliverable> {
         let read: Vec<Document> = observations.iter().map(read).collect();
+        let contexts = self.pack.unasked();
         let measured: Vec<Measured<'_>> = read
             .iter()
             .map(|one| Measured {
                 observation: Element::root(one),
                 device: Some(Element::root(&self.device)),
                 app: Some(Element::root(&self.app)),
+                contexts: &contexts,
             })
             .collect();
         let person = Some(Element::root(&self.person));

@@ -5,6 +5,7 @@
 //! here.
 
 mod assertion;
+mod check;
 mod compare;
 mod gap;
 mod measurement;
@@ -14,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 pub use assertion::{Assertion, Outcome, hold, holds_of_all, of_list, of_script};
-pub use compare::{differences, read_back, within};
+pub use check::{Found, check};
+pub use compare::{differences, other_words, read_back, within};
 pub use gap::{Gap, State, gaps, page};
 pub use measurement::{Stage, is_vital_sign, made, measurement};
 
 use super::pack::{Form, Pack};
 use crate::fhir::definitions::Registry;
-use crate::fhir::fhirpath::{Collection, Value};
+use crate::fhir::fhirpath::{Collection, Value, from_base64};
 use crate::fhir::tree::{Element, json as tree};
 use crate::fhir::validate::Validator;
 
@@ -41,6 +43,8 @@ pub struct Example {
     pub index: usize,
     /// Empty, where what the pack tells means the same.
     pub differs: Vec<String>,
+    /// What means the same in other words: texts and displays, which people read.
+    pub words: Vec<String>,
     /// Whether the pack has a place for it.
     pub placed: bool,
 }
@@ -66,7 +70,7 @@ impl Trial {
         let examples = self
             .examples
             .iter()
-            .map(|one| json!({"file": one.file, "index": one.index, "placed": one.placed, "differs": one.differs}));
+            .map(|one| json!({"file": one.file, "index": one.index, "placed": one.placed, "differs": one.differs, "words": one.words}));
         let assertions = self
             .assertions
             .iter()
@@ -110,8 +114,14 @@ pub fn run(
     Ok(Trial { examples, assertions: hold(&asserted, &bodies), unchecked: unchecked(pack, &requests) })
 }
 
+/// Documents that lie in base64 within a request.
+pub fn documents(request: &Json) -> Vec<Json> {
+    let decoded = within(request, "Binary").into_iter().filter_map(|binary| from_base64(binary["data"].as_str()?));
+    decoded.filter_map(|bytes| serde_json::from_slice(&bytes).ok()).collect()
+}
+
 fn told_again(pack: &Pack, stage: &Stage<'_>, file: &str, index: usize, example: &Json) -> Example {
-    let told = |placed, differs| Example { file: file.to_owned(), index, differs, placed };
+    let told = |placed, differs| Example { file: file.to_owned(), index, differs, words: Vec::new(), placed };
     let Some(sent) = read_back(pack, example) else {
         return told(false, vec!["it has no place in the pack".to_owned()]);
     };
@@ -119,9 +129,13 @@ fn told_again(pack: &Pack, stage: &Stage<'_>, file: &str, index: usize, example:
         Ok(request) => request,
         Err(why) => return told(true, vec![why.text]),
     };
-    let emitted = within(&request, "Observation");
+    let documents = documents(&request);
+    let emitted: Vec<&Json> =
+        [&request].into_iter().chain(&documents).flat_map(|one| within(one, "Observation")).collect();
     let differs = emitted.first().map(|one| differences(one, example)).unwrap_or_default();
-    told(true, differs.into_iter().map(str::to_owned).collect())
+    let words = emitted.first().map(|one| other_words(one, example)).unwrap_or_default();
+    let words = words.into_iter().map(str::to_owned).collect();
+    Example { words, ..told(true, differs.into_iter().map(str::to_owned).collect()) }
 }
 
 /// What the pack makes of one measurement of each measure that it takes.

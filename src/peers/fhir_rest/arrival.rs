@@ -16,6 +16,9 @@ use crate::peers::{Arrival, Delivered, Shaped, Verdict};
 /// Longest name that is kept.
 const NAME_BYTES: usize = 200;
 
+/// What a document is known by.
+const DOCUMENT: &str = "DocumentReference";
+
 /// What measurements are.
 const OBSERVATION: &str = "Observation";
 
@@ -25,11 +28,47 @@ pub(super) fn shaped(answer: &Answer, request: &Shaped, now: Timestamp) -> Deliv
     let body = json(&answer.body);
     if !(200..300).contains(&answer.status) {
         let (verdict, divisible) = meant(pack, answer.status, &body, retry_after(answer, now));
-        return Delivered { verdict, each: Vec::new(), divisible };
+        let was_there = verdict == Verdict::Acknowledged;
+        let each = if was_there {
+            vec![Arrival { existed: true, ..Arrival::of(verdict.clone()) }; request.count]
+        } else {
+            Vec::new()
+        };
+        return Delivered { verdict, each, divisible };
     }
     match pack.request.answer {
         national::Answer::Resource => resource(answer, &body, request),
         national::Answer::Entries => entries(answer.status, &body, request),
+        national::Answer::Whole => whole(answer.status, &body, request),
+    }
+}
+
+/// The entries are one document: all of it arrived, or nothing did.
+fn whole(status: u16, body: &Value, request: &Shaped) -> Delivered {
+    let answered = body["entry"].as_array().map_or(&[][..], Vec::as_slice);
+    if body["resourceType"] != "Bundle" || answered.len() != request.entries.len() {
+        return Delivered::whole(retry(None, format!("HTTP {status} without an answer for the document")));
+    }
+    let arrivals: Vec<Arrival> = answered.iter().map(|entry| arrival(&request.pack, entry)).collect();
+    let Some(worst) = arrivals.iter().max_by_key(|one| weight(&one.verdict)) else {
+        return Delivered::whole(retry(None, format!("HTTP {status} without an answer for the document")));
+    };
+    let verdict = worst.verdict.clone();
+    let names = arrivals.iter().flat_map(|one| &one.names);
+    let names: Vec<String> = names.filter(|name| name.split('/').next() == Some(DOCUMENT)).cloned().collect();
+    let existed = arrivals.iter().any(|one| one.existed);
+    let each = vec![Arrival { verdict: verdict.clone(), names, existed }; request.count];
+    Delivered { verdict, each, divisible: true }
+}
+
+/// What a question was answered.
+pub(super) fn found(answer: Answer, pack: &Pack, now: Timestamp) -> Result<Vec<u8>, Verdict> {
+    match answer.status {
+        // What is not there is an answer, where FHIR says so.
+        200 => Ok(answer.body),
+        404 if json(&answer.body)["resourceType"] == "OperationOutcome" => Ok(answer.body),
+        status @ 201..300 => Err(retry(None, format!("HTTP {status} without what was asked for"))),
+        status => Err(meant(pack, status, &json(&answer.body), retry_after(&answer, now)).0),
     }
 }
 
@@ -98,7 +137,8 @@ fn arrival(pack: &Pack, entry: &Value) -> Arrival {
     let response = &entry["response"];
     let status = status_of(entry);
     if !(200..300).contains(&status) {
-        return Arrival::of(meant(pack, status, &response["outcome"], None).0);
+        let verdict = meant(pack, status, &response["outcome"], None).0;
+        return Arrival { existed: verdict == Verdict::Acknowledged, ..Arrival::of(verdict) };
     }
     let name = response["location"].as_str().and_then(name_of).or_else(|| own_name(&entry["resource"]));
     Arrival { verdict: Verdict::Acknowledged, names: name.into_iter().collect(), existed: status == 200 }
@@ -148,6 +188,9 @@ fn meant(pack: &Pack, status: u16, outcome: &Value, after_ms: Option<i64>) -> (V
         let about_content = matches!(status, 400 | 409 | 412 | 413 | 422);
         return (refusal(status, &codes(outcome), after_ms), about_content);
     };
+    if meaning.there {
+        return (Verdict::Acknowledged, false);
+    }
     let rule = if meaning.rule.is_empty() { String::new() } else { format!(": {}", meaning.rule) };
     let reason = format!("{} (HTTP {status}, for the {} to mend){rule}", meaning.id.code(), meaning.who.name());
     let verdict = if meaning.again { retry(after_ms, reason) } else { Verdict::Rejected { reason } };
@@ -164,7 +207,7 @@ mod tests {
     fn request(pack: &str, count: usize, entries: &[Option<usize>]) -> Shaped {
         let shelf = Shelf::default();
         let pack = shelf.find(pack).expect("it is part of the program").clone();
-        Shaped { pack, body: Vec::new(), key: String::new(), count, entries: entries.to_vec() }
+        Shaped { pack, body: Vec::new(), key: String::new(), count, entries: entries.to_vec(), person: None }
     }
 
     fn answered(request: &Shaped, status: u16, location: Option<&str>, body: &Value) -> Delivered {

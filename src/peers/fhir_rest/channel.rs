@@ -18,7 +18,7 @@ impl Channel {
         let sender = Sender::open(endpoint)?;
         let token = match &endpoint.auth {
             Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock)?),
-            Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) => None,
+            Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) | Auth::Iua(_) => None,
         };
         let mut base = config::address(&endpoint.url).map_err(OpenError::Config)?;
         if !base.path().ends_with('/') {
@@ -35,7 +35,7 @@ impl Channel {
         loop {
             let access = match &self.token {
                 None => None,
-                Some(source) => Some(source.access(&self.sender, renewed).await.ok()?),
+                Some(source) => Some(source.access(&self.sender, renewed, None).await.ok()?),
             };
             let answer: Result<Answer, Failure> = self.sender.post(&url, body.clone(), access.as_ref()).await;
             let answer = answer.ok()?;

@@ -9,6 +9,9 @@ use serde::Deserialize;
 pub struct Config {
     /// Base address of the FHIR endpoint, e.g. `https://platform.example/fhir`. Plain http only on loopback.
     pub url: String,
+    /// Where it is asked about persons, if not there.
+    #[serde(default)]
+    pub lookup_url: Option<String>,
     /// How we prove who we are.
     #[serde(default)]
     pub auth: Auth,
@@ -35,6 +38,8 @@ pub enum Auth {
     BackendServices(Credentials),
     /// Mutual TLS: PEM files of our certificate chain and its key.
     ClientCertificate { cert: PathBuf, key: PathBuf },
+    /// IHE IUA (ITI-71, client credentials): an access token for one person's record at a time.
+    Iua(Iua),
     /// OAuth 2.0 authorization code: each person allows the destination to take what is hers from us.
     Citizen(Citizen),
 }
@@ -76,6 +81,33 @@ pub struct Exchange {
     pub resource: Option<String>,
     #[serde(default)]
     pub scope: Option<String>,
+}
+
+/// How a technical user acts for somebody who answers for it, as the Swiss EPR wants it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Iua {
+    pub token_url: String,
+    pub client_id: String,
+    /// File of the secret that was agreed.
+    pub secret_file: PathBuf,
+    /// What is asked for besides the claims about person, role and purpose.
+    pub scope: String,
+    /// Address of the service that the token is for; the destination's if absent.
+    #[serde(default)]
+    pub audience: Option<String>,
+    /// Name and GLN of the professional who answers for what is sent.
+    pub principal: String,
+    pub principal_id: String,
+    /// Role and purpose, as `system|code`.
+    #[serde(default = "technical_user")]
+    pub subject_role: String,
+    #[serde(default = "automatic")]
+    pub purpose_of_use: String,
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
 }
 
 /// What links to persons are made by.
@@ -132,9 +164,9 @@ impl Auth {
         match self {
             Auth::None => None,
             Auth::ClientCertificate { cert, key } => Some((cert, key)),
-            Auth::BackendServices(Credentials { cert, key, .. }) | Auth::Citizen(Citizen { cert, key, .. }) => {
-                cert.as_ref().zip(key.as_ref())
-            }
+            Auth::BackendServices(Credentials { cert, key, .. })
+            | Auth::Citizen(Citizen { cert, key, .. })
+            | Auth::Iua(Iua { cert, key, .. }) => cert.as_ref().zip(key.as_ref()),
         }
     }
 
@@ -143,6 +175,7 @@ impl Auth {
         let (key, secret) = match self {
             Auth::BackendServices(own) => (Some(&own.private_key_pem), None),
             Auth::Citizen(citizen) => (citizen.private_key_pem.as_ref(), citizen.secret_file.as_ref()),
+            Auth::Iua(iua) => (None, Some(&iua.secret_file)),
             Auth::None | Auth::ClientCertificate { .. } => (None, None),
         };
         let (cert, own) = self.certificate().unzip();
@@ -165,6 +198,18 @@ impl Auth {
                 texts.extend(own.kid.as_deref().map(|kid| ("kid", kid)));
                 addresses.extend(own.exchange.as_ref().map(|other| ("exchange.token_url", other.token_url.as_str())));
                 mistakes.extend(pair(&own.cert, &own.key));
+            }
+            Auth::Iua(own) => {
+                addresses.push(("token_url", &own.token_url));
+                addresses.extend(own.audience.as_deref().map(|audience| ("audience", audience)));
+                texts.extend([("client_id", own.client_id.as_str()), ("scope", &own.scope)]);
+                texts.extend([("principal", own.principal.as_str()), ("principal_id", &own.principal_id)]);
+                mistakes.extend(pair(&own.cert, &own.key));
+                for (key, token) in [("subject_role", &own.subject_role), ("purpose_of_use", &own.purpose_of_use)] {
+                    if !token.split_once('|').is_some_and(|(system, code)| !system.is_empty() && !code.is_empty()) {
+                        mistakes.push(format!("auth.{key}: expected is system|code"));
+                    }
+                }
             }
             Auth::Citizen(own) => {
                 addresses.extend([("authorize_url", own.authorize_url.as_str()), ("token_url", &own.token_url)]);
@@ -211,6 +256,8 @@ impl Config {
     pub fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         mistakes.extend(address(&self.url).err().map(|mistake| format!("url: {mistake}")));
+        let lookups = self.lookup_url.as_deref().and_then(|url| address(url).err());
+        mistakes.extend(lookups.map(|mistake| format!("lookup_url: {mistake}")));
         mistakes.extend(self.auth.mistakes());
         for (key, value) in [("timeout_ms", self.timeout_ms), ("connect_timeout_ms", self.connect_timeout_ms)] {
             if !(1..=600_000).contains(&value) {
@@ -234,6 +281,14 @@ pub(super) fn address(text: &str) -> Result<reqwest::Url, String> {
         return Err("must have no query, fragment or credentials".to_owned());
     }
     Ok(url)
+}
+
+fn technical_user() -> String {
+    "urn:oid:2.16.756.5.30.1.127.3.10.6|TCU".to_owned()
+}
+
+fn automatic() -> String {
+    "urn:oid:2.16.756.5.30.1.127.3.10.5|AUTO".to_owned()
 }
 
 fn default_timeout_ms() -> u64 {

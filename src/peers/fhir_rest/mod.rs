@@ -28,12 +28,14 @@ pub use link::{Ended, Given, Linker, Tokens};
 pub use send::OpenError;
 
 use self::send::{Answer, Failure};
-use super::{Allowance, Arrival, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Verdict};
+use super::{Allowance, Arrival, Asking, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Verdict};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
     name: String,
     base: reqwest::Url,
+    /// Where it is asked about persons.
+    lookups: reqwest::Url,
     batch: bool,
     sender: send::Sender,
     token: Option<token::Source>,
@@ -49,10 +51,13 @@ impl FhirRest {
         let sender = send::Sender::open(config)?;
         let token = match &config.auth {
             Auth::BackendServices(credentials) => Some(token::Source::open(credentials, clock.clone())?),
+            Auth::Iua(iua) => Some(token::Source::of_persons(iua, &config.url, clock.clone())?),
             Auth::None | Auth::ClientCertificate { .. } | Auth::Citizen(_) => None,
         };
         let base = config::address(&config.url).map_err(OpenError::Config)?;
-        Ok(FhirRest { name: name.to_owned(), base, batch: config.batch, sender, token, clock })
+        let lookups = config.lookup_url.as_deref().map_or(Ok(base.clone()), config::address);
+        let lookups = lookups.map_err(OpenError::Config)?;
+        Ok(FhirRest { name: name.to_owned(), base, lookups, batch: config.batch, sender, token, clock })
     }
 
     async fn attempt(&self, item: &Item) -> Delivered {
@@ -71,7 +76,12 @@ impl FhirRest {
 
     async fn tell(&self, shaped: &Shaped, item: &Item) -> Delivered {
         let request = translate::shaped(&self.name, &self.base, shaped);
-        match self.answer(&request, &item.request_id, item.access.as_ref()).await {
+        let person = shaped.person.as_ref().map(|(system, value)| (system.as_str(), value.as_str()));
+        if person.is_none() && self.token.as_ref().is_some_and(token::Source::is_of_persons) {
+            let reason = "the destination knows no name of the person that a token could be for".to_owned();
+            return Delivered::whole(Verdict::Rejected { reason });
+        }
+        match self.answer(&request, &item.request_id, item.access.as_ref(), person).await {
             Ok(answer) => arrival::shaped(&answer, shaped, (self.clock)()),
             Err(verdict) => Delivered::whole(verdict),
         }
@@ -97,6 +107,12 @@ impl FhirRest {
         Delivered { verdict, each, divisible: true }
     }
 
+    async fn look_up(&self, asking: &Asking) -> Result<Vec<u8>, Verdict> {
+        let request = translate::question(&self.lookups, &asking.question);
+        let answer = self.answer(&request, &asking.request_id, asking.access.as_ref(), None).await?;
+        arrival::found(answer, &asking.pack, (self.clock)())
+    }
+
     async fn take_back(&self, taken: &Taken) -> Verdict {
         match translate::recall(&self.name, &self.base, taken) {
             Ok(request) => self.exchange(&request, &taken.request_id, taken.access.as_ref()).await,
@@ -106,7 +122,7 @@ impl FhirRest {
 
     /// What a request comes to.
     async fn exchange(&self, request: &translate::Request, request_id: &str, own: Option<&Allowance>) -> Verdict {
-        match self.answer(request, request_id, own).await {
+        match self.answer(request, request_id, own, None).await {
             Ok(answer) if request.method == reqwest::Method::DELETE => classify::deletion(&answer, (self.clock)()),
             Ok(answer) => classify::verdict(&answer, request.entries, (self.clock)()),
             Err(verdict) => verdict,
@@ -120,12 +136,13 @@ impl FhirRest {
         request: &translate::Request,
         request_id: &str,
         own: Option<&Allowance>,
+        person: token::Person<'_>,
     ) -> Result<Answer, Verdict> {
         let mut renewed = false;
         loop {
             let access = match &self.token {
                 None => own.map(|allowance| token::Access::new(allowance.token().to_owned(), None)),
-                Some(source) => match source.access(&self.sender, renewed).await {
+                Some(source) => match source.access(&self.sender, renewed, person).await {
                     Ok(access) => Some(access),
                     // Only a token that was refused shows that the request had been sent.
                     Err(reason) if renewed => return Err(Verdict::Retry { after_ms: None, reason }),
@@ -154,6 +171,10 @@ impl FhirRest {
 impl Platform for FhirRest {
     fn deliver<'a>(&'a self, item: &'a Item) -> Pin<Box<dyn Future<Output = Delivered> + Send + 'a>> {
         Box::pin(self.attempt(item))
+    }
+
+    fn ask<'a>(&'a self, asking: &'a Asking) -> Pin<Box<dyn Future<Output = Result<Vec<u8>, Verdict>> + Send + 'a>> {
+        Box::pin(self.look_up(asking))
     }
 
     fn recall<'a>(&'a self, taken: &'a Taken) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {

@@ -113,11 +113,15 @@ impl Sender {
         let mut builder = self
             .client()
             .request(request.method.clone(), request.url.clone())
-            .header("Content-Type", "application/fhir+json")
-            .header("Accept", "application/fhir+json")
-            .header("Prefer", "return=minimal")
-            .header("Idempotency-Key", &request.idempotency_key)
-            .body(request.body.clone());
+            .header("Accept", "application/fhir+json");
+        // A question changes nothing and has no content.
+        if request.method != reqwest::Method::GET {
+            builder = builder
+                .header("Content-Type", if request.xml { "application/fhir+xml" } else { "application/fhir+json" })
+                .header("Prefer", "return=minimal")
+                .header("Idempotency-Key", &request.idempotency_key)
+                .body(request.body.clone());
+        }
         // The id is the client's own word and may not fit a header; the delivery must not fail for it.
         if let Ok(request_id) = reqwest::header::HeaderValue::from_str(request_id) {
             builder = builder.header("X-Request-Id", request_id);

@@ -94,6 +94,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> String {
 
 fn config(address: &str) -> Config {
     Config {
+        lookup_url: None,
         url: format!("{address}/fhir"),
         auth: Auth::None,
         ca: None,

@@ -1,5 +1,6 @@
 //! Resources to requests. The bytes travel as they were accepted; only their envelope is made here.
 
+use crate::national::{Format, Question};
 use crate::peers::{Manner, Resource, Shaped, Taken};
 
 /// A request without credentials.
@@ -10,6 +11,7 @@ pub(super) struct Request {
     pub body: Vec<u8>,
     /// Entries of the transaction; none for a single resource.
     pub entries: Option<usize>,
+    pub xml: bool,
 }
 
 /// `PUT {base}/{type}/{id}`. The error is the reason of a rejection.
@@ -21,6 +23,7 @@ pub(super) fn update(destination: &str, base: &reqwest::Url, resource: &Resource
         idempotency_key: format!("{destination}/{}/{}", resource.id, resource.version),
         body: resource.json.clone(),
         entries: None,
+        xml: false,
     })
 }
 
@@ -34,6 +37,22 @@ pub(super) fn shaped(destination: &str, base: &reqwest::Url, shaped: &Shaped) ->
         idempotency_key: format!("{destination}/{}", shaped.key),
         body: shaped.body.clone(),
         entries: None,
+        xml: request.format == Format::Xml,
+    }
+}
+
+/// `GET` of a path and a query.
+pub(super) fn question(base: &reqwest::Url, question: &Question) -> Request {
+    let segments: Vec<&str> = question.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut url = below(base, &segments);
+    url.query_pairs_mut().extend_pairs(&question.query);
+    Request {
+        method: reqwest::Method::GET,
+        url,
+        idempotency_key: String::new(),
+        body: Vec::new(),
+        entries: None,
+        xml: false,
     }
 }
 
@@ -58,6 +77,7 @@ pub(super) fn transaction(destination: &str, base: &reqwest::Url, resources: &[R
         idempotency_key: format!("{destination}/{}", &versions.finalize().to_hex()[..32]),
         body,
         entries: Some(resources.len()),
+        xml: false,
     })
 }
 
@@ -76,6 +96,7 @@ pub(super) fn recall(destination: &str, base: &reqwest::Url, taken: &Taken) -> R
         idempotency_key: format!("{destination}/{name}/{}/{}", taken.manner.name(), taken.request_id),
         body,
         entries: None,
+        xml: false,
     })
 }
 

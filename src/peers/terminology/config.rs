@@ -60,6 +60,7 @@ impl Config {
     /// The part that any FHIR endpoint has.
     pub(super) fn endpoint(&self) -> fhir_rest::Config {
         fhir_rest::Config {
+            lookup_url: None,
             url: self.url.clone(),
             auth: self.auth.clone(),
             ca: self.ca.clone(),

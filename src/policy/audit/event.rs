@@ -34,6 +34,8 @@ const CUSTODIAN: Coding = (PARTICIPANT, "custodian");
 struct Pattern {
     kind: Coding,
     subtype: Option<Coding>,
+    /// What it was besides.
+    also: Option<Coding>,
     action: &'static str,
     /// Part of the party and of this gateway.
     party: Coding,
@@ -47,6 +49,7 @@ impl Pattern {
         let rest = |interaction, action, party, server, plain, patient| Pattern {
             kind: (AUDIT_TYPE, "rest"),
             subtype: Some((INTERACTION, interaction)),
+            also: None,
             action,
             party,
             server,
@@ -55,6 +58,7 @@ impl Pattern {
         let security = |code, subtype| Pattern {
             kind: (DCM, code),
             subtype,
+            also: None,
             action: "E",
             party: APPLICATION,
             server: DESTINATION,
@@ -69,6 +73,7 @@ impl Pattern {
             Kind::Operation => Pattern {
                 kind: (AUDIT_TYPE, "rest"),
                 subtype: Some((INTERACTION, "operation")),
+                also: None,
                 action: "E",
                 party: SOURCE,
                 server: DESTINATION,
@@ -77,14 +82,19 @@ impl Pattern {
             Kind::Disclosure => Pattern {
                 kind: (DCM, "110106"),
                 subtype: Some((LIFECYCLE, "disclose")),
+                also: None,
                 action: "R",
                 party: DESTINATION,
                 server: SOURCE,
                 profiles: Some((None, "PrivacyDisclosure.Source")),
             },
+            Kind::Lookup => {
+                Pattern { also: Some((INTERACTION, "search")), profiles: None, ..Pattern::of(Kind::Disclosure) }
+            }
             Kind::Recall => Pattern {
                 kind: (AUDIT_TYPE, "rest"),
                 subtype: Some((LIFECYCLE, "destroy")),
+                also: None,
                 action: "D",
                 party: DESTINATION,
                 server: SOURCE,
@@ -123,7 +133,11 @@ pub fn event(facts: &Facts<'_>) -> String {
     }
     text.raw("\"type\":").coding(pattern.kind.0, pattern.kind.1);
     if let Some((system, code)) = pattern.subtype {
-        text.raw("\"subtype\":[").coding(system, code).raw("]");
+        text.raw("\"subtype\":[").coding(system, code);
+        if let Some((system, code)) = pattern.also {
+            text.coding(system, code);
+        }
+        text.raw("]");
     }
     text.member("action", pattern.action).member("recorded", &instant(facts.recorded_ms));
     text.member("outcome", outcome_code(facts.outcome));
@@ -167,7 +181,7 @@ fn instant(recorded_ms: i64) -> String {
 
 /// The caller first. Exactly one agent is the requestor: the caller, or this gateway when it delivers.
 fn agents(text: &mut Text, pattern: &Pattern, facts: &Facts<'_>) {
-    let delivers = matches!(facts.kind, Kind::Disclosure | Kind::Recall);
+    let delivers = matches!(facts.kind, Kind::Disclosure | Kind::Lookup | Kind::Recall);
     if let Some(party) = facts.party {
         party_agent(text, pattern.party, &party, !delivers, facts);
     }

@@ -30,6 +30,8 @@ pub enum Kind {
     Operation,
     /// A delivery to another controller, after its acknowledgement or final failure (BALP PrivacyDisclosure.Source).
     Disclosure,
+    /// A destination was asked about a person, which tells it who she is.
+    Lookup,
     /// A receiver was told that it may no longer hold what it was sent.
     Recall,
     /// A request that was turned away before anything happened.

@@ -164,6 +164,11 @@ impl Compiled {
         permits.filter(|rule| rule.when.is_over(now_ms)).map(|rule| &*rule.path).collect()
     }
 
+    /// Whether it may decide otherwise of resources that say the same, and differ in date, id and references alone.
+    pub fn is_about_one(&self) -> bool {
+        matches!(&self.body, Body::Rules(root) if root.all().iter().any(|rule| rule.when.is_about_one()))
+    }
+
     /// When the person gave it, at the earliest (`dateTime`).
     pub fn given_ms(&self) -> Option<i64> {
         self.given_ms

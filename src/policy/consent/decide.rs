@@ -49,7 +49,8 @@ pub enum Reason {
     Denied,
     /// A consent in force cannot be evaluated.
     Indeterminate,
-    /// Nothing refuses, and nothing permits; the basis is a consent in force whose default withholds.
+    /// Nothing refuses, and nothing permits; the basis is a consent in force that permits whoever asks something else, if
+    /// there is one.
     NotCovered,
     /// The person wants what is hers kept and nothing else, whatever consents say.
     Restricted,
@@ -195,13 +196,34 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
         return Decision::Deny(Denial::silence());
     };
     let basis = Basis::consent(consent, rule, until);
-    let denied = |reason, basis| Decision::Deny(Denial { reason, basis: Some(basis) });
-    match voice {
-        Voice::Silent => denied(Reason::NotCovered, basis),
-        Voice::Permits => Decision::Permit(basis),
-        Voice::Refuses => denied(Reason::Denied, basis),
-        Voice::Unclear => denied(Reason::Indeterminate, basis),
-    }
+    let reason = match voice {
+        Voice::Silent => {
+            return Decision::Deny(Denial { reason: Reason::NotCovered, basis: nearest(consents, &asked, until) });
+        }
+        Voice::Permits => return Decision::Permit(basis),
+        Voice::Refuses => Reason::Denied,
+        Voice::Unclear => Reason::Indeterminate,
+    };
+    Decision::Deny(Denial { reason, basis: Some(basis) })
+}
+
+/// Of consents none of which says anything of what is asked, one that permits whoever asks something: the others are about
+/// others, and name nobody's reason.
+fn nearest(consents: &[Arc<Compiled>], asked: &Asking<'_>, until: Option<i64>) -> Option<Basis> {
+    let Asking { request, facts, purpose, .. } = *asked;
+    let permits = |rule: &Rule| {
+        let is_met = || rule.when.matches_request(Effect::Permit, request, purpose, None).fires(Effect::Permit);
+        rule.effect == Effect::Permit && !rule.is_default && is_met()
+    };
+    let speaks = |consent: &&Arc<Compiled>| {
+        let Body::Rules(root) = &consent.body else { return false };
+        consent.is_in_force(request.now_ms)
+            && consent.concerns(request, facts.patients) != Match::No
+            && root.all().into_iter().any(permits)
+    };
+    let consent = consents.iter().filter(speaks).min_by_key(|consent| (consent.id(), consent.version()))?;
+    let (_, rule) = hear(consent, consent.concerns(request, facts.patients), asked);
+    Some(Basis::consent(consent, rule, until))
 }
 
 /// The earliest instant at which what the consents of a person say could change by time alone.

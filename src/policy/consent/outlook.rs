@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::compile::{Body, Compiled};
 use super::matching::{Effect, Match};
+use super::period::Span;
 use super::purpose::Asked;
 use super::request::Request;
 use super::rule::{Bearing, Meant, Rule};
@@ -63,25 +64,49 @@ pub fn outlook(
     unsaid: bool,
 ) -> (Outlook, Vec<Residual>) {
     let mut residual = Vec::new();
-    let outlook = over(consents, request, patients, unsaid, None, &mut |rule| residual.push(rule));
+    let note = &mut |consent: &Compiled, rule: &Rule, about_resource: bool| {
+        if about_resource && !rule.is_default {
+            residual.push(Residual {
+                consent: consent.id().to_owned(),
+                version: consent.version(),
+                permits: rule.effect == Effect::Permit,
+                rule: rule.path.to_string(),
+                conditions: rule.when.about_resource(rule.effect),
+            });
+        }
+    };
+    let outlook = over(consents, request, patients, unsaid, None, note);
     if outlook != Outlook::Partial {
         residual.clear();
     }
     (outlook, residual)
 }
 
-/// Whether some of the resources that are meant might be permitted.
-pub fn may_permit(
+/// Of which dates some of the resources that are meant might be permitted, half open, in milliseconds: what is permitted lies
+/// wholly inside. Nothing where none of them can be, whatever its date.
+pub fn permitted_dates(
     consents: &[Arc<Compiled>],
     request: &Request<'_>,
     patients: &[&str],
     unsaid: bool,
     meant: &Meant<'_>,
-) -> bool {
-    over(consents, request, patients, unsaid, Some(meant), &mut |_| ()) != Outlook::Deny
+) -> Option<(i64, i64)> {
+    const ALWAYS: (i64, i64) = (Span::ALWAYS.from, Span::ALWAYS.until);
+    let mut dates = unsaid.then_some(ALWAYS);
+    let note = &mut |_: &Compiled, rule: &Rule, _| {
+        if rule.effect == Effect::Permit
+            && let Some((from, until)) =
+                rule.when.data_period.map_or(Some(ALWAYS), |window| window.span().map(|span| (span.from, span.until)))
+        {
+            dates = Some(dates.map_or((from, until), |(first, last)| (first.min(from), last.max(until))));
+        }
+    };
+    let outlook = over(consents, request, patients, unsaid, Some(meant), note);
+    dates.filter(|_| outlook != Outlook::Deny)
 }
 
-type Note<'a> = &'a mut dyn FnMut(Residual);
+/// Is told of each rule that may fire, and whether it depends on the resource.
+type Note<'a> = &'a mut dyn FnMut(&Compiled, &Rule, bool);
 
 fn over(
     consents: &[Arc<Compiled>],
@@ -157,14 +182,8 @@ fn possible(rule: &Rule, asked: &Prospect<'_>, note: Note<'_>) -> Answers {
     let bearing = rule.when.bearing(rule.effect, policy, meant);
     let about_resource = bearing == Bearing::Some;
     let fires = on_request.fires(rule.effect) && bearing != Bearing::None;
-    if fires && about_resource && !rule.is_default && meant.is_none() {
-        note(Residual {
-            consent: consent.id().to_owned(),
-            version: consent.version(),
-            permits: rule.effect == Effect::Permit,
-            rule: rule.path.to_string(),
-            conditions: rule.when.about_resource(rule.effect),
-        });
+    if fires {
+        note(consent, rule, about_resource);
     }
     match rule.effect {
         Effect::Deny if rule.is_default || policy.is_some() && rule.leaves_to_policies() => answers.silent = true,

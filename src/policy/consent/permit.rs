@@ -4,6 +4,7 @@
 //! is bound to the value it was given for, cannot be built from stored data, and carries its basis for the audit: a consent,
 //! or where the person has said nothing of the matter, the policy that the deployment has for that.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::compile::Compiled;
@@ -55,6 +56,48 @@ pub fn permit<'f, T>(
     match first {
         Some(basis) => Ok(Permitted { value, basis }),
         None => Err(Denial::silence()),
+    }
+}
+
+/// What was decided on one request by one person's consents, of resources that say the same.
+#[derive(Debug, Default)]
+pub struct Precedents {
+    /// Until when by time alone nothing changes; always, where nothing is known yet.
+    until_ms: Option<i64>,
+    known: HashMap<Box<[u8]>, Result<Basis, Denial>>,
+}
+
+/// Of how many kinds it is remembered.
+const PRECEDENTS: usize = 256;
+
+impl Precedents {
+    /// Forgets what was decided before something may have changed, by then, by time alone: by consents that come or cease to
+    /// hold, or are still to be given.
+    pub fn refresh(&mut self, consents: &[Arc<Compiled>], now_ms: i64) {
+        if self.until_ms.is_some_and(|until_ms| now_ms < until_ms) {
+            return;
+        }
+        self.known.clear();
+        let bounds = consents.iter().filter_map(|consent| consent.next_bound(now_ms));
+        let none_to_come = consents.iter().all(|consent| consent.given_ms().is_none_or(|given_ms| given_ms <= now_ms));
+        self.until_ms = Some(if none_to_come { bounds.min().unwrap_or(i64::MAX) } else { now_ms });
+    }
+
+    /// Decides as before what is like before; gives the value back where nothing like it was decided. `alike` must hold
+    /// everything of a value that a decision can depend on.
+    pub fn follow<T>(&self, alike: &[u8], value: T) -> Result<Result<Permitted<T>, Denial>, T> {
+        match self.known.get(alike) {
+            Some(decided) => Ok(decided.clone().map(|basis| Permitted { value, basis })),
+            None => Err(value),
+        }
+    }
+
+    /// Takes note of what was decided of a value like this.
+    pub fn note<T>(&mut self, alike: &[u8], decided: &Result<Permitted<T>, Denial>) {
+        if self.known.len() < PRECEDENTS {
+            let decided = decided.as_ref().map(|permitted| permitted.basis.clone()).map_err(Denial::clone);
+            self.known.insert(alike.into(), decided);
+        }
     }
 }
 

@@ -335,14 +335,21 @@ proptest! {
             action: Action::Access, actor: &actor, purpose: "TREAT", policies: &[], now_ms: ms(NOW),
         };
         let facts = resource.facts();
-        let permitted = match decide(&compiled, &request, &facts) {
+        let decision = decide(&compiled, &request, &facts);
+        let permitted = match &decision {
             Decision::Permit(_) => true,
             Decision::Deny(denial) => unsaid && matches!(denial.reason, Reason::NoConsent | Reason::NotCovered),
         };
         let surely = &facts.codings[..known.min(facts.codings.len())];
         let perhaps: Vec<_> = facts.codings.iter().copied().chain([("http://loinc.org", "1")]).collect();
-        let meant = Meant { kind: facts.kind, surely, perhaps: &perhaps };
-        prop_assert!(!permitted || may_permit(&compiled, &request, facts.patients, unsaid, &meant));
+        for perhaps in [Some(perhaps.as_slice()), None] {
+            let meant = Meant { kind: facts.kind, surely, perhaps };
+            let dates = permitted_dates(&compiled, &request, facts.patients, unsaid, &meant);
+            prop_assert!(!permitted || dates.is_some());
+            if let (Decision::Permit(_), Some((from, until)), Some((start, end))) = (&decision, dates, facts.date_ms) {
+                prop_assert!(from <= start && end <= until, "{dates:?}");
+            }
+        }
     }
 
     #[test]

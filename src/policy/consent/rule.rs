@@ -25,8 +25,8 @@ pub struct Meant<'a> {
     pub kind: &'a str,
     /// Codings, as of (system, code), that each of them claims together.
     pub surely: &'a [(&'a str, &'a str)],
-    /// These, and whatever else one of them may claim together with them.
-    pub perhaps: &'a [(&'a str, &'a str)],
+    /// These, and whatever else one of them may claim together with them; nothing where that may be anything.
+    pub perhaps: Option<&'a [(&'a str, &'a str)]>,
 }
 
 /// Of which of the resources that may be meant something holds; `min` is "and".
@@ -115,6 +115,14 @@ impl Conditions {
         about_date || self.labels.is_some() || self.data.is_some()
     }
 
+    /// Whether it asks of a resource what others that say the same may answer otherwise: when it came to be, which it is and
+    /// what it refers to.
+    pub fn is_about_one(&self) -> bool {
+        let of_policy = |codes: &Codes| codes.codings().iter().any(|coding| *coding.system == *broad::SYSTEM);
+        let period_of_data = self.period.is_some() && self.code.as_ref().is_some_and(of_policy);
+        self.data_period.is_some() || self.data.is_some() || period_of_data
+    }
+
     /// Of which resources what it asks of them holds, as far as is known which are meant. The more codings there are, the
     /// rather each kind of rule fires; but what has none at all may be anything, which refuses.
     pub fn bearing(&self, effect: Effect, policy: Option<&str>, meant: Option<&Meant<'_>>) -> Bearing {
@@ -129,7 +137,7 @@ impl Conditions {
                 let fires = |codings| codes.matches(codings, policy).fires(effect);
                 match () {
                     () if !meant.surely.is_empty() && fires(meant.surely) => Bearing::All,
-                    () if fires(meant.surely) || fires(meant.perhaps) => Bearing::Some,
+                    () if fires(meant.surely) || meant.perhaps.is_none_or(fires) => Bearing::Some,
                     () => Bearing::None,
                 }
             }

@@ -452,3 +452,26 @@ fn what_nobody_verified_permits_nothing_and_refuses_all_the_same() {
         }
     }
 }
+
+/// Whose default it is that nothing is said to be permitted, is no reason for whoever it does not speak of.
+#[test]
+fn what_nothing_covers_is_explained_by_who_speaks_of_it_or_by_nobody() {
+    let to = |id: &str, actor: &str, code: &str| {
+        let permit = json!({
+            "type": "permit", "actor": [{"reference": {"reference": actor}}],
+            "code": [{"coding": [{"system": "http://loinc.org", "code": code}]}],
+        });
+        compiled(&consent(id, Some("OPTIN"), &json!({"type": "deny", "provision": [permit]})))
+    };
+    let (others, ours) = (to("a", "Organization/2", "8867-4"), to("b", "Organization/1", "29463-7"));
+    for (consents, expected) in [
+        (vec![others.clone()], None),
+        (vec![others.clone(), ours.clone()], Some(("b", 1))),
+        (vec![ours.clone(), others], Some(("b", 1))),
+        (vec![to("d", "Organization/1", "29463-7"), ours], Some(("b", 1))),
+    ] {
+        let Decision::Deny(denial) = decide_at(&consents, ms(NOW)) else { panic!("it is permitted") };
+        assert_eq!(denial.reason, Reason::NotCovered);
+        assert_eq!(denial.basis.as_ref().and_then(Basis::by_consent), expected);
+    }
+}

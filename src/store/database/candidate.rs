@@ -8,21 +8,21 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::erase;
-use super::keys::{damaged, version_of};
+use super::keys::{damaged, gist_of, version_of};
 use super::pool::Reader;
 use super::row::entry_date;
 use crate::store::compact::expanded;
 use crate::store::id::{PatientKey, ResId};
-use crate::store::plan::{Key, OrderBy, Stored};
+use crate::store::plan::{Glimpse, Key, OrderBy, Pass, Sieve, Stored};
 use crate::store::seal::{self, Broken};
-use crate::store::sql::{self, Fault, Optional, Row};
+use crate::store::sql::{self, Fault, Optional, Row, Value};
 
 /// Rows that one statement reads: on a server, each is a way there and back.
 pub(super) const AT_ONCE: usize = 16;
 
 /// What is tested stands before what is answered.
 const BY_NUMBERS: &str = "SELECT kind, patient, owner, date, updated, deleted, codes, tokens,
-    bucket, day, tail, name, version, content, sealed_by, payload, seq FROM resource
+    bucket, day, tail, name, version, content, sealed_by, payload, seq, gist FROM resource
     WHERE seq IN (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 /// What a resource is tested and sorted by.
@@ -110,6 +110,33 @@ impl<'c> Opener<'c> {
         Ok(())
     }
 
+    /// What a sieve says of a row that it may judge unopened.
+    pub(super) fn sifted(&mut self, sieve: &Sieve, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Pass> {
+        let Some(patient) = head.patient else { return Ok(Pass::Through) };
+        if !self.lives(patient)? {
+            return Ok(Pass::Out);
+        }
+        let Some(gist) = self.gist(head, row)? else { return Ok(Pass::Through) };
+        let id = ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?);
+        let name = match row.get_ref(11)? {
+            Value::Null => None,
+            name => Some(name.as_text()?),
+        };
+        Ok(sieve.judge(&Glimpse { patient, id, name, gist: &gist }))
+    }
+
+    /// None where there is none, or the key that it was sealed by was shredded.
+    fn gist(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
+        let Some(gist) = row.get_ref(17)?.as_blob_or_null()?.filter(|gist| !gist.is_empty()) else { return Ok(None) };
+        let number = row.get(14)?;
+        if number == 0 {
+            return Ok(Some(gist.to_vec()));
+        }
+        let patient = head.patient.ok_or_else(|| damaged(Broken))?;
+        let Some(key) = self.key(number, patient)? else { return Ok(None) };
+        key.open(&gist_of(patient, row.get(10)?, row.get(12)?), gist.to_vec()).map(Some).map_err(damaged)
+    }
+
     /// None where the person was erased, or the key that it was sealed by was shredded.
     pub(super) fn open(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Stored>> {
         if let Some(patient) = head.patient
@@ -140,6 +167,7 @@ impl<'c> Opener<'c> {
             date: head.date,
             content: row.get(13)?,
             payload: expanded(payload).map_err(Fault::damaged)?,
+            gist: self.gist(head, row)?,
         }))
     }
 

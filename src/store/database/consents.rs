@@ -21,15 +21,19 @@ impl Store {
         .await
     }
 
-    /// All that the patient has said, seen at one moment.
-    pub async fn said(&self, patient: PatientKey) -> Result<Said, Error> {
+    /// All that the patient has said, seen at one moment; nothing, where it is still what it was at an epoch that is known.
+    pub async fn said(&self, patient: PatientKey, known: Option<u64>) -> Result<Option<Said>, Error> {
         self.query(move |connection| {
-            Ok(Said {
-                epoch: consent_epoch(connection, patient)?,
+            let epoch = consent_epoch(connection, patient)?;
+            if known == Some(epoch) {
+                return Ok(None);
+            }
+            Ok(Some(Said {
+                epoch,
                 consents: current_consents(connection, patient)?,
                 restricted_ms: restricted(connection, patient)?,
                 erased: erase::is_erased(connection, patient)?,
-            })
+            }))
         })
         .await
     }

@@ -95,32 +95,39 @@ impl Store {
         self.writer.call(STEP as usize, move |ledger| Ok(empty(&ledger.connection)?)).await
     }
 
-    /// Records about a person with a tombstone that are still as they were committed to, after a number; without that of
-    /// the erasure.
+    /// Records about a person with a tombstone that are still as they were committed to, after a number, with the numbers of
+    /// their entries in the log; without that of the erasure.
     pub async fn audit_unredacted(
         &self,
         patient: PatientKey,
         after: u64,
         most: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    ) -> Result<Vec<(u64, Option<u64>, Vec<u8>)>, Error> {
         self.query(move |connection| {
             connection
                 .prepare_cached(
-                    "SELECT seq, payload FROM audit WHERE patient = ?1 AND seq > ?2 AND salt IS NOT NULL
+                    "SELECT seq, entry, payload FROM audit WHERE patient = ?1 AND seq > ?2 AND salt IS NOT NULL
                      AND id <> (SELECT record FROM erased WHERE patient = ?1) ORDER BY seq LIMIT ?3",
                 )?
                 .query_map(params![patient.0, after as i64, most as i64], |row| {
-                    Ok((row.get::<i64>(0)? as u64, audit::text(row, 1)?))
+                    let entry = row.get::<Option<i64>>(1)?.map(|entry| entry as u64);
+                    Ok((row.get::<i64>(0)? as u64, entry, audit::text(row, 2)?))
                 })?
                 .collect()
         })
         .await
     }
 
-    /// Puts other records in the place of some, and takes note of what these say destinations hold. What the log committed
-    /// to is lost with their salts, and meant to be.
-    pub async fn redact_audit(&self, records: Vec<(u64, Vec<u8>)>, held: Vec<Remnant>) -> Result<(), Error> {
+    /// Puts other records in the place of some, takes note of what these say destinations hold, and says so by a record of
+    /// its own. What the log committed to is lost with their salts, and meant to be.
+    pub async fn redact_audit(
+        &self,
+        records: Vec<(u64, Vec<u8>)>,
+        held: Vec<Remnant>,
+        said: Option<AuditRecord>,
+    ) -> Result<(), Error> {
         let redact = move |ledger: &mut Ledger| {
+            audit::store(ledger, said.as_slice())?;
             let connection = &ledger.connection;
             remnants::note(connection, &held)?;
             // Workers that sleep are to look.

@@ -63,6 +63,28 @@ impl Store {
         self.query(move |connection| items(connection, &lease, max)).await
     }
 
+    /// What lies farther ahead in the leased slot, behind a position and behind what was looked through before.
+    pub async fn look_ahead(&self, lease: &Lease, after: u64, max: usize) -> Result<Vec<FeedItem>, Error> {
+        let lease = lease.clone();
+        self.query(move |connection| {
+            let scout: Option<i64> = connection
+                .prepare_cached("SELECT scout FROM cursor WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
+                .query_row(params![lease.destination, lease.slot, lease.epoch as i64], |row| row.get(0))
+                .optional()?;
+            let Some(scout) = scout else { return Ok(Vec::new()) };
+            behind_of(connection, &lease, after.max(scout as u64), max)
+        })
+        .await
+    }
+
+    /// Takes items before their turn, and notes how far was looked; nothing if the lease was lost.
+    pub async fn take_ahead(&self, lease: &Lease, to: u64, items: Vec<Failure>) -> Result<Fenced, Error> {
+        let lease = lease.clone();
+        self.writer
+            .call(items.len().max(1), move |ledger| Ok(take_ahead(&ledger.connection, &lease, to, &items)?))
+            .await
+    }
+
     /// Moves the cursor, keeps what failed, records the audit: all or, if the lease was lost, nothing. The caller then
     /// records the audit of what it has sent by itself.
     pub async fn advance(
@@ -195,14 +217,28 @@ impl Claim {
 
 /// What follows the cursor; nothing when the lease was handed over.
 fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<FeedItem>> {
+    let pos: Option<i64> = connection
+        .prepare_cached("SELECT pos FROM cursor WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
+        .query_row(params![lease.destination, lease.slot, lease.epoch as i64], |row| row.get(0))
+        .optional()?;
+    pos.map_or_else(|| Ok(Vec::new()), |pos| behind_of(connection, lease, pos as u64, max))
+}
+
+/// What lies behind a position of the slot.
+fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize) -> sql::Result<Vec<FeedItem>> {
     let mut statement = connection.prepare_cached(
-        "SELECT f.pos, f.patient, f.items FROM cursor c JOIN feed f ON f.slot = c.slot AND f.pos > c.pos
-         WHERE c.destination = ?1 AND c.slot = ?2 AND c.epoch = ?3 ORDER BY f.pos LIMIT ?4",
+        "SELECT f.pos, f.patient, f.items,
+                EXISTS (SELECT 1 FROM ahead a WHERE a.destination = ?1 AND a.slot = f.slot AND a.pos = f.pos)
+         FROM feed f WHERE f.slot = ?2 AND f.pos > ?3 ORDER BY f.pos LIMIT ?4",
     )?;
-    let mut rows = statement.query(params![lease.destination, lease.slot, lease.epoch as i64, max as i64])?;
+    let mut rows = statement.query(params![lease.destination, lease.slot, pos as i64, max as i64])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let patient = row.get::<Option<[u8; 16]>>(1)?.map(PatientKey);
+        let (pos, patient) = (row.get::<i64>(0)? as u64, row.get::<Option<[u8; 16]>>(1)?.map(PatientKey));
+        if row.get(3)? {
+            found.push(FeedItem { pos, patient, items: Vec::new(), parked: false, ahead: true });
+            continue;
+        }
         let named = named_items(row.get_ref(2)?.as_blob()?);
         let parked = match named.first() {
             Some((seq, _)) => retry::waits(connection, &lease.destination, patient, *seq)?,
@@ -212,7 +248,7 @@ fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<Feed
         for (seq, version) in named {
             items.extend(row::version(connection, seq, version)?);
         }
-        found.push(FeedItem { pos: row.get::<i64>(0)? as u64, patient, items, parked });
+        found.push(FeedItem { pos, patient, items, parked, ahead: false });
     }
     Ok(found)
 }
@@ -231,11 +267,30 @@ pub(super) fn advance(
     if held == 0 {
         return Ok(Fenced::Lost);
     }
+    connection
+        .prepare_cached("DELETE FROM ahead WHERE destination = ?1 AND slot = ?2 AND pos <= ?3")?
+        .post(params![lease.destination, lease.slot, to as i64])?;
     for failure in failures {
         retry::enter(connection, &lease.destination, failure)?;
     }
     audit::forget(connection, &lease.destination, Task::Slot(lease.slot))?;
     audit::store(ledger, records)?;
+    Ok(Fenced::Held)
+}
+
+fn take_ahead(connection: &Connection, lease: &Lease, to: u64, items: &[Failure]) -> sql::Result<Fenced> {
+    let held = connection
+        .prepare_cached("UPDATE cursor SET scout = ?4 WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
+        .execute(params![lease.destination, lease.slot, lease.epoch as i64, to as i64])?;
+    if held == 0 {
+        return Ok(Fenced::Lost);
+    }
+    for item in items {
+        connection
+            .prepare_cached("INSERT INTO ahead (destination, slot, pos) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?
+            .post(params![lease.destination, lease.slot, item.pos as i64])?;
+        retry::enter(connection, &lease.destination, item)?;
+    }
     Ok(Fenced::Held)
 }
 

@@ -160,6 +160,13 @@ pub(super) fn version_of(patient: PatientKey, tail: [u8; 12], version: u32) -> [
     identity
 }
 
+/// What a sealed text is: the gist of a version of a resource.
+pub(super) fn gist_of(patient: PatientKey, tail: [u8; 12], version: u32) -> [u8; 36] {
+    let mut identity = version_of(patient, tail, version);
+    identity[..4].copy_from_slice(b"gst\0");
+    identity
+}
+
 /// What a sealed text is: what came in of a person at that moment.
 pub(super) fn input_of(patient: PatientKey, at_ms: i64) -> [u8; 28] {
     let mut identity = *b"raw\0................________";

@@ -73,6 +73,11 @@ impl Store {
         self.query(move |reader| filed(reader, after)).await
     }
 
+    /// Records that others were put in the place of, after an entry: the entry, whom the record is about, and what it says now.
+    pub async fn redacted(&self, after: Option<u64>) -> Result<Vec<(u64, Option<PatientKey>, Vec<u8>)>, Error> {
+        self.query(move |reader| redacted(reader, after)).await
+    }
+
     /// The latest head of the log that was signed.
     pub async fn log_head(&self) -> Result<Option<Head>, Error> {
         self.query(|reader| head(reader)).await
@@ -213,6 +218,18 @@ fn redacted_in_vain(connection: &Connection) -> sql::Result<Vec<u64>> {
              ORDER BY a.entry",
         )?
         .query_map((), |row| Ok(row.get::<i64>(0)? as u64))?
+        .collect()
+}
+
+fn redacted(connection: &Connection, after: Option<u64>) -> sql::Result<Vec<(u64, Option<PatientKey>, Vec<u8>)>> {
+    connection
+        .prepare_cached(
+            "SELECT entry, patient, payload FROM audit WHERE salt IS NULL AND entry > ?1 ORDER BY entry LIMIT ?2",
+        )?
+        .query_map(params![after.map_or(-1, |after| after as i64), PIECE], |row| {
+            let patient = row.get::<Option<[u8; 16]>>(1)?.map(PatientKey);
+            Ok((row.get::<i64>(0)? as u64, patient, audit::text(row, 2).unwrap_or_default()))
+        })?
         .collect()
 }
 

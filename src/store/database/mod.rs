@@ -16,6 +16,7 @@ mod examine;
 mod exports;
 mod feed;
 mod file;
+mod gist;
 mod history;
 mod items;
 mod keys;

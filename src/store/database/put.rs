@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::consents::bump_epoch;
-use super::keys::{self, Sealed, Sealer, version_of};
+use super::keys::{self, Sealed, Sealer, gist_of, version_of};
 use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
 use super::spans;
 use super::stretches;
@@ -28,18 +28,27 @@ pub(super) struct Numbered<'a> {
     compact: Cow<'a, [u8]>,
 }
 
+/// What is kept of a version, as it is kept.
+struct Kept<'n> {
+    /// The number of the key.
+    sealed_by: i64,
+    payload: Cow<'n, [u8]>,
+    gist: Cow<'n, [u8]>,
+}
+
 impl Numbered<'_> {
-    /// The number of the key, and the payload as it is kept.
-    fn payload(&self) -> Result<(i64, Cow<'_, [u8]>), Error> {
+    fn kept(&self) -> Result<Kept<'_>, Error> {
         let write = self.write;
-        match (&self.sealer, write.patient) {
-            (Some(sealer), Some(patient)) => {
-                let identity = version_of(patient, write.id.tail(), write.version);
-                let Sealed { number, text } = sealer.sealed(&identity, &self.compact)?;
-                Ok((number, text.into()))
-            }
-            _ => Ok((0, self.compact.as_ref().into())),
-        }
+        let (Some(sealer), Some(patient)) = (&self.sealer, write.patient) else {
+            return Ok(Kept { sealed_by: 0, payload: self.compact.as_ref().into(), gist: (&write.gist).into() });
+        };
+        let (tail, version) = (write.id.tail(), write.version);
+        let Sealed { number, text } = sealer.sealed(&version_of(patient, tail, version), &self.compact)?;
+        let gist = match write.gist.as_slice() {
+            [] => Vec::new(),
+            gist => sealer.sealed(&gist_of(patient, tail, version), gist)?.text,
+        };
+        Ok(Kept { sealed_by: number, payload: text.into(), gist: gist.into() })
     }
 }
 
@@ -175,30 +184,22 @@ struct Fresh<'a> {
     tail: [u8; 12],
     codes: Option<Vec<u8>>,
     tokens: Option<Vec<u8>>,
-    sealed_by: i64,
-    payload: Cow<'a, [u8]>,
+    kept: Kept<'a>,
 }
 
 impl<'a> Fresh<'a> {
     const INSERT: &'static str =
         "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
-             content, codes, tokens, sealed_by, payload)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             content, codes, tokens, sealed_by, payload, gist)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
              ON CONFLICT (tail) DO NOTHING";
 
     fn of(new: &'a Numbered<'_>) -> Result<Self, Error> {
-        let (sealed_by, payload) = new.payload()?;
-        Ok(Self {
-            new,
-            tail: new.write.id.tail(),
-            codes: pack(&new.codes),
-            tokens: pack(&new.tokens),
-            sealed_by,
-            payload,
-        })
+        let (tail, codes, tokens) = (new.write.id.tail(), pack(&new.codes), pack(&new.tokens));
+        Ok(Self { new, tail, codes, tokens, kept: new.kept()? })
     }
 
-    fn row(&self) -> [Value<'_>; 16] {
+    fn row(&self) -> [Value<'_>; 17] {
         let write = self.new.write;
         [
             Value::Blob(&self.tail),
@@ -215,8 +216,9 @@ impl<'a> Fresh<'a> {
             write.content.value(),
             self.codes.value(),
             self.tokens.value(),
-            Value::Integer(self.sealed_by),
-            self.payload.value(),
+            Value::Integer(self.kept.sealed_by),
+            self.kept.payload.value(),
+            self.kept.gist.value(),
         ]
     }
 }
@@ -342,11 +344,11 @@ fn replace(
     spans::forget(connection, old.seq)?;
     spans::note(connection, write, old.seq)?;
     stretches::note(connection, write, old.seq)?;
-    let (sealed_by, payload) = new.payload()?;
+    let Kept { sealed_by, payload, gist } = new.kept()?;
     connection
         .prepare_cached(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,
-             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12 WHERE seq = ?1",
+             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12, gist = ?13 WHERE seq = ?1",
         )?
         .post(params![
             old.seq,
@@ -361,6 +363,7 @@ fn replace(
             pack(&new.tokens),
             sealed_by,
             payload,
+            gist,
         ])?;
     index(connection, &[(new, old.seq)])?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))

@@ -1,7 +1,8 @@
 //! What could not be delivered: retry rows, one lane a patient, and dead letters.
 //!
 //! Only the head of a lane is ever due; when it leaves, the next becomes head. So order within a patient is kept, and
-//! finding what is due costs nothing however long the lanes are. A redriven dead letter goes to the end of its lane, and
+//! finding what is due costs nothing however long the lanes are. What goes first stands before what does not, each in their
+//! order. A redriven dead letter goes to the end of its lane, and
 //! as its resource stands now.
 
 use std::sync::Arc;
@@ -154,6 +155,8 @@ struct Item {
     version: u32,
     attempts: u32,
     reason: String,
+    /// Whether it goes before what does not.
+    first: bool,
 }
 
 /// The patient, or of nobody's resources the one resource: what must keep its order.
@@ -206,7 +209,7 @@ pub(super) fn due_at_once(connection: &Connection, patient: PatientKey) -> sql::
     Ok(())
 }
 
-/// Takes an item that leaves the feed undelivered.
+/// Takes an item that leaves the feed undelivered, or before its turn.
 pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failure) -> sql::Result<()> {
     if let Some(patient) = failure.patient
         && erase::is_erased(connection, patient)?
@@ -220,6 +223,7 @@ pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failur
         version: failure.version,
         attempts: failure.attempts,
         reason: failure.reason.clone(),
+        first: failure.first,
     };
     if failure.dead {
         bury(connection, destination, &item)
@@ -229,11 +233,19 @@ pub(super) fn enter(connection: &Connection, destination: &str, failure: &Failur
 }
 
 fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms: i64) -> sql::Result<()> {
-    let head = !occupied(connection, destination, &item.lane)?;
+    let mut head = !occupied(connection, destination, &item.lane)?;
+    if item.first && !head {
+        let stepped_back = connection
+            .prepare_cached(
+                "UPDATE retry SET head = 0 WHERE destination = ?1 AND lane = ?2 AND head = 1 AND first = 0",
+            )?
+            .execute(params![destination, item.lane])?;
+        head = stepped_back > 0;
+    }
     connection
         .prepare_cached(
-            "INSERT INTO retry (destination, lane, patient, seq, version, attempts, not_before, reason, head)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO retry (destination, lane, patient, seq, version, attempts, not_before, reason, head, first)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .post(params![
             destination,
@@ -245,6 +257,7 @@ fn queue(connection: &Connection, destination: &str, item: &Item, not_before_ms:
             not_before_ms,
             item.reason,
             head,
+            item.first,
         ])?;
     Ok(())
 }
@@ -280,7 +293,7 @@ fn requeue(connection: &Connection, destination: &str, items: &[(u64, u32)]) -> 
         }
         let patient = patient.map(|patient| patient.0);
         let reason = "it is sent once more".to_owned();
-        let item = Item { lane, patient, seq: *seq as i64, version, attempts: 0, reason };
+        let item = Item { lane, patient, seq: *seq as i64, version, attempts: 0, reason, first: false };
         queue(connection, destination, &item, i64::MIN)?;
         queued += 1;
     }
@@ -315,7 +328,7 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<
 
 fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> sql::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, attempts, not_before, reason, seq, version FROM retry
+        "SELECT id, attempts, not_before, reason, seq, version, first FROM retry
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",
     )?;
     collected(connection, statement.query(params![destination, now_ms, max as i64])?)
@@ -343,8 +356,8 @@ fn claim(ledger: &mut Ledger, destination: &str, ids: &[i64], now_ms: i64) -> sq
 /// A patient's lane, from its head.
 fn queued(connection: &Reader, destination: &str, patient: PatientKey, most: usize) -> sql::Result<Vec<Retry>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, attempts, not_before, reason, seq, version FROM retry
-         WHERE destination = ?1 AND lane = ?2 ORDER BY id LIMIT ?3",
+        "SELECT id, attempts, not_before, reason, seq, version, first FROM retry
+         WHERE destination = ?1 AND lane = ?2 ORDER BY first DESC, id LIMIT ?3",
     )?;
     collected(connection, statement.query(params![destination, patient.0, most as i64])?)
 }
@@ -358,6 +371,7 @@ fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<Vec<Retry>>
             attempts: row.get(1)?,
             not_before_ms: row.get(2)?,
             reason: row.get(3)?,
+            first: row.get(6)?,
             stored,
         });
     }
@@ -398,15 +412,15 @@ fn take(connection: &Connection, destination: &str, id: i64) -> sql::Result<Opti
     let taken = connection
         .prepare_cached(
             "DELETE FROM retry WHERE destination = ?1 AND id = ?2
-             RETURNING lane, patient, seq, version, attempts, reason",
+             RETURNING lane, patient, seq, version, attempts, reason, first",
         )?
         .query_row(params![destination, id], item)
         .optional()?;
     if let Some(item) = &taken {
         connection
             .prepare_cached(
-                "UPDATE retry SET head = 1
-                 WHERE id = (SELECT MIN(id) FROM retry WHERE destination = ?1 AND lane = ?2)",
+                "UPDATE retry SET head = 1 WHERE id =
+                 (SELECT id FROM retry WHERE destination = ?1 AND lane = ?2 ORDER BY first DESC, id LIMIT 1)",
             )?
             .post(params![destination, item.lane])?;
     }
@@ -421,6 +435,7 @@ fn item(row: &Row<'_>) -> sql::Result<Item> {
         version: row.get(3)?,
         attempts: row.get(4)?,
         reason: row.get(5)?,
+        first: row.get(6)?,
     })
 }
 
@@ -460,7 +475,7 @@ fn redrive(connection: &Connection, destination: &str, ids: Option<Vec<i64>>) ->
         let buried = connection
             .prepare_cached(
                 "DELETE FROM dead WHERE destination = ?1 AND id = ?2
-                 RETURNING lane, patient, seq, version, attempts, reason",
+                 RETURNING lane, patient, seq, version, attempts, reason, 0 = 1",
             )?
             .query_row(params![destination, id], item)
             .optional()?;

@@ -53,6 +53,7 @@ fn stored(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
         date: row.get(11)?,
         content: row.get(12)?,
         payload,
+        gist: None,
     }))
 }
 

@@ -27,7 +27,10 @@ use crate::store::sql::{self, Connection, Optional};
 /// slot, `left_over` the times that it is still to be gone through; `export_piece.lines` are sequence numbers and versions.
 /// `subscription_past` are the latest of a subscription's versions before the one that stands.
 /// `known_as.names` are the names, one a line, that a destination gave to what it was sent: what it is corrected and taken
-/// back by. `retry_stopped` are destinations for which what fails is not tried again.
+/// back by. `resource.gist` is what searches judge by before they open a row, sealed like the payload and with its key; NULL
+/// where it was not made yet, and empty where there is none. `retry_stopped` are destinations for which what fails is not
+/// tried again. `ahead` are rows of the feed that a destination was sent before their turn, `cursor.scout` how far it was
+/// looked for such, `retry.first` what stands before the rest of its lane.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -269,6 +272,17 @@ CREATE TABLE known_as (
 CREATE TABLE retry_stopped (destination TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 ",
     "
+ALTER TABLE cursor ADD COLUMN scout INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE retry ADD COLUMN first INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE ahead (
+    destination TEXT NOT NULL, slot INTEGER NOT NULL, pos INTEGER NOT NULL, PRIMARY KEY (destination, slot, pos)
+) STRICT, WITHOUT ROWID;
+",
+    "
+ALTER TABLE resource ADD COLUMN gist BLOB;
+CREATE INDEX resource_gist ON resource (seq) WHERE gist IS NULL;
+",
+    "
 CREATE TABLE subscription_past (
     id TEXT NOT NULL, version INTEGER NOT NULL, updated INTEGER NOT NULL, status TEXT NOT NULL, error TEXT,
     body BLOB NOT NULL, PRIMARY KEY (id, version)
@@ -351,6 +365,15 @@ DROP TABLE export;
     "
 DROP TABLE retry_stopped;
 DROP TABLE known_as;
+",
+    "
+DROP TABLE ahead;
+ALTER TABLE retry DROP COLUMN first;
+ALTER TABLE cursor DROP COLUMN scout;
+",
+    "
+DROP INDEX resource_gist;
+ALTER TABLE resource DROP COLUMN gist;
 ",
     "DROP TABLE subscription_past;",
 ];

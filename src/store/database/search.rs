@@ -8,7 +8,7 @@ use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
 use super::source::{Listed, Merge, Recent, Scan, Source};
-use crate::store::plan::{CodeKey, Key, OrderBy, Page, Plan, Stored};
+use crate::store::plan::{CodeKey, Key, OrderBy, Page, Pass, Plan, Stored};
 use crate::store::sql::{self, Connection, Optional, params};
 
 /// The plan with its names turned into numbers.
@@ -53,13 +53,11 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
         // Of what was yet to be sorted only what the page holds is opened.
         opened(&mut opener, &numbers, |_| true)?
     };
-    let kept_back = match &mut source {
-        Source::Merge(merge) => {
-            let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
-            opened(&mut opener, &numbers, |head| filter.admits(head))?
-        }
-        _ => Vec::new(),
-    };
+    let mut kept_back = walked.kept_back;
+    if let Source::Merge(merge) = &mut source {
+        let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
+        kept_back.extend(opened(&mut opener, &numbers, |head| filter.admits(head))?);
+    }
     let exhausted_budget = walked.exhausted_budget && !(more && in_order);
     Ok(Page { rows, kept_back, next, exhausted_budget, looked_at: walked.scanned, ..empty })
 }
@@ -74,6 +72,8 @@ struct Found {
 struct Walked {
     /// What passed: of a source in order the first of it, and one more than the page holds.
     found: Vec<Found>,
+    /// The first of what the sieve kept back.
+    kept_back: Vec<Stored>,
     scanned: usize,
     last: Option<Key>,
     exhausted_budget: bool,
@@ -102,11 +102,19 @@ fn walk(
         }
         let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
         let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
+        let kept_back = &mut walked.kept_back;
         opener.each(&numbers, |opener, place, head, row| {
             let key = head.key(plan.order.by);
-            if filter.admits(head) && is_after(plan, key) {
-                let stored = if in_order { opener.open(head, row)? } else { None };
-                passed[place] = Some(Found { key, stored });
+            if !filter.admits(head) || !is_after(plan, key) {
+                return Ok(());
+            }
+            match plan.sieve.as_ref().map_or(Ok(Pass::Through), |sieve| opener.sifted(sieve, head, row))? {
+                Pass::Through => {
+                    let stored = if in_order { opener.open(head, row)? } else { None };
+                    passed[place] = Some(Found { key, stored });
+                }
+                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row)?),
+                Pass::KeptBack | Pass::Out => {}
             }
             Ok(())
         })?;

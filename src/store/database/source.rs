@@ -165,19 +165,17 @@ impl Merge {
         after: Option<Key>,
     ) -> sql::Result<Self> {
         let descending = plan.order.descending;
-        let (from, until) = plan.date.unwrap_or((i64::MIN, i64::MAX));
-        // Sequence numbers start at 1, so 0 stands before every row of its date.
-        let (start, end) = if descending { (Key(until, 0), from) } else { (Key(from, 0), until) };
+        let asked = plan.date.unwrap_or((i64::MIN, i64::MAX));
         let resumed = |start: Key| match after {
             None => start,
             Some(after) if descending => after.min(start),
             Some(after) => after.max(start),
         };
-        let at = resumed(start);
-        // What has no date may lie on any; it stands before all the others.
-        let undated = plan.date.filter(|_| from > UNDATED).map(|_| {
-            if descending { (resumed(Key(UNDATED + 1, 0)), UNDATED) } else { (resumed(Key(UNDATED, 0)), UNDATED + 1) }
-        });
+        // Sequence numbers start at 1, so 0 stands before every row of its date.
+        let run = |patient, code, (from, until): (i64, i64)| {
+            let (start, until) = if descending { (Key(until, 0), from) } else { (Key(from, 0), until) };
+            Run { patient, code, at: resumed(start), until, chunk: VecDeque::new(), ended: false }
+        };
         let mut patients = patients.to_vec();
         patients.sort_unstable();
         patients.dedup();
@@ -189,14 +187,13 @@ impl Merge {
                 None => codes_of(connection, patient, kind)?,
             };
             for code in own {
-                let is_looked_at = match &plan.sieve {
-                    None => true,
-                    Some(sieve) => passes(connection, sieve, patient, code)?,
+                let dates = match &plan.sieve {
+                    None => Some(asked),
+                    Some(sieve) => dates(connection, sieve, patient, code)?,
                 };
-                let runs = if is_looked_at { &mut merge.runs } else { &mut merge.kept_back };
-                for (at, until) in [Some((at, end)), undated].into_iter().flatten() {
-                    runs.push(Run { patient, code, at, until, chunk: VecDeque::new(), ended: false });
-                }
+                let Divided { looked_at, kept_back } = divided(asked, dates);
+                merge.runs.extend(looked_at.map(|range| run(patient, code, range)));
+                merge.kept_back.extend(kept_back.map(|range| run(patient, code, range)));
             }
         }
         for run in 0..merge.runs.len() {
@@ -284,12 +281,71 @@ fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Res
     }
 }
 
-/// What has no code is looked at in any case.
-fn passes(connection: &Connection, sieve: &Sieve, patient: PatientKey, code: i64) -> sql::Result<bool> {
+/// What of a run is gone through, and what is not.
+struct Divided<L, K> {
+    looked_at: L,
+    kept_back: K,
+}
+
+/// Where in a run what has no date lies.
+const BEFORE_ALL: (i64, i64) = (UNDATED, UNDATED + 1);
+
+/// Divides what is asked for by the dates that are worth looking at. What has no date may lie on any, and stands before all
+/// the others.
+fn divided(
+    (from, until): (i64, i64),
+    dates: Option<(i64, i64)>,
+) -> Divided<impl Iterator<Item = (i64, i64)>, impl Iterator<Item = (i64, i64)>> {
+    let some = |(from, until): (i64, i64)| (from < until).then_some((from, until));
+    let (looked_at, kept_back) = match dates {
+        None => ([None, None], [some((from, until)), (from > UNDATED).then_some(BEFORE_ALL)]),
+        Some((first, end)) => {
+            let (first, end) = (first.max(from), end.min(until));
+            let dated = from.max(UNDATED + 1);
+            let undated = first > UNDATED;
+            (
+                [some((first, end)), undated.then_some(BEFORE_ALL)],
+                [some((dated, first.min(until))), some((end.max(dated), until))],
+            )
+        }
+    };
+    Divided { looked_at: looked_at.into_iter().flatten(), kept_back: kept_back.into_iter().flatten() }
+}
+
+fn dates(connection: &Connection, sieve: &Sieve, patient: PatientKey, code: i64) -> sql::Result<Option<(i64, i64)>> {
     if code < 0 {
-        return Ok(true);
+        return Ok(sieve.dates(patient, None));
     }
     connection.prepare_cached("SELECT system, code FROM code WHERE id = ?1")?.query_row([code], |row| {
-        Ok(sieve.lets_through(patient, row.get_ref(0)?.as_text()?, row.get_ref(1)?.as_text()?))
+        Ok(sieve.dates(patient, Some((row.get_ref(0)?.as_text()?, row.get_ref(1)?.as_text()?))))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What of a time that is asked for is gone through, and what is not.
+    fn check(asked: (i64, i64), dates: Option<(i64, i64)>, looked_at: &[(i64, i64)], kept_back: &[(i64, i64)]) {
+        let divided = divided(asked, dates);
+        assert_eq!(divided.looked_at.collect::<Vec<_>>(), looked_at, "{asked:?} {dates:?}");
+        assert_eq!(divided.kept_back.collect::<Vec<_>>(), kept_back, "{asked:?} {dates:?}");
+    }
+
+    #[test]
+    fn what_is_not_gone_through_is_all_the_rest() {
+        const UNDATED_ONES: (i64, i64) = (i64::MIN, i64::MIN + 1);
+        const ALL: (i64, i64) = (i64::MIN, i64::MAX);
+        check(ALL, Some(ALL), &[ALL], &[]);
+        check(ALL, None, &[], &[ALL]);
+        check((5, 9), Some(ALL), &[(5, 9), UNDATED_ONES], &[]);
+        check((5, 9), None, &[], &[(5, 9), UNDATED_ONES]);
+        check(ALL, Some((5, 9)), &[(5, 9), UNDATED_ONES], &[(i64::MIN + 1, 5), (9, i64::MAX)]);
+        check(ALL, Some((i64::MIN, 9)), &[(i64::MIN, 9)], &[(9, i64::MAX)]);
+        check((1, 7), Some((5, 9)), &[(5, 7), UNDATED_ONES], &[(1, 5)]);
+        check((6, 12), Some((5, 9)), &[(6, 9), UNDATED_ONES], &[(9, 12)]);
+        // What lies elsewhere is kept back as a whole.
+        check((1, 3), Some((5, 9)), &[UNDATED_ONES], &[(1, 3)]);
+        check((10, 12), Some((5, 9)), &[UNDATED_ONES], &[(10, 12)]);
+    }
 }

@@ -9,6 +9,7 @@
 mod bulk;
 mod examples;
 mod gematik;
+mod ipa;
 mod national;
 mod patch;
 mod round_trip;

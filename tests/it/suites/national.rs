@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use mhealth_gateway::fhir::definitions::{Package, Registry};
 use mhealth_gateway::fhir::tree::json as tree;
-use mhealth_gateway::fhir::validate::{Options, Validator};
+use mhealth_gateway::fhir::tree::write::compact;
+use mhealth_gateway::fhir::validate::{Format, Options, Validator};
+use mhealth_gateway::national::draft;
 use mhealth_gateway::national::trial::{self, Example, Outcome, Stage, measurement};
 use mhealth_gateway::national::{Form, Pack, Shelf};
 use serde_json::Value as Json;
 
-use super::{at_least, beside, errors, files, issues, keep, known, line};
+use super::{at_least, beside, errors, files, issues, keep, known, line, package, packages};
 
 fn national(folder: &str) -> PathBuf {
     let folder = beside("MHEALTH_SUITES", "suites").with_file_name("national").join(folder);
@@ -116,7 +118,17 @@ const DEMANDS: &[(&str, Result<&[&str], &str>)] = &[
             "Observation.effective.exists()",
         ]),
     ),
-    ("de-mio-diga", Err("a document; it is not made yet")),
+    (
+        "de-mio-diga",
+        Ok(&[
+            "Bundle.type = 'document' and Bundle.identifier.value.startsWith('urn:uuid:')",
+            "Bundle.entry.first().resource is Composition",
+            "Bundle.entry.all(fullUrl.startsWith('urn:uuid:'))",
+            "Bundle.entry.resource.ofType(Observation).all(code.coding.where(system = 'http://loinc.org' and version.exists()).exists())",
+            "Bundle.entry.resource.ofType(Observation).all(code.coding.where(system = 'http://snomed.info/sct' and version.exists()).count() = 1)",
+            "Bundle.entry.resource.ofType(Composition).section.section.entry.reference = Bundle.entry.where(resource is Observation).fullUrl",
+        ]),
+    ),
     (
         "fr-ens",
         Ok(&[
@@ -171,7 +183,16 @@ const DEMANDS: &[(&str, Result<&[&str], &str>)] = &[
         "be-monitoring",
         Ok(&["Bundle.entry.resource.all(code.coding.exists() and subject.exists() and effective.exists())"]),
     ),
-    ("ch-epr", Err("documents alone; they are not made yet")),
+    (
+        "ch-epr",
+        Ok(&[
+            "Bundle.type = 'transaction'",
+            "Bundle.entry.count() = 3 and Bundle.entry.request.all(method = 'POST')",
+            "Bundle.entry.resource.ofType(DocumentReference).masterIdentifier.value.startsWith('urn:oid:2.25.')",
+            "Bundle.entry.resource.ofType(List).identifier.value.startsWith('urn:oid:2.25.')",
+            "Bundle.entry.resource.ofType(Binary).data.exists()",
+        ]),
+    ),
     (
         "lt-vitalsigns",
         Ok(&[
@@ -262,7 +283,7 @@ fn what_packs_emit_means_what_the_countries_examples_say() {
     for (name, folder) in EXAMPLES {
         let tried = trial::run(&pack(name), &BTreeMap::new(), &material(&national(folder)), &BTreeSet::new()).unwrap();
         assert!(tried.unchecked.is_empty(), "{name}: {:?}", tried.unchecked);
-        for Example { file, index, differs, placed: has_place } in tried.examples {
+        for Example { file, index, differs, placed: has_place, .. } in tried.examples {
             placed += usize::from(has_place);
             if differs.is_empty() {
                 right += 1;
@@ -343,6 +364,80 @@ fn what_packs_emit_is_valid_by_the_countries_profiles() {
         }
     }
     known("national-profiles.txt", &failed);
+}
+
+/// What Switzerland is told, by the profiles of IHE that its own are of, and the document within by the standard.
+#[test]
+fn what_switzerland_is_told_is_valid_by_the_profiles_of_mhd() {
+    let pack = pack("ch-epr");
+    let mhd = package(&packages().join("ihe.iti.mhd-4.2.0.tgz"));
+    let validator = Validator::new(Registry::with_packages(vec![mhd]));
+    let mut failed = BTreeSet::new();
+    for (measure, request) in trial::requests(&pack, &stage(&pack)) {
+        let mut told: Vec<Json> =
+            request["entry"].as_array().unwrap().iter().map(|one| one["resource"].clone()).collect();
+        told.extend(trial::documents(&request));
+        assert_eq!(told.len(), 4, "{measure}: a document, what it is in, and what is said of both");
+        for one in &told {
+            let found = issues(&validator, one.to_string().as_bytes(), &Options::default());
+            failed.extend(
+                found.iter().filter(|issue| issue.is_error()).map(|issue| format!("{measure}: {}", line(issue))),
+            );
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The document for Germany, by the standard, and written as XML and read back.
+#[test]
+fn what_germany_is_told_is_valid_and_the_same_in_xml() {
+    let pack = pack("de-mio-diga");
+    let validator = Validator::new(Registry::core());
+    for (measure, request) in trial::requests(&pack, &stage(&pack)) {
+        let found = issues(&validator, request.to_string().as_bytes(), &Options::default());
+        let errors: Vec<String> = found.iter().filter(|issue| issue.is_error()).map(line).collect();
+        assert!(errors.is_empty(), "{measure}: {errors:#?}");
+        let xml = validator.to_xml(&tree::parse(request.to_string()).unwrap()).unwrap();
+        let back = validator.read(&xml, Format::Xml).document.expect("what was written can be read");
+        let back: Json = serde_json::from_str(&compact(&back, back.root())).unwrap();
+        assert_eq!(back, request, "{measure}");
+    }
+}
+
+/// Whatever a country publishes: what is drafted of it is a pack that `pack check` finds nothing wrong with.
+#[test]
+fn what_is_drafted_of_any_countrys_material_is_a_pack_without_a_mistake() {
+    let folders = std::fs::read_dir(national("")).unwrap().map(|entry| entry.unwrap().path());
+    let mut drafted = 0;
+    for folder in folders.filter(|path| path.is_dir()) {
+        let resources: Vec<Json> = material(&folder).into_iter().map(|(_, resource)| resource).collect();
+        if !resources.iter().any(draft::is_about_packs) {
+            continue;
+        }
+        let answers = draft::found(&resources).or(draft::Answers::usual());
+        let files = draft::draft(&answers).unwrap_or_else(|mistakes| panic!("{}: {mistakes:#?}", folder.display()));
+        let pack = Pack::compile(&files).unwrap_or_else(|mistakes| panic!("{}: {mistakes:#?}", folder.display()));
+        let found = trial::check(&pack, &files);
+        assert!(found.mistakes.is_empty(), "{}: {:#?}", folder.display(), found.mistakes);
+        drafted += 1;
+    }
+    assert!(drafted > 4, "{drafted}");
+}
+
+/// The packs of the program are what `pack check` asks for.
+#[test]
+fn the_programs_own_packs_have_no_mistake() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("profiles/packs");
+    for folder in std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()) {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        let files: BTreeMap<String, String> = entries
+            .map(|path| {
+                (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(path).unwrap())
+            })
+            .collect();
+        let found = trial::check(&Pack::compile(&files).unwrap(), &files);
+        assert!(found.is_nothing(), "{}: {found:#?}", folder.display());
+    }
 }
 
 /// The definitions of some files, beside the standard's.

@@ -20,7 +20,7 @@ mod narrative;
 mod resource;
 mod strings;
 mod subsetting;
-mod transcoding;
+pub(super) mod transcoding;
 mod tree;
 mod utility;
 

@@ -43,6 +43,15 @@ fn decode(text: &str, form: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// Bytes as FHIR's `base64Binary` has them.
+pub fn to_base64(bytes: &[u8]) -> String {
+    base64(bytes, STANDARD)
+}
+
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
+    unbase64(text, STANDARD)
+}
+
 fn base64(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {

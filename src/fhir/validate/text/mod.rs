@@ -57,6 +57,22 @@ impl Validator {
         patch::fhirpath::apply(document, parameters, &Plans(self), &select)
     }
 
+    /// Whether resources of a type have an element, by the names that lead there in JSON.
+    pub fn has_element<'n>(&self, kind: &str, names: impl IntoIterator<Item = &'n str>) -> bool {
+        let plans = Plans(self);
+        let Some(mut inside) = plans.resource(kind) else { return false };
+        let mut names = names.into_iter().peekable();
+        while let Some(name) = names.next() {
+            let Some(child) = plans.child(inside, name) else { return false };
+            match child.form {
+                Form::Complex(next) => inside = next,
+                Form::Resource => return true,
+                _ => return names.peek().is_none(),
+            }
+        }
+        true
+    }
+
     /// Reads and checks a resource: everything that is wrong with the text and with what it says.
     pub fn check_text(&self, bytes: &[u8], options: &Options<'_>) -> Report {
         let Reading { document, issues } = self.read(bytes, Format::of(bytes));

@@ -1,7 +1,7 @@
 //! Feed, leases and retries: nothing is lost, and no worker writes after its lease.
 
 use super::*;
-use crate::store::{Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome, Task};
+use crate::store::{Backlog, Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome, Task};
 
 const TTL_MS: i64 = 1000;
 
@@ -25,6 +25,7 @@ fn failed(item: &FeedItem, reason: &str) -> Failure {
         not_before_ms: 50,
         reason: reason.to_owned(),
         dead: false,
+        first: false,
     }
 }
 
@@ -152,6 +153,41 @@ async fn retries_keep_the_order_of_a_patient() {
         assert_eq!(due(&fixture, 70).await[0].1, "c");
         let backlog = fixture.store.backlog("nhs").await.unwrap();
         assert_eq!((backlog.retries, backlog.dead), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn what_goes_ahead_heads_its_lane_and_is_not_met_again() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b", "c", "d", "e"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let items = fixture.store.feed(&lease, 1).await.unwrap();
+        fixture.store.advance(&lease, 1, vec![failed(&items[0], "down")], Vec::new()).await.unwrap();
+        let behind = fixture.store.look_ahead(&lease, 2, 10).await.unwrap();
+        assert_eq!(behind.iter().map(|item| item.pos).collect::<Vec<_>>(), [3, 4, 5]);
+        let taken = [&behind[0], &behind[2]].map(|item| Failure {
+            not_before_ms: i64::MIN,
+            first: true,
+            ..failed(item, "first")
+        });
+        let late = Lease { epoch: lease.epoch + 1, ..lease.clone() };
+        assert_eq!(fixture.store.take_ahead(&late, 5, taken.to_vec()).await.unwrap(), Fenced::Lost);
+        assert_eq!(fixture.store.take_ahead(&lease, 5, taken.to_vec()).await.unwrap(), Fenced::Held);
+        assert!(fixture.store.look_ahead(&lease, 2, 10).await.unwrap().is_empty(), "looked through");
+
+        // In their order, before what waited already, which is due long since.
+        let lane = fixture.store.retries_of("nhs", patient(1)).await.unwrap();
+        assert_eq!(lane.iter().map(|retry| &retry.stored.payload[..]).collect::<Vec<_>>(), [b"c", b"e", b"a"]);
+        for expected in ["c", "e", "a"] {
+            let [(id, payload)] = due(&fixture, 50).await.try_into().unwrap();
+            assert_eq!(payload, expected);
+            settle(&fixture, id, SettlementOutcome::Done).await;
+        }
+        let rest = fixture.store.feed(&lease, 10).await.unwrap();
+        let left = rest.iter().map(|item| (item.pos, item.ahead, item.items.len())).collect::<Vec<_>>();
+        assert_eq!(left, [(2, false, 1), (3, true, 0), (4, false, 1), (5, true, 0)]);
+        fixture.store.advance(&lease, 5, Vec::new(), Vec::new()).await.unwrap();
+        assert_eq!(fixture.store.backlog("nhs").await.unwrap(), Backlog::default());
     }
 }
 

@@ -117,6 +117,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         updated_ms: NOW_MS,
         version: 1,
         payload: text.as_bytes().to_vec(),
+        gist: Vec::new(),
         delete: false,
         deliver: true,
         consent: false,

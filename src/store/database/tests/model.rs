@@ -486,6 +486,7 @@ impl Trial {
                         not_before_ms: self.now_ms,
                         reason: "busy".to_owned(),
                         dead,
+                        first: false,
                     });
                 }
             }

@@ -19,8 +19,8 @@ async fn settle(fixture: &Fixture, id: i64, outcome: SettlementOutcome) {
 async fn a_name_stands_until_it_was_told() {
     let fixture = Fixture::new();
     let names = vec![remnant("a"), remnant("b"), remnant("a")];
-    fixture.store.redact_audit(Vec::new(), names.clone()).await.unwrap();
-    fixture.store.redact_audit(Vec::new(), names).await.unwrap();
+    fixture.store.redact_audit(Vec::new(), names.clone(), None).await.unwrap();
+    fixture.store.redact_audit(Vec::new(), names, None).await.unwrap();
     let both = due(&fixture, 0).await;
     assert_eq!(both.iter().map(|one| one.remnant.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert!(fixture.store.remnants_due("other", 0, 10).await.unwrap().is_empty());

@@ -1,7 +1,7 @@
 //! What the index finds, in which order, page by page.
 
 use super::*;
-use crate::store::{CodeKey, HistoryPlan, Order, OrderBy, Sieve, Stored, Token, TokenKey};
+use crate::store::{CodeKey, Glimpse, HistoryPlan, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
 
 const LOINC: &str = "http://loinc.org";
 
@@ -59,7 +59,10 @@ async fn what_was_decided_by_other_consents_is_not_looked_for() {
 async fn what_the_sieve_keeps_back_costs_nothing() {
     for fixture in Fixture::both() {
         let fixture = stocked(fixture).await;
-        let sieve = Sieve::new(|of, system, code| of != patient(1) || system != LOINC || code != "mass");
+        let sieve = Sieve::new(
+            |of, coding| (of != patient(1) || coding != Some((LOINC, "mass"))).then_some(ALL),
+            |_| Pass::Through,
+        );
         let mut looked_at = Vec::new();
         for hidden in [1, 10, 100] {
             for number in 0..hidden {
@@ -88,6 +91,115 @@ async fn what_the_sieve_keeps_back_costs_nothing() {
             }
         }
         assert!(looked_at.iter().all(|rows| rows == &looked_at[0]), "{looked_at:?}");
+    }
+}
+
+const ALL: (i64, i64) = (i64::MIN, i64::MAX);
+
+fn sifted(plan: Plan, rows: impl Fn(&Glimpse<'_>) -> Pass + Send + Sync + 'static) -> Plan {
+    Plan { sieve: Some(Sieve::new(|_, _| Some(ALL), rows)), ..plan }
+}
+
+async fn execute(fixture: &Fixture, sql: &'static str) {
+    fixture.store.writer.call(1, move |ledger| Ok(ledger.connection.execute(sql, ())?)).await.unwrap();
+}
+
+/// What is judged by what was written beside it is not opened; what has nothing beside it is handed over.
+#[tokio::test]
+async fn a_row_is_judged_before_it_is_opened() {
+    let with = |name: &str, hour: i64, gist: &str| Write {
+        gist: gist.as_bytes().to_vec(),
+        ..dated(patient(1), name, "rate", hour)
+    };
+    for fixture in Fixture::both() {
+        for number in 0..40 {
+            fixture.put(with(&format!("hidden {number}"), number, "hidden")).await;
+        }
+        fixture.put(with("a", 10, "shown")).await;
+        fixture.put(with("b", 20, "")).await;
+        fixture.put(Write { patient: None, ..with("c", 30, "of nobody") }).await;
+        let judge = |pass: Pass| {
+            move |glimpse: &Glimpse<'_>| {
+                assert_eq!(glimpse.patient, patient(1));
+                assert_eq!(glimpse.logical_id().len(), 36);
+                if glimpse.gist == b"hidden" { pass } else { Pass::Through }
+            }
+        };
+        for by in [OrderBy::Date, OrderBy::Updated] {
+            let plan = Plan { order: order(by, false), limit: 1, ..of_patient(1) };
+            let page = fixture.store.search(sifted(plan, judge(Pass::KeptBack))).await.unwrap();
+            assert_eq!(page.rows.len(), 1);
+            assert_eq!(page.kept_back.len(), 16, "a few of them tell that there are some");
+            assert!(page.kept_back.iter().all(|stored| stored.gist.as_deref() == Some(b"hidden")));
+        }
+        // Nobody who may not open it comes so far as to notice.
+        execute(
+            &fixture,
+            "UPDATE resource SET payload = sealed_by_nobody.payload FROM
+            (SELECT payload FROM resource WHERE patient IS NULL) sealed_by_nobody WHERE date < 10",
+        )
+        .await;
+        let page = fixture.store.search(sifted(of_patient(1), judge(Pass::Out))).await.unwrap();
+        let gists: Vec<Option<&[u8]>> = page.rows.iter().map(|stored| stored.gist.as_deref()).collect();
+        assert_eq!(gists, [Some(&b"shown"[..]), None]);
+        assert!(page.kept_back.is_empty() && page.next.is_none());
+        fixture.store.search(of_patient(1)).await.unwrap_err();
+        // Of nobody it lies plain, and no sieve is asked.
+        let page = fixture.store.search(sifted(Plan::of("Observation"), |_| Pass::Out)).await.unwrap();
+        assert_eq!(
+            page.rows.iter().map(|stored| stored.gist.clone().unwrap_or_default()).collect::<Vec<_>>(),
+            [b"".to_vec(), b"of nobody".to_vec()]
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_gist_yet_is_given_one() {
+    for fixture in Fixture::both() {
+        fixture.put(Write { gist: b"known".to_vec(), ..dated(patient(1), "a", "rate", 1) }).await;
+        let changed = dated(patient(1), "b", "rate", 2);
+        fixture.put(changed.clone()).await;
+        fixture.put(Write { patient: None, ..dated(patient(1), "c", "rate", 3) }).await;
+        fixture.put(dated(patient(2), "d", "rate", 4)).await;
+        execute(&fixture, "UPDATE resource SET gist = NULL WHERE date > 1").await;
+        let (first, next) = fixture.store.without_gist(0, 2).await.unwrap();
+        assert_eq!(first.iter().map(|stored| stored.seq).collect::<Vec<_>>(), [2, 3]);
+        let (rest, next) = fixture.store.without_gist(next.unwrap(), 2).await.unwrap();
+        assert_eq!((rest.len(), next), (1, Some(4)));
+        assert_eq!(fixture.store.without_gist(4, 2).await.unwrap(), (Vec::new(), None));
+        let made = |stored: &Stored| (stored.seq, stored.version, [b"of ", &stored.payload[..]].concat());
+        let gists = first.iter().chain(&rest).map(made).collect();
+        // One was changed meanwhile, and what it says now was made with it.
+        fixture.put(Write { gist: b"later".to_vec(), ..update(changed, 1, "B") }).await;
+        fixture.store.add_gists(gists).await.unwrap();
+        let rows = fixture.store.search(Plan::of("Observation")).await.unwrap().rows;
+        let gists: Vec<&[u8]> = rows.iter().map(|stored| stored.gist.as_deref().unwrap()).collect();
+        assert_eq!(gists, [&b"known"[..], b"later", b"of c", b"of d"]);
+        assert_eq!(fixture.store.without_gist(0, 9).await.unwrap().0, Vec::new());
+    }
+}
+
+/// What lies outside of the dates that are worth looking at is not looked at; what has no date is.
+#[tokio::test]
+async fn dates_that_nothing_is_permitted_of_are_not_gone_through() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let sieve = Sieve::new(|of, _| Some(if of == patient(1) { (15, 30) } else { ALL }), |_| Pass::Through);
+        for (descending, expected) in [(false, "edc"), (true, "cde")] {
+            let plan = Plan {
+                patients: Some(vec![patient(1), patient(2)]),
+                order: order(OrderBy::Date, descending),
+                sieve: Some(sieve.clone()),
+                ..of_patient(1)
+            };
+            assert_eq!(names(&fixture, plan.clone()).await, expected);
+            let page = fixture.store.search(plan.clone()).await.unwrap();
+            assert_eq!((page.looked_at, page.kept_back.len()), (3, 2), "one of each run, and each once");
+            assert_eq!(
+                names(&fixture, Plan { date: Some((0, 20)), ..plan }).await,
+                if descending { "de" } else { "ed" }
+            );
+        }
     }
 }
 

@@ -1,0 +1,198 @@
+//! What it costs to deliver, beside a client that posts the same bytes to the same system and does nothing else; and what
+//! many destinations that are away cost whoever sends: `cargo bench --bench deliver`.
+//!
+//! The gateway runs here as it runs in production. The system that receives is this same binary in a process of its own:
+//! it answers at once and keeps nothing but counts. Nothing is asserted about speed; a delivery that does not arrive ends
+//! the run. `cargo bench --bench deliver -- many` measures the many alone, and `one` the one.
+
+#[path = "../kernel.rs"]
+mod kernel;
+#[path = "../accept/load.rs"]
+mod load;
+#[path = "../accept/probe.rs"]
+mod probe;
+mod simulated;
+mod sink;
+#[path = "../accept/stage.rs"]
+mod stage;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::ensure;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use load::{Plan, Work};
+use simulated::Simulated;
+use sink::{Counts, Sample, Sink};
+use stage::{Loaded, Stage, is_bench, seconds};
+
+/// Requests under way at once, on both sides of the comparison.
+const CONCURRENT: usize = 8;
+const BUNDLE: usize = 20;
+const MANY: usize = 1000;
+
+fn main() -> anyhow::Result<()> {
+    let has = |word: &str| std::env::args().any(|argument| argument == word);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if has("--load") {
+        return runtime.block_on(load::run());
+    }
+    if has("--sink") {
+        return runtime.block_on(sink::run());
+    }
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--platform").skip(1);
+    if let Some(directory) = arguments.next() {
+        return runtime.block_on(simulated::run(Path::new(&directory)));
+    }
+    runtime.block_on(async {
+        let (one, many) = (has("one"), has("many"));
+        if one || !many {
+            deliveries().await?;
+        }
+        if many || !one {
+            backlogs().await?;
+        }
+        Ok(())
+    })
+}
+
+/// A destination that is sent everything.
+fn destination(name: &str, access: &str) -> String {
+    format!(
+        "[[destination]]\nname = \"{name}\"\nactor = \"{}\"\nkinds = [\"Observation\"]\n\
+         [destination.rate]\nconcurrent = {CONCURRENT}\n[destination.fhir]\n{access}",
+        stage::PLATFORM
+    )
+}
+
+/// The way to a system that asks nobody who it is.
+fn open(url: &str) -> String {
+    format!("url = \"{url}\"\nbatch = true\n[destination.fhir.auth]\nkind = \"none\"\n")
+}
+
+/// How fast what waits is delivered, by single pushes and by Bundles, and what plain requests of the same bytes cost.
+async fn deliveries() -> anyhow::Result<()> {
+    println!("delivery, {CONCURRENT} requests under way, beside the same requests by a client that has them ready");
+    println!("{:<44}{:>10}{:>12}{:>12}{:>10}", "", "requests", "requests/s", "plain/s", "of plain");
+    for (name, work) in [("single observations", Work::Single), ("Bundles of 20", Work::Bundle(BUNDLE))] {
+        let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+        let sink = Sink::start().await?;
+        let simulated = Simulated::start().await?;
+        let at_once = destination("platform", &open(&sink.url));
+        let looking = destination("simulated", &simulated.access());
+        let section = format!("{at_once}{looking}");
+        // It is known from the beginning, and away while the data comes in.
+        let stage = Stage::set(directory.path(), &section).await?;
+        let stage = stage.again("").await?;
+        let outcome = stage.load(name, plan(&stage, work, seconds(4))).await?.outcome;
+        let expected = outcome.requests + outcome.warm;
+        let stage = stage.again(&at_once).await?;
+        let counts = sink.wait(expected).await?;
+        let samples = sink.samples().await?;
+        let each = outcome.observations_each as f64;
+        let all = (expected as f64 * each) as u64;
+        let stage = stage.again(&looking).await?;
+        let simulated_rate = simulated.rate(0, all).await? / each;
+        stage.running.stop().await;
+
+        let ready = Ready { http: reqwest::Client::new(), origin: sink.origin.clone(), bearer: None, samples };
+        sink.reset().await?;
+        ready.send(expected).await?;
+        print(
+            &format!("{name}, a system that answers at once"),
+            expected,
+            rate(&counts),
+            rate(&sink.wait(expected).await?),
+        );
+        let before = simulated.so_far().await?;
+        let bearer = Some(simulated.token().await?);
+        let ready = Ready { http: simulated.http.clone(), origin: simulated.url.clone(), bearer, ..ready };
+        let (sent, received) = tokio::join!(ready.send(expected), simulated.rate(before, all));
+        sent?;
+        print(&format!("{name}, the simulated platform"), expected, simulated_rate, received? / each);
+    }
+    Ok(())
+}
+
+fn print(name: &str, requests: u64, own: f64, plain: f64) {
+    println!("{name:<44}{requests:>10}{own:>12.0}{plain:>12.0}{:>10.2}", own / plain);
+}
+
+fn plan(stage: &Stage, work: Work, seconds: u64) -> Plan {
+    Plan { connections: 32, streams: 0, work, seconds, ..stage.plan.clone() }
+}
+
+fn rate(counts: &Counts) -> f64 {
+    counts.requests as f64 / counts.seconds
+}
+
+/// A client that has the same requests ready.
+struct Ready {
+    http: reqwest::Client,
+    origin: String,
+    bearer: Option<String>,
+    samples: Vec<Sample>,
+}
+
+impl Ready {
+    async fn send(&self, count: u64) -> anyhow::Result<()> {
+        ensure!(!self.samples.is_empty(), "nothing was sent");
+        stream::iter(0..count)
+            .map(|number| {
+                let sample = &self.samples[number as usize % self.samples.len()];
+                let request = reqwest::Method::from_bytes(sample.method.as_bytes()).map(|method| {
+                    let request = self.http.request(method, format!("{}{}", self.origin, sample.path));
+                    let request = self.bearer.iter().fold(request, |request, bearer| request.bearer_auth(bearer));
+                    request.header("content-type", "application/fhir+json").body(sample.body.clone())
+                });
+                async move {
+                    let answer = request?.send().await?.error_for_status()?;
+                    anyhow::Ok(answer.bytes().await?)
+                }
+            })
+            .buffer_unordered(CONCURRENT)
+            .try_for_each(|_| async { Ok(()) })
+            .await
+    }
+}
+
+/// What sending costs while so many destinations are away, beside what it costs without any.
+async fn backlogs() -> anyhow::Result<()> {
+    let many = if is_bench() { MANY } else { 3 };
+    println!("\npushes while {many} destinations are away with a backlog, beside none (two runs each, by turns)");
+    println!("{:<28}{:>12}{:>12}{:>10}{:>12}", "", "obs/s", "obs/s/core", "cores", "obs/group");
+    // Nobody listens there.
+    let away = "http://127.0.0.1:9/fhir";
+    let all: String = (0..many).map(|at| destination(&format!("away-{at}"), &open(away))).collect();
+    let mut sums = [[0.0_f64; 2]; 2];
+    for _ in 0..2 {
+        for (at, (name, section)) in [("none", ""), ("away", all.as_str())].into_iter().enumerate() {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+            let Loaded { outcome, usage, groups } = loaded(directory.path(), section).await?;
+            let observations = outcome.requests as f64 * outcome.observations_each as f64;
+            let (rate, per_core) = (observations / outcome.seconds, observations / usage.cpu_seconds);
+            sums[at][0] += rate;
+            sums[at][1] += per_core;
+            let cores = usage.cpu_seconds / outcome.seconds;
+            let together = observations / groups.max(1) as f64;
+            println!("{name:<28}{rate:>12.0}{per_core:>12.0}{cores:>10.2}{together:>12.1}");
+        }
+    }
+    println!("peak memory {:.0} MB", kernel::peak_memory_mb()?);
+    let [none, away] = sums;
+    println!("with {many} of without: {:.2} in time, {:.2} per core", away[0] / none[0], away[1] / none[1]);
+    Ok(())
+}
+
+async fn loaded(directory: &Path, section: &str) -> anyhow::Result<Loaded> {
+    let stage = Stage::set(directory, section).await?;
+    // All of them have met what waits for them, and have given up for now.
+    stage.load("warm", plan(&stage, Work::Bundle(BUNDLE), seconds(2))).await?;
+    if is_bench() {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    let loaded = stage.load("measured", plan(&stage, Work::Bundle(BUNDLE), seconds(8))).await?;
+    stage.running.stop().await;
+    Ok(loaded)
+}
