@@ -238,19 +238,15 @@ fn create(
     let mut done = Vec::with_capacity(run.len());
     for (new, outcome) in run.iter().zip(&mut outcomes) {
         let write = new.write;
-        done.push(match (outcome.take(), &mut numbers) {
-            (Some(outcome), _) => (outcome, None),
-            (None, numbers) => match numbers.next().flatten() {
-                Some(seq) => {
-                    created.push((new, seq));
-                    let written = Written { seq: seq as u64, version: write.version, patient: write.patient };
-                    (WriteOutcome::Created, Some(written))
-                }
-                None => {
-                    let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
-                    (standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None)
-                }
-            },
+        done.push(if let Some(outcome) = outcome.take() {
+            (outcome, None)
+        } else if let Some(seq) = numbers.next().flatten() {
+            created.push((new, seq));
+            let written = Written { seq: seq as u64, version: write.version, patient: write.patient };
+            (WriteOutcome::Created, Some(written))
+        } else {
+            let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
+            (standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None)
         });
     }
     if !(atomic && done.iter().any(|(outcome, _)| outcome.is_conflict())) {
