@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use mhealth_gateway::exchange::gist;
 use mhealth_gateway::store::{
     AuditRecord, CodeKey, Expect, Finished, Order, OrderBy, PatientKey, Place, Plan, ResId, Server, Store, Unit, Write,
 };

@@ -96,7 +96,7 @@ async fn what_was_done_to_a_store_is_found() {
             store.execute("UPDATE audit SET at = at + 3600000 WHERE seq = (SELECT MAX(seq) FROM audit)", []).unwrap();
         }),
         ("store.leases", |_, store| {
-            store.execute("INSERT INTO cursor VALUES ('nhs', 3, 0, 0, '', 9000000000000000)", []).unwrap();
+            store.execute("INSERT INTO cursor (destination, slot, pos, epoch, owner, until) VALUES ('nhs', 3, 0, 0, '', 9000000000000000)", []).unwrap();
         }),
         ("subscriptions", |_, store| {
             // Its events begin behind the end of the feed.
@@ -154,7 +154,7 @@ fn subscribe(store: &rusqlite::Connection, starts: &[i64; 16], events: i64) {
         )
         .unwrap();
     for slot in 0..16 {
-        store.execute("INSERT OR IGNORE INTO cursor VALUES ('subscriptions', ?1, 0, 0, '', 0)", [slot]).unwrap();
+        store.execute("INSERT OR IGNORE INTO cursor (destination, slot, pos, epoch, owner, until) VALUES ('subscriptions', ?1, 0, 0, '', 0)", [slot]).unwrap();
     }
 }
 

@@ -184,9 +184,7 @@ struct Fresh<'a> {
     tail: [u8; 12],
     codes: Option<Vec<u8>>,
     tokens: Option<Vec<u8>>,
-    sealed_by: i64,
-    payload: Cow<'a, [u8]>,
-    gist: Cow<'a, [u8]>,
+    kept: Kept<'a>,
 }
 
 impl<'a> Fresh<'a> {
@@ -197,16 +195,8 @@ impl<'a> Fresh<'a> {
              ON CONFLICT (tail) DO NOTHING";
 
     fn of(new: &'a Numbered<'_>) -> Result<Self, Error> {
-        let Kept { sealed_by, payload, gist } = new.kept()?;
-        Ok(Self {
-            new,
-            tail: new.write.id.tail(),
-            codes: pack(&new.codes),
-            tokens: pack(&new.tokens),
-            sealed_by,
-            payload,
-            gist,
-        })
+        let (tail, codes, tokens) = (new.write.id.tail(), pack(&new.codes), pack(&new.tokens));
+        Ok(Self { new, tail, codes, tokens, kept: new.kept()? })
     }
 
     fn row(&self) -> [Value<'_>; 17] {
@@ -226,9 +216,9 @@ impl<'a> Fresh<'a> {
             write.content.value(),
             self.codes.value(),
             self.tokens.value(),
-            Value::Integer(self.sealed_by),
-            self.payload.value(),
-            self.gist.value(),
+            Value::Integer(self.kept.sealed_by),
+            self.kept.payload.value(),
+            self.kept.gist.value(),
         ]
     }
 }
@@ -248,19 +238,15 @@ fn create(
     let mut done = Vec::with_capacity(run.len());
     for (new, outcome) in run.iter().zip(&mut outcomes) {
         let write = new.write;
-        done.push(match (outcome.take(), &mut numbers) {
-            (Some(outcome), _) => (outcome, None),
-            (None, numbers) => match numbers.next().flatten() {
-                Some(seq) => {
-                    created.push((new, seq));
-                    let written = Written { seq: seq as u64, version: write.version, patient: write.patient };
-                    (WriteOutcome::Created, Some(written))
-                }
-                None => {
-                    let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
-                    (standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None)
-                }
-            },
+        done.push(if let Some(outcome) = outcome.take() {
+            (outcome, None)
+        } else if let Some(seq) = numbers.next().flatten() {
+            created.push((new, seq));
+            let written = Written { seq: seq as u64, version: write.version, patient: write.patient };
+            (WriteOutcome::Created, Some(written))
+        } else {
+            let standing = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])?;
+            (standing.map_or(WriteOutcome::Conflict { version: 0 }, |standing| standing.against(new)), None)
         });
     }
     if !(atomic && done.iter().any(|(outcome, _)| outcome.is_conflict())) {

@@ -204,7 +204,7 @@ impl Session {
         let line = line.as_mut().ok_or_else(not_connected)?;
         for rows in rows.chunks(AT_ONCE) {
             let statement = line.of_many(sql, "")?;
-            let (client, lists) = (line.client.clone(), lists(rows, |value| value.owned()));
+            let (client, lists) = (line.client.clone(), lists(rows, Value::owned));
             line.send(Box::pin(async move { client.execute_raw(&statement, lists).await.map(drop) }))?;
         }
         Ok(())
