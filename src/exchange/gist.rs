@@ -145,12 +145,11 @@ fn text(text: &str, out: &mut Vec<u8>) {
         out.push(place as u8);
         return;
     }
-    match u8::try_from(text.len()).ok().and_then(|length| length.checked_add(SHORT)) {
-        Some(length) => out.push(length),
-        None => {
-            out.push(LONG);
-            number(text.len() as u64, out);
-        }
+    if let Some(length) = u8::try_from(text.len()).ok().and_then(|length| length.checked_add(SHORT)) {
+        out.push(length);
+    } else {
+        out.push(LONG);
+        number(text.len() as u64, out);
     }
     out.extend_from_slice(text.as_bytes());
 }
@@ -340,6 +339,7 @@ impl<'g> Reader<'g> {
         (length <= self.0.len()).then_some(length)
     }
 
+    #[expect(clippy::option_option, reason = "what cannot be read is something else than what is not there")]
     fn interval(&mut self) -> Option<Option<(i64, i64)>> {
         if self.byte()? == 0 {
             return Some(None);

@@ -274,15 +274,14 @@ impl Gateway {
             let glimpsed = Glimpsed { kind: &content.stored.kind, gist: &gist, patients, id: &id };
             consents::permit_by_gist(page, precedents, &self.implied, &request, &glimpsed, ()).ok()
         });
-        let decision = match by_gist {
-            Some(decision) => decision,
-            None => {
-                let Some(root) = content.root_in(memory) else { return Sight::Hidden };
-                let facts = Facts::of(content.stored.kind.clone(), root);
-                let reference = [rule.name, "/", &content.stored.logical_id()].concat();
-                let subject = Subject { patients, reference: &reference, facts: &facts };
-                consents::permit(&page.consents, &self.implied, &request, &subject, ())
-            }
+        let decision = if let Some(decision) = by_gist {
+            decision
+        } else {
+            let Some(root) = content.root_in(memory) else { return Sight::Hidden };
+            let facts = Facts::of(content.stored.kind.clone(), root);
+            let reference = [rule.name, "/", &content.stored.logical_id()].concat();
+            let subject = Subject { patients, reference: &reference, facts: &facts };
+            consents::permit(&page.consents, &self.implied, &request, &subject, ())
         };
         match decision {
             Ok(permitted) => Sight::Visible(Visible { basis: Some(permitted.basis().clone()), content }),

@@ -173,7 +173,7 @@ impl Asked {
         let Before { precedents, whose } = &mut *before;
         if whose.as_slice() != gist.whose() {
             // What names another person is somebody else's to judge.
-            if !person.names[0].strip_prefix("Patient/").is_some_and(|id| id == said::patient(&gist.person())) {
+            if person.names[0].strip_prefix("Patient/").is_none_or(|id| id != said::patient(&gist.person())) {
                 return Pass::Through;
             }
             whose.clear();

@@ -74,7 +74,7 @@ impl Store {
     }
 
     /// Records that others were put in the place of, after an entry: the entry, whom the record is about, and what it says now.
-    pub async fn redacted(&self, after: Option<u64>) -> Result<Vec<(u64, Option<PatientKey>, Vec<u8>)>, Error> {
+    pub async fn redacted(&self, after: Option<u64>) -> Result<Vec<Redacted>, Error> {
         self.query(move |reader| redacted(reader, after)).await
     }
 
@@ -221,7 +221,10 @@ fn redacted_in_vain(connection: &Connection) -> sql::Result<Vec<u64>> {
         .collect()
 }
 
-fn redacted(connection: &Connection, after: Option<u64>) -> sql::Result<Vec<(u64, Option<PatientKey>, Vec<u8>)>> {
+/// An entry, whom its record is about, and what that says now.
+type Redacted = (u64, Option<PatientKey>, Vec<u8>);
+
+fn redacted(connection: &Connection, after: Option<u64>) -> sql::Result<Vec<Redacted>> {
     connection
         .prepare_cached(
             "SELECT entry, patient, payload FROM audit WHERE salt IS NULL AND entry > ?1 ORDER BY entry LIMIT ?2",
