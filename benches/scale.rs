@@ -9,6 +9,7 @@
 
 mod kernel;
 #[allow(dead_code, reason = "tests do more with servers")]
+#[expect(clippy::unwrap_used, reason = "it is a part of the tests")]
 #[path = "../tests/it/postgres.rs"]
 mod postgres;
 

@@ -143,7 +143,7 @@ impl Ready {
                 let sample = &self.samples[number as usize % self.samples.len()];
                 let request = reqwest::Method::from_bytes(sample.method.as_bytes()).map(|method| {
                     let request = self.http.request(method, format!("{}{}", self.origin, sample.path));
-                    let request = self.bearer.iter().fold(request, |request, bearer| request.bearer_auth(bearer));
+                    let request = self.bearer.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
                     request.header("content-type", "application/fhir+json").body(sample.body.clone())
                 });
                 async move {

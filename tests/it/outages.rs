@@ -166,7 +166,7 @@ async fn a_national_system_that_was_away_gets_everything_in_order_and_once() {
             .map(|one| {
                 (
                     format!("{}/{}", one["resourceType"].as_str().unwrap(), one["id"].as_str().unwrap()),
-                    times(&[one.clone()]),
+                    times(std::slice::from_ref(one)),
                 )
             })
             .collect();
