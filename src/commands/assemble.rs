@@ -74,8 +74,8 @@ pub(super) fn print(mistakes: &[String]) {
 }
 
 /// Opens the store and builds the gateway on it.
-pub(super) fn gateway(config: &Config) -> anyhow::Result<Arc<Gateway>> {
-    let gateway = built(config, open(config)?)?;
+pub(super) fn gateway(config: &Config, clock: Clock) -> anyhow::Result<Arc<Gateway>> {
+    let gateway = built(config, open(config)?, clock)?;
     // The profiles that every message of a wearable meets are compiled before the first one.
     gateway.validator.warm(&["Patient", "Consent", "Device", "List", "Observation", "QuestionnaireResponse"]);
     Ok(Arc::new(gateway))
@@ -109,15 +109,15 @@ pub(super) fn whereabouts(config: &Config) -> String {
 
 /// The same for a command beside a process that serves, on a store that must exist.
 pub(super) fn beside(config: &Config) -> anyhow::Result<Gateway> {
-    built(config, existing_store(config)?)
+    built(config, existing_store(config)?, clock())
 }
 
-fn built(config: &Config, store: Store) -> anyhow::Result<Gateway> {
+fn built(config: &Config, store: Store, clock: Clock) -> anyhow::Result<Gateway> {
     let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("; "));
     let (registry, _) = registry(config).map_err(joined)?;
     let shelf = shelf(config).map_err(joined)?;
     let mut gateway =
-        Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock(), entropy())?;
+        Gateway::new(config.exchange.clone(), store, registry, config.base_url.clone(), clock, entropy())?;
     gateway.shelf = Arc::new(shelf);
     gateway.formats = formats(config).map_err(joined)?;
     gateway.kept = Kept::compile(&config.devices.stretches).map_err(joined)?;

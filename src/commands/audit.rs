@@ -221,6 +221,13 @@ async fn whole(log: &Log, place: &str, key: &Verifier, seen: &[(PathBuf, Checkpo
         }
     };
     let held = Held { log, place, tiles };
+    for tile in Address::all(head.size).filter(|tile| matches!(tile.content, Content::Hashes(_))) {
+        let Content::Hashes(level) = tile.content else { continue };
+        if !held.tiles.get(&(level, tile.index)).is_some_and(|widths| widths.contains(&tile.width)) {
+            println!("{place}: NOT BELIEVED: {tile} is missing");
+            believed = false;
+        }
+    }
     let (mut edge, mut complete) = (Edge::default(), Vec::new());
     let compare = |edge: &Edge| {
         let at = |(_, checkpoint): &&(PathBuf, Checkpoint)| checkpoint.size == edge.size();

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::{Source, assemble, check, reload, runtime};
 use crate::config::Config;
 use crate::exchange::push::close;
-use crate::exchange::{Gateway, bulk, deliver, rights, strangers, subscribe, uploads};
+use crate::exchange::{Clock, Gateway, bulk, deliver, rights, strangers, subscribe, uploads};
 use crate::policy::routing::{Rule, Table};
 use crate::server::{listen, tls};
 
@@ -69,7 +69,12 @@ impl Running {
 
     /// Listens on a socket that is bound already.
     pub async fn start_on(listener: TcpListener, config: &Config) -> anyhow::Result<Running> {
-        let gateway = assemble::gateway(config)?;
+        Running::start_by(listener, config, assemble::clock()).await
+    }
+
+    /// The same by a clock of somebody's own. Whoever is called is spoken to by the machine's.
+    pub async fn start_by(listener: TcpListener, config: &Config, clock: Clock) -> anyhow::Result<Running> {
+        let gateway = assemble::gateway(config, clock)?;
         let own = match &config.tls {
             Some(tls) => tls.clone(),
             None => tls::self_signed(&config.data)?,

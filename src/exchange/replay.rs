@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use super::holdings::{Certainty, Holding};
 use super::pairwise::Pairwise;
 use super::recipients::{Asking, Recipient, decided};
 use super::shape::Hearer;
@@ -74,7 +75,8 @@ impl Gateway {
             let held = self.held_by(asked.destination, patient).await?;
             for one in candidates {
                 let holding = held.get(&one.name);
-                let has_it = holding.is_some_and(|holding| holding.version >= one.version);
+                let took = |holding: &Holding| holding.certainty != Certainty::Refused;
+                let has_it = holding.is_some_and(|holding| holding.version >= one.version && took(holding));
                 match () {
                     () if !one.permitted => told.withheld += 1,
                     // Of what is no more, nobody hears who did not have it.

@@ -7,10 +7,10 @@ use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use mhealth_gateway::commands::{Running, keys, token};
+use mhealth_gateway::commands::{self, Running, keys, token};
 use mhealth_gateway::config::Config;
 use mhealth_gateway::conformance::platform::{self, Admission};
-use mhealth_gateway::exchange::CATEGORY_SYSTEM;
+use mhealth_gateway::exchange::{CATEGORY_SYSTEM, Clock};
 use mhealth_gateway::national::{Pack, Shelf};
 use mhealth_gateway::policy::access::client::Client as Registration;
 use mhealth_gateway::policy::consent::Action;
@@ -59,12 +59,17 @@ impl Gateway {
 
     /// With a configuration that says where the store is.
     pub async fn with_store(directory: TempDir, configuration: &str) -> Gateway {
+        Gateway::by_clock(directory, configuration, commands::clock()).await
+    }
+
+    /// By a clock of the test's own.
+    pub async fn by_clock(directory: TempDir, configuration: &str, clock: Clock) -> Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let text = format!("listen = \"127.0.0.1:{port}\"\ndata = {:?}\n{configuration}", directory.path());
         let config = Config::read(Some(&text), &BTreeMap::new()).unwrap();
         let certificate = tls::self_signed(directory.path()).unwrap().certificate;
-        let running = Running::start_on(listener, &config).await.unwrap();
+        let running = Running::start_by(listener, &config, clock).await.unwrap();
         let http = token::http(Some(&certificate)).unwrap();
         Gateway { directory, base: config.base_url, running: Some(running), http }
     }

@@ -2,14 +2,19 @@
 //! in order, and once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use mhealth_gateway::conformance::platform::Admission;
+use mhealth_gateway::exchange::Clock;
 use mhealth_gateway::national::{Shelf, trial};
+use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::Backlog;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::arrivals::{Stage, linked};
-use crate::fixture::{APP_SCOPES, Platform, Site, eventually};
+use crate::fixture::{APP_SCOPES, Gateway, Platform, Site, eventually, heart_rate};
 use crate::packs::blood_pressure;
 
 /// A pack with what an operator says of it, whether the same request twice is there once, and how many Observations a
@@ -309,5 +314,67 @@ async fn a_gateway_that_is_killed_delivers_once_and_learns_the_names() {
         }
         assert_eq!(platform.account().await["duplicates"], json!(0), "{pack}");
         serving.terminate().await;
+    }
+}
+
+/// By the pauses that a gateway makes unless it is told otherwise, and a clock on which the minutes go by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_was_down_for_ten_minutes_gets_everything_in_order_and_once() {
+    const MINUTE_MS: i64 = 60_000;
+    let mut platform = Platform::start(&[]).await;
+    let section = platform.destination("");
+    let (before, behind) = section.split_once("[destination.retry]").unwrap();
+    let (_, fhir) = behind.split_once("[destination.fhir]").unwrap();
+    let passed = Arc::new(AtomicI64::new(0));
+    let clock: Clock = {
+        let passed = passed.clone();
+        Arc::new(move || jiff::Timestamp::now().as_millisecond() + passed.load(Ordering::Relaxed))
+    };
+    let configuration = format!("{before}[destination.fhir]{fhir}");
+    let gateway = Gateway::by_clock(tempfile::tempdir().unwrap(), &configuration, clock).await;
+    let app = gateway.app().await;
+    let mut persons = Vec::new();
+    for _ in 0..3 {
+        let person = app.person().await;
+        let own = app.actor.clone();
+        app.consent(&person, &[(own.as_str(), &[Action::Collect, Action::Access], &["heart-rate"])]).await;
+        app.consent(&person, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+        persons.push(person);
+    }
+    platform.leave().await;
+    let mut expected: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for at in 0..30 {
+        let person = &persons[at % persons.len()];
+        let answer = app.post("/Observation", &heart_rate(person, &format!("r-{at}"), 60)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        expected.entry(person).or_default().push(format!("Observation/{}", answer.id()));
+    }
+    let waits = async || {
+        let backlog = gateway.store().backlog("platform").await.unwrap();
+        (backlog.retries > 0).then_some(backlog)
+    };
+    eventually("it was tried", waits).await;
+    for _ in 0..10 {
+        passed.fetch_add(MINUTE_MS, Ordering::Relaxed);
+        let before = gateway.store().retries_due("platform", i64::MAX, 100).await.unwrap();
+        // A minute is longer than any pause of the circuit, so that somebody looks whether it is back.
+        eventually("it is tried again", async || {
+            let now = gateway.store().retries_due("platform", i64::MAX, 100).await.unwrap();
+            (now != before).then_some(())
+        })
+        .await;
+    }
+    platform.come_back().await;
+    eventually("all arrive", async || {
+        passed.fetch_add(MINUTE_MS, Ordering::Relaxed);
+        let backlog = gateway.store().backlog("platform").await.unwrap();
+        (backlog == Backlog::default()).then_some(())
+    })
+    .await;
+    let log = recorded(&platform);
+    assert_eq!(log.len(), 30, "each once: {log:?}");
+    for (person, names) in expected {
+        let order: Vec<&String> = log.iter().filter(|name| names.contains(name)).collect();
+        assert_eq!(order, names.iter().collect::<Vec<_>>(), "in order: {person}");
     }
 }

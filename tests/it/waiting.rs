@@ -236,3 +236,22 @@ async fn what_goes_first_overtakes_what_waits_and_nothing_else_does() {
         rates.iter().map(|id| format!("Observation/{id}")).collect::<Vec<_>>().iter().collect::<Vec<_>>()
     );
 }
+
+/// However little waits, and however slowly it is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_first_overtakes_a_few_as_well() {
+    let platform = Platform::start(&[]).await;
+    let section = platform.destination(
+        "[[destination.first]]\ncodes = [\"29463-7\"]\n[destination.rate]\nrequests_per_minute = 600\nconcurrent = 1",
+    );
+    let gateway = Gateway::with(&section).await;
+    let app = gateway.app().await;
+    let patient = sharing(&app).await;
+    for at in 0..40 {
+        app.post("/Observation", &heart_rate(&patient, &format!("r-{at}"), 60 + at % 20)).await;
+    }
+    let first = app.post("/Observation", &weight(&patient, "w")).await.id();
+    platform.until("all arrive", |account| account["received"] == json!(41)).await;
+    let at = platform.log().iter().position(|(name, _)| *name == format!("Observation/{first}"));
+    assert!(at.is_some_and(|at| at < 36), "{at:?}");
+}

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::Worker;
 use crate::devices::sources;
@@ -211,7 +212,10 @@ impl Worker {
                 let pause_ms = until_ms - now_ms;
                 tracing::warn!(destination = &*self.name, pause_ms, "the circuit opened: nothing is sent for a while");
             }
-            Some(Turned::Closed) => tracing::info!(destination = &*self.name, "the circuit closed: it is sent again"),
+            Some(Turned::Closed) => {
+                self.is_back.store(true, Ordering::Relaxed);
+                tracing::info!(destination = &*self.name, "the circuit closed: it is sent again");
+            }
             None => {}
         }
         if let Verdict::Retry { reason, .. } | Verdict::Unreached { reason } = verdict {

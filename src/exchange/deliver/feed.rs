@@ -51,13 +51,16 @@ impl Worker {
         let store = &self.gateway.store;
         let turn_ms = if self.has_first() { ahead::TURN_MS } else { LEASE_MS / 2 };
         let deadline_ms = self.gateway.now_ms() + turn_ms;
-        let mut rows = store.feed(&lease, max).await?;
-        if let Some(last) = rows.last().filter(|_| rows.len() == BATCH && self.has_first()) {
-            let taken = self.look_ahead(&lease, last.pos).await?;
+        let mut rows = store.feed(&lease, if self.has_first() { BATCH } else { max }).await?;
+        // What waits for its turn is behind the first row, of this batch or of those to come.
+        let behind = rows.get(1..).unwrap_or_default();
+        if rows.len() == BATCH || behind.iter().any(|row| self.goes_first(row)) {
+            let taken = if self.has_first() { self.look_ahead(&lease, rows[0].pos).await? } else { 0 };
             if taken > 0 {
                 return Ok(taken);
             }
         }
+        rows.truncate(max);
         let mut reviews = HashMap::new();
         for row in &mut rows {
             let review = row.items.iter().position(is_review).map(|index| row.items.swap_remove(index));

@@ -85,6 +85,8 @@ struct Worker {
     schedule: Schedule,
     /// Whether the operator wants nothing tried again.
     stopped: AtomicBool,
+    /// Whether the destination is back since it was looked last.
+    is_back: AtomicBool,
     ever: Table,
     first: Table,
     circuit: Mutex<Circuit>,
@@ -148,6 +150,7 @@ pub async fn run(
         platform: destination.platform,
         schedule: destination.schedule,
         stopped: AtomicBool::new(false),
+        is_back: AtomicBool::new(false),
         ever: destination.ever,
         first: destination.first,
         circuit: Mutex::new(destination.circuit),
@@ -210,13 +213,13 @@ impl Worker {
             return Ok(Round::Closed(until(until_ms, now_ms)));
         }
         let admission = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).poll(now_ms);
-        let width = match admission {
-            Admission::Closed => self.concurrent,
+        let (width, probing) = match admission {
+            Admission::Closed => (self.concurrent, false),
             // One item finds out whether the destination is back.
-            Admission::Probe => 1,
+            Admission::Probe => (1, true),
             Admission::Open(until_ms) => return Ok(Round::Closed(until(until_ms, now_ms))),
         };
-        let round = self.work(now_ms, width).await;
+        let round = self.work(now_ms, width, probing).await;
         // Nothing to send was found, so nothing was found out: the probe is for whoever comes next.
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner).hand_back(self.gateway.now_ms());
         round
@@ -238,9 +241,12 @@ impl Worker {
         if self.stopped.load(Ordering::Relaxed) { Schedule { max_attempts: 1, ..self.schedule } } else { self.schedule }
     }
 
-    async fn work(self: &Arc<Self>, now_ms: i64, width: usize) -> Result<Round, store::Error> {
-        let probing = width == 1;
+    async fn work(self: &Arc<Self>, now_ms: i64, width: usize, probing: bool) -> Result<Round, store::Error> {
         self.turns(now_ms).await?;
+        // What goes first waits for no pause of its own any more.
+        if self.is_back.swap(false, Ordering::Relaxed) && self.has_first() {
+            self.gateway.store.first_due(&self.name).await?;
+        }
         let (mut retried, any_first) = self.retries(now_ms, width).await?;
         if retried == 0 || !probing {
             retried += self.forgotten(now_ms, probing).await?;

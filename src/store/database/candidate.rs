@@ -131,7 +131,8 @@ impl<'c> Opener<'c> {
         Ok(sieve.judge(&Glimpse { patient, id, name, gist }))
     }
 
-    /// None where there is none, or the key that it was sealed by was shredded.
+    /// None where there is none, or the key that it was sealed by was shredded. One that was damaged is none: it follows from
+    /// what it is the gist of, which is opened then.
     pub(super) fn gist(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
         let Some(gist) = row.get_ref(17)?.as_blob_or_null()?.filter(|gist| !gist.is_empty()) else { return Ok(None) };
         let number = row.get(14)?;
@@ -140,7 +141,12 @@ impl<'c> Opener<'c> {
         }
         let patient = head.patient.ok_or_else(|| damaged(Broken))?;
         let Some(key) = self.key(number, patient)? else { return Ok(None) };
-        key.open(&gist_of(patient, row.get(10)?, row.get(12)?), gist.to_vec()).map(Some).map_err(damaged)
+        let opened = key.open(&gist_of(patient, row.get(10)?, row.get(12)?), gist.to_vec());
+        if opened.is_err() {
+            let seq: i64 = row.get(16)?;
+            tracing::warn!(seq, "store: the gist of a resource is damaged; it is judged by the resource");
+        }
+        Ok(opened.ok())
     }
 
     /// None where the person was erased, or the key that it was sealed by was shredded.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::keys::{self, Keys};
 use super::pool::Reader;
-use super::{Base, LOCK, Store, feed, file, log, row, schema, server, tasks, uploads};
+use super::{Base, LOCK, Store, feed, file, gist, log, row, schema, server, tasks, uploads};
 use crate::store::disk;
 use crate::store::fault::OpenError;
 use crate::store::finding::{Finding, Grade};
@@ -247,9 +247,11 @@ fn sealed(reader: &Reader) -> sql::Result<Finding> {
         let found: Option<i64> =
             reader.prepare_cached("SELECT MIN(seq) FROM resource WHERE seq > ?1")?.query_row([at], |row| row.get(0))?;
         let Some(seq) = found else { break };
-        match row::current(reader, seq as u64) {
-            Ok(Some(_)) => opened += 1,
-            Ok(None) => absent += 1,
+        match row::current(reader, seq as u64).and_then(|found| gist::is_whole(reader, seq).map(|whole| (found, whole)))
+        {
+            Ok((Some(_), false)) => broken += 1,
+            Ok((Some(_), true)) => opened += 1,
+            Ok((None, _)) => absent += 1,
             Err(Fault::Damaged(_)) => broken += 1,
             Err(fault) => return Err(fault),
         }

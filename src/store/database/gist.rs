@@ -3,12 +3,13 @@
 //! A row without one is told from one that has none by an index of its own, which is empty once all were made.
 
 use super::keys::{self, gist_of};
+use super::pool::Reader;
 use super::writer::Ledger;
 use super::{Store, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
-use crate::store::sql::{Optional, Row, params};
+use crate::store::sql::{self, Optional, Row, params};
 
 impl Store {
     /// Some resources whose gist was not made yet, by order of creation behind a sequence number, and where to go on.
@@ -34,6 +35,25 @@ impl Store {
         };
         self.writer.call(100, add).await
     }
+}
+
+/// Whether the gist of a resource can be opened, if it has one and its key is there.
+pub(super) fn is_whole(reader: &Reader, seq: i64) -> sql::Result<bool> {
+    let opens = |row: &Row<'_>| {
+        let patient = PatientKey(row.get(0)?);
+        let (identity, gist) = (gist_of(patient, row.get(1)?, row.get(2)?), row.get(4)?);
+        let key = reader.keys.key(row.get(3)?, patient, &row.get::<Vec<u8>>(5)?);
+        Ok(key.and_then(|key| key.open(&identity, gist)).is_ok())
+    };
+    let whole = reader
+        .prepare_cached(
+            "SELECT r.patient, r.tail, r.version, r.sealed_by, r.gist, p.wrapped FROM resource r
+             JOIN person_key p ON p.number = r.sealed_by
+             WHERE r.seq = ?1 AND r.patient IS NOT NULL AND LENGTH(r.gist) > 0",
+        )?
+        .query_row([seq], opens)
+        .optional()?;
+    Ok(whole.unwrap_or(true))
 }
 
 fn add(ledger: &mut Ledger, seq: i64, version: u32, gist: &[u8]) -> Result<(), Error> {

@@ -89,6 +89,18 @@ impl Store {
         .await
     }
 
+    /// What goes first is due at once.
+    pub async fn first_due(&self, destination: &str) -> Result<(), Error> {
+        let destination = destination.to_owned();
+        let due = move |ledger: &mut Ledger| {
+            ledger
+                .connection
+                .prepare_cached("UPDATE retry SET not_before = ?2 WHERE destination = ?1 AND head = 1 AND first = 1")?
+                .post(params![destination, i64::MIN])
+        };
+        self.writer.call(1, move |ledger| Ok(due(ledger)?)).await
+    }
+
     /// Whether what fails is given up at once.
     pub async fn retries_stopped(&self, destination: &str) -> Result<bool, Error> {
         let destination = destination.to_owned();

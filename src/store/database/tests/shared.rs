@@ -183,6 +183,8 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_standby_takes_over_nothing_is_lost_or_doubled() {
+    // So many that they are not through before the first one is gone.
+    const EACH: u8 = 150;
     let mut first = Own::start(&[]);
     let standby = first.standby().await;
     let fixture = Fixture::at(Some(server::at(first.url_with(&standby))), None);
@@ -192,7 +194,7 @@ async fn when_a_standby_takes_over_nothing_is_lost_or_doubled() {
             let (store, told) = (fixture.store.clone(), told.clone());
             tokio::spawn(async move {
                 let mut refused = 0;
-                for number in 0..40 {
+                for number in 0..EACH {
                     let name = format!("{app}-{number}");
                     let write = || observation(patient(app), &name, "1");
                     loop {
@@ -220,12 +222,12 @@ async fn when_a_standby_takes_over_nothing_is_lost_or_doubled() {
         refused += push.await.unwrap();
     }
     assert!(refused > 0, "nobody served for a moment");
-    for (app, number) in (0..8).flat_map(|app| (0..40).map(move |number| (app, number))) {
+    for (app, number) in (0..8).flat_map(|app| (0..EACH).map(move |number| (app, number))) {
         let name = id(patient(app), &format!("{app}-{number}")).to_string();
         assert!(fixture.store.read("Observation", &name).await.unwrap().is_some(), "{app}-{number} was acknowledged");
     }
-    assert_eq!(fixture.audits().await, 8 * 40, "each was told once");
-    assert_eq!(fixture.store.log_changed().await.unwrap(), (8 * 40, Vec::new()));
+    assert_eq!(fixture.audits().await, 8 * usize::from(EACH), "each was told once");
+    assert_eq!(fixture.store.log_changed().await.unwrap(), (8 * u64::from(EACH), Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
