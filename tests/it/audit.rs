@@ -395,8 +395,7 @@ async fn a_person_hears_what_consent_refused() {
             trail(&gateway).await.split_off(before).into_iter().filter(|event| event["outcome"] == "4").collect();
         assert_eq!(withheld.len(), hits, "{path}");
         for event in &withheld {
-            // The consent says something of what the app sends, and lets nobody read.
-            assert_eq!(named(event), (None, expected.1.clone()), "{path}");
+            assert_eq!(named(event), expected, "{path}");
             assert!(!event.to_string().contains(&format!("Observation/{reading}")), "what it was is not said");
         }
     }

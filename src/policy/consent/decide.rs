@@ -49,8 +49,8 @@ pub enum Reason {
     Denied,
     /// A consent in force cannot be evaluated.
     Indeterminate,
-    /// Nothing refuses, and nothing permits; the basis is a consent in force that permits whoever asks something else, if
-    /// there is one.
+    /// Nothing refuses, and nothing permits; the basis is the only consent in force, or one that permits whoever asks
+    /// something else, if there is one.
     NotCovered,
     /// The person wants what is hers kept and nothing else, whatever consents say.
     Restricted,
@@ -207,21 +207,28 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
     Decision::Deny(Denial { reason, basis: Some(basis) })
 }
 
-/// Of consents none of which says anything of what is asked, one that permits whoever asks something: the others are about
-/// others, and name nobody's reason.
+/// Of consents none of which says anything of what is asked, the only one, or one that permits whoever asks something: the
+/// others are about others, and name nobody's reason.
 fn nearest(consents: &[Arc<Compiled>], asked: &Asking<'_>, until: Option<i64>) -> Option<Basis> {
     let Asking { request, facts, purpose, .. } = *asked;
     let permits = |rule: &Rule| {
         let is_met = || rule.when.matches_request(Effect::Permit, request, purpose, None).fires(Effect::Permit);
         rule.effect == Effect::Permit && !rule.is_default && is_met()
     };
+    let is_hers = |consent: &&Arc<Compiled>| {
+        consent.is_in_force(request.now_ms) && consent.concerns(request, facts.patients) != Match::No
+    };
     let speaks = |consent: &&Arc<Compiled>| {
         let Body::Rules(root) = &consent.body else { return false };
-        consent.is_in_force(request.now_ms)
-            && consent.concerns(request, facts.patients) != Match::No
-            && root.all().into_iter().any(permits)
+        root.all().into_iter().any(permits)
     };
-    let consent = consents.iter().filter(speaks).min_by_key(|consent| (consent.id(), consent.version()))?;
+    let hers: Vec<&Arc<Compiled>> = consents.iter().filter(is_hers).collect();
+    let speaking = hers.iter().copied().filter(speaks).min_by_key(|consent| (consent.id(), consent.version()));
+    // By whose default it is withheld, is no question where there is one.
+    let consent = speaking.or(match hers[..] {
+        [one] => Some(one),
+        _ => None,
+    })?;
     let (_, rule) = hear(consent, consent.concerns(request, facts.patients), asked);
     Some(Basis::consent(consent, rule, until))
 }

@@ -465,7 +465,8 @@ fn what_nothing_covers_is_explained_by_who_speaks_of_it_or_by_nobody() {
     };
     let (others, ours) = (to("a", "Organization/2", "8867-4"), to("b", "Organization/1", "29463-7"));
     for (consents, expected) in [
-        (vec![others.clone()], None),
+        (vec![others.clone()], Some(("a", 1))),
+        (vec![others.clone(), to("c", "Organization/2", "8867-4")], None),
         (vec![others.clone(), ours.clone()], Some(("b", 1))),
         (vec![ours.clone(), others], Some(("b", 1))),
         (vec![to("d", "Organization/1", "29463-7"), ours], Some(("b", 1))),

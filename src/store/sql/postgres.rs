@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -136,8 +136,8 @@ impl Session {
     pub(super) fn execute(&self, sql: &str, values: &[Value<'_>]) -> Result<usize> {
         self.asked(|line| {
             let statement = line.statement(sql, "")?;
-            let Line { runtime, driver, client, .. } = line;
-            let changed = runtime.wait(driver, client.execute_raw(&statement, values.iter().copied()));
+            let Line { runtime, wire, client, .. } = line;
+            let changed = runtime.wait(wire, client.execute_raw(&statement, values.iter().copied()));
             Ok(changed.map_err(sorted)? as usize)
         })
     }
@@ -183,10 +183,10 @@ impl Session {
         for rows in rows.chunks(AT_ONCE) {
             let added = self.asked(|line| {
                 let statement = line.of_many(sql, &returning)?;
-                let Line { runtime, driver, client, .. } = line;
+                let Line { runtime, wire, client, .. } = line;
                 let lists = lists(rows, |value| value);
                 let lists: Vec<_> = lists.iter().map(|list| list as &(dyn ToSql + Sync)).collect();
-                runtime.wait(driver, client.query(&statement, &lists)).map_err(sorted)
+                runtime.wait(wire, client.query(&statement, &lists)).map_err(sorted)
             })?;
             let mut given = HashMap::with_capacity(added.len());
             for row in &added {
@@ -221,16 +221,16 @@ impl Session {
 
     pub(in crate::store) fn batch(&self, sql: &str) -> Result<()> {
         self.asked(|line| {
-            let Line { runtime, driver, client, .. } = line;
-            runtime.wait(driver, client.batch_execute(sql)).map_err(sorted)
+            let Line { runtime, wire, client, .. } = line;
+            runtime.wait(wire, client.batch_execute(sql)).map_err(sorted)
         })
     }
 
     /// The same, of whose last answer the texts are wanted. A table that is gone means that the store is.
     pub(in crate::store) fn told(&self, sql: &str) -> Result<Vec<Option<String>>> {
         self.asked(|line| {
-            let Line { runtime, driver, client, .. } = line;
-            let messages = runtime.wait(driver, client.simple_query(sql)).map_err(|error| match error.code() {
+            let Line { runtime, wire, client, .. } = line;
+            let messages = runtime.wait(wire, client.simple_query(sql)).map_err(|error| match error.code() {
                 Some(code) if *code == SqlState::UNDEFINED_TABLE => Fault::Moved,
                 _ => sorted(error),
             })?;
@@ -252,8 +252,8 @@ impl Session {
         let mut line = self.line.borrow_mut();
         let held = line.as_mut().ok_or_else(not_connected)?;
         held.settle()?;
-        let Line { runtime, driver, client, .. } = held;
-        let sink = runtime.wait(driver, client.copy_in(sql)).map_err(sorted)?;
+        let Line { runtime, wire, client, .. } = held;
+        let sink = runtime.wait(wire, client.copy_in(sql)).map_err(sorted)?;
         let types: Vec<Type> = columns
             .map(|of| match of {
                 (true, _) => Type::INT8,
@@ -290,14 +290,14 @@ pub(in crate::store) struct CopyingIn<'s> {
 
 impl CopyingIn<'_> {
     pub(in crate::store) fn put(&mut self, values: &[Value<'_>]) -> Result<()> {
-        let Line { runtime, driver, .. } = self.line.as_mut().ok_or_else(not_connected)?;
+        let Line { runtime, wire, .. } = self.line.as_mut().ok_or_else(not_connected)?;
         let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        runtime.wait(driver, self.writer.as_mut().write(&values)).map_err(sorted)
+        runtime.wait(wire, self.writer.as_mut().write(&values)).map_err(sorted)
     }
 
     pub(in crate::store) fn finish(mut self) -> Result<()> {
-        let Line { runtime, driver, .. } = self.line.as_mut().ok_or_else(not_connected)?;
-        runtime.wait(driver, self.writer.as_mut().finish()).map(drop).map_err(sorted)
+        let Line { runtime, wire, .. } = self.line.as_mut().ok_or_else(not_connected)?;
+        runtime.wait(wire, self.writer.as_mut().finish()).map(drop).map_err(sorted)
     }
 }
 
@@ -316,13 +316,42 @@ const ASKED: usize = 64;
 /// Rows that one statement adds.
 const AT_ONCE: usize = 512;
 
+/// A statement that was sent.
+enum Posted {
+    Pending(Running),
+    Done(std::result::Result<(), tokio_postgres::Error>),
+}
+
+/// What is under way.
+struct Wire {
+    /// None when the connection has ended.
+    driver: Option<Driver>,
+    /// Sent, in their order.
+    posted: Vec<Posted>,
+}
+
+impl Wire {
+    /// Does what can be done now. The connection hands on little that nobody takes, and whoever is behind would wait for
+    /// ever: so what was sent before is heard of as well, whatever is waited for.
+    fn attend(&mut self, context: &mut Context<'_>) {
+        // That it ended is told by the client's futures.
+        if self.driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+            self.driver = None;
+        }
+        for posted in &mut self.posted {
+            if let Posted::Pending(statement) = posted
+                && let Poll::Ready(done) = statement.as_mut().poll(context)
+            {
+                *posted = Posted::Done(done);
+            }
+        }
+    }
+}
+
 struct Line {
     runtime: Engine,
     client: Arc<Client>,
-    /// Sent, in their order.
-    posted: Vec<Running>,
-    /// None when the connection has ended.
-    driver: Option<Driver>,
+    wire: Wire,
     /// By what they were written as, and the column that they return.
     statements: HashMap<Box<str>, Statement>,
 }
@@ -342,8 +371,7 @@ impl Line {
         let mut line = Self {
             runtime: Engine(Some(runtime)),
             client: Arc::new(client),
-            posted: Vec::new(),
-            driver: Some(driver),
+            wire: Wire { driver: Some(driver), posted: Vec::new() },
             statements: HashMap::new(),
         };
         line.examine()?;
@@ -352,13 +380,13 @@ impl Line {
 
     /// Asks on what durability rests.
     fn examine(&mut self) -> std::result::Result<(), OpenError> {
-        let Self { runtime, driver, client, .. } = self;
+        let Self { runtime, wire, client, .. } = self;
         let failed = |error| OpenError::Database(sorted(error));
-        runtime.wait(driver, client.batch_execute(SETTINGS)).map_err(failed)?;
+        runtime.wait(wire, client.batch_execute(SETTINGS)).map_err(failed)?;
         for (setting, wanted) in DURABLE {
             let sql = format!("SELECT current_setting('{setting}')");
             let found: String =
-                runtime.wait(driver, client.query_one(&sql, &[])).and_then(|row| row.try_get(0)).map_err(failed)?;
+                runtime.wait(wire, client.query_one(&sql, &[])).and_then(|row| row.try_get(0)).map_err(failed)?;
             if !wanted.contains(&found.as_str()) {
                 return Err(OpenError::Setting { setting, found });
             }
@@ -367,40 +395,45 @@ impl Line {
     }
 
     fn send(&mut self, mut statement: Running) -> Result<()> {
-        let Self { runtime, driver, posted, .. } = self;
+        let Self { runtime, wire, .. } = self;
         // The first look hands it over.
-        let looked = runtime.wait(driver, poll_fn(|context| Poll::Ready(statement.as_mut().poll(context))));
+        let looked = runtime.wait(wire, poll_fn(|context| Poll::Ready(statement.as_mut().poll(context))));
         // What was handed to the connection is now put on the wire.
-        runtime.wait(driver, std::future::ready(()));
+        runtime.wait(wire, std::future::ready(()));
         match looked {
             Poll::Ready(done) => done.map_err(sorted),
             Poll::Pending => {
-                posted.push(statement);
-                if posted.len() >= POSTED { self.settle() } else { Ok(()) }
+                wire.posted.push(Posted::Pending(statement));
+                if wire.posted.len() >= POSTED { self.settle() } else { Ok(()) }
             }
         }
     }
 
     /// Hears of everything that was sent.
     fn settle(&mut self) -> Result<()> {
-        let Self { runtime, driver, posted, .. } = self;
+        let Self { runtime, wire, .. } = self;
+        let posted = std::mem::take(&mut wire.posted);
         let mut settled = Ok(());
-        for statement in posted.drain(..) {
-            settled = settled.and(runtime.wait(driver, statement).map_err(sorted));
+        for statement in posted {
+            let done = match statement {
+                Posted::Pending(statement) => runtime.wait(wire, statement),
+                Posted::Done(done) => done,
+            };
+            settled = settled.and(done.map_err(sorted));
         }
         settled
     }
 
     fn returning(&mut self, sql: &str, column: &str, values: &[Value<'_>]) -> Result<Vec<Row>> {
         let statement = self.statement(sql, column)?;
-        let Self { runtime, driver, client, .. } = self;
+        let Self { runtime, wire, client, .. } = self;
         let values: Vec<_> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        runtime.wait(driver, client.query(&statement, &values)).map_err(sorted)
+        runtime.wait(wire, client.query(&statement, &values)).map_err(sorted)
     }
 
     fn returning_each<const N: usize>(&mut self, sql: &str, keys: &[[Value<'_>; N]]) -> Result<Vec<Vec<Row>>> {
         let statement = self.statement(sql, "")?;
-        let Self { runtime, driver, client, .. } = self;
+        let Self { runtime, wire, client, .. } = self;
         let values: Vec<[&(dyn ToSql + Sync); N]> =
             keys.iter().map(|key| key.each_ref().map(|value| value as &(dyn ToSql + Sync))).collect();
         let mut asked: Vec<_> = values.iter().map(|values| Box::pin(client.query(&statement, values))).collect();
@@ -414,7 +447,7 @@ impl Line {
             }
             if found.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
         });
-        runtime.wait(driver, all);
+        runtime.wait(wire, all);
         found.into_iter().flatten().map(|rows| rows.map_err(sorted)).collect()
     }
 
@@ -424,12 +457,12 @@ impl Line {
         if let Some(statement) = self.statements.get(name.as_str()) {
             return Ok(statement.clone());
         }
-        let Self { runtime, driver, client, .. } = self;
+        let Self { runtime, wire, client, .. } = self;
         // The server knows of which types they are.
-        let one = runtime.wait(driver, client.prepare(&rendered(sql))).map_err(sorted)?;
+        let one = runtime.wait(wire, client.prepare(&rendered(sql))).map_err(sorted)?;
         let types: Vec<&str> = one.params().iter().map(Type::name).collect();
         let text = of_many(sql, &types) + returning;
-        let statement = runtime.wait(driver, client.prepare(&text)).map_err(sorted)?;
+        let statement = runtime.wait(wire, client.prepare(&text)).map_err(sorted)?;
         self.statements.insert(name.into(), statement.clone());
         Ok(statement)
     }
@@ -443,8 +476,8 @@ impl Line {
             text.push_str(" RETURNING ");
             text.push_str(column);
         }
-        let Self { runtime, driver, client, .. } = self;
-        let statement = runtime.wait(driver, client.prepare(&text)).map_err(sorted)?;
+        let Self { runtime, wire, client, .. } = self;
+        let statement = runtime.wait(wire, client.prepare(&text)).map_err(sorted)?;
         if self.statements.len() >= STATEMENTS {
             self.statements.clear();
         }
@@ -454,10 +487,10 @@ impl Line {
 
     /// Looks at what has come in while nobody asked, such as the end.
     fn is_lost(&mut self) -> bool {
-        let Self { runtime, driver, client, .. } = self;
+        let Self { runtime, wire, client, .. } = self;
         // Between the two steps the operating system is asked what is new.
-        runtime.wait(driver, tokio::task::yield_now());
-        driver.is_none() || client.is_closed()
+        runtime.wait(wire, tokio::task::yield_now());
+        wire.driver.is_none() || client.is_closed()
     }
 }
 
@@ -474,13 +507,10 @@ const DURABLE: [(&str, &[&str]); 5] = [
 struct Engine(Option<Runtime>);
 
 impl Engine {
-    fn wait<F: Future>(&self, driver: &mut Option<Driver>, future: F) -> F::Output {
+    fn wait<F: Future>(&self, wire: &mut Wire, future: F) -> F::Output {
         let mut future = pin!(future);
         let both = poll_fn(|context| {
-            // That it ended is told by the client's futures.
-            if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
-                *driver = None;
-            }
+            wire.attend(context);
             future.as_mut().poll(context)
         });
         self.0.as_ref().expect("it is taken when it is dropped").block_on(both)

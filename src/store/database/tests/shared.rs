@@ -184,7 +184,7 @@ async fn a_server_that_crashes_under_load_loses_and_doubles_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_a_standby_takes_over_nothing_is_lost_or_doubled() {
     // So many that they are not through before the first one is gone.
-    const EACH: u8 = 150;
+    const EACH: u8 = 100;
     let mut first = Own::start(&[]);
     let standby = first.standby().await;
     let fixture = Fixture::at(Some(server::at(first.url_with(&standby))), None);
