@@ -121,7 +121,6 @@ impl Gateway {
         let withheld = act == "refuse" && id.is_some_and(|id| self.recipients.all.iter().any(|one| *one.name == *id));
         let to_destination =
             act == "look-up" || withheld || matches!(act, "disclose" | "recall") && told.operation().is_none();
-        let act = if withheld { "withhold" } else { act };
         who["kind"] = if to_destination { "destination" } else { "client" }.into();
         if let Some(id) = id.filter(|_| !to_destination)
             && let Some(client) = self.client(id).await?
