@@ -47,16 +47,7 @@ impl Stage {
     async fn at(platform: Platform, section: &str) -> Stage {
         let gateway = Gateway::with(section).await;
         let app = gateway.app().await;
-        let person = json!({
-            "resourceType": "Patient", "active": true,
-            "identifier": [{"system": "urn:oid:1.2.250.1", "value": "linked-1"}],
-        });
-        let patient = app.post("/Patient", &person).await.id();
-        let categories = &["heart-rate", "blood-pressure"][..];
-        let own = app.actor.clone();
-        let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
-        let there = [("Organization/platform", &[Action::Disclose][..], categories)];
-        app.consent(&patient, &[to, there].concat()).await;
+        let patient = known_there(&app, "urn:oid:1.2.250.1", "linked-1").await;
         Stage { platform, gateway, app, patient }
     }
 
@@ -78,13 +69,26 @@ impl Stage {
     /// What the person's access log says was withheld.
     async fn withheld(&self, issue: &str) {
         let address = format!("{}/persons/{}/access-log?_count=100", self.app.root(), self.patient);
-        eventually("it is withheld", async || {
+        let entry = eventually("it is withheld", async || {
             let log = self.app.get(&address).await.json();
             let entries = log["entries"].as_array().unwrap();
-            entries.iter().any(|entry| entry["issues"] == json!([issue])).then_some(())
+            entries.iter().find(|entry| entry["issues"] == json!([issue])).cloned()
         })
         .await;
+        assert_eq!((&entry["act"], &entry["who"]["kind"]), (&json!("refuse"), &json!("destination")), "{entry:#}");
     }
+}
+
+/// A person whom the system knows by an identifier, and who lets it have what the app measures.
+async fn known_there(app: &Client, system: &str, value: &str) -> String {
+    let person = json!({"resourceType": "Patient", "active": true, "identifier": [{"system": system, "value": value}]});
+    let patient = app.post("/Patient", &person).await.id();
+    let categories = &["heart-rate", "blood-pressure"][..];
+    let own = app.actor.clone();
+    let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
+    let there = [("Organization/platform", &[Action::Disclose][..], categories)];
+    app.consent(&patient, &[to, there].concat()).await;
+    patient
 }
 
 #[tokio::test]
@@ -312,15 +316,7 @@ async fn swiss(spid: &str) -> Stage {
     );
     let gateway = Gateway::with(&section).await;
     let app = gateway.app().await;
-    let person = json!({
-        "resourceType": "Patient", "active": true, "identifier": [{"system": SPID, "value": spid}],
-    });
-    let patient = app.post("/Patient", &person).await.id();
-    let categories = &["heart-rate", "blood-pressure"][..];
-    let own = app.actor.clone();
-    let to = [(own.as_str(), &[Action::Collect, Action::Access][..], categories)];
-    let there = [("Organization/platform", &[Action::Disclose][..], categories)];
-    app.consent(&patient, &[to, there].concat()).await;
+    let patient = known_there(&app, SPID, spid).await;
     let known = json!({"resourceType": "Patient", "id": "7", "identifier": [
         {"system": SPID, "value": "761337610411353650"}, {"system": "urn:oid:2.999.5.6.7", "value": "mpi-7"},
     ]});

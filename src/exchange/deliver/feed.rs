@@ -53,9 +53,11 @@ impl Worker {
         let deadline_ms = self.gateway.now_ms() + turn_ms;
         let mut rows = store.feed(&lease, if self.has_first() { BATCH } else { max }).await?;
         // What waits for its turn is behind the first row, of this batch or of those to come.
-        let behind = rows.get(1..).unwrap_or_default();
-        if rows.len() == BATCH || behind.iter().any(|row| self.goes_first(row)) {
-            let taken = if self.has_first() { self.look_ahead(&lease, rows[0].pos).await? } else { 0 };
+        if let [first, behind @ ..] = rows.as_slice()
+            && self.has_first()
+            && (rows.len() == BATCH || behind.iter().any(|row| self.goes_first(row)))
+        {
+            let taken = self.look_ahead(&lease, first.pos).await?;
             if taken > 0 {
                 return Ok(taken);
             }

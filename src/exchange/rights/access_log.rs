@@ -118,7 +118,8 @@ impl Gateway {
         let act = act(event);
         let mut who = json!({"id": id, "reference": party["who"]["reference"]});
         // What a client fetches for itself is an operation of its own.
-        let withheld = act == "refuse" && id.is_some_and(|id| self.recipients.all.iter().any(|one| *one.name == *id));
+        // A destination is where it is reached, a client where it came from; some are both, by one name.
+        let withheld = act == "refuse" && party["network"]["type"] == "5";
         let to_destination =
             act == "look-up" || withheld || matches!(act, "disclose" | "recall") && told.operation().is_none();
         who["kind"] = if to_destination { "destination" } else { "client" }.into();
