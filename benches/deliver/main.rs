@@ -31,6 +31,8 @@ use stage::{Loaded, Stage, is_bench, seconds};
 const CONCURRENT: usize = 8;
 const BUNDLE: usize = 20;
 const MANY: usize = 1000;
+/// Nobody listens there.
+const AWAY: &str = "http://127.0.0.1:9/fhir";
 
 fn main() -> anyhow::Result<()> {
     let has = |word: &str| std::env::args().any(|argument| argument == word);
@@ -93,7 +95,7 @@ async fn deliveries() -> anyhow::Result<()> {
         let each = outcome.observations_each as f64;
         let all = (expected as f64 * each) as u64;
         let stage = stage.again(&looking).await?;
-        let simulated_rate = simulated.rate(0, all).await? / each;
+        let simulated_rate = simulated.rate(all).await? / each;
         stage.running.stop().await;
 
         let ready = Ready { http: reqwest::Client::new(), origin: sink.origin.clone(), bearer: None, samples };
@@ -105,10 +107,12 @@ async fn deliveries() -> anyhow::Result<()> {
             rate(&counts),
             rate(&sink.wait(expected).await?),
         );
-        let before = simulated.so_far().await?;
+        // What it has already it would only compare: another one hears the same for the first time.
+        drop(simulated);
+        let simulated = Simulated::start().await?;
         let bearer = Some(simulated.token().await?);
         let ready = Ready { http: simulated.http.clone(), origin: simulated.url.clone(), bearer, ..ready };
-        let (sent, received) = tokio::join!(ready.send(expected), simulated.rate(before, all));
+        let (sent, received) = tokio::join!(ready.send(expected), simulated.rate(all));
         sent?;
         print(&format!("{name}, the simulated platform"), expected, simulated_rate, received? / each);
     }
@@ -137,10 +141,9 @@ struct Ready {
 
 impl Ready {
     async fn send(&self, count: u64) -> anyhow::Result<()> {
-        ensure!(!self.samples.is_empty(), "nothing was sent");
-        stream::iter(0..count)
-            .map(|number| {
-                let sample = &self.samples[number as usize % self.samples.len()];
+        ensure!(self.samples.len() as u64 == count, "{} samples of {count}", self.samples.len());
+        stream::iter(&self.samples)
+            .map(|sample| {
                 let request = reqwest::Method::from_bytes(sample.method.as_bytes()).map(|method| {
                     let request = self.http.request(method, format!("{}{}", self.origin, sample.path));
                     let request = self.bearer.iter().fold(request, reqwest::RequestBuilder::bearer_auth);
@@ -162,9 +165,7 @@ async fn backlogs() -> anyhow::Result<()> {
     let many = if is_bench() { MANY } else { 3 };
     println!("\npushes while {many} destinations are away with a backlog, beside none (two runs each, by turns)");
     println!("{:<28}{:>12}{:>12}{:>10}{:>12}", "", "obs/s", "obs/s/core", "cores", "obs/group");
-    // Nobody listens there.
-    let away = "http://127.0.0.1:9/fhir";
-    let all: String = (0..many).map(|at| destination(&format!("away-{at}"), &open(away))).collect();
+    let all: String = (0..many).map(|at| destination(&format!("away-{at}"), &open(AWAY))).collect();
     let mut sums = [[0.0_f64; 2]; 2];
     for _ in 0..2 {
         for (at, (name, section)) in [("none", ""), ("away", all.as_str())].into_iter().enumerate() {
@@ -186,9 +187,11 @@ async fn backlogs() -> anyhow::Result<()> {
 }
 
 async fn loaded(directory: &Path, section: &str) -> anyhow::Result<Loaded> {
-    let stage = Stage::set(directory, section).await?;
+    let known = destination("known", &open(AWAY));
+    let stage = Stage::set(directory, &known).await?.again(section).await?;
     // All of them have met what waits for them, and have given up for now.
-    stage.load("warm", plan(&stage, Work::Bundle(BUNDLE), seconds(2))).await?;
+    let few = Plan { connections: 4, ..plan(&stage, Work::Bundle(BUNDLE), seconds(2)) };
+    stage.load("warm", few).await?;
     if is_bench() {
         tokio::time::sleep(Duration::from_secs(20)).await;
     }
