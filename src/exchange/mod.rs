@@ -11,6 +11,8 @@ pub mod said;
 
 pub mod gist;
 
+pub mod labels;
+
 pub mod facts;
 
 mod rules;
