@@ -243,6 +243,10 @@ impl Worker {
 
     /// What the audit tells of something that has no place here.
     pub(super) fn withheld(&self, stored: &Stored, issue: Id) -> Option<AuditRecord> {
+        // Of measures that are nothing for it there may be any number; of what else is missing somebody can be asked.
+        if issue != Id::DestinationMeasure {
+            tracing::info!(destination = &*self.name, issue = issue.code(), "a measurement has no place there");
+        }
         let named = (Author::patient_of(stored), stored.patient?);
         let author = self.author(String::new());
         Some(author.record(Act::Withhold, Some(&named), &[versioned(stored)], None, &[issue]))
