@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::database::writer::Ledger;
-use crate::store::{CodeKey, Erasure, Glimpse, HistoryPlan, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
+use crate::store::{CodeKey, Glimpse, HistoryPlan, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
 
 const LOINC: &str = "http://loinc.org";
 
@@ -133,15 +133,7 @@ async fn what_is_kept_back_for_its_labels_costs_nothing() {
             assert_eq!(found.contains("100.99"), sieve.is_none());
             assert_eq!(found.matches('.').count(), if sieve.is_none() { 110 } else { 0 });
         }
-        let erasure = Erasure {
-            patient: patient(1),
-            owner: "app".into(),
-            at_ms: NOW_MS,
-            record: audit_record().id,
-            receipt: Vec::new(),
-            finished: false,
-        };
-        assert!(fixture.store.begin_erasure(erasure, audit_record()).await.unwrap());
+        begin_erasure(&fixture, 1).await;
         while fixture.store.erase_step(patient(1)).await.unwrap() {}
         assert_eq!(labelled(&fixture).await, 0);
     }
