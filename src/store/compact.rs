@@ -21,6 +21,8 @@ const RESERVED: u8 = 8;
 const PLAIN: u8 = 0;
 /// Every frame begins so, which need not be written down.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// How a frame begins that holds no text (RFC 8878, 3.1.2); no JSON text has such bytes.
+const SKIPPED: [u8; 4] = [0x50, 0x2a, 0x4d, 0x18];
 const LEVEL: i32 = 3;
 /// Of long texts, which mostly repeat themselves, less effort leaves little more.
 const LEVEL_OF_LONG: i32 = 1;
@@ -60,6 +62,36 @@ pub(crate) fn compact(text: &[u8]) -> Cow<'_, [u8]> {
         _ if text.first().is_some_and(|first| *first < RESERVED) => [&[PLAIN], text].concat().into(),
         _ => text.into(),
     }
+}
+
+/// The text as it is written, with something short behind it where there is a place for it: whoever expands the text passes
+/// over that, programs that know nothing of it included.
+pub(crate) fn compact_with<'t>(text: &'t [u8], aside: &[u8]) -> Cow<'t, [u8]> {
+    let written = compact(text);
+    let (Some(&NUMBER), Ok(length)) = (written.first(), u16::try_from(aside.len())) else { return written };
+    if length == 0 {
+        return written;
+    }
+    let mut written = written.into_owned();
+    written.reserve_exact(FRAME + aside.len());
+    written.extend_from_slice(&SKIPPED);
+    written.extend_from_slice(&(u32::from(length) + 2).to_le_bytes());
+    written.extend_from_slice(aside);
+    written.extend_from_slice(&length.to_le_bytes());
+    written.into()
+}
+
+/// What a frame around something short takes: how it begins, and the length before it and behind it.
+const FRAME: usize = SKIPPED.len() + 4 + 2;
+
+/// What stands behind a text, if anything does.
+pub(crate) fn aside(written: &[u8]) -> Option<&[u8]> {
+    let (text, length) = written.split_last_chunk::<2>()?;
+    let length = u16::from_le_bytes(*length);
+    let (text, aside) = text.split_at(text.len().checked_sub(length.into())?);
+    let head = text.last_chunk::<8>()?;
+    let is_one = head[..4] == SKIPPED && head[4..] == (u32::from(length) + 2).to_le_bytes();
+    (written.first() == Some(&NUMBER) && length > 0 && is_one).then_some(aside)
 }
 
 fn squeezed(text: &[u8]) -> Option<Vec<u8>> {
@@ -107,6 +139,27 @@ mod tests {
         fn whatever_lies_there_is_a_text_or_damaged(written in any::<Vec<u8>>()) {
             let _ = expanded(written.clone());
             let _ = expanded([&[NUMBER], &written[..]].concat());
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_a_text_is_no_part_of_it() {
+        let text =
+            br#"{"resourceType":"Observation","status":"final","code":{"coding":[{"system":"http://loinc.org"}]}}"#;
+        for length in [1, 2, 57, 255, 256, 4096] {
+            let behind = vec![7; length];
+            let written = compact_with(text, &behind);
+            assert_eq!(aside(&written), Some(&behind[..]));
+            assert_eq!(written.len(), compact(text).len() + length + FRAME);
+            assert_eq!(expanded(written.into_owned()).unwrap(), text);
+        }
+        // What does not grow shorter has no place for it, and neither has what is too long one.
+        for (text, behind) in [(&b"{}"[..], 1), (text, 0), (text, 1 << 16)] {
+            let written = compact_with(text, &vec![7; behind]);
+            assert_eq!((written.as_ref(), aside(&written)), (compact(text).as_ref(), None));
+        }
+        for written in [&b""[..], b"{}", &[NUMBER, 1, 0], &[NUMBER, 0, 0]] {
+            assert_eq!(aside(written), None);
         }
     }
 

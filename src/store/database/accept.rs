@@ -11,7 +11,7 @@ use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
 use super::{Store, audit, erase, exports, feed, raw, receipts, retry, uploads};
-use crate::store::compact::compact;
+use crate::store::compact::compact_with;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::sql::{self, Connection, Optional, params};
@@ -38,7 +38,8 @@ impl Store {
 
     fn enqueue(&self, unit: Unit) -> impl Future<Output = Result<Accepted, Error>> + Send + 'static {
         // Not by the writer, for which everybody waits.
-        let compacts: Vec<_> = unit.writes.iter().map(|write| compact(&write.payload).into_owned()).collect();
+        let compacts: Vec<_> =
+            unit.writes.iter().map(|write| compact_with(&write.payload, &write.gist).into_owned()).collect();
         self.writer.call(unit.writes.len().max(1), move |ledger| apply(ledger, unit, compacts))
     }
 }
@@ -91,7 +92,7 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     let finish = unit.finish;
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     for write in &finished.writes {
-        let numbered = number(ledger, write, compact(&write.payload))?;
+        let numbered = number(ledger, write, compact_with(&write.payload, &write.gist))?;
         let put = put(&ledger.connection, std::slice::from_ref(&numbered), false)?;
         delivered.extend(put.into_iter().filter_map(|(_, written)| written).filter(|_| write.deliver));
     }

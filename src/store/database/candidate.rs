@@ -11,7 +11,7 @@ use super::erase;
 use super::keys::{damaged, gist_of, version_of};
 use super::pool::Reader;
 use super::row::entry_date;
-use crate::store::compact::expanded;
+use crate::store::compact::{aside, expanded};
 use crate::store::id::{PatientKey, ResId};
 use crate::store::plan::{Glimpse, Key, OrderBy, Pass, Sieve, Stored};
 use crate::store::seal::{self, Broken};
@@ -75,6 +75,14 @@ fn holds(column: &[u8], number: i64) -> bool {
     column.as_chunks::<8>().0.contains(&number.to_le_bytes())
 }
 
+/// A row as far as it was opened.
+#[derive(Default)]
+pub(super) struct Begun {
+    pub(super) gist: Option<Vec<u8>>,
+    /// Without its seal, where that was taken off.
+    payload: Option<Vec<u8>>,
+}
+
 /// Makes resources of the rows of one page.
 pub(super) struct Opener<'c> {
     reader: &'c Reader,
@@ -131,10 +139,37 @@ impl<'c> Opener<'c> {
         Ok(sieve.judge(&Glimpse { patient, id, name, gist }))
     }
 
-    /// None where there is none, or the key that it was sealed by was shredded. One that was damaged is none: it follows from
-    /// what it is the gist of, which is opened then.
-    pub(super) fn gist(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
-        let Some(gist) = row.get_ref(17)?.as_blob_or_null()?.filter(|gist| !gist.is_empty()) else { return Ok(None) };
+    /// The payload of a row without its seal. None where the person was erased, or the key was shredded.
+    fn unsealed(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
+        if let Some(patient) = head.patient
+            && !self.lives(patient)?
+        {
+            return Ok(None);
+        }
+        let (payload, number): (Vec<u8>, _) = (row.get(15)?, row.get(14)?);
+        if number == 0 {
+            return Ok(Some(payload));
+        }
+        let patient = head.patient.ok_or_else(|| damaged(Broken))?;
+        let Some(key) = self.key(number, patient)? else { return Ok(None) };
+        key.open(&version_of(patient, row.get(10)?, row.get(12)?), payload).map(Some).map_err(damaged)
+    }
+
+    /// What is to be known of a row before it is read.
+    pub(super) fn begin(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Begun> {
+        let apart = row.get_ref(17)?.as_blob_or_null()?.is_some_and(|gist| !gist.is_empty());
+        if apart {
+            return Ok(Begun { gist: self.gist(head, row)?, payload: None });
+        }
+        let payload = self.unsealed(head, row)?;
+        let gist = payload.as_deref().and_then(aside).map(<[u8]>::to_vec);
+        Ok(Begun { gist, payload })
+    }
+
+    /// A gist that stands apart. None where the key that it was sealed by was shredded. One that was damaged is none: it follows
+    /// from what it is the gist of, which is opened then.
+    fn gist(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
+        let gist = row.get_ref(17)?.as_blob()?;
         let number = row.get(14)?;
         if number == 0 {
             return Ok(Some(gist.to_vec()));
@@ -150,33 +185,19 @@ impl<'c> Opener<'c> {
     }
 
     /// None where the person was erased, or the key that it was sealed by was shredded.
-    pub(super) fn open(
-        &mut self,
-        head: &Head<'_>,
-        row: &Row<'_>,
-        gist: Option<Vec<u8>>,
-    ) -> sql::Result<Option<Stored>> {
-        if let Some(patient) = head.patient
-            && !self.lives(patient)?
-        {
-            return Ok(None);
-        }
-        let (tail, version, number) = (row.get(10)?, row.get(12)?, row.get(14)?);
-        let mut payload: Vec<u8> = row.get(15)?;
-        if number != 0 {
-            let patient = head.patient.ok_or_else(|| damaged(Broken))?;
-            let Some(key) = self.key(number, patient)? else { return Ok(None) };
-            payload = key.open(&version_of(patient, tail, version), payload).map_err(damaged)?;
-        }
+    pub(super) fn open(&mut self, head: &Head<'_>, row: &Row<'_>, begun: Begun) -> sql::Result<Option<Stored>> {
+        let Begun { gist, payload } = begun;
+        let payload = if payload.is_some() { payload } else { self.unsealed(head, row)? };
+        let Some(payload) = payload else { return Ok(None) };
         if *self.owner != *head.owner {
             self.owner = Arc::from(head.owner);
         }
         Ok(Some(Stored {
             kind: self.kind.clone(),
-            id: ResId::from_columns(row.get(8)?, row.get(9)?, tail),
+            id: ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?),
             name: row.get(11)?,
             seq: head.seq,
-            version,
+            version: row.get(12)?,
             updated_ms: head.updated,
             deleted: head.deleted,
             patient: head.patient,

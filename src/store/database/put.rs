@@ -11,6 +11,7 @@ use super::row::{entry_date, entry_patient, filed_under, pack, token_hash, unpac
 use super::spans;
 use super::stretches;
 use super::writer::Ledger;
+use crate::store::compact::aside;
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::sql::{self, Bind, Connection, Optional, Params, Row, Value, params};
@@ -24,7 +25,7 @@ pub(super) struct Numbered<'a> {
     tokens: Vec<i64>,
     /// What is kept of a person is sealed.
     sealer: Option<Sealer>,
-    /// The payload as it is written, but for the seal.
+    /// The payload as it is written, mostly with the gist behind it, but for the seal.
     compact: Cow<'a, [u8]>,
 }
 
@@ -33,6 +34,7 @@ struct Kept<'n> {
     /// The number of the key.
     sealed_by: i64,
     payload: Cow<'n, [u8]>,
+    /// Where it does not stand behind the payload.
     gist: Cow<'n, [u8]>,
 }
 
@@ -44,12 +46,13 @@ impl Numbered<'_> {
 
     fn kept(&self) -> Result<Kept<'_>, Error> {
         let write = self.write;
+        let gist = if aside(&self.compact).is_some() { &[] } else { write.gist.as_slice() };
         let (Some(sealer), Some(patient)) = (&self.sealer, write.patient) else {
-            return Ok(Kept { sealed_by: 0, payload: self.compact.as_ref().into(), gist: (&write.gist).into() });
+            return Ok(Kept { sealed_by: 0, payload: self.compact.as_ref().into(), gist: gist.into() });
         };
         let (tail, version) = (write.id.tail(), write.version);
         let Sealed { number, text } = sealer.sealed(&version_of(patient, tail, version), &self.compact)?;
-        let gist = match write.gist.as_slice() {
+        let gist = match gist {
             [] => Vec::new(),
             gist => sealer.sealed(&gist_of(patient, tail, version), gist)?.text,
         };

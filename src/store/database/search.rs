@@ -3,7 +3,7 @@
 //! A source that yields in the plan's order ends with the page; any other is read to its end or to the scan budget and
 //! then sorted. The test is the same whatever the source, so a source may yield too much but never too little.
 
-use super::candidate::{AT_ONCE, Head, Opener};
+use super::candidate::{AT_ONCE, Begun, Head, Opener};
 use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
@@ -119,14 +119,15 @@ fn walk(
             if !filter.admits(head) || !is_after(plan, key) {
                 return Ok(());
             }
-            let gist = opener.gist(head, row)?;
-            let sifted = |sieve| opener.sifted(sieve, head, row, gist.as_deref());
+            let wanted = in_order || plan.sieve.is_some();
+            let begun = if wanted { opener.begin(head, row)? } else { Begun::default() };
+            let sifted = |sieve| opener.sifted(sieve, head, row, begun.gist.as_deref());
             match plan.sieve.as_ref().map_or(Ok(Pass::Through), sifted)? {
                 Pass::Through => {
-                    let stored = if in_order { opener.open(head, row, gist)? } else { None };
+                    let stored = if in_order { opener.open(head, row, begun)? } else { None };
                     passed[place] = Some(Found { key, stored });
                 }
-                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, gist)?),
+                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, begun)?),
                 Pass::KeptBack | Pass::Out => {}
             }
             Ok(())
@@ -147,8 +148,8 @@ fn opened(opener: &mut Opener<'_>, numbers: &[u64], passes: impl Fn(&Head<'_>) -
     found.resize_with(numbers.len(), || None);
     opener.each(numbers, |opener, place, head, row| {
         if passes(head) {
-            let gist = opener.gist(head, row)?;
-            found[place] = opener.open(head, row, gist)?;
+            let begun = opener.begin(head, row)?;
+            found[place] = opener.open(head, row, begun)?;
         }
         Ok(())
     })?;
