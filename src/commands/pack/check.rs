@@ -1,13 +1,12 @@
-//! `pack check`: everything that is wrong with a pack, with file and line, and what of its own requests is no FHIR.
+//! `pack check`: everything that is wrong with a pack and with the requests that it makes, with file and line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
-use super::{FOUND, Form, compiled, told};
-use crate::national::Mistake;
-use crate::national::trial;
+use super::{FOUND, Form, told};
+use crate::national::{Mistake, Pack, trial};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -21,32 +20,16 @@ pub struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let folder = &options.folder;
-    let pack = match compiled(folder)? {
-        Ok(pack) => pack,
-        Err(mistakes) => {
-            match options.format {
-                Form::Text => print!("{}", told(folder, &mistakes)),
-                Form::Json => println!("{:#}", json!({"mistakes": listed(&mistakes), "content": []})),
-            }
-            return Ok(ExitCode::from(FOUND));
+    let found = trial::check(&super::files(folder)?);
+    match (options.format, &found.pack) {
+        (Form::Text, Some(pack)) if found.is_nothing() => {
+            println!("{} is a pack: {} measures.", pack.name(), pack.rows().len());
         }
-    };
-    let found = trial::check(&pack, &super::files(folder)?);
-    let wrong = &found.content;
-    match options.format {
-        Form::Text => {
-            print!("{}", told(folder, &found.mistakes));
-            for (measure, text) in wrong {
-                println!("{measure}: {text}");
-            }
-            if found.is_nothing() {
-                println!("{} is a pack: {} measures.", pack.name(), pack.rows().len());
-            }
-        }
-        Form::Json => {
-            let content: Vec<Json> =
-                wrong.iter().map(|(measure, text)| json!({"measure": measure, "text": text})).collect();
-            println!("{:#}", json!({"pack": pack.name(), "mistakes": listed(&found.mistakes), "content": content}));
+        (Form::Text, _) => print!("{}", told(folder, found.told())),
+        (Form::Json, pack) => {
+            let name = pack.as_ref().map(Pack::name);
+            let (mistakes, content) = (listed(&found.mistakes), listed(&found.content));
+            println!("{:#}", json!({"pack": name, "mistakes": mistakes, "content": content}));
         }
     }
     Ok(if found.is_nothing() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })

@@ -70,8 +70,8 @@ fn files(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     assemble::files(folder).with_context(|| format!("reading {}", folder.display()))
 }
 
-fn told(folder: &Path, mistakes: &[Mistake]) -> String {
-    mistakes.iter().map(|mistake| format!("{}/{mistake}\n", folder.display())).collect()
+fn told<'m>(folder: &Path, mistakes: impl IntoIterator<Item = &'m Mistake>) -> String {
+    mistakes.into_iter().map(|mistake| format!("{}/{mistake}\n", folder.display())).collect()
 }
 
 /// What a destination publishes: the resources of a folder and of those within, JSON and XML, by their paths.

@@ -43,7 +43,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
         Err(mistakes) => bail!("the answers make no pack:\n{}", told(folder, &mistakes).trim_end()),
     };
     let Ok(pack) = Pack::compile(&files) else { bail!("the draft is no pack") };
-    let found = trial::check(&pack, &files);
+    let found = trial::check(&files);
     ensure!(found.mistakes.is_empty(), "the answers make no pack:\n{}", told(folder, &found.mistakes).trim_end());
     write(folder, &pack, &files)?;
     let all = trial::gaps(&pack);

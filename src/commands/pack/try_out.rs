@@ -72,7 +72,7 @@ fn text(tried: &Trial) -> String {
         }
     }
     for one in &tried.unchecked {
-        out.push_str(&format!("{}: {}\n", one.measure, one.text));
+        out.push_str(&format!("errors.csv:{}: {}: {}\n", one.line, one.measure, one.text));
     }
     let same = tried.examples.iter().filter(|one| one.differs.is_empty()).count();
     let of = |outcome: Outcome| tried.assertions.iter().filter(|one| one.outcome == outcome).count();

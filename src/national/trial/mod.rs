@@ -8,6 +8,7 @@ mod assertion;
 mod check;
 mod compare;
 mod gap;
+mod known;
 mod measurement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,8 @@ pub struct Example {
 #[derive(Debug)]
 pub struct Unchecked {
     pub measure: String,
+    /// The line of `errors.csv` that says so.
+    pub line: u64,
     pub text: String,
 }
 
@@ -75,7 +78,8 @@ impl Trial {
             .assertions
             .iter()
             .map(|one| json!({"expression": one.expression, "outcome": format!("{:?}", one.outcome).to_lowercase()}));
-        let unchecked = self.unchecked.iter().map(|one| json!({"measure": one.measure, "text": one.text}));
+        let unchecked =
+            self.unchecked.iter().map(|one| json!({"measure": one.measure, "line": one.line, "text": one.text}));
         json!({
             "passes": self.passes(),
             "examples": examples.collect::<Vec<_>>(),
@@ -156,7 +160,7 @@ pub fn unchecked(pack: &Pack, requests: &[(String, Json)]) -> Vec<Unchecked> {
             });
             if !holds {
                 let text = format!("the destination would answer {} {}", check.status, check.text);
-                found.push(Unchecked { measure: measure.clone(), text: text.trim_end().to_owned() });
+                found.push(Unchecked { measure: measure.clone(), line: check.line, text: text.trim_end().to_owned() });
             }
         }
     }
