@@ -139,7 +139,7 @@ fn told_again(pack: &Pack, stage: &Stage<'_>, file: &str, index: usize, example:
     let differs = emitted.first().map(|one| differences(one, example)).unwrap_or_default();
     let words = emitted.first().map(|one| other_words(one, example)).unwrap_or_default();
     let words = words.into_iter().map(str::to_owned).collect();
-    Example { words, ..told(true, differs.into_iter().map(str::to_owned).collect()) }
+    Example { words, ..told(true, differs) }
 }
 
 /// What the pack makes of one measurement of each measure that it takes.
