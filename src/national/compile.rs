@@ -55,11 +55,12 @@ impl Pack {
     /// Compiles the files of a pack, by name, or says everything that is wrong with them.
     pub fn compile(files: &BTreeMap<String, String>) -> Result<Pack, Vec<Mistake>> {
         let mut mistakes = Vec::new();
-        let pack = compile(files, &mut mistakes);
-        match pack {
-            Some(pack) if mistakes.is_empty() => Ok(pack),
-            _ => Err(gathered(mistakes)),
-        }
+        Pack::of(files, &mut mistakes).ok_or_else(|| gathered(mistakes))
+    }
+
+    /// The same, with each mistake where it stands put to the rest.
+    pub(super) fn of(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Option<Pack> {
+        compile(files, mistakes).filter(|_| mistakes.is_empty())
     }
 }
 
@@ -303,7 +304,7 @@ fn systems(main: &Main, mistakes: &mut Vec<Mistake>) {
 }
 
 /// Whether something names a code system or a profile: a scheme, and no space.
-fn is_uri(text: &str) -> bool {
+pub(super) fn is_uri(text: &str) -> bool {
     let scheme = |scheme: &str| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
@@ -668,10 +669,12 @@ fn codes(
         if !seen.insert([&measure, &at, &when, &system, &code].map(String::clone)) {
             wrong("code: it stands twice");
         }
-        if measure_of(&measure).is_none() {
+        if said.measures.contains(&measure) {
+            // Whatever is wrong with its line was told there.
+        } else if measure_of(&measure).is_none() {
             wrong("measure: expected is a key of the guide's table of measures");
             coded.slips += 1;
-        } else if said.is_there && !said.measures.contains(&measure) {
+        } else if said.is_there {
             absent.entry(measure.clone()).or_default().push(row.line);
         }
         if mistakes.len() > before {

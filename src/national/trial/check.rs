@@ -42,10 +42,14 @@ impl Found {
 /// Everything that is wrong with the files of a pack, all of it at once. What follows from something that is told is not
 /// told again: requests are looked at where the files are sound.
 pub fn check(files: &BTreeMap<String, String>) -> Found {
-    let (pack, mut mistakes) = match Pack::compile(files) {
-        Ok(pack) => (Some(pack), Vec::new()),
-        Err(mistakes) => (None, mistakes),
-    };
+    let Found { pack, mistakes, content } = each(files);
+    Found { pack, mistakes: gathered(mistakes), content: gathered(content) }
+}
+
+/// The same, with the same of several lines for each of them.
+pub(in crate::national) fn each(files: &BTreeMap<String, String>) -> Found {
+    let mut mistakes = Vec::new();
+    let pack = Pack::of(files, &mut mistakes);
     let main = Main::read(files, &mut Vec::new());
     // Only R4 is known here; what other releases say of their own is for their own validators.
     let validator = (main.file.fhir == "4.0.1").then(|| Validator::new(Registry::core()));
@@ -59,7 +63,7 @@ pub fn check(files: &BTreeMap<String, String>) -> Found {
     }
     mistakes.extend(unknown);
     mistakes.extend(unused(&main, files));
-    Found { pack, mistakes: gathered(mistakes), content: gathered(content) }
+    Found { pack, mistakes, content }
 }
 
 /// What the standard or the destination would mind of the requests that the pack makes, as far as they say nothing that was

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 pub use assertion::{Assertion, Outcome, hold, holds_of_all, of_list, of_script};
+pub(super) use check::each;
 pub use check::{Found, check};
 pub use compare::{differences, other_words, read_back, within};
 pub use gap::{Gap, State, gaps, page};
