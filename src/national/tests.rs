@@ -293,7 +293,12 @@ fn settings_are_what_the_pack_asks_for() {
             &["settings.organization: missing; number of the organisation that is responsible for the measurements"],
         ),
         (json!({"organization": "1", "bundle": "document"}), &["settings.bundle: batch or collection"]),
-        (json!({"organization": "1", "colour": "red"}), &["settings.colour: no-pmd@0.5.2 has no such setting"]),
+        (
+            json!({"organization": "1", "colour": "red"}),
+            &[
+                "settings.colour: no-pmd@0.5.2 has no such setting; it has bundle, municipality, organization, organization-system",
+            ],
+        ),
     ] {
         let said: BTreeMap<String, String> = serde_json::from_value(said).unwrap();
         assert_eq!(Settings::of(&pack, &said).err().unwrap_or_default(), expected);
