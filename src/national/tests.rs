@@ -609,6 +609,20 @@ fn what_a_pack_names_and_nobody_knows_is_told() {
         ("fi-kanta", observation, "\"app.name\"", "\"status=finl\"", "observation.json:8: $if: status is never finl"),
         ("fi-kanta", observation, "\"app.name\"", "\"code=x\"", "observation.json:8: $if: code is no text"),
         (
+            "de-mio-diga",
+            main,
+            "\"http://fhir.de/sid/gkv/kvid-10\"",
+            "\"kvid-10\"",
+            "pack.toml:26: settings.persons: a URI such as",
+        ),
+        (
+            "de-mio-diga",
+            main,
+            "\"http://fhir.de/sid/gkv/kvid-10\"",
+            "\"urn:oid:1.2.o3\"",
+            "pack.toml:26: settings.persons.default: system: urn:oid:1.2.o3 is no OID",
+        ),
+        (
             "no-pmd",
             "words.csv",
             "body-height",

@@ -57,6 +57,11 @@ pub(in crate::national) fn each(files: &BTreeMap<String, String>) -> Found {
         templates(validator, files, &mut mistakes);
     }
     let unknown = unknown(&main, files);
+    // A default that is refused is refused to whoever says nothing else.
+    for wrong in pack.iter().filter_map(|pack| Stage::of(pack, &BTreeMap::new()).err()).flatten() {
+        let key = format!("{}.default", wrong.split(':').next().unwrap_or_default());
+        main.wrong(&key, wrong, &mut mistakes);
+    }
     let mut content = Vec::new();
     if let Some(pack) = pack.as_ref().filter(|_| mistakes.is_empty()) {
         of_requests(pack, validator.as_ref(), files, &unknown, (&mut mistakes, &mut content));

@@ -167,7 +167,10 @@ impl<'m> Known<'m> {
         let person = self.main.file.person.identifiers.iter().enumerate();
         let person = person.map(|(at, system)| (format!("person.identifiers.{at}"), system));
         let device = self.main.file.device.system.iter().map(|system| ("device.system".to_owned(), system));
-        for (key, system) in person.chain(device).filter(|(_, system)| setting_of(system).is_none()) {
+        let settings = self.main.file.settings.iter();
+        let default =
+            settings.filter_map(|(name, one)| Some((format!("settings.{name}.default"), one.default.as_ref()?)));
+        for (key, system) in person.chain(device).chain(default).filter(|(_, system)| setting_of(system).is_none()) {
             if let Some(why) = self.system(system) {
                 self.main.wrong(&key, format!("{key}: {why}"), found);
             }
