@@ -63,7 +63,16 @@ pub struct Config {
     pub packs: Packs,
     /// What clients may be told of what happens.
     pub subscriptions: subscribe::Config,
+    /// Address at which operators' programs read figures, if they may.
+    pub metrics: Option<SocketAddr>,
     pub destinations: Vec<Destination>,
+}
+
+/// Who may watch.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Metrics {
+    listen: Option<SocketAddr>,
 }
 
 /// Which country packs there are besides those of the program.
@@ -468,6 +477,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
     mistakes.extend(subscriptions.mistakes(retention.feed_days));
+    let metrics: Metrics = section("metrics", table.remove("metrics"), mistakes);
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -485,12 +495,15 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let top: Top = section("", Some(Value::Table(table)), mistakes);
     for mistake in mistakes[before..].iter_mut().filter(|mistake| mistake.contains("unknown field")) {
         mistake.push_str(
-            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [packs], [terminology], [subscriptions], [[destination]]",
+            "; or a section: [tls], [store], [limits], [exchange], [validation], [guide], [devices], [consent], [retention], [packs], [terminology], [subscriptions], [metrics], [[destination]]",
         );
     }
     let listen = top.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
     if !listen.ip().is_loopback() && !has_tls {
         mistakes.push(format!("listen: {listen} is beyond loopback, so a certificate of its own is needed in [tls]"));
+    }
+    if metrics.listen.is_some_and(|metrics| metrics == listen && metrics.port() != 0) {
+        mistakes.push(format!("metrics.listen: {listen} is where clients come; figures have an address of their own"));
     }
     let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };
     let base_url = top.base_url.unwrap_or_else(|| format!("https://{host}:{}/fhir", listen.port()));
@@ -553,6 +566,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         terminology,
         packs,
         subscriptions,
+        metrics: metrics.listen,
         destinations,
     }
 }

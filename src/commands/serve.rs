@@ -1,5 +1,6 @@
 //! `serve`: the gateway until SIGTERM or SIGINT, then an orderly end.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::config::Config;
 use crate::exchange::push::close;
 use crate::exchange::{Clock, Gateway, bulk, deliver, rights, strangers, subscribe, uploads};
 use crate::policy::routing::{Rule, Table};
-use crate::server::{listen, tls};
+use crate::server::{figures, listen, tls};
 
 pub(super) fn run(source: &Source) -> anyhow::Result<ExitCode> {
     let config = match check::checked(source) {
@@ -54,6 +55,8 @@ const GRACE: Duration = Duration::from_millis(500);
 /// A gateway that listens and delivers.
 pub struct Running {
     pub gateway: Arc<Gateway>,
+    /// Where the figures are, if anybody may see them.
+    pub metrics: Option<SocketAddr>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
     drain: Duration,
@@ -89,6 +92,13 @@ impl Running {
         for (destination, recipient) in destinations.iter_mut().zip(&gateway.recipients.all) {
             destination.shape.clone_from(&recipient.shape);
         }
+        let metrics = match config.metrics {
+            Some(address) => {
+                let listening = || format!("listening on {address} for metrics");
+                Some(TcpListener::bind(address).await.with_context(listening)?)
+            }
+            None => None,
+        };
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for destination in destinations {
@@ -105,13 +115,19 @@ impl Running {
         tasks.spawn(close::run(gateway.clone(), stopped.clone()));
         tasks.spawn(strangers::watch(gateway.clone(), stopped.clone()));
         tasks.spawn(rights::upkeep::run(gateway.clone(), stopped.clone()));
-        let mut asked = stopped.clone();
-        let shutdown = async move {
-            // The sender lives as long as the gateway; its loss means the same.
-            let _ = asked.wait_for(|stop| *stop).await;
+        let shutdown = || {
+            let mut asked = stopped.clone();
+            async move {
+                // The sender lives as long as the gateway; its loss means the same.
+                let _ = asked.wait_for(|stop| *stop).await;
+            }
         };
-        tasks.spawn(listen::run(listener, server, gateway.clone(), config.limits.clone(), config.drain, shutdown));
-        Ok(Running { gateway, stop, tasks, drain: config.drain })
+        let at = metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+        if let Some(metrics) = metrics {
+            tasks.spawn(figures::run(metrics, gateway.clone(), shutdown()));
+        }
+        tasks.spawn(listen::run(listener, server, gateway.clone(), config.limits.clone(), config.drain, shutdown()));
+        Ok(Running { gateway, metrics: at, stop, tasks, drain: config.drain })
     }
 
     /// Takes nothing new, finishes what is under way, closes the store. A delivery that takes longer than the drain is

@@ -215,6 +215,15 @@ fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> O
     (!claims.is_empty() && restricted.into_iter().all(|is| is.is_some())).then_some(NORMAL)
 }
 
+/// The labels of what carries these itself and claims something of a category; and whether they are all, or some
+/// confidentiality may follow from what else it claims.
+pub fn with_confidentiality<'d>(mut labels: Vec<Coding<'d>>, of: Option<&str>) -> (Vec<Coding<'d>>, bool) {
+    let said = labels.iter().any(|(system, _)| *system == CONFIDENTIALITY);
+    let follows = !said && of.and_then(category).is_some_and(|category| category.confidentiality == RESTRICTED.1);
+    labels.extend(follows.then_some(RESTRICTED));
+    (labels, said || follows)
+}
+
 /// Without those that only the gateway may give.
 fn own<'c, 'd>(codings: &'c [Coding<'d>]) -> impl Iterator<Item = Coding<'d>> + use<'c, 'd> {
     codings.iter().copied().filter(|(system, _)| *system != CATEGORY_SYSTEM)

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use super::labels;
 use super::said::{Coding, Hidden, Part, Said};
 use crate::fhir::tree::{Element, json};
 
@@ -90,10 +91,24 @@ const LONG: u8 = 0x81;
 /// A byte from it on is the length of a text that follows.
 const SHORT: u8 = 0x82;
 
-/// The gist of a resource as it is stored; nothing where it cannot be read or is too long.
+/// What is written beside a resource.
+pub struct Beside {
+    /// Nothing where it cannot be read or is too long.
+    pub gist: Option<Vec<u8>>,
+    /// The number of its labels.
+    pub labels: u16,
+}
+
+/// What is written beside a resource as it is stored.
+pub fn beside(kind: &str, payload: &[u8]) -> Beside {
+    let Ok(document) = json::parse(payload) else { return Beside { gist: None, labels: labels::OTHERS } };
+    let said = Said::of(kind, Element::root(&document));
+    Beside { gist: written(&said), labels: labels::number(&said.labels) }
+}
+
+/// The gist of a resource as it is stored.
 pub fn of(kind: &str, payload: &[u8]) -> Option<Vec<u8>> {
-    let document = json::parse(payload).ok()?;
-    written(&Said::of(kind, Element::root(&document)))
+    beside(kind, payload).gist
 }
 
 fn written(said: &Said<'_>) -> Option<Vec<u8>> {

@@ -11,6 +11,8 @@ pub mod said;
 
 pub mod gist;
 
+pub mod labels;
+
 pub mod facts;
 
 mod rules;
@@ -31,6 +33,8 @@ pub mod room;
 
 pub mod links;
 mod lookups;
+
+mod figures;
 pub mod origin;
 pub mod recipients;
 pub mod rehearse;
@@ -86,6 +90,7 @@ use crate::policy::access::seal::Seal;
 use crate::policy::audit::Strangers;
 use crate::policy::consent::{Coupled, Implied, Proxies};
 use crate::store::{self, Health, PatientKey, ResId, Store};
+use crate::telemetry::counted::Counted;
 use crate::tlog::Signer;
 
 pub use consents::Book;
@@ -245,6 +250,8 @@ pub struct Gateway {
     pub rooms: room::Rooms,
     /// What destinations answered about persons.
     lookups: lookups::Lookups,
+    /// What operators watch.
+    pub counted: Counted,
     strangers: Mutex<Strangers>,
     patient_secret: [u8; 32],
     page_secret: [u8; 32],
@@ -276,6 +283,7 @@ impl Gateway {
             rooms: room::Rooms::default(),
             lookups: lookups::Lookups::default(),
             strangers,
+            counted: Counted::new(env!("CARGO_PKG_VERSION"), store.commits()),
             validator: Arc::new(Validator::new(registry.clone())),
             shelf: Arc::new(Shelf::new(Vec::new())),
             registry,

@@ -300,7 +300,7 @@ catalogue! {
     Overloaded "overloaded" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     DestinationFull "destination-full" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
-    StorageFailed "storage-failed" Error "exception" "Try again later; the operator has been told. Nothing was stored.";
+    StorageFailed "storage-failed" Error "exception" "Try again later, and send the same: it is kept once. The operator has been told.";
     NoIssues "no-issues" Information "informational" "Nothing to do.";
     IssuesLeftOut "issues-left-out" Information "informational" "Correct what is listed and send again; validate a file locally to see everything.";
     Internal "internal" Fatal "exception" "Try again later; the operator has been told.";

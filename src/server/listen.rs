@@ -31,7 +31,7 @@ use super::limits::{self, Limits, Turnstile};
 use super::negotiate::{self, Format};
 use super::problem;
 use super::reply::{Body, Reply};
-use super::routes::{self, Action, Door, Lookup};
+use super::routes::{self, Action, Door, Lookup, Matched};
 use super::socket::{self, Sockets};
 use super::unread::{Outspoken, Refused};
 use crate::exchange::refusal::status_of;
@@ -143,6 +143,8 @@ async fn serve(
     address: Arc<str>,
 ) -> Result<Response<Either<Full<Bytes>, Flow>>, Infallible> {
     let started = Instant::now();
+    let gateway = shared.gateway.clone();
+    let under_way = gateway.counted.came();
     let request_id = request_id(request.headers(), &shared.gateway);
     if request.uri().path() == socket::PATH
         && request.method() == hyper::Method::GET
@@ -172,6 +174,10 @@ async fn serve(
     };
     let status = reply.status;
     let duration_ms = started.elapsed().as_millis() as u64;
+    let (known_method, route) = reply.route.unwrap_or(("other", "none"));
+    gateway.counted.answered(known_method, route, status, started.elapsed());
+    reply.issues.iter().for_each(|issue| gateway.counted.refused(issue.code()));
+    drop(under_way);
     let client = reply.client.as_deref().unwrap_or("-");
     if status >= 400 {
         let issues = reply.issues.iter().map(|id| id.code()).collect::<Vec<_>>().join(" ");
@@ -192,9 +198,21 @@ fn switched(headers: HeaderMap) -> Response<Either<Full<Bytes>, Flow>> {
 
 /// From the head of a request to its reply, with every refusal on record.
 async fn work(parts: &hyper::http::request::Parts, body: Incoming, shared: &Shared, contact: &Contact) -> Reply {
+    let path = parts.uri.path();
+    let matched = match routes::find(parts.method.as_str(), path) {
+        Lookup::Found(matched) => matched,
+        lookup => {
+            let reply = match lookup {
+                Lookup::Method { allowed } => problem::method_not_allowed(&allowed),
+                _ => problem::route_unknown(),
+            };
+            return on_record(reply, Who::Unasked, &parts.headers, shared, contact).await;
+        }
+    };
     let mut who = Who::Unasked;
-    let reply = serve_within(parts, body, shared, contact, &mut who).await;
-    on_record(reply, who, &parts.headers, shared, contact).await
+    let reply = serve_within(parts, body, matched, shared, contact, &mut who).await;
+    let route = Some((matched.row.method, matched.row.pattern));
+    Reply { route, ..on_record(reply, who, &parts.headers, shared, contact).await }
 }
 
 /// The reply, once a refusal that nobody has recorded yet is on record.
@@ -239,16 +257,12 @@ async fn asking(shared: &Shared, headers: &HeaderMap) -> Who {
 async fn serve_within(
     parts: &hyper::http::request::Parts,
     body: Incoming,
+    matched: Matched<'_>,
     shared: &Shared,
     contact: &Contact,
     who: &mut Who,
 ) -> Reply {
     let path = parts.uri.path();
-    let matched = match routes::find(parts.method.as_str(), path) {
-        Lookup::Found(matched) => matched,
-        Lookup::Method { allowed } => return problem::method_not_allowed(&allowed),
-        Lookup::Nothing => return problem::route_unknown(),
-    };
     let Ok(_place) = shared.requests.clone().try_acquire_owned() else {
         let issue = Issue::new(Id::Overloaded, "", "The gateway has more requests than it can take.");
         return problem::issue(issue).with(RETRY_AFTER, "1");

@@ -17,6 +17,8 @@ pub struct Reply {
     pub issues: Vec<Id>,
     /// Whether the audit knows of the refusal.
     pub on_record: bool,
+    /// Method and address that were asked, as the routes have them; none where there is no such route.
+    pub route: Option<(&'static str, &'static str)>,
     /// Who asked, for the log.
     pub client: Option<Arc<str>>,
 }
@@ -58,7 +60,7 @@ impl std::fmt::Debug for Body {
 
 impl Reply {
     pub fn new(status: u16, body: Body) -> Self {
-        Reply { status, headers: Vec::new(), body, issues: Vec::new(), on_record: false, client: None }
+        Reply { status, headers: Vec::new(), body, issues: Vec::new(), on_record: false, route: None, client: None }
     }
 
     pub fn json(status: u16, value: &serde_json::Value) -> Self {

@@ -122,7 +122,7 @@ pub enum Door {
 }
 
 /// One row.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
     pub method: &'static str,
     /// Segments; `{kind}`, `{definitions}` (a type of the guide's definitions), `{id}`, `{version}`, `{format}` and `{file}` take one each,
@@ -262,6 +262,7 @@ pub const ROUTES: &[Row] = &[
 /// A matched address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Matched<'p> {
+    pub row: &'static Row,
     pub action: Action,
     pub door: Door,
     pub kind: &'p str,
@@ -299,9 +300,9 @@ pub fn find<'p>(method: &str, path: &'p str) -> Lookup<'p> {
     if allowed.is_empty() { Lookup::Nothing } else { Lookup::Method { allowed: allowed.join(", ") } }
 }
 
-fn fits<'p>(row: &Row, path: &'p str) -> Option<Matched<'p>> {
+fn fits<'p>(row: &'static Row, path: &'p str) -> Option<Matched<'p>> {
     let mut matched =
-        Matched { action: row.action, door: row.door, kind: "", id: "", version: "", format: "", file: "" };
+        Matched { row, action: row.action, door: row.door, kind: "", id: "", version: "", format: "", file: "" };
     let mut segments = path.split('/');
     for pattern in row.pattern.split('/') {
         let segment = segments.next()?;

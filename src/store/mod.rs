@@ -64,7 +64,7 @@ pub use outbox::{
 };
 pub use place::{Place, Server};
 pub use plan::{
-    AuditPlan, CodeKey, Glimpse, HistoryPlan, Key, Order, OrderBy, Page, Pass, Plan, Sieve, Stored, TokenKey,
+    AuditPlan, CodeKey, Glimpse, HistoryPlan, Key, Order, OrderBy, Page, Pass, Plan, Sieve, Stored, Together, TokenKey,
     VersionKey,
 };
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};

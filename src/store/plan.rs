@@ -89,8 +89,18 @@ pub struct Sieve {
     rows: Arc<Rows>,
 }
 
-type Entries = dyn Fn(PatientKey, Option<(&str, &str)>) -> Option<(i64, i64)> + Send + Sync;
+type Entries = dyn Fn(&Together<'_>) -> Option<(i64, i64)> + Send + Sync;
 type Rows = dyn Fn(&Glimpse<'_>) -> Pass + Send + Sync;
+
+/// What lies together in an index.
+#[derive(Clone, Copy, Debug)]
+pub struct Together<'f> {
+    pub patient: PatientKey,
+    /// System and code; nothing where there is none.
+    pub coding: Option<(&'f str, &'f str)>,
+    /// What all of it carries ([`Write::labels`](super::Write::labels)), where that is known.
+    pub labels: Option<u16>,
+}
 
 /// A row as far as it can be judged unopened.
 #[derive(Clone, Copy)]
@@ -120,17 +130,17 @@ pub enum Pass {
 }
 
 impl Sieve {
-    /// `entries` says at which dates, half open, what lies under a patient and a code (system and code; nothing where there
-    /// is none) is looked for, if at all; what has no date is looked at then in any case.
+    /// `entries` says at which dates, half open, what lies together is looked for, if at all; what has no date is looked at then
+    /// in any case.
     pub fn new(
-        entries: impl Fn(PatientKey, Option<(&str, &str)>) -> Option<(i64, i64)> + Send + Sync + 'static,
+        entries: impl Fn(&Together<'_>) -> Option<(i64, i64)> + Send + Sync + 'static,
         rows: impl Fn(&Glimpse<'_>) -> Pass + Send + Sync + 'static,
     ) -> Self {
         Self { entries: Arc::new(entries), rows: Arc::new(rows) }
     }
 
-    pub(super) fn dates(&self, patient: PatientKey, coding: Option<(&str, &str)>) -> Option<(i64, i64)> {
-        (self.entries)(patient, coding)
+    pub(super) fn dates(&self, filed: &Together<'_>) -> Option<(i64, i64)> {
+        (self.entries)(filed)
     }
 
     pub(super) fn judge(&self, glimpse: &Glimpse<'_>) -> Pass {

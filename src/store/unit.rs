@@ -190,6 +190,9 @@ pub struct Write {
     pub payload: Vec<u8>,
     /// What searches may be told of it before it is opened; sealed as it is. Empty where there is nothing.
     pub gist: Vec<u8>,
+    /// Which security labels it carries, by a number that means something to the caller, 0 for none: what carries others lies
+    /// apart from it in the index.
+    pub labels: u16,
     pub delete: bool,
     /// Whether it goes to the feed.
     pub deliver: bool,

@@ -104,6 +104,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("memchr", &["devices/apple_health"]),
     ("minijinja", &["guide", "server/handlers/person"]),
     ("octofhir_ucum", &["fhir/terminology"]),
+    ("prometheus_client", &["telemetry"]),
     ("pulldown_cmark", &["guide"]),
     ("rcgen", &["server/tls", "commands/keys"]),
     ("regex", &["fhir"]),

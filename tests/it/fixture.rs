@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -84,6 +85,11 @@ impl Gateway {
 
     pub fn inner(&self) -> &mhealth_gateway::exchange::Gateway {
         &self.running.as_ref().expect("the gateway runs").gateway
+    }
+
+    /// Where its figures are.
+    pub fn metrics(&self) -> SocketAddr {
+        self.running.as_ref().and_then(|running| running.metrics).expect("the configuration says where figures are")
     }
 
     /// Registers a client with a fresh key and signs it in.

@@ -43,6 +43,7 @@ mod leaks;
 mod likeness;
 mod links;
 mod mappings;
+mod metrics;
 mod negotiation;
 mod outages;
 mod own_pack;

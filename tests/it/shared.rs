@@ -4,6 +4,7 @@ use mhealth_gateway::policy::consent::Action;
 
 use crate::bulk;
 use crate::fixture::{Answer, Client, Gateway, Platform, eventually, heart_rate};
+use crate::metrics;
 use crate::postgres::{self, Own};
 
 fn store(url: &str) -> String {
@@ -144,7 +145,11 @@ async fn a_server_that_crashes_and_comes_back_costs_time_alone() {
         assert_eq!((refused.status, refused.issues()), (503, vec!["storage-failed".to_owned()]), "{}", refused.text());
         assert!(!refused.header("retry-after").is_empty());
         assert_eq!(app.get(&format!("/Observation?patient={patient}")).await.status, 503);
-        assert!(gateway.running.as_ref().unwrap().gateway.unready().is_some());
+        let gateway = gateway.inner();
+        assert!(gateway.unready().is_some());
+        let figures = gateway.figures().await;
+        assert_eq!(metrics::value(&figures, r#"store_state{state="unreachable"}"#), Some(1.0), "{figures}");
+        assert!(metrics::value(&figures, "store_failures_total").unwrap() > 0.0);
     }
     own.start_again();
     for (index, app) in apps.iter().enumerate() {

@@ -16,9 +16,10 @@ use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
 use crate::peers::{Allowance, Resource};
 use crate::policy::consent::Permitted;
-use crate::policy::delivery::{Turned, Verdict};
+use crate::policy::delivery::{Settlement, Turned, Verdict};
 use crate::policy::routing::{Grounds, Origin};
 use crate::store::{self, AuditRecord, PatientKey, Stored};
+use crate::telemetry::counted::Told;
 
 /// Versions before a correction that are looked at, the latest first to matter.
 const EARLIER: u32 = 100;
@@ -31,6 +32,8 @@ pub(super) struct Judged {
     pub restricted: Vec<Stored>,
     /// One record a resource that is withheld: by the person's consent, or because it would say who it is of.
     pub audit: Vec<AuditRecord>,
+    /// Why some of it has no place there.
+    pub nowhere: Vec<Id>,
 }
 
 impl Worker {
@@ -138,7 +141,10 @@ impl Worker {
                 Some(Ok(permitted)) if !self.has_grounds(&permitted).await? => {}
                 Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
                     None => judged.permitted.push(permitted),
-                    Some(issue) => judged.audit.extend(self.withheld(permitted.get(), issue)),
+                    Some(issue) => {
+                        judged.nowhere.push(issue);
+                        judged.audit.extend(self.withheld(permitted.get(), issue));
+                    }
                 },
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
@@ -207,6 +213,9 @@ impl Worker {
         if let Verdict::Retry { after_ms: Some(after_ms), .. } = verdict {
             self.pace.lock().unwrap_or_else(PoisonError::into_inner).hold(now_ms.saturating_add(*after_ms));
         }
+        if let Some(turned) = &turned {
+            self.gateway.counted.is_open(&self.name, matches!(turned, Turned::Opened { .. }));
+        }
         match turned {
             Some(Turned::Opened { until_ms }) => {
                 let pause_ms = until_ms - now_ms;
@@ -239,6 +248,27 @@ impl Worker {
             Some(author.record(act, patient.as_ref(), &references, Some(first.basis()), issues))
         };
         [record(told, Act::Disclose), record(gone, Act::Recall)].into_iter().flatten().collect()
+    }
+
+    /// Takes note of what was withheld, and in the log of what has no place here.
+    pub(super) fn note_withheld(&self, resources: usize, nowhere: &[Id]) {
+        if resources > 0 {
+            self.gateway.counted.told(&self.name, Told::Withheld, resources);
+        }
+        // Of measures that are nothing for it there may be any number; of what else is missing somebody can be asked.
+        for issue in nowhere.iter().filter(|issue| **issue != Id::DestinationMeasure) {
+            tracing::info!(destination = &*self.name, issue = issue.code(), "a measurement has no place there");
+        }
+    }
+
+    /// Takes note of what became of a resource.
+    pub(super) fn note_settled(&self, settlement: &Settlement) {
+        let told = match settlement {
+            Settlement::Done => Told::Acknowledged,
+            Settlement::Again { .. } => Told::Failed,
+            Settlement::Dead { .. } => Told::GivenUp,
+        };
+        self.gateway.counted.told(&self.name, told, 1);
     }
 
     /// What the audit tells of something that has no place here.

@@ -162,6 +162,7 @@ impl Worker {
             return Ok(Outcome::NotYet);
         }
         batch.withheld.extend(asked.into_iter().filter(|seq| !permitted.contains(seq)));
+        self.note_withheld(judged.audit.len(), &judged.nowhere);
         batch.audit.extend(judged.audit);
         if !judged.restricted.is_empty() {
             batch.blocked.extend(row.patient);
@@ -194,12 +195,15 @@ impl Worker {
         for (one, Came { verdict, known, withheld }) in permitted.iter().zip(came) {
             batch.known.extend(known);
             if let Some(issue) = withheld {
+                self.note_withheld(1, &[issue]);
                 batch.audit.extend(self.withheld(one.get(), issue));
                 continue;
             }
             batch.sent = true;
             let (has_left, is_refused) = (verdict.has_left(), verdict.is_refused());
-            match delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random()) {
+            let settlement = delivery::settle(verdict, &self.schedule(), 1, now_ms, self.random());
+            self.note_settled(&settlement);
+            match settlement {
                 Settlement::Done => {
                     arrived.push(one);
                     continue;

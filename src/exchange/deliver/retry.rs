@@ -66,6 +66,7 @@ impl Worker {
         let mut again = Again::default();
         // It was told when it was kept back first, and no attempt was made that would count.
         if judged.restricted.is_empty() || run.iter().any(|retry| retry.reason != RESTRICTED) {
+            self.note_withheld(judged.audit.len(), &judged.nowhere);
             again.audit = judged.audit;
         }
         let came = if judged.permitted.is_empty() {
@@ -83,6 +84,7 @@ impl Worker {
             let seq = retry.stored.seq;
             let outcome = match came.remove(&seq) {
                 Some(Came { withheld: Some(issue), .. }) => {
+                    self.note_withheld(1, &[issue]);
                     again.audit.extend(self.withheld(&retry.stored, issue));
                     SettlementOutcome::Done
                 }
@@ -134,7 +136,9 @@ impl Worker {
     }
 
     fn settlement(&self, verdict: Verdict, attempts: u32, now_ms: i64) -> SettlementOutcome {
-        match delivery::settle(verdict, &self.schedule(), attempts, now_ms, self.random()) {
+        let settlement = delivery::settle(verdict, &self.schedule(), attempts, now_ms, self.random());
+        self.note_settled(&settlement);
+        match settlement {
             delivery::Settlement::Done => SettlementOutcome::Done,
             delivery::Settlement::Again { at_ms, reason } => {
                 SettlementOutcome::Again { not_before_ms: at_ms, attempts, reason }

@@ -100,10 +100,7 @@ impl Worker {
             Looked::Found { .. } => {
                 arrived.next().unwrap_or_else(|| Came::of(Verdict::Unreached { reason: BEHIND.to_owned() }))
             }
-            Looked::Nothing(told) => {
-                tracing::info!(destination = &*self.name, reason = told.text, "a measurement has no place there");
-                Came { withheld: Some(told.id), ..Came::of(Verdict::Acknowledged) }
-            }
+            Looked::Nothing(told) => Came { withheld: Some(told.id), ..Came::of(Verdict::Acknowledged) },
             Looked::Not(verdict) => Came::of(verdict),
         });
         Ok(came.collect())

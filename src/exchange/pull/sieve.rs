@@ -1,7 +1,7 @@
 //! What of a person the caller may not see, so that a search need not go through it.
 //!
-//! Twice it is asked. Of the entries of the index, which have a code and a date: what holds of every resource that has the
-//! code, whatever else it says, and of which dates something may be permitted. And of each row that is left by its gist,
+//! Twice it is asked. Of the entries of the index, which have a code, labels and a date: what holds of every resource that has
+//! these, whatever else it says, and of which dates something may be permitted. And of each row that is left by its gist,
 //! which is judged as the resource would be, with labels, dates, instances and policies, before anybody opens it. Whatever
 //! is doubtful is gone through: a permission is never left out, and what is handed over is judged again.
 //!
@@ -13,15 +13,16 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use super::ConsentsSeen;
 use crate::exchange::consents::{Glimpsed, Page};
-use crate::exchange::facts::{CATEGORY_SYSTEM, Facts, LOINC};
+use crate::exchange::facts::{self, CATEGORY_SYSTEM, Facts, LOINC};
 use crate::exchange::gist::Gist;
 use crate::exchange::kinds::KindRule;
+use crate::exchange::labels;
 use crate::exchange::said::{self, INDEXED_SPAN_MS};
 use crate::exchange::{Caller, Gateway, consents};
 use crate::fhir::validate::measures;
 use crate::policy::access::{Grant, Interaction};
-use crate::policy::consent::{self, Action, Actor, Compiled, Implied, Meant, Precedents, Reason};
-use crate::store::{Glimpse, Pass, PatientKey, Sieve};
+use crate::policy::consent::{self, Action, Actor, Carried, Compiled, Implied, Meant, Precedents, Reason};
+use crate::store::{Glimpse, Pass, PatientKey, Sieve, Together};
 
 /// A system and a code.
 type Coding = (&'static str, &'static str);
@@ -107,7 +108,7 @@ impl Gateway {
             actor,
         });
         let entries = asked.clone();
-        Some(Sieve::new(move |patient, coding| entries.dates(patient, coding), move |glimpse| asked.judge(glimpse)))
+        Some(Sieve::new(move |together| entries.dates(together), move |glimpse| asked.judge(glimpse)))
     }
 }
 
@@ -120,8 +121,9 @@ impl Asked {
         consent::Request { action: Action::Access, actor, purpose, policies, now_ms: *now_ms }
     }
 
-    /// At which dates what a person has under a code is looked for, if at all.
-    fn dates(&self, patient: PatientKey, coding: Option<(&str, &str)>) -> Option<(i64, i64)> {
+    /// At which dates what a person has under a code and with some labels is looked for, if at all.
+    fn dates(&self, together: &Together<'_>) -> Option<(i64, i64)> {
+        let Together { patient, coding, labels } = *together;
         let Some(person) = self.persons.get(&patient) else { return Some(ALWAYS) };
         let claims = coding.is_none_or(|(system, _)| system == LOINC || !self.by_code && system != CATEGORY_SYSTEM);
         if !claims {
@@ -131,26 +133,35 @@ impl Asked {
             coding.and_then(|(system, code)| measures::measure(system, code)).map(|measure| measure.category);
         let surely: Vec<(&str, &str)> =
             coding.into_iter().chain(category.map(|category| (CATEGORY_SYSTEM, category))).collect();
+        let carried = labels.and_then(labels::labels).map(|own| facts::with_confidentiality(own, category));
+        let carried = carried.as_ref().map(|(labels, whole)| Carried { labels, whole: *whole });
         let patients = person.names.each_ref().map(String::as_str);
         let request = self.request();
-        let (from, until) = if self.may_imply(person, &patients, &surely) {
+        let (from, until) = if self.may_imply(person, &patients, &surely, carried) {
             // A policy permits a resource for one of the things that it claims, whatever the others are.
-            let meant = Meant { kind: &self.kind, surely: &surely, perhaps: None };
+            let meant = Meant { kind: &self.kind, surely: &surely, perhaps: None, labels: carried };
             consent::permitted_dates(&person.page.consents, &request, &patients, true, &meant)?
         } else {
             let loinc = coding.is_some_and(|(system, _)| system == LOINC);
             let perhaps =
                 category.and_then(|category| TOGETHER.get(&(category, loinc))).map_or(&*surely, Vec::as_slice);
-            let meant = Meant { kind: &self.kind, surely: &surely, perhaps: Some(perhaps) };
+            let meant = Meant { kind: &self.kind, surely: &surely, perhaps: Some(perhaps), labels: carried };
             consent::permitted_dates(&person.permitting, &request, &patients, false, &meant)?
         };
         // What says no offset may lie elsewhere than the index has it.
         Some((from.saturating_sub(INDEXED_SPAN_MS), until.saturating_add(INDEXED_SPAN_MS)))
     }
 
-    /// Whether a policy may stand in for a consent for what has at least these codings.
-    fn may_imply(&self, person: &Person, patients: &[&str], codings: &[(&str, &str)]) -> bool {
-        let facts = consent::Facts { kind: &self.kind, codings, ..consent::Facts::unknown(patients) };
+    /// Whether a policy may stand in for a consent for what has at least these codings and labels.
+    fn may_imply(
+        &self,
+        person: &Person,
+        patients: &[&str],
+        codings: &[(&str, &str)],
+        carried: Option<Carried<'_>>,
+    ) -> bool {
+        let labels = carried.map_or(&[][..], |carried| carried.labels);
+        let facts = consent::Facts { kind: &self.kind, codings, labels, ..consent::Facts::unknown(patients) };
         let request = self.request();
         let implied = |said| self.implied.permits(said, &person.permitting, &request, patients, Some(&facts)).is_some();
         implied(Reason::NoConsent) || implied(Reason::NotCovered)
@@ -199,6 +210,7 @@ mod tests {
     use crate::exchange::consents::Subject;
     use crate::exchange::gist;
     use crate::fhir::tree::{Element, json as reader};
+    use crate::fhir::validate::measures::category::CONFIDENTIALITY;
     use crate::policy::consent::draft::{Draft, Permit};
     use crate::policy::consent::{Config, compile};
     use crate::store::ResId;
@@ -251,14 +263,16 @@ mod tests {
         for by_code in [false, true] {
             let asked = asked(&[draft.consent()], None, by_code);
             for (system, code, expected) in codes {
-                let looked_at = asked.dates(KEY, Some((system, code))).is_some();
+                let under = |patient| Together { patient, coding: Some((system, code)), labels: None };
+                let looked_at = asked.dates(&under(KEY)).is_some();
                 // Where a search goes through codes alone, another than one of LOINC tells nothing.
                 let expected = *expected || by_code && *system != LOINC;
                 assert_eq!(looked_at, expected, "{permitted:?} {system}|{code} {by_code}");
-                let other = asked.dates(PatientKey([2; 16]), Some((system, code)));
+                let other = asked.dates(&under(PatientKey([2; 16])));
                 assert_eq!(other, Some(ALWAYS), "of others nothing is known");
             }
-            assert_eq!(asked.dates(KEY, None), None, "what has no code is permitted by no code");
+            let none = Together { patient: KEY, coding: None, labels: None };
+            assert_eq!(asked.dates(&none), None, "what has no code is permitted by no code");
         }
     }
 
@@ -276,6 +290,69 @@ mod tests {
             check((LOINC, "8867-4"), &[(system, code, true)]);
         }
         check(("urn:x", "a"), &[(LOINC, "8867-4", false), ("urn:x", "a", true)]);
+    }
+
+    /// Whether what has a code and carries some labels is gone through of a person who permits by a label.
+    #[test]
+    fn what_is_hidden_for_its_labels_is_not_gone_through() {
+        let coding = |(system, code): &(&str, &str)| json!({"system": system, "code": code});
+        type Row<'r> = (&'r str, &'r [(&'r str, &'r str)], bool);
+        let check = |provision: Value, policy: Option<&str>, rows: &[Row<'_>]| {
+            let consent = json!({
+                "resourceType": "Consent", "id": "c", "status": "active", "dateTime": "2026-01-01",
+                "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+                "patient": {"reference": "Patient/1"},
+                "policyRule": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"}]},
+                "provision": {"type": "deny", "provision": provision},
+            });
+            let consents = if policy.is_some() { Vec::new() } else { vec![consent] };
+            let asked = asked(&consents, policy, false);
+            for (code, carried, expected) in rows {
+                let under =
+                    Together { patient: KEY, coding: Some((LOINC, code)), labels: Some(labels::number(carried)) };
+                assert_eq!(asked.dates(&under).is_some(), *expected, "{code} {carried:?} {provision}");
+            }
+        };
+        const RATE: &str = "8867-4";
+        // What is about mood is restricted by its nature.
+        const MOOD: &str = "70274-6";
+        let (low, normal) = ((CONFIDENTIALITY, "L"), (CONFIDENTIALITY, "N"));
+        let (restricted, psychiatric) = ((CONFIDENTIALITY, "R"), (labels::ACT_CODE, "PSY"));
+        let permit = |label| json!([{"type": "permit", "securityLabel": [coding(label)]}]);
+        check(
+            permit(&normal),
+            None,
+            &[
+                (RATE, &[], true),
+                (RATE, &[low], true),
+                (RATE, &[psychiatric], true),
+                (RATE, &[restricted], false),
+                (RATE, &[psychiatric, restricted], false),
+                (RATE, &[normal, restricted], true),
+                (MOOD, &[], false),
+                (MOOD, &[psychiatric], false),
+                (MOOD, &[normal], true),
+            ],
+        );
+        check(
+            permit(&psychiatric),
+            None,
+            &[
+                (RATE, &[psychiatric], true),
+                (RATE, &[psychiatric, restricted], true),
+                (RATE, &[], false),
+                (RATE, &[low], false),
+                (MOOD, &[], false),
+                (RATE, &[("urn:x", "y")], true),
+            ],
+        );
+        let but = json!([{"type": "permit"}, {"type": "deny", "securityLabel": [coding(&psychiatric)]}]);
+        check(but, None, &[(RATE, &[], true), (RATE, &[psychiatric], false), (MOOD, &[low], true)]);
+        check(
+            json!([]),
+            Some("Policy-basic-normal"),
+            &[(RATE, &[], true), (RATE, &[restricted], false), (MOOD, &[], false), (MOOD, &[normal], true)],
+        );
     }
 
     /// Elements of a rule: what the resources below meet, or not, or what cannot be evaluated.
@@ -369,7 +446,7 @@ mod tests {
         const CODES: [(&str, &str); 6] = [
             (LOINC, "8867-4"),
             (LOINC, "29463-7"),
-            (LOINC, "69725-0"),
+            (LOINC, "70274-6"),
             ("urn:x", "a"),
             ("urn:iso:std:iso:11073:10101", "149530"),
             (CATEGORY_SYSTEM, "heart-rate"),
@@ -393,10 +470,18 @@ mod tests {
             json!({"interpretation": [{"coding": [{"system": LOINC, "code": "29463-7"}]}]}),
             json!({"category": [{"coding": [{"system": "urn:x", "code": "a"}]}]}),
         ];
+        let label = |(system, code): (&str, &str)| json!({"system": format!("http://terminology.hl7.org/CodeSystem/v3-{system}"), "code": code});
+        let label = |codes: &[(&str, &str)]| codes.iter().copied().map(label).collect::<Value>();
+        let (restricted, low, psychiatric) = (("Confidentiality", "R"), ("Confidentiality", "L"), ("ActCode", "PSY"));
         let labels = vec![
             json!([]),
-            json!([{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]),
-            json!([{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "PSY"}]),
+            label(&[restricted]),
+            label(&[low]),
+            label(&[psychiatric]),
+            label(&[psychiatric, restricted]),
+            label(&[restricted, low]),
+            label(&[psychiatric, ("ActCode", "HIV")]),
+            label(&[("Confidentiality", "x")]),
         ];
         let codes = prop::sample::subsequence(CODES.to_vec(), 0..=2);
         let select = |values: Vec<Value>| prop::sample::select(values);
@@ -451,13 +536,17 @@ mod tests {
                 dates.is_some_and(|(from, until)| date.is_none_or(|date| (from..until).contains(&date)))
             };
             let codes = said::coded(root);
-            let mut entries = codes.iter().map(|(system, code)| asked.dates(KEY, Some((system.as_str(), code.as_str()))));
-            let found = match (codes.is_empty(), by_code) {
-                (true, _) => within(asked.dates(KEY, None)),
-                (false, true) => entries.all(within),
-                (false, false) => entries.any(within),
-            };
-            prop_assert!(found, "{codes:?} {date:?}");
+            // Filed by its labels, or at a time when nobody knew them.
+            for labels in [Some(gist::beside(KIND, text.as_bytes()).labels), None] {
+                let dates = |coding| asked.dates(&Together { patient: KEY, coding, labels });
+                let mut entries = codes.iter().map(|(system, code)| dates(Some((system.as_str(), code.as_str()))));
+                let found = match (codes.is_empty(), by_code) {
+                    (true, _) => within(dates(None)),
+                    (false, true) => entries.all(within),
+                    (false, false) => entries.any(within),
+                };
+                prop_assert!(found, "{codes:?} {labels:?} {date:?}");
+            }
         }
     }
 }

@@ -470,6 +470,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
     // do subscribers.
     let goes_out = prepared.rule.deliverable || is_consent;
     let payload = payload(prepared, version, now_ms, false);
+    let gist::Beside { gist, labels } = gist::beside(prepared.rule.name, &payload);
     Write {
         kind: Arc::from(prepared.rule.name),
         id: prepared.id,
@@ -487,7 +488,8 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         date: prepared.date_ms,
         updated_ms: now_ms,
         version,
-        gist: gist::of(prepared.rule.name, &payload).unwrap_or_default(),
+        gist: gist.unwrap_or_default(),
+        labels,
         payload,
         delete: prepared.intent.deletes(),
         deliver: goes_out && prepared.patient.is_some(),
@@ -507,6 +509,7 @@ pub(super) fn next_version(
     let last_updated = time::instant(now_ms);
     let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags };
     let payload = write::resource(document, document.root(), &owned, None).into_bytes();
+    let gist::Beside { gist, labels } = gist::beside(&stored.kind, &payload);
     Write {
         kind: stored.kind.clone(),
         id: stored.id,
@@ -524,7 +527,8 @@ pub(super) fn next_version(
         date: said::indexed_ms(element),
         updated_ms: now_ms,
         version,
-        gist: gist::of(&stored.kind, &payload).unwrap_or_default(),
+        gist: gist.unwrap_or_default(),
+        labels,
         payload,
         delete: false,
         deliver: true,

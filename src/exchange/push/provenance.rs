@@ -120,6 +120,7 @@ impl Origin {
             Ok(document) => hash::content(&document, Element::root(&document).node()),
             Err(_) => id.0,
         };
+        let gist::Beside { gist, labels } = gist::beside(KIND, &payload);
         Write {
             kind: Arc::from(KIND),
             id,
@@ -137,7 +138,8 @@ impl Origin {
             date: Some(now_ms),
             updated_ms: now_ms,
             version: 1,
-            gist: gist::of(KIND, &payload).unwrap_or_default(),
+            gist: gist.unwrap_or_default(),
+            labels,
             payload,
             delete: false,
             deliver: false,

@@ -9,6 +9,7 @@ use std::fmt;
 
 use super::coding::{self, Coding};
 use super::matching::{Effect, Match};
+use super::rule::{Bearing, Carried};
 use crate::fhir::tree::Element;
 
 const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
@@ -85,6 +86,25 @@ impl Labels {
         Match::of(self.others.iter().any(carried))
             .or(|| self.ranked(effect, labels))
             .or(|| if self.unclear { Match::Unknown } else { Match::No })
+    }
+
+    /// Of which resources that carry some labels it holds.
+    pub fn bearing(&self, effect: Effect, carried: Option<Carried<'_>>) -> Bearing {
+        let Some(Carried { labels, whole }) = carried else { return Bearing::Some };
+        let fires = self.matches(effect, labels).fires(effect);
+        let is_named = |label: &Coding| labels.iter().any(|(system, code)| label.is(system, code));
+        match (whole || self.others.iter().any(is_named), effect) {
+            (true, _) => {
+                if fires {
+                    Bearing::All
+                } else {
+                    Bearing::None
+                }
+            }
+            // Whatever the confidentiality is, no rank is named that it could be.
+            (false, Effect::Permit) if self.ranks.is_none() => Bearing::None,
+            (false, _) => Bearing::Some,
+        }
     }
 
     fn ranked(&self, effect: Effect, labels: &[(&str, &str)]) -> Match {

@@ -75,5 +75,5 @@ pub use proxy::Proxies;
 pub use purpose::is_purpose;
 pub use recall::{Manner, Recall};
 pub use request::{Facts, Request};
-pub use rule::Meant;
+pub use rule::{Carried, Meant};
 pub use unmet::Unmet;

@@ -342,8 +342,15 @@ proptest! {
         };
         let surely = &facts.codings[..known.min(facts.codings.len())];
         let perhaps: Vec<_> = facts.codings.iter().copied().chain([("http://loinc.org", "1")]).collect();
-        for perhaps in [Some(perhaps.as_slice()), None] {
-            let meant = Meant { kind: facts.kind, surely, perhaps };
+        // Of the labels nothing is known, or all of them, or those but for the confidentiality.
+        let others: Vec<_> = facts.labels.iter().copied().filter(|(system, _)| !system.ends_with("Confidentiality")).collect();
+        let labels = [
+            None,
+            (!facts.labels.is_empty()).then_some(Carried { labels: facts.labels, whole: true }),
+            Some(Carried { labels: &others, whole: false }),
+        ];
+        for (perhaps, labels) in [Some(perhaps.as_slice()), None].into_iter().flat_map(|one| labels.map(|labels| (one, labels))) {
+            let meant = Meant { kind: facts.kind, surely, perhaps, labels };
             let dates = permitted_dates(&compiled, &request, facts.patients, unsaid, &meant);
             prop_assert!(!permitted || dates.is_some());
             if let (Decision::Permit(_), Some((from, until)), Some((start, end))) = (&decision, dates, facts.date_ms) {

@@ -27,6 +27,16 @@ pub struct Meant<'a> {
     pub surely: &'a [(&'a str, &'a str)],
     /// These, and whatever else one of them may claim together with them; nothing where that may be anything.
     pub perhaps: Option<&'a [(&'a str, &'a str)]>,
+    /// Security labels that each of them carries; nothing where these may be any.
+    pub labels: Option<Carried<'a>>,
+}
+
+/// Security labels, as of (system, code).
+#[derive(Clone, Copy, Debug)]
+pub struct Carried<'a> {
+    pub labels: &'a [(&'a str, &'a str)],
+    /// Whether they are all; else some confidentiality may stand beside them.
+    pub whole: bool,
 }
 
 /// Of which of the resources that may be meant something holds; `min` is "and".
@@ -106,13 +116,13 @@ impl Conditions {
     /// Whether anything is asked of the resource.
     pub fn is_about_resource(&self, policy: Option<&str>) -> bool {
         let about_codes = self.code.as_ref().is_some_and(|codes| codes.decided_by(policy).is_none());
-        self.class.is_some() || about_codes || self.is_about_more(policy)
+        self.class.is_some() || about_codes || self.labels.is_some() || self.is_about_more(policy)
     }
 
-    /// Whether anything but its class and its codes is asked of the resource.
+    /// Whether anything but its class, its codes and its labels is asked of the resource.
     fn is_about_more(&self, policy: Option<&str>) -> bool {
         let about_date = self.data_period.is_some() || self.period.is_some() && self.period_is_of_data(policy);
-        about_date || self.labels.is_some() || self.data.is_some()
+        about_date || self.data.is_some()
     }
 
     /// Whether it asks of a resource what others that say the same may answer otherwise: when it came to be, which it is and
@@ -143,8 +153,9 @@ impl Conditions {
             }
             _ => Bearing::All,
         };
+        let of_labels = self.labels.as_ref().map_or(Bearing::All, |labels| labels.bearing(effect, meant.labels));
         let of_more = if self.is_about_more(policy) { Bearing::Some } else { Bearing::All };
-        of_class.min(of_code).min(of_more)
+        of_class.min(of_code).min(of_labels).min(of_more)
     }
 
     /// What is asked of the resource, in words.

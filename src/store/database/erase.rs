@@ -6,7 +6,7 @@
 //! them, is emptied.
 
 use super::consents::bump_epoch;
-use super::row::unpack;
+use super::row::{entry_date, filed_under, unpack};
 use super::writer::Ledger;
 use super::{Store, audit, remnants, subscriptions};
 use crate::store::compact::compact;
@@ -271,19 +271,19 @@ fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {
 
 /// Takes a resource with all that leads to it.
 pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> sql::Result<()> {
-    type Found = (i64, Option<String>, Option<i64>, Vec<i64>, Vec<i64>);
+    type Found = (i64, Option<String>, Option<i64>, Vec<i64>, Vec<i64>, u16);
     let found: Option<Found> = connection
-        .prepare_cached("SELECT kind, name, date, codes, tokens FROM resource WHERE seq = ?1")?
+        .prepare_cached("SELECT kind, name, date, codes, tokens, labels FROM resource WHERE seq = ?1")?
         .query_row([seq], |row| {
             let (codes, tokens) = (row.get_ref(3)?.as_blob_or_null()?, row.get_ref(4)?.as_blob_or_null()?);
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, unpack(codes), unpack(tokens)))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, unpack(codes), unpack(tokens), row.get(5)?))
         })
         .optional()?;
-    let Some((kind, name, date, codes, tokens)) = found else { return Ok(()) };
+    let Some((kind, name, date, codes, tokens, labels)) = found else { return Ok(()) };
     for code in codes {
         connection
             .prepare_cached("DELETE FROM entry WHERE patient = ?1 AND code = ?2 AND date = ?3 AND seq = ?4")?
-            .post(params![patient.0, code, super::row::entry_date(date), seq])?;
+            .post(params![patient.0, filed_under(code, labels), entry_date(date), seq])?;
     }
     for token in tokens {
         connection.prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?.post(params![token, seq])?;

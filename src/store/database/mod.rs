@@ -72,6 +72,7 @@ use super::fault::{Error, Health, KeyMistake, OpenError};
 use super::key_file::KeyFile;
 use super::place::Place;
 use super::sql::{self, Address, Connection};
+use crate::telemetry::counted::Commits;
 
 const LOCK: &str = "gateway.lock";
 const READERS: usize = 4;
@@ -191,6 +192,11 @@ impl Store {
             drop(self.writer.call(1, |_| Ok(())));
         }
         health
+    }
+
+    /// What is counted of the commits.
+    pub fn commits(&self) -> &Commits {
+        self.writer.commits()
     }
 
     /// Changes after each commit of this process that wrote feed rows.

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use super::consents::bump_epoch;
 use super::keys::{self, Sealed, Sealer, gist_of, version_of};
-use super::row::{entry_date, entry_patient, pack, token_hash, unpack};
+use super::row::{entry_date, entry_patient, filed_under, pack, token_hash, unpack};
 use super::spans;
 use super::stretches;
 use super::writer::Ledger;
@@ -37,6 +37,11 @@ struct Kept<'n> {
 }
 
 impl Numbered<'_> {
+    /// Of what is deleted nobody asks.
+    fn labels(&self) -> u16 {
+        if self.write.delete { 0 } else { self.write.labels }
+    }
+
     fn kept(&self) -> Result<Kept<'_>, Error> {
         let write = self.write;
         let (Some(sealer), Some(patient)) = (&self.sealer, write.patient) else {
@@ -132,14 +137,15 @@ struct Standing {
     content: [u8; 16],
     codes: Vec<i64>,
     tokens: Vec<i64>,
+    labels: u16,
 }
 
 impl Standing {
     const BY_TAIL: &str =
         "SELECT seq, kind, bucket, day, tail, name, patient, date, version, updated, deleted, content,
-        codes, tokens FROM resource WHERE tail = ?1";
+        codes, tokens, labels FROM resource WHERE tail = ?1";
     const BY_NAME: &str = "SELECT r.seq, r.kind, r.bucket, r.day, r.tail, r.name, r.patient, r.date, r.version,
-        r.updated, r.deleted, r.content, r.codes, r.tokens
+        r.updated, r.deleted, r.content, r.codes, r.tokens, r.labels
         FROM alias a JOIN resource r ON r.seq = a.seq WHERE a.kind = ?1 AND a.name = ?2";
 
     fn find(connection: &Connection, sql: &str, key: impl Params) -> sql::Result<Option<Self>> {
@@ -157,6 +163,7 @@ impl Standing {
                 content: row.get(11)?,
                 codes: unpack(row.get_ref(12)?.as_blob_or_null()?),
                 tokens: unpack(row.get_ref(13)?.as_blob_or_null()?),
+                labels: row.get(14)?,
             })
         };
         connection.prepare_cached(sql)?.query_row(key, standing).optional()
@@ -190,8 +197,8 @@ struct Fresh<'a> {
 impl<'a> Fresh<'a> {
     const INSERT: &'static str =
         "INSERT INTO resource (tail, kind, bucket, day, name, patient, owner, date, updated, version, deleted,
-             content, codes, tokens, sealed_by, payload, gist)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             content, codes, tokens, sealed_by, payload, gist, labels)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
              ON CONFLICT (tail) DO NOTHING";
 
     fn of(new: &'a Numbered<'_>) -> Result<Self, Error> {
@@ -199,7 +206,7 @@ impl<'a> Fresh<'a> {
         Ok(Self { new, tail, codes, tokens, kept: new.kept()? })
     }
 
-    fn row(&self) -> [Value<'_>; 17] {
+    fn row(&self) -> [Value<'_>; 18] {
         let write = self.new.write;
         [
             Value::Blob(&self.tail),
@@ -219,6 +226,7 @@ impl<'a> Fresh<'a> {
             Value::Integer(self.kept.sealed_by),
             self.kept.payload.value(),
             self.kept.gist.value(),
+            Value::Integer(self.new.labels().into()),
         ]
     }
 }
@@ -344,7 +352,8 @@ fn replace(
     connection
         .prepare_cached(
             "UPDATE resource SET patient = ?2, owner = ?3, date = ?4, updated = ?5, version = ?6, deleted = ?7,
-             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12, gist = ?13 WHERE seq = ?1",
+             content = ?8, codes = ?9, tokens = ?10, sealed_by = ?11, payload = ?12, gist = ?13, labels = ?14
+             WHERE seq = ?1",
         )?
         .post(params![
             old.seq,
@@ -360,6 +369,7 @@ fn replace(
             sealed_by,
             payload,
             gist,
+            new.labels(),
         ])?;
     index(connection, &[(new, old.seq)])?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
@@ -368,9 +378,16 @@ fn replace(
 fn index(connection: &Connection, put: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
     let (mut entries, mut tokens) = (Vec::with_capacity(put.len()), Vec::new());
     for (new, seq) in put {
+        let labels = new.labels();
+        if labels > 0 {
+            connection
+                .prepare_cached("INSERT INTO label_set (number) VALUES (?1) ON CONFLICT DO NOTHING")?
+                .post([labels])?;
+        }
         let patient = Value::Blob(entry_patient(new.write.patient.as_ref()));
         let (date, seq) = (Value::Integer(entry_date(new.write.date)), Value::Integer(*seq));
-        entries.extend(new.codes.iter().map(|code| [patient, Value::Integer(*code), date, seq]));
+        let under = new.codes.iter().map(|code| filed_under(*code, labels));
+        entries.extend(under.map(|under| [patient, Value::Integer(under), date, seq]));
         tokens.extend(new.tokens.iter().map(|token| [Value::Integer(*token), seq]));
     }
     connection.post_each("INSERT INTO entry (patient, code, date, seq) VALUES (?1, ?2, ?3, ?4)", &entries)?;
@@ -392,7 +409,7 @@ fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<
     for code in &old.codes {
         connection
             .prepare_cached("DELETE FROM entry WHERE patient = ?1 AND code = ?2 AND date = ?3 AND seq = ?4")?
-            .post(params![patient, code, entry_date(old.date), old.seq])?;
+            .post(params![patient, filed_under(*code, old.labels), entry_date(old.date), old.seq])?;
     }
     for token in &old.tokens {
         connection.prepare_cached("DELETE FROM token WHERE hash = ?1 AND seq = ?2")?.post(params![token, old.seq])?;

@@ -129,6 +129,23 @@ pub(super) fn entry_patient(patient: Option<&PatientKey>) -> &[u8] {
     patient.map_or(&[], |patient| &patient.0)
 }
 
+/// How far the number of the labels stands above that of the code in `entry.code`.
+const LABELS: u32 = 32;
+
+/// The first entry of what is of some code and carries labels.
+pub(super) const LABELLED: i64 = 1 << LABELS;
+
+/// Where what is of a code (or of a kind without codes, negated) and carries labels stands in `entry.code`.
+pub(super) fn filed_under(code: i64, labels: u16) -> i64 {
+    code + code.signum() * (i64::from(labels) << LABELS)
+}
+
+/// The code, or the kind without codes, and the labels.
+pub(super) fn filed(under: i64) -> (i64, u16) {
+    let (size, sign) = (under.abs(), under.signum());
+    (sign * (size & (LABELLED - 1)), (size >> LABELS) as u16)
+}
+
 /// Sorts what has no date before everything that has one.
 pub(super) fn entry_date(date: Option<i64>) -> i64 {
     date.unwrap_or(UNDATED)

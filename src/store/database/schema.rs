@@ -30,7 +30,9 @@ use crate::store::sql::{self, Connection, Optional};
 /// back by. `resource.gist` is what searches judge by before they open a row, sealed like the payload and with its key; NULL
 /// where it was not made yet, and empty where there is none. `retry_stopped` are destinations for which what fails is not
 /// tried again. `ahead` are rows of the feed that a destination was sent before their turn, `cursor.scout` how far it was
-/// looked for such, `retry.first` what stands before the rest of its lane.
+/// looked for such, `retry.first` what stands before the rest of its lane. `entry.code` has the number of the labels that a resource
+/// carries (`resource.labels`) above its lowest 32 bits; `label_set` are those that some resource carries, and 0 where what lies
+/// under none may carry some, because it was filed before they were told apart.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -288,6 +290,11 @@ CREATE TABLE subscription_past (
     body BLOB NOT NULL, PRIMARY KEY (id, version)
 ) STRICT, WITHOUT ROWID;
 ",
+    "
+ALTER TABLE resource ADD COLUMN labels INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE label_set (number INTEGER PRIMARY KEY) STRICT;
+INSERT INTO label_set (number) SELECT 0 WHERE EXISTS (SELECT 1 FROM resource);
+",
 ];
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
@@ -376,6 +383,12 @@ DROP INDEX resource_gist;
 ALTER TABLE resource DROP COLUMN gist;
 ",
     "DROP TABLE subscription_past;",
+    "
+UPDATE entry SET code = CASE WHEN code < 0 THEN -(-code & 4294967295) ELSE code & 4294967295 END
+WHERE code > 4294967295 OR code < -4294967295;
+DROP TABLE label_set;
+ALTER TABLE resource DROP COLUMN labels;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.

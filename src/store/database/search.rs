@@ -7,7 +7,7 @@ use super::candidate::{AT_ONCE, Head, Opener};
 use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
-use super::source::{Listed, Merge, Recent, Scan, Source};
+use super::source::{Labels, Listed, LookedFor, Merge, Recent, Scan, Source};
 use crate::store::plan::{CodeKey, Key, OrderBy, Page, Pass, Plan, Stored};
 use crate::store::sql::{self, Connection, Optional, params};
 
@@ -17,18 +17,29 @@ struct Filter<'a> {
     kind: i64,
     codes: Option<Vec<i64>>,
     token: Option<i64>,
+    labels: Labels,
 }
 
 pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
-    let high_seq: i64 =
-        connection.prepare_cached("SELECT COALESCE(MAX(seq), 0) FROM resource")?.query_row((), |row| row.get(0))?;
+    let (high_seq, labels) = connection
+        .prepare_cached(
+            "SELECT COALESCE(MAX(seq), 0), (SELECT MAX(number) FROM label_set), (SELECT MIN(number) FROM label_set)
+             FROM resource",
+        )?
+        .query_row((), |row| {
+            let (most, least): (Option<u16>, Option<u16>) = (row.get(1)?, row.get(2)?);
+            Ok((
+                row.get::<i64>(0)?,
+                Labels { are_some: most.is_some_and(|most| most > 0), told_apart: least != Some(0) },
+            ))
+        })?;
     let empty = Page { high_seq: high_seq as u64, ..Page::default() };
     for (patient, epoch) in &plan.epochs {
         if consent_epoch(connection, *patient)? != *epoch {
             return Ok(Page { stale: true, ..empty });
         }
     }
-    let Some(filter) = Filter::new(connection, plan)? else { return Ok(empty) };
+    let Some(filter) = Filter::new(connection, plan, labels)? else { return Ok(empty) };
     let (mut source, in_order) = choose(connection, &filter)?;
     let mut opener = Opener::new(connection, &plan.kind);
     let mut walked = walk(connection, &filter, (&mut source, in_order), &mut opener)?;
@@ -156,7 +167,9 @@ fn choose(connection: &Connection, filter: &Filter<'_>) -> sql::Result<(Source, 
     if let Some(patients) = &plan.patients {
         let in_order = plan.order.by == OrderBy::Date;
         let after = plan.after.filter(|_| in_order);
-        let merge = Merge::new(connection, filter.kind, patients, filter.codes.as_deref(), plan, after)?;
+        let looked_for =
+            LookedFor { kind: filter.kind, codes: filter.codes.as_deref(), labels: filter.labels, plan, after };
+        let merge = Merge::new(connection, patients, &looked_for)?;
         return Ok((Source::Merge(merge), in_order));
     }
     if plan.order.by == OrderBy::Updated {
@@ -173,7 +186,7 @@ fn is_after(plan: &Plan, key: Key) -> bool {
 
 impl<'a> Filter<'a> {
     /// `None` when a name of the plan was never stored, so that nothing can match.
-    fn new(connection: &Connection, plan: &'a Plan) -> sql::Result<Option<Self>> {
+    fn new(connection: &Connection, plan: &'a Plan, labels: Labels) -> sql::Result<Option<Self>> {
         let kind: Option<i64> = connection
             .prepare_cached("SELECT id FROM kind WHERE name = ?1")?
             .query_row([plan.kind.as_ref()], |row| row.get(0))
@@ -191,7 +204,7 @@ impl<'a> Filter<'a> {
         };
         let token =
             plan.token.as_ref().map(|token| row::token_hash(kind, &token.param, token.system.as_deref(), &token.value));
-        Ok(Some(Self { plan, kind, codes, token }))
+        Ok(Some(Self { plan, kind, codes, token, labels }))
     }
 
     fn admits(&self, head: &Head<'_>) -> bool {

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::row;
+use super::row::{self, LABELLED, filed};
 use crate::store::id::PatientKey;
-use crate::store::plan::{Key, Plan, Sieve, UNDATED};
+use crate::store::plan::{Key, Plan, Sieve, Together, UNDATED};
 use crate::store::sql::{self, Connection, Optional, params};
 
 /// Rows fetched from one run at a time.
@@ -145,25 +145,41 @@ pub(super) struct Merge {
     last: Option<Key>,
 }
 
-/// The rows of one patient and code, in date order.
+/// The rows of one patient that lie together, in date order.
 struct Run {
     patient: PatientKey,
-    code: i64,
+    under: i64,
     at: Key,
     until: i64,
     chunk: VecDeque<Key>,
     ended: bool,
 }
 
+/// What is known of the labels that resources of the store carry.
+#[derive(Clone, Copy)]
+pub(super) struct Labels {
+    /// Whether there are any.
+    pub(super) are_some: bool,
+    /// Whether what lies under none carries none.
+    pub(super) told_apart: bool,
+}
+
+/// What is looked for of each patient.
+pub(super) struct LookedFor<'l> {
+    pub(super) kind: i64,
+    pub(super) codes: Option<&'l [i64]>,
+    pub(super) labels: Labels,
+    pub(super) plan: &'l Plan,
+    pub(super) after: Option<Key>,
+}
+
 impl Merge {
     pub(super) fn new(
         connection: &Connection,
-        kind: i64,
         patients: &[PatientKey],
-        codes: Option<&[i64]>,
-        plan: &Plan,
-        after: Option<Key>,
+        looked_for: &LookedFor<'_>,
     ) -> sql::Result<Self> {
+        let LookedFor { kind, codes, labels, plan, after } = *looked_for;
         let descending = plan.order.descending;
         let asked = plan.date.unwrap_or((i64::MIN, i64::MAX));
         let resumed = |start: Key| match after {
@@ -172,9 +188,9 @@ impl Merge {
             Some(after) => after.max(start),
         };
         // Sequence numbers start at 1, so 0 stands before every row of its date.
-        let run = |patient, code, (from, until): (i64, i64)| {
+        let run = |patient, under, (from, until): (i64, i64)| {
             let (start, until) = if descending { (Key(until, 0), from) } else { (Key(from, 0), until) };
-            Run { patient, code, at: resumed(start), until, chunk: VecDeque::new(), ended: false }
+            Run { patient, under, at: resumed(start), until, chunk: VecDeque::new(), ended: false }
         };
         let mut patients = patients.to_vec();
         patients.sort_unstable();
@@ -183,17 +199,20 @@ impl Merge {
             Self { runs: Vec::new(), kept_back: Vec::new(), heads: BTreeSet::new(), descending, last: None };
         for patient in patients {
             let own = match codes {
-                Some(codes) => codes.to_vec(),
-                None => codes_of(connection, patient, kind)?,
+                Some(codes) => {
+                    let labelled = if labels.are_some { labelled(connection, patient, codes)? } else { Vec::new() };
+                    codes.iter().copied().chain(labelled).collect()
+                }
+                None => all_of(connection, patient, kind)?,
             };
-            for code in own {
+            for under in own {
                 let dates = match &plan.sieve {
                     None => Some(asked),
-                    Some(sieve) => dates(connection, sieve, patient, code)?,
+                    Some(sieve) => dates(connection, sieve, patient, under, labels)?,
                 };
                 let Divided { looked_at, kept_back } = divided(asked, dates);
-                merge.runs.extend(looked_at.map(|range| run(patient, code, range)));
-                merge.kept_back.extend(kept_back.map(|range| run(patient, code, range)));
+                merge.runs.extend(looked_at.map(|range| run(patient, under, range)));
+                merge.kept_back.extend(kept_back.map(|range| run(patient, under, range)));
             }
         }
         for run in 0..merge.runs.len() {
@@ -247,7 +266,7 @@ impl Run {
             };
             let mut statement = connection.prepare_cached(sql)?;
             let after = self.at.1 as i64;
-            let values = params![self.patient.0, self.code, self.at.0, after, self.until, CHUNK as i64];
+            let values = params![self.patient.0, self.under, self.at.0, after, self.until, CHUNK as i64];
             let rows = statement.query_map(values, |row| Ok(Key(row.get(0)?, row.get::<i64>(1)? as u64)))?;
             for key in rows {
                 self.chunk.push_back(key?);
@@ -259,16 +278,33 @@ impl Run {
     }
 }
 
-/// The distinct codes under which a patient has rows of this kind.
-fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Result<Vec<i64>> {
-    let mut codes = Vec::new();
+/// Under what a patient has rows at all, the next in order.
+fn next_under(connection: &Connection, patient: PatientKey, last: i64) -> sql::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT MIN(code) FROM entry WHERE patient = ?1 AND code > ?2")?
+        .query_row(params![patient.0, last], |row| row.get(0))
+}
+
+/// Under what a patient has rows of some codes that carry labels.
+fn labelled(connection: &Connection, patient: PatientKey, codes: &[i64]) -> sql::Result<Vec<i64>> {
+    let mut found = Vec::new();
+    let mut last = LABELLED;
+    while let Some(under) = next_under(connection, patient, last)? {
+        last = under;
+        if codes.contains(&filed(under).0) {
+            found.push(under);
+        }
+    }
+    Ok(found)
+}
+
+/// All under which a patient has rows of this kind.
+fn all_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Result<Vec<i64>> {
+    let mut found = Vec::new();
     let mut last = i64::MIN;
-    loop {
-        let next: Option<i64> = connection
-            .prepare_cached("SELECT MIN(code) FROM entry WHERE patient = ?1 AND code > ?2")?
-            .query_row(params![patient.0, last], |row| row.get(0))?;
-        let Some(code) = next else { return Ok(codes) };
-        last = code;
+    while let Some(under) = next_under(connection, patient, last)? {
+        last = under;
+        let (code, _) = filed(under);
         let ours = code == -kind
             || connection
                 .prepare_cached("SELECT 1 FROM code WHERE id = ?1 AND kind = ?2")?
@@ -276,9 +312,10 @@ fn codes_of(connection: &Connection, patient: PatientKey, kind: i64) -> sql::Res
                 .optional()?
                 .is_some();
         if ours {
-            codes.push(code);
+            found.push(under);
         }
     }
+    Ok(found)
 }
 
 /// What of a run is gone through, and what is not.
@@ -312,12 +349,21 @@ fn divided(
     Divided { looked_at: looked_at.into_iter().flatten(), kept_back: kept_back.into_iter().flatten() }
 }
 
-fn dates(connection: &Connection, sieve: &Sieve, patient: PatientKey, code: i64) -> sql::Result<Option<(i64, i64)>> {
+fn dates(
+    connection: &Connection,
+    sieve: &Sieve,
+    patient: PatientKey,
+    under: i64,
+    known: Labels,
+) -> sql::Result<Option<(i64, i64)>> {
+    let (code, labels) = filed(under);
+    let labels = (labels > 0 || known.told_apart).then_some(labels);
     if code < 0 {
-        return Ok(sieve.dates(patient, None));
+        return Ok(sieve.dates(&Together { patient, coding: None, labels }));
     }
     connection.prepare_cached("SELECT system, code FROM code WHERE id = ?1")?.query_row([code], |row| {
-        Ok(sieve.dates(patient, Some((row.get_ref(0)?.as_text()?, row.get_ref(1)?.as_text()?))))
+        let coding = Some((row.get_ref(0)?.as_text()?, row.get_ref(1)?.as_text()?));
+        Ok(sieve.dates(&Together { patient, coding, labels }))
     })
 }
 

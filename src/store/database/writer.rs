@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,6 +23,7 @@ use super::transaction::Turn;
 use crate::store::fault::{Error, Health, OpenError};
 use crate::store::id::PatientKey;
 use crate::store::sql::{self, Connection, Fault, Optional, params};
+use crate::telemetry::counted::Commits;
 use crate::tlog::Edge;
 
 /// Jobs that may wait; beyond it callers are told `Busy` at once.
@@ -179,6 +181,7 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
+    commits: Commits,
 }
 
 impl Writer {
@@ -186,12 +189,13 @@ impl Writer {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (fed, _) = watch::channel(0);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
-        let clerk = Clerk { ledger, log, health: health.clone(), fed: fed.clone() };
+        let commits = Commits::default();
+        let clerk = Clerk { ledger, log, health: health.clone(), fed: fed.clone(), commits: commits.clone() };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))
             .map_err(OpenError::Thread)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), health, fed })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), health, fed, commits })
     }
 
     /// Queues the work at once; the future is for its outcome.
@@ -221,6 +225,10 @@ impl Writer {
 
     pub(super) fn fed(&self) -> watch::Receiver<u64> {
         self.fed.subscribe()
+    }
+
+    pub(super) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// Whoever finds out something of the database's health writes it down here.
@@ -274,6 +282,7 @@ struct Clerk {
     log: Option<LogCopy>,
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
+    commits: Commits,
 }
 
 impl Clerk {
@@ -331,8 +340,12 @@ impl Clerk {
                 return Self::fail(applied, group, fault);
             }
         }
+        let began = Instant::now();
         match self.ledger.commit() {
-            Ok(()) => self.answer(applied),
+            Ok(()) => {
+                self.commits.done(applied.len(), began.elapsed());
+                self.answer(applied);
+            }
             Err(fault) => {
                 let fault = self.roll_back(fault.into());
                 for Applied { answer, .. } in applied {
@@ -384,6 +397,7 @@ impl Clerk {
             error if error.is_fatal() => Health::Poisoned,
             _ => return error,
         };
+        self.commits.failures.inc();
         self.health.store(health as u8, Ordering::Release);
         match health {
             Health::Full => {

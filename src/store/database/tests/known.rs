@@ -1,7 +1,7 @@
 //! Names that destinations gave: kept until what they name is taken back, and told of when the person is erased.
 
 use super::*;
-use crate::store::{Erasure, KnownAs};
+use crate::store::KnownAs;
 
 fn known(person: u8, id: &str, names: &[&str]) -> KnownAs {
     KnownAs {
@@ -17,18 +17,6 @@ fn known(person: u8, id: &str, names: &[&str]) -> KnownAs {
 async fn names(fixture: &Fixture, person: u8) -> Vec<String> {
     let known = fixture.store.known_as("nhs", patient(person)).await.unwrap();
     known.into_values().flat_map(|known| known.names).collect()
-}
-
-async fn erase(fixture: &Fixture, person: u8) {
-    let erasure = Erasure {
-        patient: patient(person),
-        owner: "app".into(),
-        at_ms: NOW_MS,
-        record: audit_record().id,
-        receipt: Vec::new(),
-        finished: false,
-    };
-    assert!(fixture.store.begin_erasure(erasure, audit_record()).await.unwrap());
 }
 
 async fn untold(fixture: &Fixture) -> Vec<String> {
@@ -61,7 +49,7 @@ async fn a_name_stays_until_it_is_taken_back() {
 async fn of_an_erased_person_they_are_what_is_still_to_be_told() {
     for fixture in Fixture::both() {
         fixture.store.know(vec![known(1, "a", &["Observation/1", "Observation/2"])], true).await.unwrap();
-        erase(&fixture, 1).await;
+        begin_erasure(&fixture, 1).await;
         while fixture.store.forget_names(patient(1), vec!["nhs".into()]).await.unwrap() {}
         // An answer that was under way meanwhile.
         fixture.store.know(vec![known(1, "b", &["Observation/3"])], true).await.unwrap();
@@ -74,7 +62,7 @@ async fn of_an_erased_person_they_are_what_is_still_to_be_told() {
 async fn whoever_is_not_told_leaves_no_name() {
     for fixture in Fixture::both() {
         fixture.store.know(vec![known(1, "a", &["Observation/1"])], false).await.unwrap();
-        erase(&fixture, 1).await;
+        begin_erasure(&fixture, 1).await;
         while fixture.store.forget_names(patient(1), Vec::new()).await.unwrap() {}
         fixture.store.know(vec![known(1, "b", &["Observation/3"])], false).await.unwrap();
         assert!(untold(&fixture).await.is_empty() && names(&fixture, 1).await.is_empty());

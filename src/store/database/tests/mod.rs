@@ -23,8 +23,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::store::{
-    Accepted, AuditPlan, AuditRecord, Expect, Finished, PatientKey, Place, Plan, ResId, Server, Store, Unit, Write,
-    WriteOutcome,
+    Accepted, AuditPlan, AuditRecord, Erasure, Expect, Finished, PatientKey, Place, Plan, ResId, Server, Store, Unit,
+    Write, WriteOutcome,
 };
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -118,6 +118,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         version: 1,
         payload: text.as_bytes().to_vec(),
         gist: Vec::new(),
+        labels: 0,
         delete: false,
         deliver: true,
         consent: false,
@@ -144,6 +145,19 @@ fn consent(patient: PatientKey, name: &str) -> Write {
         deliver: false,
         ..observation(patient, name, "consent")
     }
+}
+
+/// A person is to be forgotten.
+async fn begin_erasure(fixture: &Fixture, person: u8) {
+    let erasure = Erasure {
+        patient: patient(person),
+        owner: "app".into(),
+        at_ms: NOW_MS,
+        record: audit_record().id,
+        receipt: Vec::new(),
+        finished: false,
+    };
+    assert!(fixture.store.begin_erasure(erasure, audit_record()).await.unwrap());
 }
 
 fn audit_record() -> AuditRecord {

@@ -429,6 +429,8 @@ impl Trial {
             delete,
             date,
             codes: vec![("s".to_owned(), code.to_owned())],
+            // Nobody who asks sees that these lie apart.
+            labels: draft.text.into(),
             content: [draft.text; 16],
             updated_ms: self.now_ms,
             deliver: draft.deliver,

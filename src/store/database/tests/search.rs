@@ -1,6 +1,7 @@
 //! What the index finds, in which order, page by page.
 
 use super::*;
+use crate::store::database::writer::Ledger;
 use crate::store::{CodeKey, Glimpse, HistoryPlan, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
 
 const LOINC: &str = "http://loinc.org";
@@ -60,7 +61,7 @@ async fn what_the_sieve_keeps_back_costs_nothing() {
     for fixture in Fixture::both() {
         let fixture = stocked(fixture).await;
         let sieve = Sieve::new(
-            |of, coding| (of != patient(1) || coding != Some((LOINC, "mass"))).then_some(ALL),
+            |of| (of.patient != patient(1) || of.coding != Some((LOINC, "mass"))).then_some(ALL),
             |_| Pass::Through,
         );
         let mut looked_at = Vec::new();
@@ -94,10 +95,95 @@ async fn what_the_sieve_keeps_back_costs_nothing() {
     }
 }
 
+/// What carries labels lies apart: however much of it is kept back, no more is looked at; whoever may see it finds it in its
+/// place, by codes and without, after it was changed, and not after the person was erased.
+#[tokio::test]
+async fn what_is_kept_back_for_its_labels_costs_nothing() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let code = |code: &str| CodeKey { system: Some(LOINC.to_owned()), code: code.to_owned() };
+        let plans = [None, Some(vec![code("rate")])].map(|codes| Plan { codes, limit: 2, ..of_patient(1) });
+        let open = Sieve::new(|of| (of.labels == Some(0)).then_some(ALL), |_| Pass::Through);
+        let mut looked_at = Vec::new();
+        for hidden in [0, 1, 10, 100] {
+            for number in 0..hidden {
+                let name = format!("{hidden}.{number}");
+                let labels = 1 + number as u16 % 3;
+                fixture.put(Write { labels, ..dated(patient(1), &name, "rate", 10 + number) }).await;
+            }
+            let mut all = 0;
+            for (plan, expected) in plans.iter().zip(["eb", "ca"]) {
+                let plan = Plan { sieve: Some(open.clone()), ..plan.clone() };
+                let page = fixture.store.search(plan.clone()).await.unwrap();
+                let read: Vec<u8> = page.rows.iter().flat_map(|row| row.payload.clone()).collect();
+                assert_eq!(String::from_utf8(read).unwrap(), expected);
+                assert_eq!(page.kept_back.is_empty(), hidden == 0);
+                all += page.looked_at;
+            }
+            looked_at.push(all);
+        }
+        assert!(looked_at.iter().all(|rows| rows == &looked_at[0]), "{looked_at:?}");
+
+        let changed = Write { labels: 0, ..dated(patient(1), "1.0", "rate", 5) };
+        fixture.put(update(changed, 1, "z")).await;
+        for sieve in [Some(open), None] {
+            let plan = Plan { sieve: sieve.clone(), limit: 1000, ..plans[1].clone() };
+            let found = names(&fixture, plan).await;
+            assert!(found.starts_with('z'), "{found}");
+            assert_eq!(found.contains("100.99"), sieve.is_none());
+            assert_eq!(found.matches('.').count(), if sieve.is_none() { 110 } else { 0 });
+        }
+        begin_erasure(&fixture, 1).await;
+        while fixture.store.erase_step(patient(1)).await.unwrap() {}
+        assert_eq!(labelled(&fixture).await, 0);
+    }
+}
+
+/// A store of a time when labels were not told apart: of what lies under none, nothing is known; and what lies apart goes back
+/// to its code where the store goes back to that time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_from_before_labels_were_told_apart_is_gone_through() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        let condition = || Plan { kind: "Condition".into(), ..of_patient(1) };
+        fixture.put(Write { labels: 7, ..dated(patient(1), "g", "rate", 35) }).await;
+        let coded = Write { kind: "Condition".into(), ..dated(patient(1), "h", "", 36) };
+        fixture.put(Write { codes: Vec::new(), labels: 7, ..coded.clone() }).await;
+        assert_eq!(labelled(&fixture).await, 2);
+        let Fixture { dir, place, store } = fixture;
+        drop(Arc::into_inner(store).unwrap());
+        let before = Store::newest_schema() - 1;
+        Store::migrate(&place, Some(before)).unwrap();
+        Store::migrate(&place, Some(Store::newest_schema())).unwrap();
+        let store = Arc::new(Store::open(&place).unwrap());
+        let fixture = Fixture { dir, place, store };
+        assert_eq!(labelled(&fixture).await, 0);
+        let none = Sieve::new(|of| of.labels.is_none().then_some(ALL), |_| Pass::Through);
+        for (plan, expected) in [(of_patient(1), "ebcag"), (condition(), "fh")] {
+            for sieve in [None, Some(none.clone())] {
+                assert_eq!(names(&fixture, Plan { sieve, ..plan.clone() }).await, expected);
+            }
+        }
+        // What comes to it now has its place, also where it stood under none before.
+        fixture.put(Write { codes: Vec::new(), labels: 8, ..update(coded, 1, "i") }).await;
+        assert_eq!(labelled(&fixture).await, 1);
+        assert_eq!(names(&fixture, condition()).await, "fi");
+        let others = Sieve::new(|of| (of.labels != Some(8)).then_some(ALL), |_| Pass::Through);
+        assert_eq!(names(&fixture, Plan { sieve: Some(others), ..condition() }).await, "f");
+    }
+}
+
+/// Rows of the index that lie apart.
+async fn labelled(fixture: &Fixture) -> i64 {
+    const SQL: &str = "SELECT COUNT(*) FROM entry WHERE code > 4294967295 OR code < -4294967295";
+    let count = |ledger: &mut Ledger| Ok(ledger.connection.prepare_cached(SQL)?.query_row((), |row| row.get(0))?);
+    fixture.store.writer.call(1, count).await.unwrap()
+}
+
 const ALL: (i64, i64) = (i64::MIN, i64::MAX);
 
 fn sifted(plan: Plan, rows: impl Fn(&Glimpse<'_>) -> Pass + Send + Sync + 'static) -> Plan {
-    Plan { sieve: Some(Sieve::new(|_, _| Some(ALL), rows)), ..plan }
+    Plan { sieve: Some(Sieve::new(|_| Some(ALL), rows)), ..plan }
 }
 
 async fn execute(fixture: &Fixture, sql: &'static str) {
@@ -184,7 +270,7 @@ async fn what_has_no_gist_yet_is_given_one() {
 async fn dates_that_nothing_is_permitted_of_are_not_gone_through() {
     for fixture in Fixture::both() {
         let fixture = stocked(fixture).await;
-        let sieve = Sieve::new(|of, _| Some(if of == patient(1) { (15, 30) } else { ALL }), |_| Pass::Through);
+        let sieve = Sieve::new(|of| Some(if of.patient == patient(1) { (15, 30) } else { ALL }), |_| Pass::Through);
         for (descending, expected) in [(false, "edc"), (true, "cde")] {
             let plan = Plan {
                 patients: Some(vec![patient(1), patient(2)]),

@@ -2,7 +2,7 @@
 //! goes with the person.
 
 use super::*;
-use crate::store::{Asked, Course, Erasure, Fate, Fenced, Happened, Lease, Placed, Stored, Subscription, TurnEnd};
+use crate::store::{Asked, Course, Fate, Fenced, Happened, Lease, Placed, Stored, Subscription, TurnEnd};
 
 const FOLLOWER: &str = "follower";
 
@@ -205,15 +205,7 @@ async fn of_an_erased_person_numbers_alone_remain() {
         let events = waiting(&fixture, 0).await;
         let told = events.iter().filter(|(_, text)| text != "b").map(|(id, _)| (*id, Fate::Told)).collect();
         fixture.store.number_events("s", 0, told, Vec::new()).await.unwrap();
-        let erasure = Erasure {
-            patient: patient(1),
-            owner: "app".into(),
-            at_ms: NOW_MS,
-            record: audit_record().id,
-            receipt: Vec::new(),
-            finished: false,
-        };
-        assert!(fixture.store.begin_erasure(erasure, audit_record()).await.unwrap());
+        begin_erasure(&fixture, 1).await;
         assert!(waiting(&fixture, 0).await.is_empty());
         let mut left = numbered(&fixture).await;
         left.sort_by_key(|(_, says)| *says);

@@ -1,8 +1,11 @@
-//! Names of spans and fields, and the one place that says what must not reach a log.
+//! Names of spans, fields and metrics, and the one place that says what must not reach a log.
 //!
 //! Logged are message ids, destinations, issue ids, counts and durations; never a body, a token, a name or a
 //! patient identifier. [`Redacted`] wraps what must pass through a structure that is printed. Knows none of our
 //! types.
+
+#[cfg(feature = "gateway")]
+pub mod counted;
 
 use std::fmt;
 
