@@ -46,6 +46,13 @@ fn run(folder: &Path, line: &str) -> Output {
     Command::new(PROGRAM).args(words).current_dir(folder).output().unwrap()
 }
 
+/// What a command says that ends with a certain code.
+fn said(folder: &Path, line: &str, code: i32) -> String {
+    let output = run(folder, line);
+    assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
+    String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+}
+
 #[test]
 fn the_walk_through_does_what_it_says() {
     let page = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/own-pack.md");
@@ -132,11 +139,7 @@ fn mistakes_and_differences_have_exit_codes_of_their_own() {
 fn what_a_publisher_signed_is_told_from_what_was_changed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let said = |line: &str, code: i32| {
-        let output = run(folder.path(), line);
-        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
-        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    };
+    let said = |line: &str, code: i32| said(folder.path(), line, code);
     std::fs::write(at("answers.toml"), "id = \"xx-own\"\n[measures.body-weight]\ncategories = [\"vital-signs\"]\n")
         .unwrap();
     said("mhealth-gateway pack new xx-own --answers answers.toml", 0);
@@ -197,11 +200,7 @@ fn what_a_publisher_signed_is_told_from_what_was_changed() {
 fn what_is_no_text_and_what_answers_say_is_told_by_line() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let said = |line: &str, code: i32| {
-        let output = run(folder.path(), line);
-        assert_eq!(output.status.code(), Some(code), "{line}: {output:?}");
-        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
-    };
+    let said = |line: &str, code: i32| said(folder.path(), line, code);
     let answers = "id = \"xx-own\"\ncountry = \"ZZ\"\n[measures.body-weight]\nunit = \"stone\"\n";
     std::fs::write(at("answers.toml"), answers).unwrap();
     let told = said("mhealth-gateway pack new xx-own --answers answers.toml", 2);
