@@ -101,8 +101,9 @@ pub(super) struct Main {
     pub places: Places,
     /// Whether it could be read at all; if not, nothing that it might say is missing.
     pub is_there: bool,
-    settings: Vec<String>,
-    words: Vec<String>,
+    /// What they are called, those that cannot be read among them.
+    pub settings: Vec<String>,
+    pub words: Vec<String>,
 }
 
 impl Main {
@@ -111,8 +112,7 @@ impl Main {
         let (file, places) = read.unwrap_or_default();
         let is_there = file.is_some();
         let file = file.unwrap_or_default();
-        let settings = file.settings.keys().cloned().collect();
-        let words = file.words.keys().cloned().collect();
+        let (settings, words) = (places.names("settings"), places.names("words"));
         Main { file, places, is_there, settings, words }
     }
 
@@ -154,9 +154,10 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     }
     let rows = lines(&main, files, mistakes);
     let answers = answers(files, mistakes);
+    let whole_names = main.names().whole;
     let Main { mut file, places, settings, words: named, .. } = main;
     let lookup = file.lookup.take().map(|said| {
-        let names = Names { settings: &settings, words: &named, whole: true };
+        let names = Names { settings: &settings, words: &named, whole: whole_names };
         lookup::compile(said, names, |key, text| {
             if !places.is_lost(key) {
                 mistakes.push(Mistake::at(MAIN, places.line(key), format!("{key}: {text}")));
@@ -296,7 +297,9 @@ fn systems(main: &Main, mistakes: &mut Vec<Mistake>) {
     for (key, system) in listed.chain(main.file.device.system.iter().map(|system| ("device.system".to_owned(), system)))
     {
         match setting_of(system) {
-            Some(name) if !main.file.settings.contains_key(name) => main.wrong(&key, no_setting(name), mistakes),
+            Some(name) if !main.settings.iter().any(|known| known == name) => {
+                main.wrong(&key, no_setting(name), mistakes);
+            }
             None if !is_uri(system) => main.wrong(&key, format!("{key} is a URI or {{setting.NAME}}"), mistakes),
             _ => {}
         }
@@ -340,7 +343,7 @@ fn words(main: &Main, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mista
             mistakes.push(Mistake::at(WORDS, row.line, "system: expected is a URI, or nothing".to_owned()));
         }
         let Some(words) = all.iter_mut().find(|words| words.name == row.get(0)) else {
-            if names.whole {
+            if names.whole && !main.words.iter().any(|known| known == row.get(0)) {
                 mistakes.push(Mistake::at(WORDS, row.line, no_words(row.get(0))));
             }
             continue;

@@ -463,6 +463,13 @@ fn a_slip_is_told_once_and_nothing_that_follows_from_it() {
             &[("pack.toml", "moment = \"meal\"", "moments = \"meal\"")],
             &["measures.csv:12: pack.toml has no moment in [words] (also at measures.csv:13, measures.csv:14"],
         ),
+        (
+            "fi-kanta",
+            &[("pack.toml", "[settings.persons]\nwhat =", "[settings]\npersons =")],
+            &["pack.toml:26: invalid type"],
+        ),
+        ("fr-ens", &[("pack.toml", "moment = \"meal\"", "moment = 1")], &["pack.toml:47: invalid type"]),
+        ("fi-kanta", &[("errors.csv", "(meta.profile", "('no text is one' is String and meta.profile")], &[]),
         // Of what the pack itself makes, what its table says that is checked.
         (
             "fi-kanta",

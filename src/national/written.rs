@@ -20,6 +20,8 @@ pub(super) struct Places {
 struct Place {
     line: u64,
     within: String,
+    /// Whether keys can stand in it.
+    is_section: bool,
 }
 
 impl Places {
@@ -37,6 +39,12 @@ impl Places {
 
     pub fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
+    }
+
+    /// Names of the keys that stand in one, whether they can be read or not.
+    pub fn names(&self, within: &str) -> Vec<String> {
+        let inner = self.keys.iter().filter(|(_, place)| place.within == within);
+        inner.filter_map(|(key, _)| key.strip_prefix(within)?.strip_prefix('.').map(str::to_owned)).collect()
     }
 
     /// Whether a key was told of already, by itself or with what it stands in.
@@ -63,8 +71,7 @@ impl Places {
     fn add(&mut self, table: &DeTable<'_>, within: &str, text: &str) {
         for (name, value) in table {
             let key = join(within, name.get_ref());
-            self.put(&key, within, name.span().start, text);
-            self.add_value(value.get_ref(), &key, text);
+            self.put(&key, within, (name.span().start, text), value.get_ref());
         }
     }
 
@@ -74,16 +81,17 @@ impl Places {
             DeValue::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let place = join(key, &index.to_string());
-                    self.put(&place, key, item.span().start, text);
-                    self.add_value(item.get_ref(), &place, text);
+                    self.put(&place, key, (item.span().start, text), item.get_ref());
                 }
             }
             _ => {}
         }
     }
 
-    fn put(&mut self, key: &str, within: &str, at: usize, text: &str) {
-        self.keys.insert(key.to_owned(), Place { line: line(text, at), within: within.to_owned() });
+    fn put(&mut self, key: &str, within: &str, (at, text): (usize, &str), value: &DeValue<'_>) {
+        let place = Place { line: line(text, at), within: within.to_owned(), is_section: value.is_table() };
+        self.keys.insert(key.to_owned(), place);
+        self.add_value(value, key, text);
     }
 }
 
@@ -118,7 +126,9 @@ pub(super) fn read<T: DeserializeOwned>(
     }
     places.add(table.get_ref(), "", text);
     for (pattern, keys) in required {
-        for within in places.meant(pattern) {
+        let is_section = |key: &String| places.keys.get(key).is_none_or(|place| place.is_section);
+        let meant: Vec<String> = places.meant(pattern).into_iter().filter(is_section).collect();
+        for within in meant {
             for key in keys.iter().map(|key| join(&within, key)).filter(|key| !places.has(key)).collect::<Vec<_>>() {
                 mistakes.push(Mistake::at(file, places.line(&key), format!("{key} is missing")));
                 places.lost.insert(key);
@@ -208,6 +218,7 @@ mod tests {
             ("name = \nlist = [1\n", &["t:1: ", "t:2: "], &[]),
             ("name = \"a\"\nname = \"b\"", &["t:2: duplicate key"], &[]),
             ("part = 1\nname = \"a\"", &["t:1: invalid type"], &["part", "part.most"]),
+            ("list = [1]\nname = \"a\"", &["t:1: invalid type"], &["list"]),
         ] {
             let mut mistakes = Vec::new();
             let (_, places) = read::<Whole>("t", text, required, &mut mistakes);

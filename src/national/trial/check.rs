@@ -236,8 +236,8 @@ fn unused(main: &Main, files: &BTreeMap<String, String>) -> Vec<Mistake> {
         return found;
     }
     let mut wrong = |key: &str, text: String| main.wrong(key, text, &mut found);
-    let settings: BTreeSet<&str> = main.file.settings.keys().map(String::as_str).collect();
-    let words: BTreeSet<&str> = main.file.words.keys().map(String::as_str).collect();
+    let settings: BTreeSet<&str> = main.settings.iter().map(String::as_str).collect();
+    let words: BTreeSet<&str> = main.words.iter().map(String::as_str).collect();
     for (section, own, used) in [
         ("settings", settings, named(&all, "setting.").collect::<BTreeSet<&str>>()),
         ("words", words.clone(), named(&all, "word.").collect()),

@@ -232,7 +232,7 @@ impl<'m> Known<'m> {
             Slot::Status => self.codes_of("http://hl7.org/fhir/observation-status"),
             Slot::PersonGender => self.codes_of("http://hl7.org/fhir/administrative-gender"),
             Slot::Setting(at) => {
-                let setting = self.main.file.settings.values().nth(usize::from(at))?;
+                let setting = self.main.file.settings.get(self.main.settings.get(usize::from(at))?)?;
                 setting.one_of.iter().map(String::as_str).collect()
             }
             _ => return None,
@@ -321,6 +321,9 @@ impl<'m> Known<'m> {
 
     /// The first type that an expression names and R4 has not.
     fn types(&self, expression: &str) -> Option<String> {
+        // What stands in quotes is a text and names nothing.
+        let expression: String = expression.split('\'').step_by(2).collect();
+        let expression = expression.as_str();
         let named = ["ofType(", " is ", " as ", "is(", "as("].into_iter().flat_map(|before| {
             expression.match_indices(before).map(move |(at, _)| expression[at + before.len()..].trim_start())
         });
