@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use toml::de::DeTable;
 use toml::{Table, Value};
 
 use crate::devices::series::Kept;
@@ -251,10 +252,13 @@ fn first(place: &str, name: &str, value: Option<Value>, mistakes: &mut Vec<Strin
         let First { kinds, codes, categories, apps } = section(&place, Some(value), mistakes);
         let kinds = kinds.unwrap_or_else(|| vec!["Observation".to_owned()]);
         let rule = Rule { name: name.to_owned(), kinds, codes, categories, apps, ..Rule::default() };
-        if let Err(wrong) = Routing::compile(vec![rule.clone()]) {
-            mistakes.extend(wrong.into_iter().map(|wrong| format!("{place}.{}", wrong.replacen("rule 1: ", "", 1))));
+        match Routing::compile(vec![rule.clone()]) {
+            Ok(_) => rules.push(rule),
+            Err(wrong) => {
+                let place = |wrong: String| format!("{place}.{}", wrong.replacen("rule 1: ", "", 1));
+                mistakes.extend(wrong.into_iter().map(place));
+            }
         }
-        rules.push(rule);
     }
     rules
 }
@@ -385,17 +389,27 @@ impl Config {
     /// What can be read of file and variables, for whoever still looks at the files that it names, and every mistake.
     pub fn draft(file: Option<&str>, environment: &BTreeMap<String, String>) -> (Config, Vec<String>) {
         let mut mistakes = Vec::new();
-        let mut table = match file.unwrap_or_default().parse::<Table>() {
-            Ok(table) => table,
-            Err(error) => {
-                mistakes.push(format!("the file is not TOML: {}", error.to_string().trim().replace('\n', " ")));
-                Table::new()
-            }
-        };
+        let file = file.unwrap_or_default();
+        let mut table = file.parse::<Table>().unwrap_or_else(|_| {
+            mistakes.extend(not_toml(file));
+            Table::new()
+        });
         overlay(&mut table, environment, &mut mistakes);
         let config = compose(table, &mut mistakes);
         (config, mistakes)
     }
+}
+
+/// Every line that keeps a file from being TOML.
+fn not_toml(text: &str) -> Vec<String> {
+    let (_, errors) = DeTable::parse_recoverable(text);
+    let line = |at: usize| text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
+    let at = |error: &toml::de::Error| (line(error.span().map_or(0, |span| span.start)), error.message().to_owned());
+    let mut told: Vec<(usize, String)> = errors.iter().map(at).collect();
+    // Where a line is broken, what is said of its rest follows from that.
+    told.sort_by_key(|(line, _)| *line);
+    told.dedup_by_key(|(line, _)| *line);
+    told.into_iter().map(|(line, text)| format!("the file is not TOML: line {line}: {text}")).collect()
 }
 
 fn overlay(table: &mut Table, environment: &BTreeMap<String, String>, mistakes: &mut Vec<String>) {
@@ -557,10 +571,9 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     }
 }
 
-/// What is sent to a destination, and the destination itself where all of it can be read.
+/// What is sent to a destination, and the destination itself as far as it can be read.
 fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule, Option<Destination>) {
     let place = format!("destination[{index}]");
-    let before = mistakes.len();
     let Value::Table(mut table) = value else {
         mistakes.push(format!("{place}: a section is expected"));
         return (Rule::default(), None);
@@ -654,7 +667,11 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
     if let Err(wrong) = Routing::compile(vec![named]) {
         mistakes.extend(wrong.into_iter().map(|wrong| format!("{place}.{}", wrong.replacen("rule 1: ", "", 1))));
     }
-    let destination = fhir.filter(|_| mistakes.len() == before).map(|fhir| Destination {
+    // Where something of it is wrong, what else it names is looked at all the same.
+    let example = &[("url", fhir_rest::Config::EXAMPLE)];
+    let stand_in = || Strict::read("", Value::Table(Table::new()), example, &mut Vec::new()).map(|read| read.value);
+    let fhir = fhir.or_else(stand_in);
+    let destination = fhir.filter(|_| !rule.name.is_empty()).map(|fhir| Destination {
         actor,
         purpose,
         secondary: target.secondary.unwrap_or(false),

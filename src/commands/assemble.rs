@@ -21,7 +21,7 @@ use crate::exchange::subscribe::Subscriptions;
 use crate::exchange::{Clock, Entropy, Gateway};
 use crate::fhir::definitions::Registry;
 use crate::guide::{self, Shelf};
-use crate::national::{self, Settings};
+use crate::national::{self, Mistake, Settings};
 use crate::peers::fhir_rest::{FhirRest, Linker};
 use crate::peers::rest_hook::RestHook;
 use crate::peers::terminology::Terminology;
@@ -154,19 +154,21 @@ pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
             Ok(Ok(pack)) => own.push(pack),
         }
     }
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
     if let (Some(content), Some(mapping)) = (&config.devices.iomt_device_content, &config.devices.iomt_fhir_mapping) {
-        let mistaken = |mistakes: Vec<String>| mistakes.iter().map(|mistake| format!("devices: {mistake}")).collect();
-        formats.add_templates(&read(content)?, &read(mapping)?).map_err::<Vec<String>, _>(mistaken)?;
+        match (read(content), read(mapping)) {
+            (Ok(content), Ok(mapping)) => {
+                let wrong = formats.add_templates(&content, &mapping).err().unwrap_or_default();
+                mistakes.extend(wrong.iter().map(|mistake| format!("devices: {mistake}")));
+            }
+            (content, mapping) => mistakes.extend([content, mapping].into_iter().filter_map(Result::err).flatten()),
+        }
     }
-    Ok(formats)
+    if mistakes.is_empty() { Ok(formats) } else { Err(mistakes) }
 }
 
-/// The country packs: those of the program and those of the folders that the configuration names. The error is
-/// everything that is wrong with them.
-pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
+/// The country packs: those of the program and those of the folders that the configuration names, as far as they are
+/// sound, with everything that is wrong with the others.
+fn packs(config: &Config) -> (national::Shelf, Vec<String>) {
     let mut shelf = national::Shelf::default();
     let mut mistakes = Vec::new();
     let mut known = BTreeSet::new();
@@ -191,7 +193,7 @@ pub(super) fn packs(config: &Config) -> Result<national::Shelf, Vec<String>> {
             }
         }
     }
-    if mistakes.is_empty() { Ok(shelf) } else { Err(mistakes) }
+    (shelf, mistakes)
 }
 
 /// Every folder of a pack: those that are named, and those within a named one that is none itself.
@@ -212,38 +214,53 @@ pub(super) struct Folder {
     pub files: BTreeMap<String, String>,
     /// What a publisher says of them.
     pub signature: Option<String>,
+    /// Those that are no text. As far as they can be read they are among the files, so that what else is wrong shows.
+    pub unread: Vec<Mistake>,
 }
 
 /// The files of a pack's folder, by name.
 pub(super) fn files(path: &Path) -> std::io::Result<BTreeMap<String, String>> {
-    Ok(folder(path)?.files)
+    let folder = folder(path)?;
+    match folder.unread.first() {
+        Some(mistake) => Err(std::io::Error::new(std::io::ErrorKind::InvalidData, mistake.to_string())),
+        None => Ok(folder.files),
+    }
 }
 
 /// A folder of a pack. What begins with a dot is an editor's, and folders within are the author's own.
 pub(super) fn folder(path: &Path) -> std::io::Result<Folder> {
-    let mut files = BTreeMap::new();
+    let (mut files, mut unread) = (BTreeMap::new(), Vec::new());
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_ours = !name.starts_with('.') && name.strip_suffix(".md").is_none() && !entry.path().is_dir();
         if is_ours {
             let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("{name}: {error}"));
-            let text = fs::read_to_string(entry.path()).map_err(named)?;
-            files.insert(name, text);
+            let bytes = fs::read(entry.path()).map_err(named)?;
+            if let Err(error) = std::str::from_utf8(&bytes) {
+                let line = Some(bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count() as u64);
+                let text = "the text is not UTF-8".to_owned();
+                unread.push(Mistake { file: name.clone(), line, text });
+            }
+            files.insert(name, String::from_utf8_lossy(&bytes).into_owned());
         }
     }
     let signature = files.remove(publisher::SIGNATURE);
-    Ok(Folder { files, signature })
+    Ok(Folder { files, signature, unread })
 }
 
 /// The shape of each destination, in their order.
 pub(super) fn shapes(config: &Config) -> Result<Vec<Option<Shape>>, Vec<String>> {
-    let shelf = packs(config)?;
-    let mut mistakes = Vec::new();
+    let (shelf, mut mistakes) = packs(config);
+    let is_whole = mistakes.is_empty();
     let shapes = config.destinations.iter().map(|configured| {
         let name = configured.pack.as_deref()?;
         let of_destination = |mistake: String| format!("destination {}: {mistake}", configured.rule.name);
         let Some(pack) = shelf.find(name) else {
+            // It may be one of those that were told of.
+            if !is_whole {
+                return None;
+            }
             let known: Vec<String> = shelf.all().iter().map(|pack| pack.name()).collect();
             mistakes.push(of_destination(format!("pack: there are {}", known.join(", "))));
             return None;

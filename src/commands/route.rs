@@ -3,7 +3,6 @@
 //!
 //! For whoever writes a table or a pack, or wonders why something was not delivered. Nothing is sent anywhere.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use serde_json::json;
 
+use super::pack::{said, setting};
 use super::{Source, assemble, runtime};
 use crate::config::Config;
 use crate::exchange::facts::Facts;
@@ -105,11 +105,6 @@ pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
-    Ok((name.to_owned(), value.to_owned()))
-}
-
 fn shelf(folders: &[PathBuf]) -> anyhow::Result<Shelf> {
     let mut shelf = Shelf::default();
     for folder in folders {
@@ -186,8 +181,8 @@ fn by_pack(options: &Explain) -> anyhow::Result<ExitCode> {
     let shelf = shelf(&options.folder)?;
     let name = options.pack.as_deref().unwrap_or_default();
     let pack = shelf.find(name).with_context(|| format!("there is no pack {name}"))?;
-    let said: BTreeMap<String, String> = options.setting.iter().cloned().collect();
-    let settings = Settings::of(pack, &said).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
+    let settings =
+        Settings::of(pack, &said(&options.setting)?).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
     let observations = options.resource.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let told = Beside::of(options)?.told(pack, &settings, &observations.iter().collect::<Vec<_>>())?;
     let code = if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -200,6 +195,12 @@ fn by_pack(options: &Explain) -> anyhow::Result<ExitCode> {
 
 /// Each resource by each rule of the configuration.
 fn by_table(options: &Explain) -> anyhow::Result<ExitCode> {
+    let of_pack = options.setting.iter().map(|(name, _)| format!("--setting {name}"));
+    if let Some(option) =
+        of_pack.chain(options.folder.iter().map(|folder| format!("--folder {}", folder.display()))).next()
+    {
+        bail!("{option} goes with --pack; a configuration says it in [destination.settings] or [packs]");
+    }
     let config = match assemble::configured(&options.source) {
         Ok(config) => config,
         Err(code) => return Ok(code),
@@ -267,6 +268,11 @@ fn dry_run(options: &DryRun) -> anyhow::Result<ExitCode> {
     };
     let joined = |mistakes: Vec<String>| anyhow::anyhow!(mistakes.join("\n"));
     let (now, then) = (assemble::routing(&config).map_err(joined)?, assemble::routing(&new).map_err(joined)?);
+    // What its packs ask for is part of a configuration, too.
+    let wrong = [&config, &new].map(|config| assemble::shapes(config).err().unwrap_or_default());
+    if wrong.iter().any(|wrong| !wrong.is_empty()) {
+        bail!("{}", wrong.concat().join("\n"));
+    }
     let gateway = assemble::beside(&config)?;
     let rehearsal = runtime()?.block_on(async {
         let rehearsal = gateway.rehearse(&now, &then, options.examples).await?;

@@ -28,6 +28,8 @@ pub(super) struct Line {
 pub struct Check {
     /// FHIRPath on the request.
     pub holds: Expression,
+    /// Where the table says so.
+    pub line: u64,
     pub status: u16,
     pub code: String,
     pub text: String,

@@ -6,27 +6,47 @@ use rust_decimal::Decimal;
 
 use super::Mistake;
 use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
-use super::file::{Category, Corrections, File};
+use super::file::{Category, Corrections, File, REQUIRED};
 use super::lookup;
 use super::manifest;
 use super::pack::{
     Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
     Words, address,
 };
-use super::slot;
+use super::slot::{NOT_THERE, Names, Slot, no_setting, no_words};
 use super::table::rows;
 use super::template::{self, Node, Only};
+use super::written::{self, Places};
 use crate::fhir::fhirpath;
 use crate::fhir::terminology::{self, ucum};
 use crate::fhir::tree::write::string;
 use crate::fhir::validate::measures::{self, Measure};
 
 /// Names of the files that every pack has.
-const MAIN: &str = "pack.toml";
-const MEASURES: &str = "measures.csv";
-const CODES: &str = "codes.csv";
-const WORDS: &str = "words.csv";
-const ERRORS: &str = "errors.csv";
+pub(super) const MAIN: &str = "pack.toml";
+pub(super) const MEASURES: &str = "measures.csv";
+pub(super) const CODES: &str = "codes.csv";
+pub(super) const WORDS: &str = "words.csv";
+pub(super) const ERRORS: &str = "errors.csv";
+
+/// What the columns of the tables are called.
+pub(super) const MEASURE_COLUMNS: [&str; 12] = [
+    "measure",
+    "form",
+    "profile",
+    "category",
+    "unit",
+    "unit_text",
+    "unit_system",
+    "number",
+    "times",
+    "time",
+    "needs",
+    "note",
+];
+pub(super) const CODE_COLUMNS: [&str; 6] = ["measure", "at", "when", "system", "code", "display"];
+pub(super) const ERROR_COLUMNS: [&str; 8] = ["status", "code", "text", "id", "again", "who", "rule", "check"];
+pub(super) const WORD_COLUMNS: [&str; 5] = ["table", "from", "system", "code", "display"];
 
 /// The template that becomes the body of a request.
 const WHOLE: &str = "request";
@@ -35,10 +55,76 @@ impl Pack {
     /// Compiles the files of a pack, by name, or says everything that is wrong with them.
     pub fn compile(files: &BTreeMap<String, String>) -> Result<Pack, Vec<Mistake>> {
         let mut mistakes = Vec::new();
-        let pack = compile(files, &mut mistakes);
-        match pack {
-            Some(pack) if mistakes.is_empty() => Ok(pack),
-            _ => Err(mistakes),
+        Pack::of(files, &mut mistakes).ok_or_else(|| gathered(mistakes))
+    }
+
+    /// The same, with each mistake where it stands put to the rest.
+    pub(super) fn of(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Option<Pack> {
+        compile(files, mistakes).filter(|_| mistakes.is_empty())
+    }
+}
+
+/// In the order of the files, the same of several lines said once.
+pub(super) fn gathered(mistakes: Vec<Mistake>) -> Vec<Mistake> {
+    const MOST: usize = 8;
+    type Places = BTreeSet<(String, Option<u64>)>;
+    let mut places: BTreeMap<(String, String), Places> = BTreeMap::new();
+    for Mistake { file, line, text } in mistakes {
+        let within = if text.starts_with(NOT_THERE) { String::new() } else { file.clone() };
+        places.entry((within, text)).or_default().insert((file, line));
+    }
+    let mut all = Vec::with_capacity(places.len());
+    for ((within, mut text), places) in places {
+        let mut places = places.into_iter();
+        let Some((file, line)) = places.next() else { continue };
+        let place = |(file, line): (String, Option<u64>)| {
+            let line = line.map(|line| line.to_string()).unwrap_or_default();
+            if within.is_empty() { format!("{file}:{line}") } else { line }
+        };
+        let mut others = places.map(place);
+        let named: Vec<String> = others.by_ref().take(MOST).collect();
+        if !named.is_empty() {
+            let more = others.count();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let word = if within.is_empty() { "at" } else { "in line" };
+            text.push_str(&format!(" (also {word} {}{more})", named.join(", ")));
+        }
+        all.push(Mistake { file, line, text });
+    }
+    all.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+    all
+}
+
+/// `pack.toml`, as far as it can be read.
+pub(super) struct Main {
+    pub file: File,
+    pub places: Places,
+    /// Whether it could be read at all; if not, nothing that it might say is missing.
+    pub is_there: bool,
+    /// What they are called, those that cannot be read among them.
+    pub settings: Vec<String>,
+    pub words: Vec<String>,
+}
+
+impl Main {
+    pub fn read(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Main {
+        let read = files.get(MAIN).map(|text| written::read::<File>(MAIN, text, REQUIRED, mistakes));
+        let (file, places) = read.unwrap_or_default();
+        let is_there = file.is_some();
+        let file = file.unwrap_or_default();
+        let (settings, words) = (places.names("settings"), places.names("words"));
+        Main { file, places, is_there, settings, words }
+    }
+
+    pub fn names(&self) -> Names<'_> {
+        let whole = self.is_there && !self.places.is_lost("settings") && !self.places.is_lost("words");
+        Names { settings: &self.settings, words: &self.words, whole }
+    }
+
+    /// What is wrong with a key; nothing follows from one that was told of already.
+    pub fn wrong(&self, key: &str, text: String, mistakes: &mut Vec<Mistake>) {
+        if !self.places.is_lost(key) {
+            mistakes.push(Mistake::at(MAIN, self.places.line(key), text));
         }
     }
 }
@@ -58,38 +144,32 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             ));
         }
     }
-    let text = files.get(MAIN)?;
-    let mut file: File = match toml::from_str(text) {
-        Ok(file) => file,
-        Err(error) => {
-            let line =
-                error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() as u64 + 1);
-            mistakes.push(Mistake::at(MAIN, line, error.message().to_owned()));
-            return None;
-        }
-    };
-    let version = checked(&file, text, mistakes);
-    let settings: Vec<String> = file.settings.keys().cloned().collect();
-    let words = words(&file, files, &settings, mistakes);
-    let named: Vec<String> = words.iter().map(|words| words.name.clone()).collect();
-    let (parts, whole) = parts(files, &settings, &named, mistakes);
+    let main = Main::read(files, mistakes);
+    let version = if main.is_there { checked(&main, mistakes) } else { None };
+    let words = words(&main, files, mistakes);
+    let (parts, whole) = parts(files, main.names(), mistakes);
+    if main.is_there {
+        named_there(&main, files, mistakes);
+        systems(&main, mistakes);
+    }
+    let rows = lines(&main, files, mistakes);
+    let answers = answers(files, mistakes);
+    let whole_names = main.names().whole;
+    let Main { mut file, places, settings, words: named, .. } = main;
     let lookup = file.lookup.take().map(|said| {
-        lookup::compile(said, (&settings, &named), |stands, wrong| {
-            mistakes.push(lookup::mistake(MAIN, text, stands, wrong));
+        let names = Names { settings: &settings, words: &named, whole: whole_names };
+        lookup::compile(said, names, |key, text| {
+            if !places.is_lost(key) {
+                mistakes.push(Mistake::at(MAIN, places.line(key), format!("{key}: {text}")));
+            }
         })
     });
-    let names_there = files.iter().any(|(name, text)| name.strip_suffix(".json").is_some() && text.contains("{there}"));
-    if names_there != (file.request.corrections == Corrections::Update) {
-        mistakes
-            .push(Mistake::of(MAIN, "request.corrections is update where a template names {there}, and only there"));
-    }
-    let rows = lines(&file, files, &settings, &named, mistakes);
-    let systems: Vec<System> =
-        file.person.identifiers.iter().filter_map(|system| known_by(system, text, &settings, mistakes)).collect();
-    let device_system = file.device.system.as_deref().and_then(|system| known_by(system, text, &settings, mistakes));
+    let identifiers = file.person.identifiers.iter();
+    let systems: Vec<System> = identifiers.filter_map(|system| known_by(system, &settings)).collect();
+    let device_system = file.device.system.as_deref().and_then(|system| known_by(system, &settings));
     Some(Pack {
         by_measure: by_measure(&rows),
-        answers: answers(files, mistakes),
+        answers,
         id: file.id,
         version: version?,
         digest: manifest::digest(files),
@@ -139,12 +219,22 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     })
 }
 
+/// Corrections go to what has a name there, and nothing else does.
+fn named_there(main: &Main, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) {
+    let is_named = |(name, text): (&String, &String)| name.strip_suffix(".json").is_some() && text.contains("{there}");
+    if files.iter().any(is_named) != (main.file.request.corrections == Corrections::Update) {
+        let text = "request.corrections is update where a template names {there}, and only there".to_owned();
+        main.wrong("request.corrections", text, mistakes);
+    }
+}
+
 /// What of `pack.toml` has rules of its own.
-fn checked(file: &File, source: &str, mistakes: &mut Vec<Mistake>) -> Option<Version> {
+fn checked(main: &Main, mistakes: &mut Vec<Mistake>) -> Option<Version> {
+    let file = &main.file;
     // What is said begins with the key that is meant.
     let mut wrong = |text: &str| {
         let key = text.split(' ').next().unwrap_or_default();
-        mistakes.push(Mistake { file: MAIN.to_owned(), line: line_of(source, key), text: text.to_owned() });
+        main.wrong(key, text.to_owned(), mistakes);
     };
     let is_id = |id: &str| {
         !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -180,12 +270,6 @@ fn checked(file: &File, source: &str, mistakes: &mut Vec<Mistake>) -> Option<Ver
             wrong(&format!("categories.{name} has a coding without {what}"));
         }
     }
-    let systems = file.person.identifiers.iter().map(|system| ("person.identifiers", system));
-    for (key, system) in systems.chain(file.device.system.iter().map(|system| ("device.system", system))) {
-        if !system.starts_with("{setting.") && !is_uri(system) {
-            wrong(&format!("{key} is a URI or {{setting.NAME}}"));
-        }
-    }
     if !lookup::is_below(&file.request.path) {
         wrong("request.path is relative to the address of the destination, without a question mark");
     }
@@ -206,8 +290,24 @@ fn checked(file: &File, source: &str, mistakes: &mut Vec<Mistake>) -> Option<Ver
     version
 }
 
+/// Systems are written out, or are a setting of the operator's.
+fn systems(main: &Main, mistakes: &mut Vec<Mistake>) {
+    let listed = main.file.person.identifiers.iter().enumerate();
+    let listed = listed.map(|(at, system)| (format!("person.identifiers.{at}"), system));
+    for (key, system) in listed.chain(main.file.device.system.iter().map(|system| ("device.system".to_owned(), system)))
+    {
+        match setting_of(system) {
+            Some(name) if !main.settings.iter().any(|known| known == name) => {
+                main.wrong(&key, no_setting(name), mistakes);
+            }
+            None if !is_uri(system) => main.wrong(&key, format!("{key} is a URI or {{setting.NAME}}"), mistakes),
+            _ => {}
+        }
+    }
+}
+
 /// Whether something names a code system or a profile: a scheme, and no space.
-fn is_uri(text: &str) -> bool {
+pub(super) fn is_uri(text: &str) -> bool {
     let scheme = |scheme: &str| {
         scheme.starts_with(|first: char| first.is_ascii_alphabetic())
             && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
@@ -216,66 +316,38 @@ fn is_uri(text: &str) -> bool {
         && !text.contains(|letter: char| letter.is_whitespace() || matches!(letter, '<' | '>' | '"'))
 }
 
-/// The line of a key such as `request.path`, or of its section where the key stands elsewhere.
-fn line_of(source: &str, key: &str) -> Option<u64> {
-    let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
-    let (mut within, mut found) = ("", None);
-    for (line, text) in (1..).zip(source.lines()) {
-        let text = text.trim();
-        if let Some(head) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-            within = head;
-            if head == key {
-                return Some(line);
-            }
-            found = found.or_else(|| (head == section).then_some(line));
-        }
-        let is_it = text.split_once('=').is_some_and(|(known, _)| known.trim() == name);
-        if within == section && is_it {
-            return Some(line);
-        }
-    }
-    found
+/// The setting that a system is, where it is one.
+pub(super) fn setting_of(system: &str) -> Option<&str> {
+    system.strip_prefix("{setting.").and_then(|rest| rest.strip_suffix('}'))
 }
 
-fn known_by(system: &str, source: &str, settings: &[String], mistakes: &mut Vec<Mistake>) -> Option<System> {
-    let Some(name) = system.strip_prefix("{setting.").and_then(|rest| rest.strip_suffix('}')) else {
-        return Some(System::Fixed(system.to_owned()));
-    };
-    let found = settings.iter().position(|known| known == name).map(System::Setting);
-    if found.is_none() {
-        let line = source.lines().position(|line| line.contains(system)).map(|at| at as u64 + 1);
-        let text = format!("person.identifiers, device.system: no setting is called {name}");
-        mistakes.push(Mistake { file: MAIN.to_owned(), line, text });
-    }
-    found
+fn known_by(system: &str, settings: &[String]) -> Option<System> {
+    let Some(name) = setting_of(system) else { return Some(System::Fixed(system.to_owned())) };
+    settings.iter().position(|known| known == name).map(System::Setting)
 }
 
-fn words(
-    file: &File,
-    files: &BTreeMap<String, String>,
-    settings: &[String],
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<Words> {
+fn words(main: &Main, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Vec<Words> {
     let mut all = Vec::new();
-    for (name, by) in &file.words {
-        if let Some(by) = slot::named(by, settings, &[]) {
-            all.push(Words { name: name.clone(), by, lines: Vec::new() });
-        } else {
-            let line = files.get(MAIN).and_then(|source| line_of(source, &format!("words.{name}")));
-            let text = format!("words.{name}: no slot is called {by}");
-            mistakes.push(Mistake { file: MAIN.to_owned(), line, text });
+    let names = Names { words: &[], ..main.names() };
+    for (name, by) in &main.file.words {
+        if let Some(why) = names.unknown(by) {
+            main.wrong(&format!("words.{name}"), format!("words.{name}: {why}"), mistakes);
         }
+        // A table that is named so is there for its lines and for templates, whatever chooses among them.
+        let by = names.slot(by).unwrap_or(Slot::Measure);
+        all.push(Words { name: name.clone(), by, lines: Vec::new() });
     }
-    let Some(text) = files.get(WORDS) else { return all };
-    for row in rows(WORDS, text, ["table", "from", "system", "code", "display"], mistakes) {
-        let Some(words) = all.iter_mut().find(|words| words.name == row.get(0)) else {
-            mistakes.push(Mistake::at(WORDS, row.line, "table: expected is one of [words] in pack.toml".to_owned()));
-            continue;
-        };
+    for row in rows(WORDS, files, WORD_COLUMNS, mistakes).rows {
         let [from, system, code, display] = [1, 2, 3, 4].map(|at| row.get(at).to_owned());
         if !system.is_empty() && !is_uri(&system) {
             mistakes.push(Mistake::at(WORDS, row.line, "system: expected is a URI, or nothing".to_owned()));
         }
+        let Some(words) = all.iter_mut().find(|words| words.name == row.get(0)) else {
+            if names.whole && !main.words.iter().any(|known| known == row.get(0)) {
+                mistakes.push(Mistake::at(WORDS, row.line, no_words(row.get(0))));
+            }
+            continue;
+        };
         if words.lines.iter().any(|line| line.from == from) {
             mistakes.push(Mistake::at(WORDS, row.line, "from: it stands twice".to_owned()));
         }
@@ -285,24 +357,35 @@ fn words(
 }
 
 /// The templates, and which of them is the request.
-fn parts(
-    files: &BTreeMap<String, String>,
-    settings: &[String],
-    words: &[String],
-    mistakes: &mut Vec<Mistake>,
-) -> (Vec<Node>, Option<usize>) {
+fn parts(files: &BTreeMap<String, String>, own: Names<'_>, mistakes: &mut Vec<Mistake>) -> (Vec<Node>, Option<usize>) {
     let templates: Vec<(&String, String)> =
         files.keys().filter_map(|file| Some((file, file.strip_suffix(".json")?.to_owned()))).collect();
     let names: Vec<String> = templates.iter().map(|(_, name)| name.clone()).collect();
-    let mut compiler = template::Compiler { settings, words, parts: &names, mistakes };
+    let mut compiler = template::Compiler { names: own, parts: &names, mistakes };
     let parts: Vec<Node> = templates.iter().map(|(file, _)| compiler.template(file, &files[*file])).collect();
     for (at, (file, _)) in templates.iter().enumerate() {
         if includes(&parts[at], at, &parts, parts.len()) {
-            mistakes.push(Mistake::of(file, "the template includes itself"));
+            mistakes.push(Mistake::at(
+                file,
+                leads(&files[*file], at, &names, &parts),
+                "the template includes itself".to_owned(),
+            ));
             return (parts, None);
         }
     }
     (parts, names.iter().position(|name| name == WHOLE))
+}
+
+/// The line of a template by which it leads to itself.
+fn leads(text: &str, wanted: usize, names: &[String], parts: &[Node]) -> u64 {
+    let back = |name: &str| {
+        let at = names.iter().position(|known| known == name);
+        at.is_some_and(|at| at == wanted || includes(&parts[at], wanted, parts, parts.len()))
+    };
+    let of_line = |line: &str| {
+        line.split('"').any(|part| part.strip_prefix('@').is_some_and(|name| back(name.trim_start_matches('@'))))
+    };
+    text.lines().position(of_line).map_or(1, |at| at as u64 + 1)
 }
 
 /// Whether a template leads to a certain one in so many steps.
@@ -318,68 +401,63 @@ fn includes(node: &Node, wanted: usize, parts: &[Node], steps: usize) -> bool {
 }
 
 /// What `measures.csv` and `codes.csv` say.
-fn lines(
-    file: &File,
-    files: &BTreeMap<String, String>,
-    settings: &[String],
-    words: &[String],
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<Row> {
+fn lines(main: &Main, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Vec<Row> {
+    let table = rows(MEASURES, files, MEASURE_COLUMNS, mistakes);
+    let mut said = Said { is_there: table.is_there, ..Said::default() };
+    said.measures.extend(table.broken);
     let mut all: Vec<(u64, Row)> = Vec::new();
-    if let Some(text) = files.get(MEASURES) {
-        let columns = [
-            "measure",
-            "form",
-            "profile",
-            "category",
-            "unit",
-            "unit_text",
-            "unit_system",
-            "number",
-            "times",
-            "time",
-            "needs",
-            "note",
-        ];
-        for line in rows(MEASURES, text, columns, mistakes) {
-            let known = all.iter().any(|(_, row)| row.measure == line.get(0));
-            let field = Fields { file, settings, words, line: line.line };
-            match field.row([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|at| line.get(at))) {
-                Ok(_) if known => {
-                    mistakes.push(Mistake::at(MEASURES, line.line, "measure: it stands twice".to_owned()));
-                }
-                Ok(row) => all.push((line.line, row)),
-                Err(wrong) => mistakes.extend(wrong.into_iter().map(|text| Mistake::at(MEASURES, line.line, text))),
-            }
+    for line in table.rows {
+        let is_first = said.measures.insert(line.get(0).to_owned());
+        let fields = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|at| line.get(at));
+        let mut wrong = Vec::new();
+        if measure_of(fields[0]).is_none() {
+            wrong.push("measure: expected is a key of the guide's table of measures".to_owned());
+        } else if !is_first {
+            wrong.push("measure: it stands twice".to_owned());
         }
+        said.slips += wrong.len();
+        let row = Fields { main }.row(fields, &mut wrong);
+        if wrong.is_empty() {
+            all.push((line.line, row));
+        }
+        mistakes.extend(wrong.into_iter().map(|text| Mistake::at(MEASURES, line.line, text)));
     }
-    if let Some(text) = files.get(CODES) {
-        codes(text, &mut all, settings, words, mistakes);
-    }
-    for (line, row) in &all {
+    let coded = codes(files, &mut all, &said, main.names(), mistakes);
+    let lacks = |row: &Row| {
         let taken = row.form != Form::Refused;
-        if taken && row.codes.is_empty() && row.inside.is_empty() || row.form == Form::Inside && row.inside.is_empty() {
-            mistakes.push(Mistake::at(MEASURES, *line, "measure: codes.csv has no code of it".to_owned()));
-        }
+        taken && row.codes.is_empty() && row.inside.is_empty() || row.form == Form::Inside && row.inside.is_empty()
+    };
+    let without = all.iter().filter(|(_, row)| lacks(row) && !coded.measures.contains(&row.measure));
+    let without: Vec<u64> = without.map(|(line, _)| *line).collect();
+    if coded.is_there && without.len() > coded.slips {
+        let text = "measure: codes.csv has no code of it";
+        mistakes.extend(without.into_iter().map(|line| Mistake::at(MEASURES, line, text.to_owned())));
     }
     all.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Which measures a table has a line of, so that the other table knows what it lacks.
+#[derive(Default)]
+struct Said {
+    is_there: bool,
+    /// Those of lines that have a mistake among them.
+    measures: BTreeSet<String>,
+    /// How many lines are of another measure than was meant: for each, one is missing that is not told of again.
+    slips: usize,
+}
+
+pub(super) fn measure_of(key: &str) -> Option<&'static Measure> {
+    measures::all().iter().find(|known| known.key == key)
+}
+
 struct Fields<'f> {
-    file: &'f File,
-    settings: &'f [String],
-    words: &'f [String],
-    line: u64,
+    main: &'f Main,
 }
 
 impl Fields<'_> {
-    fn row(&self, fields: [&str; 12]) -> Result<Row, Vec<String>> {
+    /// A line of `measures.csv`, with what is wrong put to the rest.
+    fn row(&self, fields: [&str; 12], wrong: &mut Vec<String>) -> Row {
         let [measure, form, profile, category, unit, unit_text, unit_system, number, times, time, needs, note] = fields;
-        let mut wrong = Vec::new();
-        let known = measures::all().iter().find(|known| known.key == measure);
-        if known.is_none() {
-            wrong.push("measure: expected is a key of the guide's table of measures".to_owned());
-        }
         let form = Form::named(form).unwrap_or_else(|| {
             wrong.push(
                 "form: expected is quantity, components, split, inside, series, coded, part or refused".to_owned(),
@@ -397,11 +475,11 @@ impl Fields<'_> {
                 Number::Fraction,
             ),
         };
-        let times = (!times.is_empty()).then(|| times.parse::<Decimal>().ok().filter(|factor| *factor > Decimal::ZERO));
+        let has_factor = !times.is_empty();
+        let times = has_factor.then(|| times.parse::<Decimal>().ok().filter(|factor| *factor > Decimal::ZERO));
         if times == Some(None) {
             wrong.push("times: expected is a number greater than 0".to_owned());
         }
-        let times = times.flatten();
         let time = match time {
             "" => Time::AsSent,
             "date" => Time::Date,
@@ -412,65 +490,67 @@ impl Fields<'_> {
                 Time::AsSent
             }
         };
-        let unit = (!unit.is_empty()).then(|| compiled_unit(known, [unit, unit_text, unit_system], times.is_some()));
-        let unit = unit.and_then(|unit| unit.map_err(|text| wrong.push(text)).ok());
-        if unit.is_none()
-            && matches!(form, Form::Quantity | Form::Inside | Form::Series | Form::Part)
-            && wrong.is_empty()
-        {
+        if unit.is_empty() && matches!(form, Form::Quantity | Form::Inside | Form::Series | Form::Part) {
             wrong.push("unit: expected is the text that the destination wants in code".to_owned());
         }
+        let known = measure_of(measure);
+        let unit = (!unit.is_empty()).then(|| compiled_unit(known, [unit, unit_text, unit_system], has_factor));
+        let unit = unit.and_then(|unit| unit.map_err(|text| wrong.push(text)).ok());
         for (column, text) in [("profile", profile), ("unit_system", unit_system)] {
             if !text.is_empty() && !is_uri(text) {
                 wrong.push(format!("{column}: expected is a URI, or nothing"));
             }
         }
-        let categories = self.categories(category).map_err(|text| wrong.push(text)).unwrap_or_default();
-        let needs = self.needs(needs).map_err(|text| wrong.push(text)).unwrap_or_default();
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
-        Ok(Row {
+        Row {
             measure: measure.to_owned(),
             form,
             profile: profile.to_owned(),
-            categories,
+            categories: self.categories(category, wrong),
             unit,
             number,
-            times,
+            times: times.flatten(),
             time,
-            needs,
+            needs: self.needs(needs, wrong),
             codes: Vec::new(),
             inside: Vec::new(),
             system: String::new(),
             code: String::new(),
             note: note.to_owned(),
-        })
+        }
     }
 
-    fn categories(&self, names: &str) -> Result<String, String> {
+    fn categories(&self, names: &str, wrong: &mut Vec<String>) -> String {
         let mut out = String::new();
         for name in names.split_whitespace() {
-            let category = self.file.categories.get(name);
-            let category = category.ok_or_else(|| format!("category: [categories.{name}] is missing in pack.toml"))?;
+            let Some(category) = self.main.file.categories.get(name) else {
+                let key = format!("categories.{name}");
+                if self.main.is_there && !self.main.places.is_lost(&key) {
+                    wrong.push(format!("category: [{key}] is missing in pack.toml"));
+                }
+                continue;
+            };
             out.push(if out.is_empty() { '[' } else { ',' });
             concept_of(category, &mut out);
         }
         if !out.is_empty() {
             out.push(']');
         }
-        Ok(out)
+        out
     }
 
-    fn needs(&self, needs: &str) -> Result<Vec<Need>, String> {
-        let need = |name: &str| {
-            if measures::all().iter().any(|measure| measure.key == name) {
-                return Ok(Need::Component(name.to_owned()));
+    fn needs(&self, needs: &str, wrong: &mut Vec<String>) -> Vec<Need> {
+        let names = self.main.names();
+        let mut need = |name: &str| {
+            if measure_of(name).is_some() {
+                return Some(Need::Component(name.to_owned()));
             }
-            let slot = slot::named(name, self.settings, self.words).map(Need::Slot);
-            slot.ok_or_else(|| format!("needs: {name} is neither a measure nor a slot (line {})", self.line))
+            wrong.extend(names.unknown(name).map(|why| match why.strip_prefix(NOT_THERE) {
+                Some(_) => why,
+                None => format!("needs: {name} is neither a measure nor a slot"),
+            }));
+            names.slot(name).map(Need::Slot)
         };
-        needs.split_whitespace().map(need).collect()
+        needs.split_whitespace().filter_map(&mut need).collect()
     }
 }
 
@@ -558,47 +638,63 @@ fn compiled_unit(measure: Option<&Measure>, [code, text, system]: [&str; 3], has
 /// The row, whether it is a component's, the condition, and the codings.
 type Concept = (usize, bool, String, Vec<[String; 3]>);
 
-fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[String], mistakes: &mut Vec<Mistake>) {
+fn codes(
+    files: &BTreeMap<String, String>,
+    all: &mut [(u64, Row)],
+    said: &Said,
+    names: Names<'_>,
+    mistakes: &mut Vec<Mistake>,
+) -> Said {
     // Codings of one concept stand in several lines: where, when, and what there is of it so far.
     let mut concepts: Vec<Concept> = Vec::new();
     let mut seen = BTreeSet::new();
-    for row in rows(CODES, text, ["measure", "at", "when", "system", "code", "display"], mistakes) {
+    let mut absent: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let table = rows(CODES, files, CODE_COLUMNS, mistakes);
+    let mut coded = Said { is_there: table.is_there, measures: table.broken.into_iter().collect(), slips: 0 };
+    for row in table.rows {
+        let before = mistakes.len();
         let mut wrong = |text: &str| mistakes.push(Mistake::at(CODES, row.line, text.to_owned()));
-        let Some(at) = all.iter().position(|(_, known)| known.measure == row.get(0)) else {
-            wrong("measure: measures.csv has no line of it");
-            continue;
-        };
-        let inside = match row.get(1) {
-            "" => false,
-            "component" => true,
-            _ => {
-                wrong("at: expected is component, or nothing");
-                continue;
-            }
-        };
-        if row.get(3).is_empty() || row.get(4).is_empty() {
-            wrong("system, code: both are expected");
-            continue;
+        let [measure, at, when, system, code] = [0, 1, 2, 3, 4].map(|at| row.get(at).to_owned());
+        if !["", "component"].contains(&at.as_str()) {
+            wrong("at: expected is component, or nothing");
         }
-        if !is_uri(row.get(3)) {
+        if system.is_empty() || code.is_empty() {
+            wrong("system, code: both are expected");
+        } else if !is_uri(&system) {
             wrong("system: expected is a URI, such as http://loinc.org or urn:oid:1.2.3");
         }
-        if row.get(4).trim() != row.get(4) || row.get(4).contains("  ") {
+        if code.contains("  ") {
             wrong("code: it has spaces that no code has");
         }
-        let line = (at, row.get(1).to_owned(), row.get(2).to_owned(), row.get(3).to_owned(), row.get(4).to_owned());
-        if !seen.insert(line) {
-            wrong("code: it stands twice");
-        }
-        let coding = [3, 4, 5].map(|at| row.get(at).to_owned());
-        let when = row.get(2).to_owned();
-        match concepts.iter_mut().find(|known| known.0 == at && known.1 == inside && known.2 == when) {
-            Some(known) => known.3.push(coding),
-            None => concepts.push((at, inside, when, vec![coding])),
-        }
-        if only(row.get(2), settings, words).is_err() {
+        if is_no_condition(&when, names) {
             wrong("when: expected is a slot and a word, such as meal=fasting");
         }
+        if !seen.insert([&measure, &at, &when, &system, &code].map(String::clone)) {
+            wrong("code: it stands twice");
+        }
+        if said.measures.contains(&measure) {
+            // Whatever is wrong with its line was told there.
+        } else if measure_of(&measure).is_none() {
+            wrong("measure: expected is a key of the guide's table of measures");
+            coded.slips += 1;
+        } else if said.is_there {
+            absent.entry(measure.clone()).or_default().push(row.line);
+        }
+        if mistakes.len() > before {
+            coded.measures.insert(measure);
+            continue;
+        }
+        let Some(place) = all.iter().position(|(_, known)| known.measure == measure) else { continue };
+        let inside = at == "component";
+        let coding = [system, code, row.get(5).to_owned()];
+        match concepts.iter_mut().find(|known| known.0 == place && known.1 == inside && known.2 == when) {
+            Some(known) => known.3.push(coding),
+            None => concepts.push((place, inside, when, vec![coding])),
+        }
+    }
+    if absent.len() > said.slips {
+        let text = "measure: measures.csv has no line of it";
+        mistakes.extend(absent.into_values().flatten().map(|line| Mistake::at(CODES, line, text.to_owned())));
     }
     for (at, inside, when, codings) in concepts {
         let mut concept = String::from("{\"coding\":[");
@@ -616,7 +712,7 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
         }
         let display = if codings[0][2].is_empty() { &codings[0][1] } else { &codings[0][2] };
         let codes = Codes {
-            when: only(&when, settings, words).unwrap_or_default(),
+            when: only(&when, names),
             concept,
             display: display.clone(),
             codings: codings.into_iter().map(|[system, code, _]| (versioned(&system).0.to_owned(), code)).collect(),
@@ -628,16 +724,17 @@ fn codes(text: &str, all: &mut [(u64, Row)], settings: &[String], words: &[Strin
         row.codes.sort_by_key(|codes| codes.when.is_none());
         row.inside.sort_by_key(|codes| codes.when.is_none());
     }
+    coded
 }
 
-/// The condition of a line; the error where it is none.
-fn only(text: &str, settings: &[String], words: &[String]) -> Result<Option<Only>, ()> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let (name, is) = text.split_once('=').ok_or(())?;
-    let slot = slot::named(name, settings, words).ok_or(())?;
-    Ok(Some(Only { slot, is: Some(is.to_owned()), not: false }))
+/// The condition of a line.
+fn only(text: &str, names: Names<'_>) -> Option<Only> {
+    let (name, is) = text.split_once('=')?;
+    Some(Only { slot: names.slot(name)?, is: Some(is.to_owned()), not: false })
+}
+
+fn is_no_condition(text: &str, names: Names<'_>) -> bool {
+    !text.is_empty() && text.split_once('=').is_none_or(|(name, _)| names.unknown(name).is_some())
 }
 
 /// Which rows a measure may mean. A code that several measures share means any of theirs.
@@ -655,10 +752,9 @@ fn by_measure(rows: &[Row]) -> HashMap<usize, Vec<usize>> {
 }
 
 fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Answers {
-    let Some(text) = files.get(ERRORS) else { return Answers::default() };
     let mut lines = Vec::new();
     let mut any = None;
-    for row in rows(ERRORS, text, ["status", "code", "text", "id", "again", "who", "rule", "check"], mistakes) {
+    for row in rows(ERRORS, files, ERROR_COLUMNS, mistakes).rows {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(ERRORS, row.line, text.to_owned()));
         let status = row.get(0);
         if let Some(line) = any {
@@ -668,15 +764,15 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
         if !status.is_empty() && !status.parse::<u16>().is_ok_and(|status| (400..600).contains(&status)) {
             wrong("status: expected is a number from 400 to 599, or nothing");
         }
-        let Some(id) = IDS.into_iter().find(|id| id.code() == row.get(3)) else {
+        let id = IDS.into_iter().find(|id| id.code() == row.get(3));
+        if id.is_none() {
             let names: Vec<&str> = IDS.iter().map(|id| id.code()).collect();
             wrong(&format!("id: expected is {}", names.join(" or ")));
-            continue;
-        };
-        let Some(who) = Who::named(row.get(5)) else {
+        }
+        let who = Who::named(row.get(5));
+        if who.is_none() {
             wrong("who: expected is operator, app, person or destination");
-            continue;
-        };
+        }
         if !["yes", "no", "there"].contains(&row.get(4)) {
             wrong("again: expected is yes or no, or there where the same has arrived before");
         }
@@ -689,9 +785,10 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
             Ok(holds) => {
                 let (status, code, text) =
                     (status.parse().unwrap_or(422), row.get(1).to_owned(), row.get(2).replace('*', ""));
-                Some(Check { holds, status, code, text })
+                Some(Check { holds, line: row.line, status, code, text })
             }
         };
+        let (Some(id), Some(who)) = (id, who) else { continue };
         lines.push(Line {
             check,
             status: status.parse().ok(),

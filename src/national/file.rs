@@ -4,8 +4,20 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What a pack says too little without, by what it stands in.
+pub(super) const REQUIRED: &[(&str, &[&str])] = &[
+    ("", &["id", "version", "title", "country", "country_name", "direction", "status", "fhir", "source", "request"]),
+    ("narrative", &["language", "code", "time", "value"]),
+    ("settings.*", &["what"]),
+    ("categories.*", &["coding"]),
+    ("categories.*.coding.*", &["system", "code"]),
+    ("lookup", &["none", "ask"]),
+    ("lookup.ask.*", &["path"]),
+];
+
+/// Whatever is required may be missing here, so that the rest is read all the same.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub id: String,
     /// Three numbers.
@@ -23,54 +35,53 @@ pub(super) struct File {
     /// The specification that the pack follows.
     pub source: String,
     pub request: Request,
-    #[serde(default)]
     pub numbers: Numbers,
-    #[serde(default)]
     pub narrative: Option<Narrative>,
-    #[serde(default)]
     pub person: Person,
-    #[serde(default)]
     pub device: Device,
     /// What the operator says of its own access there.
-    #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
     /// Lists of CodeableConcepts that `measures.csv` names.
-    #[serde(default)]
     pub categories: BTreeMap<String, Category>,
     /// What is asked there before a measurement can be told.
-    #[serde(default)]
     pub lookup: Option<Lookup>,
     /// Tables of `words.csv`, and the slot that chooses among their lines.
-    #[serde(default)]
     pub words: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Request {
-    #[serde(default = "post")]
     pub method: String,
     /// Below the address of the destination.
-    #[serde(default)]
     pub path: String,
     /// Most measurements that one request carries.
-    #[serde(default = "one")]
     pub most: usize,
     /// What is done with a new version of what was sent: `again`, `update`, or `never`.
-    #[serde(default)]
     pub corrections: Corrections,
     /// How something is taken back: `entered-in-error`, `delete`, or `never`.
-    #[serde(default)]
     pub removal: Removal,
     /// Whether the same request leaves the same there, however often it comes.
-    #[serde(default = "yes")]
     pub repeatable: bool,
     /// What an answer looks like: `resource`; `entries` of a Bundle, one for each of the request; or one that is `whole`.
-    #[serde(default)]
     pub answer: Answer,
     /// How the body is written.
-    #[serde(default)]
     pub format: Format,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Request {
+            method: "POST".to_owned(),
+            path: String::new(),
+            most: 1,
+            corrections: Corrections::default(),
+            removal: Removal::default(),
+            repeatable: true,
+            answer: Answer::default(),
+            format: Format::default(),
+        }
+    }
 }
 
 /// How a destination reads.
@@ -137,8 +148,8 @@ pub enum Rounding {
     Refuse,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Narrative {
     pub language: String,
     /// What stands before code, time and value.
@@ -163,32 +174,33 @@ pub(super) struct Device {
     pub system: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Setting {
     /// What it is, for whoever sets it.
     pub what: String,
-    #[serde(default)]
     pub default: Option<String>,
     /// What it may be; anything, where nothing is listed.
-    #[serde(default)]
     pub one_of: Vec<String>,
     /// What it is used for can do without it.
-    #[serde(default)]
     pub optional: bool,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Lookup {
     /// How long an answer holds, and how long that there was nothing.
-    #[serde(default = "quarter")]
     pub keep_seconds: u32,
-    #[serde(default = "minute")]
     pub keep_none_seconds: u32,
     /// Why a measurement cannot be told, where nothing is found.
     pub none: String,
     pub ask: Vec<Ask>,
+}
+
+impl Default for Lookup {
+    fn default() -> Self {
+        Lookup { keep_seconds: 900, keep_none_seconds: 60, none: String::new(), ask: Vec::new() }
+    }
 }
 
 /// One text, or several of the same name.
@@ -199,55 +211,44 @@ pub(super) enum Texts {
     Many(Vec<String>),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+impl Texts {
+    /// Each of them, with the key by which it stands.
+    pub fn each<'t>(&'t self, name: &'t str) -> impl Iterator<Item = (String, &'t str)> {
+        let (texts, is_list) = match self {
+            Texts::One(text) => (std::slice::from_ref(text), false),
+            Texts::Many(texts) => (texts.as_slice(), true),
+        };
+        let key = move |at: usize| if is_list { format!("{name}.{at}") } else { name.to_owned() };
+        texts.iter().enumerate().map(move |(at, text)| (key(at), text.as_str()))
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Ask {
     /// Below the address for lookups.
     pub path: String,
     /// Texts with slots, by the names of parameters.
-    #[serde(default)]
     pub query: BTreeMap<String, Texts>,
+    /// Names of parameters that the destination has beyond the standard's.
+    pub own: Vec<String>,
     /// FHIRPath on the answer, by what it gives within `context`.
-    #[serde(default)]
     pub gives: BTreeMap<String, String>,
     /// FHIRPath that holds of the answer, or nothing was found.
-    #[serde(default)]
     pub holds: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Category {
     pub coding: Vec<Coding>,
-    #[serde(default)]
     pub text: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Coding {
     pub system: String,
     pub code: String,
-    #[serde(default)]
     pub display: Option<String>,
-}
-
-fn post() -> String {
-    "POST".to_owned()
-}
-
-fn quarter() -> u32 {
-    900
-}
-
-fn minute() -> u32 {
-    60
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn one() -> usize {
-    1
 }

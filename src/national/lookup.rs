@@ -9,9 +9,9 @@ use std::fmt;
 use super::message::{Item, Message};
 use super::pack::Pack;
 use super::render::Scope;
-use super::slot::Slot;
+use super::slot::{Names, Slot};
 use super::template::Node;
-use super::{Mistake, NotDeliverable};
+use super::{NotDeliverable, file};
 use crate::fhir::fhirpath::{Collection, Expression, Value};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element};
@@ -230,85 +230,75 @@ fn texts(found: &Collection<'_>) -> Vec<String> {
     }
 }
 
-/// Compiles what `pack.toml` says of lookups.
-pub(super) fn compile(
-    said: super::file::Lookup,
-    (settings, words): (&[String], &[String]),
-    mut wrong: impl FnMut(&str, String),
-) -> Lookup {
+/// Compiles what `pack.toml` says of lookups. What is wrong is told with the key that it is about.
+pub(super) fn compile(said: file::Lookup, names: Names<'_>, mut wrong: impl FnMut(&str, &str)) -> Lookup {
     if said.ask.is_empty() {
-        wrong("[lookup]", "lookup.ask: at least one question is expected".to_owned());
+        wrong("lookup.ask", "at least one question is expected");
     }
     for (key, seconds) in [("keep_seconds", said.keep_seconds), ("keep_none_seconds", said.keep_none_seconds)] {
         if seconds > 86_400 {
-            wrong(key, format!("lookup.{key} is at most 86400, which is a day"));
+            wrong(&format!("lookup.{key}"), "it is at most 86400, which is a day");
         }
     }
-    let mut asks = Vec::new();
     let mut known: Vec<Slot> = Vec::new();
-    for ask in said.ask {
-        if !is_below(&ask.path) {
-            wrong(
-                &ask.path,
-                "lookup.ask.path is relative to the address for lookups, without a question mark".to_owned(),
-            );
-        }
-        let mut query = Vec::new();
-        let each = ask.query.iter().flat_map(|(name, texts)| {
-            let texts = match texts {
-                super::file::Texts::One(text) => std::slice::from_ref(text),
-                super::file::Texts::Many(texts) => texts.as_slice(),
-            };
-            texts.iter().map(move |text| (name, text))
-        });
-        for (name, text) in each {
+    let asks = said.ask.into_iter().enumerate().map(|(index, ask)| {
+        let key = format!("lookup.ask.{index}");
+        let ask = compiled(ask, names, &known, |below, text| wrong(&format!("{key}.{below}"), text));
+        known.extend(ask.gives.iter().map(|(slot, _)| *slot));
+        ask
+    });
+    let asks = asks.collect();
+    let ms = |seconds: u32| i64::from(seconds) * 1000;
+    Lookup { keep_ms: ms(said.keep_seconds), keep_none_ms: ms(said.keep_none_seconds), none: said.none, asks }
+}
+
+/// One question, asked with what the ones before gave.
+fn compiled(ask: file::Ask, names: Names<'_>, known: &[Slot], mut wrong: impl FnMut(&str, &str)) -> Ask {
+    if !is_below(&ask.path) {
+        wrong("path", "it is relative to the address for lookups, without a question mark");
+    }
+    let unknown = |slot: &Slot| {
+        let slot = if *slot == Slot::EpisodeId { Slot::Episode } else { *slot };
+        slot.is_context() && !known.contains(&slot)
+    };
+    let mut query = Vec::new();
+    for (name, texts) in &ask.query {
+        for (below, text) in texts.each(name) {
             let mut mistakes = Vec::new();
-            let node = super::template::filled(text, settings, words, &mut mistakes);
-            let unknown = |slot: &Slot| {
-                let slot = if *slot == Slot::EpisodeId { Slot::Episode } else { *slot };
-                slot.is_context() && !known.contains(&slot)
-            };
+            let node = super::template::filled(text, names, &mut mistakes);
             if node.slots().iter().any(unknown) {
                 mistakes.push("it is asked for what only a later answer gives".to_owned());
             }
-            for mistake in mistakes {
-                wrong(text, format!("lookup.ask.query.{name}: {mistake}"));
+            for mistake in &mistakes {
+                wrong(&format!("query.{below}"), mistake);
             }
             query.push((name.clone(), node));
         }
-        let mut path = |key: &str, text: &str| {
-            let compiled = crate::fhir::fhirpath::compile(text).ok();
-            if compiled.is_none() {
-                wrong(text, format!("lookup.ask.{key}: expected is FHIRPath on the answer"));
-            }
-            compiled
-        };
-        let holds = ask.holds.as_deref().and_then(|text| path("holds", text));
-        let compiled: Vec<(&String, Option<Expression>)> =
-            ask.gives.iter().map(|(name, text)| (name, path(&format!("gives.{name}"), text))).collect();
-        let mut gives = Vec::new();
-        for (name, expression) in compiled {
-            match super::slot::looked_up(name) {
-                Some(slot) => gives.extend(expression.map(|expression| (slot, expression))),
-                None => wrong(name, format!("lookup.ask.gives: nothing is called context.{name}")),
-            }
-        }
-        known.extend(gives.iter().map(|(slot, _)| *slot));
-        asks.push(Ask { path: ask.path, query, gives, holds });
     }
-    let ms = |seconds: u32| i64::from(seconds) * 1000;
-    Lookup { keep_ms: ms(said.keep_seconds), keep_none_ms: ms(said.keep_none_seconds), none: said.none, asks }
+    let mut path = |key: &str, text: &str| {
+        let compiled = crate::fhir::fhirpath::compile(text).ok();
+        if compiled.is_none() {
+            wrong(key, "expected is FHIRPath on the answer");
+        }
+        compiled
+    };
+    let holds = ask.holds.as_deref().and_then(|text| path("holds", text));
+    let gives: Vec<(&String, Option<Expression>)> =
+        ask.gives.iter().map(|(name, text)| (name, path(&format!("gives.{name}"), text))).collect();
+    let slot = |(name, expression): (&String, Option<Expression>)| {
+        let slot = super::slot::looked_up(name);
+        if slot.is_none() {
+            wrong(&format!("gives.{name}"), &format!("nothing is called context.{name}"));
+        }
+        Some((slot?, expression?))
+    };
+    let gives = gives.into_iter().filter_map(slot).collect();
+    Ask { path: ask.path, query, gives, holds }
 }
 
 /// Whether it is a path below an address, and no address of its own.
 pub(super) fn is_below(path: &str) -> bool {
     !path.starts_with('/') && !path.contains([' ', '?', '#', ':', '\\']) && !path.split('/').any(|part| part == "..")
-}
-
-/// Says where in `pack.toml` something stands that is wrong.
-pub(super) fn mistake(file: &str, source: &str, stands: &str, text: String) -> Mistake {
-    let line = source.lines().position(|line| line.contains(stands)).map(|at| at as u64 + 1);
-    Mistake { file: file.to_owned(), line, text }
 }
 
 #[cfg(test)]

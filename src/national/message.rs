@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::compile::is_uri;
 use super::lookup::Context;
 use super::pack::{Form, Pack, Row, System};
 use super::slot::{Part, Which};
@@ -41,13 +42,15 @@ pub struct Settings(pub(super) Vec<Option<String>>);
 impl Settings {
     /// What the operator says of a pack, or everything that is wrong with it.
     pub fn of(pack: &Pack, said: &BTreeMap<String, String>) -> Result<Settings, Vec<String>> {
+        let known: Vec<&str> = pack.settings.iter().map(|setting| setting.name.as_str()).collect();
+        let has = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         let mut mistakes: Vec<String> = said
             .keys()
-            .filter(|name| pack.settings.iter().all(|setting| setting.name != **name))
-            .map(|name| format!("settings.{name}: {} has no such setting", pack.name()))
+            .filter(|name| !known.contains(&name.as_str()))
+            .map(|name| format!("settings.{name}: {} has no such setting; it has {has}", pack.name()))
             .collect();
         let mut all = Vec::with_capacity(pack.settings.len());
-        for setting in &pack.settings {
+        for (at, setting) in pack.settings.iter().enumerate() {
             let value = said.get(&setting.name).or(setting.default.as_ref());
             match value {
                 None if !setting.optional => {
@@ -55,6 +58,13 @@ impl Settings {
                 }
                 Some(value) if !setting.one_of.is_empty() && !setting.one_of.contains(value) => {
                     mistakes.push(format!("settings.{}: {}", setting.name, setting.one_of.join(" or ")));
+                }
+                Some(value) if value.trim().is_empty() => {
+                    mistakes.push(format!("settings.{}: it is empty; {}", setting.name, setting.what));
+                }
+                Some(value) if pack.is_system(at) && !is_uri(value) => {
+                    let example = "a URI such as urn:oid:1.2.3 or https://id.example/persons";
+                    mistakes.push(format!("settings.{}: {example}; {}", setting.name, setting.what));
                 }
                 _ => {}
             }
@@ -79,6 +89,14 @@ pub(super) struct Item<'m> {
     /// The component that is told alone.
     pub part: Option<Element<'m>>,
     pub context: Option<&'m Context>,
+}
+
+impl Pack {
+    /// Whether a setting is the system of identifiers.
+    fn is_system(&self, at: usize) -> bool {
+        let is_it = |system: &System| matches!(system, System::Setting(known) if *known == at);
+        self.known_by.iter().chain(&self.device_system).any(is_it)
+    }
 }
 
 impl System {

@@ -23,6 +23,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 pub mod trial;
+mod written;
 
 use std::cell::RefCell;
 use std::fmt;

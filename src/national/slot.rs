@@ -183,38 +183,78 @@ const PARTS: &[(&str, Part)] = &[
     ("specialization", Part::Specialization),
 ];
 
-/// The slot of that name; settings and words are named by the pack.
-pub(super) fn named(name: &str, settings: &[String], words: &[String]) -> Option<Slot> {
-    if let Some((_, slot)) = NAMED.iter().find(|(known, _)| *known == name) {
-        return Some(*slot);
-    }
-    let (group, rest) = name.split_once('.')?;
-    let index =
-        |list: &[String], name: &str| list.iter().position(|known| known == name).and_then(|at| u16::try_from(at).ok());
-    match group {
-        "device" | "app" => {
-            let which = if group == "app" { Which::App } else { Which::Device };
-            PARTS.iter().find(|(known, _)| *known == rest).map(|(_, part)| Slot::Thing(which, *part))
+/// What a pack gives names to itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Names<'n> {
+    pub settings: &'n [String],
+    pub words: &'n [String],
+    /// Whether these are all; nobody knows where `pack.toml` cannot be read.
+    pub whole: bool,
+}
+
+impl Names<'_> {
+    /// The slot of that name.
+    pub fn slot(self, name: &str) -> Option<Slot> {
+        if let Some((_, slot)) = NAMED.iter().find(|(known, _)| *known == name) {
+            return Some(*slot);
         }
-        "setting" => index(settings, rest).map(Slot::Setting),
-        "word" => {
-            let (table, told) = rest.split_once('.').unwrap_or((rest, ""));
-            let told = match told {
-                "" => Told::Coding,
-                "system" => Told::System,
-                "code" => Told::Code,
-                "display" => Told::Display,
-                _ => return None,
-            };
-            index(words, table).map(|at| Slot::Word(at, told))
+        let (group, rest) = name.split_once('.')?;
+        let index = |list: &[String], name: &str| {
+            list.iter().position(|known| known == name).and_then(|at| u16::try_from(at).ok())
+        };
+        match group {
+            "device" | "app" => {
+                let which = if group == "app" { Which::App } else { Which::Device };
+                PARTS.iter().find(|(known, _)| *known == rest).map(|(_, part)| Slot::Thing(which, *part))
+            }
+            "setting" => index(self.settings, rest).map(Slot::Setting),
+            "word" => {
+                let (table, told) = rest.split_once('.').unwrap_or((rest, ""));
+                let told = match told {
+                    "" => Told::Coding,
+                    "system" => Told::System,
+                    "code" => Told::Code,
+                    "display" => Told::Display,
+                    _ => return None,
+                };
+                index(self.words, table).map(|at| Slot::Word(at, told))
+            }
+            _ => None,
         }
-        _ => None,
     }
+
+    /// Why there is certainly no slot of that name.
+    pub fn unknown(self, name: &str) -> Option<String> {
+        if self.slot(name).is_some() {
+            return None;
+        }
+        match name.split_once('.') {
+            Some(("setting" | "word", _)) if !self.whole => None,
+            Some(("setting", own)) => Some(no_setting(own)),
+            Some(("word", own)) => {
+                let table = own.split('.').next().unwrap_or_default();
+                let is_table = self.words.iter().any(|known| known == table);
+                Some(if is_table { format!("no slot is called {name}") } else { no_words(table) })
+            }
+            _ => Some(format!("no slot is called {name}")),
+        }
+    }
+}
+
+/// Said alike wherever the name stands, so that it is told once.
+pub(super) const NOT_THERE: &str = "pack.toml has no ";
+
+pub(super) fn no_setting(name: &str) -> String {
+    format!("{NOT_THERE}[settings.{name}]")
+}
+
+pub(super) fn no_words(table: &str) -> String {
+    format!("{NOT_THERE}{table} in [words]")
 }
 
 /// What a lookup can give, by its name within `context`.
 pub(super) fn looked_up(name: &str) -> Option<Slot> {
-    let slot = named(&format!("context.{name}"), &[], &[])?;
+    let slot = Names { settings: &[], words: &[], whole: true }.slot(&format!("context.{name}"))?;
     slot.is_context().then_some(slot)
 }
 
@@ -318,6 +358,7 @@ mod tests {
     #[test]
     fn slots_have_names() {
         let (settings, words) = (["publisher".to_owned()], ["moment".to_owned()]);
+        let names = Names { settings: &settings, words: &words, whole: true };
         for (name, expected) in [
             ("profile", Some(Slot::Profile)),
             ("device.model", Some(Slot::Thing(Which::Device, Part::Model))),
@@ -330,8 +371,11 @@ mod tests {
             ("person.bsn", None),
             ("", None),
         ] {
-            assert_eq!(named(name, &settings, &words), expected, "{name}");
+            assert_eq!(names.slot(name), expected, "{name}");
+            assert_eq!(names.unknown(name).is_some(), expected.is_none(), "{name}");
         }
+        let unread = Names { settings: &[], words: &[], whole: false };
+        assert!(unread.unknown("setting.other").is_none() && unread.unknown("colour").is_some());
         for (name, slot) in NAMED {
             assert!(!slot.missing().is_empty(), "{name}");
         }

@@ -1,5 +1,7 @@
 //! The tables of a pack: CSV with a line of names, as a spreadsheet writes it.
 
+use std::collections::BTreeMap;
+
 use super::Mistake;
 
 /// A line of a table, with the number by which an editor finds it.
@@ -15,19 +17,31 @@ impl<const WIDTH: usize> Row<WIDTH> {
     }
 }
 
-/// The lines of a table that must have these columns, in any order; more columns are refused, fewer as well.
+/// What could be read of a table.
+#[derive(Default)]
+pub(super) struct Table<const WIDTH: usize> {
+    pub rows: Vec<Row<WIDTH>>,
+    /// First columns of the lines that have too many fields or too few.
+    pub broken: Vec<String>,
+    /// Whether there is a table at all, so that what it has not is missing.
+    pub is_there: bool,
+}
+
+/// The lines of a table that must have these columns, in any order; more columns are refused, fewer as well. None of them,
+/// where the file is not there, which is told elsewhere.
 pub(super) fn rows<const WIDTH: usize>(
     file: &str,
-    text: &str,
+    files: &BTreeMap<String, String>,
     columns: [&str; WIDTH],
     mistakes: &mut Vec<Mistake>,
-) -> Vec<Row<WIDTH>> {
+) -> Table<WIDTH> {
+    let Some(text) = files.get(file) else { return Table::default() };
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
     let head = match reader.headers() {
         Ok(head) => head.clone(),
         Err(error) => {
             mistakes.push(Mistake::at(file, 1, format!("the table cannot be read: {}", problem(&error))));
-            return Vec::new();
+            return Table::default();
         }
     };
     let mut places = [0; WIDTH];
@@ -40,9 +54,9 @@ pub(super) fn rows<const WIDTH: usize>(
     }
     if !complete {
         mistakes.push(Mistake::at(file, 1, format!("expected are the columns {}", columns.join(","))));
-        return Vec::new();
+        return Table::default();
     }
-    let mut rows = Vec::new();
+    let mut table = Table { is_there: true, ..Table::default() };
     for record in reader.records() {
         let record = match record {
             Ok(record) => record,
@@ -64,12 +78,13 @@ pub(super) fn rows<const WIDTH: usize>(
                 record.len()
             );
             mistakes.push(Mistake::at(file, line, text));
+            table.broken.extend(record.get(places[0]).map(|field| field.trim().to_owned()));
             continue;
         }
         let field = |at: usize| record.get(at).unwrap_or_default().to_owned();
-        rows.push(Row { line, fields: places.map(field) });
+        table.rows.push(Row { line, fields: places.map(field) });
     }
-    rows
+    table
 }
 
 fn problem(error: &csv::Error) -> String {
@@ -85,7 +100,9 @@ mod tests {
 
     fn check(text: &str, expected: Result<&[(u64, [&str; 2])], &str>) {
         let mut mistakes = Vec::new();
-        let read: Vec<(u64, [String; 2])> = rows("t.csv", text, ["a", "b"], &mut mistakes)
+        let files = BTreeMap::from([("t.csv".to_owned(), text.to_owned())]);
+        let read: Vec<(u64, [String; 2])> = rows("t.csv", &files, ["a", "b"], &mut mistakes)
+            .rows
             .into_iter()
             .map(|row| (row.line, [row.get(0).to_owned(), row.get(1).to_owned()]))
             .collect();

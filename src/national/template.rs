@@ -14,7 +14,7 @@
 //! template is filled.
 
 use super::Mistake;
-use super::slot::{self, Slot};
+use super::slot::{Names, Slot};
 use crate::fhir::tree::write::string;
 use crate::fhir::tree::{Document, Kind, NodeId, json};
 
@@ -90,8 +90,7 @@ impl Node {
 
 /// Compiles the templates of a pack.
 pub(super) struct Compiler<'p> {
-    pub settings: &'p [String],
-    pub words: &'p [String],
+    pub names: Names<'p>,
     /// Names of the templates.
     pub parts: &'p [String],
     pub mistakes: &'p mut Vec<Mistake>,
@@ -129,11 +128,13 @@ impl Compiler<'_> {
             match key {
                 "$if" | "$unless" => {
                     let (name, is) = text.split_once('=').map_or((text, None), |(name, is)| (name, Some(is)));
-                    match slot::named(name, self.settings, self.words) {
-                        Some(slot) => {
-                            object.only = Some(Only { slot, is: is.map(str::to_owned), not: key == "$unless" });
-                        }
-                        None => self.wrong(file, document, member, format!("{key}: no slot is called {name}")),
+                    object.only = self.names.slot(name).map(|slot| Only {
+                        slot,
+                        is: is.map(str::to_owned),
+                        not: key == "$unless",
+                    });
+                    if let Some(text) = self.names.unknown(name) {
+                        self.wrong(file, document, member, text);
                     }
                 }
                 "$each" => match text {
@@ -175,7 +176,7 @@ impl Compiler<'_> {
             return Node::Raw("null".to_owned());
         }
         let mut wrong = Vec::new();
-        let filled = filled(text, self.settings, self.words, &mut wrong);
+        let filled = filled(text, self.names, &mut wrong);
         for text in wrong {
             self.wrong(file, document, node, text);
         }
@@ -189,16 +190,14 @@ impl Compiler<'_> {
 }
 
 /// A text with slots in it. What is wrong with it is put to the rest.
-pub(super) fn filled(text: &str, settings: &[String], words: &[String], wrong: &mut Vec<String>) -> Node {
+pub(super) fn filled(text: &str, names: Names<'_>, wrong: &mut Vec<String>) -> Node {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((name, behind)) = after.split_once('}') else { break };
         literal(before, &mut pieces);
-        match slot::named(name, settings, words) {
-            Some(slot) => pieces.push(Piece::Slot(slot)),
-            None => wrong.push(format!("no slot is called {name}")),
-        }
+        pieces.extend(names.slot(name).map(Piece::Slot));
+        wrong.extend(names.unknown(name));
         rest = behind;
     }
     literal(rest, &mut pieces);
@@ -259,8 +258,12 @@ mod tests {
     fn compiled(text: &str) -> Result<Node, Vec<String>> {
         let (settings, words, parts) = (["oid".to_owned()], ["moment".to_owned()], ["observation".to_owned()]);
         let mut mistakes = Vec::new();
-        let node = Compiler { settings: &settings, words: &words, parts: &parts, mistakes: &mut mistakes }
-            .template("request.json", text);
+        let node = Compiler {
+            names: Names { settings: &settings, words: &words, whole: true },
+            parts: &parts,
+            mistakes: &mut mistakes,
+        }
+        .template("request.json", text);
         if mistakes.is_empty() { Ok(node) } else { Err(mistakes.iter().map(ToString::to_string).collect()) }
     }
 
@@ -287,7 +290,7 @@ mod tests {
             [
                 "request.json:2: no slot is called colour",
                 "request.json:3: the pack has no template other.json",
-                "request.json:4: $if: no slot is called x",
+                "request.json:4: no slot is called x",
                 "request.json:4: $each: expected is measurement or component",
                 "request.json:5: value[x] and effective[x] go with {value} and {effective}",
                 "request.json:6: value[x] and effective[x] go with {value} and {effective}",

@@ -16,7 +16,7 @@ mod tree;
 mod tests;
 
 pub use checkpoint::Checkpoint;
-pub use note::{Signer, Verifier};
+pub use note::{Signer, Verifier, signers};
 pub use proof::{Extra, Proof, Shown};
 pub use tile::{Address, Content, Edge, Subtree, TILE_WIDTH, levels, subtree};
 pub use tree::{

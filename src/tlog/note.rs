@@ -122,6 +122,18 @@ impl Verifier {
     }
 }
 
+/// Whom a note names as its signers: name and id of each key. Whether they signed it is for whoever has the keys to say.
+pub fn signers(note: &str) -> Vec<String> {
+    let signatures = note.rfind("\n\n").map_or("", |at| &note[at + 2..]);
+    let signer = |line: &str| {
+        let (name, signature) = line.strip_prefix(DASH)?.split_once(' ')?;
+        let signature = STANDARD.decode(signature).ok()?;
+        let id: String = signature.get(..4)?.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(format!("{name}+{id}"))
+    };
+    signatures.lines().take(SIGNATURES).filter_map(signer).collect()
+}
+
 impl std::fmt::Display for Verifier {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let key = STANDARD.encode([&[ED25519_TYPE][..], &self.key].concat());

@@ -1,13 +1,15 @@
-//! `pack check`: everything that is wrong with a pack, with file and line, and what of its own requests is no FHIR.
+//! `pack check`: everything that is wrong with a pack and with the requests that it makes, with file and line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use serde_json::{Value as Json, json};
 
-use super::{FOUND, Form, compiled, told};
-use crate::national::Mistake;
-use crate::national::trial;
+use super::{FOUND, Form, told};
+use crate::commands::assemble::{self, Folder};
+use crate::commands::publisher::{self, SIGNATURE};
+use crate::national::{Mistake, Pack, trial};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -21,35 +23,42 @@ pub struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let folder = &options.folder;
-    let pack = match compiled(folder)? {
-        Ok(pack) => pack,
-        Err(mistakes) => {
-            match options.format {
-                Form::Text => print!("{}", told(folder, &mistakes)),
-                Form::Json => println!("{:#}", json!({"mistakes": listed(&mistakes), "content": []})),
-            }
-            return Ok(ExitCode::from(FOUND));
-        }
-    };
-    let found = trial::check(&pack, &super::files(folder)?);
-    let wrong = &found.content;
+    let Folder { files, signature, unread } =
+        assemble::folder(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut found = trial::check(&files);
+    let name = found.pack.as_ref().map(Pack::name);
+    let claim = publisher::claim(&Folder { files, signature, unread: Vec::new() }, name.as_deref());
+    let fits = claim.as_ref().map(|claim| claim.mistakes.is_empty());
+    let keys = claim.as_ref().map(|claim| claim.keys.clone()).unwrap_or_default();
+    found.mistakes.extend(unread.into_iter().chain(claim.into_iter().flat_map(|claim| claim.mistakes)));
     match options.format {
         Form::Text => {
-            print!("{}", told(folder, &found.mistakes));
-            for (measure, text) in wrong {
-                println!("{measure}: {text}");
-            }
-            if found.is_nothing() {
+            print!("{}", told(folder, found.told()));
+            if let Some(pack) = found.pack.as_ref().filter(|_| found.is_nothing()) {
                 println!("{} is a pack: {} measures.", pack.name(), pack.rows().len());
+            }
+            if let Some(fits) = fits.filter(|_| !keys.is_empty()) {
+                println!("{}", signed(&keys, fits));
             }
         }
         Form::Json => {
-            let content: Vec<Json> =
-                wrong.iter().map(|(measure, text)| json!({"measure": measure, "text": text})).collect();
-            println!("{:#}", json!({"pack": pack.name(), "mistakes": listed(&found.mistakes), "content": content}));
+            let (mistakes, content) = (listed(&found.mistakes), listed(&found.content));
+            let signature = fits.map(|fits| json!({"keys": keys, "fits": fits}));
+            let all = json!({"pack": name, "mistakes": mistakes, "content": content, "signature": signature});
+            println!("{all:#}");
         }
     }
     Ok(if found.is_nothing() { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
+}
+
+/// What the signature says; that the key made it is not looked at here.
+fn signed(keys: &[String], fits: bool) -> String {
+    let keys = keys.join(", ");
+    if fits {
+        format!("{SIGNATURE} is of these files by {keys}; `pack verify` says whether that key made it.")
+    } else {
+        format!("{SIGNATURE} is of other files by {keys}; `pack sign` signs them as they are.")
+    }
 }
 
 fn listed(mistakes: &[Mistake]) -> Vec<Json> {

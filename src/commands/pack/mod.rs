@@ -70,8 +70,8 @@ fn files(folder: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     assemble::files(folder).with_context(|| format!("reading {}", folder.display()))
 }
 
-fn told(folder: &Path, mistakes: &[Mistake]) -> String {
-    mistakes.iter().map(|mistake| format!("{}/{mistake}\n", folder.display())).collect()
+fn told<'m>(folder: &Path, mistakes: impl IntoIterator<Item = &'m Mistake>) -> String {
+    mistakes.into_iter().map(|mistake| format!("{}/{mistake}\n", folder.display())).collect()
 }
 
 /// What a destination publishes: the resources of a folder and of those within, JSON and XML, by their paths.
@@ -109,11 +109,16 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn setting(text: &str) -> Result<(String, String), String> {
+pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("NAME=VALUE is expected")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
-fn said(settings: &[(String, String)]) -> BTreeMap<String, String> {
-    settings.iter().cloned().collect()
+/// Settings by name; of two with one name nobody knows which is meant.
+pub(super) fn said(settings: &[(String, String)]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut said = BTreeMap::new();
+    for (name, value) in settings {
+        anyhow::ensure!(said.insert(name.clone(), value.clone()).is_none(), "settings.{name}: it is said twice");
+    }
+    Ok(said)
 }

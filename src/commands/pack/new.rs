@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::{material, told};
 use crate::national::draft::{self, Answers, Extra, Naming, Shape};
-use crate::national::{Pack, trial};
+use crate::national::{Mistake, Pack, trial};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -32,19 +32,23 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let folder = &options.folder;
     let is_free = fs::read_dir(folder).map_or(true, |mut listing| listing.next().is_none());
     ensure!(is_free, "{} is not empty", folder.display());
-    let given = options.answers.as_deref().map(read).transpose()?.unwrap_or_default();
+    let said = options.answers.as_deref().map(read).transpose()?;
+    let said = said.as_ref().map(|(file, text)| (file.as_str(), text.as_str()));
+    let given = said.map_or_else(|| Ok(Answers::default()), |(file, text)| Answers::read(file, text));
+    let given = given.map_err(|mistakes| anyhow::anyhow!("{}", lines(&mistakes)))?;
     let found = options.material.as_deref().map(published).transpose()?.unwrap_or_default();
     let mut answers = given.or(found);
     if std::io::stdin().is_terminal() && options.answers.is_none() {
         answers = asked(answers, &mut std::io::stdin().lock(), &mut std::io::stderr())?;
     }
-    let files = match draft::draft(&answers) {
-        Ok(files) => files,
-        Err(mistakes) => bail!("the answers make no pack:\n{}", told(folder, &mistakes).trim_end()),
-    };
+    let of_answers = |mistake: &Mistake| said.is_some_and(|(file, _)| mistake.file == file);
+    let (own, others): (Vec<Mistake>, Vec<Mistake>) = draft::mistakes(&answers, said).into_iter().partition(of_answers);
+    if !own.is_empty() || !others.is_empty() {
+        let wrong = [lines(&own), told(folder, &others).trim_end().to_owned()];
+        bail!("the answers make no pack:\n{}", wrong.join("\n").trim());
+    }
+    let Ok(files) = draft::draft(&answers) else { bail!("the draft is no pack") };
     let Ok(pack) = Pack::compile(&files) else { bail!("the draft is no pack") };
-    let found = trial::check(&pack, &files);
-    ensure!(found.mistakes.is_empty(), "the answers make no pack:\n{}", told(folder, &found.mistakes).trim_end());
     write(folder, &pack, &files)?;
     let all = trial::gaps(&pack);
     let count = |state| all.iter().filter(|gap| gap.state == state).count();
@@ -60,9 +64,13 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> anyhow::Result<Answers> {
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-    Answers::read(&path.display().to_string(), &text).map_err(|mistake| anyhow::anyhow!("{mistake}"))
+    Ok((path.display().to_string(), text))
+}
+
+fn lines(mistakes: &[Mistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn published(folder: &Path) -> anyhow::Result<Answers> {

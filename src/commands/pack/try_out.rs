@@ -39,7 +39,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     for path in &options.assertions {
         assertions.extend(trial::of_list(&read(path)?));
     }
-    let tried = trial::run(&pack, &said(&options.setting), &examples, &assertions)
+    let tried = trial::run(&pack, &said(&options.setting)?, &examples, &assertions)
         .map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
     if let Some(folder) = options.examples.as_ref().filter(|_| tried.examples.is_empty() && tried.assertions.is_empty())
     {
@@ -72,7 +72,7 @@ fn text(tried: &Trial) -> String {
         }
     }
     for one in &tried.unchecked {
-        out.push_str(&format!("{}: {}\n", one.measure, one.text));
+        out.push_str(&format!("errors.csv:{}: {}: {}\n", one.line, one.measure, one.text));
     }
     let same = tried.examples.iter().filter(|one| one.differs.is_empty()).count();
     let of = |outcome: Outcome| tried.assertions.iter().filter(|one| one.outcome == outcome).count();

@@ -51,7 +51,11 @@ fn complete(measures: &mut BTreeMap<String, Line>) {
     }
     let panels: Vec<String> = measures.keys().cloned().collect();
     for (key, line) in measures.iter_mut() {
-        let Some(measure) = measure(key) else { continue };
+        let Some(measure) = measure(key) else {
+            // That there is no such measure is told; nothing else follows.
+            line.form.get_or_insert_with(|| "coded".to_owned());
+            continue;
+        };
         if line.codes.is_empty() {
             let own = measure.codes.first().into_iter();
             line.codes = own
@@ -82,6 +86,14 @@ fn complete(measures: &mut BTreeMap<String, Line>) {
 
 fn measure(key: &str) -> Option<&'static Measure> {
     measures::all().iter().find(|measure| measure.key == key)
+}
+
+/// The keys of measures in whose answers a category stands, by the name that the pack gives it.
+pub(super) fn categorised(measures: &BTreeMap<String, Line>, name: &str) -> Vec<String> {
+    let categories = Categories::of(measures);
+    let has = |line: &Line| line.categories.iter().any(|written| categories.name(written) == name);
+    let having = measures.iter().filter(|(_, line)| has(line));
+    having.map(|(measure, _)| format!("measures.{measure}.categories")).collect()
 }
 
 /// Categories by the names that the pack gives them.

@@ -13,7 +13,9 @@ use serde_json::Value as Json;
 
 pub use material::{found, is_about_packs};
 
-use super::{Mistake, trial};
+use super::compile::{CODE_COLUMNS, CODES, MAIN, MEASURE_COLUMNS, MEASURES, gathered};
+use super::table::rows;
+use super::{Mistake, trial, written};
 use crate::fhir::validate::measures;
 
 /// What a pack is drafted of: what an integrator says, in a file or at a terminal.
@@ -105,11 +107,12 @@ pub struct Code {
 
 impl Answers {
     /// Reads a file of answers.
-    pub fn read(file: &str, text: &str) -> Result<Answers, Mistake> {
-        toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            Mistake::at(file, line as u64, error.message().to_owned())
-        })
+    pub fn read(file: &str, text: &str) -> Result<Answers, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        match written::read(file, text, &[], &mut mistakes).0 {
+            Some(answers) if mistakes.is_empty() => Ok(answers),
+            _ => Err(gathered(mistakes)),
+        }
     }
 
     /// These, and where they say nothing, others.
@@ -179,9 +182,54 @@ impl Answers {
 
 /// The files of a pack, by name. The mistakes are what is wrong with the answers.
 pub fn draft(answers: &Answers) -> Result<BTreeMap<String, String>, Vec<Mistake>> {
+    let files = files::written(&answers.clone().or(Answers::usual()));
+    super::Pack::compile(&files).map(|_| files)
+}
+
+/// Everything that is wrong with what is drafted: by the line of the file of answers that says so, where one does, and else
+/// by the pack's own.
+pub fn mistakes(answers: &Answers, said: Option<(&str, &str)>) -> Vec<Mistake> {
     let whole = answers.clone().or(Answers::usual());
     let files = files::written(&whole);
-    super::Pack::compile(&files).map(|_| files)
+    let mut found = trial::each(&files).mistakes;
+    if let Some((file, text)) = said {
+        let places = written::read::<Answers>(file, text, &[], &mut Vec::new()).1;
+        for mistake in &mut found {
+            if let Some(key) = answer(mistake, &whole, &files).into_iter().find(|key| places.has(key)) {
+                (mistake.file, mistake.line) = (file.to_owned(), Some(places.line(&key)));
+            }
+        }
+    }
+    gathered(found)
+}
+
+/// The keys of answers that a mistake of the draft may come from, the closest first.
+fn answer(mistake: &Mistake, answers: &Answers, files: &BTreeMap<String, String>) -> Vec<String> {
+    let what = mistake.text.split([' ', ':']).next().unwrap_or_default();
+    match mistake.file.as_str() {
+        MAIN => match what.split('.').collect::<Vec<_>>().as_slice() {
+            ["categories", name, ..] => files::categorised(&answers.measures, name),
+            ["person", ..] => vec!["person_system".to_owned()],
+            [.., key] => vec![(*key).to_owned()],
+            [] => Vec::new(),
+        },
+        MEASURES => {
+            let rows = rows(MEASURES, files, MEASURE_COLUMNS, &mut Vec::new()).rows;
+            let row = rows.iter().find(|row| Some(row.line) == mistake.line);
+            let measure = row.map(|row| format!("measures.{}", row.get(0)));
+            let column = if what == "category" { "categories" } else { what };
+            measure.into_iter().flat_map(|measure| [format!("{measure}.{column}"), measure]).collect()
+        }
+        CODES => {
+            let rows = rows(CODES, files, CODE_COLUMNS, &mut Vec::new()).rows;
+            let Some(row) = rows.iter().find(|row| Some(row.line) == mistake.line) else { return Vec::new() };
+            let own = rows.iter().filter(|other| other.get(0) == row.get(0));
+            let before = own.take_while(|other| other.line < row.line).count();
+            let codes = format!("measures.{}.codes", row.get(0));
+            vec![format!("{codes}.{before}.{what}"), format!("{codes}.{before}"), format!("measures.{}", row.get(0))]
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Measurements of the guide's as a Bundle that a gateway takes: one of each measure that the pack takes.
@@ -276,7 +324,44 @@ mod tests {
         for part in ["pack.toml:", "unit: expected is UCUM", "measure: expected is a key"] {
             assert!(said.iter().any(|line| line.contains(part)), "{part}: {said:?}");
         }
-        let wrong = Answers::read("answers.toml", "id = \"a\"\nshape = 1").unwrap_err();
-        assert_eq!((wrong.line, wrong.file.as_str()), (Some(2), "answers.toml"));
+        let wrong = Answers::read("answers.toml", "id = \"a\"\nshape = 1\nmost = \"x\"").unwrap_err();
+        let said: Vec<(Option<u64>, &str)> = wrong.iter().map(|one| (one.line, one.file.as_str())).collect();
+        assert_eq!(said, [(Some(2), "answers.toml"), (Some(3), "answers.toml")]);
+    }
+
+    #[test]
+    fn a_mistake_of_answers_has_their_line() {
+        for (text, expected) in [
+            ("id = \"XX\"\ncountry = \"ZZ\"", &["a.toml:1: id consists", "a.toml:2: country: ISO 3166-1 gives ZZ"][..]),
+            (
+                "path = \"/x\"\nmost = 0\nfhir = \"4\"",
+                &["a.toml:1: request.path is", "a.toml:2: request.most is", "a.toml:3: fhir is"],
+            ),
+            ("\n\nperson = \"identifier\"\nperson_system = \"persons\"", &["a.toml:4: person.identifiers.0 is a URI"]),
+            (
+                "[measures.body-weight]\nunit = \"stone\"\nnumber = \"x\"\n[measures.nothing]\nunit = \"kg\"",
+                &[
+                    "a.toml:2: unit: expected is UCUM",
+                    "a.toml:3: number: expected",
+                    "a.toml:4: measure: expected is a key",
+                ],
+            ),
+            (
+                "[measures.body-weight]\ncategories = [\"vital-signs\"]\ncodes = [\n  { system = \"http://loinc.org\", code = \"29463-7\" },\n  { system = \"http://loinc.com\", code = \"3141-9\" },\n]",
+                &["a.toml:5: system: nobody knows http://loinc.com"],
+            ),
+            ("[measures.body-weight]\ncategories = [\"vital-sign\"]", &["a.toml:2: categories.vital-sign: code: "]),
+            // What nobody said is told by the pack's own line.
+            (
+                "[measures.body-weight]\nform = \"series\"\nprofile = \"x\"\nunit = \"\"",
+                &["a.toml:3: profile: expected", "a.toml:4: unit: expected"],
+            ),
+        ] {
+            let answers = Answers::read("a.toml", text).unwrap();
+            let told: Vec<String> =
+                mistakes(&answers, Some(("a.toml", text))).iter().map(ToString::to_string).collect();
+            let each = expected.iter().zip(&told).all(|(expected, told)| told.starts_with(expected));
+            assert!(each && told.len() == expected.len(), "{text}: {told:#?}");
+        }
     }
 }

@@ -5,56 +5,129 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
+use super::known::unknown;
 use super::{Stage, documents, requests, unchecked, within};
 use crate::fhir::definitions::Registry;
 use crate::fhir::tree::{Document, Element, Kind, NodeId, json as tree};
 use crate::fhir::validate::{Options as Rules, Validator};
+use crate::national::compile::{
+    CODE_COLUMNS, CODES, ERRORS, MEASURE_COLUMNS, MEASURES, Main, WORD_COLUMNS, WORDS, gathered,
+};
+use crate::national::pack::Need;
+use crate::national::table::rows;
 use crate::national::{Mistake, Pack};
 
-/// What was found of a pack that compiles.
+/// What was found of a folder that is to be a pack.
 #[derive(Debug, Default)]
 pub struct Found {
+    /// The pack, where nothing keeps the files from being one.
+    pub pack: Option<Pack>,
     pub mistakes: Vec<Mistake>,
-    /// Measures of which a request says something wrong that stands in no file.
-    pub content: Vec<(String, String)>,
+    /// What the standard or the destination would mind of the pack's own requests and no file says by itself: by the line
+    /// of the measure, or of the check.
+    pub content: Vec<Mistake>,
 }
 
 impl Found {
     pub fn is_nothing(&self) -> bool {
         self.mistakes.is_empty() && self.content.is_empty()
     }
+
+    /// All of it.
+    pub fn told(&self) -> impl Iterator<Item = &Mistake> {
+        self.mistakes.iter().chain(&self.content)
+    }
 }
 
-/// Looks at a pack and at the files that it was made of.
-pub fn check(pack: &Pack, files: &BTreeMap<String, String>) -> Found {
-    let mut found = Found { mistakes: unused(pack, files), content: Vec::new() };
+/// Everything that is wrong with the files of a pack, all of it at once. What follows from something that is told is not
+/// told again: requests are looked at where the files are sound.
+pub fn check(files: &BTreeMap<String, String>) -> Found {
+    let Found { pack, mistakes, content } = each(files);
+    Found { pack, mistakes: gathered(mistakes), content: gathered(content) }
+}
+
+/// The same, with the same of several lines for each of them.
+pub(in crate::national) fn each(files: &BTreeMap<String, String>) -> Found {
+    let mut mistakes = Vec::new();
+    let pack = Pack::of(files, &mut mistakes);
+    let main = Main::read(files, &mut Vec::new());
     // Only R4 is known here; what other releases say of their own is for their own validators.
-    let validator = (pack.fhir == "4.0.1").then(|| Validator::new(Registry::core()));
-    for (name, text) in files.iter().filter(|(name, _)| name.strip_suffix(".json").is_some()) {
-        if let (Some(validator), Ok(document)) = (&validator, tree::parse(text.as_str())) {
-            let mut template = Template { validator, file: name, document: &document, mistakes: &mut found.mistakes };
-            template.walk(document.root(), None);
-        }
+    let validator = (main.file.fhir == "4.0.1").then(|| Validator::new(Registry::core()));
+    if let Some(validator) = &validator {
+        templates(validator, files, &mut mistakes);
     }
-    let Ok(stage) = Stage::of(pack, &BTreeMap::new()) else { return found };
-    let requests: Vec<(String, Json)> = requests(pack, &stage).collect();
-    let mut placed = BTreeSet::new();
+    let unknown = unknown(&main, files);
+    // A default that is refused is refused to whoever says nothing else.
+    for wrong in pack.iter().filter_map(|pack| Stage::of(pack, &BTreeMap::new()).err()).flatten() {
+        let key = format!("{}.default", wrong.split(':').next().unwrap_or_default());
+        main.wrong(&key, wrong, &mut mistakes);
+    }
+    let mut content = Vec::new();
+    if let Some(pack) = pack.as_ref().filter(|_| mistakes.is_empty()) {
+        of_requests(pack, validator.as_ref(), files, &unknown, (&mut mistakes, &mut content));
+    }
+    mistakes.extend(unknown);
+    mistakes.extend(unused(&main, files));
+    Found { pack, mistakes, content }
+}
+
+/// What the standard or the destination would mind of the requests that the pack makes, as far as they say nothing that was
+/// told of already.
+fn of_requests(
+    pack: &Pack,
+    validator: Option<&Validator>,
+    files: &BTreeMap<String, String>,
+    told: &[Mistake],
+    (mistakes, content): (&mut Vec<Mistake>, &mut Vec<Mistake>),
+) {
+    let is_everywhere = |one: &Mistake| one.file == WORDS || one.file.strip_suffix(".json").is_some();
+    let Ok(stage) = Stage::of(pack, &BTreeMap::new()) else { return };
+    if told.iter().any(|one| is_everywhere(one) || one.text.starts_with("categories.")) {
+        return;
+    }
+    let lines_told: BTreeSet<u64> = told.iter().filter(|one| one.file == CODES).filter_map(|one| one.line).collect();
+    let codes = rows(CODES, files, CODE_COLUMNS, &mut Vec::new()).rows;
+    let doubtful: BTreeSet<&str> =
+        codes.iter().filter(|row| lines_told.contains(&row.line)).map(|row| row.get(0)).collect();
+    let is_doubtful = |measure: &str| {
+        let part = |need: &Need| matches!(need, Need::Component(part) if doubtful.contains(part.as_str()));
+        doubtful.contains(measure) || pack.row(measure).is_some_and(|row| row.needs.iter().any(part))
+    };
+    let requests: Vec<(String, Json)> = requests(pack, &stage).filter(|(measure, _)| !is_doubtful(measure)).collect();
+    let lines = lines(files);
     for (measure, request) in &requests {
-        let Some(validator) = &validator else { break };
+        let Some(validator) = validator else { break };
         let documents = documents(request);
         for observation in [request].into_iter().chain(&documents).flat_map(|one| within(one, "Observation")) {
             let Some((name, value, text)) = invalid(validator, observation) else { continue };
             match written(files, &name, &value) {
-                Some((file, line)) if placed.insert((file.clone(), line)) => {
-                    found.mistakes.push(Mistake::at(&file, line, text));
-                }
-                Some(_) => {}
-                None => found.content.push((measure.clone(), text)),
+                Some((file, line)) => mistakes.push(Mistake::at(&file, line, text)),
+                None => content.push(Mistake::at(MEASURES, lines.get(measure).copied().unwrap_or(1), text)),
             }
         }
     }
-    found.content.extend(unchecked(pack, &requests).into_iter().map(|one| (one.measure, one.text)));
-    found
+    let mut refused: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+    for one in unchecked(pack, &requests) {
+        refused.entry(one.line).or_default().push(one.measure);
+    }
+    content.extend(refused.into_iter().map(|(line, measures)| {
+        let text = format!("check: it does not hold of what the pack itself makes of {}", some(&measures));
+        Mistake::at(ERRORS, line, text)
+    }));
+}
+
+/// The first of them by name.
+fn some(names: &[String]) -> String {
+    const MOST: usize = 4;
+    let named = names[..names.len().min(MOST)].join(", ");
+    let more = names.len().saturating_sub(MOST);
+    if more > 0 { format!("{named} and {more} more") } else { named }
+}
+
+/// Where each measure stands.
+fn lines(files: &BTreeMap<String, String>) -> BTreeMap<String, u64> {
+    let table = rows(MEASURES, files, MEASURE_COLUMNS, &mut Vec::new());
+    table.rows.iter().map(|row| (row.get(0).to_owned(), row.line)).collect()
 }
 
 /// The first thing that the standard minds: the element, its value and why. Profiles of the destination's are not known, so
@@ -65,10 +138,14 @@ fn invalid(validator: &Validator, observation: &Json) -> Option<(String, String,
     let document = tree::parse(plain.to_string()).ok()?;
     let report = validator.check(Element::root(&document), &Rules::default());
     let first = report.issues.iter().find(|issue| issue.is_error())?;
-    let name = first.expression.rsplit('.').next().unwrap_or_default();
-    let name = name.split('[').next().unwrap_or_default().to_owned();
-    let value = plain[name.as_str()].as_str().unwrap_or_default().to_owned();
-    Some((name, value, format!("{}: {}", first.expression, first.text)))
+    let (mut name, mut value) = ("", &plain);
+    for step in first.expression.split('.').skip(1) {
+        let (own, index) = step.strip_suffix(']').and_then(|step| step.split_once('[')).unwrap_or((step, ""));
+        (name, value) = (own, &value[own]);
+        value = index.parse().map_or(value, |index: usize| &value[index]);
+    }
+    let value = value.as_str().unwrap_or_default().to_owned();
+    Some((name.to_owned(), value, format!("{}: {}", first.expression, first.text)))
 }
 
 /// Where a template says so by itself.
@@ -81,6 +158,15 @@ fn written(files: &BTreeMap<String, String>, name: &str, value: &str) -> Option<
     let mut lines =
         templates.flat_map(|(file, text)| (1..).zip(text.lines()).map(move |(line, text)| (file, line, text)));
     lines.find(|(_, _, text)| text.contains(&key) && text.contains(&value)).map(|(file, line, _)| (file.clone(), line))
+}
+
+/// Templates against the elements of R4. What is no JSON is told elsewhere.
+fn templates(validator: &Validator, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) {
+    for (file, text) in files.iter().filter(|(name, _)| name.strip_suffix(".json").is_some()) {
+        if let Ok(document) = tree::parse(text.as_str()) {
+            Template { validator, file, document: &document, mistakes }.walk(document.root(), None);
+        }
+    }
 }
 
 struct Template<'t> {
@@ -134,42 +220,61 @@ impl Template<'_> {
     }
 }
 
-/// What nothing refers to, and what is told of once where there are several.
-fn unused(pack: &Pack, files: &BTreeMap<String, String>) -> Vec<Mistake> {
+/// What nothing refers to, and what is told of once where there are several. Where a name is used that there is not, what
+/// has another one is most likely meant, so that it is not unused.
+fn unused(main: &Main, files: &BTreeMap<String, String>) -> Vec<Mistake> {
     let mut found = Vec::new();
-    let all: String = files.iter().filter(|(name, _)| *name != "pack.toml").map(|(_, text)| text.as_str()).collect();
-    let main = files.get("pack.toml").map(String::as_str).unwrap_or_default();
-    let line_of = |text: &str| main.lines().position(|line| line.contains(text)).map(|at| at as u64 + 1);
-    for name in files.keys().filter_map(|name| name.strip_suffix(".json")).filter(|name| *name != "request") {
-        if !all.contains(&format!("\"@{name}\"")) && !all.contains(&format!("\"@@{name}\"")) {
-            found.push(Mistake::of(&format!("{name}.json"), "no template includes it"));
-        }
+    let all: String = files.values().map(String::as_str).collect();
+    let templates: BTreeSet<&str> = files.keys().filter_map(|name| name.strip_suffix(".json")).collect();
+    let included: BTreeSet<&str> = named(&all, "@").collect();
+    if templates.contains("request") && included.is_subset(&templates) {
+        let lonely = templates.difference(&included).filter(|name| **name != "request");
+        let text = "no template includes it";
+        found.extend(lonely.map(|name| Mistake::at(&format!("{name}.json"), 1, text.to_owned())));
     }
-    for setting in &pack.settings {
-        let slot = format!("setting.{}", setting.name);
-        let is_used =
-            all.contains(&slot) || main.contains(&format!("{{{slot}}}")) || main.contains(&format!("\"{slot}\""));
-        if !is_used {
-            let line = line_of(&format!("[settings.{}]", setting.name));
-            found.push(Mistake {
-                file: "pack.toml".to_owned(),
-                line,
-                text: format!("settings.{}: nothing uses it", setting.name),
+    if !main.is_there {
+        return found;
+    }
+    let mut wrong = |key: &str, text: String| main.wrong(key, text, &mut found);
+    let settings: BTreeSet<&str> = main.settings.iter().map(String::as_str).collect();
+    let words: BTreeSet<&str> = main.words.iter().map(String::as_str).collect();
+    for (section, own, used) in [
+        ("settings", settings, named(&all, "setting.").collect::<BTreeSet<&str>>()),
+        ("words", words.clone(), named(&all, "word.").collect()),
+    ] {
+        if used.is_subset(&own) {
+            own.difference(&used).for_each(|name| {
+                let key = format!("{section}.{name}");
+                wrong(&key, format!("{key}: nothing uses it"));
             });
         }
     }
-    for words in &pack.words {
-        if words.lines.is_empty() {
-            found.push(Mistake::of("words.csv", &format!("table: {} has no line", words.name)));
-        }
-        if !all.contains(&format!("word.{}", words.name)) {
-            let text = format!("words.{}: nothing uses it", words.name);
-            found.push(Mistake { file: "pack.toml".to_owned(), line: line_of(&format!("{} =", words.name)), text });
+    let table = rows(WORDS, files, WORD_COLUMNS, &mut Vec::new());
+    if table.is_there || !files.contains_key(WORDS) {
+        let told: BTreeSet<&str> =
+            table.rows.iter().map(|row| row.get(0)).chain(table.broken.iter().map(String::as_str)).collect();
+        // A line of a table that there is not is most likely one of these.
+        if told.is_subset(&words) {
+            words.difference(&told).for_each(|name| {
+                let key = format!("words.{name}");
+                wrong(&key, format!("{key}: words.csv has no line of it"));
+            });
         }
     }
-    if pack.request.most > 1 && !all.contains("\"$each\": \"measurement\"") {
-        let text = "request.most: no template has \"$each\": \"measurement\", so that one alone is told".to_owned();
-        found.push(Mistake { file: "pack.toml".to_owned(), line: line_of("most ="), text });
+    if main.file.request.most > 1 && templates.contains("request") && !all.contains("\"$each\": \"measurement\"") {
+        let text = "request.most: no template has \"$each\": \"measurement\", so that one alone is told";
+        wrong("request.most", text.to_owned());
     }
     found
+}
+
+/// Every name that follows a word within quotes, braces or the fields of a table.
+fn named<'t>(text: &'t str, before: &'t str) -> impl Iterator<Item = &'t str> {
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    text.match_indices(before).filter_map(move |(at, _)| {
+        let rest = &text[at + before.len()..];
+        let name = &rest[..rest.find(|letter| !is_of_name(letter)).unwrap_or(rest.len())];
+        let begins = text[..at].trim_end_matches('@').ends_with(['"', '{', ',', ' ', '\n']);
+        (begins && !name.is_empty()).then_some(name)
+    })
 }

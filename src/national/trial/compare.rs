@@ -85,18 +85,27 @@ fn usual(key: &str, quantity: &Json) -> Option<Json> {
 }
 
 /// Where an emitted measurement differs in meaning from the destination's own.
-pub fn differences(emitted: &Json, example: &Json) -> Vec<&'static str> {
-    let mut found = Vec::new();
-    let mut hold = |holds: bool, what: &'static str| {
-        if !holds && !found.contains(&what) {
+pub fn differences(emitted: &Json, example: &Json) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut put = |what: String| {
+        if !found.contains(&what) {
             found.push(what);
         }
     };
     let profile = &emitted["meta"]["profile"][0];
-    hold(example["meta"]["profile"].as_array().is_none_or(|list| list.contains(profile)), "profile");
-    hold(!codings(&emitted["code"]).is_disjoint(&codings(&example["code"])), "code");
+    if example["meta"]["profile"].as_array().is_some_and(|list| !list.contains(profile)) {
+        put("profile".to_owned());
+    }
+    lacking("code", &codings(&emitted["code"]), &codings(&example["code"])).into_iter().for_each(&mut put);
     let (ours, theirs) = (categories(emitted), categories(example));
-    hold(theirs.is_empty() || !ours.is_disjoint(&theirs), "category");
+    if !theirs.is_empty() {
+        lacking("category", &ours, &theirs).into_iter().for_each(&mut put);
+    }
+    let mut hold = |holds: bool, what: &str| {
+        if !holds {
+            put(what.to_owned());
+        }
+    };
     hold(emitted["status"] == example["status"], "status");
     let value = &example["valueQuantity"];
     hold(value.is_null() || same(&emitted["valueQuantity"], value), "value");
@@ -110,12 +119,26 @@ pub fn differences(emitted: &Json, example: &Json) -> Vec<&'static str> {
         hold(example[name].is_null() || !emitted[name].is_null(), name);
     }
     for component in example["component"].as_array().into_iter().flatten() {
+        let theirs = codings(&component["code"]);
         let ours = emitted["component"].as_array().into_iter().flatten();
-        let ours = ours.into_iter().find(|one| !codings(&one["code"]).is_disjoint(&codings(&component["code"])));
+        let ours = ours.into_iter().find(|one| !codings(&one["code"]).is_disjoint(&theirs));
         let told = ours.is_some_and(|ours| same(&ours["valueQuantity"], &component["valueQuantity"]));
         hold(component["valueQuantity"].is_null() || told, "component");
+        let others = ours.map(|ours| lacking("component", &codings(&ours["code"]), &theirs)).unwrap_or_default();
+        for what in &others {
+            hold(false, what);
+        }
     }
     found
+}
+
+/// What of a concept's codings is not told: the concept itself, where none is, and else each that is missing or another.
+fn lacking(what: &str, ours: &Codings, theirs: &Codings) -> Vec<String> {
+    if ours.is_disjoint(theirs) {
+        return vec![what.to_owned()];
+    }
+    let other = |(system, code): &(String, String)| format!("{what} without {system}|{code}");
+    theirs.difference(ours).map(other).collect()
 }
 
 /// Where the same is said in other words than the destination's own: displays of the same codes, texts, and names of units.
@@ -209,6 +232,34 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_second_coding_that_is_missing_or_another_is_a_difference() {
+        let coding = |one: &str| {
+            let (system, code) = one.split_once('|').unwrap();
+            json!({"system": system, "code": code})
+        };
+        let concept = |codings: &[&str]| json!({"coding": codings.iter().map(|one| coding(one)).collect::<Vec<_>>()});
+        let said = |code: &[&str], category: &[&str], part: &[&str]| {
+            json!({
+                "code": concept(code), "category": [concept(category)],
+                "component": [{"code": concept(part), "valueQuantity": {"value": 1}}],
+            })
+        };
+        let ours = said(&["a|1", "b|2"], &["c|3"], &["d|4"]);
+        for (theirs, expected) in [
+            (said(&["a|1", "b|2"], &["c|3"], &["d|4"]), &[][..]),
+            (said(&["a|1"], &["c|3"], &["d|4"]), &[]),
+            (said(&["a|1", "b|3"], &["c|3"], &["d|4"]), &["code without b|3"]),
+            (
+                said(&["a|1", "x|9"], &["c|3", "x|8"], &["d|4", "x|7"]),
+                &["code without x|9", "category without x|8", "component without x|7"],
+            ),
+            (said(&["x|1"], &["x|3"], &["x|4"]), &["code", "category", "component"]),
+        ] {
+            assert_eq!(differences(&ours, &theirs), expected, "{theirs}");
+        }
+    }
+
+    #[test]
     fn other_words_are_told_and_are_no_difference() {
         let said = |display: &str, unit: &str| {
             json!({
@@ -223,7 +274,10 @@ mod tests {
             (said("Body weight", "kilo"), &["unit"]),
             (said("Paino", "kilo"), &["code", "unit"]),
         ] {
-            assert_eq!((other_words(&ours, &theirs).as_slice(), differences(&ours, &theirs)), (expected, Vec::new()));
+            assert_eq!(
+                (other_words(&ours, &theirs).as_slice(), differences(&ours, &theirs)),
+                (expected, Vec::<String>::new())
+            );
         }
         let mut silent = said("Body weight", "kg");
         silent["code"]["coding"][0].as_object_mut().unwrap().remove("display");

@@ -8,6 +8,7 @@ mod assertion;
 mod check;
 mod compare;
 mod gap;
+mod known;
 mod measurement;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value as Json, json};
 
 pub use assertion::{Assertion, Outcome, hold, holds_of_all, of_list, of_script};
+pub(super) use check::each;
 pub use check::{Found, check};
 pub use compare::{differences, other_words, read_back, within};
 pub use gap::{Gap, State, gaps, page};
@@ -53,6 +55,8 @@ pub struct Example {
 #[derive(Debug)]
 pub struct Unchecked {
     pub measure: String,
+    /// The line of `errors.csv` that says so.
+    pub line: u64,
     pub text: String,
 }
 
@@ -75,7 +79,8 @@ impl Trial {
             .assertions
             .iter()
             .map(|one| json!({"expression": one.expression, "outcome": format!("{:?}", one.outcome).to_lowercase()}));
-        let unchecked = self.unchecked.iter().map(|one| json!({"measure": one.measure, "text": one.text}));
+        let unchecked =
+            self.unchecked.iter().map(|one| json!({"measure": one.measure, "line": one.line, "text": one.text}));
         json!({
             "passes": self.passes(),
             "examples": examples.collect::<Vec<_>>(),
@@ -135,7 +140,7 @@ fn told_again(pack: &Pack, stage: &Stage<'_>, file: &str, index: usize, example:
     let differs = emitted.first().map(|one| differences(one, example)).unwrap_or_default();
     let words = emitted.first().map(|one| other_words(one, example)).unwrap_or_default();
     let words = words.into_iter().map(str::to_owned).collect();
-    Example { words, ..told(true, differs.into_iter().map(str::to_owned).collect()) }
+    Example { words, ..told(true, differs) }
 }
 
 /// What the pack makes of one measurement of each measure that it takes.
@@ -156,7 +161,7 @@ pub fn unchecked(pack: &Pack, requests: &[(String, Json)]) -> Vec<Unchecked> {
             });
             if !holds {
                 let text = format!("the destination would answer {} {}", check.status, check.text);
-                found.push(Unchecked { measure: measure.clone(), text: text.trim_end().to_owned() });
+                found.push(Unchecked { measure: measure.clone(), line: check.line, text: text.trim_end().to_owned() });
             }
         }
     }
