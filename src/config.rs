@@ -502,7 +502,11 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     if !listen.ip().is_loopback() && !has_tls {
         mistakes.push(format!("listen: {listen} is beyond loopback, so a certificate of its own is needed in [tls]"));
     }
-    if metrics.listen.is_some_and(|metrics| metrics == listen && metrics.port() != 0) {
+    let clash = |metrics: SocketAddr| {
+        let everywhere = metrics.ip().is_unspecified() || listen.ip().is_unspecified();
+        metrics.port() != 0 && metrics.port() == listen.port() && (everywhere || metrics.ip() == listen.ip())
+    };
+    if metrics.listen.is_some_and(clash) {
         mistakes.push(format!("metrics.listen: {listen} is where clients come; figures have an address of their own"));
     }
     let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };

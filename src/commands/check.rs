@@ -101,6 +101,10 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = unknown_clients(config);
     doubts.extend(unknown_versions(config));
     doubts.extend(assemble::registry(config).map(|(_, missing)| missing).unwrap_or_default());
+    let beyond = config.metrics.filter(|address| !address.ip().is_loopback());
+    doubts.extend(beyond.map(|address| {
+        format!("metrics.listen: whoever reaches {address} sees the figures, without TLS or token; keep it inside")
+    }));
     doubts
 }
 

@@ -10,14 +10,16 @@ use crate::telemetry::counted::Waiting;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// All states of a store.
-const STATES: [&str; 5] = ["ok", "full", "failed", "unreachable", "moved"];
+const STATES: [&str; 6] = ["ok", "full", "failed", "stalled", "unreachable", "moved"];
 
 impl Gateway {
     /// All figures as OpenMetrics text.
     pub async fn figures(&self) -> String {
         self.counted.store_is(state(self.store.health()), &STATES);
+        self.counted.waits_unknown();
         let waiting = async {
             for recipient in &self.recipients.all {
+                self.counted.knows(&recipient.name);
                 match self.store.backlog(&recipient.name).await {
                     Ok(store) => {
                         let waiting = Waiting { behind: store.behind, retries: store.retries, dead: store.dead };
@@ -41,6 +43,7 @@ fn state(health: Health) -> &'static str {
         Health::Ok => "ok",
         Health::Full => "full",
         Health::Poisoned => "failed",
+        Health::Stalled => "stalled",
         Health::Unreachable => "unreachable",
         Health::Moved => "moved",
     }

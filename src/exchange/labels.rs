@@ -7,11 +7,12 @@
 
 use super::said::Coding;
 use crate::fhir::validate::measures::category::CONFIDENTIALITY;
+use crate::store::OTHER_LABELS;
 
 pub const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 
 /// What carries labels that have no number together.
-pub const OTHERS: u16 = u16::MAX;
+pub const OTHERS: u16 = OTHER_LABELS;
 
 /// Fewer than `ROW`, since none has a place, too.
 const CONFIDENTIALITIES: [&str; 6] = ["U", "L", "M", "N", "R", "V"];

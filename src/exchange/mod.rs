@@ -336,6 +336,7 @@ impl Gateway {
             Health::Ok => None,
             Health::Full => Some("the storage is full"),
             Health::Poisoned => Some("the storage failed; restart after repair"),
+            Health::Stalled => Some("the storage does not answer"),
             Health::Unreachable => Some("the storage cannot be reached"),
             Health::Moved => Some("the storage was moved or set back; restart"),
         }

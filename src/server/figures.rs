@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -20,8 +20,8 @@ use crate::telemetry::counted;
 /// Most who ask at once.
 const CONNECTIONS: usize = 8;
 
-/// How long the head of a request may take, and an idle connection.
-const HEAD: Duration = Duration::from_secs(30);
+/// How long it may take to ask and to be answered.
+const WHOLE: Duration = Duration::from_secs(10);
 
 pub const PATH: &str = "/metrics";
 
@@ -41,7 +41,10 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Fu
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            tracing::warn!("too many ask for figures; one was turned away");
+            continue;
+        };
         let gateway = gateway.clone();
         asked.spawn(async move {
             connection(stream, gateway).await;
@@ -53,21 +56,29 @@ pub async fn run(listener: TcpListener, gateway: Arc<Gateway>, shutdown: impl Fu
 async fn connection(stream: TcpStream, gateway: Arc<Gateway>) {
     let service = service_fn(move |request| answer(request, gateway.clone()));
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(16 << 10);
-    if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "a connection for figures ended early");
+    // One answer each: whoever does not read it keeps nobody else out for long.
+    server.timer(TokioTimer::new()).header_read_timeout(WHOLE).max_buf_size(16 << 10).keep_alive(false);
+    match tokio::time::timeout(WHOLE, server.serve_connection(TokioIo::new(stream), service)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection for figures ended early"),
+        Err(_) => tracing::debug!("a connection for figures took too long"),
     }
 }
 
 async fn answer(request: Request<Incoming>, gateway: Arc<Gateway>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let (status, text) = match (request.method(), request.uri().path()) {
-        (&Method::GET, PATH) => (StatusCode::OK, gateway.figures().await),
-        (_, PATH) => (StatusCode::METHOD_NOT_ALLOWED, String::new()),
-        _ => (StatusCode::NOT_FOUND, String::new()),
-    };
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(counted::CONTENT_TYPE));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut response = Response::new(Full::default());
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, PATH) => {
+            *response.body_mut() = Full::from(gateway.figures().await);
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(counted::CONTENT_TYPE));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        (_, PATH) => {
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+        }
+        _ => *response.status_mut() = StatusCode::NOT_FOUND,
+    }
     Ok(response)
 }

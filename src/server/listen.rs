@@ -161,11 +161,17 @@ async fn serve(
     let asked = contact.clone();
     let query = parts.uri.query().unwrap_or_default().to_owned();
     let worker = Arc::clone(&shared);
+    // What is only read is read for whoever waits for it; what is written is written to its end.
+    let reads = matches!(method, hyper::Method::GET | hyper::Method::HEAD) || parts.uri.path().ends_with("/_search");
     let worked = tokio::spawn(async move {
+        let _under_way = under_way;
         let reply = work(&parts, body, &worker, &asked).await;
         finish(reply, &worker.gateway, &parts.headers, &query)
     });
-    let (reply, encoded) = if let Ok(answer) = worked.await {
+    let abandoned = reads.then(|| Abandoned(worked.abort_handle()));
+    let worked = worked.await;
+    drop(abandoned);
+    let (reply, encoded) = if let Ok(answer) = worked {
         answer
     } else {
         // A task ends early only by a panic, since nobody cancels it; the panic itself was logged.
@@ -177,7 +183,6 @@ async fn serve(
     let (known_method, route) = reply.route.unwrap_or(("other", "none"));
     gateway.counted.answered(known_method, route, status, started.elapsed());
     reply.issues.iter().for_each(|issue| gateway.counted.refused(issue.code()));
-    drop(under_way);
     let client = reply.client.as_deref().unwrap_or("-");
     if status >= 400 {
         let issues = reply.issues.iter().map(|id| id.code()).collect::<Vec<_>>().join(" ");
@@ -186,6 +191,16 @@ async fn serve(
         tracing::debug!(request_id, client, %method, status, duration_ms, "served");
     }
     Ok(response(reply, encoded, &request_id, is_head))
+}
+
+/// Ends the work for a client that is gone.
+struct Abandoned(tokio::task::AbortHandle);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        // Of what is through, nothing is left to end.
+        self.0.abort();
+    }
 }
 
 /// The answer by which a request becomes a socket.

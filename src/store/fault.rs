@@ -295,6 +295,8 @@ pub enum Health {
     Poisoned,
     /// The database server was not to be reached by the last write.
     Unreachable,
+    /// A write waits for the disk or the server, longer than any should.
+    Stalled,
     /// The store was moved or set back under this process, which does nothing more with it until a restart.
     Moved,
 }

@@ -75,6 +75,6 @@ pub use subscription::{Asked, Course, Fate, Happened, Numbered, Placed, Subscrip
 pub use tidying::Tidying;
 pub use unit::{
     Accepted, AuditRecord, Cancelled, Expect, FiledRecord, Finish, Finished, Growth, Head, IdempotencyKey, Logged,
-    Precondition, Said, Token, Unit, Write, WriteOutcome,
+    OTHER_LABELS, Precondition, Said, Token, Unit, Write, WriteOutcome,
 };
 pub use upload::{Progress, Quota, Upload, UploadId, UploadState};

@@ -222,6 +222,8 @@ pub struct Page {
     pub exhausted_budget: bool,
     /// Candidates that were looked at.
     pub looked_at: usize,
+    /// Parts of the index that were opened to find them, each time anew.
+    pub parts: usize,
     /// The highest sequence number at the time, for `as_of_seq`.
     pub high_seq: u64,
     /// A few of the rows that the sieve kept back, wherever they lie in the order: they tell that there are some.

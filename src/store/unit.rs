@@ -157,6 +157,9 @@ pub struct Head {
     pub note: String,
 }
 
+/// The number of labels that have none of their own (`Write::labels`).
+pub const OTHER_LABELS: u16 = u16::MAX;
+
 /// One version of one resource.
 #[derive(Clone)]
 pub struct Write {
@@ -191,7 +194,7 @@ pub struct Write {
     /// What searches may be told of it before it is opened; sealed as it is. Empty where there is nothing.
     pub gist: Vec<u8>,
     /// Which security labels it carries, by a number that means something to the caller, 0 for none: what carries others lies
-    /// apart from it in the index.
+    /// apart from it in the index. Where a store has many of them already, it is filed as [`OTHER_LABELS`].
     pub labels: u16,
     pub delete: bool,
     /// Whether it goes to the feed.

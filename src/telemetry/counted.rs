@@ -177,9 +177,9 @@ impl Counted {
     }
 
     /// A request that came; it is under way for as long as what is answered is kept.
-    pub fn came(&self) -> UnderWay<'_> {
+    pub fn came(&self) -> UnderWay {
         self.under_way.inc();
-        UnderWay(self)
+        UnderWay(self.under_way.clone())
     }
 
     pub fn answered(&self, method: &'static str, route: &'static str, status: u16, took: Duration) {
@@ -201,6 +201,18 @@ impl Counted {
     pub fn told(&self, destination: &Arc<str>, told: Told, resources: usize) {
         let outcome = Outcome { destination: destination.clone(), outcome: told.word() };
         self.told.get_or_create(&outcome).inc_by(resources as u64);
+    }
+
+    /// What waited when somebody asked last says nothing of now.
+    pub fn waits_unknown(&self) {
+        self.waiting.clear();
+    }
+
+    /// That there is a destination, to which nothing was told yet.
+    pub fn knows(&self, destination: &Arc<str>) {
+        for told in [Told::Acknowledged, Told::Failed, Told::GivenUp, Told::Withheld] {
+            self.told(destination, told, 0);
+        }
     }
 
     pub fn waits(&self, destination: &Arc<str>, waiting: Waiting) {
@@ -225,10 +237,10 @@ impl Counted {
 }
 
 /// A request that is not answered yet.
-pub struct UnderWay<'c>(&'c Counted);
+pub struct UnderWay(Gauge);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.dec();
+        self.0.dec();
     }
 }

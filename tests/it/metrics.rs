@@ -104,8 +104,11 @@ async fn the_figures_tell_that_a_destination_is_away() {
         assert_eq!(app.post("/Observation", &heart_rate(&patient, &identifier, 60)).await.status, 201);
     }
     // It opens for moments only, in a test.
-    let opened = async || value(&scraped(&gateway).await, r#"circuit_open{destination="platform"}"#);
-    eventually("the circuit opens", opened).await;
+    let failed = async || {
+        let failed = value(&scraped(&gateway).await, r#"deliveries_total{destination="platform",outcome="failed"}"#);
+        failed.filter(|failed| *failed > 2.0)
+    };
+    eventually("it fails again and again", failed).await;
     platform.come_back().await;
     let back = until(&gateway, r#"deliveries_total{destination="platform",outcome="acknowledged"}"#, 3.0).await;
     assert!(value(&back, r#"deliveries_total{destination="platform",outcome="failed"}"#).unwrap() >= 1.0, "{back}");
@@ -126,7 +129,9 @@ fn are_explained(text: &str) {
     let alerts = include_str!("../../deploy/alerts.yml");
     let asked = alerts.split("mhealth_gateway_").skip(1).map(|rest| {
         let name: String = rest.chars().take_while(|letter| letter.is_ascii_lowercase() || *letter == '_').collect();
-        ["_total", "_bucket", "_count", "_sum"].iter().fold(name, |name, end| name.trim_end_matches(end).to_owned())
+        ["_info", "_total", "_bucket", "_count", "_sum"]
+            .iter()
+            .fold(name, |name, end| name.trim_end_matches(end).to_owned())
     });
     let asked: BTreeSet<String> = asked.collect();
     assert!(!asked.is_empty() && asked.is_subset(&there), "{asked:?}");

@@ -213,6 +213,7 @@ impl Worker {
             return Ok(Round::Closed(until(until_ms, now_ms)));
         }
         let admission = self.circuit.lock().unwrap_or_else(PoisonError::into_inner).poll(now_ms);
+        self.gateway.counted.is_open(&self.name, matches!(admission, Admission::Open(_)));
         let (width, probing) = match admission {
             Admission::Closed => (self.concurrent, false),
             // One item finds out whether the destination is back.

@@ -195,6 +195,8 @@ pub(in crate::exchange) struct Wish {
 
 /// Most rows that one round asks of the store.
 const ROUND: usize = 500;
+/// The same, where the index lies in many parts.
+const MANY_PARTS: usize = 4000;
 
 impl Gateway {
     /// `GET [base]/[type]?…` or `POST [base]/[type]/_search`.
@@ -650,7 +652,8 @@ impl Walk {
         self.as_of_seq = self.as_of_seq.or(Some(page.high_seq));
         self.plan.as_of_seq = self.as_of_seq;
         self.plan.after = page.next;
-        self.plan.limit = ROUND.min(self.plan.limit * 4);
+        // Parts that are opened anew each time are worth more rows.
+        self.plan.limit = ROUND.max(page.parts.min(MANY_PARTS)).min(self.plan.limit * 4);
         self.done = page.next.is_none();
         if !self.is_bound {
             gathered.spend(caller, page.looked_at, gateway.config.search_budget)?;

@@ -2,7 +2,7 @@
 //!
 //! Confidentiality codes are ranked: a permit for `R` means `R` or lower (R4 Consent, comment on securityLabel),
 //! and so a deny of `R` means `R` or higher, since read the same way it would deny everything but `V`. Other
-//! labels (sensitivity, handling) compare exactly. An unlabelled resource has no known rank; a deployment that
+//! labels (sensitivity, handling) compare exactly, but a deny reaches the sensitivities below the one that it names. An unlabelled resource has no known rank; a deployment that
 //! takes it for `N` says so in the facts, not here.
 
 use std::fmt;
@@ -12,23 +12,46 @@ use super::matching::{Effect, Match};
 use super::rule::{Bearing, Carried};
 use crate::fhir::tree::Element;
 
-const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
+/// By which names v3-Confidentiality goes: that of R4, that of STU3 and that of V3 itself.
+const CONFIDENTIALITY: [&str; 3] = [
+    "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
+    "http://hl7.org/fhir/v3/Confidentiality",
+    "urn:oid:2.16.840.1.113883.5.25",
+];
+
+const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
+
+/// Sensitivities that have others below them (v3-ActCode of R4).
+const BELOW: [(&str, &[&str]); 3] = [
+    ("SPI", &["BH", "COGN", "DVD", "EMOTDIS", "MH", "PSY", "PSYTHPN", "SUD", "ETHUD", "OPIOIDUD"]),
+    ("BH", &["COGN", "DVD", "EMOTDIS"]),
+    ("SUD", &["ETHUD", "OPIOIDUD"]),
+];
 
 /// Lowest first.
 const RANKS: [&str; 6] = ["U", "L", "M", "N", "R", "V"];
 
+/// With a version behind it or without.
+fn is_confidentiality(system: &str) -> bool {
+    let system = system.split_once('|').map_or(system, |(system, _)| system);
+    CONFIDENTIALITY.contains(&system)
+}
+
 fn rank(system: &str, code: &str) -> Option<u8> {
-    if system != CONFIDENTIALITY {
+    if !is_confidentiality(system) {
         return None;
     }
     RANKS.iter().position(|rank| *rank == code).map(|rank| rank as u8)
 }
 
 /// Whether nothing is more than normally confidential. What carries no confidentiality is taken for normal; whoever fills
-/// the facts labels what is restricted by its nature.
+/// the facts labels what is restricted by its nature. A label that may be a confidentiality and has no rank is not normal.
 pub(super) fn is_normal(labels: &[(&str, &str)]) -> bool {
-    let normal = rank(CONFIDENTIALITY, "N");
-    labels.iter().filter_map(|(system, code)| rank(system, code)).all(|carried| Some(carried) <= normal)
+    let normal = rank(CONFIDENTIALITY[0], "N");
+    labels.iter().all(|(system, code)| match rank(system, code) {
+        Some(carried) => Some(carried) <= normal,
+        None => !is_confidentiality(system) && !system.is_empty(),
+    })
 }
 
 /// The labels of a rule, as alternatives.
@@ -82,8 +105,7 @@ impl Labels {
         if labels.is_empty() {
             return Match::Unknown;
         }
-        let carried = |label: &Coding| labels.iter().any(|(system, code)| label.is(system, code));
-        Match::of(self.others.iter().any(carried))
+        Match::of(self.names(effect, labels))
             .or(|| self.ranked(effect, labels))
             .or(|| if self.unclear { Match::Unknown } else { Match::No })
     }
@@ -92,8 +114,7 @@ impl Labels {
     pub fn bearing(&self, effect: Effect, carried: Option<Carried<'_>>) -> Bearing {
         let Some(Carried { labels, whole }) = carried else { return Bearing::Some };
         let fires = self.matches(effect, labels).fires(effect);
-        let is_named = |label: &Coding| labels.iter().any(|(system, code)| label.is(system, code));
-        match (whole || self.others.iter().any(is_named), effect) {
+        match (whole || self.names(effect, labels), effect) {
             (true, _) => {
                 if fires {
                     Bearing::All
@@ -105,6 +126,17 @@ impl Labels {
             (false, Effect::Permit) if self.ranks.is_none() => Bearing::None,
             (false, _) => Bearing::Some,
         }
+    }
+
+    /// Whether one that is carried is named; what is denied is denied with all that lies below it.
+    fn names(&self, effect: Effect, labels: &[(&str, &str)]) -> bool {
+        let below = |named: &Coding, system: &str, code: &str| {
+            let mut of = BELOW.iter().filter(|(above, _)| named.is(ACT_CODE, above));
+            effect == Effect::Deny && system == ACT_CODE && of.any(|(_, below)| below.contains(&code))
+        };
+        let is =
+            |named: &Coding| labels.iter().any(|(system, code)| named.is(system, code) || below(named, system, code));
+        self.others.iter().any(is)
     }
 
     fn ranked(&self, effect: Effect, labels: &[(&str, &str)]) -> Match {
@@ -141,8 +173,9 @@ mod tests {
 
     #[test]
     fn ranks_are_high_water_marks_and_the_rest_is_exact() {
+        let system = CONFIDENTIALITY[0];
         let document = json::parse(format!(
-            r#"{{"n":{{"system":"{CONFIDENTIALITY}","code":"N"}},"r":{{"system":"{CONFIDENTIALITY}","code":"R"}},
+            r#"{{"n":{{"system":"{system}","code":"N"}},"r":{{"system":"{system}","code":"R"}},
                 "psy":{{"system":"urn:sensitivity","code":"PSY"}},"bare":{{"code":"R"}}}}"#
         ))
         .unwrap();
@@ -153,7 +186,7 @@ mod tests {
             }
             labels
         };
-        let (normal, restricted, psy) = ((CONFIDENTIALITY, "N"), (CONFIDENTIALITY, "R"), ("urn:sensitivity", "PSY"));
+        let (normal, restricted, psy) = ((system, "N"), (system, "R"), ("urn:sensitivity", "PSY"));
         type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], Match, Match);
         let cases: [Case<'_>; 10] = [
             (&["n"], &[normal], Match::Yes, Match::Yes),
@@ -180,6 +213,52 @@ mod tests {
         ] {
             assert_eq!(rule(Effect::Permit, &[named]).matches(Effect::Deny, &[carried]), deny, "{named} {carried:?}");
             assert_eq!(rule(Effect::Deny, &[named]).matches(Effect::Permit, &[carried]), permit, "{named} {carried:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_denied_is_denied_with_what_lies_below_it() {
+        let label = |code| (ACT_CODE, code);
+        let rule = |stated, code: &str| {
+            let document = json::parse(format!(r#"{{"system":"{ACT_CODE}","code":"{code}"}}"#)).unwrap();
+            let mut labels = Labels::default();
+            labels.add(stated, Element::root(&document));
+            labels
+        };
+        for (named, carried, denied) in [
+            ("SPI", "PSY", true),
+            ("BH", "COGN", true),
+            ("BH", "PSY", false),
+            ("SUD", "OPIOIDUD", true),
+            ("PSY", "SPI", false),
+            ("HIV", "HIV", true),
+        ] {
+            for (effect, expected) in [(Effect::Deny, denied), (Effect::Permit, named == carried)] {
+                let found = rule(effect, named).matches(effect, &[label(carried)]);
+                assert_eq!(found, Match::of(expected), "{effect:?} {named} {carried}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_ranked_is_not_normal() {
+        let [latest, stu3, v3] = CONFIDENTIALITY;
+        let versioned = format!("{latest}|2018-08-12");
+        let cases: [(&[(&str, &str)], bool); 11] = [
+            (&[], true),
+            (&[(latest, "N")], true),
+            (&[(latest, "L"), (ACT_CODE, "PSY")], true),
+            (&[(latest, "R")], false),
+            (&[(latest, "x")], false),
+            (&[(latest, "r")], false),
+            (&[(latest, "")], false),
+            (&[("", "R")], false),
+            (&[(stu3, "R")], false),
+            (&[(v3, "R"), (latest, "N")], false),
+            (&[(&versioned, "R")], false),
+        ];
+        for (labels, expected) in cases {
+            assert_eq!(is_normal(labels), expected, "{labels:?}");
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Numbered<'a> {
     kind: i64,
     codes: Vec<i64>,
     tokens: Vec<i64>,
+    /// Of what is deleted nobody asks.
+    labels: u16,
     /// What is kept of a person is sealed.
     sealer: Option<Sealer>,
     /// The payload as it is written, mostly with the gist behind it, but for the seal.
@@ -39,11 +41,6 @@ struct Kept<'n> {
 }
 
 impl Numbered<'_> {
-    /// Of what is deleted nobody asks.
-    fn labels(&self) -> u16 {
-        if self.write.delete { 0 } else { self.write.labels }
-    }
-
     fn kept(&self) -> Result<Kept<'_>, Error> {
         let write = self.write;
         let gist = if aside(&self.compact).is_some() { &[] } else { write.gist.as_slice() };
@@ -72,7 +69,7 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a,
     let sealer = write.patient.map(|patient| keys::sealer(ledger, patient)).transpose()?;
     if write.delete {
         // No search finds it, but whoever looks for all that there is of a person must.
-        return Ok(Numbered { write, kind, codes: vec![-kind], tokens: Vec::new(), sealer, compact });
+        return Ok(Numbered { write, kind, codes: vec![-kind], tokens: Vec::new(), labels: 0, sealer, compact });
     }
     let mut codes = write.codes.iter().map(|coding| ledger.code(kind, coding)).collect::<Result<Vec<_>, _>>()?;
     if codes.is_empty() {
@@ -88,7 +85,8 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a,
         numbers.sort_unstable();
         numbers.dedup();
     }
-    Ok(Numbered { write, kind, codes, tokens, sealer, compact })
+    let labels = ledger.labels(write.labels)?;
+    Ok(Numbered { write, kind, codes, tokens, labels, sealer, compact })
 }
 
 /// What becomes of each write, in their order; of those that stand or fall together, up to the first that is refused.
@@ -229,7 +227,7 @@ impl<'a> Fresh<'a> {
             Value::Integer(self.kept.sealed_by),
             self.kept.payload.value(),
             self.kept.gist.value(),
-            Value::Integer(self.new.labels().into()),
+            Value::Integer(self.new.labels.into()),
         ]
     }
 }
@@ -372,7 +370,7 @@ fn replace(
             sealed_by,
             payload,
             gist,
-            new.labels(),
+            new.labels,
         ])?;
     index(connection, &[(new, old.seq)])?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
@@ -381,7 +379,7 @@ fn replace(
 fn index(connection: &Connection, put: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
     let (mut entries, mut tokens) = (Vec::with_capacity(put.len()), Vec::new());
     for (new, seq) in put {
-        let labels = new.labels();
+        let labels = new.labels;
         if labels > 0 {
             connection
                 .prepare_cached("INSERT INTO label_set (number) VALUES (?1) ON CONFLICT DO NOTHING")?

@@ -65,12 +65,14 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
         opened(&mut opener, &numbers, |_| true)?
     };
     let mut kept_back = walked.kept_back;
+    let mut parts = 0;
     if let Source::Merge(merge) = &mut source {
+        parts = merge.parts();
         let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
         kept_back.extend(opened(&mut opener, &numbers, |head| filter.admits(head))?);
     }
     let exhausted_budget = walked.exhausted_budget && !(more && in_order);
-    Ok(Page { rows, kept_back, next, exhausted_budget, looked_at: walked.scanned, ..empty })
+    Ok(Page { rows, kept_back, next, exhausted_budget, looked_at: walked.scanned, parts, ..empty })
 }
 
 /// A place in the order, and the resource there where it was opened already.

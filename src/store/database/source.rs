@@ -221,6 +221,11 @@ impl Merge {
         Ok(merge)
     }
 
+    /// How many runs there are, each of which was opened.
+    pub(super) fn parts(&self) -> usize {
+        self.runs.len() + self.kept_back.len()
+    }
+
     /// The first rows of the runs that were kept back, at most so many.
     pub(super) fn kept_back(&mut self, connection: &Connection, most: usize) -> sql::Result<Vec<Key>> {
         let mut found = Vec::new();

@@ -8,11 +8,11 @@
 //! full disk fails the group and later ones are tried again. A failed write or sync poisons the writer for good, since
 //! after a failed fsync nobody knows what the disk holds and a second fsync may lie. It must not know what a job does.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -23,6 +23,7 @@ use super::transaction::Turn;
 use crate::store::fault::{Error, Health, OpenError};
 use crate::store::id::PatientKey;
 use crate::store::sql::{self, Connection, Fault, Optional, params};
+use crate::store::unit::OTHER_LABELS;
 use crate::telemetry::counted::Commits;
 use crate::tlog::Edge;
 
@@ -32,6 +33,12 @@ const QUEUE: usize = 4096;
 const GROUP: usize = 4096;
 /// Codes come from outside, so the cache of their ids has an end.
 const CACHED_CODES: usize = 65_536;
+/// For how long after there was no room only what needs some shows that there is again.
+const FULL_FOR: Duration = Duration::from_mins(2);
+/// What takes longer does not go on.
+const STALLED: Duration = Duration::from_secs(10);
+/// Most sets of labels that lie apart in a store: each is a part of every person's index.
+const LABEL_SETS: usize = 32;
 
 /// The write connection inside a transaction, and what the thread remembers of committed rows.
 pub(super) struct Ledger {
@@ -39,6 +46,7 @@ pub(super) struct Ledger {
     kinds: HashMap<Arc<str>, i64>,
     codes: HashMap<i64, HashMap<(String, String), i64>>,
     cached_codes: usize,
+    label_sets: HashSet<u16>,
     /// The end of the transparency log, where it is known.
     pub(super) edge: Option<Edge>,
     /// Whether this group moved it, so that nobody else can have.
@@ -58,6 +66,7 @@ impl Ledger {
             kinds: HashMap::new(),
             codes: HashMap::new(),
             cached_codes: 0,
+            label_sets: HashSet::new(),
             edge: None,
             edge_is_ours: false,
             fed: false,
@@ -125,6 +134,23 @@ impl Ledger {
         Ok(id)
     }
 
+    /// By which number labels are filed: by their own, as long as there are few in the store.
+    pub(super) fn labels(&mut self, labels: u16) -> sql::Result<u16> {
+        if labels == 0 || labels == OTHER_LABELS || self.label_sets.contains(&labels) {
+            return Ok(labels);
+        }
+        self.label_sets = self
+            .connection
+            .prepare_cached("SELECT number FROM label_set WHERE number > 0")?
+            .query_map((), |row| row.get(0))?
+            .collect::<sql::Result<_>>()?;
+        if self.label_sets.len() >= LABEL_SETS && !self.label_sets.contains(&labels) {
+            return Ok(OTHER_LABELS);
+        }
+        self.label_sets.insert(labels);
+        Ok(labels)
+    }
+
     /// What a transaction that was rolled back left in memory means nothing.
     fn forget(&mut self) {
         self.forget_numbers();
@@ -132,6 +158,7 @@ impl Ledger {
     }
 
     fn forget_numbers(&mut self) {
+        self.label_sets.clear();
         self.kinds.clear();
         self.codes.clear();
         self.cached_codes = 0;
@@ -182,6 +209,7 @@ pub(super) struct Writer {
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
     commits: Commits,
+    under_way: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Writer {
@@ -190,12 +218,21 @@ impl Writer {
         let (fed, _) = watch::channel(0);
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
         let commits = Commits::default();
-        let clerk = Clerk { ledger, log, health: health.clone(), fed: fed.clone(), commits: commits.clone() };
+        let under_way = Arc::new(Mutex::new(None));
+        let clerk = Clerk {
+            ledger,
+            log,
+            health: health.clone(),
+            fed: fed.clone(),
+            commits: commits.clone(),
+            full_since: None,
+            under_way: under_way.clone(),
+        };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))
             .map_err(OpenError::Thread)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), health, fed, commits })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), health, fed, commits, under_way })
     }
 
     /// Queues the work at once; the future is for its outcome.
@@ -237,7 +274,9 @@ impl Writer {
     }
 
     pub(super) fn health(&self) -> Health {
+        let since = *self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         match self.health.load(Ordering::Acquire) {
+            code if code == Health::Ok as u8 && since.is_some_and(|since| since.elapsed() > STALLED) => Health::Stalled,
             code if code == Health::Ok as u8 => Health::Ok,
             code if code == Health::Full as u8 => Health::Full,
             code if code == Health::Unreachable as u8 => Health::Unreachable,
@@ -283,6 +322,10 @@ struct Clerk {
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
     commits: Commits,
+    /// When there was no room last.
+    full_since: Option<Instant>,
+    /// What is under way since when.
+    under_way: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Clerk {
@@ -295,8 +338,10 @@ impl Clerk {
                 weight += job.weight;
                 group.push(job);
             }
+            *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             self.apply(group);
             self.copy_log();
+            *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         self.log = None;
         let Some(lite) = self.ledger.connection.lite() else { return };
@@ -356,7 +401,12 @@ impl Clerk {
     }
 
     fn answer(&mut self, applied: Vec<Applied>) {
-        self.health.store(Health::Ok as u8, Ordering::Release);
+        // Something small finds a place on a full disk as well, and says nothing of what comes next.
+        let has_room = self.ledger.fed || self.full_since.is_none_or(|since| since.elapsed() > FULL_FOR);
+        if has_room {
+            self.full_since = None;
+            self.health.store(Health::Ok as u8, Ordering::Release);
+        }
         for Applied { answer, .. } in applied {
             answer(None);
         }
@@ -389,7 +439,10 @@ impl Clerk {
     }
 
     /// What the callers are told, and what the fault means for later jobs.
-    fn judge(&self, error: Error) -> Error {
+    fn judge(&mut self, error: Error) -> Error {
+        if matches!(error, Error::Full) {
+            self.full_since = Some(Instant::now());
+        }
         let health = match &error {
             Error::Full => Health::Full,
             Error::Lost | Error::Unknown => Health::Unreachable,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::database::writer::Ledger;
-use crate::store::{CodeKey, Glimpse, HistoryPlan, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
+use crate::store::{CodeKey, Glimpse, HistoryPlan, OTHER_LABELS, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
 
 const LOINC: &str = "http://loinc.org";
 
@@ -136,6 +136,27 @@ async fn what_is_kept_back_for_its_labels_costs_nothing() {
         begin_erasure(&fixture, 1).await;
         while fixture.store.erase_step(patient(1)).await.unwrap() {}
         assert_eq!(labelled(&fixture).await, 0);
+    }
+}
+
+/// However many sets of labels somebody thinks up, the index has few parts, and what is in them is found all the same.
+#[tokio::test]
+async fn many_sets_of_labels_lie_together() {
+    for fixture in Fixture::both() {
+        for labels in 1..=40 {
+            fixture.put(Write { labels, ..dated(patient(1), &format!("{labels} "), "rate", labels.into()) }).await;
+        }
+        let plan = Plan { limit: 100, ..of_patient(1) };
+        let all = names(&fixture, plan.clone()).await;
+        assert_eq!(all.split(' ').filter(|name| !name.is_empty()).count(), 40);
+        let page = fixture.store.search(plan.clone()).await.unwrap();
+        assert_eq!(page.parts, 33);
+        let known =
+            Sieve::new(|of| of.labels.is_none_or(|labels| labels != OTHER_LABELS).then_some(ALL), |_| Pass::Through);
+        assert_eq!(fixture.store.search(Plan { sieve: Some(known), ..plan }).await.unwrap().rows.len(), 32);
+        let changed = Write { labels: 3, ..dated(patient(1), "40 ", "rate", 40) };
+        fixture.put(update(changed, 1, "z")).await;
+        assert!(names(&fixture, of_patient(1)).await.ends_with('z'));
     }
 }
 
