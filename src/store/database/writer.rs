@@ -36,7 +36,7 @@ const CACHED_CODES: usize = 65_536;
 /// For how long after there was no room only what needs some shows that there is again.
 const FULL_FOR: Duration = Duration::from_mins(2);
 /// What takes longer does not go on.
-const STALLED: Duration = Duration::from_secs(10);
+const STALLED: Duration = if cfg!(test) { Duration::from_millis(500) } else { Duration::from_secs(10) };
 /// Most sets of labels that lie apart in a store: each is a part of every person's index.
 const LABEL_SETS: usize = 32;
 

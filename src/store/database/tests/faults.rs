@@ -205,3 +205,22 @@ async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
     let name = id(patient(2), "r2").to_string();
     assert!(fixture.store.read("Observation", &name).await.unwrap().is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_does_not_go_on_is_told() {
+    for fixture in Fixture::both() {
+        let (go, wait) = std::sync::mpsc::channel();
+        let stuck = fixture.store.writer.call(1, move |_| {
+            wait.recv().unwrap();
+            Ok(())
+        });
+        while fixture.store.health() != Health::Stalled {
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        stuck.await.unwrap();
+        while fixture.store.health() != Health::Ok {
+            tokio::task::yield_now().await;
+        }
+    }
+}
