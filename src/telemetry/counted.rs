@@ -176,7 +176,7 @@ impl Counted {
         counted
     }
 
-    /// A request that came; it is under way for as long as what is answered is kept.
+    /// A request that came; it is under way for as long as the answer of this is kept.
     pub fn came(&self) -> UnderWay {
         self.under_way.inc();
         UnderWay(self.under_way.clone())
