@@ -276,6 +276,7 @@ impl Crowd {
             updated_ms: now_ms,
             version: 1,
             gist: gist::of("Observation", &payload).unwrap_or_default(),
+            person: Some(subject),
             labels: 0,
             payload,
             delete: false,

@@ -69,10 +69,10 @@ pub struct Config {
 }
 
 /// Who may watch.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Metrics {
-    listen: Option<SocketAddr>,
+    listen: SocketAddr,
 }
 
 /// Which country packs there are besides those of the program.
@@ -477,7 +477,11 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
     let terminology = table.remove("terminology").and_then(|value| called("terminology", value, mistakes));
     let subscriptions: subscribe::Config = section("subscriptions", table.remove("subscriptions"), mistakes);
     mistakes.extend(subscriptions.mistakes(retention.feed_days));
-    let metrics: Metrics = section("metrics", table.remove("metrics"), mistakes);
+    let metrics = table.remove("metrics").and_then(|value| {
+        let stand_in = [("listen", "127.0.0.1:9464")];
+        let read = Strict::<Metrics>::read("metrics", value, &stand_in, mistakes)?;
+        read.whole.then_some(read.value.listen)
+    });
     let mut destinations = Vec::new();
     let mut rules = Vec::new();
     match table.remove("destination") {
@@ -506,7 +510,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         let everywhere = metrics.ip().is_unspecified() || listen.ip().is_unspecified();
         metrics.port() != 0 && metrics.port() == listen.port() && (everywhere || metrics.ip() == listen.ip())
     };
-    if metrics.listen.is_some_and(clash) {
+    if metrics.is_some_and(clash) {
         mistakes.push(format!("metrics.listen: {listen} is where clients come; figures have an address of their own"));
     }
     let host = if listen.ip().is_loopback() { "localhost".to_owned() } else { listen.ip().to_string() };
@@ -570,7 +574,7 @@ fn compose(mut table: Table, mistakes: &mut Vec<String>) -> Config {
         terminology,
         packs,
         subscriptions,
-        metrics: metrics.listen,
+        metrics,
         destinations,
     }
 }
@@ -891,6 +895,14 @@ mod tests {
     fn whoever_misspells_a_section_is_told_of_sections() {
         let mistakes = read("[limit]\nbody_bytes = 1\n", &[]).unwrap_err();
         assert!(mistakes[0].starts_with("limit: unknown field") && mistakes[0].contains("[limits]"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn whoever_wants_figures_says_where() {
+        let listening = |file: &str| read(file, &[]).map(|config| config.metrics);
+        assert_eq!(listening("[metrics]\nlisten = '[::1]:9464'"), Ok("[::1]:9464".parse().ok()));
+        assert_eq!(listening("[metrics]\n"), Err(vec!["metrics.listen: missing".to_owned()]));
+        assert_eq!(listening(""), Ok(None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use super::labels;
 use super::said::{Coding, Hidden, Part, Said};
 use crate::fhir::tree::{Element, json};
+use crate::store::ResId;
 
 /// The form that is written here.
 const FORM: u8 = 2;
@@ -106,13 +107,16 @@ pub struct Beside {
     pub gist: Option<Vec<u8>>,
     /// The number of its labels.
     pub labels: u16,
+    /// The id of whose it is, where it is one of the gateway's own.
+    pub person: Option<ResId>,
 }
 
 /// What is written beside a resource as it is stored.
 pub fn beside(kind: &str, payload: &[u8]) -> Beside {
-    let Ok(document) = json::parse(payload) else { return Beside { gist: None, labels: labels::OTHERS } };
+    let Ok(document) = json::parse(payload) else { return Beside { gist: None, labels: labels::OTHERS, person: None } };
     let said = Said::of(kind, Element::root(&document));
-    Beside { gist: written(&said), labels: labels::number(&said.labels) }
+    let person = ResId::parse(said.patient());
+    Beside { gist: written(&said), labels: labels::number(&said.labels), person }
 }
 
 /// The gist of a resource as it is stored.

@@ -108,6 +108,21 @@ impl ResId {
         (value & (15 << 76) == VERSION && value & (3 << 62) == VARIANT).then_some(id)
     }
 
+    /// As it is printed, in ASCII.
+    pub(super) fn text(&self) -> [u8; 36] {
+        // A page of a search prints a hundred, and the formats of integers take their time.
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for (index, byte) in self.0.iter().enumerate() {
+            at += usize::from(matches!(index, 4 | 6 | 8 | 10));
+            text[at] = DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = DIGITS[usize::from(byte & 15)];
+            at += 2;
+        }
+        text
+    }
+
     pub fn bucket(&self) -> u16 {
         (u128::from_be_bytes(self.0) >> 116) as u16
     }
@@ -146,17 +161,7 @@ impl ResId {
 
 impl fmt::Display for ResId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A page of a search prints a hundred, and the formats of integers take their time.
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (index, byte) in self.0.iter().enumerate() {
-            at += usize::from(matches!(index, 4 | 6 | 8 | 10));
-            text[at] = DIGITS[usize::from(byte >> 4)];
-            text[at + 1] = DIGITS[usize::from(byte & 15)];
-            at += 2;
-        }
-        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+        f.write_str(str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
     }
 }
 

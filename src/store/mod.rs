@@ -14,6 +14,8 @@ mod seal;
 
 mod compact;
 
+mod marks;
+
 mod key_file;
 
 pub mod plan;

@@ -193,6 +193,8 @@ pub struct Write {
     pub payload: Vec<u8>,
     /// What searches may be told of it before it is opened; sealed as it is. Empty where there is nothing.
     pub gist: Vec<u8>,
+    /// The id of whose it is, where the gist holds it: it is kept once for all that is hers.
+    pub person: Option<ResId>,
     /// Which security labels it carries, by a number that means something to the caller, 0 for none: what carries others lies
     /// apart from it in the index. Where a store has many of them already, it is filed as [`OTHER_LABELS`].
     pub labels: u16,

@@ -126,6 +126,7 @@ pub struct Counted {
     store: Family<State, Gauge>,
     told: Family<Outcome, Counter>,
     waiting: Family<Queue, Gauge>,
+    most_waiting: Family<Destination, Gauge>,
     open: Family<Destination, Gauge>,
 }
 
@@ -150,6 +151,7 @@ impl Counted {
             store: Family::default(),
             told: Family::default(),
             waiting: Family::default(),
+            most_waiting: Family::default(),
             open: Family::default(),
         };
         let registry = &mut counted.registry;
@@ -168,6 +170,11 @@ impl Counted {
         );
         registry.register("deliveries", "Resources that were to be told to a destination", counted.told.clone());
         registry.register("waiting", "What waits for a destination", counted.waiting.clone());
+        registry.register(
+            "waiting_most",
+            "What may wait for a destination before more is refused",
+            counted.most_waiting.clone(),
+        );
         registry.register(
             "circuit_open",
             "1 while nothing is sent because the destination fails",
@@ -220,6 +227,12 @@ impl Counted {
             let queue = Queue { destination: destination.clone(), queue };
             self.waiting.get_or_create(&queue).set(i64::try_from(many).unwrap_or(i64::MAX));
         }
+    }
+
+    /// How much may wait, in the feed and to be tried again.
+    pub fn bounds(&self, destination: &Arc<str>, most: u64) {
+        let destination = Destination { destination: destination.clone() };
+        self.most_waiting.get_or_create(&destination).set(i64::try_from(most).unwrap_or(i64::MAX));
     }
 
     pub fn is_open(&self, destination: &Arc<str>, open: bool) {

@@ -127,6 +127,20 @@ async fn stored() -> Vec<String> {
     texts
 }
 
+/// As the store writes it down: what its row says is a mark (`src/store/marks.rs`). Records of the audit have no such row.
+fn marked(text: &str) -> String {
+    let resource: Value = serde_json::from_str(text).unwrap();
+    if resource["resourceType"] == "AuditEvent" {
+        return text.to_owned();
+    }
+    let said = |pointer: &str| resource.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let person = said("/subject/reference").rsplit('/').next().unwrap_or_default();
+    [(said("/id"), "\u{1}"), (said("/meta/lastUpdated"), "\u{2}"), (person, "\u{3}\u{17}")]
+        .into_iter()
+        .filter(|(said, _)| said.len() >= 24)
+        .fold(text.to_owned(), |text, (said, mark)| text.replace(said, mark))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_s_dictionary_is_of_examples_of_our_own() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
@@ -135,6 +149,7 @@ async fn the_store_s_dictionary_is_of_examples_of_our_own() {
     let made = stored().await;
     bases.extend((0..4).flat_map(|_| made.clone()));
     bases.retain(|text| text.len() < 8_000);
+    let bases: Vec<String> = bases.iter().map(|text| marked(text)).collect();
     let samples: Vec<String> = (0..COPIES).flat_map(|_| &bases).map(|text| another(text, &mut numbers)).collect();
     if std::env::var_os("MHEALTH_BLESS").is_some() {
         fs::write(&file, zstd::dict::from_samples(&samples, BYTES).unwrap()).unwrap();

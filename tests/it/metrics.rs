@@ -92,7 +92,7 @@ async fn the_figures_tell_what_was_done() {
 async fn the_figures_tell_that_a_destination_is_away() {
     let mut platform = Platform::start(&[]).await;
     let destination = platform
-        .destination("")
+        .destination("[destination.rate]\nmost_waiting = 1000")
         .replace("failures = 100", "failures = 2")
         .replace("max_attempts = 50", "max_attempts = 5000");
     let gateway = Gateway::with(&format!("{METRICS}{destination}")).await;
@@ -113,6 +113,7 @@ async fn the_figures_tell_that_a_destination_is_away() {
     let back = until(&gateway, r#"deliveries_total{destination="platform",outcome="acknowledged"}"#, 3.0).await;
     assert!(value(&back, r#"deliveries_total{destination="platform",outcome="failed"}"#).unwrap() >= 1.0, "{back}");
     until(&gateway, r#"circuit_open{destination="platform"}"#, 0.0).await;
+    assert_eq!(value(&back, r#"waiting_most{destination="platform"}"#), Some(1000.0), "{back}");
     assert_eq!(app.get("/nowhere").await.status, 404);
     are_explained(&until(&gateway, r#"waiting{destination="platform",queue="retries"}"#, 0.0).await);
 }

@@ -164,6 +164,9 @@ pub async fn run(
         identity: entropy.iter().map(|byte| format!("{byte:02x}")).collect(),
         stop: stop.clone(),
     });
+    if let Some(most) = worker.most_waiting {
+        worker.gateway.counted.bounds(&worker.name, most);
+    }
     let mut changed = worker.gateway.store.feed_changed();
     let mut looked_ms = i64::MIN;
     while !*stop.borrow() {
@@ -261,8 +264,9 @@ impl Worker {
             return Ok(Round::Worked);
         }
         let store = &self.gateway.store;
-        // What is to go first is looked for after each of these rounds.
-        let many = if probing || self.has_first() { width } else { width * SLOTS_A_SEAT };
+        // What is to go first is looked for after each of these rounds; and what is leased here no other gateway works off.
+        let few = probing || self.has_first() || store.is_shared();
+        let many = if few { width } else { width * SLOTS_A_SEAT };
         let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, many).await?;
         let mut slots = JoinSet::new();
         let seats = Arc::new(Semaphore::new(width));

@@ -75,7 +75,9 @@ fn read(pairs: &Pairs) -> Result<(usize, Vec<(String, String)>), Refusal> {
                 max = count.ok_or_else(|| Refusal::one(Id::OperationParameter, "", "max is a number from 1."))?;
             }
             "_sort" | "_count" | "_total" | "_include" | "_revinclude" => {
-                let text = "The latest stand in one order and on one page, without others.";
+                let text = format!(
+                    "{name} is nothing to $lastn: the latest stand in one order and on one page; max says how many of each."
+                );
                 return Err(Refusal::one(Id::OperationParameter, "", text));
             }
             _ => asked.push((name.clone(), value.clone())),

@@ -470,7 +470,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
     // do subscribers.
     let goes_out = prepared.rule.deliverable || is_consent;
     let payload = payload(prepared, version, now_ms, false);
-    let gist::Beside { gist, labels } = gist::beside(prepared.rule.name, &payload);
+    let gist::Beside { gist, labels, person } = gist::beside(prepared.rule.name, &payload);
     Write {
         kind: Arc::from(prepared.rule.name),
         id: prepared.id,
@@ -489,6 +489,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         updated_ms: now_ms,
         version,
         gist: gist.unwrap_or_default(),
+        person,
         labels,
         payload,
         delete: prepared.intent.deletes(),
@@ -509,7 +510,7 @@ pub(super) fn next_version(
     let last_updated = time::instant(now_ms);
     let owned = write::Owned { id: &logical, version, last_updated: &last_updated, tags };
     let payload = write::resource(document, document.root(), &owned, None).into_bytes();
-    let gist::Beside { gist, labels } = gist::beside(&stored.kind, &payload);
+    let gist::Beside { gist, labels, person } = gist::beside(&stored.kind, &payload);
     Write {
         kind: stored.kind.clone(),
         id: stored.id,
@@ -528,6 +529,7 @@ pub(super) fn next_version(
         updated_ms: now_ms,
         version,
         gist: gist.unwrap_or_default(),
+        person,
         labels,
         payload,
         delete: false,

@@ -120,7 +120,7 @@ impl Origin {
             Ok(document) => hash::content(&document, Element::root(&document).node()),
             Err(_) => id.0,
         };
-        let gist::Beside { gist, labels } = gist::beside(KIND, &payload);
+        let gist::Beside { gist, labels, person } = gist::beside(KIND, &payload);
         Write {
             kind: Arc::from(KIND),
             id,
@@ -139,6 +139,7 @@ impl Origin {
             updated_ms: now_ms,
             version: 1,
             gist: gist.unwrap_or_default(),
+            person,
             labels,
             payload,
             delete: false,

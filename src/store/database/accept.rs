@@ -4,6 +4,7 @@
 //! takes one, and rolls back alone. Numbers of kinds and codes are given out before that savepoint, so that the writer
 //! may remember them whatever becomes of the unit.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -11,11 +12,12 @@ use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
 use super::{Store, audit, erase, exports, feed, raw, receipts, retry, uploads};
-use crate::store::compact::compact_with;
+use crate::store::compact::compact_in;
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
+use crate::store::marks;
 use crate::store::sql::{self, Connection, Optional, params};
-use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit, WriteOutcome};
+use crate::store::unit::{Accepted, IdempotencyKey, Precondition, Unit, Write, WriteOutcome};
 
 /// How long an idempotency key is remembered at least.
 pub(super) const IDEMPOTENCY_MS: i64 = 48 * 3_600_000;
@@ -38,10 +40,14 @@ impl Store {
 
     fn enqueue(&self, unit: Unit) -> impl Future<Output = Result<Accepted, Error>> + Send + 'static {
         // Not by the writer, for which everybody waits.
-        let compacts: Vec<_> =
-            unit.writes.iter().map(|write| compact_with(&write.payload, &write.gist).into_owned()).collect();
+        let compacts: Vec<_> = unit.writes.iter().map(|write| compacted(write).into_owned()).collect();
         self.writer.call(unit.writes.len().max(1), move |ledger| apply(ledger, unit, compacts))
     }
+}
+
+fn compacted(write: &Write) -> Cow<'_, [u8]> {
+    let person = write.person.filter(|_| write.patient.is_some());
+    compact_in(&write.payload, &write.gist, &marks::Row { id: write.id, updated_ms: write.updated_ms, person })
 }
 
 fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Accepted, Error> {
@@ -92,7 +98,7 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     let finish = unit.finish;
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     for write in &finished.writes {
-        let numbered = number(ledger, write, compact_with(&write.payload, &write.gist))?;
+        let numbered = number(ledger, write, compacted(write))?;
         let put = put(ledger, std::slice::from_ref(&numbered), false)?;
         delivered.extend(put.into_iter().filter_map(|(_, written)| written).filter(|_| write.deliver));
     }

@@ -3,6 +3,7 @@
 //! What the rows of a person have in common, whether she was erased and what opens them, is asked once a page: a page is
 //! read in one transaction, in which it cannot change. What is looked for is not known here.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use super::erase;
 use super::keys::{damaged, gist_of, version_of};
 use super::pool::Reader;
 use super::row::entry_date;
-use crate::store::compact::{aside, expanded};
+use crate::store::compact::{aside, expanded_in};
 use crate::store::id::{PatientKey, ResId};
+use crate::store::marks;
 use crate::store::plan::{Glimpse, Key, OrderBy, Pass, Sieve, Stored};
 use crate::store::seal::{self, Broken};
 use crate::store::sql::{self, Fault, Optional, Row, Value};
@@ -83,13 +85,20 @@ pub(super) struct Begun {
     payload: Option<Vec<u8>>,
 }
 
+/// What opens what is kept of a person, and the id of whose it is, as far as that is kept.
+#[derive(Clone)]
+struct Holder {
+    key: Arc<seal::Key>,
+    person: Option<ResId>,
+}
+
 /// Makes resources of the rows of one page.
 pub(super) struct Opener<'c> {
     reader: &'c Reader,
     kind: &'c Arc<str>,
     owner: Arc<str>,
     living: HashMap<PatientKey, bool>,
-    keys: HashMap<i64, Option<Arc<seal::Key>>>,
+    keys: HashMap<i64, Option<Holder>>,
 }
 
 impl<'c> Opener<'c> {
@@ -151,7 +160,7 @@ impl<'c> Opener<'c> {
             return Ok(Some(payload));
         }
         let patient = head.patient.ok_or_else(|| damaged(Broken))?;
-        let Some(key) = self.key(number, patient)? else { return Ok(None) };
+        let Some(Holder { key, .. }) = self.key(number, patient)? else { return Ok(None) };
         key.open(&version_of(patient, row.get(10)?, row.get(12)?), payload).map(Some).map_err(damaged)
     }
 
@@ -162,7 +171,8 @@ impl<'c> Opener<'c> {
             return Ok(Begun { gist: self.gist(head, row)?, payload: None });
         }
         let payload = self.unsealed(head, row)?;
-        let gist = payload.as_deref().and_then(aside).map(<[u8]>::to_vec);
+        let person = self.person(head, row)?;
+        let gist = payload.as_deref().and_then(|payload| aside(payload, person)).map(Cow::into_owned);
         Ok(Begun { gist, payload })
     }
 
@@ -175,7 +185,7 @@ impl<'c> Opener<'c> {
             return Ok(Some(gist.to_vec()));
         }
         let patient = head.patient.ok_or_else(|| damaged(Broken))?;
-        let Some(key) = self.key(number, patient)? else { return Ok(None) };
+        let Some(Holder { key, .. }) = self.key(number, patient)? else { return Ok(None) };
         let opened = key.open(&gist_of(patient, row.get(10)?, row.get(12)?), gist.to_vec());
         if opened.is_err() {
             let seq: i64 = row.get(16)?;
@@ -192,9 +202,13 @@ impl<'c> Opener<'c> {
         if *self.owner != *head.owner {
             self.owner = Arc::from(head.owner);
         }
+        let id = ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?);
+        let person = self.person(head, row)?;
+        let payload =
+            expanded_in(payload, &marks::Row { id, updated_ms: head.updated, person }).map_err(Fault::damaged)?;
         Ok(Some(Stored {
             kind: self.kind.clone(),
-            id: ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?),
+            id,
             name: row.get(11)?,
             seq: head.seq,
             version: row.get(12)?,
@@ -204,7 +218,7 @@ impl<'c> Opener<'c> {
             owner: self.owner.clone(),
             date: head.date,
             content: row.get(13)?,
-            payload: expanded(payload).map_err(Fault::damaged)?,
+            payload,
             gist,
         }))
     }
@@ -216,18 +230,30 @@ impl<'c> Opener<'c> {
         })
     }
 
-    fn key(&mut self, number: i64, patient: PatientKey) -> sql::Result<Option<Arc<seal::Key>>> {
+    /// The id of whose a row is, as far as it is kept beside her key.
+    fn person(&mut self, head: &Head<'_>, row: &Row<'_>) -> sql::Result<Option<ResId>> {
+        let number = row.get(14)?;
+        let Some(patient) = head.patient.filter(|_| number != 0) else { return Ok(None) };
+        Ok(self.key(number, patient)?.and_then(|holder| holder.person))
+    }
+
+    fn key(&mut self, number: i64, patient: PatientKey) -> sql::Result<Option<Holder>> {
         if let Some(known) = self.keys.get(&number) {
             return Ok(known.clone());
         }
-        let wrapped: Option<Vec<u8>> = self
+        let found: Option<(Vec<u8>, Option<[u8; 16]>)> = self
             .reader
-            .prepare_cached("SELECT wrapped FROM person_key WHERE number = ?1")?
-            .query_row([number], |row| row.get(0))
+            .prepare_cached("SELECT wrapped, person FROM person_key WHERE number = ?1")?
+            .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let key =
-            wrapped.map(|wrapped| self.reader.keys.key(number, patient, &wrapped)).transpose().map_err(damaged)?;
-        self.keys.insert(number, key.clone());
-        Ok(key)
+        let holder = found
+            .map(|(wrapped, person)| {
+                let key = self.reader.keys.key(number, patient, &wrapped)?;
+                Ok(Holder { key, person: person.map(ResId) })
+            })
+            .transpose()
+            .map_err(damaged)?;
+        self.keys.insert(number, holder.clone());
+        Ok(holder)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Store;
 use super::writer::Ledger;
 use crate::store::fault::{Error, KeyMistake, OpenError};
-use crate::store::id::PatientKey;
+use crate::store::id::{PatientKey, ResId};
 use crate::store::key_file::KeyFile;
 use crate::store::seal::{Broken, KEY_BYTES, Key};
 use crate::store::sql::{Connection, Fault, Optional, params};
@@ -26,6 +26,8 @@ const CHECK: &str = "key-check";
 pub(super) struct Sealer {
     number: i64,
     key: Arc<Key>,
+    /// The id of whose it is, as far as it is kept.
+    person: Option<ResId>,
 }
 
 /// What is written to a row.
@@ -194,23 +196,37 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
     if let Some(sealer) = ledger.sealers.get(&patient) {
         return Ok(sealer.clone());
     }
-    let found: Option<(i64, Vec<u8>)> = ledger
+    let found: Option<(i64, Vec<u8>, Option<[u8; 16]>)> = ledger
         .connection
-        .prepare_cached("SELECT number, wrapped FROM person_key WHERE patient = ?1")?
-        .query_row([patient.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT number, wrapped, person FROM person_key WHERE patient = ?1")?
+        .query_row([patient.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let sealer = if let Some((number, wrapped)) = found {
+    let sealer = if let Some((number, wrapped, person)) = found {
         let key = ledger.keys.key(number, patient, &wrapped).map_err(|Broken| Error::Sealing)?;
-        Sealer { number, key }
+        Sealer { number, key, person: person.map(ResId) }
     } else {
         let (wrapped, key) = ledger.keys.make(patient)?;
         let sql = "INSERT INTO person_key (patient, wrapped) VALUES (?1, ?2)";
         let number = ledger.connection.insert(sql, "number", params![patient.0, wrapped])?.ok_or(Fault::NoRow)?;
         ledger.keys.remember(number, &wrapped, key.clone());
-        Sealer { number, key }
+        Sealer { number, key, person: None }
     };
     ledger.sealers.insert(patient, sealer.clone());
     Ok(sealer)
+}
+
+/// Whether it is by that id that a person is known beside her key, where it is kept if none was before.
+pub(super) fn is_named(ledger: &mut Ledger, patient: PatientKey, person: ResId) -> Result<bool, Error> {
+    let sealer = sealer(ledger, patient)?;
+    if let Some(known) = sealer.person {
+        return Ok(known == person);
+    }
+    ledger
+        .connection
+        .prepare_cached("UPDATE person_key SET person = ?2 WHERE number = ?1")?
+        .post(params![sealer.number, person.0])?;
+    ledger.sealers.insert(patient, Sealer { person: Some(person), ..sealer });
+    Ok(true)
 }
 
 impl Store {

@@ -45,6 +45,7 @@ mod subscriptions;
 mod tasks;
 mod tidy;
 mod transaction;
+mod unmark;
 mod uploads;
 mod writer;
 
@@ -192,6 +193,11 @@ impl Store {
             drop(self.writer.call(1, |_| Ok(())));
         }
         health
+    }
+
+    /// Whether other gateways may work on what is here.
+    pub fn is_shared(&self) -> bool {
+        self.base.is_shared()
     }
 
     /// What is counted of the commits.

@@ -11,9 +11,10 @@ use super::row::{entry_date, entry_patient, filed_under, pack, token_hash, unpac
 use super::spans;
 use super::stretches;
 use super::writer::Ledger;
-use crate::store::compact::aside;
+use crate::store::compact::{aside, compact_in, is_cut};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
+use crate::store::marks;
 use crate::store::sql::{self, Bind, Connection, Optional, Params, Row, Value, params};
 use crate::store::unit::{Expect, Write, WriteOutcome};
 
@@ -43,7 +44,8 @@ struct Kept<'n> {
 impl Numbered<'_> {
     fn kept(&self) -> Result<Kept<'_>, Error> {
         let write = self.write;
-        let gist = if aside(&self.compact).is_some() { &[] } else { write.gist.as_slice() };
+        let gist =
+            if is_cut(&self.compact) || aside(&self.compact, None).is_some() { &[] } else { write.gist.as_slice() };
         let (Some(sealer), Some(patient)) = (&self.sealer, write.patient) else {
             return Ok(Kept { sealed_by: 0, payload: self.compact.as_ref().into(), gist: gist.into() });
         };
@@ -66,6 +68,14 @@ pub(super) struct Written {
 
 pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a, [u8]>) -> Result<Numbered<'a>, Error> {
     let kind = ledger.kind(&write.kind)?;
+    let compact = match (write.patient, write.person) {
+        (Some(patient), Some(person)) if is_cut(&compact) && !keys::is_named(ledger, patient, person)? => {
+            // Another id of hers is kept, so that this one stands with the text.
+            let row = marks::Row { id: write.id, updated_ms: write.updated_ms, person: None };
+            compact_in(&write.payload, &write.gist, &row)
+        }
+        _ => compact,
+    };
     let sealer = write.patient.map(|patient| keys::sealer(ledger, patient)).transpose()?;
     if write.delete {
         // No search finds it, but whoever looks for all that there is of a person must.
@@ -233,11 +243,7 @@ impl<'a> Fresh<'a> {
 }
 
 /// The common case asks nothing first: the unique index answers.
-fn create(
-    ledger: &Ledger,
-    run: &[Numbered<'_>],
-    atomic: bool,
-) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
+fn create(ledger: &Ledger, run: &[Numbered<'_>], atomic: bool) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
     let connection = &ledger.connection;
     let mut outcomes = standing(connection, run)?;
     let unknown = run.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());

@@ -8,7 +8,8 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use super::backup::{self, BackingUp, ERASED, KEY, Manifest, failed};
-use super::{Base, LOCK, Store, carry, create, erase, examine, file, layout, schema, server};
+use super::keys::{self, Keys};
+use super::{Base, LOCK, Store, carry, create, erase, examine, file, layout, schema, server, unmark};
 use crate::store::erasure::Erasure;
 use crate::store::fault::{BackupError, KeyMistake, OpenError};
 use crate::store::finding::Finding;
@@ -116,7 +117,13 @@ impl Store {
     /// had. Without a schema it is only asked.
     pub fn migrate(place: &Place, wanted: Option<i64>) -> Result<i64, BackupError> {
         let migrate = |connection: &Connection| match wanted {
-            Some(wanted) => schema::migrate_to(connection, wanted),
+            Some(wanted) => schema::migrate_after(connection, wanted, |found| {
+                if found < schema::MARKED || wanted >= schema::MARKED {
+                    return Ok(());
+                }
+                let key = keys::fitting(connection, &KeyFile::of(&place.directory, place.key_file.as_deref()))?;
+                unmark::all(connection, key.map(Keys::of).as_ref())
+            }),
             None => Ok(schema::version(connection)?),
         };
         match Base::of(place)? {

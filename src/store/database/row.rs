@@ -1,6 +1,7 @@
 //! Rows to and from the boundary's types: the one place that knows the column order.
 
-use crate::store::compact::expanded;
+use crate::store::compact::expanded_in;
+use crate::store::marks;
 use crate::store::plan::UNDATED;
 use crate::store::sql::{self, Connection, Fault, Optional, Row, params};
 
@@ -15,7 +16,7 @@ use crate::store::seal::Broken;
 macro_rules! stored_columns {
     () => {
         "k.name, r.bucket, r.day, r.tail, r.name, r.seq, v.version, v.updated, v.deleted, v.patient, v.owner, v.date, \
-         v.content, v.payload, v.sealed_by, p.wrapped"
+         v.content, v.payload, v.sealed_by, p.wrapped, p.person"
     };
 }
 
@@ -39,14 +40,17 @@ fn stored(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
         let key = keys.key(number, patient, wrapped).map_err(damaged)?;
         payload = key.open(&version_of(patient, tail, version), payload).map_err(damaged)?;
     }
-    let payload = expanded(payload).map_err(Fault::damaged)?;
+    let person = row.get::<Option<[u8; 16]>>(16)?.map(ResId);
+    let id = ResId::from_columns(row.get(1)?, row.get(2)?, tail);
+    let updated_ms = row.get(7)?;
+    let payload = expanded_in(payload, &marks::Row { id, updated_ms, person }).map_err(Fault::damaged)?;
     Ok(Some(Stored {
         kind: row.get(0)?,
-        id: ResId::from_columns(row.get(1)?, row.get(2)?, tail),
+        id,
         name: row.get(4)?,
         seq: row.get::<i64>(5)? as u64,
         version,
-        updated_ms: row.get(7)?,
+        updated_ms,
         deleted: row.get(8)?,
         patient,
         owner: row.get(10)?,

@@ -295,7 +295,14 @@ ALTER TABLE resource ADD COLUMN labels INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE label_set (number INTEGER PRIMARY KEY) STRICT;
 INSERT INTO label_set (number) SELECT 0 WHERE EXISTS (SELECT 1 FROM resource);
 ",
+    "
+-- Texts may have marks for what their rows say.
+ALTER TABLE person_key ADD COLUMN person BLOB;
+",
 ];
+
+/// The schema from which on they may.
+pub(super) const MARKED: i64 = 25;
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
 /// one had is as it was. Nothing is before the first. Rows that only the newer program understands are lost on the way.
@@ -389,6 +396,10 @@ WHERE code > 4294967295 OR code < -4294967295;
 DROP TABLE label_set;
 ALTER TABLE resource DROP COLUMN labels;
 ",
+    "
+-- They are written anew without before (`unmark`).
+ALTER TABLE person_key DROP COLUMN person;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.
@@ -399,8 +410,18 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), OpenError> {
 /// Brings the database to a schema, forward or back, all at once or not at all; the schema that it had. Only what this
 /// program knows can be reached and left.
 pub(super) fn migrate_to(connection: &Connection, wanted: i64) -> Result<i64, OpenError> {
+    migrate_after(connection, wanted, |_| Ok(()))
+}
+
+/// The same after something that is done first, told which schema there is.
+pub(super) fn migrate_after(
+    connection: &Connection,
+    wanted: i64,
+    first: impl FnOnce(i64) -> Result<(), OpenError>,
+) -> Result<i64, OpenError> {
     begin(connection)?;
-    let migrated = apply(connection, wanted);
+    let migrated =
+        version(connection).map_err(OpenError::from).and_then(first).and_then(|()| apply(connection, wanted));
     connection.batch(if migrated.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     migrated
 }

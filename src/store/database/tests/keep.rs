@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::store::database::keys::version_of;
 use crate::store::database::layout::Holds;
 use crate::store::database::{carry, file, layout, schema, server as own};
 use crate::store::sql::Connection;
@@ -12,6 +13,7 @@ use crate::store::{
     BackingUp, BackupError, Erasure, Failure, Grade, Growth, Head, IdempotencyKey, KeyMistake, Manifest, OpenError,
     RawInput, RawStep, Remnant, Restored, Span,
 };
+use crate::store::{compact, marks};
 
 const WHOLE: BackingUp<'static> = BackingUp { with_key: false, erasures_alone: false, program: "test", now_ms: NOW_MS };
 
@@ -48,6 +50,8 @@ async fn fill(fixture: &Fixture) {
     fixture.accept(keyed).await;
     fixture.put(update(first.clone(), 1, "three")).await;
     fixture.put(Write { delete: true, ..update(first, 2, "") }).await;
+    fixture.put(telling(1)).await;
+    fixture.put(Write { expect: Expect::Version(1), ..telling(2) }).await;
     fixture.put(consent(patient(1), "c")).await;
     fixture.put(Write { patient: None, ..observation(patient(3), "of-nobody", "four") }).await;
     for number in 4..14 {
@@ -149,6 +153,56 @@ fn back_up(place: &Place, to: &Path) -> Manifest {
 }
 
 /// Digests by table.
+/// Something that says what its row says, so that it is kept with marks.
+fn telling(version: u32) -> Write {
+    let mut write = observation(patient(4), "telling", "");
+    let (person, kept_ms) = (id(patient(4), "person"), NOW_MS + i64::from(version));
+    write.updated_ms = kept_ms;
+    write.version = version;
+    write.gist = [&[2, 2], &person.0[..]].concat();
+    write.person = Some(person);
+    write.payload = format!(
+        "{{\"resourceType\":\"Observation\",\"id\":\"{}\",\"meta\":{{\"versionId\":\"{version}\",\"lastUpdated\":\"{}\"}},\
+         \"status\":\"final\",\"code\":{{\"coding\":[{{\"system\":\"http://loinc.org\",\"code\":\"8867-4\"}}]}},\
+         \"subject\":{{\"reference\":\"Patient/{person}\"}}}}",
+        write.id,
+        marks::moment(kept_ms)
+    )
+    .into_bytes();
+    write
+}
+
+/// Bytes that are kept of each version of it, without their seal; and that what is read is what was written.
+async fn kept_of_telling(place: &Place) -> Vec<Vec<u8>> {
+    let store = Store::open(place).unwrap();
+    let logical_id = telling(1).id.to_string();
+    for version in 1..=2 {
+        let read = store.read_version("Observation", &logical_id, version).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8(read.payload), String::from_utf8(telling(version).payload));
+    }
+    let kept = store
+        .query(|reader| {
+            let tail = telling(1).id.tail();
+            let mut kept = Vec::new();
+            for table in ["history", "resource"] {
+                let sql = format!(
+                    "SELECT v.payload, v.version, v.sealed_by, p.wrapped FROM {table} v JOIN person_key p ON p.number = v.sealed_by
+                     JOIN resource r ON r.seq = v.seq WHERE r.tail = ?1"
+                );
+                let (sealed, version, number, wrapped): (Vec<u8>, u32, i64, Vec<u8>) = reader
+                    .prepare_cached(&sql)?
+                    .query_row([tail], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+                let key = reader.keys.key(number, patient(4), &wrapped).unwrap();
+                kept.push(key.open(&version_of(patient(4), tail, version), sealed).unwrap());
+            }
+            Ok(kept)
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    kept
+}
+
 fn digests(manifest: &Manifest) -> BTreeMap<&str, (&str, Option<i64>)> {
     manifest.tables.iter().map(|kept| (kept.name.as_str(), (kept.blake3.as_str(), kept.last_number))).collect()
 }
@@ -306,7 +360,7 @@ async fn who_was_erased_after_a_backup_stays_erased() {
         assert_eq!(files(&erasures).len(), 2);
         erase(&fixture, 6).await;
         back_up(&fixture.place, &young);
-        for (younger, left, erased) in [(vec![], 11, 0), (vec![&erasures], 10, 1), (vec![&erasures, &young], 9, 2)] {
+        for (younger, left, erased) in [(vec![], 12, 0), (vec![&erasures], 11, 1), (vec![&erasures, &young], 10, 2)] {
             let dir = tempfile::tempdir().unwrap();
             let place = Place::new(dir.path(), None);
             let younger: Vec<&Path> = younger.into_iter().map(PathBuf::as_path).collect();
@@ -469,21 +523,36 @@ async fn the_data_survives_a_way_back_and_forward() {
         let Fixture { dir, place, store } = fixture;
         drop(Arc::into_inner(store).unwrap());
         let folder = tempfile::tempdir().unwrap();
+        // Before marks, and before labels.
+        let (newest, older) = (schema::newest(), schema::MARKED - 2);
+        let with_marks = kept_of_telling(&place).await;
+        assert_eq!(with_marks.iter().map(|kept| kept[0]).collect::<Vec<_>>(), [2, 2]);
         let before = back_up(&place, &folder.path().join("before"));
-        let newest = schema::newest();
-        assert_eq!(Store::migrate(&place, Some(newest - 1)).unwrap(), newest);
-        assert_eq!(Store::migrate(&place, None).unwrap(), newest - 1);
+        assert_eq!(Store::migrate(&place, Some(older)).unwrap(), newest);
+        assert_eq!(Store::migrate(&place, None).unwrap(), older);
         // A backup of an older program's tables is made and restored as any other.
         let old = folder.path().join("old");
-        assert_eq!(back_up(&place, &old).schema, newest - 1);
+        assert_eq!(back_up(&place, &old).schema, older);
         let elsewhere = tempfile::tempdir().unwrap();
         std::fs::copy(dir.path().join("gateway.key"), elsewhere.path().join("gateway.key")).unwrap();
         let copy = Place::new(elsewhere.path(), None);
         good(&Store::restore(&copy, &old, &[]).unwrap());
         assert_eq!(Store::migrate(&copy, None).unwrap(), newest);
-        assert_eq!(Store::migrate(&place, Some(newest)).unwrap(), newest - 1);
+        assert_eq!(Store::migrate(&place, Some(newest)).unwrap(), older);
         let after = back_up(&place, &folder.path().join("after"));
-        assert_eq!(digests(&before), digests(&after));
+        // What was written anew is sealed anew, and ids beside keys are noted as something new is kept.
+        let but_texts = |manifest| {
+            let mut digests = digests(manifest);
+            digests.retain(|table, _| !["resource", "history", "person_key"].contains(table));
+            digests
+        };
+        assert_eq!(but_texts(&before), but_texts(&after));
+        // Without marks, as programs wrote it that knew none, with the gist behind it.
+        for (kept, with_marks) in kept_of_telling(&place).await.iter().zip(with_marks) {
+            assert!(compact::is_cut(&with_marks));
+            assert_eq!((kept[0], compact::aside(kept, None).as_deref()), (1, Some(&telling(1).gist[..])));
+            assert!(kept.len() > with_marks.len() + 40);
+        }
         if place.server.is_none() {
             let store = file::open_reader(&dir.path().join(file::FILE)).unwrap();
             assert_eq!(schema::version(&store).unwrap(), newest);

@@ -118,6 +118,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         version: 1,
         payload: text.as_bytes().to_vec(),
         gist: Vec::new(),
+        person: None,
         labels: 0,
         delete: false,
         deliver: true,

@@ -1,6 +1,7 @@
 //! What the index finds, in which order, page by page.
 
 use super::*;
+use crate::store::database::schema;
 use crate::store::database::writer::Ledger;
 use crate::store::{CodeKey, Glimpse, HistoryPlan, OTHER_LABELS, Order, OrderBy, Pass, Sieve, Stored, Token, TokenKey};
 
@@ -173,7 +174,7 @@ async fn a_store_from_before_labels_were_told_apart_is_gone_through() {
         assert_eq!(labelled(&fixture).await, 2);
         let Fixture { dir, place, store } = fixture;
         drop(Arc::into_inner(store).unwrap());
-        let before = Store::newest_schema() - 1;
+        let before = schema::MARKED - 2;
         Store::migrate(&place, Some(before)).unwrap();
         Store::migrate(&place, Some(Store::newest_schema())).unwrap();
         let store = Arc::new(Store::open(&place).unwrap());
