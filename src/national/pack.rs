@@ -123,6 +123,8 @@ pub struct Row {
     pub(super) times: Option<Decimal>,
     pub(super) time: Time,
     pub(super) needs: Vec<Need>,
+    /// Measures of the components that are told with it.
+    pub(super) parts: Vec<String>,
     pub(super) codes: Vec<Codes>,
     /// Codes of the component that has the value.
     pub(super) inside: Vec<Codes>,
@@ -140,6 +142,8 @@ pub enum Form {
     Components,
     /// Each component a measurement of its own.
     Split,
+    /// What belongs to it are measurements of their own already, which it names.
+    Members,
     /// The value is a component's.
     Inside,
     Series,
@@ -151,10 +155,11 @@ pub enum Form {
 }
 
 impl Form {
-    const ALL: [(&'static str, Form); 8] = [
+    const ALL: [(&'static str, Form); 9] = [
         ("quantity", Form::Quantity),
         ("components", Form::Components),
         ("split", Form::Split),
+        ("members", Form::Members),
         ("inside", Form::Inside),
         ("series", Form::Series),
         ("coded", Form::Coded),
@@ -277,6 +282,32 @@ impl Row {
         self.codes.iter().flat_map(|codes| &codes.codings)
     }
 
+    /// Whether a component of another line's is told with it. Without a list of them, a panel tells whatever has a place.
+    pub(super) fn tells(&self, part: &Row) -> bool {
+        let is_listed = self.parts.contains(&part.measure) || self.parts.is_empty() && self.form == Form::Components;
+        !part.is_refused() && is_listed
+    }
+
+    /// Whether the component that has the value itself is called so.
+    pub(super) fn has_inside<'c>(&self, mut codings: impl Iterator<Item = &'c (String, String)>) -> bool {
+        codings.any(|coding| self.inside.iter().any(|codes| codes.codings.contains(coding)))
+    }
+
+    /// Measures of components that are named: those without which it is not told, and then the others.
+    pub(super) fn named_parts(&self) -> Vec<&str> {
+        let needed = self.needs.iter().filter_map(|need| match need {
+            Need::Component(measure) => Some(measure.as_str()),
+            Need::Slot(_) => None,
+        });
+        let mut named: Vec<&str> = needed.collect();
+        for part in &self.parts {
+            if !named.contains(&part.as_str()) {
+                named.push(part);
+            }
+        }
+        named
+    }
+
     pub fn is_refused(&self) -> bool {
         self.form == Form::Refused
     }
@@ -332,6 +363,9 @@ impl fmt::Display for Pack {
             }
             if let Some(unit) = &row.unit {
                 write!(formatter, " in {}", unit.code)?;
+            }
+            if !row.parts.is_empty() {
+                write!(formatter, " with {}", row.parts.join(", "))?;
             }
             if let Number::Fraction(digits) = row.number {
                 write!(formatter, " with {digits} digits behind the point")?;

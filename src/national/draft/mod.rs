@@ -92,6 +92,8 @@ pub struct Line {
     pub number: String,
     pub times: String,
     pub time: String,
+    /// Measures of the components that are told with it.
+    pub parts: Vec<String>,
     /// Why it is refused, where its form is `refused`.
     pub note: String,
 }
