@@ -190,6 +190,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             repeatable: file.request.repeatable,
             answer: file.request.answer,
             format: file.request.format,
+            trace: file.request.trace,
         },
         lookup,
         settings: file

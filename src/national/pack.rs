@@ -67,6 +67,8 @@ pub struct Request {
     pub repeatable: bool,
     pub answer: Answer,
     pub format: Format,
+    /// Whether it wants to be told which requests belong to one attempt.
+    pub trace: bool,
 }
 
 /// Something that the operator says of its own access.
@@ -346,6 +348,9 @@ impl fmt::Display for Pack {
             "{method} {} with at most {most}; corrections {corrections:?}; removal {removal:?}",
             if path.is_empty() { "/" } else { path }
         )?;
+        if self.request.trace {
+            writeln!(formatter, "traceparent in each request")?;
+        }
         for setting in &self.settings {
             let default = setting.default.as_deref().map(|text| format!(", else {text}")).unwrap_or_default();
             writeln!(formatter, "setting {}{default}", setting.name)?;
