@@ -23,6 +23,7 @@ use anyhow::ensure;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use load::{Plan, Work};
+use probe::Usage;
 use simulated::Simulated;
 use sink::{Counts, Sample, Sink};
 use stage::{Loaded, Stage, is_bench, seconds};
@@ -76,7 +77,10 @@ fn open(url: &str) -> String {
 /// How fast what waits is delivered, by single pushes and by Bundles, and what plain requests of the same bytes cost.
 async fn deliveries() -> anyhow::Result<()> {
     println!("delivery, {CONCURRENT} requests under way, beside the same requests by a client that has them ready");
-    println!("{:<44}{:>10}{:>12}{:>12}{:>10}", "", "requests", "requests/s", "plain/s", "of plain");
+    println!(
+        "{:<44}{:>10}{:>12}{:>12}{:>10}{:>14}{:>14}",
+        "", "requests", "requests/s", "plain/s", "of plain", "own µs CPU", "plain µs CPU"
+    );
     for (name, work) in [("single observations", Work::Single), ("Bundles of 20", Work::Bundle(BUNDLE))] {
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
         let sink = Sink::start().await?;
@@ -90,37 +94,54 @@ async fn deliveries() -> anyhow::Result<()> {
         let outcome = stage.load(name, plan(&stage, work, seconds(4))).await?.outcome;
         let expected = outcome.requests + outcome.warm;
         let stage = stage.again(&at_once).await?;
+        let before = Usage::now()?;
         let counts = sink.wait(expected).await?;
+        let own = Pace { rate: rate(&counts), cpu_us: cpu_us(&before, expected)? };
         let samples = sink.samples().await?;
         let each = outcome.observations_each as f64;
         let all = (expected as f64 * each) as u64;
         let stage = stage.again(&looking).await?;
+        let before = Usage::now()?;
         let simulated_rate = simulated.rate(all).await? / each;
+        let own_there = Pace { rate: simulated_rate, cpu_us: cpu_us(&before, expected)? };
         stage.running.stop().await;
 
         let ready = Ready { http: reqwest::Client::new(), origin: sink.origin.clone(), bearer: None, samples };
         sink.reset().await?;
+        let before = Usage::now()?;
         ready.send(expected).await?;
-        print(
-            &format!("{name}, a system that answers at once"),
-            expected,
-            rate(&counts),
-            rate(&sink.wait(expected).await?),
-        );
+        let plain = Pace { rate: rate(&sink.wait(expected).await?), cpu_us: cpu_us(&before, expected)? };
+        print(&format!("{name}, a system that answers at once"), expected, &own, &plain);
         // What it has already it would only compare: another one hears the same for the first time.
         drop(simulated);
         let simulated = Simulated::start().await?;
         let bearer = Some(simulated.token().await?);
         let ready = Ready { http: simulated.http.clone(), origin: simulated.url.clone(), bearer, ..ready };
+        let before = Usage::now()?;
         let (sent, received) = tokio::join!(ready.send(expected), simulated.rate(all));
         sent?;
-        print(&format!("{name}, the simulated platform"), expected, simulated_rate, received? / each);
+        let plain = Pace { rate: received? / each, cpu_us: cpu_us(&before, expected)? };
+        print(&format!("{name}, the simulated platform"), expected, &own_there, &plain);
     }
     Ok(())
 }
 
-fn print(name: &str, requests: u64, own: f64, plain: f64) {
-    println!("{name:<44}{requests:>10}{own:>12.0}{plain:>12.0}{:>10.2}", own / plain);
+/// Requests in a second, and what one takes of this process' CPU time.
+struct Pace {
+    rate: f64,
+    cpu_us: f64,
+}
+
+fn cpu_us(before: &Usage, requests: u64) -> anyhow::Result<f64> {
+    Ok(1e6 * Usage::now()?.since(before).cpu_seconds / requests as f64)
+}
+
+fn print(name: &str, requests: u64, own: &Pace, plain: &Pace) {
+    let of_plain = own.rate / plain.rate;
+    println!(
+        "{name:<44}{requests:>10}{:>12.0}{:>12.0}{of_plain:>10.2}{:>14.0}{:>14.0}",
+        own.rate, plain.rate, own.cpu_us, plain.cpu_us
+    );
 }
 
 fn plan(stage: &Stage, work: Work, seconds: u64) -> Plan {

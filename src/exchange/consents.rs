@@ -2,7 +2,8 @@
 //!
 //! The book is only a shortcut. Every write names, as a precondition of its transaction, the consent epoch that it
 //! was decided under, and a refusal looks the epoch up before it is given, so a page of the book that has gone stale
-//! costs a second look and never a wrong answer; deliveries and reads look the epoch up in the store itself.
+//! costs a second look and never a wrong answer; deliveries and reads look the epoch up in the store itself, unless the store
+//! knows that nobody has said anything since.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -30,6 +31,8 @@ pub struct Page {
     /// Whether of two resources that say the same one may be permitted and the other not.
     pub about_one: bool,
     pub consents: Arc<[Arc<Compiled>]>,
+    /// How much any person had said when it was looked up, where that is known: as long as it is no more, nothing has changed.
+    pub(super) so_far: Option<u64>,
 }
 
 /// Compiled consents by person. Bounded: a full book is started anew.
@@ -57,17 +60,22 @@ impl Gateway {
 
     /// The consents of a person as they are in the store now.
     pub(super) async fn consents_now(&self, patient: PatientKey) -> Result<Page, store::Error> {
+        // Asked first: what is said meanwhile makes the page one that is looked up again.
+        let so_far = self.store.said_so_far();
         let kept = self.consents_kept(patient);
+        if let Some(page) = kept.as_ref().filter(|page| page.so_far.is_some() && page.so_far == so_far) {
+            return Ok(page.clone());
+        }
         let said = self.store.said(patient, kept.as_ref().map(|page| page.epoch)).await?;
         let Said { epoch, consents, restricted_ms, erased } = match (said, kept) {
             (Some(said), _) => said,
-            (None, Some(kept)) => return Ok(kept),
+            (None, Some(kept)) => return Ok(self.kept_still(patient, kept, so_far)),
             // Kept back is only what was known.
             (None, None) => return Err(store::Error::Closed),
         };
         let consents: Arc<[Arc<Compiled>]> = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
         let about_one = consents.iter().any(|consent| consent.is_about_one());
-        let page = Page { epoch, restricted: restricted_ms.is_some(), erased, about_one, consents };
+        let page = Page { epoch, restricted: restricted_ms.is_some(), erased, about_one, consents, so_far };
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if pages.len() >= PAGES {
             pages.clear();
@@ -77,6 +85,15 @@ impl Gateway {
             pages.insert(patient, page.clone());
         }
         Ok(page)
+    }
+
+    /// Notes of a page that it was right at that moment.
+    fn kept_still(&self, patient: PatientKey, page: Page, so_far: Option<u64>) -> Page {
+        let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = pages.get_mut(&patient).filter(|kept| kept.epoch == page.epoch) {
+            kept.so_far = kept.so_far.max(so_far);
+        }
+        page
     }
 
     /// Forgets a page that the store called stale.

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::ahead;
 use super::recall::is_review;
 use super::send::Came;
@@ -46,11 +48,16 @@ enum Outcome {
 }
 
 impl Worker {
-    /// Works a slot off; answers how many rows the cursor moved over.
-    pub(super) async fn slot(&self, lease: Lease, max: usize) -> Result<usize, store::Error> {
+    /// Works a slot off, on a seat that is free again when nothing more is sent; answers how many rows the cursor moved over.
+    pub(super) async fn slot(
+        &self,
+        lease: Lease,
+        max: usize,
+        seat: OwnedSemaphorePermit,
+    ) -> Result<usize, store::Error> {
         let store = &self.gateway.store;
-        let turn_ms = if self.has_first() { ahead::TURN_MS } else { LEASE_MS / 2 };
-        let deadline_ms = self.gateway.now_ms() + turn_ms;
+        let turn_ms = if self.has_first() { ahead::TURN_MS } else { LEASE_MS };
+        let deadline_ms = (self.gateway.now_ms() + turn_ms).min(lease.until_ms - LEASE_MS / 2);
         let mut rows = store.feed(&lease, if self.has_first() { BATCH } else { max }).await?;
         // What waits for its turn is behind the first row, of this batch or of those to come.
         if let [first, behind @ ..] = rows.as_slice()
@@ -97,6 +104,7 @@ impl Worker {
                 break;
             }
         }
+        drop(seat);
         let Some(to) = batch.to else { return Ok(moved) };
         let audit = batch.audit.clone();
         let advance = store.advance(&lease, to, batch.failures, batch.audit);

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Gateway;
@@ -31,7 +31,7 @@ use crate::peers::{Manner, Platform};
 use crate::policy::consent::Actor;
 use crate::policy::delivery::{Admission, Circuit, Pace, Schedule};
 use crate::policy::routing::Table;
-use crate::store;
+use crate::store::{self, Lease};
 
 /// One destination with everything that delivering to it needs.
 pub struct Destination {
@@ -103,6 +103,10 @@ struct Worker {
 
 /// A lease outlives every batch, because a batch ends at half of it.
 const LEASE_MS: i64 = 120_000;
+
+/// Slots that are leased together for each request that may be under way: while what came of one is written down, the next one
+/// is sent.
+const SLOTS_A_SEAT: usize = 4;
 
 /// How often it is asked whether a restriction still stands. Lifting it makes what waits due at once; this is for the case
 /// that it is lifted between the question and its answer being written down.
@@ -261,12 +265,21 @@ impl Worker {
             return Ok(Round::Worked);
         }
         let store = &self.gateway.store;
-        let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, width).await?;
+        // What is to go first is looked for after each of these rounds.
+        let many = if probing || self.has_first() { width } else { width * SLOTS_A_SEAT };
+        let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, many).await?;
         let mut slots = JoinSet::new();
+        let seats = Arc::new(Semaphore::new(width));
         let some = !leases.is_empty();
         for lease in leases {
-            let worker = self.clone();
-            slots.spawn(async move { worker.slot(lease, if probing { 1 } else { feed::BATCH }).await });
+            let (worker, seats) = (self.clone(), seats.clone());
+            slots.spawn(async move {
+                let Ok(seat) = seats.acquire_owned().await else { return Ok(0) };
+                if !probing && worker.has_ended(&lease) {
+                    return Ok(0);
+                }
+                worker.slot(lease, if probing { 1 } else { feed::BATCH }, seat).await
+            });
         }
         let mut moved = 0;
         while let Some(slot) = slots.join_next().await {
@@ -280,6 +293,13 @@ impl Worker {
         }
         let due = store.next_due(&self.name).await?;
         Ok(Round::Idle(due.map_or(IDLE, |due_ms| until(due_ms, self.gateway.now_ms()))))
+    }
+
+    /// Whether nothing is to be begun any more of what was leased for this round.
+    fn has_ended(&self, lease: &Lease) -> bool {
+        let now_ms = self.gateway.now_ms();
+        let open = !self.circuit.lock().unwrap_or_else(PoisonError::into_inner).is_closed();
+        open || self.is_stopping() || self.closed_until(now_ms).is_some() || now_ms > lease.until_ms - LEASE_MS / 2
     }
 
     /// Until when the destination wants nothing, if that is so.

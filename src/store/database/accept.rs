@@ -75,7 +75,7 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     }
     let mut outcomes = Vec::with_capacity(numbered.len());
     let mut delivered = Vec::new();
-    for (write, (outcome, written)) in numbered.iter().zip(put(connection, &numbered, unit.atomic)?) {
+    for (write, (outcome, written)) in numbered.iter().zip(put(ledger, &numbered, unit.atomic)?) {
         outcomes.push(outcome);
         delivered.extend(written.filter(|_| write.write.deliver));
     }
@@ -93,7 +93,7 @@ fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Acce
     let finished = catch_unwind(AssertUnwindSafe(|| finish(&outcomes))).map_err(|_| Error::Finish)?;
     for write in &finished.writes {
         let numbered = number(ledger, write, compact_with(&write.payload, &write.gist))?;
-        let put = put(&ledger.connection, std::slice::from_ref(&numbered), false)?;
+        let put = put(ledger, std::slice::from_ref(&numbered), false)?;
         delivered.extend(put.into_iter().filter_map(|(_, written)| written).filter(|_| write.deliver));
     }
     if let Some(step) = &finished.raw {

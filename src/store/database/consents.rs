@@ -3,9 +3,9 @@
 //! Which resources are consents is said by who writes them; what they mean is not known here.
 
 use super::pool::Reader;
-use super::writer::Ledger;
+use super::writer::{Ledger, Spoken};
 use super::{Store, audit, erase, retry, row, subscriptions};
-use crate::store::fault::Error;
+use crate::store::fault::{Error, Health};
 use crate::store::id::PatientKey;
 use crate::store::plan::Stored;
 use crate::store::sql::{self, Connection, Optional, params};
@@ -36,6 +36,13 @@ impl Store {
             }))
         })
         .await
+    }
+
+    /// A number that is another one as soon as it is answered that what any person has said changed; none where other gateways
+    /// write, of whom nothing is heard, and where the store is not well.
+    pub fn said_so_far(&self) -> Option<u64> {
+        let alone = !self.base.is_shared() && self.writer.health() == Health::Ok;
+        alone.then(|| self.writer.spoken())
     }
 
     /// Begins or ends that what is the patient's is kept and nothing else; answers since when it is so. What waits for
@@ -101,7 +108,7 @@ fn restrict(
     let stood = restricted(connection, patient)?;
     let stands = on.then(|| stood.unwrap_or(at_ms));
     if stands != stood {
-        bump_epoch(connection, patient)?;
+        bump_epoch(connection, &ledger.spoken, patient)?;
         connection
             .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
             .post(params![patient.0, stands])?;
@@ -133,7 +140,8 @@ pub(super) fn consent_epoch(connection: &Connection, patient: PatientKey) -> sql
     Ok(epoch.unwrap_or(0) as u64)
 }
 
-pub(super) fn bump_epoch(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
+pub(super) fn bump_epoch(connection: &Connection, spoken: &Spoken, patient: PatientKey) -> sql::Result<()> {
+    spoken.0.set(true);
     connection
         .prepare_cached(
             "INSERT INTO patient_state (patient, consent_epoch) VALUES (?1, 1)

@@ -7,7 +7,7 @@
 
 use super::consents::bump_epoch;
 use super::row::{entry_date, filed_under, unpack};
-use super::writer::Ledger;
+use super::writer::{Ledger, Spoken};
 use super::{Store, audit, remnants, subscriptions};
 use crate::store::compact::compact;
 use crate::store::erasure::{Erasure, Remnant};
@@ -193,7 +193,7 @@ fn begin(ledger: &mut Ledger, erasure: &Erasure, record: AuditRecord) -> sql::Re
     bury(connection, erasure)?;
     // What is on its way at this moment may arrive, so that it is on record as sent.
     audit::inherit_of(ledger, patient)?;
-    shut(&ledger.connection, patient)?;
+    shut(&ledger.connection, &ledger.spoken, patient)?;
     audit::store(ledger, &[record])?;
     Ok(true)
 }
@@ -214,12 +214,13 @@ pub(super) fn repeat(connection: &Connection, erasure: &Erasure) -> sql::Result<
         return Ok(false);
     }
     bury(connection, erasure)?;
-    shut(connection, erasure.patient)?;
+    // Nobody decides by a copy that is being made.
+    shut(connection, &Spoken::default(), erasure.patient)?;
     Ok(true)
 }
 
 /// Takes away what opens what is kept of a person, and what waits.
-fn shut(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
+fn shut(connection: &Connection, spoken: &Spoken, patient: PatientKey) -> sql::Result<()> {
     // What waits could be sent no more and would stand in the way; it is known by the person alone.
     for sql in [
         "DELETE FROM retry WHERE destination IN (SELECT destination FROM cursor WHERE slot = 0) AND lane = ?1",
@@ -237,7 +238,7 @@ fn shut(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
     }
     subscriptions::erase(connection, patient)?;
     // Whoever decides by what she said notices.
-    bump_epoch(connection, patient)?;
+    bump_epoch(connection, spoken, patient)?;
     connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])
 }
 

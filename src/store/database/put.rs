@@ -91,7 +91,7 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a,
 
 /// What becomes of each write, in their order; of those that stand or fall together, up to the first that is refused.
 pub(super) fn put(
-    connection: &Connection,
+    ledger: &Ledger,
     writes: &[Numbered<'_>],
     atomic: bool,
 ) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
@@ -100,8 +100,8 @@ pub(super) fn put(
     while let [first, ..] = rest {
         let (run, later) = rest.split_at(together(rest));
         match first.write.expect {
-            Expect::Absent => done.extend(create(connection, run, atomic)?),
-            Expect::Version(expected) => done.push(replace(connection, first, expected)?),
+            Expect::Absent => done.extend(create(ledger, run, atomic)?),
+            Expect::Version(expected) => done.push(replace(ledger, first, expected)?),
         }
         if atomic && let Some(refused) = done.iter().position(|(outcome, _)| outcome.is_conflict()) {
             done.truncate(refused + 1);
@@ -234,10 +234,11 @@ impl<'a> Fresh<'a> {
 
 /// The common case asks nothing first: the unique index answers.
 fn create(
-    connection: &Connection,
+    ledger: &Ledger,
     run: &[Numbered<'_>],
     atomic: bool,
 ) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
+    let connection = &ledger.connection;
     let mut outcomes = standing(connection, run)?;
     let unknown = run.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
     let fresh = unknown.map(|(new, _)| Fresh::of(new)).collect::<Result<Vec<_>, _>>()?;
@@ -259,13 +260,14 @@ fn create(
         });
     }
     if !(atomic && done.iter().any(|(outcome, _)| outcome.is_conflict())) {
-        accompany(connection, &created)?;
+        accompany(ledger, &created)?;
     }
     Ok(done)
 }
 
 /// What lies beside new resources.
-fn accompany(connection: &Connection, created: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
+fn accompany(ledger: &Ledger, created: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
+    let connection = &ledger.connection;
     let mut readings = Vec::new();
     for (new, seq) in created {
         if let Some(name) = &new.write.name {
@@ -275,7 +277,7 @@ fn accompany(connection: &Connection, created: &[(&Numbered<'_>, i64)]) -> sql::
         }
         readings.extend(new.write.reading.as_ref().map(|reading| [Value::Blob(reading), Value::Integer(*seq)]));
     }
-    index(connection, created)?;
+    index(ledger, created)?;
     connection.post_each("INSERT INTO reading (hash, seq) VALUES (?1, ?2)", &readings)?;
     for (new, seq) in created {
         spans::note(connection, new.write, *seq)?;
@@ -312,11 +314,8 @@ fn standing(connection: &Connection, run: &[Numbered<'_>]) -> sql::Result<Vec<Op
     Ok(known)
 }
 
-fn replace(
-    connection: &Connection,
-    new: &Numbered<'_>,
-    expected: u32,
-) -> Result<(WriteOutcome, Option<Written>), Error> {
+fn replace(ledger: &Ledger, new: &Numbered<'_>, expected: u32) -> Result<(WriteOutcome, Option<Written>), Error> {
+    let connection = &ledger.connection;
     let write = new.write;
     let Some(old) = Standing::find(connection, Standing::BY_TAIL, [write.id.tail()])? else {
         return Ok((WriteOutcome::VersionMismatch { actual: 0 }, None));
@@ -335,7 +334,7 @@ fn replace(
              FROM resource WHERE seq = ?1",
         )?
         .post([old.seq])?;
-    unindex(connection, &old, write)?;
+    unindex(ledger, &old, write)?;
     if !write.says_the_same {
         // What it said is said no more; what it says now counts where nothing else says it.
         connection.prepare_cached("DELETE FROM reading WHERE seq = ?1")?.post([old.seq])?;
@@ -372,11 +371,12 @@ fn replace(
             gist,
             new.labels,
         ])?;
-    index(connection, &[(new, old.seq)])?;
+    index(ledger, &[(new, old.seq)])?;
     Ok((WriteOutcome::Updated, Some(Written { seq: old.seq as u64, version: write.version, patient: write.patient })))
 }
 
-fn index(connection: &Connection, put: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
+fn index(ledger: &Ledger, put: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
+    let connection = &ledger.connection;
     let (mut entries, mut tokens) = (Vec::with_capacity(put.len()), Vec::new());
     for (new, seq) in put {
         let labels = new.labels;
@@ -400,12 +400,13 @@ fn index(connection: &Connection, put: &[(&Numbered<'_>, i64)]) -> sql::Result<(
                 .prepare_cached("INSERT INTO consent (patient, seq) VALUES (?1, ?2)")?
                 .post(params![patient.0, seq])?;
         }
-        bump_epoch(connection, patient)?;
+        bump_epoch(connection, &ledger.spoken, patient)?;
     }
     Ok(())
 }
 
-fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<()> {
+fn unindex(ledger: &Ledger, old: &Standing, new: &Write) -> sql::Result<()> {
+    let connection = &ledger.connection;
     let patient = entry_patient(old.patient.as_ref());
     for code in &old.codes {
         connection
@@ -421,5 +422,5 @@ fn unindex(connection: &Connection, old: &Standing, new: &Write) -> sql::Result<
         .execute(params![patient.0, old.seq])?;
     // Whom it spoke of before must notice too; whom it speaks of now, `index` tells.
     let told = new.consent && new.patient == Some(patient);
-    if was_consent > 0 && !told { bump_epoch(connection, patient) } else { Ok(()) }
+    if was_consent > 0 && !told { bump_epoch(connection, &ledger.spoken, patient) } else { Ok(()) }
 }

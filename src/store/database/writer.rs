@@ -8,8 +8,9 @@
 //! full disk fails the group and later ones are tried again. A failed write or sync poisons the writer for good, since
 //! after a failed fsync nobody knows what the disk holds and a second fsync may lie. It must not know what a job does.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -40,6 +41,10 @@ const STALLED: Duration = if cfg!(test) { Duration::from_millis(500) } else { Du
 /// Most sets of labels that lie apart in a store: each is a part of every person's index.
 const LABEL_SETS: usize = 32;
 
+/// Whether this group changed what some person has said.
+#[derive(Default)]
+pub(super) struct Spoken(pub(super) Cell<bool>);
+
 /// The write connection inside a transaction, and what the thread remembers of committed rows.
 pub(super) struct Ledger {
     pub(super) connection: Connection,
@@ -53,6 +58,7 @@ pub(super) struct Ledger {
     pub(super) edge_is_ours: bool,
     /// Whether this group wrote feed rows.
     pub(super) fed: bool,
+    pub(super) spoken: Spoken,
     pub(super) keys: Arc<Keys>,
     /// The keys that this group has used.
     pub(super) sealers: HashMap<PatientKey, Sealer>,
@@ -70,6 +76,7 @@ impl Ledger {
             edge: None,
             edge_is_ours: false,
             fed: false,
+            spoken: Spoken::default(),
             keys,
             sealers: HashMap::new(),
             turn,
@@ -78,6 +85,7 @@ impl Ledger {
 
     pub(super) fn begin(&mut self) -> sql::Result<()> {
         self.fed = false;
+        self.spoken.0.set(false);
         self.edge_is_ours = false;
         self.sealers.clear();
         self.turn.begin(&self.connection)
@@ -208,6 +216,7 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
+    spoken: Arc<AtomicU64>,
     commits: Commits,
     under_way: Arc<Mutex<Option<Instant>>>,
 }
@@ -216,6 +225,7 @@ impl Writer {
     pub(super) fn start(ledger: Ledger, log: Option<LogCopy>) -> Result<Self, OpenError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (fed, _) = watch::channel(0);
+        let spoken = Arc::<AtomicU64>::default();
         let health = Arc::new(AtomicU8::new(Health::Ok as u8));
         let commits = Commits::default();
         let under_way = Arc::new(Mutex::new(None));
@@ -224,6 +234,7 @@ impl Writer {
             log,
             health: health.clone(),
             fed: fed.clone(),
+            spoken: spoken.clone(),
             commits: commits.clone(),
             full_since: None,
             under_way: under_way.clone(),
@@ -232,7 +243,7 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || clerk.serve(queue))
             .map_err(OpenError::Thread)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), health, fed, commits, under_way })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), health, fed, spoken, commits, under_way })
     }
 
     /// Queues the work at once; the future is for its outcome.
@@ -262,6 +273,11 @@ impl Writer {
 
     pub(super) fn fed(&self) -> watch::Receiver<u64> {
         self.fed.subscribe()
+    }
+
+    /// How many groups changed what some person has said.
+    pub(super) fn spoken(&self) -> u64 {
+        self.spoken.load(Ordering::Acquire)
     }
 
     pub(super) fn commits(&self) -> &Commits {
@@ -321,6 +337,7 @@ struct Clerk {
     log: Option<LogCopy>,
     health: Arc<AtomicU8>,
     fed: watch::Sender<u64>,
+    spoken: Arc<AtomicU64>,
     commits: Commits,
     /// When there was no room last.
     full_since: Option<Instant>,
@@ -386,7 +403,12 @@ impl Clerk {
             }
         }
         let began = Instant::now();
-        match self.ledger.commit() {
+        let committed = self.ledger.commit();
+        // Before anybody is told of it; and where it failed, nobody is worse off who asks once more.
+        if self.ledger.spoken.0.get() {
+            self.spoken.fetch_add(1, Ordering::Release);
+        }
+        match committed {
             Ok(()) => {
                 self.commits.done(applied.len(), began.elapsed());
                 self.answer(applied);

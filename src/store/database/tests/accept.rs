@@ -95,6 +95,38 @@ async fn consents_move_the_epoch_and_stale_decisions_are_refused() {
     }
 }
 
+/// Whoever has asked before asks the store again after each of these.
+#[tokio::test]
+async fn a_store_that_nobody_else_writes_knows_that_somebody_said_something() {
+    for fixture in Fixture::both() {
+        let store = &fixture.store;
+        if fixture.place.server.is_some() {
+            assert_eq!(store.said_so_far(), None);
+            continue;
+        }
+        let so_far = || store.said_so_far().unwrap();
+        let mut before = so_far();
+        fixture.put(observation(patient(1), "a", "1")).await;
+        assert_eq!(so_far(), before);
+        let mut is_told = |what: &str| {
+            assert!(so_far() > before, "{what}");
+            before = so_far();
+        };
+        fixture.put(consent(patient(1), "c")).await;
+        is_told("a consent");
+        fixture.put(update(consent(patient(1), "c"), 1, "2")).await;
+        is_told("another version");
+        fixture.put(Write { delete: true, ..update(consent(patient(1), "c"), 2, "") }).await;
+        is_told("a consent that is deleted");
+        store.restrict(patient(1), true, 5, audit_record()).await.unwrap();
+        is_told("a restriction");
+        store.restrict(patient(1), false, 6, audit_record()).await.unwrap();
+        is_told("a restriction that ends");
+        begin_erasure(&fixture, 1).await;
+        is_told("an erasure");
+    }
+}
+
 #[tokio::test]
 async fn an_update_keeps_the_past_and_a_deletion_too() {
     for fixture in Fixture::both() {

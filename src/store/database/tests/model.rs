@@ -362,6 +362,7 @@ impl Trial {
 
     async fn take(mut self, deed: &Deed) -> Self {
         self.now_ms += STEP_MS;
+        let (epochs, so_far) = (self.model.epochs.clone(), self.fixture.store.said_so_far());
         match deed {
             Deed::Accept { drafts, atomic, key, epoch } => self.accept(drafts, *atomic, *key, *epoch).await,
             Deed::Deliver { failing, dead } => self.deliver(*failing, *dead).await,
@@ -377,6 +378,11 @@ impl Trial {
             Deed::Search { plan } => self.search(plan).await,
             Deed::History { kind, limit } => self.history(if *kind { "Consent" } else { "Observation" }, *limit).await,
             Deed::Reopen => self.fixture = reopened(self.fixture),
+        }
+        let alone = self.fixture.place.server.is_none();
+        assert_eq!(so_far.is_some(), alone);
+        if alone && epochs != self.model.epochs {
+            assert_ne!(self.fixture.store.said_so_far(), so_far, "{deed:?}");
         }
         self
     }
