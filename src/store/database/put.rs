@@ -233,11 +233,7 @@ impl<'a> Fresh<'a> {
 }
 
 /// The common case asks nothing first: the unique index answers.
-fn create(
-    ledger: &Ledger,
-    run: &[Numbered<'_>],
-    atomic: bool,
-) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
+fn create(ledger: &Ledger, run: &[Numbered<'_>], atomic: bool) -> Result<Vec<(WriteOutcome, Option<Written>)>, Error> {
     let connection = &ledger.connection;
     let mut outcomes = standing(connection, run)?;
     let unknown = run.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_none());
