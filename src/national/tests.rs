@@ -254,7 +254,8 @@ fn the_position_of_the_body_chooses_the_code() {
         "identifier": [{"system": "http://fhir.nl/fhir/NamingSystem/bsn", "value": "1"}]});
     for (system, code, expected) in [
         ("http://snomed.info/sct", "10904000", 2),
-        ("http://snomed.info/sct", "102538003", 1),
+        ("http://snomed.info/sct", "102538003", 2),
+        ("http://snomed.info/sct", "33586001", 1),
         ("urn:oid:2.999", "10904000", 1),
     ] {
         let mut height = observation("8302-2", &number("171"), "cm");
