@@ -177,6 +177,8 @@ pub struct Destination {
     pub pack: Option<String>,
     /// What the pack asks of the operator.
     pub settings: BTreeMap<String, String>,
+    /// Whether its requests say which attempt they belong to.
+    pub trace: bool,
     /// What is sent there; its name is the destination's.
     pub rule: Rule,
     /// What is sent before the rest of what waits.
@@ -224,6 +226,7 @@ struct Target {
     until: Option<String>,
     pack: Option<String>,
     settings: BTreeMap<String, String>,
+    trace: Option<bool>,
 }
 
 /// What is sent before the rest.
@@ -688,6 +691,7 @@ fn destination(index: usize, value: Value, mistakes: &mut Vec<String>) -> (Rule,
         on_erasure: target.on_erasure.and_then(Telling::manner),
         pack: target.pack,
         settings: target.settings,
+        trace: target.trace.unwrap_or(false),
         rule: rule.clone(),
         first,
         fhir,

@@ -17,5 +17,6 @@ Alias: $dataop = http://terminology.hl7.org/CodeSystem/v3-DataOperation
 Alias: $audit = http://terminology.hl7.org/CodeSystem/audit-event-type
 Alias: $interaction = http://hl7.org/fhir/restful-interaction
 Alias: $gateway-device = http://hl7.org/fhir/StructureDefinition/observation-gatewayDevice
+Alias: $body-position = http://hl7.org/fhir/StructureDefinition/observation-bodyPosition
 Alias: $vital-signs = http://hl7.org/fhir/StructureDefinition/vitalsigns
 Alias: $listorder = http://terminology.hl7.org/CodeSystem/list-order

@@ -236,6 +236,15 @@ Usage: #example
 * insert At(2026-05-04)
 * insert Is(171, cm, cm)
 
+Instance: body-height-standing
+InstanceOf: BodyHeight
+Title: "Height of a person who stood"
+Usage: #example
+* insert Told(he-3, manual)
+* extension[bodyPosition].valueCodeableConcept = $sct#10904000
+* insert At(2026-05-07)
+* insert Is(171, cm, cm)
+
 Instance: body-height-child
 InstanceOf: BodyHeight
 Title: "Height of a child"
@@ -302,6 +311,17 @@ Usage: #example
 * insert Pressures(132, 84)
 * component[MeanBP].valueQuantity.value = 100
 * component[MeanBP].valueQuantity.unit = "mmHg"
+* device = Reference(cuff)
+
+Instance: blood-pressure-pulse
+InstanceOf: BloodPressure
+Title: "Reading with the pulse pressure"
+Usage: #example
+* insert Told(bp-5, automatic)
+* insert At(2026-05-04T21:30:00+02:00)
+* insert Pressures(132, 84)
+* component[PulsePressure].valueQuantity.value = 48
+* component[PulsePressure].valueQuantity.unit = "mmHg"
 * device = Reference(cuff)
 
 Instance: blood-pressure-average-morning
@@ -567,7 +587,29 @@ Usage: #example
 * component[=].valueQuantity = 6.9 '%' "%"
 * component[+].code = $loinc#104638-2
 * component[=].valueQuantity = 33 '%' "%"
-* hasMember = Reference(cgm-time-in-range)
+* component[+].code = $loinc#104636-6
+* component[=].valueQuantity = 14 'd' "d"
+* component[+].code = $loinc#104637-4
+* component[=].valueQuantity = 96 '%' "%"
+* hasMember = Reference(cgm-ranges)
+
+Instance: cgm-ranges
+InstanceOf: GlucoseSummary
+Title: "Times in ranges of two weeks"
+Usage: #example
+* insert Told(cs-3, derived)
+* insert From(2026-05-01T00:00:00+02:00, 2026-05-15T00:00:00+02:00)
+* code = $loinc#106793-3
+* component[+].code = $loinc#104642-4
+* component[=].valueQuantity = 1 '%' "%"
+* component[+].code = $loinc#104641-6
+* component[=].valueQuantity = 4 '%' "%"
+* component[+].code = $loinc#97510-2
+* component[=].valueQuantity = 74 '%' "%"
+* component[+].code = $loinc#104640-8
+* component[=].valueQuantity = 17 '%' "%"
+* component[+].code = $loinc#104639-0
+* component[=].valueQuantity = 4 '%' "%"
 
 Instance: peak-flow-morning
 InstanceOf: LungFunction
@@ -647,6 +689,39 @@ Usage: #example
 * code = $loinc#44261-6
 * insert Is(7, {score}, points)
 * derivedFrom = Reference(phq9-answers)
+
+Instance: news2-home
+InstanceOf: Score
+Title: "Early warning score of a person who is cared for at home"
+Usage: #example
+* insert Told(sc-3, manual)
+* insert At(2026-05-04T09:30:00+02:00)
+* code = $sct#1104051000000101
+* insert Is(4, {score}, points)
+* component[+].code = $sct#1104301000000104
+* component[=].valueQuantity = 2 '{score}' "points"
+* component[+].code = $sct#1104351000000103
+* component[=].valueQuantity = 1 '{score}' "points"
+* component[+].code = $sct#1104371000000107
+* component[=].valueQuantity = 1 '{score}' "points"
+
+Instance: alert
+InstanceOf: ConsciousnessProfile
+Title: "A person who is awake"
+Usage: #example
+* insert Told(co-1, manual)
+* insert At(2026-05-04T09:30:00+02:00)
+* code = $sct#1104441000000107
+* valueCodeableConcept = Consciousness#alert
+
+Instance: confused
+InstanceOf: ConsciousnessProfile
+Title: "A person who is newly confused"
+Usage: #example
+* insert Told(co-2, manual)
+* insert At(2026-05-05T22:10:00+02:00)
+* code = $sct#1104441000000107
+* valueCodeableConcept = Consciousness#confusion
 
 Instance: pain-today
 InstanceOf: Score

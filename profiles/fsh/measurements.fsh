@@ -104,6 +104,8 @@ Id: mh-body-height
 Title: "Body height"
 Description: "Height of the body."
 * insert Measured
+* extension contains $body-position named bodyPosition 0..1
+* extension[bodyPosition] ^short = "Standing or lying, where it is known"
 
 Profile: HeadCircumference
 Parent: http://hl7.org/fhir/StructureDefinition/headcircum
@@ -123,7 +125,7 @@ Profile: BloodPressure
 Parent: http://hl7.org/fhir/StructureDefinition/bp
 Id: mh-blood-pressure
 Title: "Blood pressure"
-Description: "One reading of a blood pressure monitor. Two readings a minute or two apart are two Observations."
+Description: "One reading of a blood pressure monitor. Two readings a minute or two apart are two Observations. Cuff and position of the body are components."
 * insert Measured
 * component contains MeanBP 0..1
 * component[MeanBP] ^short = "Mean pressure, where the device gives it"
@@ -143,6 +145,24 @@ Description: "One reading of a blood pressure monitor. Two readings a minute or 
 * component[MeanBP].valueQuantity.system = $ucum
 * component[MeanBP].valueQuantity.code 1..1
 * component[MeanBP].valueQuantity.code = #mm[Hg]
+* component contains PulsePressure 0..1
+* component[PulsePressure] ^short = "Systolic less diastolic pressure, where the device gives it"
+* component[PulsePressure].code.coding ^slicing.discriminator[0].type = #value
+* component[PulsePressure].code.coding ^slicing.discriminator[0].path = "code"
+* component[PulsePressure].code.coding ^slicing.discriminator[1].type = #value
+* component[PulsePressure].code.coding ^slicing.discriminator[1].path = "system"
+* component[PulsePressure].code.coding ^slicing.rules = #open
+* component[PulsePressure].code.coding contains PPCode 1..1
+* component[PulsePressure].code.coding[PPCode].system 1..1
+* component[PulsePressure].code.coding[PPCode].system = $sct
+* component[PulsePressure].code.coding[PPCode].code 1..1
+* component[PulsePressure].code.coding[PPCode].code = #87179004
+* component[PulsePressure].value[x] only Quantity
+* component[PulsePressure].valueQuantity.value 1..1
+* component[PulsePressure].valueQuantity.system 1..1
+* component[PulsePressure].valueQuantity.system = $ucum
+* component[PulsePressure].valueQuantity.code 1..1
+* component[PulsePressure].valueQuantity.code = #mm[Hg]
 
 Profile: BloodPressureAverage
 Parent: BloodPressure
@@ -304,7 +324,7 @@ Profile: GlucoseSummary
 Parent: Observation
 Id: mh-cgm-summary
 Title: "Summary of continuous glucose"
-Description: "Mean, variability and time in range of the sensor over some weeks, as one group or one by one."
+Description: "Mean, variability, times in ranges and wear of the sensor over some weeks: one by one, as components of one summary, or as a summary that names them as its members."
 * insert Measured
 * insert Coded(CgmSummary)
 * extension contains Completeness named completeness 0..1
@@ -379,6 +399,17 @@ Description: "The score of a questionnaire or a rating. The answers stand beside
 * insert InUnits(Score)
 * insert ValueOrReason
 * derivedFrom only Reference(QuestionnaireResponse or Observation)
+
+Profile: ConsciousnessProfile
+Parent: Observation
+Id: mh-consciousness
+Title: "Level of consciousness"
+Description: "How awake a person is, as somebody who is with her finds: a word of ACVPU, and beside it what the sender calls it."
+* insert Measured
+* insert Coded(Consciousness)
+* value[x] only CodeableConcept
+* valueCodeableConcept from ConsciousnessAll (extensible)
+* insert ValueOrReason
 
 Profile: SelfReport
 Parent: Observation

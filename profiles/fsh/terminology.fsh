@@ -133,6 +133,23 @@ Description: "How a glucose value stands to a meal."
 * #bedtime "At bedtime"
 * #general "Unrelated to a meal"
 
+CodeSystem: Consciousness
+Id: consciousness
+Title: "Levels of consciousness"
+Description: "ACVPU, as early warning scores ask for it."
+* insert OwnSystem
+* #alert "Alert"
+* #confusion "Newly confused"
+* #voice "Responds to voice"
+* #pain "Responds to pain"
+* #unresponsive "Unresponsive"
+
+ValueSet: ConsciousnessAll
+Id: consciousness-all
+Title: "Levels of consciousness"
+Description: "Every level."
+* include codes from system Consciousness
+
 ValueSet: MeasureCategoryAll
 Id: measure-category-all
 Title: "Categories of measurements"

@@ -393,6 +393,7 @@ pub(super) fn destination(configured: &config::Destination) -> anyhow::Result<De
         on_erasure: configured.on_erasure,
         shape: None,
         platform: Arc::new(platform),
+        trace: configured.trace,
         schedule: configured.retry,
         circuit: Circuit::new(configured.circuit),
         pace: configured.pace.clone(),

@@ -30,7 +30,7 @@ pub(super) const WORDS: &str = "words.csv";
 pub(super) const ERRORS: &str = "errors.csv";
 
 /// What the columns of the tables are called.
-pub(super) const MEASURE_COLUMNS: [&str; 12] = [
+pub(super) const MEASURE_COLUMNS: [&str; 13] = [
     "measure",
     "form",
     "profile",
@@ -43,6 +43,7 @@ pub(super) const MEASURE_COLUMNS: [&str; 12] = [
     "time",
     "needs",
     "note",
+    "[parts]",
 ];
 pub(super) const CODE_COLUMNS: [&str; 6] = ["measure", "at", "when", "system", "code", "display"];
 pub(super) const ERROR_COLUMNS: [&str; 8] = ["status", "code", "text", "id", "again", "who", "rule", "check"];
@@ -189,6 +190,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             repeatable: file.request.repeatable,
             answer: file.request.answer,
             format: file.request.format,
+            trace: file.request.trace,
         },
         lookup,
         settings: file
@@ -408,7 +410,7 @@ fn lines(main: &Main, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mista
     let mut all: Vec<(u64, Row)> = Vec::new();
     for line in table.rows {
         let is_first = said.measures.insert(line.get(0).to_owned());
-        let fields = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11].map(|at| line.get(at));
+        let fields = std::array::from_fn(|at| line.get(at));
         let mut wrong = Vec::new();
         if measure_of(fields[0]).is_none() {
             wrong.push("measure: expected is a key of the guide's table of measures".to_owned());
@@ -433,6 +435,19 @@ fn lines(main: &Main, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mista
         let text = "measure: codes.csv has no code of it";
         mistakes.extend(without.into_iter().map(|line| Mistake::at(MEASURES, line, text.to_owned())));
     }
+    let homeless: Vec<(u64, &str)> = all
+        .iter()
+        .flat_map(|(line, row)| row.named_parts().into_iter().map(|part| (*line, part)))
+        .filter(|(_, part)| !said.measures.contains(*part))
+        .collect();
+    let distinct: BTreeSet<&str> = homeless.iter().map(|(_, part)| *part).collect();
+    if distinct.len() > said.slips {
+        mistakes.extend(
+            homeless
+                .into_iter()
+                .map(|(line, part)| Mistake::at(MEASURES, line, format!("parts: no line says how {part} is told"))),
+        );
+    }
     all.into_iter().map(|(_, row)| row).collect()
 }
 
@@ -456,11 +471,13 @@ struct Fields<'f> {
 
 impl Fields<'_> {
     /// A line of `measures.csv`, with what is wrong put to the rest.
-    fn row(&self, fields: [&str; 12], wrong: &mut Vec<String>) -> Row {
-        let [measure, form, profile, category, unit, unit_text, unit_system, number, times, time, needs, note] = fields;
+    fn row(&self, fields: [&str; 13], wrong: &mut Vec<String>) -> Row {
+        let [measure, form, profile, category, unit, unit_text, unit_system, number, times, time, needs, note, parts] =
+            fields;
         let form = Form::named(form).unwrap_or_else(|| {
             wrong.push(
-                "form: expected is quantity, components, split, inside, series, coded, part or refused".to_owned(),
+                "form: expected is quantity, components, split, members, inside, series, coded, part or refused"
+                    .to_owned(),
             );
             Form::Refused
         });
@@ -490,10 +507,16 @@ impl Fields<'_> {
                 Time::AsSent
             }
         };
-        if unit.is_empty() && matches!(form, Form::Quantity | Form::Inside | Form::Series | Form::Part) {
+        let known = measure_of(measure);
+        // What is not counted is said by a code.
+        let is_counted = match form {
+            Form::Quantity | Form::Inside | Form::Series => true,
+            Form::Part => known.is_none_or(|measure| !measure.units.is_empty()),
+            _ => false,
+        };
+        if unit.is_empty() && is_counted {
             wrong.push("unit: expected is the text that the destination wants in code".to_owned());
         }
-        let known = measure_of(measure);
         let unit = (!unit.is_empty()).then(|| compiled_unit(known, [unit, unit_text, unit_system], has_factor));
         let unit = unit.and_then(|unit| unit.map_err(|text| wrong.push(text)).ok());
         for (column, text) in [("profile", profile), ("unit_system", unit_system)] {
@@ -501,7 +524,11 @@ impl Fields<'_> {
                 wrong.push(format!("{column}: expected is a URI, or nothing"));
             }
         }
-        Row {
+        let mut needs = self.needs(needs, wrong);
+        if form == Form::Members {
+            needs.push(Need::Slot(Slot::HasMember));
+        }
+        let row = Row {
             measure: measure.to_owned(),
             form,
             profile: profile.to_owned(),
@@ -510,13 +537,16 @@ impl Fields<'_> {
             number,
             times: times.flatten(),
             time,
-            needs: self.needs(needs, wrong),
+            needs,
+            parts: parts.split_whitespace().map(str::to_owned).collect(),
             codes: Vec::new(),
             inside: Vec::new(),
             system: String::new(),
             code: String::new(),
             note: note.to_owned(),
-        }
+        };
+        parts_fit(&row, wrong);
+        row
     }
 
     fn categories(&self, names: &str, wrong: &mut Vec<String>) -> String {
@@ -552,6 +582,28 @@ impl Fields<'_> {
         };
         needs.split_whitespace().filter_map(&mut need).collect()
     }
+}
+
+/// What a line says of its parts, as far as it is alone to say it.
+fn parts_fit(row: &Row, wrong: &mut Vec<String>) {
+    if row.parts.is_empty() {
+        return;
+    }
+    if matches!(row.form, Form::Split | Form::Members | Form::Series | Form::Part | Form::Refused) {
+        wrong.push(format!("parts: what is told as {} has no components", row.form.name()));
+    }
+    for (at, part) in row.parts.iter().enumerate() {
+        if measure_of(part).is_none() {
+            wrong.push(format!("parts: {part} is no measure of the guide's"));
+        } else if *part == row.measure || row.parts[..at].contains(part) {
+            wrong.push(format!("parts: {part} stands twice"));
+        }
+    }
+    let lacking = row.needs.iter().filter_map(|need| match need {
+        Need::Component(needed) if !row.parts.contains(needed) => Some(needed),
+        _ => None,
+    });
+    wrong.extend(lacking.map(|needed| format!("needs: {needed} is not among the parts")));
 }
 
 fn concept_of(category: &Category, out: &mut String) {

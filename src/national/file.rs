@@ -67,6 +67,8 @@ pub(super) struct Request {
     pub answer: Answer,
     /// How the body is written.
     pub format: Format,
+    /// Whether it wants to be told which requests belong together.
+    pub trace: bool,
 }
 
 impl Default for Request {
@@ -80,6 +82,7 @@ impl Default for Request {
             repeatable: true,
             answer: Answer::default(),
             format: Format::default(),
+            trace: false,
         }
     }
 }

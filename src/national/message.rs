@@ -9,7 +9,10 @@ use super::slot::{Part, Which};
 use crate::fhir::ours::STRUCTURES;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
-use crate::fhir::validate::measures;
+use crate::fhir::validate::measures::{self, SNOMED};
+
+/// The standard's extension for the position of the body.
+pub(super) const POSITION: &str = "http://hl7.org/fhir/StructureDefinition/observation-bodyPosition";
 
 /// One request, before it is written.
 #[derive(Clone, Copy)]
@@ -190,8 +193,17 @@ impl<'m> Measured<'m> {
 
     /// What an extension of the standard refers to.
     pub fn referred(&self, url: &str) -> Option<&'m str> {
-        let is_it = |one: &Element<'m>| one.text_of("url") == Some(url);
-        self.observation.all("extension").find(is_it)?.get("valueReference")?.text_of("reference")
+        self.standard(url)?.get("valueReference")?.text_of("reference")
+    }
+
+    /// The SNOMED CT code of the position of the body.
+    pub fn position(&self) -> Option<&'m str> {
+        let mut codings = self.standard(POSITION)?.get("valueCodeableConcept")?.all("coding");
+        codings.find(|coding| coding.text_of("system") == Some(SNOMED))?.text_of("code")
+    }
+
+    fn standard(&self, url: &str) -> Option<Element<'m>> {
+        self.observation.all("extension").find(|one| one.text_of("url") == Some(url))
     }
 }
 

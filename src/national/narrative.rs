@@ -1,9 +1,10 @@
 //! The text that some destinations want beside the data: what was measured, when, and what came out.
 
-use super::pack::Form;
+use super::pack::{Form, Row};
 use super::quantity;
 use super::render::{Component, Gap, Scope};
 use super::slot::Slot;
+use crate::fhir::tree::Element;
 use crate::fhir::tree::write::string;
 
 /// Writes the XHTML of a measurement as a JSON string.
@@ -40,29 +41,32 @@ pub(super) fn write(scope: &Scope<'_>, out: &mut String) -> Result<(), Gap> {
 /// What cannot be said in a few words is not said here.
 fn values(scope: &Scope<'_>, text: &mut String) {
     let Some(item) = scope.item else { return };
-    if item.row.form != Form::Components {
-        let row = item.row;
-        if let (Some(value), Some(unit)) = (item.holder().get("valueQuantity"), &row.unit)
-            && let Ok(digits) = quantity::number(value, row, unit, scope.pack.rounding)
-        {
-            escaped(&format!("{digits} {}", unit.text), text);
-        }
-        return;
-    }
-    let mut first = true;
-    for element in item.measured.observation.all("component") {
-        let Some(row) = scope.pack.row_of(element).filter(|row| !row.is_refused()) else { continue };
-        let within = Scope { component: Some(Component { element, row, inside: false }), ..*scope };
-        let (Some(code), Some(value), Some(unit)) = (within.code(), element.get("valueQuantity"), &row.unit) else {
+    let number = |element: Element<'_>, row: &Row| {
+        let (value, unit) = (element.get("valueQuantity")?, row.unit.as_ref()?);
+        let digits = quantity::number(value, row, unit, scope.pack.rounding).ok()?;
+        Some(format!("{digits} {}", unit.text))
+    };
+    let own = if item.row.form == Form::Components { None } else { number(item.holder(), item.row) };
+    let mut said: Vec<String> = own.into_iter().collect();
+    for component in scope.parts() {
+        let Component { element, row, inside } = component;
+        // The measurement's own value stands at the beginning.
+        if inside && !said.is_empty() {
             continue;
-        };
-        let Ok(digits) = quantity::number(value, row, unit, scope.pack.rounding) else { continue };
-        if !first {
-            text.push_str(", ");
         }
-        first = false;
-        escaped(&format!("{}: {digits} {}", code.display, unit.text), text);
+        let within = Scope { component: Some(component), ..*scope };
+        let value = number(element, row).or_else(|| word(element).map(str::to_owned));
+        if let (Some(code), Some(value)) = (within.code(), value) {
+            said.push(format!("{}: {value}", code.display));
+        }
     }
+    escaped(&said.join(", "), text);
+}
+
+/// What a coded value is called, where it is said.
+fn word(element: Element<'_>) -> Option<&str> {
+    let concept = element.get("valueCodeableConcept")?;
+    concept.text_of("text").or_else(|| concept.get("coding")?.text_of("display"))
 }
 
 fn escaped(text: &str, out: &mut String) {

@@ -67,6 +67,8 @@ pub struct Request {
     pub repeatable: bool,
     pub answer: Answer,
     pub format: Format,
+    /// Whether it wants to be told which requests belong to one attempt.
+    pub trace: bool,
 }
 
 /// Something that the operator says of its own access.
@@ -123,6 +125,8 @@ pub struct Row {
     pub(super) times: Option<Decimal>,
     pub(super) time: Time,
     pub(super) needs: Vec<Need>,
+    /// Measures of the components that are told with it.
+    pub(super) parts: Vec<String>,
     pub(super) codes: Vec<Codes>,
     /// Codes of the component that has the value.
     pub(super) inside: Vec<Codes>,
@@ -140,6 +144,8 @@ pub enum Form {
     Components,
     /// Each component a measurement of its own.
     Split,
+    /// What belongs to it are measurements of their own already, which it names.
+    Members,
     /// The value is a component's.
     Inside,
     Series,
@@ -151,10 +157,11 @@ pub enum Form {
 }
 
 impl Form {
-    const ALL: [(&'static str, Form); 8] = [
+    const ALL: [(&'static str, Form); 9] = [
         ("quantity", Form::Quantity),
         ("components", Form::Components),
         ("split", Form::Split),
+        ("members", Form::Members),
         ("inside", Form::Inside),
         ("series", Form::Series),
         ("coded", Form::Coded),
@@ -277,6 +284,32 @@ impl Row {
         self.codes.iter().flat_map(|codes| &codes.codings)
     }
 
+    /// Whether a component of another line's is told with it. Without a list of them, a panel tells whatever has a place.
+    pub(super) fn tells(&self, part: &Row) -> bool {
+        let is_listed = self.parts.contains(&part.measure) || self.parts.is_empty() && self.form == Form::Components;
+        !part.is_refused() && is_listed
+    }
+
+    /// Whether the component that has the value itself is called so.
+    pub(super) fn has_inside<'c>(&self, mut codings: impl Iterator<Item = &'c (String, String)>) -> bool {
+        codings.any(|coding| self.inside.iter().any(|codes| codes.codings.contains(coding)))
+    }
+
+    /// Measures of components that are named: those without which it is not told, and then the others.
+    pub(super) fn named_parts(&self) -> Vec<&str> {
+        let needed = self.needs.iter().filter_map(|need| match need {
+            Need::Component(measure) => Some(measure.as_str()),
+            Need::Slot(_) => None,
+        });
+        let mut named: Vec<&str> = needed.collect();
+        for part in &self.parts {
+            if !named.contains(&part.as_str()) {
+                named.push(part);
+            }
+        }
+        named
+    }
+
     pub fn is_refused(&self) -> bool {
         self.form == Form::Refused
     }
@@ -315,6 +348,9 @@ impl fmt::Display for Pack {
             "{method} {} with at most {most}; corrections {corrections:?}; removal {removal:?}",
             if path.is_empty() { "/" } else { path }
         )?;
+        if self.request.trace {
+            writeln!(formatter, "traceparent in each request")?;
+        }
         for setting in &self.settings {
             let default = setting.default.as_deref().map(|text| format!(", else {text}")).unwrap_or_default();
             writeln!(formatter, "setting {}{default}", setting.name)?;
@@ -332,6 +368,9 @@ impl fmt::Display for Pack {
             }
             if let Some(unit) = &row.unit {
                 write!(formatter, " in {}", unit.code)?;
+            }
+            if !row.parts.is_empty() {
+                write!(formatter, " with {}", row.parts.join(", "))?;
             }
             if let Number::Fraction(digits) = row.number {
                 write!(formatter, " with {digits} digits behind the point")?;

@@ -78,7 +78,7 @@ impl<'m> Scope<'m> {
                 Need::Component(measure) => {
                     let mut components = item.measured.observation.all("component");
                     let is_it = |row: &Row| row.measure == *measure;
-                    if !components.any(|component| self.pack.row_of(component).is_some_and(is_it)) {
+                    if !components.any(|one| has_value(one) && self.pack.row_of(one).is_some_and(is_it)) {
                         return Err(Gap::Component);
                     }
                 }
@@ -93,7 +93,7 @@ impl<'m> Scope<'m> {
         for item in self.items {
             let scope = Scope { item: Some(*item), ..*self };
             let fits = match scope.value(&mut out) {
-                Err(Gap::Elsewhere) => scope.components(&VALUE, 0, &mut out),
+                Ok(()) | Err(Gap::Elsewhere) => scope.components(&VALUE, 0, &mut out),
                 other => other,
             };
             if let Err(gap @ Gap::Form(_)) = fits {
@@ -221,26 +221,36 @@ impl<'m> Scope<'m> {
     }
 
     fn components(&self, object: &'m Object, begin: usize, out: &mut String) -> Result<(), Gap> {
-        let Some(item) = self.item else { return Ok(()) };
-        let mut write = |component: Component<'m>| {
+        for component in self.parts() {
             let scope = Scope { component: Some(component), ..*self };
             if scope.holds(object.only.as_ref()) {
                 listed(begin, out, |out| scope.object(object, out))?;
             }
-            Ok(())
-        };
-        match item.row.form {
-            Form::Inside => write(Component { element: item.holder(), row: item.row, inside: true }),
-            Form::Components => {
-                for element in item.measured.observation.all("component") {
-                    // What the destination has no place for is not told.
-                    let Some(row) = self.pack.row_of(element).filter(|row| !row.is_refused()) else { continue };
-                    write(Component { element, row, inside: false })?;
-                }
-                Ok(())
-            }
-            _ => Ok(()),
         }
+        Ok(())
+    }
+
+    /// The components that are told of a measurement. What the destination has no place for is not, nor is one without a
+    /// value: what must be there was asked for before.
+    pub(super) fn parts(&self) -> Vec<Component<'m>> {
+        let Some(item) = self.item.filter(|item| item.part.is_none()) else { return Vec::new() };
+        let mut told: Vec<Component<'m>> = item
+            .measured
+            .observation
+            .all("component")
+            .filter(|element| has_value(*element))
+            .filter_map(|element| {
+                let row = self.pack.row_of(element).filter(|row| item.row.tells(row))?;
+                Some(Component { element, row, inside: false })
+            })
+            .collect();
+        let own = Component { element: item.holder(), row: item.row, inside: true };
+        if item.row.form == Form::Inside && (told.is_empty() || has_value(own.element)) {
+            // The measurement's own value is said once.
+            told.retain(|component| !item.row.has_inside(component.row.codings()));
+            told.insert(0, own);
+        }
+        told
     }
 
     fn holds(&self, only: Option<&Only>) -> bool {
@@ -285,6 +295,7 @@ impl<'m> Scope<'m> {
             Slot::Recording | Slot::Meal | Slot::Statistic | Slot::Zone => {
                 self.measured()?.extension(slot.extension()?)
             }
+            Slot::Position => self.measured()?.position(),
             Slot::PersonSystem => self.pack.identifier(self.message).map(|(system, _)| system),
             Slot::PersonValue => self.pack.identifier(self.message).map(|(_, value)| value),
             Slot::PersonName => person()?.get("name")?.text_of("text"),
@@ -408,7 +419,8 @@ impl<'m> Scope<'m> {
             Slot::Effective => self.effective(out)?,
             Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
             Slot::Narrative => narrative::write(self, out)?,
-            Slot::DerivedFrom => self.derived_from(item?.measured.observation, out)?,
+            Slot::DerivedFrom => self.others(item?.measured.observation, "derivedFrom", slot, out)?,
+            Slot::HasMember => self.others(item?.measured.observation, "hasMember", slot, out)?,
             Slot::Copy(copied) => copied_of(item?.measured.observation, copied, out)?,
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
@@ -427,10 +439,10 @@ impl<'m> Scope<'m> {
         Ok(())
     }
 
-    /// What a measurement is computed of, by the names that this one would have there.
-    fn derived_from(&self, observation: Element<'_>, out: &mut String) -> Result<(), Gap> {
+    /// Other measurements that one names, by the names that they have there.
+    fn others(&self, observation: Element<'_>, member: &str, slot: Slot, out: &mut String) -> Result<(), Gap> {
         let begin = out.len();
-        for one in observation.all("derivedFrom") {
+        for one in observation.all(member) {
             let Some(id) = one.text_of("reference").and_then(|reference| reference.strip_prefix("Observation/")) else {
                 continue;
             };
@@ -444,7 +456,7 @@ impl<'m> Scope<'m> {
             out.push('}');
         }
         if out.len() == begin {
-            return Err(Gap::Slot(Slot::DerivedFrom));
+            return Err(Gap::Slot(slot));
         }
         out.push(']');
         Ok(())
@@ -469,7 +481,7 @@ impl<'m> Scope<'m> {
         };
         match row.form {
             Form::Inside if self.component.is_none() => return Err(Gap::Elsewhere),
-            Form::Components | Form::Split => return Err(Gap::Elsewhere),
+            Form::Components | Form::Split | Form::Members => return Err(Gap::Elsewhere),
             _ => {}
         }
         let rounding = self.pack.rounding;
@@ -488,14 +500,13 @@ impl<'m> Scope<'m> {
             return quantity::series(value, row, out);
         }
         if let Some(value) = holder.get("valueCodeableConcept") {
-            if row.form != Form::Coded {
+            if row.form != Form::Coded && !(row.form == Form::Part && row.unit.is_none()) {
                 return Err(Gap::Form("another type of value"));
             }
             out.push_str("CodeableConcept\":");
             return copy(value, out);
         }
-        let other = holder.children().any(|(name, _)| name.starts_with("value"));
-        Err(if other { Gap::Form("another type of value") } else { Gap::Slot(Slot::Value) })
+        Err(if has_value(holder) { Gap::Form("another type of value") } else { Gap::Slot(Slot::Value) })
     }
 
     /// The rest of the name `effective[x]`, and the time.
@@ -550,6 +561,10 @@ impl<'m> Scope<'m> {
         bytes[8] = bytes[8] & 0x3f | 0x80;
         bytes
     }
+}
+
+fn has_value(element: Element<'_>) -> bool {
+    element.children().any(|(name, _)| name.starts_with("value"))
 }
 
 /// What a measurement is called here: its id, the part of it that is meant, and its version.

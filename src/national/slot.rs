@@ -35,10 +35,13 @@ pub enum Slot {
     Meal,
     Statistic,
     Zone,
+    /// The SNOMED CT code of the standard's extension for the position of the body.
+    Position,
     /// Elements that are handed on as they are.
     Copy(Copied),
-    /// What it was computed of, by the names that the destination knows.
+    /// What it was computed of, and what belongs to it, by the names that the destination knows.
     DerivedFrom,
+    HasMember,
     /// The person.
     PersonUuid,
     PersonIdentifier,
@@ -148,11 +151,13 @@ const NAMED: &[(&str, Slot)] = &[
     ("meal", Slot::Meal),
     ("statistic", Slot::Statistic),
     ("zone", Slot::Zone),
+    ("position", Slot::Position),
     ("bodySite", Slot::Copy(Copied::BodySite)),
     ("method", Slot::Copy(Copied::Method)),
     ("interpretation", Slot::Copy(Copied::Interpretation)),
     ("referenceRange", Slot::Copy(Copied::ReferenceRange)),
     ("derivedFrom", Slot::DerivedFrom),
+    ("hasMember", Slot::HasMember),
     ("person.uuid", Slot::PersonUuid),
     ("person.identifier", Slot::PersonIdentifier),
     ("person.system", Slot::PersonSystem),
@@ -329,11 +334,13 @@ impl Slot {
             Slot::Meal => "how it stands to a meal",
             Slot::Statistic => "which statistic it is",
             Slot::Zone => "the time zone of the day",
+            Slot::Position => "the position of the body",
             Slot::Copy(Copied::BodySite) => "the place of the body",
             Slot::Copy(Copied::Method) => "the method",
             Slot::Copy(Copied::Interpretation) => "an interpretation",
             Slot::Copy(Copied::ReferenceRange) => "a range of reference",
             Slot::DerivedFrom => "the measurements that it is computed of",
+            Slot::HasMember => "the measurements that belong to it, each by itself",
             Slot::PersonUuid | Slot::PersonIdentifier | Slot::PersonSystem | Slot::PersonValue => {
                 "the identifier by which the destination knows the person"
             }

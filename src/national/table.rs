@@ -27,8 +27,8 @@ pub(super) struct Table<const WIDTH: usize> {
     pub is_there: bool,
 }
 
-/// The lines of a table that must have these columns, in any order; more columns are refused, fewer as well. None of them,
-/// where the file is not there, which is told elsewhere.
+/// The lines of a table that must have these columns, in any order; more columns are refused, fewer as well, but for those
+/// in brackets, which may be left out. No lines, where the file is not there, which is told elsewhere.
 pub(super) fn rows<const WIDTH: usize>(
     file: &str,
     files: &BTreeMap<String, String>,
@@ -44,15 +44,15 @@ pub(super) fn rows<const WIDTH: usize>(
             return Table::default();
         }
     };
-    let mut places = [0; WIDTH];
-    let mut complete = head.len() == WIDTH;
+    let mut places = [None; WIDTH];
+    let mut complete = true;
     for (place, column) in places.iter_mut().zip(columns) {
-        match head.iter().position(|name| name.trim() == column) {
-            Some(at) => *place = at,
-            None => complete = false,
-        }
+        let plain = column.trim_matches(['[', ']']);
+        *place = head.iter().position(|name| name.trim() == plain);
+        complete &= place.is_some() || plain != column;
     }
-    if !complete {
+    let width = places.iter().flatten().count();
+    if !complete || head.len() != width {
         mistakes.push(Mistake::at(file, 1, format!("expected are the columns {}", columns.join(","))));
         return Table::default();
     }
@@ -72,16 +72,16 @@ pub(super) fn rows<const WIDTH: usize>(
         {
             continue;
         }
-        if record.len() != WIDTH {
+        let field = |at: Option<usize>| at.and_then(|at| record.get(at)).unwrap_or_default().to_owned();
+        if record.len() != width {
             let text = format!(
-                "{WIDTH} fields are expected, here are {}; a field with a comma stands in quotes",
+                "{width} fields are expected, here are {}; a field with a comma stands in quotes",
                 record.len()
             );
             mistakes.push(Mistake::at(file, line, text));
-            table.broken.extend(record.get(places[0]).map(|field| field.trim().to_owned()));
+            table.broken.push(field(places[0]).trim().to_owned());
             continue;
         }
-        let field = |at: usize| record.get(at).unwrap_or_default().to_owned();
         table.rows.push(Row { line, fields: places.map(field) });
     }
     table
@@ -123,7 +123,26 @@ mod tests {
         check("a,b\n1,\"two\nlines\"\n3,4\n", Ok(&[(2, ["1", "two\nlines"]), (4, ["3", "4"])]));
         check("a,c\n", Err("t.csv:1: expected are the columns a,b"));
         check("a,b,c\n", Err("t.csv:1: expected are the columns a,b"));
+        check("a,a\n", Err("t.csv:1: expected are the columns a,b"));
         let short = "t.csv:3: 2 fields are expected, here are 1; a field with a comma stands in quotes";
         check("a,b\n1,2\n3\n", Err(short));
+    }
+
+    #[test]
+    fn a_column_in_brackets_may_be_left_out() {
+        for (text, expected) in [
+            ("a,b\n1,2\n", Some(["1", "2"])),
+            ("b,a\n2,1\n", Some(["1", "2"])),
+            ("a\n1\n", Some(["1", ""])),
+            ("b\n2\n", None),
+            ("a,c\n1,2\n", None),
+            ("a\n1,2\n", None),
+        ] {
+            let mut mistakes = Vec::new();
+            let files = BTreeMap::from([("t.csv".to_owned(), text.to_owned())]);
+            let read = rows("t.csv", &files, ["a", "[b]"], &mut mistakes).rows;
+            let read = read.first().map(|row| [row.get(0), row.get(1)]);
+            assert_eq!((read, mistakes.is_empty()), (expected, expected.is_some()), "{text}");
+        }
     }
 }

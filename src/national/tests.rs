@@ -129,6 +129,145 @@ fn values_come_in_the_destinations_unit_and_form() {
     }
 }
 
+/// A component of LOINC or SNOMED CT, counted or said.
+fn component(code: &str, value: &str) -> Value {
+    let system = if code.contains('-') { "http://loinc.org" } else { "http://snomed.info/sct" };
+    let code = json!({"coding": [{"system": system, "code": code}]});
+    match value.split_once(' ') {
+        None if value.is_empty() => json!({"code": code, "dataAbsentReason": {"text": "not asked"}}),
+        Some((value, unit)) => {
+            let quantity = json!({"value": number(value), "system": "http://unitsofmeasure.org", "code": unit});
+            json!({"code": code, "valueQuantity": quantity})
+        }
+        None => json!({"code": code, "valueCodeableConcept": {"coding": [{"system": "urn:oid:2.999", "code": value}]}}),
+    }
+}
+
+/// What became of a measurement: whether it has a value of its own, and code and value of each component.
+fn parts_of(told: &Value) -> (bool, Vec<(String, String)>) {
+    let observation = if told["resourceType"] == "Observation" {
+        told
+    } else {
+        let entries = told["entry"].as_array().unwrap().iter().map(|entry| &entry["resource"]);
+        entries.clone().find(|one| one["resourceType"] == "Observation").unwrap()
+    };
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let part = |one: &Value| {
+        let said = &one["valueCodeableConcept"]["coding"][0]["code"];
+        let value = if said.is_null() { &one["valueQuantity"]["value"] } else { said };
+        (text(&one["code"]["coding"][0]["code"]), text(value))
+    };
+    let parts = observation["component"].as_array().into_iter().flatten().map(part).collect();
+    (!observation["valueQuantity"].is_null(), parts)
+}
+
+#[test]
+fn components_are_told_where_the_line_of_the_measure_has_them() {
+    let norwegian = Stage {
+        settings: json!({"organization": "1"}),
+        person: json!({"resourceType": "Patient", "id": "anna",
+            "identifier": [{"system": "urn:oid:2.16.578.1.12.4.1.4.1", "value": "1"}]}),
+        ..stage()
+    };
+    let dutch = Stage {
+        person: json!({"resourceType": "Patient", "id": "anna",
+            "identifier": [{"system": "http://fhir.nl/fhir/NamingSystem/bsn", "value": "1"}]}),
+        ..stage()
+    };
+    // The pack, code and value of the measurement, what it has within, whether its value stands by itself, what is told within.
+    type Case<'c> = (&'c str, &'c Stage, (&'c str, &'c str), &'c [(&'c str, &'c str)], bool, &'c [(&'c str, &'c str)]);
+    let finnish = finnish();
+    let cases: [Case<'_>; 7] = [
+        (
+            "no-pmd",
+            &norwegian,
+            ("1104051000000101", "4 {score}"),
+            &[("1104301000000104", "3 {score}"), ("1104361000000100", "1 {score}"), ("29463-7", "71 kg")],
+            true,
+            &[("1104301000000104", "3"), ("1104361000000100", "1")],
+        ),
+        (
+            "no-pmd",
+            &norwegian,
+            ("85354-9", ""),
+            &[("8480-6", "120 mm[Hg]"), ("8462-4", "80 mm[Hg]"), ("87179004", "40 mm[Hg]"), ("8358-4", "STD")],
+            false,
+            &[("8480-6", "120"), ("8462-4", "80"), ("87179004", "40")],
+        ),
+        (
+            "fi-kanta",
+            &finnish,
+            ("82260-1", "9.0 [MET]"),
+            &[("82284-1", "3.5 mL/kg/min"), ("82262-7", "9.0 [MET]"), ("82280-9", "LA26238-8")],
+            false,
+            &[("82262-7", "9.0"), ("82284-1", "3.5"), ("82280-9", "LA26238-8")],
+        ),
+        ("fi-kanta", &finnish, ("82260-1", ""), &[("82261-9", "9.0 [MET]")], false, &[("82261-9", "9.0")]),
+        ("no-pmd", &norwegian, ("1104051000000101", "2 {score}"), &[("1104301000000104", "")], true, &[]),
+        (
+            "nl-medmij",
+            &dutch,
+            ("9279-1", "14 /min"),
+            &[("271626009", "301284009"), ("8352-7", "UNDRESSED")],
+            false,
+            &[("9279-1", "14"), ("271626009", "301284009")],
+        ),
+        ("nl-medmij", &dutch, ("29463-7", "71 kg"), &[("8352-7", "UNDRESSED")], true, &[("8352-7", "UNDRESSED")]),
+    ];
+    for (name, stage, (code, value), within, has_value, expected) in cases {
+        let mut sent = observation(code, &number("0"), "x");
+        sent["code"] = component(code, "x")["code"].clone();
+        sent["valueQuantity"] = component(code, value)["valueQuantity"].clone();
+        if value.is_empty() {
+            sent.as_object_mut().unwrap().remove("valueQuantity");
+        }
+        sent["component"] = within.iter().map(|(code, value)| component(code, value)).collect();
+        let told = told(&shelf(name), stage, &[sent]).unwrap_or_else(|why| panic!("{name} {code}: {}", why.text));
+        let expected = expected.iter().map(|(code, value)| ((*code).to_owned(), (*value).to_owned())).collect();
+        assert_eq!(parts_of(&told), (has_value, expected), "{name} {code}: {told}");
+    }
+}
+
+#[test]
+fn a_group_is_told_where_its_members_are_measurements_of_their_own() {
+    let pack = shelf("de-hddt");
+    let mut summary = observation("107931-8", &number("0"), "x");
+    summary.as_object_mut().unwrap().remove("valueQuantity");
+    summary["component"] = json!([component("97507-8", "148 mg/dL")]);
+    let refused = told(&pack, &stage(), &[summary.clone()]).unwrap_err();
+    assert_eq!(refused.id, Id::DestinationNeeds, "{}", refused.text);
+    assert!(refused.text.ends_with("the measurements that belong to it, each by itself."), "{}", refused.text);
+    summary["hasMember"] =
+        json!([{"reference": "Observation/o1/_history/2"}, {"reference": "QuestionnaireResponse/q"}]);
+    summary["id"] = "o2".into();
+    let named = told(&pack, &stage(), &[summary]).unwrap();
+    let member = told(&pack, &stage(), &[observation("97507-8", &number("148"), "mg/dL")]).unwrap();
+    let id = member["id"].as_str().unwrap();
+    assert_eq!(named["hasMember"], json!([{"reference": format!("Observation/{id}")}]));
+    assert!(named.get("component").is_none() && named["id"] != member["id"], "{named}");
+}
+
+#[test]
+fn the_position_of_the_body_chooses_the_code() {
+    let pack = shelf("nl-medmij");
+    let person = json!({"resourceType": "Patient", "id": "anna",
+        "identifier": [{"system": "http://fhir.nl/fhir/NamingSystem/bsn", "value": "1"}]});
+    for (system, code, expected) in [
+        ("http://snomed.info/sct", "10904000", 2),
+        ("http://snomed.info/sct", "102538003", 2),
+        ("http://snomed.info/sct", "33586001", 1),
+        ("urn:oid:2.999", "10904000", 1),
+    ] {
+        let mut height = observation("8302-2", &number("171"), "cm");
+        height["extension"] = json!([{"url": "http://hl7.org/fhir/StructureDefinition/observation-bodyPosition",
+            "valueCodeableConcept": {"coding": [{"system": system, "code": code}]}}]);
+        let told = told(&pack, &Stage { person: person.clone(), ..stage() }, &[height]).unwrap();
+        let entries = told["entry"].as_array().unwrap().iter();
+        let height = entries.map(|one| &one["resource"]).find(|one| one["resourceType"] == "Observation").unwrap();
+        assert_eq!(height["code"]["coding"].as_array().unwrap().len(), expected, "{system} {code}");
+    }
+}
+
 #[test]
 fn what_is_missing_is_named_and_never_what_was_sent() {
     let pack = shelf("fr-ens");
@@ -413,7 +552,7 @@ fn a_slip_is_told_once_and_nothing_that_follows_from_it() {
         ("fi-kanta", &[(measures, "measure,form", "measure;form")], &["measures.csv:1: expected are the columns"]),
         ("fi-kanta", &[(codes, "measure,at", "measure;at")], &["codes.csv:1: expected are the columns"]),
         ("fr-ens", &[("words.csv", "table,", "tables,")], &["words.csv:1: expected are the columns"]),
-        ("fi-kanta", &[(measures, "systolic-bp,part,", "systolic-bp,part,,")], &["measures.csv:3: 12 fields"]),
+        ("fi-kanta", &[(measures, "systolic-bp,part,", "systolic-bp,part,,")], &["measures.csv:3: 13 fields"]),
         ("fi-kanta", &[(measures, "mmol/L,mmol/l", "mmoll,mmol/l")], &["measures.csv:5: unit: expected is UCUM"]),
         ("fi-kanta", &[(measures, "glucose-blood-molar", "glucose-molar")], &["measures.csv:5: measure: expected"]),
         (
@@ -470,6 +609,49 @@ fn a_slip_is_told_once_and_nothing_that_follows_from_it() {
         ),
         ("fr-ens", &[("pack.toml", "moment = \"meal\"", "moment = 1")], &["pack.toml:47: invalid type"]),
         ("fi-kanta", &[("errors.csv", "(meta.profile", "('no text is one' is String and meta.profile")], &[]),
+        (
+            "fi-kanta",
+            &[(measures, "met-adjusted-source\n", "met-adjusted-sauce\n")],
+            &["measures.csv:19: parts: met-adjusted-sauce is no measure"],
+        ),
+        (
+            "fi-kanta",
+            &[(measures, "diastolic-bp,,systolic-bp diastolic-bp", "diastolic-bp,,systolic-bp")],
+            &["measures.csv:2: needs: diastolic-bp is not among the parts"],
+        ),
+        (
+            "fi-kanta",
+            &[(measures, "met-measured met-estimated ", "met-estimated ")],
+            &["measures.csv:21: form: it is a part, and no line has it"],
+        ),
+        (
+            "fi-kanta",
+            &[(measures, "met-measured,part,,,[MET],MET,,,,,,,\n", "")],
+            &[
+                "codes.csv:25: measure: measures.csv has no line",
+                "measures.csv:19: parts: no line says how met-measured",
+            ],
+        ),
+        (
+            "fi-kanta",
+            &[(measures, "met-measured,part,,,[MET],MET", "met-measured,part,,,,")],
+            &["measures.csv:21: unit: expected"],
+        ),
+        (
+            "fi-kanta",
+            &[(measures, "met-measured,part", "met-measured,series"), (measures, "MET,,,,,,,\n", "MET,,,,,,,met\n")],
+            &["measures.csv:21: parts: what is told as series has no components"],
+        ),
+        (
+            "de-hddt",
+            &[("request.json", "\"hasMember?\": \"{hasMember}\",", "")],
+            &["measures.csv:31: form: no template has {hasMember}"],
+        ),
+        (
+            "nl-medmij",
+            &[(codes, "position=10904000,http://loinc", "position=10904001,http://loinc")],
+            &["codes.csv:6: when: position is a code of SNOMED CT"],
+        ),
         // Of what the pack itself makes, what its table says that is checked.
         (
             "fi-kanta",

@@ -12,7 +12,7 @@ pub mod terminology;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::national::{Pack, Question};
@@ -49,6 +49,36 @@ pub struct Item {
     pub request_id: String,
     /// The person's own, where the destination lets us in by that alone.
     pub access: Option<Allowance>,
+    pub trace: Option<Arc<Trace>>,
+}
+
+/// By what a system tells which requests belong to one attempt (W3C Trace Context): for whoever joins its logs with ours.
+#[derive(Debug)]
+pub struct Trace {
+    id: u128,
+    next: AtomicU64,
+}
+
+impl Trace {
+    pub fn new(entropy: [u8; 24]) -> Trace {
+        let (id, next) = entropy.split_at(16);
+        let id = id.iter().fold(0, |id, byte| id << 8 | u128::from(*byte));
+        let next = next.iter().fold(0, |next, byte| next << 8 | u64::from(*byte));
+        // All zeros are no id.
+        Trace { id: id.max(1), next: AtomicU64::new(next) }
+    }
+
+    /// What is the same of all its requests.
+    pub fn id(&self) -> String {
+        format!("{:032x}", self.id)
+    }
+
+    /// The header of its next request; that nothing is recorded for us says the flag.
+    fn parent(&self) -> String {
+        // An odd step, so that none comes twice.
+        let next = self.next.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        format!("00-{:032x}-{:016x}-00", self.id, next.max(1))
+    }
 }
 
 /// A person's token for a destination. Never printed.
@@ -159,6 +189,7 @@ pub struct Asking {
     pub pack: Arc<Pack>,
     pub request_id: String,
     pub access: Option<Allowance>,
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// Something that a system is to hold no longer.
@@ -168,6 +199,7 @@ pub struct Taken {
     pub manner: Manner,
     pub request_id: String,
     pub access: Option<Allowance>,
+    pub trace: Option<Arc<Trace>>,
 }
 
 /// A system that takes deliveries. Both must be safe to repeat: the same may come again after a crash.
@@ -183,3 +215,21 @@ pub trait Platform: Send + Sync {
 
 /// The time, handed in by the composition root, so that tests own it.
 pub type Clock = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_of_a_trace_share_its_id_and_have_one_each_of_their_own() {
+        for (entropy, id, first) in [
+            ([0xab; 24], "ab".repeat(16), "ab".repeat(8)),
+            ([0; 24], format!("{}1", "0".repeat(31)), format!("{}1", "0".repeat(15))),
+        ] {
+            let trace = Trace::new(entropy);
+            let (one, another) = (trace.parent(), trace.parent());
+            assert_eq!((trace.id(), &one), (id.clone(), &format!("00-{id}-{first}-00")));
+            assert!(another.starts_with(&format!("00-{id}-")) && one != another && another.len() == 55, "{another}");
+        }
+    }
+}

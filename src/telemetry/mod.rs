@@ -16,6 +16,7 @@ pub mod field {
     pub const DESTINATION: &str = "destination";
     pub const ISSUE: &str = "issue";
     pub const STATUS: &str = "status";
+    pub const TRACE_ID: &str = "trace_id";
     pub const DURATION_MS: &str = "duration_ms";
 }
 

@@ -211,8 +211,9 @@ fn observation(
     unit: Option<&measures::Unit>,
 ) -> Option<Value> {
     let url = format!("{}mh-{profile}", ours::STRUCTURES);
-    let example = EXAMPLES.iter().find(|example| example.valid && example.profile == url).unwrap();
-    let mut value = example.value();
+    // One with a value of its own, where the profile has such.
+    let examples = EXAMPLES.iter().filter(|example| example.valid && example.profile == url).map(Example::value);
+    let mut value = examples.min_by_key(|value| value.get("valueQuantity").is_none()).unwrap();
     let mut codings = vec![json!({"system": code.system, "code": code.code})];
     if is_vital_sign(profile) {
         codings.extend(value["code"]["coding"].as_array().unwrap().iter().take(1).cloned());

@@ -356,6 +356,10 @@ async fn switzerland_gets_a_document_for_the_record_of_the_person_and_its_correc
     let account = stage.platform.account().await;
     assert_eq!((&account["violationCount"], &account["unauthorized"]), (&json!(0), &json!(0)), "{account}");
     assert_eq!(account["asked"], json!(1), "where she stands is asked once");
+    // Tokens and question of the first attempt are of one trace with what it tells; the second needs neither.
+    let mut traces: Vec<u64> = account["traces"].as_object().unwrap().values().filter_map(Value::as_u64).collect();
+    traces.sort_unstable();
+    assert!(traces.len() == 2 && traces[0] == 1 && traces[1] > 2, "{account}");
     // The same comes again where its answer was lost, and is there once.
     stage.platform.fault("error-after-accept", Some(1)).await;
     stage.push(&heart_rate(&stage.patient, "hr-1", 64)).await;

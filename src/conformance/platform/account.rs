@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 
 use super::check::Checked;
 
+/// Traces that are kept.
+const MAX_TRACES: usize = 1000;
+
 /// Violations kept word by word; more are only counted.
 const MAX_VIOLATIONS: usize = 1000;
 
@@ -24,6 +27,8 @@ struct Book {
     unauthorized: u64,
     taken_back: u64,
     asked: u64,
+    /// How many requests were of each trace; of those of which nothing is kept, none.
+    traces: BTreeMap<String, u64>,
     violation_count: u64,
     violations: Vec<Value>,
     log: Option<File>,
@@ -104,6 +109,24 @@ impl Account {
         self.book().asked += 1;
     }
 
+    /// Notes the trace that a request is of.
+    pub(super) fn traced(&self, parent: &str) {
+        let is_hex = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let parts: Vec<&str> = parent.split('-').collect();
+        let ([_, id, _, _], [2, 32, 16, 2]) =
+            (&parts[..], &parts.iter().map(|part| part.len()).collect::<Vec<_>>()[..])
+        else {
+            return self.violation("request", &["traceparent is of another form"]);
+        };
+        if !parts.iter().all(|part| is_hex(part)) || id.bytes().all(|byte| byte == b'0') {
+            return self.violation("request", &["traceparent is of another form"]);
+        }
+        let mut book = self.book();
+        if book.traces.len() < MAX_TRACES || book.traces.contains_key(*id) {
+            *book.traces.entry((*id).to_owned()).or_default() += 1;
+        }
+    }
+
     pub(super) fn unauthorized(&self) {
         self.book().unauthorized += 1;
     }
@@ -135,6 +158,7 @@ impl Account {
             "unauthorized": book.unauthorized,
             "takenBack": book.taken_back,
             "asked": book.asked,
+            "traces": book.traces,
             "violationCount": book.violation_count,
             "violations": book.violations,
             "versions": versions,

@@ -26,6 +26,9 @@ pub(super) async fn respond(platform: &Platform, request: Request<Incoming>) -> 
     let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
     let now = (platform.clock)();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(parent) = header("traceparent") {
+        platform.account.traced(parent);
+    }
     let shown = Shown {
         authorization: header("authorization"),
         proof: header("dpop"),

@@ -32,6 +32,7 @@ fn item(resources: &[Value]) -> Item {
         content: Content::Resources(resources.iter().map(resource).collect()),
         request_id: "r-1".to_owned(),
         access: None,
+        trace: None,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::Worker;
 use crate::devices::sources;
@@ -14,7 +14,7 @@ use crate::exchange::shape::Hearer;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json};
-use crate::peers::{Allowance, Resource};
+use crate::peers::{Allowance, Resource, Trace};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{Settlement, Turned, Verdict};
 use crate::policy::routing::{Grounds, Origin};
@@ -190,6 +190,19 @@ impl Worker {
             Some(pairwise) => pairwise.id("", &own),
             None => own,
         }
+    }
+
+    /// By what the requests of an attempt are known to belong together, where the destination is told: the log says it beside
+    /// the id that the audit has.
+    pub(super) fn trace(&self, request_id: &str) -> Option<Arc<Trace>> {
+        if !self.trace && !self.shape().is_some_and(|shape| shape.pack.request.trace) {
+            return None;
+        }
+        let mut entropy = [0; 24];
+        (self.gateway.entropy)(&mut entropy);
+        let trace = Trace::new(entropy);
+        tracing::info!(destination = &*self.name, request_id, trace_id = trace.id(), "an attempt begins");
+        Some(Arc::new(trace))
     }
 
     /// The person's own token, where the destination wants one; the error is that nothing can be sent for her now.

@@ -3,6 +3,8 @@
 //! To ask is to disclose who she is: it is done for what was permitted alone, with nothing that the measurement says itself,
 //! once for as long as the answer holds, and is on record. No answer is no refusal: what is to be told waits.
 
+use std::sync::Arc;
+
 use super::Worker;
 use crate::exchange::lookups::Lookups;
 use crate::exchange::shape::Shape;
@@ -10,7 +12,7 @@ use crate::exchange::trail::{Act, Author};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::json;
 use crate::national::{Context, NotDeliverable, Question};
-use crate::peers::Asking;
+use crate::peers::{Asking, Trace};
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::Verdict;
 use crate::store::{self, Stored};
@@ -33,7 +35,12 @@ impl Looked {
 
 impl Worker {
     /// Finds out what is to be known of a measurement before it is told.
-    pub(super) async fn looked_up(&self, shape: &Shape, permitted: &Permitted<Stored>) -> Result<Looked, store::Error> {
+    pub(super) async fn looked_up(
+        &self,
+        shape: &Shape,
+        permitted: &Permitted<Stored>,
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Looked, store::Error> {
         let (Some(lookup), Some(patient)) = (&shape.pack.lookup, permitted.get().patient) else {
             return Ok(Looked::nothing_to_find());
         };
@@ -54,7 +61,7 @@ impl Worker {
                     given
                 } else {
                     asked = true;
-                    let answer = match self.asked(shape, permitted, &question).await? {
+                    let answer = match self.asked(shape, permitted, &question, trace).await? {
                         Ok(answer) => answer,
                         Err(verdict) => return Ok(Looked::Not(verdict)),
                     };
@@ -78,12 +85,16 @@ impl Worker {
     }
 
     /// The same, where what was known led to nothing.
-    pub(super) async fn looked_up_anew(&self, permitted: &Permitted<Stored>) -> Result<Looked, store::Error> {
+    pub(super) async fn looked_up_anew(
+        &self,
+        permitted: &Permitted<Stored>,
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Looked, store::Error> {
         let (Some(shape), Some(patient)) = (self.shape(), permitted.get().patient) else {
             return Ok(Looked::nothing_to_find());
         };
         self.lookups().doubt(&self.name, patient);
-        self.looked_up(&shape, permitted).await
+        self.looked_up(&shape, permitted, trace).await
     }
 
     fn lookups(&self) -> &Lookups {
@@ -96,6 +107,7 @@ impl Worker {
         shape: &Shape,
         permitted: &Permitted<Stored>,
         question: &Question,
+        trace: Option<&Arc<Trace>>,
     ) -> Result<Result<Vec<u8>, Verdict>, store::Error> {
         let stored = permitted.get();
         let access = match self.allowed(stored.patient).await? {
@@ -103,7 +115,8 @@ impl Worker {
             Err(verdict) => return Ok(Err(verdict)),
         };
         let request_id = self.request_id(stored);
-        let asking = Asking { question: question.clone(), pack: shape.pack.clone(), request_id, access };
+        let asking =
+            Asking { question: question.clone(), pack: shape.pack.clone(), request_id, access, trace: trace.cloned() };
         self.turn().await;
         let answer = self.platform.ask(&asking).await;
         self.heard(answer.as_ref().err().unwrap_or(&Verdict::Acknowledged));

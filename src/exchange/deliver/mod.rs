@@ -51,6 +51,8 @@ pub struct Destination {
     /// The shape in which it wants measurements, if it has one of its own.
     pub shape: Option<Arc<Live>>,
     pub platform: Arc<dyn Platform>,
+    /// Whether it is told which requests belong to one attempt, even where its pack does not say so.
+    pub trace: bool,
     pub schedule: Schedule,
     pub circuit: Circuit,
     pub pace: Pace,
@@ -82,6 +84,7 @@ struct Worker {
     on_withdrawal: Option<Manner>,
     on_erasure: Option<Manner>,
     platform: Arc<dyn Platform>,
+    trace: bool,
     schedule: Schedule,
     /// Whether the operator wants nothing tried again.
     stopped: AtomicBool,
@@ -152,6 +155,7 @@ pub async fn run(
         shape: Mutex::new(None),
         live: destination.shape,
         platform: destination.platform,
+        trace: destination.trace,
         schedule: destination.schedule,
         stopped: AtomicBool::new(false),
         is_back: AtomicBool::new(false),

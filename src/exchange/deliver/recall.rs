@@ -226,7 +226,9 @@ impl Worker {
             Ok(access) => access,
             Err(verdict) => return Ok(verdict),
         };
-        let taken = Taken { recall, manner, request_id: format!("{:016x}", self.random()), access };
+        let request_id = format!("{:016x}", self.random());
+        let trace = self.trace(&request_id);
+        let taken = Taken { recall, manner, request_id, access, trace };
         self.turn().await;
         let verdict = self.platform.recall(&taken).await;
         self.heard(&verdict);

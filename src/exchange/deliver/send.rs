@@ -5,14 +5,14 @@
 //! with a country pack gives names of its own, which come out of here to be kept: a correction is addressed by them.
 
 use std::iter::repeat_n;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Worker;
 use super::lookup::Looked;
 use crate::fhir::outcome::Id;
 use crate::national::{Context, Corrections, NotDeliverable};
-use crate::peers::{Arrival, Content, Delivered, Item, Resource};
+use crate::peers::{Arrival, Content, Delivered, Item, Resource, Trace};
 use crate::policy::consent::{Permitted, Recall};
 use crate::policy::delivery::Verdict;
 use crate::store::{self, KnownAs, Stored};
@@ -86,7 +86,8 @@ impl Worker {
 
     /// The same of what goes out together, after it was looked up what is to be known of each.
     async fn sent(&self, unit: &[Permitted<Stored>]) -> Result<Vec<Came>, store::Error> {
-        let looked = self.all_looked_up(unit).await?;
+        let trace = unit.first().and_then(|first| self.trace(&self.request_id(first.get())));
+        let looked = self.all_looked_up(unit, trace.as_ref()).await?;
         let (mut ready, mut contexts, mut kept) = (Vec::new(), Vec::new(), Vec::new());
         for (one, looked) in unit.iter().zip(&looked) {
             if let Looked::Found { contexts: found, kept: known, .. } = looked {
@@ -95,7 +96,7 @@ impl Worker {
                 kept.push(*known);
             }
         }
-        let mut arrived = self.ready_sent(&ready, &mut contexts, &kept).await?.into_iter();
+        let mut arrived = self.ready_sent(&ready, &mut contexts, &kept, trace.as_ref()).await?.into_iter();
         let came = looked.into_iter().map(|looked| match looked {
             Looked::Found { .. } => {
                 arrived.next().unwrap_or_else(|| Came::of(Verdict::Unreached { reason: BEHIND.to_owned() }))
@@ -107,7 +108,11 @@ impl Worker {
     }
 
     /// What is to be known of each; behind one of which it cannot be found out, nothing is sent.
-    async fn all_looked_up(&self, unit: &[Permitted<Stored>]) -> Result<Vec<Looked>, store::Error> {
+    async fn all_looked_up(
+        &self,
+        unit: &[Permitted<Stored>],
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Vec<Looked>, store::Error> {
         let shape = self.shape();
         let mut all = Vec::with_capacity(unit.len());
         for one in unit {
@@ -115,7 +120,7 @@ impl Worker {
                 Some(_) if matches!(all.last(), Some(Looked::Not(_))) => {
                     Looked::Not(Verdict::Unreached { reason: BEHIND.to_owned() })
                 }
-                Some(shape) if !self.takes_back(one.get()) => self.looked_up(shape, one).await?,
+                Some(shape) if !self.takes_back(one.get()) => self.looked_up(shape, one, trace).await?,
                 _ => Looked::nothing_to_find(),
             };
             all.push(looked);
@@ -139,18 +144,19 @@ impl Worker {
         unit: &[&Permitted<Stored>],
         contexts: &mut [Vec<Context>],
         kept: &[bool],
+        trace: Option<&Arc<Trace>>,
     ) -> Result<Vec<Came>, store::Error> {
         let stored: Vec<&Stored> = unit.iter().map(|one| one.get()).collect();
         let there = self.names_there(&stored).await?;
-        let mut arrivals = self.divided(&stored, &there, contexts).await?;
+        let mut arrivals = self.divided(&stored, &there, contexts, trace).await?;
         let mut withheld = vec![None; unit.len()];
         for (at, one) in unit.iter().enumerate() {
             // What was known may not be so any more: it is found out anew, once.
             if kept[at] && matches!(arrivals[at].verdict, Verdict::Rejected { .. }) {
-                match self.looked_up_anew(one).await? {
+                match self.looked_up_anew(one, trace).await? {
                     Looked::Found { contexts: found, .. } if found != contexts[at] => {
                         contexts[at] = found;
-                        arrivals[at] = self.alone(stored[at], &there[at], &contexts[at]).await?;
+                        arrivals[at] = self.alone(stored[at], &there[at], &contexts[at], trace).await?;
                     }
                     Looked::Nothing(told) => {
                         arrivals[at].verdict = Verdict::Acknowledged;
@@ -162,7 +168,7 @@ impl Worker {
             }
             if self.is_still_earlier(stored[at], &there[at], &arrivals[at]) {
                 let names = arrivals[at].names.clone();
-                let updated = self.alone(stored[at], &names, &contexts[at]).await?;
+                let updated = self.alone(stored[at], &names, &contexts[at], trace).await?;
                 arrivals[at] = Arrival { names, ..updated };
             }
         }
@@ -175,8 +181,14 @@ impl Worker {
         Ok(came.zip(withheld).map(|(came, withheld)| Came { withheld, ..came }).collect())
     }
 
-    async fn alone(&self, stored: &Stored, there: &[String], contexts: &[Context]) -> Result<Arrival, store::Error> {
-        let mut one = self.divided(&[stored], &[there.to_vec()], &[contexts.to_vec()]).await?;
+    async fn alone(
+        &self,
+        stored: &Stored,
+        there: &[String],
+        contexts: &[Context],
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Arrival, store::Error> {
+        let mut one = self.divided(&[stored], &[there.to_vec()], &[contexts.to_vec()], trace).await?;
         Ok(one.swap_remove(0))
     }
 
@@ -234,6 +246,7 @@ impl Worker {
         stored: &[&Stored],
         there: &[Vec<String>],
         contexts: &[Vec<Context>],
+        trace: Option<&Arc<Trace>>,
     ) -> Result<Vec<Arrival>, store::Error> {
         if stored.is_empty() {
             return Ok(Vec::new());
@@ -243,7 +256,7 @@ impl Worker {
         let mut parts = vec![(0, stored.len())];
         while let Some((begin, end)) = parts.pop() {
             let some = &stored[begin..end];
-            let once = self.once(some, &there[begin..end], &contexts[begin..end]).await?;
+            let once = self.once(some, &there[begin..end], &contexts[begin..end], trace).await?;
             let Delivered { verdict, each, divisible } = once;
             let alive = verdict.is_alive();
             if each.len() == some.len() {
@@ -273,6 +286,7 @@ impl Worker {
         stored: &[&Stored],
         there: &[Vec<String>],
         contexts: &[Vec<Context>],
+        trace: Option<&Arc<Trace>>,
     ) -> Result<Delivered, store::Error> {
         if let ([one], [names]) = (stored, there)
             && self.takes_back(one)
@@ -299,7 +313,7 @@ impl Worker {
             Ok(access) => access,
             Err(verdict) => return Ok(Delivered { verdict, each: Vec::new(), divisible: false }),
         };
-        let item = Item { content, request_id, access };
+        let item = Item { content, request_id, access, trace: trace.cloned() };
         self.turn().await;
         let delivered = self.platform.deliver(&item).await;
         self.heard(&delivered.verdict);

@@ -68,7 +68,7 @@ fn complete(measures: &mut BTreeMap<String, Line>) {
         }
         let part =
             PANELS.iter().any(|(panel, parts)| parts.contains(&key.as_str()) && panels.iter().any(|one| one == panel));
-        let form = if is_panel(key) {
+        let form = if is_panel(key) || measure.units.is_empty() && !line.parts.is_empty() {
             "components"
         } else if part {
             "part"
@@ -78,7 +78,9 @@ fn complete(measures: &mut BTreeMap<String, Line>) {
             "quantity"
         };
         line.form.get_or_insert_with(|| form.to_owned());
-        if line.unit.is_none() && !matches!(line.form.as_deref(), Some("components" | "coded" | "refused" | "split")) {
+        if line.unit.is_none()
+            && !matches!(line.form.as_deref(), Some("components" | "coded" | "refused" | "split" | "members"))
+        {
             line.unit = measure.units.first().map(|unit| unit.code.to_owned());
         }
     }
@@ -173,11 +175,18 @@ fn main(answers: &Answers, shape: Shape, extras: &[Extra], categories: &Categori
 }
 
 fn lines(measures: &BTreeMap<String, Line>, categories: &Categories) -> String {
-    let mut out = "measure,form,profile,category,unit,unit_text,unit_system,number,times,time,needs,note\n".to_owned();
+    let mut out =
+        "measure,form,profile,category,unit,unit_text,unit_system,number,times,time,needs,note,parts\n".to_owned();
     for (key, line) in measures {
         let names: Vec<&str> = line.categories.iter().map(|one| categories.name(one)).collect();
         let parts = PANELS.iter().find(|(panel, _)| panel == key).map_or(String::new(), |(_, parts)| parts.join(" "));
         let needs = if line.form.as_deref() == Some("components") { parts } else { String::new() };
+        let has_parts = matches!(line.form.as_deref(), Some("components" | "quantity" | "inside" | "coded"));
+        let mut told: Vec<&str> = line.parts.iter().filter(|_| has_parts).map(String::as_str).collect();
+        if !told.is_empty() {
+            let missing: Vec<&str> = needs.split_whitespace().filter(|need| !told.contains(need)).collect();
+            told.extend(missing);
+        }
         let fields = [
             key,
             line.form.as_deref().unwrap_or_default(),
@@ -191,6 +200,7 @@ fn lines(measures: &BTreeMap<String, Line>, categories: &Categories) -> String {
             &line.time,
             &needs,
             &line.note,
+            &told.join(" "),
         ];
         row(&fields, &mut out);
     }

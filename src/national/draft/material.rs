@@ -217,19 +217,30 @@ fn example(observation: &Json, told: &mut BTreeMap<String, Line>) {
         ..Line::default()
     };
     let known = told.entry(measure.key.clone()).or_insert_with(|| line.clone());
+    // What stood within others before is told by itself as well.
+    if known.form.as_deref() == Some("part") {
+        *known = line.clone();
+    }
     // Only what all examples show is a rule.
     if known.time != line.time {
         known.time.clear();
     }
     for component in observation["component"].as_array().into_iter().flatten() {
-        part(component, told);
+        let part = part(component, told).filter(|part| *part != measure.key);
+        let parts = told.get_mut(&measure.key).map(|line| &mut line.parts);
+        if let (Some(part), Some(parts)) = (part, parts)
+            && !parts.iter().any(|known| known == part)
+        {
+            parts.push(part.to_owned());
+        }
     }
 }
 
-fn part(component: &Json, told: &mut BTreeMap<String, Line>) {
+/// The measure of a component, with a line of its own.
+fn part(component: &Json, told: &mut BTreeMap<String, Line>) -> Option<&'static str> {
     let quantity = &component["valueQuantity"];
     let (codes, unit) = (codings(&component["code"]), text(&quantity["code"]));
-    let Some(measure) = meant(&codes, unit.as_deref()) else { return };
+    let measure = meant(&codes, unit.as_deref())?;
     let unit = unit.filter(|unit| ucum::valid(unit));
     let line = Line {
         form: Some("part".to_owned()),
@@ -239,6 +250,7 @@ fn part(component: &Json, told: &mut BTreeMap<String, Line>) {
         ..Line::default()
     };
     told.entry(measure.key.clone()).or_insert(line);
+    Some(&measure.key)
 }
 
 fn codings(concept: &Json) -> Vec<Code> {
@@ -272,6 +284,7 @@ fn joined(known: Line, other: Line) -> Line {
         number: or(known.number, other.number),
         times: or(known.times, other.times),
         time: or(known.time, other.time),
+        parts: if known.parts.is_empty() { other.parts } else { known.parts },
         note: or(known.note, other.note),
     }
 }

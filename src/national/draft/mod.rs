@@ -92,6 +92,8 @@ pub struct Line {
     pub number: String,
     pub times: String,
     pub time: String,
+    /// Measures of the components that are told with it.
+    pub parts: Vec<String>,
     /// Why it is refused, where its form is `refused`.
     pub note: String,
 }
@@ -299,6 +301,59 @@ mod tests {
         assert_eq!(told["type"], "batch");
         assert_eq!(weight["subject"]["identifier"]["system"], "urn:oid:1.2.3");
         assert!(weight["device"]["identifier"]["value"].is_string() || weight["device"]["display"].is_string());
+    }
+
+    #[test]
+    fn components_of_examples_become_parts() {
+        let unit = |code: &str| json!({"system": "http://unitsofmeasure.org", "code": code});
+        let counted = |system: &str, code: &str, value: u8, own: &str| {
+            let mut quantity = unit(own);
+            quantity["value"] = value.into();
+            json!({"code": {"coding": [{"system": system, "code": code}]}, "valueQuantity": quantity})
+        };
+        let said = |code: &str| {
+            let value = json!({"coding": [{"system": "http://snomed.info/sct", "code": "33586001"}]});
+            json!({"code": {"coding": [{"system": "http://loinc.org", "code": code}]}, "valueCodeableConcept": value})
+        };
+        let (loinc, sct) = ("http://loinc.org", "http://snomed.info/sct");
+        let example = |own: Json, components: Vec<Json>| {
+            let mut example = json!({
+                "resourceType": "Observation", "status": "final", "subject": {"reference": "Patient/1"},
+                "effectiveDateTime": "2026-05-04T07:00:00Z", "identifier": [{"value": "1"}],
+                "issued": "2026-05-04T07:00:00Z", "performer": [{"reference": "Patient/1"}],
+                "component": components,
+            });
+            let members = own.as_object().unwrap().clone();
+            example.as_object_mut().unwrap().extend(members);
+            example
+        };
+        let pressure = [counted(loinc, "8480-6", 120, "mm[Hg]"), counted(loinc, "8462-4", 80, "mm[Hg]")];
+        let pressure = pressure.into_iter().chain([counted(sct, "87179004", 40, "mm[Hg]"), said("8361-8")]);
+        let panel = json!({"code": {"coding": [{"system": loinc, "code": "85354-9"}]}});
+        let score = counted(sct, "1104051000000101", 3, "{score}");
+        let ranges = json!({"code": {"coding": [{"system": loinc, "code": "106793-3"}]}});
+        let within = vec![counted(loinc, "97510-2", 74, "%")];
+        let material = vec![
+            example(panel, pressure.collect()),
+            example(score, vec![counted(sct, "1104301000000104", 3, "{score}")]),
+            example(ranges, within.clone()),
+            example(within[0].clone(), Vec::new()),
+        ];
+        let files = draft(&found(&material)).unwrap();
+        let pack = Pack::compile(&files).unwrap();
+        for (key, form, parts) in [
+            ("blood-pressure", Form::Components, "systolic-bp diastolic-bp pulse-pressure body-position"),
+            ("news2", Form::Quantity, "news2-respiration"),
+            ("cgm-times-in-ranges", Form::Components, "cgm-time-in-range"),
+            ("cgm-time-in-range", Form::Quantity, ""),
+            ("body-position", Form::Part, ""),
+        ] {
+            let row = pack.row(key).unwrap();
+            assert_eq!((row.form, row.parts.join(" ").as_str()), (form, parts), "{key}");
+        }
+        let material: Vec<(String, Json)> = material.into_iter().map(|one| ("example.json".to_owned(), one)).collect();
+        let tried = trial::run(&pack, &BTreeMap::new(), &material, &[].into()).unwrap();
+        assert!(tried.passes(), "{:?}", tried.examples);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::fhir::validate::{Options as Rules, Validator};
 use crate::national::compile::{
     CODE_COLUMNS, CODES, ERRORS, MEASURE_COLUMNS, MEASURES, Main, WORD_COLUMNS, WORDS, gathered,
 };
-use crate::national::pack::Need;
+use crate::national::pack::{Form, Need, Row};
 use crate::national::table::rows;
 use crate::national::{Mistake, Pack};
 
@@ -68,6 +68,7 @@ pub(in crate::national) fn each(files: &BTreeMap<String, String>) -> Found {
     }
     mistakes.extend(unknown);
     mistakes.extend(unused(&main, files));
+    mistakes.extend(pack.iter().flat_map(|pack| unasked(pack, files)));
     Found { pack, mistakes, content }
 }
 
@@ -266,6 +267,25 @@ fn unused(main: &Main, files: &BTreeMap<String, String>) -> Vec<Mistake> {
         wrong("request.most", text.to_owned());
     }
     found
+}
+
+/// Lines of which no request can make use: parts that nothing is told with, and members that no template names.
+fn unasked(pack: &Pack, files: &BTreeMap<String, String>) -> Vec<Mistake> {
+    let lines = lines(files);
+    let is_named = files.values().any(|text| text.contains("{hasMember}"));
+    let why = |row: &Row| {
+        let is_told = |whole: &Row| whole.form == Form::Split || whole.tells(row);
+        match row.form {
+            Form::Part if !pack.rows().iter().any(is_told) => {
+                Some("form: it is a part, and no line has it in its parts")
+            }
+            Form::Members if !is_named => Some("form: no template has {hasMember}, so that its members are not named"),
+            _ => None,
+        }
+    };
+    let found = pack.rows().iter().filter_map(|row| Some((row, why(row)?)));
+    let line = |row: &Row| lines.get(&row.measure).copied().unwrap_or(1);
+    found.map(|(row, text)| Mistake::at(MEASURES, line(row), text.to_owned())).collect()
 }
 
 /// Every name that follows a word within quotes, braces or the fields of a table.

@@ -1,15 +1,18 @@
 //! An example of a destination, read back into a measurement of the guide's, and held against what the pack makes of that:
 //! profile, codes, category, status, value and literal unit, time, person, device, performer and components.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use super::measurement::{measure, measurement};
+use super::measurement::{component as made_part, measure, measurement};
 use crate::fhir::ours::STRUCTURES;
 use crate::fhir::terminology::ucum;
-use crate::national::pack::{Form, Pack, Row};
+use crate::fhir::validate::measures::SNOMED;
+use crate::national::message::POSITION;
+use crate::national::pack::{Codes, Form, Pack, Row};
+use crate::national::slot::Slot;
 
 /// Codings of a concept.
 type Codings = BTreeSet<(String, String)>;
@@ -17,17 +20,26 @@ type Codings = BTreeSet<(String, String)>;
 /// An example as a measurement of the guide's. None where the pack has no place for such a thing.
 pub fn read_back(pack: &Pack, example: &Json) -> Option<Json> {
     let row = meant(pack, example)?;
-    let inside = example["component"].as_array().into_iter().flatten().map(|one| &one["valueQuantity"]);
-    let inside = inside.filter(|_| row.form == Form::Inside).find(|value| !value.is_null());
-    let quantity = inside.unwrap_or(&example["valueQuantity"]);
+    let components = example["component"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_own = |component: &Json| row.has_inside(codings(&component["code"]).iter());
+    let own = components.iter().find(|component| is_own(component));
+    let quantity = own.map_or(&example["valueQuantity"], |own| &own["valueQuantity"]);
     let mut sent = measurement(pack, row, usual(&row.measure, quantity).as_ref())?;
-    if let Some((name, word)) = condition(row, &codings(&example["code"])) {
-        let url = format!("{STRUCTURES}{name}");
+    if let Some((url, name, said)) = condition(row, &codings(&example["code"])) {
         let extensions = sent["extension"].as_array_mut()?;
         extensions.retain(|extension| extension["url"] != url);
-        extensions.push(json!({"url": url, "valueCode": word}));
+        extensions.push(json!({"url": url, name: said}));
     }
-    for name in ["effectiveDateTime", "effectivePeriod", "status", "valueSampledData", "dataAbsentReason", "note"] {
+    for name in [
+        "effectiveDateTime",
+        "effectivePeriod",
+        "status",
+        "valueSampledData",
+        "valueCodeableConcept",
+        "dataAbsentReason",
+        "note",
+        "hasMember",
+    ] {
         if !example[name].is_null() {
             sent[name] = example[name].clone();
         }
@@ -37,20 +49,48 @@ pub fn read_back(pack: &Pack, example: &Json) -> Option<Json> {
     }
     let members = sent.as_object_mut()?;
     members.remove(if example["effectivePeriod"].is_null() { "effectivePeriod" } else { "effectiveDateTime" });
-    if !example["dataAbsentReason"].is_null() && quantity.is_null() {
+    if quantity.is_null() && (row.form == Form::Inside || !example["dataAbsentReason"].is_null()) {
         members.remove("valueQuantity");
     }
-    if let Some(components) = example["component"].as_array().filter(|_| row.form == Form::Components) {
-        sent["component"] = components.clone().into();
+    if row.form != Form::Split {
+        members.remove("component");
+    }
+    let parts = components.iter().filter(|component| !is_own(component));
+    let parts: Vec<Json> = parts.map(|component| part(pack, row, component)).collect();
+    if !parts.is_empty() && row.form != Form::Split {
+        sent["component"] = parts.into();
     }
     Some(sent)
 }
 
-/// What of the guide's extensions a line makes the codes of an example depend on: name and word.
-fn condition<'r>(row: &'r Row, codes: &Codings) -> Option<(&'static str, &'r str)> {
-    let told = row.codes.iter().find(|told| told.codings.iter().any(|coding| codes.contains(coding)))?;
+/// A component as the guide has it. What the line has no place for stays as it is.
+fn part(pack: &Pack, whole: &Row, component: &Json) -> Json {
+    let codes = codings(&component["code"]);
+    let is_it = |row: &&Row| whole.tells(row) && row.codings().any(|coding| codes.contains(coding));
+    let key = pack.rows().iter().find(is_it).map(|row| row.measure.as_str());
+    let value = key.and_then(|key| usual(key, &component["valueQuantity"]));
+    let Some(mut part) = key.and_then(|key| made_part(key, value.as_ref())) else { return component.clone() };
+    let own = part.as_object_mut().filter(|_| value.is_none());
+    if let (Some(own), Some(theirs)) = (own, component.as_object()) {
+        own.retain(|name, _| name == "code");
+        own.extend(theirs.iter().filter(|(name, _)| *name != "code").map(|(name, said)| (name.clone(), said.clone())));
+    }
+    part
+}
+
+/// The extension that a line makes the codes of an example depend on: its address, and its value by name.
+fn condition(row: &Row, codes: &Codings) -> Option<(String, &'static str, Json)> {
+    let common = |told: &&Codes| told.codings.iter().filter(|coding| codes.contains(coding)).count();
+    let fitting = row.codes.iter().filter(|told| common(told) > 0);
+    // The concept that says as much of it and no more.
+    let told = fitting.min_by_key(|told| (Reverse(common(told)), told.codings.len()))?;
     let only = told.when.as_ref()?;
-    Some((only.slot.extension()?, only.is.as_deref()?))
+    let word = only.is.as_deref()?;
+    if only.slot == Slot::Position {
+        let concept = json!({"coding": [{"system": SNOMED, "code": word}]});
+        return Some((POSITION.to_owned(), "valueCodeableConcept", concept));
+    }
+    Some((format!("{STRUCTURES}{}", only.slot.extension()?), "valueCode", word.into()))
 }
 
 /// The line of the pack that the example is an example of: the code is the line's, and so is the profile where one is
@@ -66,7 +106,7 @@ fn meant<'p>(pack: &'p Pack, example: &Json) -> Option<&'p Row> {
     fitting.sort_by_key(|row| {
         let common = row.codings().filter(|coding| codes.contains(coding)).count();
         let measured = measure(&row.measure).is_some_and(|measure| measure.unit(unit).is_some());
-        (std::cmp::Reverse(measured), std::cmp::Reverse(common))
+        (Reverse(measured), Reverse(common))
     });
     fitting.first().copied().or_else(refused)
 }
@@ -109,6 +149,11 @@ pub fn differences(emitted: &Json, example: &Json) -> Vec<String> {
     hold(emitted["status"] == example["status"], "status");
     let value = &example["valueQuantity"];
     hold(value.is_null() || same(&emitted["valueQuantity"], value), "value");
+    let count = |of: &Json| of["hasMember"].as_array().map_or(0, Vec::len);
+    hold(count(example) == 0 || count(emitted) == count(example), "members");
+    for what in said(emitted, example, "value") {
+        hold(false, &what);
+    }
     for name in ["effectiveDateTime", "effectivePeriod"] {
         hold(example[name].is_null() || emitted[name] == example[name], "time");
     }
@@ -125,11 +170,19 @@ pub fn differences(emitted: &Json, example: &Json) -> Vec<String> {
         let told = ours.is_some_and(|ours| same(&ours["valueQuantity"], &component["valueQuantity"]));
         hold(component["valueQuantity"].is_null() || told, "component");
         let others = ours.map(|ours| lacking("component", &codings(&ours["code"]), &theirs)).unwrap_or_default();
-        for what in &others {
+        let words = said(ours.unwrap_or(&Json::Null), component, "component");
+        for what in others.iter().chain(&words) {
             hold(false, what);
         }
     }
     found
+}
+
+/// What of a value that is said by codes is not told.
+fn said(ours: &Json, theirs: &Json, what: &str) -> Vec<String> {
+    let name = "valueCodeableConcept";
+    let theirs = codings(&theirs[name]);
+    if theirs.is_empty() { Vec::new() } else { lacking(what, &codings(&ours[name]), &theirs) }
 }
 
 /// What of a concept's codings is not told: the concept itself, where none is, and else each that is missing or another.

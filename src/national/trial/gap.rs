@@ -113,10 +113,12 @@ fn comes_with_measurement(slot: Slot) -> bool {
             | Slot::Meal
             | Slot::Statistic
             | Slot::Zone
+            | Slot::Position
             | Slot::Note
             | Slot::Absent
             | Slot::Copy(_)
             | Slot::DerivedFrom
+            | Slot::HasMember
             | Slot::Episode
             | Slot::Plan
             | Slot::PlanVersion

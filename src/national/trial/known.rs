@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::fhir::definitions::{Kind as Defined, Registry, SearchKind};
 use crate::fhir::terminology::{self, Membership};
 use crate::fhir::tree::{Document, Kind, NodeId, json as tree};
-use crate::fhir::validate::measures;
+use crate::fhir::validate::measures::{self, SNOMED};
 use crate::national::Mistake;
 use crate::national::compile::{
     CODE_COLUMNS, CODES, ERROR_COLUMNS, ERRORS, Main, WORD_COLUMNS, WORDS, measure_of, setting_of,
@@ -226,6 +226,9 @@ impl<'m> Known<'m> {
         }
         let words: Vec<&str> = match slot {
             Slot::Measure if measure_of(word).is_none() => return Some(format!("the guide has no measure {word}")),
+            Slot::Position if terminology::has_check_digit(SNOMED, word) == Some(false) => {
+                return Some(format!("{name} is a code of SNOMED CT, and {word} is none"));
+            }
             Slot::Meal => GUIDES.meal.iter().map(String::as_str).collect(),
             Slot::Recording => GUIDES.recording.iter().map(String::as_str).collect(),
             Slot::Statistic => GUIDES.statistic.iter().map(String::as_str).collect(),

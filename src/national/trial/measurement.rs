@@ -9,7 +9,7 @@ use crate::fhir::ours::STRUCTURES;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::{Document, Element, json as tree};
 use crate::fhir::validate::measures::{self, Code, Measure};
-use crate::national::pack::{Form, Need, Pack, Row, System};
+use crate::national::pack::{Form, Pack, Row, System};
 use crate::national::{Measured, Message, NotDeliverable, Settings};
 
 /// What an operator says where nothing is fixed: an arc of OIDs that is for examples.
@@ -95,20 +95,12 @@ fn read(resource: &Json) -> Document {
 /// A measurement by the measure's own code, in its usual unit, with the value that is given or one that is common; as the
 /// line of a pack wants its form.
 pub fn measurement(pack: &Pack, row: &Row, value: Option<&Json>) -> Option<Json> {
-    let components: Vec<&str> = row
-        .needs
-        .iter()
-        .filter_map(|need| match need {
-            Need::Component(measure) => Some(measure.as_str()),
-            Need::Slot(_) => None,
-        })
-        .collect();
+    let components = row.named_parts();
     // A panel that needs nothing by name is told with whatever stands within others.
     let parts = pack.rows().iter().filter(|part| part.form == Form::Part).map(|part| part.measure.as_str());
     let components = match row.form {
         Form::Components | Form::Split if components.is_empty() => parts.collect(),
-        Form::Components | Form::Split => components,
-        _ => Vec::new(),
+        _ => components,
     };
     made(&row.measure, row.form, &components, value)
 }
@@ -125,6 +117,7 @@ pub fn made(key: &str, form: Form, components: &[&str], value: Option<&Json>) ->
                 "valueReference": {"reference": "EpisodeOfCare/1"}},
         ],
         "derivedFrom": [{"reference": "Observation/o1"}, {"reference": "Observation/o2"}],
+        "component": components.iter().filter_map(|key| component(key, None)).collect::<Vec<_>>(),
         "basedOn": [{"reference": "ServiceRequest/1/_history/2"}],
         "status": "final", "subject": {"reference": "Patient/p"}, "effectiveDateTime": "2026-05-04T07:00:00+02:00",
         "code": coded(measure)?,
@@ -147,15 +140,20 @@ pub fn made(key: &str, form: Form, components: &[&str], value: Option<&Json>) ->
             });
             sent.insert("valueSampledData".to_owned(), samples);
         }
-        Form::Components | Form::Split => {
-            sent["component"] = components.iter().filter_map(|key| component(key)).collect();
-        }
-        Form::Coded => {
-            sent["valueCodeableConcept"] = json!({"text": "as it is"});
-        }
+        Form::Components | Form::Split => {}
+        Form::Members => sent["hasMember"] = json!([{"reference": "Observation/o1"}, {"reference": "Observation/o2"}]),
+        Form::Coded => sent["valueCodeableConcept"] = said(),
         _ => sent["valueQuantity"] = quantity(measure, value)?,
     }
+    if components.is_empty() {
+        sent.as_object_mut()?.remove("component");
+    }
     Some(sent)
+}
+
+/// A value that is said and not counted.
+fn said() -> Json {
+    json!({"text": "as it is"})
 }
 
 /// Whether the standard calls it a vital sign, so that its category is fixed.
@@ -163,9 +161,13 @@ pub fn is_vital_sign(measure: &Measure) -> bool {
     measure.profiles.iter().any(|profile| VITAL.contains(profile))
 }
 
-fn component(key: &str) -> Option<Json> {
+/// A component of that measure, with the value that is given or one that is common.
+pub(super) fn component(key: &str, value: Option<&Json>) -> Option<Json> {
     let measure = measure(key)?;
-    Some(json!({"code": coded(measure)?, "valueQuantity": quantity(measure, None)?}))
+    match quantity(measure, value) {
+        Some(value) => Some(json!({"code": coded(measure)?, "valueQuantity": value})),
+        None => Some(json!({"code": coded(measure)?, "valueCodeableConcept": said()})),
+    }
 }
 
 fn quantity(measure: &Measure, value: Option<&Json>) -> Option<Json> {

@@ -21,6 +21,7 @@ mod translate;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub(super) use channel::Channel;
 pub use config::{Auth, Config};
@@ -28,7 +29,9 @@ pub use link::{Ended, Given, Linker, Tokens};
 pub use send::OpenError;
 
 use self::send::{Answer, Failure};
-use super::{Allowance, Arrival, Asking, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Verdict};
+use super::{
+    Allowance, Arrival, Asking, Clock, Content, Delivered, Item, Platform, Resource, Shaped, Taken, Trace, Verdict,
+};
 
 /// An opened destination: connections, credentials and the cached token.
 pub struct FhirRest {
@@ -40,6 +43,20 @@ pub struct FhirRest {
     sender: send::Sender,
     token: Option<token::Source>,
     clock: Clock,
+}
+
+/// What an exchange is part of.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    request_id: &'a str,
+    own: Option<&'a Allowance>,
+    trace: Option<&'a Arc<Trace>>,
+}
+
+impl Item {
+    fn attempt(&self) -> Attempt<'_> {
+        Attempt { request_id: &self.request_id, own: self.access.as_ref(), trace: self.trace.as_ref() }
+    }
 }
 
 /// Why something was not tried.
@@ -65,7 +82,7 @@ impl FhirRest {
             Content::Shaped(shaped) => self.tell(shaped, item).await,
             Content::Resources(resources) if self.batch && resources.len() > 1 => {
                 let verdict = match translate::transaction(&self.name, &self.base, resources) {
-                    Ok(request) => self.exchange(&request, &item.request_id, item.access.as_ref()).await,
+                    Ok(request) => self.exchange(&request, item.attempt()).await,
                     Err(reason) => Verdict::Rejected { reason },
                 };
                 Delivered::whole(verdict)
@@ -81,7 +98,7 @@ impl FhirRest {
             let reason = "the destination knows no name of the person that a token could be for".to_owned();
             return Delivered::whole(Verdict::Rejected { reason });
         }
-        match self.answer(&request, &item.request_id, item.access.as_ref(), person).await {
+        match self.answer(&request, item.attempt(), person).await {
             Ok(answer) => arrival::shaped(&answer, shaped, (self.clock)()),
             Err(verdict) => Delivered::whole(verdict),
         }
@@ -94,7 +111,7 @@ impl FhirRest {
             let verdict = match each.last().filter(|before| !before.verdict.is_alive()) {
                 Some(_) => Verdict::Unreached { reason: BEHIND.to_owned() },
                 None => match translate::update(&self.name, &self.base, resource) {
-                    Ok(request) => self.exchange(&request, &item.request_id, item.access.as_ref()).await,
+                    Ok(request) => self.exchange(&request, item.attempt()).await,
                     Err(reason) => Verdict::Rejected { reason },
                 },
             };
@@ -109,20 +126,24 @@ impl FhirRest {
 
     async fn look_up(&self, asking: &Asking) -> Result<Vec<u8>, Verdict> {
         let request = translate::question(&self.lookups, &asking.question);
-        let answer = self.answer(&request, &asking.request_id, asking.access.as_ref(), None).await?;
+        let Asking { request_id, access, trace, .. } = asking;
+        let attempt = Attempt { request_id, own: access.as_ref(), trace: trace.as_ref() };
+        let answer = self.answer(&request, attempt, None).await?;
         arrival::found(answer, &asking.pack, (self.clock)())
     }
 
     async fn take_back(&self, taken: &Taken) -> Verdict {
+        let Taken { request_id, access, trace, .. } = taken;
+        let attempt = Attempt { request_id, own: access.as_ref(), trace: trace.as_ref() };
         match translate::recall(&self.name, &self.base, taken) {
-            Ok(request) => self.exchange(&request, &taken.request_id, taken.access.as_ref()).await,
+            Ok(request) => self.exchange(&request, attempt).await,
             Err(reason) => Verdict::Rejected { reason },
         }
     }
 
     /// What a request comes to.
-    async fn exchange(&self, request: &translate::Request, request_id: &str, own: Option<&Allowance>) -> Verdict {
-        match self.answer(request, request_id, own, None).await {
+    async fn exchange(&self, request: &translate::Request, attempt: Attempt<'_>) -> Verdict {
+        match self.answer(request, attempt, None).await {
             Ok(answer) if request.method == reqwest::Method::DELETE => classify::deletion(&answer, (self.clock)()),
             Ok(answer) => classify::verdict(&answer, request.entries, (self.clock)()),
             Err(verdict) => verdict,
@@ -134,22 +155,22 @@ impl FhirRest {
     async fn answer(
         &self,
         request: &translate::Request,
-        request_id: &str,
-        own: Option<&Allowance>,
+        Attempt { request_id, own, trace }: Attempt<'_>,
         person: token::Person<'_>,
     ) -> Result<Answer, Verdict> {
+        let sender = self.sender.traced(trace);
         let mut renewed = false;
         loop {
             let access = match &self.token {
                 None => own.map(|allowance| token::Access::new(allowance.token().to_owned(), None)),
-                Some(source) => match source.access(&self.sender, renewed, person).await {
+                Some(source) => match source.access(&sender, renewed, person).await {
                     Ok(access) => Some(access),
                     // Only a token that was refused shows that the request had been sent.
                     Err(reason) if renewed => return Err(Verdict::Retry { after_ms: None, reason }),
                     Err(reason) => return Err(Verdict::Unreached { reason }),
                 },
             };
-            let answer = match self.sender.send(request, request_id, access.as_ref()).await {
+            let answer = match sender.send(request, request_id, access.as_ref()).await {
                 Ok(answer) => answer,
                 Err(failure @ Failure::Connect) => return Err(Verdict::Unreached { reason: failure.to_string() }),
                 Err(failure) => return Err(Verdict::Retry { after_ms: None, reason: failure.to_string() }),

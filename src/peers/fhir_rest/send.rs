@@ -4,12 +4,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::config::Config;
 use super::token::Access;
 use super::translate::Request;
+use crate::peers::Trace;
 
 /// Longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -76,7 +77,14 @@ pub(in crate::peers) struct Answer {
     pub body: Vec<u8>,
 }
 
+/// What calls, under a trace or under none.
+#[derive(Clone)]
 pub(super) struct Sender {
+    caller: Arc<Caller>,
+    trace: Option<Arc<Trace>>,
+}
+
+struct Caller {
     config: Config,
     client: Mutex<(reqwest::Client, Vec<Option<SystemTime>>)>,
     timeout: Duration,
@@ -85,15 +93,22 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
         let client = Mutex::new((client(config)?, stamps(config)));
-        Ok(Sender { config: config.clone(), client, timeout: Duration::from_millis(config.timeout_ms) })
+        let timeout = Duration::from_millis(config.timeout_ms);
+        Ok(Sender { caller: Arc::new(Caller { config: config.clone(), client, timeout }), trace: None })
+    }
+
+    /// The same, of which every request is of that trace.
+    pub(super) fn traced(&self, trace: Option<&Arc<Trace>>) -> Sender {
+        Sender { caller: self.caller.clone(), trace: trace.cloned() }
     }
 
     /// What calls, with the certificates as they lie in their files now. Files that cannot be used leave what there was.
     fn client(&self) -> reqwest::Client {
-        let stamps = stamps(&self.config);
-        let mut known = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = &self.caller.config;
+        let stamps = stamps(config);
+        let mut known = self.caller.client.lock().unwrap_or_else(PoisonError::into_inner);
         if known.1 != stamps {
-            match client(&self.config) {
+            match client(config) {
                 Ok(client) => *known = (client, stamps),
                 Err(error) => {
                     tracing::warn!(%error, "new certificates or keys of a destination are not used");
@@ -196,7 +211,11 @@ impl Sender {
 
     /// The time limit spans everything, so that an answer that drips byte by byte ends too.
     async fn exchange(&self, builder: reqwest::RequestBuilder) -> Result<Answer, Failure> {
-        tokio::time::timeout(self.timeout, read(builder)).await.unwrap_or(Err(Failure::Timeout))
+        let builder = match &self.trace {
+            Some(trace) => builder.header("traceparent", trace.parent()),
+            None => builder,
+        };
+        tokio::time::timeout(self.caller.timeout, read(builder)).await.unwrap_or(Err(Failure::Timeout))
     }
 }
 

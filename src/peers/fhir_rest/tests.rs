@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::config::Credentials;
 use super::{Auth, Config, Ended, FhirRest, Given, Linker, Tokens};
-use crate::peers::{Clock, Content, Item, Platform, Resource, Verdict};
+use crate::peers::{Clock, Content, Item, Platform, Resource, Trace, Verdict};
 
 /// What the server does with one connection, after it has read the request.
 enum Step {
@@ -119,6 +119,7 @@ fn item(ids: &[&str]) -> Item {
         content: Content::Resources(ids.iter().map(resource).collect()),
         request_id: "request-1".to_owned(),
         access: None,
+        trace: None,
     }
 }
 
@@ -254,6 +255,30 @@ fn with_token(address: &str, folder: &Path) -> (FhirRest, Arc<AtomicI64>, jsonwe
     let config = Config { auth: Auth::BackendServices(credentials), ..config(address) };
     let public = jsonwebtoken::DecodingKey::from_ec_pem(key.public_key_pem().as_bytes()).unwrap();
     (FhirRest::open("north", &config, clock).unwrap(), seconds, public)
+}
+
+#[tokio::test]
+async fn every_request_of_an_attempt_says_its_trace_and_of_another_attempt_its_own() {
+    let token = || say("200 OK", r#"{"access_token":"t","token_type":"bearer","expires_in":600}"#);
+    let steps = vec![token(), say("401 Unauthorized", ""), token(), say("200 OK", ""), say("200 OK", "")];
+    let script = play(steps).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (peer, ..) = with_token(&script.address, folder.path());
+    for (trace, expected) in [(Some([7; 24]), "acknowledged"), (None, "acknowledged")] {
+        let trace = trace.map(|entropy| Arc::new(Trace::new(entropy)));
+        let verdict = peer.deliver(&Item { trace, ..item(&["o-1"]) }).await.verdict;
+        assert_eq!(shown(&verdict), expected);
+    }
+    let requests = script.requests.await.unwrap();
+    let header = |request: &String| {
+        let line = request.lines().find_map(|line| line.strip_prefix("traceparent: "))?;
+        let [version, trace, parent, flags] = line.split('-').collect::<Vec<_>>().try_into().ok()?;
+        assert_eq!((version, trace, flags), ("00", "07".repeat(16).as_str(), "00"));
+        Some(parent.to_owned())
+    };
+    let parents: Vec<Option<String>> = requests.iter().map(header).collect();
+    let named: std::collections::BTreeSet<&String> = parents.iter().flatten().collect();
+    assert_eq!((named.len(), &parents[4]), (4, &None), "each request of the first attempt has its own: {parents:?}");
 }
 
 #[tokio::test]

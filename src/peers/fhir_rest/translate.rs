@@ -165,8 +165,13 @@ mod tests {
     fn what_is_taken_back_says_nothing_but_its_name() {
         let base = reqwest::Url::parse("https://a.example/fhir").expect("an address");
         let asked = |kind: &str, name: &str, manner| {
-            let taken =
-                Taken { recall: Recall::of_erased(kind, name), manner, request_id: "r".to_owned(), access: None };
+            let taken = Taken {
+                recall: Recall::of_erased(kind, name),
+                manner,
+                request_id: "r".to_owned(),
+                access: None,
+                trace: None,
+            };
             recall("north", &base, &taken)
         };
         let deleted = asked("Observation", "o-1", Manner::Delete).expect("a request");

@@ -266,13 +266,22 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("nl-medmij", "nl-medmij"),
 ];
 
-/// The JSON files of a folder, by name.
+/// The resources of a folder, by the names of their files.
 fn material(folder: &Path) -> Vec<(String, Json)> {
+    let validator = Validator::new(Registry::core());
     let paths = files(folder);
-    let is_json = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "json");
-    let read = paths.iter().filter(is_json).filter_map(|path| {
+    let read = paths.iter().filter_map(|path| {
         let name = path.file_name()?.to_string_lossy().into_owned();
-        Some((name, serde_json::from_slice(&std::fs::read(path).unwrap()).ok()?))
+        let bytes = std::fs::read(path).unwrap();
+        let json = match path.extension()?.to_str()? {
+            "json" => serde_json::from_slice(&bytes).ok()?,
+            "xml" => {
+                let document = validator.read(&bytes, Format::Xml).document?;
+                serde_json::from_str(&compact(&document, document.root())).ok()?
+            }
+            _ => return None,
+        };
+        Some((name, json))
     });
     read.collect()
 }

@@ -28,10 +28,13 @@ use crate::fhir::tree::Element;
 /// The system of LOINC codes.
 pub const LOINC: &str = "http://loinc.org";
 
+/// The system of SNOMED CT.
+pub const SNOMED: &str = "http://snomed.info/sct";
+
 /// The systems of codes, by the names that the table gives them.
 const SYSTEMS: [(&str, &str); 5] = [
     ("loinc", LOINC),
-    ("snomed", "http://snomed.info/sct"),
+    ("snomed", SNOMED),
     ("mdc", "urn:iso:std:iso:11073:10101"),
     ("pghd", "http://hl7.org/fhir/uv/phr/CodeSystem/observation-pghd-codes"),
     ("own", MEASURE_SYSTEM),

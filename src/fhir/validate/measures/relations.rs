@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
-use super::{LOINC, decimal};
+use super::{LOINC, SNOMED, decimal};
 use crate::fhir::outcome::Id;
 use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
@@ -29,7 +29,7 @@ pub enum Order {
 pub struct Relation {
     pub id: &'static str,
     pub order: Order,
-    /// LOINC codes.
+    /// Codes of LOINC or SNOMED CT, which look different.
     pub left: &'static str,
     pub right: Vec<&'static str>,
     /// By how much the left may lack, in its own unit: what rounding does.
@@ -120,7 +120,7 @@ fn amounts_of<'d>(component: Option<Found<'d>>, holder: Element<'d>) -> Vec<Amou
     let (Some(value), Some(unit), None) = (amount, unit, element.get("comparator")) else { return Vec::new() };
     let codings = holder.get("code").into_iter().flat_map(|code| code.all("coding"));
     codings
-        .filter(|coding| coding.text_of("system") == Some(LOINC))
+        .filter(|coding| coding.text_of("system").is_some_and(|system| [LOINC, SNOMED].contains(&system)))
         .filter_map(|coding| Some(Amount { code: coding.text_of("code")?, value, unit, component, quantity }))
         .collect()
 }
@@ -150,9 +150,10 @@ mod tests {
     fn the_table_can_be_read_and_makes_sense() {
         assert!(all().len() > 5);
         for relation in all() {
-            let left = measure(LOINC, relation.left).unwrap_or_else(|| panic!("{}", relation.id));
+            let known = |code| measure(LOINC, code).or(measure(SNOMED, code));
+            let left = known(relation.left).unwrap_or_else(|| panic!("{}", relation.id));
             for code in &relation.right {
-                let right = measure(LOINC, code).unwrap_or_else(|| panic!("{}", relation.id));
+                let right = known(code).unwrap_or_else(|| panic!("{}", relation.id));
                 assert!(ucum::comparable(left.units[0].code, right.units[0].code), "{}", relation.id);
             }
             assert!(relation.right.len() == 1 || relation.order == Order::AtLeastSum, "{}", relation.id);
