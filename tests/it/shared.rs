@@ -206,3 +206,25 @@ async fn an_export_is_everybodys_work() {
     assert_eq!(bulk::fetched(&there, &at_second(&late)).await.ids("Observation"), one.ids("Observation"));
     drop(second);
 }
+
+/// What is only read is read for whoever waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_for_a_client_that_is_gone_is_given_up() {
+    let url = postgres::fresh().await;
+    let (gateways, apps) = two(&url, "").await;
+    let (gateway, app) = (gateways[0].inner(), &apps[0]);
+    let search = format!("/Observation?patient={}", app.consenting_person().await);
+    let holder = &postgres::idle(&url, 1).await[0];
+    // No answer leaves before it is on record, and nothing can be put on record.
+    holder.batch_execute("BEGIN; LOCK TABLE audit IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let under_way = async || metrics::value(&gateway.figures().await, "requests_under_way").unwrap();
+    let (asking, asked) = (app.clone(), search.clone());
+    let reading = tokio::spawn(async move { asking.get(&asked).await });
+    eventually("it is read", async || (under_way().await > 0.0).then_some(())).await;
+    reading.abort();
+    eventually("it is given up", async || (under_way().await == 0.0).then_some(())).await;
+    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'audit'::regclass";
+    assert_eq!(holder.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0), 1, "before the store gave up");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(app.get(&search).await.status, 200);
+}

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::ahead;
 use super::recall::is_review;
 use super::send::Came;
-use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, Worker};
+use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, TURN_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{self, Settlement};
@@ -56,7 +56,7 @@ impl Worker {
         seat: OwnedSemaphorePermit,
     ) -> Result<usize, store::Error> {
         let store = &self.gateway.store;
-        let turn_ms = if self.has_first() { ahead::TURN_MS } else { LEASE_MS };
+        let turn_ms = if self.has_first() { ahead::TURN_MS } else { TURN_MS };
         let deadline_ms = (self.gateway.now_ms() + turn_ms).min(lease.until_ms - LEASE_MS / 2);
         let mut rows = store.feed(&lease, if self.has_first() { BATCH } else { max }).await?;
         // What waits for its turn is behind the first row, of this batch or of those to come.

@@ -108,6 +108,9 @@ const LEASE_MS: i64 = 120_000;
 /// is sent.
 const SLOTS_A_SEAT: usize = 4;
 
+/// How long one of them may be worked off at a time, so that the others come to their turns in the first half of their leases.
+const TURN_MS: i64 = LEASE_MS / 2 / SLOTS_A_SEAT as i64;
+
 /// How often it is asked whether a restriction still stands. Lifting it makes what waits due at once; this is for the case
 /// that it is lifted between the question and its answer being written down.
 const RESTRICTED_MS: i64 = 3_600_000;
@@ -271,7 +274,12 @@ impl Worker {
         // What is to go first is looked for after each of these rounds; and what is leased here no other gateway works off.
         let few = probing || self.has_first() || store.is_shared();
         let many = if few { width } else { width * SLOTS_A_SEAT };
-        let leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, many).await?;
+        let mut leases = store.lease(&self.name, &self.identity, now_ms, LEASE_MS, many).await?;
+        // Where turns take so long that not all get one, it is not always the same that get none.
+        if !leases.is_empty() {
+            let first = self.random() as usize % leases.len();
+            leases.rotate_left(first);
+        }
         let mut slots = JoinSet::new();
         let seats = Arc::new(Semaphore::new(width));
         let some = !leases.is_empty();
