@@ -481,6 +481,9 @@ impl<'m> Scope<'m> {
         };
         match row.form {
             Form::Inside if self.component.is_none() => return Err(Gap::Elsewhere),
+            Form::Members if holder.get("component").is_some() => {
+                return Err(Gap::Form("members that are measurements of their own, and no components"));
+            }
             Form::Components | Form::Split | Form::Members => return Err(Gap::Elsewhere),
             _ => {}
         }

@@ -240,6 +240,9 @@ fn a_group_is_told_where_its_members_are_measurements_of_their_own() {
     summary["hasMember"] =
         json!([{"reference": "Observation/o1/_history/2"}, {"reference": "QuestionnaireResponse/q"}]);
     summary["id"] = "o2".into();
+    let both = told(&pack, &stage(), &[summary.clone()]).unwrap_err();
+    assert_eq!(both.id, Id::DestinationForm, "{}", both.text);
+    summary.as_object_mut().unwrap().remove("component");
     let named = told(&pack, &stage(), &[summary]).unwrap();
     let member = told(&pack, &stage(), &[observation("97507-8", &number("148"), "mg/dL")]).unwrap();
     let id = member["id"].as_str().unwrap();

@@ -62,7 +62,8 @@ pub use finding::{Finding, Grade};
 pub use id::{PatientKey, ResId};
 pub use link::Link;
 pub use outbox::{
-    Backlog, DeadLetter, Failure, FeedItem, Fenced, KnownAs, Lease, Retry, Settlement, SettlementOutcome, Task,
+    Backlog, DAMAGED, DeadLetter, Failure, FeedItem, Fenced, KnownAs, Lease, Retry, SUBSCRIBERS, Settlement,
+    SettlementOutcome, Task,
 };
 pub use place::{Place, Server};
 pub use plan::{

@@ -29,17 +29,25 @@ pub struct Lease {
 }
 
 /// One row of the feed.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct FeedItem {
     pub pos: u64,
     pub patient: Option<PatientKey>,
     /// The versions as they were when the row was written.
     pub items: Vec<Stored>,
+    /// Those that cannot be read, because what is kept of them is damaged: sequence number and version.
+    pub damaged: Vec<(u64, u32)>,
     /// Something earlier of this patient waits for a retry: this must wait behind it.
     pub parked: bool,
     /// It was taken before its turn, so that nothing is left to do of it.
     pub ahead: bool,
 }
+
+/// Under which name the feed is followed for all subscriptions, as for one destination.
+pub const SUBSCRIBERS: &str = "subscriptions";
+
+/// Why something is given up that can never be sent.
+pub const DAMAGED: &str = "what is kept of it is damaged and cannot be read";
 
 /// An item that leaves the feed undelivered, or before its turn.
 #[derive(Clone, PartialEq, Eq, Debug)]

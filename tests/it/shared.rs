@@ -1,6 +1,7 @@
 //! Several gateways on one PostgreSQL server: they are one gateway to whoever uses them.
 
 use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::DAMAGED;
 
 use crate::bulk;
 use crate::fixture::{Answer, Client, Gateway, Platform, eventually, heart_rate};
@@ -227,4 +228,32 @@ async fn what_is_read_for_a_client_that_is_gone_is_given_up() {
     assert_eq!(holder.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0), 1, "before the store gave up");
     holder.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(app.get(&search).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resource_that_is_damaged_is_given_up_alone() {
+    let url = postgres::fresh().await;
+    let mut platform = Platform::start(&[]).await;
+    let (gateways, apps) = two(&url, &platform.destination("")).await;
+    let patient = apps[0].consenting_person().await;
+    apps[0].consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    platform.leave().await;
+    for number in 0..5 {
+        let reading = heart_rate(&patient, &format!("r-{number}"), 60 + number);
+        assert_eq!(apps[0].post("/Observation", &reading).await.status, 201);
+    }
+    let third = "UPDATE resource SET payload = substring(payload FROM 1 FOR 40) WHERE seq =
+                 (SELECT seq FROM resource WHERE kind = (SELECT id FROM kind WHERE name = 'Observation') ORDER BY seq OFFSET 2 LIMIT 1)";
+    postgres::speak(&url, third).await;
+    platform.come_back().await;
+    let store = gateways[0].store();
+    eventually("the others arrive", async || {
+        let backlog = store.backlog("platform").await.unwrap();
+        (backlog.behind == 0 && backlog.retries == 0).then_some(())
+    })
+    .await;
+    let dead = store.dead_letters(Some("platform")).await.unwrap();
+    assert_eq!(dead.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), [DAMAGED]);
+    let told = platform.log().into_iter().filter(|(name, _)| name.starts_with("Observation/")).count();
+    assert_eq!(told, 4);
 }

@@ -11,13 +11,25 @@ use super::{LEASE_MS, RESTRICTED, RESTRICTED_MS, TURN_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::consent::Permitted;
 use crate::policy::delivery::{self, Settlement};
-use crate::store::{self, AuditRecord, Failure, FeedItem, Fenced, KnownAs, Lease, PatientKey, Stored, Task};
+use crate::store::{self, AuditRecord, DAMAGED, Failure, FeedItem, Fenced, KnownAs, Lease, PatientKey, Stored, Task};
 
 /// Why something waits that is in order itself.
 const BEHIND: &str = "waits behind an earlier one";
 
 /// Feed rows in one batch.
 pub(super) const BATCH: usize = 64;
+
+/// Resources in one batch, but for those of its last row.
+const RESOURCES: usize = 128;
+
+/// How far a turn came.
+#[derive(Default)]
+pub(super) struct Passed {
+    /// Rows that the cursor moved over.
+    pub(super) rows: usize,
+    /// Whether there may be more.
+    pub(super) more: bool,
+}
 
 /// What a batch has come to so far.
 #[derive(Default)]
@@ -48,25 +60,27 @@ enum Outcome {
 }
 
 impl Worker {
-    /// Works a slot off, on a seat that is free again when nothing more is sent; answers how many rows the cursor moved over.
+    /// Works a batch of a slot off, on a seat that is free again when nothing more is sent.
     pub(super) async fn slot(
         &self,
-        lease: Lease,
+        lease: &Lease,
         max: usize,
         seat: OwnedSemaphorePermit,
-    ) -> Result<usize, store::Error> {
+    ) -> Result<Passed, store::Error> {
         let store = &self.gateway.store;
         let turn_ms = if self.has_first() { ahead::TURN_MS } else { TURN_MS };
         let deadline_ms = (self.gateway.now_ms() + turn_ms).min(lease.until_ms - LEASE_MS / 2);
-        let mut rows = store.feed(&lease, if self.has_first() { BATCH } else { max }).await?;
+        let (most, resources) = if self.has_first() { (BATCH, usize::MAX) } else { (max, RESOURCES) };
+        let mut rows = store.feed(lease, most, resources).await?;
+        let more = rows.len() == most || rows.iter().map(|row| row.items.len()).sum::<usize>() >= resources;
         // What waits for its turn is behind the first row, of this batch or of those to come.
         if let [first, behind @ ..] = rows.as_slice()
             && self.has_first()
             && (rows.len() == BATCH || behind.iter().any(|row| self.goes_first(row)))
         {
-            let taken = self.look_ahead(&lease, first.pos).await?;
+            let taken = self.look_ahead(lease, first.pos).await?;
             if taken > 0 {
-                return Ok(taken);
+                return Ok(Passed { rows: taken, more });
             }
         }
         rows.truncate(max);
@@ -76,10 +90,11 @@ impl Worker {
             reviews.extend(review.filter(|_| self.on_withdrawal.is_some()).map(|consent| (row.pos, consent)));
             row.items = self.wanted(std::mem::take(&mut row.items)).await?;
         }
-        let mut batch = Batch { foretold: self.foretell(&lease, &rows).await?, ..Batch::default() };
+        let mut batch = Batch { foretold: self.foretell(lease, &rows).await?, ..Batch::default() };
         let mut moved = 0;
-        for row in rows {
-            let pos = row.pos;
+        for mut row in rows {
+            let (pos, patient) = (row.pos, row.patient);
+            let damaged = std::mem::take(&mut row.damaged);
             if let Some(consent) = reviews.remove(&pos) {
                 batch.blocked.extend(row.patient);
                 let now_ms = self.gateway.now_ms();
@@ -93,6 +108,15 @@ impl Worker {
             }
             batch.to = Some(pos);
             moved += 1;
+            for (seq, version) in damaged {
+                tracing::error!(destination = &*self.name, seq, version, "what is kept of a resource is damaged");
+                self.given_up(DAMAGED);
+                let reason = DAMAGED.to_owned();
+                let (attempts, not_before_ms) = (0, self.gateway.now_ms());
+                let lost =
+                    Failure { pos, patient, seq, version, attempts, not_before_ms, reason, dead: true, first: false };
+                batch.failures.push(lost);
+            }
             // A destination in trouble, a slow one, or the end: write down how far we came and look again.
             let now_ms = self.gateway.now_ms();
             let closed = now_ms > deadline_ms || self.closed_until(now_ms).is_some();
@@ -105,15 +129,16 @@ impl Worker {
             }
         }
         drop(seat);
-        let Some(to) = batch.to else { return Ok(moved) };
+        let passed = Passed { rows: moved, more };
+        let Some(to) = batch.to else { return Ok(passed) };
         let audit = batch.audit.clone();
-        let advance = store.advance(&lease, to, batch.failures, batch.audit);
+        let advance = store.advance(lease, to, batch.failures, batch.audit);
         match tokio::try_join!(store.know(batch.known, self.on_erasure.is_some()), advance)?.1 {
             Fenced::Held => {}
             // Another worker has the slot and will send again, to the same effect; what we disclosed stays on record.
             Fenced::Lost => store.record_audit(audit).await?,
         }
-        Ok(moved)
+        Ok(passed)
     }
 
     /// What the batch is about to disclose goes on record first: should the process end between a send and its

@@ -108,6 +108,9 @@ const LEASE_MS: i64 = 120_000;
 /// is sent.
 const SLOTS_A_SEAT: usize = 4;
 
+/// After which time no slot is worked on that has its turn behind it.
+const ROUND_MS: i64 = 5_000;
+
 /// How long one of them may be worked off at a time, so that the others come to their turns in the first half of their leases.
 const TURN_MS: i64 = LEASE_MS / 2 / SLOTS_A_SEAT as i64;
 
@@ -280,17 +283,25 @@ impl Worker {
             let first = self.random() as usize % leases.len();
             leases.rotate_left(first);
         }
-        let mut slots = JoinSet::new();
+        let mut slots: JoinSet<Result<usize, store::Error>> = JoinSet::new();
         let seats = Arc::new(Semaphore::new(width));
         let some = !leases.is_empty();
         for lease in leases {
             let (worker, seats) = (self.clone(), seats.clone());
             slots.spawn(async move {
-                let Ok(seat) = seats.acquire_owned().await else { return Ok(0) };
-                if !probing && worker.has_ended(&lease) {
-                    return Ok(0);
+                let mut moved = 0;
+                // What fails is tried again between rounds, so that they must end, and none begins while others are at work.
+                loop {
+                    let Ok(seat) = seats.clone().acquire_owned().await else { return Ok(moved) };
+                    if !probing && worker.has_ended(&lease) {
+                        return Ok(moved);
+                    }
+                    let passed = worker.slot(&lease, if probing { 1 } else { feed::BATCH }, seat).await?;
+                    moved += passed.rows;
+                    if few || !passed.more || worker.gateway.now_ms() > now_ms + ROUND_MS {
+                        return Ok(moved);
+                    }
                 }
-                worker.slot(lease, if probing { 1 } else { feed::BATCH }, seat).await
             });
         }
         let mut moved = 0;

@@ -82,7 +82,7 @@ impl Gateway {
     }
 
     async fn follow_slot(&self, lease: &Lease) -> Result<bool, store::Error> {
-        let rows = self.store.feed(lease, BATCH).await?;
+        let rows = self.store.feed(lease, BATCH, usize::MAX).await?;
         let Some(to) = rows.last().map(|row| row.pos) else { return Ok(false) };
         let live = self.store.subscriptions_live().await?;
         let watched: Vec<(&Subscription, Arc<Watch>)> =

@@ -33,8 +33,7 @@ use crate::peers::rest_hook::{self, RestHook};
 use crate::policy::delivery::Schedule;
 use crate::policy::subscription::Limits;
 
-/// Under which name the feed is followed for all subscriptions.
-pub const FOLLOWER: &str = "subscriptions";
+pub use crate::store::SUBSCRIBERS as FOLLOWER;
 
 /// What subscriptions may be told.
 #[derive(Clone, Debug, Deserialize)]

@@ -13,6 +13,7 @@ use crate::store::disk;
 use crate::store::fault::OpenError;
 use crate::store::finding::{Finding, Grade};
 use crate::store::key_file::KeyFile;
+use crate::store::outbox::SUBSCRIBERS;
 use crate::store::place::Place;
 use crate::store::sql::{self, Connection, Fault};
 use crate::tlog::{Checkpoint, root};
@@ -354,8 +355,12 @@ fn audit_log(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
 }
 
 fn deliveries(connection: &Connection, now_ms: i64, served: bool) -> sql::Result<Finding> {
-    let mut statement = connection.prepare_cached("SELECT DISTINCT destination FROM cursor ORDER BY destination")?;
-    let names: Vec<String> = statement.query_map((), |row| row.get(0))?.collect::<sql::Result<_>>()?;
+    // Subscribers have a cursor of their own, which rests where there are none.
+    let mut statement = connection.prepare_cached(
+        "SELECT DISTINCT destination FROM cursor
+         WHERE destination <> ?1 OR EXISTS (SELECT 1 FROM subscription) ORDER BY destination",
+    )?;
+    let names: Vec<String> = statement.query_map([SUBSCRIBERS], |row| row.get(0))?.collect::<sql::Result<_>>()?;
     let (mut behind, mut retries, mut dead, mut fullest) = (0, 0, 0, 0);
     for name in &names {
         let backlog = feed::backlog(connection, name)?;

@@ -12,7 +12,7 @@ use super::{Store, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
-use crate::store::sql::{self, Connection, Optional, params};
+use crate::store::sql::{self, Connection, Fault, Optional, params};
 use crate::store::unit::AuditRecord;
 
 impl Store {
@@ -57,10 +57,11 @@ impl Store {
         self.writer.call(1, move |ledger| Ok(give_back(ledger)?)).await
     }
 
-    /// What follows the cursor of the leased slot; nothing if the lease was lost.
-    pub async fn feed(&self, lease: &Lease, max: usize) -> Result<Vec<FeedItem>, Error> {
+    /// What follows the cursor of the leased slot, up to so many rows and to the row with which there are so many resources;
+    /// nothing if the lease was lost.
+    pub async fn feed(&self, lease: &Lease, max: usize, resources: usize) -> Result<Vec<FeedItem>, Error> {
         let lease = lease.clone();
-        self.query(move |connection| items(connection, &lease, max)).await
+        self.query(move |connection| items(connection, &lease, max, resources)).await
     }
 
     /// What lies farther ahead in the leased slot, behind a position and behind what was looked through before.
@@ -72,7 +73,7 @@ impl Store {
                 .query_row(params![lease.destination, lease.slot, lease.epoch as i64], |row| row.get(0))
                 .optional()?;
             let Some(scout) = scout else { return Ok(Vec::new()) };
-            behind_of(connection, &lease, after.max(scout as u64), max)
+            behind_of(connection, &lease, after.max(scout as u64), max, usize::MAX)
         })
         .await
     }
@@ -216,27 +217,29 @@ impl Claim {
 }
 
 /// What follows the cursor; nothing when the lease was handed over.
-fn items(connection: &Reader, lease: &Lease, max: usize) -> sql::Result<Vec<FeedItem>> {
+fn items(connection: &Reader, lease: &Lease, max: usize, resources: usize) -> sql::Result<Vec<FeedItem>> {
     let pos: Option<i64> = connection
         .prepare_cached("SELECT pos FROM cursor WHERE destination = ?1 AND slot = ?2 AND epoch = ?3")?
         .query_row(params![lease.destination, lease.slot, lease.epoch as i64], |row| row.get(0))
         .optional()?;
-    pos.map_or_else(|| Ok(Vec::new()), |pos| behind_of(connection, lease, pos as u64, max))
+    pos.map_or_else(|| Ok(Vec::new()), |pos| behind_of(connection, lease, pos as u64, max, resources))
 }
 
 /// What lies behind a position of the slot.
-fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize) -> sql::Result<Vec<FeedItem>> {
+fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize, resources: usize) -> sql::Result<Vec<FeedItem>> {
     let mut statement = connection.prepare_cached(
         "SELECT f.pos, f.patient, f.items,
                 EXISTS (SELECT 1 FROM ahead a WHERE a.destination = ?1 AND a.slot = f.slot AND a.pos = f.pos)
          FROM feed f WHERE f.slot = ?2 AND f.pos > ?3 ORDER BY f.pos LIMIT ?4",
     )?;
     let mut rows = statement.query(params![lease.destination, lease.slot, pos as i64, max as i64])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
+    let (mut found, mut opened) = (Vec::new(), 0);
+    while opened < resources
+        && let Some(row) = rows.next()?
+    {
         let (pos, patient) = (row.get::<i64>(0)? as u64, row.get::<Option<[u8; 16]>>(1)?.map(PatientKey));
         if row.get(3)? {
-            found.push(FeedItem { pos, patient, items: Vec::new(), parked: false, ahead: true });
+            found.push(FeedItem { pos, patient, ahead: true, ..FeedItem::default() });
             continue;
         }
         let named = named_items(row.get_ref(2)?.as_blob()?);
@@ -244,11 +247,15 @@ fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize) -> sql::R
             Some((seq, _)) => retry::waits(connection, &lease.destination, patient, *seq)?,
             None => false,
         };
-        let mut items = Vec::with_capacity(named.len());
+        let (mut items, mut damaged) = (Vec::with_capacity(named.len()), Vec::new());
         for (seq, version) in named {
-            items.extend(row::version(connection, seq, version)?);
+            match row::version(connection, seq, version) {
+                Err(Fault::Damaged(_)) => damaged.push((seq, version)),
+                read => items.extend(read?),
+            }
         }
-        found.push(FeedItem { pos, patient, items, parked, ahead: false });
+        opened += items.len();
+        found.push(FeedItem { pos, patient, items, damaged, parked, ahead: false });
     }
     Ok(found)
 }

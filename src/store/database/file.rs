@@ -130,6 +130,8 @@ pub(super) fn open_unshared(file: &Path) -> Result<sql::Connection, OpenError> {
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // What lies behind rows that move is cleared, since whoever is erased later is cleared out of rows alone.
+    connection.pragma_update(None, "secure_delete", true)?;
     Ok(sql::Connection::Lite(connection))
 }
 

@@ -12,8 +12,8 @@ use super::writer::Ledger;
 use super::{Store, audit, erase, remnants, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
-use crate::store::outbox::{DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
-use crate::store::sql::{self, Connection, Optional, Row, Rows, params};
+use crate::store::outbox::{DAMAGED, DeadLetter, Failure, Retry, Settlement, SettlementOutcome, Task};
+use crate::store::sql::{self, Connection, Fault, Optional, Row, Rows, params};
 use crate::store::unit::{AuditRecord, Cancelled};
 
 /// How long a gateway has, of those that share a store, to try again what it has taken.
@@ -23,7 +23,14 @@ impl Store {
     /// Retries whose time has come, of each patient only the oldest.
     pub async fn retries_due(&self, destination: &str, now_ms: i64, max: usize) -> Result<Vec<Retry>, Error> {
         let name = destination.to_owned();
-        let mut found = self.query(move |connection| due(connection, &name, now_ms, max)).await?;
+        let (mut found, damaged) = self.query(move |connection| due(connection, &name, now_ms, max)).await?;
+        if !damaged.is_empty() {
+            let name = destination.to_owned();
+            let bury = move |ledger: &mut Ledger| {
+                damaged.iter().try_for_each(|id| given_up(&ledger.connection, &name, *id, DAMAGED))
+            };
+            self.writer.call(1, move |ledger| Ok(bury(ledger)?)).await?;
+        }
         if self.base.is_shared() && !found.is_empty() {
             let ids: Vec<i64> = found.iter().map(|retry| retry.id).collect();
             let name = destination.to_owned();
@@ -312,6 +319,13 @@ fn requeue(connection: &Connection, destination: &str, items: &[(u64, u32)]) -> 
     Ok(queued)
 }
 
+fn given_up(connection: &Connection, destination: &str, id: i64, reason: &str) -> sql::Result<()> {
+    match take(connection, destination, id)? {
+        Some(item) => bury(connection, destination, &Item { reason: reason.to_owned(), ..item }),
+        None => Ok(()),
+    }
+}
+
 fn give_up(connection: &Connection, destination: &str, reason: &str, most: usize) -> sql::Result<usize> {
     let ids: Vec<i64> = connection
         .prepare_cached(
@@ -321,9 +335,7 @@ fn give_up(connection: &Connection, destination: &str, reason: &str, most: usize
         .query_map(params![destination, most as i64], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in &ids {
-        if let Some(item) = take(connection, destination, *id)? {
-            bury(connection, destination, &Item { reason: reason.to_owned(), ..item })?;
-        }
+        given_up(connection, destination, *id, reason)?;
     }
     Ok(ids.len())
 }
@@ -338,7 +350,8 @@ fn bury(connection: &Connection, destination: &str, item: &Item) -> sql::Result<
     Ok(())
 }
 
-fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> sql::Result<Vec<Retry>> {
+/// What is due, and what is and cannot be read.
+fn due(connection: &Reader, destination: &str, now_ms: i64, max: usize) -> sql::Result<(Vec<Retry>, Vec<i64>)> {
     let mut statement = connection.prepare_cached(
         "SELECT id, attempts, not_before, reason, seq, version, first FROM retry
          WHERE destination = ?1 AND head = 1 AND not_before <= ?2 ORDER BY not_before, id LIMIT ?3",
@@ -371,13 +384,21 @@ fn queued(connection: &Reader, destination: &str, patient: PatientKey, most: usi
         "SELECT id, attempts, not_before, reason, seq, version, first FROM retry
          WHERE destination = ?1 AND lane = ?2 ORDER BY first DESC, id LIMIT ?3",
     )?;
-    collected(connection, statement.query(params![destination, patient.0, most as i64])?)
+    Ok(collected(connection, statement.query(params![destination, patient.0, most as i64])?)?.0)
 }
 
-fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<Vec<Retry>> {
-    let mut found = Vec::new();
+/// With the numbers of those that cannot be read.
+fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<(Vec<Retry>, Vec<i64>)> {
+    let (mut found, mut damaged) = (Vec::new(), Vec::new());
     while let Some(row) = rows.next()? {
-        let Some(stored) = row::version(connection, row.get::<i64>(4)? as u64, row.get(5)?)? else { continue };
+        let stored = match row::version(connection, row.get::<i64>(4)? as u64, row.get(5)?) {
+            Err(Fault::Damaged(_)) => {
+                damaged.push(row.get(0)?);
+                continue;
+            }
+            read => read?,
+        };
+        let Some(stored) = stored else { continue };
         found.push(Retry {
             id: row.get(0)?,
             attempts: row.get(1)?,
@@ -387,7 +408,7 @@ fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<Vec<Retry>>
             stored,
         });
     }
-    Ok(found)
+    Ok((found, damaged))
 }
 
 /// Takes an item out of the queue before its turn, and says so if it was there.

@@ -1,7 +1,9 @@
 //! Feed, leases and retries: nothing is lost, and no worker writes after its lease.
 
 use super::*;
-use crate::store::{Backlog, Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome, Task};
+use crate::store::database::writer::Ledger;
+use crate::store::sql::params;
+use crate::store::{Backlog, DAMAGED, Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome, Task};
 
 const TTL_MS: i64 = 1000;
 
@@ -66,14 +68,14 @@ async fn a_destination_sees_what_comes_after_it() {
 
         let mut seen = Vec::new();
         for lease in leases(&fixture, "w", 0).await {
-            let items = fixture.store.feed(&lease, 10).await.unwrap();
+            let items = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
             for item in &items {
                 assert!(!item.parked && item.items.iter().all(|stored| stored.patient == item.patient));
                 seen.extend(item.items.iter().map(|stored| (stored.version, stored.payload.clone())));
             }
             let to = items.last().unwrap().pos;
             assert_eq!(fixture.store.advance(&lease, to, Vec::new(), Vec::new()).await.unwrap(), Fenced::Held);
-            assert!(fixture.store.feed(&lease, 10).await.unwrap().is_empty());
+            assert!(fixture.store.feed(&lease, 10, usize::MAX).await.unwrap().is_empty());
         }
         seen.sort();
         assert_eq!(seen, [(1, b"one".to_vec()), (1, b"two".to_vec()), (2, b"three".to_vec())]);
@@ -93,10 +95,10 @@ async fn what_belongs_to_nobody_is_delivered_too() {
         });
         fixture.accept(unit(devices.to_vec())).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        let items = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         assert_eq!((lease.slot, items.len()), (0, 2), "each goes its own way");
         fixture.store.advance(&lease, 1, vec![failed(&items[0], "no")], Vec::new()).await.unwrap();
-        assert!(!fixture.store.feed(&lease, 10).await.unwrap()[0].parked);
+        assert!(!fixture.store.feed(&lease, 10, usize::MAX).await.unwrap()[0].parked);
         assert_eq!(due(&fixture, 50).await.len(), 1);
     }
 }
@@ -113,8 +115,8 @@ async fn a_lease_fences_whoever_was_away_too_long() {
 
         let second = one_lease(&fixture, "w2", 500 + TTL_MS).await;
         assert!(second.epoch > first.epoch);
-        let items = fixture.store.feed(&second, 10).await.unwrap();
-        assert!(fixture.store.feed(&first, 10).await.unwrap().is_empty());
+        let items = fixture.store.feed(&second, 10, usize::MAX).await.unwrap();
+        assert!(fixture.store.feed(&first, 10, usize::MAX).await.unwrap().is_empty());
         let before = fixture.audits().await;
         let late = fixture.store.advance(&first, 2, vec![failed(&items[0], "x")], vec![audit_record()]).await.unwrap();
         assert_eq!((late, fixture.audits().await), (Fenced::Lost, before));
@@ -122,7 +124,7 @@ async fn a_lease_fences_whoever_was_away_too_long() {
         assert_eq!((held, fixture.audits().await), (Fenced::Held, before + 1));
         let backlog = fixture.store.backlog("nhs").await.unwrap();
         assert_eq!((backlog.behind, backlog.retries, backlog.dead), (1, 1, 0));
-        assert!(fixture.store.feed(&second, 10).await.unwrap()[0].parked);
+        assert!(fixture.store.feed(&second, 10, usize::MAX).await.unwrap()[0].parked);
     }
 }
 
@@ -131,7 +133,7 @@ async fn retries_keep_the_order_of_a_patient() {
     for fixture in Fixture::both() {
         let fixture = with_feed(fixture, &["a", "b", "c"]).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        let items = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let mut failures: Vec<_> = items.iter().map(|item| failed(item, "down")).collect();
         failures[1].not_before_ms = 0;
         fixture.store.advance(&lease, 3, failures, Vec::new()).await.unwrap();
@@ -161,7 +163,7 @@ async fn what_goes_ahead_heads_its_lane_and_is_not_met_again() {
     for fixture in Fixture::both() {
         let fixture = with_feed(fixture, &["a", "b", "c", "d", "e"]).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let items = fixture.store.feed(&lease, 1).await.unwrap();
+        let items = fixture.store.feed(&lease, 1, usize::MAX).await.unwrap();
         fixture.store.advance(&lease, 1, vec![failed(&items[0], "down")], Vec::new()).await.unwrap();
         let behind = fixture.store.look_ahead(&lease, 2, 10).await.unwrap();
         assert_eq!(behind.iter().map(|item| item.pos).collect::<Vec<_>>(), [3, 4, 5]);
@@ -183,7 +185,7 @@ async fn what_goes_ahead_heads_its_lane_and_is_not_met_again() {
             assert_eq!(payload, expected);
             settle(&fixture, id, SettlementOutcome::Done).await;
         }
-        let rest = fixture.store.feed(&lease, 10).await.unwrap();
+        let rest = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let left = rest.iter().map(|item| (item.pos, item.ahead, item.items.len())).collect::<Vec<_>>();
         assert_eq!(left, [(2, false, 1), (3, true, 0), (4, false, 1), (5, true, 0)]);
         fixture.store.advance(&lease, 5, Vec::new(), Vec::new()).await.unwrap();
@@ -196,7 +198,7 @@ async fn dead_letters_are_redriven_once() {
     for fixture in Fixture::both() {
         let fixture = with_feed(fixture, &["a", "b"]).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        let items = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let failures = items.iter().map(|item| Failure { dead: true, ..failed(item, "refused") }).collect();
         fixture.store.advance(&lease, 2, failures, Vec::new()).await.unwrap();
         assert_eq!(fixture.store.next_due("nhs").await.unwrap(), None);
@@ -270,7 +272,7 @@ async fn whoever_ends_in_good_order_leaves_its_leases_to_others() {
 async fn of_those_who_share_a_store_one_tries_again() {
     let fixture = with_feed(Fixture::shared(), &["a"]).await;
     let lease = one_lease(&fixture, "w", 0).await;
-    let rows = fixture.store.feed(&lease, 10).await.unwrap();
+    let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
     fixture.store.advance(&lease, rows[0].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
     let other = Fixture::at(fixture.place.server.clone(), Some(&fixture));
     let [(id, _)] = due(&fixture, 100).await.try_into().unwrap();
@@ -286,7 +288,7 @@ async fn a_settled_retry_forgets_what_was_foretold() {
     for fixture in Fixture::both() {
         let fixture = with_feed(fixture, &["a"]).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         fixture.store.advance(&lease, rows[0].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
         let [(id, _)] = due(&fixture, 100).await.try_into().unwrap();
         let before = fixture.audits().await;
@@ -306,7 +308,7 @@ async fn a_redriven_letter_carries_the_current_version() {
         let first = observation(patient(1), "a", "one");
         fixture.put(first.clone()).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let dead = Failure { dead: true, ..failed(&rows[0], "refused") };
         fixture.store.advance(&lease, rows[0].pos, vec![dead], Vec::new()).await.unwrap();
         fixture.put(update(first, 1, "two")).await;
@@ -323,7 +325,7 @@ async fn what_waits_is_counted_up_to_a_bound() {
         assert_eq!(fixture.store.waiting("nhs", 10).await.unwrap(), 4);
         assert!(fixture.store.still_to_come("nhs").await.unwrap().is_some());
         let lease = one_lease(&fixture, "w", 0).await;
-        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let failures = rows.iter().map(|row| failed(row, "down")).collect();
         fixture.store.advance(&lease, rows[3].pos, failures, Vec::new()).await.unwrap();
         assert_eq!(fixture.store.waiting("nhs", 10).await.unwrap(), 4);
@@ -338,7 +340,7 @@ async fn what_is_sent_once_more_waits_once_and_as_it_stands() {
     for fixture in Fixture::both() {
         let fixture = with_feed(fixture, &["a", "b"]).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let items: Vec<(u64, u32)> = rows.iter().map(|row| (row.items[0].seq, row.items[0].version)).collect();
         fixture.store.advance(&lease, rows[1].pos, vec![failed(&rows[0], "down")], Vec::new()).await.unwrap();
         fixture.put(update(observation(patient(1), "b", "b"), 1, "b, mended")).await;
@@ -358,7 +360,7 @@ async fn nothing_is_tried_again_where_that_is_stopped() {
     for fixture in Fixture::both() {
         let fixture = with_feed(fixture, &["a", "b"]).await;
         let lease = one_lease(&fixture, "w", 0).await;
-        let rows = fixture.store.feed(&lease, 10).await.unwrap();
+        let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let untried = Failure { attempts: 0, ..failed(&rows[1], "behind") };
         fixture.store.advance(&lease, rows[1].pos, vec![failed(&rows[0], "down"), untried], Vec::new()).await.unwrap();
         assert!(!fixture.store.retries_stopped("nhs").await.unwrap());
@@ -374,5 +376,36 @@ async fn nothing_is_tried_again_where_that_is_stopped() {
         assert_eq!(due(&fixture, 100).await.len(), 1);
         fixture.store.stop_retries("nhs", false).await.unwrap();
         assert!(!fixture.store.retries_stopped("nhs").await.unwrap());
+    }
+}
+
+/// Writes over what is kept of a resource, as a disk may.
+async fn spoil(fixture: &Fixture, name: &str) {
+    let tail = id(patient(1), name).tail();
+    let sql = "UPDATE resource SET payload = ?2 WHERE tail = ?1";
+    let spoilt = move |ledger: &mut Ledger| ledger.connection.execute(sql, params![tail, &b"no text"[..]]);
+    assert_eq!(fixture.store.writer.call(1, move |ledger| Ok(spoilt(ledger)?)).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_damaged_holds_nobody_up() {
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a", "b", "c"]).await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        let whole = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
+        // One waits to be tried again, and one is in the feed still.
+        fixture.store.advance(&lease, whole[0].pos, vec![failed(&whole[0], "down")], Vec::new()).await.unwrap();
+        spoil(&fixture, "a").await;
+        spoil(&fixture, "b").await;
+        let rows = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
+        let seen: Vec<_> = rows.iter().map(|row| (row.items.len(), row.damaged.len())).collect();
+        assert_eq!(seen, [(0, 1), (1, 0)]);
+        assert_eq!(rows[0].damaged, [(whole[1].items[0].seq, 1)]);
+        assert!(due(&fixture, 50).await.is_empty());
+        let dead = fixture.store.dead_letters(Some("nhs")).await.unwrap();
+        assert_eq!(dead.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), [DAMAGED]);
+        assert!(!fixture.store.feed(&lease, 10, usize::MAX).await.unwrap()[1].parked, "nothing is before it");
+        // So many resources end a turn, and no row is divided.
+        assert_eq!(fixture.store.feed(&lease, 10, 1).await.unwrap().len(), 2);
     }
 }

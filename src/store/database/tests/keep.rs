@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 use crate::store::database::keys::version_of;
 use crate::store::database::layout::Holds;
+use crate::store::database::pool::Reader;
 use crate::store::database::{carry, file, layout, schema, server as own};
 use crate::store::sql::Connection;
 use crate::store::upload::{Quota, Upload, UploadState};
@@ -88,7 +89,7 @@ async fn fill(fixture: &Fixture) {
 /// What is leased is not delivered: some is tried again, some given up.
 async fn fail(fixture: &Fixture) {
     for lease in fixture.store.lease("nhs", "w", NOW_MS, 1000, 16).await.unwrap() {
-        let items = fixture.store.feed(&lease, 10).await.unwrap();
+        let items = fixture.store.feed(&lease, 10, usize::MAX).await.unwrap();
         let failures = items.iter().flat_map(|item| &item.items).enumerate().map(|(index, stored)| Failure {
             pos: items[0].pos,
             patient: stored.patient,
@@ -348,6 +349,14 @@ async fn a_backup_that_is_not_what_was_written_is_refused() {
     assert!(matches!(Store::restore(&fixture.place, &from, &[]), Err(BackupError::Taken(_))));
 }
 
+async fn wrapped_key(store: &Store, person: u8) -> Vec<u8> {
+    let wrapped = move |reader: &Reader| {
+        let mut statement = reader.prepare_cached("SELECT wrapped FROM person_key WHERE patient = ?1")?;
+        statement.query_row([patient(person).0], |row| row.get(0))
+    };
+    store.query(wrapped).await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_erased_after_a_backup_stays_erased() {
     for fixture in Fixture::both() {
@@ -355,6 +364,7 @@ async fn who_was_erased_after_a_backup_stays_erased() {
         let folder = tempfile::tempdir().unwrap();
         let [old, erasures, young] = ["old", "erasures", "young"].map(|name| folder.path().join(name));
         Store::back_up(&fixture.place, &old, BackingUp { with_key: true, ..WHOLE }).unwrap();
+        let hers = wrapped_key(&fixture.store, 5).await;
         erase(&fixture, 5).await;
         Store::back_up(&fixture.place, &erasures, BackingUp { erasures_alone: true, ..WHOLE }).unwrap();
         assert_eq!(files(&erasures).len(), 2);
@@ -366,6 +376,9 @@ async fn who_was_erased_after_a_backup_stays_erased() {
             let younger: Vec<&Path> = younger.into_iter().map(PathBuf::as_path).collect();
             let restored = Store::restore(&place, &old, &younger).unwrap();
             assert_eq!(restored.erased, erased);
+            let file = std::fs::read(dir.path().join(file::FILE)).unwrap();
+            let stands = file.windows(hers.len()).any(|bytes| bytes == hers);
+            assert_eq!(stands, erased == 0, "what opens what was hers is nowhere in the file");
             let store = Arc::new(Store::open(&place).unwrap());
             let copy = Fixture { dir, place, store };
             assert_eq!(copy.count("Observation").await, left);

@@ -473,7 +473,7 @@ impl Trial {
         leased.sort_unstable();
         assert_eq!(leased, lagging);
         for lease in leases {
-            let items = store.feed(&lease, 1000).await.unwrap();
+            let items = store.feed(&lease, 1000, usize::MAX).await.unwrap();
             let from = self.model.delivered.get(&lease.slot).copied().unwrap_or(0);
             let rows = self.model.feed[&lease.slot][from..].to_vec();
             assert_eq!(items.len(), rows.len());

@@ -110,7 +110,7 @@ async fn what_is_delivered_is_leased_to_one() {
     );
     for (fixture, leases) in both.iter().zip([one.unwrap(), other.unwrap()]) {
         for lease in leases {
-            let items = fixture.store.feed(&lease, 1000).await.unwrap();
+            let items = fixture.store.feed(&lease, 1000, usize::MAX).await.unwrap();
             let last = items.last().unwrap().pos;
             assert_eq!(items.iter().map(|item| item.pos).collect::<Vec<_>>(), (1..=last).collect::<Vec<_>>());
             delivered.extend(items.into_iter().flat_map(|item| item.items).map(|stored| stored.seq));

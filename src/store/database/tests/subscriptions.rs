@@ -40,7 +40,7 @@ async fn standing(fixture: &Fixture) -> Subscription {
 async fn follow(fixture: &Fixture) {
     let leases: Vec<Lease> = fixture.store.lease(FOLLOWER, "w", 0, 1000, 16).await.unwrap();
     for lease in leases {
-        let rows = fixture.store.feed(&lease, 100).await.unwrap();
+        let rows = fixture.store.feed(&lease, 100, usize::MAX).await.unwrap();
         let to = rows.last().unwrap().pos;
         let happened = |stored: &Stored| Happened {
             subscription: "s".into(),
