@@ -97,21 +97,19 @@ const FRAME: usize = SKIPPED.len() + 4 + 2;
 /// The same of the text of a row, which need not say what the row says.
 pub(crate) fn compact_in<'t>(text: &'t [u8], aside: &[u8], row: &Row) -> Cow<'t, [u8]> {
     let short = marks::set(text, aside, row).and_then(|marked| squeezed(&marked, MARKED));
-    let (cut, person) = cut(aside, row.person);
-    let rest = &aside[(usize::from(cut) + person).min(aside.len())..];
-    let before = &aside[..aside.len() - rest.len() - person];
-    match (short.filter(|short| short.len() < text.len()), u16::try_from(before.len() + rest.len())) {
-        (Some(short), Ok(length)) => [&short, before, rest, &[cut], &length.to_le_bytes()].concat().into(),
+    let (before, cut, behind) = cut(aside, row.person);
+    match (short.filter(|short| short.len() < text.len()), u16::try_from(before.len() + behind.len())) {
+        (Some(short), Ok(length)) => [&short, before, behind, &[cut], &length.to_le_bytes()].concat().into(),
         _ => compact_with(text, aside),
     }
 }
 
-/// Where what stands behind a text says whose it is, and how long that is.
-fn cut(aside: &[u8], person: Option<ResId>) -> (u8, usize) {
+/// What stands behind a text, before and behind where it says whose it is, and where that is.
+fn cut(aside: &[u8], person: Option<ResId>) -> (&[u8], u8, &[u8]) {
     let place = person.and_then(|person| aside.windows(person.0.len()).position(|packed| packed == person.0));
-    match place.map(u8::try_from) {
-        Some(Ok(place)) if place != UNCUT => (place, size_of::<ResId>()),
-        _ => (UNCUT, 0),
+    match place.map(|place| (place, u8::try_from(place))) {
+        Some((place, Ok(cut))) if cut != UNCUT => (&aside[..place], cut, &aside[place + size_of::<ResId>()..]),
+        _ => (aside, UNCUT, &[]),
     }
 }
 

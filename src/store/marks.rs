@@ -30,6 +30,7 @@ pub(crate) fn set(text: &[u8], aside: &[u8], row: &Row) -> Option<Vec<u8>> {
         return None;
     }
     let updated = moment(row.updated_ms);
+    let is_updated = |start: &usize| !updated.is_empty() && text[*start..].starts_with(updated.as_bytes());
     let mut marked = Vec::with_capacity(text.len());
     // Up to where it is copied, and up to where it is looked through.
     let (mut copied, mut seen) = (0, 0);
@@ -44,7 +45,7 @@ pub(crate) fn set(text: &[u8], aside: &[u8], row: &Row) -> Option<Vec<u8>> {
             marked.extend_from_slice(&mark.0[..mark.1]);
             copied = start + ID;
             seen = copied;
-        } else if let Some(start) = begins(4).filter(|start| text[*start..].starts_with(updated.as_bytes())) {
+        } else if let Some(start) = begins(4).filter(is_updated) {
             marked.extend_from_slice(&text[copied..start]);
             marked.push(UPDATED);
             copied = start + updated.len();
@@ -97,7 +98,7 @@ fn mark(id: ResId, aside: &[u8], row: &Row) -> Option<([u8; 2], usize)> {
     Some(([BESIDE, u8::try_from(place).ok()?], 2))
 }
 
-/// As the text says when it was written.
+/// As the text says when it was written; nothing of a moment that no calendar has.
 pub(super) fn moment(ms: i64) -> String {
     jiff::Timestamp::from_millisecond(ms).map(|moment| format!("{moment:.3}")).unwrap_or_default()
 }
@@ -150,6 +151,15 @@ mod tests {
             "1234-",
         ] {
             assert_eq!(set(text.as_bytes(), &packed(), &row()).unwrap(), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_moment_that_no_calendar_has_is_none() {
+        for updated_ms in [i64::MIN, i64::MAX] {
+            let row = Row { updated_ms, ..row() };
+            let text = "at 2026-11-22T07:21:24.269Z, 1234-5";
+            assert_eq!(set(text.as_bytes(), &[], &row).unwrap(), text.as_bytes());
         }
     }
 

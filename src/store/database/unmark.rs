@@ -7,7 +7,6 @@ use crate::store::compact::unmarked;
 use crate::store::fault::{Error, OpenError};
 use crate::store::id::{PatientKey, ResId};
 use crate::store::marks;
-use crate::store::seal::Key;
 use crate::store::sql::{self, Connection, Fault, Row, params};
 
 /// Versions that are read at once.
@@ -70,7 +69,7 @@ impl Text {
         });
         let Ok((key, text)) = opened else { return Ok(None) };
         let Ok(Some(text)) = unmarked(&text, &row) else { return Ok(None) };
-        Key::seal(&key, &identity, &text).map(Some).map_err(|_| Error::Sealing)
+        key.seal(&identity, &text).map(Some).map_err(|_| Error::Sealing)
     }
 }
 

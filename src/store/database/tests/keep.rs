@@ -173,6 +173,29 @@ fn telling(version: u32) -> Write {
     write
 }
 
+/// Of what is hers under another id than the one that is kept beside her key, nothing is taken for that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_known_by_two_ids_is_told_by_each() {
+    for fixture in Fixture::both() {
+        fixture.put(telling(1)).await;
+        let (hers, other) = (id(patient(4), "person"), id(patient(4), "another"));
+        let mut under_other = telling(1);
+        under_other.id = id(patient(4), "under-another");
+        under_other.person = Some(other);
+        under_other.gist = [&[2, 2], &other.0[..]].concat();
+        let text = String::from_utf8(under_other.payload).unwrap();
+        under_other.payload = text
+            .replace(&hers.to_string(), &other.to_string())
+            .replace(&telling(1).id.to_string(), &under_other.id.to_string())
+            .into_bytes();
+        fixture.put(under_other.clone()).await;
+        for write in [telling(1), under_other] {
+            let read = fixture.store.read("Observation", &write.id.to_string()).await.unwrap().unwrap();
+            assert_eq!(String::from_utf8(read.payload), String::from_utf8(write.payload));
+        }
+    }
+}
+
 /// Bytes that are kept of each version of it, without their seal; and that what is read is what was written.
 async fn kept_of_telling(place: &Place) -> Vec<Vec<u8>> {
     let store = Store::open(place).unwrap();
