@@ -219,13 +219,16 @@ async fn what_is_read_for_a_client_that_is_gone_is_given_up() {
     // No answer leaves before it is on record, and nothing can be put on record.
     holder.batch_execute("BEGIN; LOCK TABLE audit IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let under_way = async || metrics::value(&gateway.figures().await, "requests_under_way").unwrap();
+    let waiting = "SELECT COUNT(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+                   WHERE datname = current_database() AND relation = 'audit'::regclass AND NOT granted";
+    let waiting = async || holder.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0);
     let (asking, asked) = (app.clone(), search.clone());
     let reading = tokio::spawn(async move { asking.get(&asked).await });
-    eventually("it is read", async || (under_way().await > 0.0).then_some(())).await;
+    eventually("it is read and waits", async || (waiting().await == 1).then_some(())).await;
+    assert_eq!(under_way().await, 1.0);
     reading.abort();
     eventually("it is given up", async || (under_way().await == 0.0).then_some(())).await;
-    let waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'audit'::regclass";
-    assert_eq!(holder.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0), 1, "before the store gave up");
+    assert_eq!(waiting().await, 1, "before the store gave up");
     holder.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(app.get(&search).await.status, 200);
 }
