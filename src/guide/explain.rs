@@ -177,14 +177,14 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
             taken.iter().map(|line| text(line)).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
         };
         let answer = match taken.first() {
-            None => "no place for it",
-            Some(line) if line.is_refused() => "refused",
-            Some(_) => "yes",
+            None => "no place for it".to_owned(),
+            Some(line) if line.is_refused() => "refused".to_owned(),
+            Some(line) => line.as_part().unwrap_or_else(|| "yes".to_owned()),
         };
         vec![
             each.country_name.to_owned(),
             each.name.to_owned(),
-            answer.to_owned(),
+            answer,
             said(|line| line.code),
             said(|line| line.unit),
             said(|line| line.note),
@@ -203,7 +203,8 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
 
 fn platform(platform: &acceptance::Platform) -> Subject {
     let rows = acceptance::all().iter().filter(|line| line.platform == platform.id).map(|line| {
-        [line.measure, line.system, line.code, line.unit, line.form, line.note].map(str::to_owned).to_vec()
+        let form = line.as_part().unwrap_or_else(|| line.form.to_owned());
+        [line.measure, line.system, line.code, line.unit, &form, line.note].map(str::to_owned).to_vec()
     });
     Subject::new(format!("Platform {}", platform.name))
         .fact("Id", platform.id)

@@ -163,7 +163,7 @@ fn countries(site: &Site) -> File {
     }
     let page = Page {
         title: "Countries",
-        summary: "Which national platform takes which measure, in which code and unit. A dash means that it has no place for it.".to_owned(),
+        summary: "Which national platform takes which measure, in which code and unit, by itself or within another. A dash means that it has no place for it.".to_owned(),
         section: "countries.html",
         crumb: "",
     };
@@ -189,8 +189,10 @@ fn said(line: &Acceptance) -> Vec<Piece> {
         return vec![Piece::tag("refused", "error"), Piece::text(line.note)];
     }
     let mut pieces = vec![Piece::code(line.code), Piece::code(line.unit)];
-    if line.form != "quantity" {
-        pieces.push(Piece::text(line.form));
+    match line.as_part() {
+        Some(part) => pieces.push(Piece::text(part)),
+        None if line.form != "quantity" => pieces.push(Piece::text(line.form)),
+        None => {}
     }
     pieces.push(Piece::text(line.note));
     pieces.retain(|piece| !piece.is_empty());
