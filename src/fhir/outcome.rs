@@ -149,6 +149,8 @@ catalogue! {
     MeasureUnit "measure-unit" Error "value" "Send the value in one of the units that the measure is defined for.";
     MeasureImplausible "measure-implausible" Error "value" "Check the sensor and the unit: the value lies outside what is physically possible for this measure.";
     MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
+    MeasureAnswer "measure-answer" Error "code-invalid" "Send one of the codes that the text names, with its system, as a coding of valueCodeableConcept; a code of the sender's own may stand beside it.";
+    MeasureAnswerOther "measure-answer-other" Warning "code-invalid" "It was accepted. Where one of the codes that the text names fits, send it as a coding of valueCodeableConcept, with the sender's own code beside it.";
     MeasureRelation "measure-relation" Error "value" "Check which value is which: together they cannot be right.";
     MeasureSamples "measure-samples" Error "value" "Write the points as decimals, E, U or L with spaces between, as many as the dimensions ask (FHIR R4 §2.24.0.12).";
     MeasureTooOld "measure-too-old" Error "value" "Correct the device's clock: no measurement lies that far back.";

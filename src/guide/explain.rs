@@ -190,6 +190,8 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
             said(|line| line.note),
         ]
     });
+    let answers = measure.answer.listed().into_iter().flat_map(|answers| &answers.list);
+    let answers = answers.map(|one| vec![one.system.clone(), one.code.to_owned(), one.text.to_owned()]);
     Subject::new(format!("Measure {}", measure.key))
         .fact("Category", measure.category)
         .facts("Profile", measure.profiles.iter().map(|name| edition.profile_url(name)))
@@ -198,6 +200,7 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
         .fact("Fix", "See measure-unit, measure-implausible and measure-unusual.")
         .table("Codes", &["System", "Code", "Verified by"], codes.collect())
         .table("Units and ranges", &["Unit (UCUM)", "Possible", "Usual"], units.collect())
+        .table("Answers", &["System", "Code", "Meaning"], answers.collect())
         .table("Who takes it", &["Country", "Platform", "Taken", "Code", "Unit", "Note"], platforms.collect())
 }
 
