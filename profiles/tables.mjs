@@ -41,6 +41,8 @@ for (const category of unique(measures.map((row) => row.category)).sort()) {
   set(`Category${camel(category)}`, `category-${category}`, `Codes of ${category}`,
     `The measures that belong to the category ${category} of consents and scopes.`, codesOf(keysOf((row) => row.category === category)));
 }
+set('MetricTypes', 'metric-types', 'What sensors measure', 'The measures by their codes of ISO/IEEE 11073-10101, as sensors are called.',
+  codes.filter((row) => row.system === 'mdc').map(coding));
 for (const to of ['snomed', 'mdc', 'pghd']) {
   const uri = { loinc: 'http://loinc.org', snomed: 'http://snomed.info/sct', mdc: 'urn:iso:std:iso:11073:10101',
     pghd: 'http://hl7.org/fhir/uv/phr/CodeSystem/observation-pghd-codes' };

@@ -71,6 +71,7 @@ Id: mh-device-metric
 Title: "Sensor"
 Description: "One sensor of a device, with the state of its calibration."
 * insert Own
+* type from MetricTypes (extensible)
 * source 1..1
 * source only Reference(Device)
 * calibration 1..*

@@ -17,6 +17,7 @@ pub mod profile;
 pub mod rules;
 mod run;
 mod scope;
+mod settle;
 mod stack;
 mod text;
 mod trail;

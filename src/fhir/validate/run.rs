@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::likeness::Trace;
 use super::scope::{Entries, Found, Scope};
+use super::settle::Settled;
 use super::stack::Stack;
 use super::trail::Trail;
 use super::{CodeQuestion, Options, Report, Validator};
@@ -49,6 +50,8 @@ pub struct Run<'v, 'd> {
     pub unresolved: AtomicBool,
     /// What has been handed in already and counts against what may be listed; `None` where the run is no part.
     pub(super) handed_in: Option<Listed>,
+    /// What profiles settle, while they are asked for that.
+    pub(super) settled: Option<Box<Settled>>,
     /// What looks at which texts, while a likeness is made.
     pub(super) trace: Option<Box<Trace>>,
     /// Whether something looked beyond the resource, while a likeness is made.
@@ -116,6 +119,7 @@ impl<'v, 'd> Run<'v, 'd> {
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
             handed_in: None,
+            settled: None,
             trace: None,
             elsewhere: None,
         };
@@ -271,22 +275,21 @@ impl<'v, 'd> Run<'v, 'd> {
             missing: Vec::new(),
             unresolved: AtomicBool::new(false),
             handed_in: None,
+            settled: None,
             // Whatever this one is asked, it is asked by the check beside it.
             trace: None,
             elsewhere: self.elsewhere.clone(),
         }
     }
 
+    /// A check that stands where this one stands, whose issues are its own.
+    pub(super) fn beside(&self) -> Run<'v, 'd> {
+        Run { trail: self.trail.clone(), scope: self.scope, holders: self.holders.clone(), ..self.branch() }
+    }
+
     /// A part of this check, which another thread does: it stands where this one stands.
     pub fn part(&self) -> Run<'v, 'd> {
-        Run {
-            trail: self.trail.clone(),
-            scope: self.scope,
-            holders: self.holders.clone(),
-            nested: self.nested,
-            handed_in: Some(Listed::default()),
-            ..self.branch()
-        }
+        Run { nested: self.nested, handed_in: Some(Listed::default()), ..self.beside() }
     }
 
     /// What a part has found since it was asked the last time.

@@ -68,7 +68,7 @@ impl<'v, 'd> Run<'v, 'd> {
         if kind == "Parameters" {
             self.enter_parameters(element);
         }
-        let missing = self.missing.len();
+        let (missing, first) = (self.missing.len(), self.report.issues.len());
         (self.scope.depth, self.scope.holder) = (self.trail.depth(), self.holders.len());
         self.holders.push(Holder { type_name: &plan.type_name, path: "", element });
         self.object(element, plan, 0);
@@ -85,7 +85,8 @@ impl<'v, 'd> Run<'v, 'd> {
         if let Some(meta) = element.get("meta") {
             self.labels(meta);
         }
-        self.profiles(element, kind, profiles);
+        let applied = self.profiles(element, kind, profiles);
+        self.settle(element, &applied, first);
         canonical::check_own(self, element, kind);
         match kind {
             "Observation" => self.measures(element),
@@ -119,7 +120,12 @@ impl<'v, 'd> Run<'v, 'd> {
         }
     }
 
-    fn profiles(&mut self, element: Element<'d>, kind: &str, given: &[&str]) {
+    /// Applies every profile that the resource is held to; answers which.
+    fn profiles<'a>(&mut self, element: Element<'d>, kind: &str, given: &[&'a str]) -> SmallVec<[&'a str; 8]>
+    where
+        'v: 'a,
+        'd: 'a,
+    {
         let validator = self.validator;
         let by_code = (kind == "Observation").then(|| vital_signs::profile(element)).flatten();
         let global = validator.global.get(kind).into_iter().flatten().map(String::as_str);
@@ -129,7 +135,7 @@ impl<'v, 'd> Run<'v, 'd> {
         let others = given.iter().copied().chain(by_code).chain(global).map(|canonical| (canonical, None));
         // The first that is asked for stands in for the type and does not repeat what the type asks.
         let stand_in = given.first().copied();
-        let mut applied: SmallVec<[&str; 8]> = SmallVec::new();
+        let mut applied: SmallVec<[&'a str; 8]> = SmallVec::new();
         for (canonical, claim) in claims.chain(others) {
             if applied.contains(&canonical) {
                 continue;
@@ -137,7 +143,7 @@ impl<'v, 'd> Run<'v, 'd> {
             if applied.len() >= MAX_PROFILES {
                 let text = format!("More than {MAX_PROFILES} profiles are claimed; the others were not checked.");
                 self.issue(Id::CardinalityMax, element, text);
-                return;
+                return applied;
             }
             applied.push(canonical);
             match validator.profile(canonical) {
@@ -170,6 +176,7 @@ impl<'v, 'd> Run<'v, 'd> {
                 }
             }
         }
+        applied
     }
 
     fn about_claim(&mut self, id: Id, resource: Element<'d>, claim: Option<(usize, Element<'d>)>, text: String) {

@@ -44,7 +44,11 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
         concept(run, bound, element);
     } else if let Some(code) = element.text_of("code") {
         let system = element.text_of("system");
-        judge(run, bound, element, ask(bound, Some(system.unwrap_or_default()), code), &[(system, code)]);
+        let answer = ask(bound, Some(system.unwrap_or_default()), code);
+        if answer == Membership::In {
+            run.is_listed(None);
+        }
+        judge(run, bound, element, answer, &[(system, code)]);
     } else if bound.strength == Strength::Required && element.get("value").is_none() {
         missed(run, bound, element);
     }
@@ -66,6 +70,9 @@ fn concept<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
     let codings: SmallVec<[(Option<&str>, &str); 4]> =
         element.all("coding").filter_map(|coding| Some((coding.text_of("system"), coding.text_of("code")?))).collect();
     let mut best = Membership::Out;
+    if run.settled.is_some() {
+        listed(run, bound, element);
+    }
     for (system, code) in &codings {
         match ask(bound, Some(system.unwrap_or_default()), code) {
             Membership::In => {
@@ -77,6 +84,16 @@ fn concept<'d>(run: &mut Run<'_, 'd>, bound: &Bound, element: Element<'d>) {
         }
     }
     judge(run, bound, element, best, &codings);
+}
+
+/// Says which codings the value set has.
+fn listed<'d>(run: &mut Run<'_, 'd>, bound: &Bound, concept: Element<'d>) {
+    for (at, coding) in concept.all("coding").enumerate() {
+        let code = coding.text_of("code").unwrap_or_default();
+        if ask(bound, Some(coding.text_of("system").unwrap_or_default()), code) == Membership::In {
+            run.is_listed(Some(at));
+        }
+    }
 }
 
 /// A name that the value set gives to a code is one of its names where the set holds (R4 §4.9.4).

@@ -18,15 +18,15 @@ pub fn check<'d>(run: &mut Run<'_, 'd>, node: &Node, element: Element<'d>) {
 }
 
 fn judge<'d>(run: &mut Run<'_, 'd>, node: &Node, element: Element<'d>) {
-    if let Some(fixed) = &node.fixed
-        && !is_fixed(fixed, element)
-    {
-        run.issue(Id::FixedValue, element, format!("The value must be exactly {}.", shown(fixed)));
+    match &node.fixed {
+        Some(fixed) if is_fixed(fixed, element) => run.is_named(),
+        Some(fixed) => run.issue(Id::FixedValue, element, format!("The value must be exactly {}.", shown(fixed))),
+        None => {}
     }
-    if let Some(pattern) = &node.pattern
-        && !has_pattern(pattern, element)
-    {
-        run.issue(Id::PatternValue, element, format!("The value must include {}.", shown(pattern)));
+    match &node.pattern {
+        Some(pattern) if has_pattern(pattern, element) => run.is_named(),
+        Some(pattern) => run.issue(Id::PatternValue, element, format!("The value must include {}.", shown(pattern))),
+        None => {}
     }
     if let Some(least) = &node.min_value
         && compare(element, least).is_some_and(std::cmp::Ordering::is_lt)
