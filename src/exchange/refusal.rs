@@ -119,6 +119,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::LoginRequired | Id::TokenInvalid => 401,
         Id::GuideVersion
         | Id::ScopeInsufficient
+        | Id::IdRefused
         | Id::RequestNotOwn
         | Id::ProcessingRestricted
         | Id::ConsentMissing

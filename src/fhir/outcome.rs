@@ -226,10 +226,10 @@ catalogue! {
     /// Who may.
     LoginRequired "login-required" Error "login" "Get an access token at the token endpoint (SMART Backend Services) and send it as Authorization: Bearer.";
     TokenInvalid "token-invalid" Error "login" "Get a new access token; this one is expired, revoked or not ours.";
-    ScopeInsufficient "scope-insufficient" Error "forbidden" "Ask for a scope that covers this interaction, within what the client is registered for.";
+    ScopeInsufficient "scope-insufficient" Error "forbidden" "Ask for a scope that covers this interaction, or state another purpose of use, within what the client is registered for.";
     GuideVersion "guide-version" Error "not-supported" "Ask the operator to register the client for a version of the guide that is enforced, or to add the package of that version.";
-    PatientUnknown "patient-unknown" Error "not-found" "Register the Patient first and refer to it as Patient/id.";
-    ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first.";
+    PatientUnknown "patient-unknown" Error "not-found" "Register the Patient first and refer to it as Patient/id, with the id as the gateway answered it: upper and lower case differ.";
+    ConsentMissing "consent-missing" Error "suppressed" "Record the person's Consent for this client, purpose and category first. Where there is one, check the id in the reference: upper and lower case differ, and who is not registered has consented to nothing.";
     ConsentDenied "consent-denied" Error "suppressed" "The person's consent does not cover this; ask the person, not the gateway.";
     ConsentUnclear "consent-unclear" Error "suppressed" "A Consent on file cannot be evaluated and therefore permits nothing; correct it.";
     ConsentElement "consent-element" Warning "business-rule" "Check its codes, references and dates: what cannot be evaluated permits nothing, and what it refuses stays refused.";
@@ -254,7 +254,7 @@ catalogue! {
     RequestNotOwn "request-not-own" Error "forbidden" "Let the person ask by the client that she uses: registered for the purpose PATRQT, and stating it in X-Purpose-Of-Use.";
 
     /// The exchange itself.
-    NotFound "not-found" Error "not-found" "Check the id; what is absent and what is withheld look the same.";
+    NotFound "not-found" Error "not-found" "Check the type and the id, in which upper and lower case differ; what is absent and what is withheld look the same.";
     Gone "gone" Error "deleted" "Ask for its history, where the earlier versions stand.";
     DeleteReferenced "delete-referenced" Error "conflict" "Delete what there is of the person first; to have everything of a person taken away for good, let the person ask for $erase.";
     MethodNotAllowed "method-not-allowed" Error "not-supported" "Use one of the methods in the Allow header.";
@@ -269,6 +269,7 @@ catalogue! {
     BodyTooSlow "body-too-slow" Error "timeout" "Send the whole body within the time limit.";
     TypeNotInUrl "type-not-in-url" Error "invalid" "Send a resource of the type that the URL names.";
     IdMismatch "id-mismatch" Error "invalid" "Give the resource the id that the URL names.";
+    IdRefused "id-refused" Error "forbidden" "Send what is new by POST without an id, or by PUT with a random UUID (version 4 or 7) in lower case, or with the client's own id, a dot and a name without dots. What stands keeps its person.";
     IdInvalid "id-invalid" Error "value" "Use an id of 1 to 64 letters, digits, '-' and '.'.";
     PatchInvalid "patch-invalid" Error "invalid" "Send a FHIRPath Patch (Parameters), a JSON Patch (RFC 6902) or an XML Patch (RFC 5261) of at most 500 operations.";
     PatchFailed "patch-failed" Error "processing" "Read the resource as it stands now and make the patch fit it; nothing was changed.";

@@ -403,9 +403,18 @@ async fn a_client_names_what_is_new_within_its_own_space() {
         ("mine", 403),
         ("other.mine", 403),
         ("7e1f3b52-6d0b-8a1c-9f56-0c4a2a3f0001", 403),
+        ("7E1F3B52-6D0B-4A1C-9F56-0C4A2A3F0002", 403),
     ] {
         let person = json!({"resourceType": "Patient", "id": id, "active": true});
-        check(id, &app.put(&format!("/Patient/{id}"), &person).await, status, "scope-insufficient");
+        let answer = app.put(&format!("/Patient/{id}"), &person).await;
+        check(id, &answer, status, "id-refused");
+        if status == 403 {
+            let is_upper = id.starts_with("7E1F");
+            let issue = &answer.json()["issue"][0];
+            assert_eq!(issue["details"]["text"].as_str().unwrap().contains("lower case"), is_upper, "{issue}");
+            assert_eq!(issue["expression"], json!(["Patient.id"]));
+            assert!(issue["diagnostics"].as_str().unwrap().starts_with("Send what is new by POST"), "{issue}");
+        }
         let entry = json!({"resource": person, "request": {"method": "PUT", "url": format!("Patient/{id}")}});
         let bundle = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry]});
         let answer = app.post("", &bundle).await.json();

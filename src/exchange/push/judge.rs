@@ -12,7 +12,7 @@ use crate::exchange::facts::Facts;
 use crate::exchange::gist;
 use crate::exchange::kinds::{self, Guard};
 use crate::exchange::said;
-use crate::exchange::{Caller, Gateway, Refusal};
+use crate::exchange::{Caller, Gateway, Refusal, is_random_uuid};
 use crate::fhir::outcome::{Id, Issue, Position, has_errors};
 use crate::fhir::tree::{Document, Element, hash, json, time, write};
 use crate::fhir::validate::Validated;
@@ -289,7 +289,13 @@ async fn owned(
             let own = registered.filter(|stored| !stored.deleted && stored.owner == caller.principal.client);
             let Some(own) = own else {
                 let text = "The reference names no Patient that this client registered.";
-                return Err(Refusal::one(Id::PatientUnknown, prepared.location.as_str(), text));
+                let place = match prepared.rule.subject {
+                    kinds::Subject::Required(path) | kinds::Subject::Optional(path) => {
+                        format!("{}.{path}.reference", prepared.location)
+                    }
+                    kinds::Subject::Itself | kinds::Subject::Nobody => prepared.location.clone(),
+                };
+                return Err(Refusal::one(Id::PatientUnknown, place, text));
             };
             if prepared.rule.name == "Consent" {
                 born = born_of(Element::root(&json::parse(own.payload)?));
@@ -410,14 +416,9 @@ async fn standing(
     when: When,
 ) -> Result<Standing, Refusal> {
     let conflict = |text: &str| Refusal::one(Id::VersionConflict, prepared.location.as_str(), text);
-    let cannot = |text: &str| Refusal::one(Id::ScopeInsufficient, format!("{}.id", prepared.location), text);
+    let cannot = |text: &str| Refusal::one(Id::IdRefused, format!("{}.id", prepared.location), text);
     // What is free and what is another client's look the same, or ids could be tried.
-    let not_ones_own = || {
-        cannot(
-            "New resources have ids that no other client could give: a random UUID, or the client's own id, a dot and a \
-             name without dots.",
-        )
-    };
+    let not_ones_own = || cannot(not_ones_own(id));
     let client = &*caller.principal.client;
     let Some(stored) = gateway.store.read(prepared.rule.name, id).await? else {
         if when.deletes {
@@ -455,6 +456,16 @@ async fn standing(
         return Ok(Standing::Same(Box::new(stored)));
     }
     Ok(Standing::Other(Box::new(stored)))
+}
+
+/// What is said of an id that another client could give as well, by how it is written alone.
+fn not_ones_own(id: &str) -> &'static str {
+    if id.contains(|letter: char| letter.is_ascii_uppercase()) && is_random_uuid(&id.to_ascii_lowercase()) {
+        "A UUID is written in lower case: ids are compared letter by letter."
+    } else {
+        "New resources have ids that no other client could give: a random UUID, or the client's own id, a dot and a name \
+         without dots."
+    }
 }
 
 /// Whether what stands lies within a restricted grant: changing it into something inside would be a way around.
