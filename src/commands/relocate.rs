@@ -70,7 +70,12 @@ pub(super) fn migrate(options: &Migrate) -> anyhow::Result<ExitCode> {
     }
     Store::migrate(&place, Some(wanted))
         .with_context(|| format!("changing the tables of the store {}", assemble::whereabouts(&config)))?;
-    println!("The store {} went from schema {found} to {wanted}.", assemble::whereabouts(&config));
+    let here = assemble::whereabouts(&config);
+    if found == wanted {
+        println!("The store {here} is already at schema {found}; nothing was changed.");
+    } else {
+        println!("The store {here} went from schema {found} to {wanted}.");
+    }
     if wanted < newest {
         println!("This program brings it forward again when it starts: start the older one.");
     }

@@ -119,7 +119,18 @@ async fn a_gateway_moves_to_a_server_and_its_tables_back_and_forward() {
     let said = succeeds(&["migrate", "--config", &other, "--back"]).await;
     assert!(said.contains("start the older one"), "{said}");
     fails(&["migrate", "--config", &other, "--to", "1000"], 64, "Use the program that made it").await;
-    succeeds(&["migrate", "--config", &other]).await;
+    let said = succeeds(&["migrate", "--config", &other]).await;
+    assert!(said.contains("went from schema"), "{said}");
+    let said = succeeds(&["migrate", "--config", &other]).await;
+    assert!(said.contains("is already at schema"), "{said}");
+    // Also where nothing is to be done another key is another store's.
+    let key = data.join("gateway.key");
+    let own = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "0".repeat(own.len() - 1)).unwrap();
+    fails(&["migrate", "--config", &other], 1, "is not the one").await;
+    std::fs::remove_file(&key).unwrap();
+    fails(&["migrate", "--config", &other], 1, "is not there").await;
+    std::fs::write(&key, own).unwrap();
     let process = serving(&site, &other, &data).await;
     assert_eq!(found(&app, &patient).await, Some(2));
     end(process).await;

@@ -114,14 +114,18 @@ impl Store {
     }
 
     /// Brings the tables of a store to a schema of this program's, forward or back, with nobody serving; the schema that it
-    /// had. Without a schema it is only asked.
+    /// had. Without a schema it is only asked; else the key has to be the store's, also where nothing is to be done.
     pub fn migrate(place: &Place, wanted: Option<i64>) -> Result<i64, BackupError> {
         let migrate = |connection: &Connection| match wanted {
             Some(wanted) => schema::migrate_after(connection, wanted, |found| {
+                if found < 1 {
+                    return Ok(());
+                }
+                // Whoever has another key has most likely another store in mind, whatever there is to do.
+                let key = keys::fitting(connection, &KeyFile::of(&place.directory, place.key_file.as_deref()))?;
                 if found < schema::MARKED || wanted >= schema::MARKED {
                     return Ok(());
                 }
-                let key = keys::fitting(connection, &KeyFile::of(&place.directory, place.key_file.as_deref()))?;
                 unmark::all(connection, key.map(Keys::of).as_ref())
             }),
             None => Ok(schema::version(connection)?),
