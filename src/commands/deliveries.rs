@@ -18,7 +18,8 @@ pub(super) struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List destinations with how much waits for each.
+    /// List destinations with how much waits for each: in the feed, for another attempt or behind one that does, and for
+    /// persons to lift a restriction.
     List,
     /// Send once more what came in at a certain time, each resource once and as it stands now; consent is asked again.
     Replay {
@@ -63,10 +64,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
                 for recipient in &gateway.recipients.all {
                     let name = &recipient.name;
                     let backlog = gateway.store.backlog(name).await?;
+                    let restricted = gateway.store.restricted_backlog(name).await?;
                     let retry = if gateway.store.retries_stopped(name).await? { "off" } else { "on" };
                     println!(
-                        "{name}\t{} behind\t{} to be tried again\t{} dead letter(s)\tretry {retry}",
-                        backlog.behind, backlog.retries, backlog.dead
+                        "{name}\t{} behind\t{} to be tried again\t{restricted} restricted by persons\t{} dead letter(s)\tretry {retry}",
+                        backlog.behind,
+                        // The two are asked one after the other.
+                        backlog.retries.saturating_sub(restricted),
+                        backlog.dead
                     );
                 }
             }

@@ -30,7 +30,8 @@ pub enum Told {
     Failed,
     /// It is a dead letter.
     GivenUp,
-    /// It has no place there, or nobody permits it any more.
+    /// It has no place there, nobody permits it any more, or the person has restricted the processing: that waits, and is
+    /// counted when it is kept back first.
     Withheld,
 }
 
@@ -50,7 +51,7 @@ impl Told {
 pub struct Waiting {
     /// Rows of the feed that it has not come to.
     pub behind: u64,
-    /// What is tried again.
+    /// What waits beside the feed: for another attempt, behind one that does, or for its person to lift a restriction.
     pub retries: u64,
     pub dead: u64,
 }
@@ -229,7 +230,7 @@ impl Counted {
         }
     }
 
-    /// How much may wait, in the feed and to be tried again.
+    /// How much may wait, in the feed and beside it.
     pub fn bounds(&self, destination: &Arc<str>, most: u64) {
         let destination = Destination { destination: destination.clone() };
         self.most_waiting.get_or_create(&destination).set(i64::try_from(most).unwrap_or(i64::MAX));

@@ -272,6 +272,8 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
         (backlog.behind == 0 && backlog.retries == 2).then_some(())
     })
     .await;
+    // It is no failure: nobody has to look at it.
+    assert_eq!(gateway.store().restricted_backlog("platform").await.unwrap(), 2);
     for client in [&app, &clinic] {
         assert_eq!(client.get(&format!("/Observation/{waiting}")).await.issues(), ["not-found"]);
         assert_eq!(client.find(&format!("/Observation?patient={patient}")).await, (Some(0), Vec::new()));
@@ -303,6 +305,7 @@ async fn a_restriction_keeps_what_comes_in_and_lets_nothing_out() {
     let now = app.post("/Consent/$evaluate", &asked).await.text();
     assert!(now.contains("\"permitted\"") && !now.contains("\"restricted\""), "{now}");
     platform.until("what waited arrives", |account| account["received"] == 3).await;
+    assert_eq!(gateway.store().restricted_backlog("platform").await.unwrap(), 0);
     assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(2));
 }
 

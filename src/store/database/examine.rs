@@ -361,11 +361,12 @@ fn deliveries(connection: &Connection, now_ms: i64, served: bool) -> sql::Result
          WHERE destination <> ?1 OR EXISTS (SELECT 1 FROM subscription) ORDER BY destination",
     )?;
     let names: Vec<String> = statement.query_map([SUBSCRIBERS], |row| row.get(0))?.collect::<sql::Result<_>>()?;
-    let (mut behind, mut retries, mut dead, mut fullest) = (0, 0, 0, 0);
+    let (mut behind, mut retries, mut restricted, mut dead, mut fullest) = (0, 0, 0, 0, 0);
     for name in &names {
         let backlog = feed::backlog(connection, name)?;
         behind += backlog.behind as i64;
         retries += backlog.retries as i64;
+        restricted += feed::restricted(connection, name)? as i64;
         dead += backlog.dead as i64;
         fullest = fullest.max(backlog.behind + backlog.retries);
     }
@@ -378,12 +379,15 @@ fn deliveries(connection: &Connection, now_ms: i64, served: bool) -> sql::Result
         (_, 1.., 0) if served => (Grade::Doubt, "something waits to be delivered, and nobody has leased it"),
         (_, 1.., 0) => (Grade::Good, "something waits until a gateway serves"),
         (_, 1.., _) => (Grade::Good, "deliveries are under way"),
+        _ if retries > restricted => (Grade::Good, "some deliveries wait for another attempt, or behind one that does"),
+        _ if retries > 0 => (Grade::Good, "what waits is of persons who have restricted the processing"),
         _ => (Grade::Good, "nothing waits to be delivered"),
     };
     Ok(Finding::new("delivery", grade, said).with([
         ("destinations", names.len() as i64),
         ("behind", behind),
         ("retries", retries),
+        ("of_them_restricted", restricted),
         ("waits_for_the_fullest", fullest as i64),
         ("dead_letters", dead),
         ("untold_of_erased", untold),

@@ -130,6 +130,13 @@ impl Store {
         let destination = destination.to_owned();
         self.query(move |connection| backlog(connection, &destination)).await
     }
+
+    /// Of what waits beside the feed, how much is of persons who have restricted the processing: nobody tries it until they
+    /// lift that.
+    pub async fn restricted_backlog(&self, destination: &str) -> Result<u64, Error> {
+        let destination = destination.to_owned();
+        self.query(move |connection| restricted(connection, &destination)).await
+    }
 }
 
 /// Adds one row to the slot of the patient.
@@ -313,6 +320,12 @@ fn count(connection: &Connection, sql: &str, destination: &str) -> sql::Result<u
 /// Feed rows after the cursors.
 fn behind(connection: &Connection, destination: &str) -> sql::Result<u64> {
     count(connection, BEHIND, destination)
+}
+
+pub(super) fn restricted(connection: &Connection, destination: &str) -> sql::Result<u64> {
+    let sql = "SELECT COUNT(*) FROM retry t JOIN patient_state p ON p.patient = t.patient
+               WHERE t.destination = ?1 AND p.restricted IS NOT NULL";
+    count(connection, sql, destination)
 }
 
 pub(super) fn backlog(connection: &Connection, destination: &str) -> sql::Result<Backlog> {
