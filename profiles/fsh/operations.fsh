@@ -118,6 +118,7 @@ Usage: #definition
 * insert Inner(reference, 1, 1, Reference, [[The resource.]])
 * insert Inner(decision, 1, 1, code, [[permit or deny.]])
 * insert Inner(reason, 1, 1, code, [[Why, in one word.]])
+* insert Inner(text, 0, 1, string, [[What the destination says of it, where it cannot be told there.]])
 * insert Inner(sent, 0, 1, Resource, [[What would leave, where that is not the resource itself.]])
 * insert Gives(notYetGiven, 0, *, Reference, [[Consents whose dateTime lies ahead and that are taken as given.]])
 * insert Gives(lint, 0, 1, OperationOutcome, [[What is doubtful about the consents.]])

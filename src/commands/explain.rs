@@ -86,9 +86,13 @@ mod tests {
 
     #[test]
     fn what_people_ask_for_is_explained() {
-        let cases: [(&str, &[&str]); 9] = [
+        let cases: [(&str, &[&str]); 13] = [
             ("8867-4", &["Measure heart-rate", "/min", "Denmark", "NPU21692"]),
             ("http://loinc.org|39156-5", &["Measure bmi", "France", "refused", "Germany", "no place for it"]),
+            ("pulse-pressure", &["within blood-pressure", "87179004"]),
+            ("NO", &["news2-pulse", "within news2"]),
+            ("blood-pressure", &["no value of its own", "diastolic-bp, mean-bp, pulse-pressure, systolic-bp"]),
+            ("sleep-stage", &["Answers", "248218005", "Awake"]),
             ("measure-unit", &["Issue measure-unit", "Cause", "Fix", "Severity"]),
             ("mh-heart-rate", &["StructureDefinition", "Based on"]),
             ("FR", &["Platform Mon espace santé", "1/(24.h)"]),

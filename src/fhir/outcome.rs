@@ -149,6 +149,8 @@ catalogue! {
     MeasureUnit "measure-unit" Error "value" "Send the value in one of the units that the measure is defined for.";
     MeasureImplausible "measure-implausible" Error "value" "Check the sensor and the unit: the value lies outside what is physically possible for this measure.";
     MeasureUnusual "measure-unusual" Warning "value" "The value is rare; it was accepted. Check it if it is not expected.";
+    MeasureAnswer "measure-answer" Error "code-invalid" "Send one of the codes that the text names, with its system, as a coding of valueCodeableConcept; a code of the sender's own may stand beside it.";
+    MeasureAnswerOther "measure-answer-other" Warning "code-invalid" "It was accepted. Where one of the codes that the text names fits, send it as a coding of valueCodeableConcept, with the sender's own code beside it.";
     MeasureRelation "measure-relation" Error "value" "Check which value is which: together they cannot be right.";
     MeasureSamples "measure-samples" Error "value" "Write the points as decimals, E, U or L with spaces between, as many as the dimensions ask (FHIR R4 §2.24.0.12).";
     MeasureTooOld "measure-too-old" Error "value" "Correct the device's clock: no measurement lies that far back.";
@@ -237,7 +239,7 @@ catalogue! {
     ProcessingRestricted "processing-restricted" Error "suppressed" "Wait until the person lifts the restriction; meanwhile what is sent is stored, and neither delivered nor shown.";
     IdentityInseparable "identity-inseparable" Error "suppressed" "Let the receiver know who the person is, if it may; what modifies, is labelled by codes of nobody's, or is of an unknown measure is not told under a pseudonym.";
     RecipientUntold "recipient-untold" Error "incomplete" "See why the destination did not take it, mend that, and send its dead letters again; or tell it by other means.";
-    DestinationMeasure "destination-measure" Error "not-supported" "Nothing needs to be done: the destination has no place for the measure, and whoever asks for it there asks the destination.";
+    DestinationMeasure "destination-measure" Error "not-supported" "Nothing needs to be done: the destination has no place for the measure, or one within another measure alone (the guide's page of countries says which). Whoever asks for it there asks the destination.";
     DestinationForm "destination-form" Error "not-supported" "Send the value in the form and unit that the message names, where the measurement allows it.";
     DestinationNeeds "destination-needs" Error "required" "Send what the message names with the measurement, or record it with the person or the device.";
     DestinationContext "destination-context" Error "required" "Let whoever cares for the person at the destination order the measurement there; what is measured from then on is sent.";

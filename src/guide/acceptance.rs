@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use crate::national::{self, Form};
+use crate::national;
 
 /// A national platform.
 #[derive(Debug)]
@@ -36,12 +36,19 @@ pub struct Acceptance {
     /// What the value is: `integer`, or a form of the packs.
     pub form: &'static str,
     pub note: &'static str,
+    /// The measures that it is told within, where it is not taken by itself.
+    pub within: Vec<&'static str>,
     refused: bool,
 }
 
 impl Acceptance {
     pub fn is_refused(&self) -> bool {
         self.refused
+    }
+
+    /// `within blood-pressure`; nothing of what is taken by itself.
+    pub fn as_part(&self) -> Option<String> {
+        (!self.within.is_empty()).then(|| format!("within {}", self.within.join(" or ")))
     }
 }
 
@@ -62,8 +69,7 @@ static PLATFORMS: LazyLock<Vec<Platform>> = LazyLock::new(|| {
 static ACCEPTANCE: LazyLock<Vec<Acceptance>> = LazyLock::new(|| {
     let mut all = Vec::new();
     for pack in national::built_in() {
-        // What is told within something else is told there.
-        for row in pack.rows().iter().filter(|row| row.form != Form::Part) {
+        for row in pack.rows() {
             all.push(Acceptance {
                 platform: &pack.id,
                 measure: &row.measure,
@@ -72,6 +78,7 @@ static ACCEPTANCE: LazyLock<Vec<Acceptance>> = LazyLock::new(|| {
                 unit: pack.unit_of(row),
                 form: if row.is_integer() { "integer" } else { row.form.name() },
                 note: &row.note,
+                within: pack.wholes(row),
                 refused: row.is_refused(),
             });
         }

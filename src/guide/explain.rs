@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::acceptance::{self, Acceptance};
 use super::{Edition, issues};
 use crate::fhir::outcome::CATALOGUE;
+use crate::fhir::validate::measures::answers::Answer;
 use crate::fhir::validate::measures::{self, Measure};
 
 /// Something that goes by the word.
@@ -177,33 +178,89 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
             taken.iter().map(|line| text(line)).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
         };
         let answer = match taken.first() {
-            None => "no place for it",
-            Some(line) if line.is_refused() => "refused",
-            Some(_) => "yes",
+            None => "no place for it".to_owned(),
+            Some(line) if line.is_refused() => "refused".to_owned(),
+            Some(line) => line.as_part().unwrap_or_else(|| "yes".to_owned()),
         };
         vec![
             each.country_name.to_owned(),
             each.name.to_owned(),
-            answer.to_owned(),
+            answer,
             said(|line| line.code),
             said(|line| line.unit),
             said(|line| line.note),
         ]
     });
+    let (rule, fix) = rule(measure);
+    let answers = measure.answer.listed().into_iter().flat_map(|answers| &answers.list);
+    let answers = answers.map(|one| vec![one.system.clone(), one.code.to_owned(), one.text.to_owned()]);
     Subject::new(format!("Measure {}", measure.key))
         .fact("Category", measure.category)
         .facts("Profile", measure.profiles.iter().map(|name| edition.profile_url(name)))
-        .fact("Rule", "The unit is one of these, and the value lies in its range; outside the usual range it is taken with a warning.")
+        .fact("Rule", rule)
+        .fact("Parts", parts(measure))
         .fact("Source", measure.source)
-        .fact("Fix", "See measure-unit, measure-implausible and measure-unusual.")
+        .fact("Fix", fix)
         .table("Codes", &["System", "Code", "Verified by"], codes.collect())
         .table("Units and ranges", &["Unit (UCUM)", "Possible", "Usual"], units.collect())
+        .table("Answers", &["System", "Code", "Meaning"], answers.collect())
         .table("Who takes it", &["Country", "Platform", "Taken", "Code", "Unit", "Note"], platforms.collect())
+}
+
+/// What a value is held to, and where to read on about what breaks it.
+fn rule(measure: &Measure) -> (String, &'static str) {
+    const ANY: &str =
+        "which codes is not prescribed, so that none is refused as a wrong answer. There is no unit and no range.";
+    let (rule, fix) = match &measure.answer {
+        Answer::Amount => (
+            "The unit is one of these, and the value lies in its range; outside the usual range it is taken with a warning.",
+            "See measure-unit, measure-implausible and measure-unusual.",
+        ),
+        Answer::Parts => (
+            "It has no value of its own. Its components, or the measurements that it names as members, are measures \
+             themselves, each held to its own units and ranges, and those that belong together to each other.",
+            "See what is said of each part, and measure-relation.",
+        ),
+        Answer::Date => {
+            ("It is answered with a date (valueDateTime). There is no unit, no range and no list of answers.", "")
+        }
+        Answer::Code => return (format!("It is answered with a code (valueCodeableConcept); {ANY}"), ""),
+        Answer::Component(of) => {
+            let text = format!("It is told in a component of {of}, with a code (valueCodeableConcept); {ANY}");
+            return (text, "");
+        }
+        Answer::CodeOrBoolean => {
+            let types = "a code, or with true or false (valueCodeableConcept or valueBoolean)";
+            return (format!("It is answered with {types}; {ANY}"), "");
+        }
+        Answer::OneOf(answers) if answers.required => (
+            "It is answered with one of the answers below (valueCodeableConcept), whichever profile is claimed; anything else is \
+             refused.",
+            "See measure-answer.",
+        ),
+        Answer::OneOf(_) => (
+            "It is answered with one of the answers below (valueCodeableConcept) where one fits, whichever profile is claimed; \
+             anything else is taken with a warning.",
+            "See measure-answer-other.",
+        ),
+    };
+    (rule.to_owned(), fix)
+}
+
+/// What the profile of something that has parts has them of.
+fn parts(whole: &Measure) -> String {
+    if whole.answer != Answer::Parts {
+        return String::new();
+    }
+    let is_of_profile = |one: &&Measure| one.profiles.iter().any(|profile| whole.profiles.contains(profile));
+    let parts = measures::all().iter().filter(|one| one.answer != Answer::Parts).filter(is_of_profile);
+    parts.map(|one| one.key.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn platform(platform: &acceptance::Platform) -> Subject {
     let rows = acceptance::all().iter().filter(|line| line.platform == platform.id).map(|line| {
-        [line.measure, line.system, line.code, line.unit, line.form, line.note].map(str::to_owned).to_vec()
+        let form = line.as_part().unwrap_or_else(|| line.form.to_owned());
+        [line.measure, line.system, line.code, line.unit, &form, line.note].map(str::to_owned).to_vec()
     });
     Subject::new(format!("Platform {}", platform.name))
         .fact("Id", platform.id)
@@ -249,6 +306,30 @@ fn resource(resource: &Value, edition: &Edition) -> Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_are_spoken_of_where_there_are_some() {
+        let edition = Edition::current();
+        for one in measures::all() {
+            let subject = measure(one, &edition);
+            let fact =
+                |label: &str| subject.facts.iter().find(|(known, _)| *known == label).map(|(_, text)| text.as_str());
+            let rule = fact("Rule").unwrap();
+            assert_eq!(fact("Parts").is_some(), one.answer == Answer::Parts, "{}", one.key);
+            assert_eq!(rule.starts_with("The unit is"), !one.units.is_empty(), "{}: {rule}", one.key);
+            assert_eq!(
+                fact("Fix").is_some_and(|fix| fix.contains("measure-unit")),
+                !one.units.is_empty(),
+                "{}",
+                one.key
+            );
+            for table in ["Units and ranges", "Answers"] {
+                let is_there = subject.tables.iter().any(|known| known.title == table);
+                let is_wanted = if table == "Answers" { one.answer.listed().is_some() } else { !one.units.is_empty() };
+                assert_eq!(is_there, is_wanted, "{}: {table}", one.key);
+            }
+        }
+    }
 
     #[test]
     fn a_slip_finds_what_was_meant() {

@@ -1,6 +1,7 @@
 //! The measures: units and ranges as they are enforced, and the categories that consents name.
 
 use crate::fhir::ours::{CATEGORY_SYSTEM, STRUCTURES};
+use crate::fhir::validate::measures::answers::{Answer, Answers};
 use crate::fhir::validate::measures::relations::{self, Relation};
 use crate::fhir::validate::measures::{self, Measure, Unit};
 
@@ -8,6 +9,19 @@ use crate::fhir::validate::measures::{self, Measure, Unit};
 pub(super) fn verified(measure: &Measure) -> Vec<&'static str> {
     let codes = measure.codes.iter().filter(|code| code.system == measures::LOINC);
     codes.map(|code| code.verified).collect()
+}
+
+/// What stands in the place of a unit where there is none.
+pub(super) fn answered(measure: &Measure) -> &'static str {
+    match &measure.answer {
+        Answer::Amount => "",
+        Answer::Parts => "its parts",
+        Answer::Date => "a date",
+        Answer::Code | Answer::Component(_) => "a code",
+        Answer::CodeOrBoolean => "a code, or true or false",
+        Answer::OneOf(Answers { required: true, .. }) => "one of a list",
+        Answer::OneOf(_) => "one of a list where one fits",
+    }
 }
 
 pub(super) fn page() -> String {
@@ -21,13 +35,16 @@ pub(super) fn page() -> String {
          profiles are those of the guide (`{STRUCTURES}mh-…`); the last column says who measures so.\n\n\
          Where a code stands for several measures, such as the 160184 of meters that show either unit, the value may be\n\
          what any of them may be; beside a narrower code, the narrower one counts.\n\n\
-         | measure | category | profiles | unit | possible | usual | source |\n|---|---|---|---|---|---|---|\n"
+         What has no unit has its *parts*, each held to its own line, or is answered with a date or a code; which codes stands\n\
+         [below](#answers) where it is prescribed.\n\n\
+         | measure | category | profiles | unit or answer | possible | usual | source |\n|---|---|---|---|---|---|---|\n"
     );
     for measure in measures::all() {
         let Measure { key, category, source, .. } = measure;
         let profiles = measure.profiles.join(", ");
         if measure.units.is_empty() {
-            page.push_str(&format!("| {key} | {category} | {profiles} | | | | {source} |\n"));
+            let answered = answered(measure);
+            page.push_str(&format!("| {key} | {category} | {profiles} | {answered} | | | {source} |\n"));
         }
         for Unit { code, hard, soft } in &measure.units {
             page.push_str(&format!(
@@ -52,6 +69,7 @@ pub(super) fn page() -> String {
         }
         page.push_str(&format!(" {} |\n", verified(measure).join(" / ")));
     }
+    page.push_str(&answers());
     page.push_str(
         "\n## Relations\n\n\
          Values of one Observation are refused as `measure-relation` where both sides are there and the following does not\n\
@@ -68,5 +86,22 @@ pub(super) fn page() -> String {
          `measure-too-old`; one on 1970-01-01 is accepted with the warning `measure-clock-unset`. Of a period the start is\n\
          judged.\n",
     );
+    page
+}
+
+fn answers() -> String {
+    let mut page = String::from(
+        "\n## Answers\n\n\
+         A measure of these is answered with one of its codes, in the Observation and in its components, whichever profile is\n\
+         claimed. Another answer is refused as `measure-answer`, or accepted with the warning `measure-answer-other` where the\n\
+         list is to be used *where one fits*. A code of the sender's own may stand beside it.\n\n\
+         | measure | binding | system | code | meaning |\n|---|---|---|---|---|\n",
+    );
+    for (measure, answers) in measures::all().iter().filter_map(|each| Some((each, each.answer.listed()?))) {
+        let binding = if answers.required { "refused otherwise" } else { "where one fits" };
+        for one in &answers.list {
+            page.push_str(&format!("| {} | {binding} | {} | {} | {} |\n", measure.key, one.system, one.code, one.text));
+        }
+    }
     page
 }

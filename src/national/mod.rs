@@ -131,8 +131,10 @@ impl Pack {
         alone: bool,
         items: &mut Vec<Item<'m>>,
     ) -> Result<(), NotDeliverable> {
-        let row = self.items(measured, at, items).filter(|row| row.form != Form::Part);
-        let row = row.ok_or_else(|| self.no_place())?;
+        let row = self.items(measured, at, items).ok_or_else(|| self.no_place())?;
+        if row.form == Form::Part {
+            return Err(self.only_within(row));
+        }
         if row.is_refused() {
             return Err(self.refused(row));
         }
@@ -147,6 +149,12 @@ impl Pack {
 
     fn no_place(&self) -> NotDeliverable {
         NotDeliverable { id: Id::DestinationMeasure, text: format!("{} has no place for the measure.", self.title) }
+    }
+
+    fn only_within(&self, row: &Row) -> NotDeliverable {
+        let wholes = self.wholes(row).join(" or ");
+        let text = format!("{} takes {} within {wholes} and not by itself.", self.title, row.measure);
+        NotDeliverable { id: Id::DestinationMeasure, text }
     }
 
     fn refused(&self, row: &Row) -> NotDeliverable {

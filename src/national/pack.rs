@@ -258,6 +258,19 @@ impl Pack {
         self.rows.iter().find(|row| row.measure == measure)
     }
 
+    /// Measures within which a part is told: those that name it, and if none does, each that tells it.
+    pub fn wholes(&self, part: &Row) -> Vec<&str> {
+        if part.form != Form::Part {
+            return Vec::new();
+        }
+        let tellers: Vec<&Row> =
+            self.rows.iter().filter(|whole| whole.form == Form::Split || whole.tells(part)).collect();
+        let names = |whole: &&Row| whole.named_parts().contains(&part.measure.as_str());
+        let is_named = tellers.iter().any(names);
+        let wholes = tellers.iter().filter(|whole| !is_named || names(whole));
+        wholes.map(|whole| whole.measure.as_str()).collect()
+    }
+
     /// The text of the unit that a measure is told in; of what has components, of the first that must be there.
     pub fn unit_of<'p>(&'p self, row: &'p Row) -> &'p str {
         let first = row.needs.iter().find_map(|need| match need {

@@ -272,6 +272,39 @@ fn the_position_of_the_body_chooses_the_code() {
 }
 
 #[test]
+fn what_is_told_within_another_alone_is_told_so() {
+    for (pack, code, unit, expected) in [
+        ("fr-ens", "8462-4", "mm[Hg]", "Mon espace santé takes diastolic-bp within blood-pressure and not by itself."),
+        ("fr-ens", "8478-0", "mm[Hg]", "Mon espace santé has no place for the measure."),
+        ("no-pmd", "8478-0", "mm[Hg]", "Pasientens måledata takes mean-bp within blood-pressure and not by itself."),
+        (
+            "de-hddt",
+            "97510-2",
+            "%",
+            "HDDT (section 374a SGB V) takes cgm-time-in-range within cgm-times-in-ranges and not by itself.",
+        ),
+    ] {
+        let sent = tree::parse(observation(code, &number("74"), unit).to_string()).unwrap();
+        let told = shelf(pack).takes(Element::root(&sent)).unwrap_err();
+        assert_eq!((told.id, told.text.as_str()), (Id::DestinationMeasure, expected), "{pack} {code}");
+    }
+    for pack in built_in() {
+        for row in pack.rows().iter().filter(|row| row.form == Form::Part) {
+            assert!(!pack.wholes(row).is_empty(), "{} {}", pack.id, row.measure);
+        }
+    }
+    let within = |pack: &str, measure: &str| {
+        let gap = trial::gaps(&shelf(pack)).into_iter().find(|gap| gap.measure == measure).unwrap();
+        (gap.state, gap.within.join(" "))
+    };
+    assert_eq!(within("nl-medmij", "heart-rhythm"), (trial::State::Within, "pulse-rate".to_owned()));
+    assert_eq!(within("nl-medmij", "pulse-rate"), (trial::State::Deliverable, String::new()));
+    assert_eq!(within("fr-ens", "pulse-pressure"), (trial::State::NoPlace, String::new()));
+    let page = trial::page(&shelf("no-pmd"));
+    assert!(page.contains("| pulse-pressure | blood-pressure | within blood-pressure | 87179004 | mm[Hg] |"), "{page}");
+}
+
+#[test]
 fn what_is_missing_is_named_and_never_what_was_sent() {
     let pack = shelf("fr-ens");
     let nobody = Stage { person: json!({"resourceType": "Patient", "id": "anna"}), ..french() };

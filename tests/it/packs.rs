@@ -112,6 +112,32 @@ async fn finland_gets_its_own_content_and_nothing_that_it_has_no_place_for() {
     assert_eq!(account["violationCount"], json!(0), "{account}");
 }
 
+#[tokio::test]
+async fn what_is_told_within_another_alone_is_known_beforehand() {
+    let stage = Stage::new("fi-kanta", "persons = 'urn:oid:1.2.250.1'").await;
+    let mut diastolic = blood_pressure(&stage.patient, "alone");
+    let component = diastolic["component"][1].take();
+    diastolic.as_object_mut().unwrap().remove("component");
+    diastolic["code"] = component["code"].clone();
+    diastolic["valueQuantity"] = component["valueQuantity"].clone();
+    let question = json!({"resourceType": "Parameters", "parameter": [
+        {"name": "patient", "valueReference": {"reference": format!("Patient/{}", stage.patient)}},
+        {"name": "resource", "resource": diastolic},
+        {"name": "resource", "resource": blood_pressure(&stage.patient, "whole")},
+    ]});
+    let told = stage.app.post("/Consent/$evaluate", &question).await.json();
+    let part = |of: &Value, name: &str| -> Vec<Value> {
+        let listed = of["parameter"].as_array().or(of["part"].as_array()).unwrap();
+        listed.iter().filter(|part| part["name"] == name).cloned().collect()
+    };
+    let each = part(&part(&told, "destination")[0], "resource");
+    let said = |at: usize, name: &str, kind: &str| part(&each[at], name).first().map(|part| part[kind].clone());
+    assert_eq!(said(0, "reason", "valueCode"), Some(json!("destination-measure")), "{told:#}");
+    let text = "Kanta PHR takes diastolic-bp within blood-pressure and not by itself.";
+    assert_eq!(said(0, "text", "valueString"), Some(json!(text)));
+    assert_eq!((said(1, "reason", "valueCode"), said(1, "text", "valueString")), (Some(json!("permitted")), None));
+}
+
 /// What is known to be wrong or gone by the time is never told where nothing could mend it.
 #[tokio::test]
 async fn what_was_mended_while_it_waited_is_told_as_it_is_now() {

@@ -53,11 +53,12 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let all = trial::gaps(&pack);
     let count = |state| all.iter().filter(|gap| gap.state == state).count();
     println!(
-        "{} is in {}: of {} measures {} are deliverable, {} refused, {} have no place (GAPS.md).",
+        "{} is in {}: of {} measures {} are deliverable, {} within another, {} refused, {} have no place (GAPS.md).",
         pack.name(),
         folder.display(),
         all.len(),
         count(trial::State::Deliverable),
+        count(trial::State::Within),
         count(trial::State::Refused),
         count(trial::State::NoPlace),
     );

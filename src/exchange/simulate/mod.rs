@@ -198,7 +198,7 @@ fn unnamed(
 /// What is permitted, but has no place or no form there.
 fn shaped(shape: &Shape, resources: &[Element<'_>], verdicts: Vec<(String, Verdict)>) -> Vec<(String, Verdict)> {
     let tell = |element: Element<'_>, verdict: Verdict| match shape.pack.takes(element) {
-        Err(told) if verdict.permits => verdict.not_deliverable(told.id),
+        Err(told) if verdict.permits => verdict.not_deliverable(told),
         _ => verdict,
     };
     let each = resources.iter().zip(verdicts);

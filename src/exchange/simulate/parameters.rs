@@ -157,7 +157,7 @@ fn parts(value: &Value) -> Vec<Value> {
             ("now", instant) => add(name, "valueInstant", instant.clone()),
             ("resource" | "consent", reference) => add("reference", "valueReference", json!({"reference": reference})),
             ("version", version) => add(name, "valuePositiveInt", version.clone()),
-            ("path" | "conditions" | "destination", text) => {
+            ("path" | "conditions" | "text" | "destination", text) => {
                 add(if name == "destination" { "name" } else { name }, "valueString", text.clone());
             }
             (_, code) => add(name, "valueCode", code.clone()),

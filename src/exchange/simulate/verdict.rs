@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::time::instant;
+use crate::national::NotDeliverable;
 use crate::policy::consent::{Account, Basis, Compiled, Denial, Implicit, Reason};
 
 /// What was decided, and why.
@@ -17,6 +18,8 @@ pub(super) struct Verdict {
     pub consents: Vec<Value>,
     /// What would leave, where that is not what is given.
     pub sent: Option<Value>,
+    /// What the destination says of it, where it cannot be told there.
+    pub text: Option<String>,
 }
 
 /// The reason where no consent but a policy decided.
@@ -48,7 +51,15 @@ impl Verdict {
     }
 
     pub fn none() -> Verdict {
-        Verdict { permits: false, reason: "no-consent", basis: None, path: None, consents: Vec::new(), sent: None }
+        Verdict {
+            permits: false,
+            reason: "no-consent",
+            basis: None,
+            path: None,
+            consents: Vec::new(),
+            sent: None,
+            text: None,
+        }
     }
 
     /// What a policy decides where consents leave it unsaid.
@@ -72,8 +83,8 @@ impl Verdict {
     }
 
     /// It is permitted, but the destination cannot be told it.
-    pub fn not_deliverable(self, id: Id) -> Verdict {
-        Verdict { permits: false, reason: id.code(), ..self }
+    pub fn not_deliverable(self, told: NotDeliverable) -> Verdict {
+        Verdict { permits: false, reason: told.id.code(), text: Some(told.text), ..self }
     }
 
     fn decision(&self) -> &'static str {
@@ -96,6 +107,9 @@ pub(super) fn listed(verdicts: &[(String, Verdict)]) -> Value {
         }
         if let Some(sent) = &verdict.sent {
             value["sent"] = sent.clone();
+        }
+        if let Some(text) = &verdict.text {
+            value["text"] = json!(text);
         }
         value
     });

@@ -85,6 +85,11 @@ fn measure_page(site: &Site) -> File {
             Piece::link(&title, href)
         });
         let units = measure.units.iter().map(|unit| Piece::code(unit.code));
+        let listed = measure.answer.listed().into_iter().flat_map(|answers| &answers.list);
+        let answered = std::iter::once(Piece::text(crate::guide::measures::answered(measure)));
+        let answered =
+            answered.chain(listed.map(|one| Piece::code(format!("{} {}", one.code, one.text)).labelled(&one.system)));
+        let units: Vec<Piece> = units.chain(answered.filter(|piece| !piece.is_empty())).collect();
         let range =
             |(low, high): (rust_decimal::Decimal, rust_decimal::Decimal)| Piece::text(format!("{low} to {high}"));
         let (hard, soft) =
@@ -94,7 +99,7 @@ fn measure_page(site: &Site) -> File {
             vec![Piece::text(measure.category)],
             codes.collect(),
             profiles.collect(),
-            units.collect(),
+            units,
             hard.collect(),
             soft.collect(),
             vec![Piece::text(measure.source)],
@@ -106,11 +111,21 @@ fn measure_page(site: &Site) -> File {
     let filters = json!([{"label": "Category", "name": "category", "options": categories()}]);
     let page = Page {
         title: "Measures",
-        summary: "Units and ranges that every value is held to. Outside the possible range it is refused, outside the usual one taken with a warning; units are compared by what they mean.".to_owned(),
+        summary: "Units and ranges that every value is held to. Outside the possible range it is refused, outside the usual one taken with a warning; units are compared by what they mean. What has no unit is answered with the codes that are listed, or has parts that are measures themselves.".to_owned(),
         section: "measures.html",
         crumb: "",
     };
-    let head = ["Measure", "Category", "Codes", "Profiles", "Unit", "Possible", "Usual", "Source", "LOINC verified by"];
+    let head = [
+        "Measure",
+        "Category",
+        "Codes",
+        "Profiles",
+        "Unit or answer",
+        "Possible",
+        "Usual",
+        "Source",
+        "LOINC verified by",
+    ];
     filtered(site, &page, &filters, &head, &rows, &Context::from(""))
 }
 
@@ -163,7 +178,7 @@ fn countries(site: &Site) -> File {
     }
     let page = Page {
         title: "Countries",
-        summary: "Which national platform takes which measure, in which code and unit. A dash means that it has no place for it.".to_owned(),
+        summary: "Which national platform takes which measure, in which code and unit, by itself or within another. A dash means that it has no place for it.".to_owned(),
         section: "countries.html",
         crumb: "",
     };
@@ -189,8 +204,10 @@ fn said(line: &Acceptance) -> Vec<Piece> {
         return vec![Piece::tag("refused", "error"), Piece::text(line.note)];
     }
     let mut pieces = vec![Piece::code(line.code), Piece::code(line.unit)];
-    if line.form != "quantity" {
-        pieces.push(Piece::text(line.form));
+    match line.as_part() {
+        Some(part) => pieces.push(Piece::text(part)),
+        None if line.form != "quantity" => pieces.push(Piece::text(line.form)),
+        None => {}
     }
     pieces.push(Piece::text(line.note));
     pieces.retain(|piece| !piece.is_empty());

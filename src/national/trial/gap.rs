@@ -15,6 +15,8 @@ pub struct Gap {
     pub measure: String,
     pub category: &'static str,
     pub state: State,
+    /// The measures that tell it, where it has no message of its own.
+    pub within: Vec<String>,
     /// Code and unit there.
     pub code: String,
     pub unit: String,
@@ -33,10 +35,11 @@ pub enum State {
 }
 
 impl State {
+    /// What follows `within` is said by the gap.
     pub fn name(self) -> &'static str {
         match self {
             State::Deliverable => "deliverable",
-            State::Within => "within another",
+            State::Within => "within",
             State::Refused => "refused",
             State::NoPlace => "no place",
         }
@@ -62,6 +65,7 @@ fn gap(pack: &Pack, key: &str, category: &'static str, always: &[Slot]) -> Gap {
         measure: key.to_owned(),
         category,
         state,
+        within: row.map(|row| pack.wholes(row).into_iter().map(str::to_owned).collect()).unwrap_or_default(),
         code: row.map(|row| row.code.clone()).unwrap_or_default(),
         unit: row.map(|row| pack.unit_of(row).to_owned()).unwrap_or_default(),
         needs,
@@ -145,9 +149,10 @@ pub fn page(pack: &Pack) -> String {
     let mut sorted: Vec<&Gap> = all.iter().collect();
     sorted.sort_by_key(|gap| gap.state);
     for gap in sorted {
-        let Gap { measure, category, state, code, unit, needs, note } = gap;
-        let (state, needs) = (state.name(), needs.join("; "));
-        let _ = writeln!(out, "| {measure} | {category} | {state} | {code} | {unit} | {needs} | {note} |");
+        let Gap { measure, category, state, within, code, unit, needs, note } = gap;
+        let there = format!("{} {}", state.name(), within.join(" or "));
+        let (there, needs) = (there.trim_end(), needs.join("; "));
+        let _ = writeln!(out, "| {measure} | {category} | {there} | {code} | {unit} | {needs} | {note} |");
     }
     out
 }

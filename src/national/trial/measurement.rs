@@ -142,7 +142,7 @@ pub fn made(key: &str, form: Form, components: &[&str], value: Option<&Json>) ->
         }
         Form::Components | Form::Split => {}
         Form::Members => sent["hasMember"] = json!([{"reference": "Observation/o1"}, {"reference": "Observation/o2"}]),
-        Form::Coded => sent["valueCodeableConcept"] = said(),
+        Form::Coded => sent["valueCodeableConcept"] = said(measure),
         _ => sent["valueQuantity"] = quantity(measure, value)?,
     }
     if components.is_empty() {
@@ -151,9 +151,12 @@ pub fn made(key: &str, form: Form, components: &[&str], value: Option<&Json>) ->
     Some(sent)
 }
 
-/// A value that is said and not counted.
-fn said() -> Json {
-    json!({"text": "as it is"})
+/// A value that is said and not counted; one of the measure's answers, where they are listed.
+fn said(measure: &Measure) -> Json {
+    match measure.answer.listed().and_then(|answers| answers.list.first()) {
+        Some(one) => json!({"coding": [{"system": one.system, "code": one.code}], "text": "as it is"}),
+        None => json!({"text": "as it is"}),
+    }
 }
 
 /// Whether the standard calls it a vital sign, so that its category is fixed.
@@ -166,7 +169,7 @@ pub(super) fn component(key: &str, value: Option<&Json>) -> Option<Json> {
     let measure = measure(key)?;
     match quantity(measure, value) {
         Some(value) => Some(json!({"code": coded(measure)?, "valueQuantity": value})),
-        None => Some(json!({"code": coded(measure)?, "valueCodeableConcept": said()})),
+        None => Some(json!({"code": coded(measure)?, "valueCodeableConcept": said(measure)})),
     }
 }
 

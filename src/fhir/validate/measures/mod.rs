@@ -4,10 +4,12 @@
 //! and per unit the range outside which a value is impossible (refused) or rare (accepted with a warning). A measure
 //! without a unit there is a panel or not a number; it has a category and no range. `profiles/measure-codes.csv` lists
 //! by which codes of LOINC, SNOMED CT, ISO/IEEE 11073 and others a measure is known: a device that says 150456 is held to
-//! the same as an app that says 59408-5. A code that several measures share stands for any of them.
+//! the same as an app that says 59408-5. A code that several measures share stands for any of them. What is no number is
+//! answered as `answers` has it.
 //! Beside the tables stand what several values must be to each other (`relations`), the points of a series (`samples`)
 //! and the time of the measurement (`clock`).
 
+pub mod answers;
 pub mod category;
 mod clock;
 pub mod relations;
@@ -17,6 +19,7 @@ use std::sync::LazyLock;
 
 use rust_decimal::Decimal;
 
+use self::answers::Answer;
 use super::run::Run;
 use super::scope::named;
 use crate::fhir::definitions::names::NameMap;
@@ -52,6 +55,7 @@ pub struct Measure {
     pub source: &'static str,
     /// Allowed units; the first is the usual one.
     pub units: Vec<Unit>,
+    pub answer: Answer,
     /// By what it is known, the preferred one first.
     pub codes: Vec<Code>,
     /// How many kinds of measurement it stands for.
@@ -99,6 +103,12 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         let known = measures.iter_mut().find(|measure| measure.key == key);
         known.expect("a code belongs to a measure, and a test reads them").codes.push(code);
     }
+    for line in include_str!("../../../../profiles/measure-answers.csv").lines().skip(1) {
+        let (key, answer) =
+            answers::read(line).expect("profiles/measure-answers.csv is part of the program, and a test reads it");
+        let known = measures.iter_mut().find(|measure| measure.key == key);
+        known.expect("an answer belongs to a measure, and a test reads them").answer.take(answer);
+    }
     measures.sort_by(|one, other| one.key.cmp(&other.key));
     let by_code = SYSTEMS.map(|(_, system)| {
         let mut of_system: NameMap<&'static str, Measure> = NameMap::default();
@@ -128,6 +138,9 @@ impl Measure {
             self.units.clear();
         } else {
             self.take_units(other);
+        }
+        if self.answer != other.answer {
+            self.answer = Answer::Code;
         }
         self.key = format!("{} or {}", self.key, other.key);
         self.breadth += other.breadth;
@@ -161,7 +174,16 @@ fn read(line: &'static str) -> Option<(Measure, Option<Unit>)> {
     let mut fields = rest.split(',');
     let mut next = || fields.next();
     let (key, category, profiles) = (next()?.to_owned(), next()?, next()?.split(' ').collect());
-    let measure = Measure { key, category, profiles, source, units: Vec::new(), codes: Vec::new(), breadth: 1 };
+    let measure = Measure {
+        key,
+        category,
+        profiles,
+        source,
+        units: Vec::new(),
+        answer: Answer::Amount,
+        codes: Vec::new(),
+        breadth: 1,
+    };
     let code = next()?;
     if code.is_empty() {
         return Some((measure, None));
@@ -216,10 +238,18 @@ pub(super) fn check<'d>(run: &mut Run<'_, 'd>, observation: Element<'d>) {
 }
 
 fn check_value<'d>(run: &mut Run<'_, 'd>, element: Element<'d>) {
-    let measure = element.get("code").and_then(measured);
-    let Some(measure) = measure.filter(|measure| !measure.units.is_empty()) else { return };
+    let Some(measure) = element.get("code").and_then(measured) else { return };
+    let listed = measure.answer.listed();
+    if measure.units.is_empty() && listed.is_none() {
+        return;
+    }
     for value in named(element, "value", Some(true)) {
         run.enter(&value);
+        if let Some(listed) = listed {
+            answers::check(run, &measure.key, listed, &value);
+            run.leave();
+            continue;
+        }
         match value.type_name {
             "Quantity" => check_quantity(run, measure, value.element),
             "Range" => {
