@@ -3,10 +3,12 @@
 //! The server runs here as it runs in production, over TLS on loopback, with validation, consent and audit, and its
 //! data on a disk. Whoever loads it is this same binary in a process of its own, so that the CPU time that is
 //! reported is the server's alone. Nothing is asserted about speed; a request that is not answered as it should be
-//! ends the run. `cargo bench --bench accept -- pull` measures pages alone.
+//! ends the run. `cargo bench --bench accept -- pull` measures pages alone, and `-- gateways GROUP GROUP...` several gateways
+//! on one server, each a process in a control group of its own.
 
 #[path = "../clock.rs"]
 mod clock;
+mod gateways;
 #[path = "../kernel.rs"]
 mod kernel;
 mod limits;
@@ -24,6 +26,9 @@ const BUNDLE: usize = 100;
 fn main() -> anyhow::Result<()> {
     let loads = std::env::args().any(|argument| argument == "--load");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(groups) = gateways::asked() {
+        return gateways::measure(&runtime, &groups);
+    }
     if loads { runtime.block_on(load::run()) } else { runtime.block_on(measure()) }
 }
 
