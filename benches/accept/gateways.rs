@@ -2,6 +2,7 @@
 //! has: what one of them takes, and what all of them take together.
 
 #[allow(dead_code, reason = "tests do more with servers")]
+#[expect(clippy::unwrap_used, reason = "it is a part of the tests")]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
 
