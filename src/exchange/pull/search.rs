@@ -445,11 +445,7 @@ impl Gateway {
         for id in named {
             let key = self.patient_key(id);
             let told = persons.contains_key(&Some(key)) || silences.persons.contains_key(&key);
-            let is_known = match self.store.read("Patient", id).await {
-                Err(store::Error::Damaged) => true,
-                read => read?.is_some(),
-            };
-            if !told && is_known {
+            if !told && self.is_there(id).await? {
                 let record = author.record(Act::Query, Some(&(id.clone(), key)), &[], None, &[]);
                 // Whoever does not know her is not told that she exists.
                 let own = self.is_used_by(caller, id).await?;
@@ -471,6 +467,16 @@ impl Gateway {
             records.push(author.withheld(&(id.clone(), *key), denial.basis.as_ref(), denial.issue().id));
         }
         Ok(self.store.record_audit(records).await?)
+    }
+}
+
+impl Gateway {
+    /// Whether a person was ever registered, readable or not.
+    async fn is_there(&self, person: &str) -> Result<bool, store::Error> {
+        match self.store.read("Patient", person).await {
+            Err(store::Error::Damaged) => Ok(true),
+            read => read.map(|read| read.is_some()),
+        }
     }
 }
 
