@@ -3,10 +3,12 @@
 //! The server runs here as it runs in production, over TLS on loopback, with validation, consent and audit, and its
 //! data on a disk. Whoever loads it is this same binary in a process of its own, so that the CPU time that is
 //! reported is the server's alone. Nothing is asserted about speed; a request that is not answered as it should be
-//! ends the run. `cargo bench --bench accept -- pull` measures pages alone.
+//! ends the run. `cargo bench --bench accept -- pull 20` measures pages alone, of twenty each, and `-- gateways GROUP GROUP...` several gateways
+//! on one server, each a process in a control group of its own.
 
 #[path = "../clock.rs"]
 mod clock;
+mod gateways;
 #[path = "../kernel.rs"]
 mod kernel;
 mod limits;
@@ -24,12 +26,15 @@ const BUNDLE: usize = 100;
 fn main() -> anyhow::Result<()> {
     let loads = std::env::args().any(|argument| argument == "--load");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(groups) = gateways::asked() {
+        return gateways::measure(&runtime, &groups);
+    }
     if loads { runtime.block_on(load::run()) } else { runtime.block_on(measure()) }
 }
 
 /// One row of work, measured on both sides.
 struct Row {
-    name: &'static str,
+    name: String,
     loaded: Loaded,
 }
 
@@ -66,17 +71,19 @@ async fn measure() -> anyhow::Result<()> {
 
 /// Pages of those persons, by few clients and by many.
 async fn pulls(stage: &Stage) -> anyhow::Result<[Row; 3]> {
-    let work = Work::Pull(if is_bench() { 50 } else { 5 });
+    let asked = std::env::args().skip_while(|word| word != "pull").nth(1).and_then(|count| count.parse().ok());
+    let each = asked.unwrap_or(if is_bench() { 50 } else { 5 });
+    let work = Work::Pull(each);
     let plan = |connections| Plan { connections, streams: 0, work, seconds: seconds(6), ..stage.plan.clone() };
     Ok([
-        row(stage, "search of 50, 1 x HTTP/1.1", plan(1)).await?,
-        row(stage, "search of 50, 4 x HTTP/1.1", plan(4)).await?,
-        row(stage, "search of 50, 32 x HTTP/1.1", plan(32)).await?,
+        row(stage, &format!("search of {each}, 1 x HTTP/1.1"), plan(1)).await?,
+        row(stage, &format!("search of {each}, 4 x HTTP/1.1"), plan(4)).await?,
+        row(stage, &format!("search of {each}, 32 x HTTP/1.1"), plan(32)).await?,
     ])
 }
 
-async fn row(stage: &Stage, name: &'static str, plan: Plan) -> anyhow::Result<Row> {
-    Ok(Row { name, loaded: stage.load(name, plan).await? })
+async fn row(stage: &Stage, name: &str, plan: Plan) -> anyhow::Result<Row> {
+    Ok(Row { name: name.to_owned(), loaded: stage.load(name, plan).await? })
 }
 
 impl Row {

@@ -13,9 +13,9 @@ use mhealth_gateway::policy::access::client::Client;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::policy::consent::draft::{Draft, Permit};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::Command;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::load::{Outcome, Plan, Work};
 use crate::probe::Usage;
@@ -111,7 +111,26 @@ impl Stage {
 
     /// Runs one plan in a process of its own.
     pub async fn load(&self, name: &str, plan: Plan) -> anyhow::Result<Loaded> {
-        let plan = Plan { batch: name.to_owned(), ..plan };
+        let load = Load::ready(&Plan { batch: name.to_owned(), ..plan }).await?;
+        let feed = self.running.gateway.store.feed_changed();
+        let (groups, before) = (*feed.borrow(), Usage::now()?);
+        let outcome = load.go().await?;
+        let usage = Usage::now()?.since(&before);
+        let groups = *feed.borrow() - groups;
+        Ok(Loaded { outcome, usage, groups })
+    }
+}
+
+/// Whoever loads a gateway, in a process of its own.
+pub struct Load {
+    child: Child,
+    input: ChildStdin,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Load {
+    /// Connected, and waiting.
+    pub async fn ready(plan: &Plan) -> anyhow::Result<Load> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("--load")
             .stdin(Stdio::piped())
@@ -120,16 +139,16 @@ impl Stage {
             .spawn()?;
         let mut input = child.stdin.take().context("a pipe to the load")?;
         let mut output = BufReader::new(child.stdout.take().context("a pipe from the load")?).lines();
-        input.write_all(format!("{}\n", serde_json::to_string(&plan)?).as_bytes()).await?;
+        input.write_all(format!("{}\n", serde_json::to_string(plan)?).as_bytes()).await?;
         output.next_line().await?.context("the load did not become ready")?;
-        let feed = self.running.gateway.store.feed_changed();
-        let (groups, before) = (*feed.borrow(), Usage::now()?);
-        input.write_all(b"go\n").await?;
-        let line = output.next_line().await?.context("the load broke off")?;
-        let usage = Usage::now()?.since(&before);
-        let groups = *feed.borrow() - groups;
-        ensure!(child.wait().await?.success(), "the load failed");
-        Ok(Loaded { outcome: serde_json::from_str(&line)?, usage, groups })
+        Ok(Load { child, input, output })
+    }
+
+    pub async fn go(mut self) -> anyhow::Result<Outcome> {
+        self.input.write_all(b"go\n").await?;
+        let line = self.output.next_line().await?.context("the load broke off")?;
+        ensure!(self.child.wait().await?.success(), "the load failed");
+        Ok(serde_json::from_str(&line)?)
     }
 }
 

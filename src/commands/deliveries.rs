@@ -105,10 +105,14 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn line(replayed: &Replayed, dry_run: bool) -> String {
-    let Replayed { found, withheld, untold, held, waiting, sent } = replayed;
+    let Replayed { found, withheld, untold, held, waiting, sent, damaged } = replayed;
+    let damaged = match damaged {
+        0 => String::new(),
+        damaged => format!("; {damaged} more of that time cannot be read, because what is kept is damaged"),
+    };
     let will = if dry_run { "would be sent" } else { "will be sent" };
     format!(
         "{found} resource(s): {sent} {will}, {waiting} wait already, {held} there already, {untold} without a place there, \
-         {withheld} not permitted"
+         {withheld} not permitted{damaged}"
     )
 }

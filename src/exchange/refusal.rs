@@ -63,6 +63,11 @@ impl From<Vec<Issue>> for Refusal {
 impl From<store::Error> for Refusal {
     /// The sender learns whether to come back; the operator reads the rest in the log.
     fn from(error: store::Error) -> Self {
+        if matches!(error, store::Error::Damaged) {
+            // Which one it is, the store has said. Asking again helps nobody.
+            let text = "What is kept of a resource is damaged, so that it cannot be read.";
+            return Refusal { on_record: true, ..Refusal::one(Id::ResourceDamaged, "", text) };
+        }
         let (id, text, retry) = match &error {
             store::Error::Busy => (Id::Overloaded, "The gateway has more work than it can take.", 1),
             store::Error::Full => (Id::StorageFull, "The storage is full.", 60),
@@ -136,7 +141,7 @@ pub fn status_of(id: Id) -> u16 {
         Id::MediaTypeUnsupported => 415,
         Id::TooManyRequests | Id::UploadQuota | Id::SubscriptionQuota => 429,
         Id::HeadTooLarge => 431,
-        Id::Internal | Id::InputUnreadable | Id::ExportFailed => 500,
+        Id::Internal | Id::InputUnreadable | Id::ExportFailed | Id::ResourceDamaged => 500,
         Id::Overloaded | Id::DestinationFull | Id::StorageFailed => 503,
         Id::StorageFull => 507,
         // Readable, but not what the profiles, the measures or the person allow.
@@ -183,10 +188,11 @@ mod tests {
             (store::Error::Lost, 503, Id::StorageFailed),
             (store::Error::Unknown, 503, Id::StorageFailed),
             (store::Error::Moved, 503, Id::StorageFailed),
+            (store::Error::Damaged, 500, Id::ResourceDamaged),
         ] {
             let refusal = Refusal::from(error);
             assert_eq!((refusal.issues[0].id, refusal.status()), (id, status));
-            assert!(refusal.retry_after_seconds.is_some(), "{id}");
+            assert_eq!(refusal.retry_after_seconds.is_some(), id != Id::ResourceDamaged, "{id}");
         }
         assert_eq!(status_of(Id::Internal), 500);
     }

@@ -45,7 +45,8 @@ impl Gateway {
             rehearsal.destinations.entry(name.clone()).or_default();
         }
         for rule in kinds::KINDS.iter().filter(|rule| rule.deliverable) {
-            let mut plan = Plan { limit: PAGE, scan_budget: PAGE * 4, ..Plan::of(rule.name) };
+            let whole = Plan { limit: PAGE, scan_budget: PAGE * 4, ..Plan::of(rule.name) };
+            let mut plan = Plan { spares_damaged: true, ..whole };
             loop {
                 let page = self.store.search(plan.clone()).await?;
                 for stored in &page.rows {

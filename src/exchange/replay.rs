@@ -48,6 +48,8 @@ pub struct Replayed {
     pub waiting: u64,
     /// It will be sent, or would be.
     pub sent: u64,
+    /// What is kept of it is damaged, so that nobody can say for whom it is. It is none of those that were found.
+    pub damaged: u64,
 }
 
 /// One resource that may be sent once more.
@@ -123,10 +125,18 @@ impl Gateway {
                 limit: PAGE,
             };
             let (versions, next) = self.store.history(plan).await?;
-            for stored in versions {
+            told.damaged += versions.damaged.iter().filter(|(seq, _)| seen.insert(*seq)).count() as u64;
+            for stored in versions.rows {
                 let Some(patient) = stored.patient.filter(|_| seen.insert(stored.seq)) else { continue };
                 // A later version may stand, which is what is sent.
-                let Some(current) = self.store.read(&stored.kind, &stored.logical_id()).await? else { continue };
+                let current = match self.store.read(&stored.kind, &stored.logical_id()).await {
+                    Err(store::Error::Damaged) => {
+                        told.damaged += 1;
+                        continue;
+                    }
+                    current => current?,
+                };
+                let Some(current) = current else { continue };
                 if !self.is_for(recipient, &current) {
                     continue;
                 }

@@ -65,10 +65,23 @@ impl fmt::Display for Damaged {
 
 impl std::error::Error for Damaged {}
 
+/// By what it is known that a text is what was written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Guarded {
+    /// Whoever asked seals it, or has committed to it.
+    Elsewhere,
+    /// By a checksum of its own (RFC 8878, 3.1.1), even where that makes it longer.
+    ByChecksum,
+}
+
 /// The text as it is written.
 pub(crate) fn compact(text: &[u8]) -> Cow<'_, [u8]> {
-    match squeezed(text, NUMBER) {
-        Some(short) if short.len() < text.len() => short.into(),
+    compact_by(text, Guarded::Elsewhere)
+}
+
+fn compact_by(text: &[u8], guarded: Guarded) -> Cow<'_, [u8]> {
+    match squeezed(text, NUMBER, guarded) {
+        Some(short) if short.len() < text.len() || guarded == Guarded::ByChecksum => short.into(),
         _ if text.first().is_some_and(|first| *first < RESERVED) => [&[PLAIN], text].concat().into(),
         _ => text.into(),
     }
@@ -76,8 +89,8 @@ pub(crate) fn compact(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// The text as it is written, with something short behind it where there is a place for it: whoever expands the text passes
 /// over that, programs that know nothing of it included.
-pub(crate) fn compact_with<'t>(text: &'t [u8], aside: &[u8]) -> Cow<'t, [u8]> {
-    let written = compact(text);
+pub(crate) fn compact_with<'t>(text: &'t [u8], aside: &[u8], guarded: Guarded) -> Cow<'t, [u8]> {
+    let written = compact_by(text, guarded);
     let (Some(&NUMBER), Ok(length)) = (written.first(), u16::try_from(aside.len())) else { return written };
     if length == 0 {
         return written;
@@ -95,12 +108,13 @@ pub(crate) fn compact_with<'t>(text: &'t [u8], aside: &[u8]) -> Cow<'t, [u8]> {
 const FRAME: usize = SKIPPED.len() + 4 + 2;
 
 /// The same of the text of a row, which need not say what the row says.
-pub(crate) fn compact_in<'t>(text: &'t [u8], aside: &[u8], row: &Row) -> Cow<'t, [u8]> {
-    let short = marks::set(text, aside, row).and_then(|marked| squeezed(&marked, MARKED));
+pub(crate) fn compact_in<'t>(text: &'t [u8], aside: &[u8], row: &Row, guarded: Guarded) -> Cow<'t, [u8]> {
+    let short = marks::set(text, aside, row).and_then(|marked| squeezed(&marked, MARKED, guarded));
+    let is_worth_it = |short: &Vec<u8>| short.len() < text.len() || guarded == Guarded::ByChecksum;
     let (before, cut, behind) = cut(aside, row.person);
-    match (short.filter(|short| short.len() < text.len()), u16::try_from(before.len() + behind.len())) {
+    match (short.filter(is_worth_it), u16::try_from(before.len() + behind.len())) {
         (Some(short), Ok(length)) => [&short, before, behind, &[cut], &length.to_le_bytes()].concat().into(),
-        _ => compact_with(text, aside),
+        _ => compact_with(text, aside, guarded),
     }
 }
 
@@ -129,13 +143,13 @@ pub(crate) fn expanded_in(written: Vec<u8>, row: &Row) -> Result<Vec<u8>, Damage
 }
 
 /// The same text without marks, if it has some: as programs wrote it that knew of none.
-pub(crate) fn unmarked(written: &[u8], row: &Row) -> Result<Option<Vec<u8>>, Damaged> {
+pub(crate) fn unmarked(written: &[u8], row: &Row, guarded: Guarded) -> Result<Option<Vec<u8>>, Damaged> {
     if written.first() != Some(&MARKED) {
         return Ok(None);
     }
     let aside = aside(written, row.person).unwrap_or_default();
     let text = expanded_in(written.to_vec(), row)?;
-    Ok(Some(compact_with(&text, &aside).into_owned()))
+    Ok(Some(compact_with(&text, &aside, guarded).into_owned()))
 }
 
 /// Nobody is cut out of what stands behind a text.
@@ -180,13 +194,17 @@ pub(crate) fn aside(written: &[u8], person: Option<ResId>) -> Option<Cow<'_, [u8
     (written.first() == Some(&NUMBER) && length > 0 && is_one).then_some(aside.into())
 }
 
-fn squeezed(text: &[u8], number: u8) -> Option<Vec<u8>> {
+fn squeezed(text: &[u8], number: u8, guarded: Guarded) -> Option<Vec<u8>> {
     let compressor = match text.len() {
         ..SHORT => &COMPRESSOR_OF_SHORT,
         SHORT..LONG => &COMPRESSOR,
         LONG.. => &COMPRESSOR_OF_LONG,
     };
-    let mut short = compressor.with_borrow_mut(|compressor| compressor.as_mut()?.compress(text).ok())?;
+    let mut short = compressor.with_borrow_mut(|compressor| {
+        let compressor = compressor.as_mut()?;
+        compressor.set_parameter(CParameter::ChecksumFlag(guarded == Guarded::ByChecksum)).ok()?;
+        compressor.compress(text).ok()
+    })?;
     // The number takes the place of the magic's last byte.
     *short.first_chunk_mut()? = [0, 0, 0, number];
     short.drain(..MAGIC.len() - 1);
@@ -237,7 +255,7 @@ mod tests {
 
         #[test]
         fn whatever_a_row_says_comes_back(text in any::<Vec<u8>>(), behind in any::<Vec<u8>>()) {
-            let written = compact_in(&text, &behind, &row()).into_owned();
+            let written = compact_in(&text, &behind, &row(), Guarded::Elsewhere).into_owned();
             if written.first() == Some(&MARKED) {
                 assert_eq!(aside(&written, None).unwrap_or_default(), behind);
             }
@@ -259,24 +277,24 @@ mod tests {
             "2026-11-22T07:21:24.269Z",
             "000512ba-0932-8158-a608-e56ad61c6db5",
         );
-        let without = compact_with(&text, &behind);
+        let without = compact_with(&text, &behind, Guarded::Elsewhere);
         // It is kept beside her key, or behind the text.
         for (row, saves) in [(Row { person: Some(person), ..row() }, 60), (row(), 45)] {
-            let written = compact_in(&text, &behind, &row).into_owned();
+            let written = compact_in(&text, &behind, &row, Guarded::Elsewhere).into_owned();
             assert_eq!(is_cut(&written), row.person.is_some());
             assert_eq!(aside(&written, row.person).as_deref(), Some(&behind[..]));
             assert!(written.len() + saves < without.len(), "{} of {}", written.len(), without.len());
-            assert_eq!(unmarked(&written, &row).unwrap().as_deref(), Some(without.as_ref()));
+            assert_eq!(unmarked(&written, &row, Guarded::Elsewhere).unwrap().as_deref(), Some(without.as_ref()));
             assert_eq!(expanded_in(written.clone(), &row).unwrap(), text);
             assert_eq!(expanded(written.clone()), Err(Damaged));
             // Another row's text would say other things; that it is not is held by the seal.
             let other = Row { updated_ms: 0, ..row };
             assert_ne!(expanded_in(written, &other).unwrap(), text);
         }
-        assert_eq!(unmarked(&without, &row()), Ok(None));
+        assert_eq!(unmarked(&without, &row(), Guarded::Elsewhere), Ok(None));
         // Of an earlier program, and of audit records, which have no row of this kind.
         assert_eq!(expanded_in(without.into_owned(), &row()).unwrap(), text);
-        let cut = compact_in(&text, &behind, &Row { person: Some(person), ..row() }).into_owned();
+        let cut = compact_in(&text, &behind, &Row { person: Some(person), ..row() }, Guarded::Elsewhere).into_owned();
         assert_eq!((expanded_in(cut.clone(), &row()), aside(&cut, None)), (Err(Damaged), None));
     }
 
@@ -316,6 +334,18 @@ mod tests {
         assert_eq!(written[0], NUMBER);
         assert_eq!(expanded(written[..written.len() - 1].to_vec()), Err(Damaged));
         assert_eq!(expanded(vec![RESERVED - 1, 1]), Err(Damaged), "of a later program");
+        // By its checksum any text is known, short ones and those without marks included.
+        for text in [&b"{}"[..], br#"{"resourceType":"Device","id":"d"}"#, b"\x02not JSON"] {
+            let whole = compact_in(text, b"", &row(), Guarded::ByChecksum).into_owned();
+            assert_eq!(expanded_in(whole.clone(), &row()).as_deref(), Ok(text));
+            // The first byte says whether there is one. A frame has bits that mean nothing.
+            for bit in 8..whole.len() * 8 {
+                let mut bent = whole.clone();
+                bent[bit / 8] ^= 1 << (bit % 8);
+                let read = expanded_in(bent, &row());
+                assert!(read == Err(Damaged) || read.as_deref() == Ok(text), "{bit}: {read:?}");
+            }
+        }
         assert_eq!(expanded(Vec::new()), Ok(Vec::new()));
     }
 }

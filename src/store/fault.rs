@@ -33,6 +33,8 @@ pub enum Error {
     Unknown,
     /// The store went on elsewhere, or was set back to an earlier moment: what this process has seen is no longer so.
     Moved,
+    /// What is kept of something cannot be read, and will not be until it is restored; everything else can.
+    Damaged,
     Sql(Arc<sql::Fault>),
     /// A file beside the database could not be read or written.
     File(Arc<io::Error>),
@@ -55,6 +57,7 @@ impl From<sql::Fault> for Error {
             Kind::Lost => Self::Lost,
             Kind::Unknown => Self::Unknown,
             Kind::Moved => Self::Moved,
+            Kind::Damaged => Self::Damaged,
             Kind::Broken | Kind::Other => Self::Sql(Arc::new(fault)),
         }
     }
@@ -73,6 +76,7 @@ impl fmt::Display for Error {
             Self::Lost => "the database cannot be reached",
             Self::Unknown => "the database went away, and nobody knows what it kept",
             Self::Moved => "the store was moved, or set back to an earlier moment",
+            Self::Damaged => "what is kept of something is damaged",
             Self::Sql(_) => "the database failed",
             Self::File(_) => "a file of the store failed",
         })

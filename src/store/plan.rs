@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
+use super::sql::{self, Fault};
 
 /// One version of a resource as it was accepted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +80,8 @@ pub struct Plan {
     pub epochs: Vec<(PatientKey, u64)>,
     /// What is not looked for.
     pub sieve: Option<Sieve>,
+    /// Whether what is damaged is passed over and counted; it ends the search otherwise, as whoever decides by all must know.
+    pub spares_damaged: bool,
 }
 
 /// Says what of a patient is worth looking at: of the entries of an index, and of a row by what was written beside it, before
@@ -174,6 +177,7 @@ impl Plan {
             scan_budget: 100_000,
             epochs: Vec::new(),
             sieve: None,
+            spares_damaged: false,
         }
     }
 }
@@ -230,6 +234,27 @@ pub struct Page {
     pub kept_back: Vec<Stored>,
     /// One of the plan's consent epochs is not that of the store any more.
     pub stale: bool,
+    /// How many were passed over, where the plan spares what is damaged: whether they belong to the page is not known.
+    pub damaged: usize,
+}
+
+/// What was found of what was asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Readable {
+    pub rows: Vec<Stored>,
+    /// What is there and cannot be read, because what is kept of it is damaged: sequence number and version.
+    pub damaged: Vec<(u64, u32)>,
+}
+
+impl Readable {
+    /// Files what was read of a version.
+    pub(super) fn file(&mut self, (seq, version): (u64, u32), read: sql::Result<Option<Stored>>) -> sql::Result<()> {
+        match read {
+            Err(Fault::Damaged(_)) => self.damaged.push((seq, version)),
+            read => self.rows.extend(read?),
+        }
+        Ok(())
+    }
 }
 
 /// Versions to go through, the latest first.

@@ -21,6 +21,7 @@ mod clients;
 mod consents;
 mod convert;
 mod coverage;
+mod damage;
 mod deploy;
 mod devices;
 mod dictionary;

@@ -225,7 +225,7 @@ async fn what_is_read_for_a_client_that_is_gone_is_given_up() {
     let (asking, asked) = (app.clone(), search.clone());
     let reading = tokio::spawn(async move { asking.get(&asked).await });
     eventually("it is read and waits", async || (waiting().await == 1).then_some(())).await;
-    assert_eq!(under_way().await, 1.0);
+    assert!(under_way().await > 0.0);
     reading.abort();
     eventually("it is given up", async || (under_way().await == 0.0).then_some(())).await;
     assert_eq!(waiting().await, 1, "before the store gave up");

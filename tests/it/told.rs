@@ -234,6 +234,23 @@ async fn an_erasure_reaches_who_has_the_data() {
     assert_eq!(asks(&app, "GET", &format!("/Patient/{other}/$export-data")).await.status, 200);
 }
 
+/// What was on its way when the person was erased may have arrived: the receipt says so, and it is taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_reaches_what_is_on_its_way() {
+    let platform = Platform::start(&[]).await;
+    let gateway = Gateway::with(&platform.destination(DELETES)).await;
+    let app = app(&gateway).await;
+    let patient = person(&app).await;
+    app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    platform.fault("hang", Some(1)).await;
+    let reading = sent(&app, &heart_rate(&patient, "1", 70)).await;
+    holds(&platform, &[&reading]).await;
+    let receipt = asks(&app, "POST", &format!("/Patient/{patient}/$erase")).await.json();
+    let waiting = json!([{"destination": "platform", "told": false, "by": "the gateway", "how": "delete"}]);
+    assert_eq!(receipt["recipients"], waiting, "{receipt}");
+    assert!(receipt["kept"].to_string().contains("until these were told"), "{receipt}");
+}
+
 /// What is asked beforehand, and what the page shows, is what will be: by what name it goes out, and that nothing does.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_person_sees_beforehand_who_learns_what() {

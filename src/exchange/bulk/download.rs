@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::job::{About, File, SAID, covers, files};
+use super::job::{About, File, OUTCOME, SAID, covers, files};
 use super::veil::Veil;
 use super::{absent, interaction};
 use crate::exchange::kinds;
 use crate::exchange::pull::{ConsentsSeen, Sight, Visible};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, uploads};
-use crate::fhir::outcome::Id;
+use crate::fhir::outcome::{Id, Issue, Reader, operation_outcome};
 use crate::fhir::search::{Subset, Summary};
 use crate::fhir::tree::write;
 use crate::policy::access::Principal;
@@ -34,6 +34,9 @@ pub struct Download {
     said: VecDeque<String>,
     veil: Option<Veil>,
     gone: bool,
+    /// The line that stands for what is damaged, in the file of what is missing alone: what reads the others knows one type.
+    damaged: String,
+    tells_damage: bool,
 }
 
 impl Gateway {
@@ -52,11 +55,15 @@ impl Gateway {
         }
         let pieces = self.store.export_pieces(job.id).await?;
         let file = files(&pieces, self.config.export_file_lines).into_iter().find(|file| file.name() == name);
+        let tells_damage = file.as_ref().is_some_and(|file| file.kind == OUTCOME);
         let (pieces, gone, said) = match file {
             Some(File { pieces, gone, .. }) => (pieces.iter().cloned().collect(), gone, VecDeque::new()),
             None if name == SAID && !about.said.is_empty() => (VecDeque::new(), false, about.said.clone().into()),
             None => return Err(absent()),
         };
+        let lost =
+            Issue::new(Id::ResourceDamaged, "", "A resource that was asked for is damaged, so that it cannot be read.");
+        let reader = Reader { pages: &self.pages, is_xml: false };
         let path = format!("exports/{}/{name}", uploads::printed(job.id));
         let record = Author::of(self, caller).with_query(&path, &[]).record(Act::Operation, None, &[], None, &[]);
         self.store.record_audit(vec![record]).await?;
@@ -72,6 +79,8 @@ impl Gateway {
             said,
             veil,
             gone,
+            damaged: format!("{}\n", operation_outcome(&[lost], reader)),
+            tells_damage,
         })
     }
 }
@@ -92,7 +101,11 @@ impl Download {
             let some = self.lines.drain(..self.lines.len().min(CHUNK)).collect();
             let mut out = Vec::new();
             let mut seen = ConsentsSeen::default();
-            for stored in self.gateway.store.standing_versions(some).await? {
+            let found = self.gateway.store.standing_versions(some).await?;
+            for _ in found.damaged.iter().filter(|_| self.tells_damage) {
+                out.extend_from_slice(self.damaged.as_bytes());
+            }
+            for stored in found.rows {
                 let Some(rule) = kinds::kind(&stored.kind) else { continue };
                 let Some(interaction) = interaction(&self.principal, rule) else { continue };
                 let now_ms = self.gateway.now_ms();

@@ -250,19 +250,18 @@ impl Gateway {
     fn manifest(&self, job: &ExportJob, about: &About, pieces: &[ExportPieceHead]) -> Value {
         let id = uploads::printed(job.id);
         let item = |kind: &str, name: &str, lines: u64| json!({"type": kind, "url": format!("{}/{name}", self.export_address(&id)), "count": lines});
-        let (mut output, mut deleted) = (Vec::new(), Vec::new());
-        for file in files(pieces, self.config.export_file_lines) {
-            if file.gone {
-                deleted.push(item("Bundle", &file.name(), file.lines()));
-            } else {
-                output.push(item(file.kind, &file.name(), file.lines()));
-            }
+        let (mut output, mut deleted, mut error) = (Vec::new(), Vec::new(), Vec::new());
+        if !about.said.is_empty() {
+            error.push(item(OUTCOME, SAID, about.said.len() as u64));
         }
-        let error: Vec<Value> = Some(&about.said)
-            .filter(|said| !said.is_empty())
-            .map(|said| item("OperationOutcome", SAID, said.len() as u64))
-            .into_iter()
-            .collect();
+        for file in files(pieces, self.config.export_file_lines) {
+            let (kind, list) = match file.kind {
+                _ if file.gone => ("Bundle", &mut deleted),
+                OUTCOME => (OUTCOME, &mut error),
+                kind => (kind, &mut output),
+            };
+            list.push(item(kind, &file.name(), file.lines()));
+        }
         json!({
             "transactionTime": time::instant(job.cut_ms),
             "request": about.request,
@@ -277,6 +276,9 @@ impl Gateway {
         format!("{}/exports/{id}", self.base.trim_end_matches("/fhir"))
     }
 }
+
+/// The type of what is said of what is missing.
+pub(super) const OUTCOME: &str = "OperationOutcome";
 
 /// Name of the file of what is said of the export itself.
 pub(super) const SAID: &str = "outcomes.ndjson";

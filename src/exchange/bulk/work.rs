@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError};
 use tokio::sync::watch;
 
 use super::interaction;
-use super::job::About;
+use super::job::{About, OUTCOME};
 use super::veil::{Group, Veil};
 use crate::exchange::kinds::{self, Guard};
 use crate::exchange::pull::{ConsentsSeen, Sight, Visible};
@@ -265,12 +265,15 @@ impl<'w> Work<'w> {
             let asked = chunk.iter().map(|one| (one.seq, one.version)).collect();
             let versions = self.gateway.store.standing_versions(asked).await?;
             if number == 0
-                && let (Some(person), Some(first)) = (person, versions.first())
+                && let (Some(person), Some(first)) = (person, versions.rows.first())
             {
                 silent = self.silent(person, first, &standing, &mut seen).await?;
             }
-            self.step.looks += versions.len();
-            for stored in versions {
+            self.step.looks += versions.rows.len();
+            if silent.is_none() {
+                self.lost(versions.damaged);
+            }
+            for stored in versions.rows {
                 self.resource(stored, silent.is_some(), &mut seen).await?;
             }
             // Whoever is counted is counted once, and so in one step.
@@ -293,6 +296,14 @@ impl<'w> Work<'w> {
         Ok(On::Yes)
     }
 
+    /// Puts what is damaged on the list of what is to be told as missing; of whom it is, a de-identified export must not tell.
+    fn lost(&mut self, damaged: Vec<(u64, u32)>) {
+        if self.hidden.is_none() && !damaged.is_empty() {
+            self.step.count += damaged.len();
+            self.step.lines.entry((false, OUTCOME.into())).or_default().extend(damaged);
+        }
+    }
+
     fn is_full(&self) -> bool {
         self.step.count >= STEP_LINES || self.step.looks >= STEP_LOOKS || self.step.counted.len() >= STEP_LINES
     }
@@ -307,7 +318,7 @@ impl<'w> Work<'w> {
             && let Some(rule) = kinds::kind("Patient")
             && let Some(interaction) = interaction(self.principal, rule)
         {
-            for stored in self.gateway.store.standing_versions(vec![(one.seq, one.version)]).await? {
+            for stored in self.gateway.store.standing_versions(vec![(one.seq, one.version)]).await?.rows {
                 let now_ms = self.gateway.now_ms();
                 let sight = self.gateway.visible(&self.caller(), rule, interaction, stored, now_ms, seen).await?;
                 if let Sight::Visible(visible) = sight {

@@ -46,7 +46,11 @@ impl Worker {
             let is_last = rows.len() < PAGE;
             let mut taken = Vec::new();
             for row in rows.into_iter().filter(|row| self.goes_first(row)) {
-                let wanted = self.wanted(row.items).await?;
+                let wanted = match self.wanted(row.items).await {
+                    // It keeps its place.
+                    Err(store::Error::Damaged) => continue,
+                    wanted => wanted?,
+                };
                 taken.extend(wanted.iter().map(|one| ahead(row.pos, one)));
             }
             let count = taken.len();
@@ -65,6 +69,7 @@ impl Worker {
         let is_new = |stored: &Stored| stored.version == 1 && !stored.deleted && !is_review(stored);
         self.has_first()
             && row.patient.is_some()
+            && row.damaged.is_empty()
             && row.items.iter().all(is_new)
             && row.items.iter().any(|stored| self.is_first(stored))
     }

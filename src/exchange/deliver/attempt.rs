@@ -24,6 +24,14 @@ use crate::telemetry::counted::Told;
 /// Versions before a correction that are looked at, the latest first to matter.
 const EARLIER: u32 = 100;
 
+/// Why something that is permitted does not go.
+enum Obstacle {
+    /// It may on other grounds than the routing table asks for.
+    Grounds,
+    /// It has no place there.
+    Place(Id),
+}
+
 /// What consent and routing leave of some stored resources of one patient.
 #[derive(Default)]
 pub(super) struct Judged {
@@ -34,6 +42,8 @@ pub(super) struct Judged {
     pub audit: Vec<AuditRecord>,
     /// Why some of it has no place there.
     pub nowhere: Vec<Id>,
+    /// What cannot be told because what is to be known of its person or its device is damaged: sequence number and version.
+    pub damaged: Vec<(u64, u32)>,
 }
 
 impl Worker {
@@ -61,7 +71,8 @@ impl Worker {
         if self.secondary || stored.version < 2 {
             return Ok(self.secondary);
         }
-        let before = self.gateway.store.read_version(&stored.kind, &stored.logical_id(), stored.version - 1).await?;
+        let before = (stored.kind.to_string(), stored.logical_id(), stored.version - 1);
+        let before = self.gateway.store.versions(vec![before]).await?.rows.pop();
         let counted = |before: Stored| {
             json::parse(before.payload).is_ok_and(|document| !sources::is_secondary(Element::root(&document)))
         };
@@ -80,7 +91,7 @@ impl Worker {
                 recipients::routes(&self.ever, &earlier.kind, root, &earlier.owner, &self.name, known)
             })
         };
-        Ok(self.gateway.store.versions(earlier).await?.iter().any(was_routed))
+        Ok(self.gateway.store.versions(earlier).await?.rows.iter().any(was_routed))
     }
 
     /// Whether the routing table sends the resource here.
@@ -138,19 +149,32 @@ impl Worker {
                 continue;
             }
             match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {
-                Some(Ok(permitted)) if !self.has_grounds(&permitted).await? => {}
-                Some(Ok(permitted)) => match self.untellable(permitted.get()).await? {
-                    None => judged.permitted.push(permitted),
-                    Some(issue) => {
+                Some(Ok(permitted)) => match self.obstacle(&permitted).await {
+                    Ok(None) => judged.permitted.push(permitted),
+                    Ok(Some(Obstacle::Grounds)) => {}
+                    Ok(Some(Obstacle::Place(issue))) => {
                         judged.nowhere.push(issue);
                         judged.audit.extend(self.withheld(permitted.get(), issue));
                     }
+                    Err(store::Error::Damaged) => {
+                        let stored = permitted.get();
+                        judged.damaged.push((stored.seq, stored.version));
+                    }
+                    Err(error) => return Err(error),
                 },
                 Some(Err(record)) => judged.audit.push(*record),
                 None => {}
             }
         }
         Ok(judged)
+    }
+
+    /// Why what is permitted does not go, if it does not.
+    async fn obstacle(&self, permitted: &Permitted<Stored>) -> Result<Option<Obstacle>, store::Error> {
+        if !self.has_grounds(permitted).await? {
+            return Ok(Some(Obstacle::Grounds));
+        }
+        Ok(self.untellable(permitted.get()).await?.map(Obstacle::Place))
     }
 
     /// Whether a resource that is no more is to be taken back where it never was.

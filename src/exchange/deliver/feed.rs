@@ -88,7 +88,13 @@ impl Worker {
         for row in &mut rows {
             let review = row.items.iter().position(is_review).map(|index| row.items.swap_remove(index));
             reviews.extend(review.filter(|_| self.on_withdrawal.is_some()).map(|consent| (row.pos, consent)));
-            row.items = self.wanted(std::mem::take(&mut row.items)).await?;
+            let items = std::mem::take(&mut row.items);
+            let asked: Vec<(u64, u32)> = items.iter().map(|stored| (stored.seq, stored.version)).collect();
+            match self.wanted(items).await {
+                // What is to be known of the person to route it is damaged.
+                Err(store::Error::Damaged) => row.damaged.extend(asked),
+                wanted => row.items = wanted?,
+            }
         }
         let mut batch = Batch { foretold: self.foretell(lease, &rows).await?, ..Batch::default() };
         let mut moved = 0;
@@ -108,15 +114,7 @@ impl Worker {
             }
             batch.to = Some(pos);
             moved += 1;
-            for (seq, version) in damaged {
-                tracing::error!(destination = &*self.name, seq, version, "what is kept of a resource is damaged");
-                self.given_up(DAMAGED);
-                let reason = DAMAGED.to_owned();
-                let (attempts, not_before_ms) = (0, self.gateway.now_ms());
-                let lost =
-                    Failure { pos, patient, seq, version, attempts, not_before_ms, reason, dead: true, first: false };
-                batch.failures.push(lost);
-            }
+            batch.failures.extend(damaged.into_iter().map(|one| self.lost(pos, patient, one)));
             // A destination in trouble, a slow one, or the end: write down how far we came and look again.
             let now_ms = self.gateway.now_ms();
             let closed = now_ms > deadline_ms || self.closed_until(now_ms).is_some();
@@ -194,6 +192,8 @@ impl Worker {
         {
             return Ok(Outcome::NotYet);
         }
+        let lost = judged.damaged.iter().map(|one| self.lost(row.pos, row.patient, *one));
+        batch.failures.extend(lost);
         batch.withheld.extend(asked.into_iter().filter(|seq| !permitted.contains(seq)));
         self.note_withheld(judged.audit.len(), &judged.nowhere);
         batch.audit.extend(judged.audit);
@@ -219,9 +219,25 @@ impl Worker {
         Ok(Outcome::Settled)
     }
 
+    /// What cannot be sent because what is kept is damaged waits for somebody who restores it.
+    fn lost(&self, pos: u64, patient: Option<PatientKey>, (seq, version): (u64, u32)) -> Failure {
+        self.given_up(DAMAGED);
+        let (reason, not_before_ms) = (DAMAGED.to_owned(), self.gateway.now_ms());
+        Failure { pos, patient, seq, version, attempts: 0, not_before_ms, reason, dead: true, first: false }
+    }
+
     /// What is sent at once; answers whether the destination is in trouble.
     async fn unit(&self, pos: u64, permitted: &[Permitted<Stored>], batch: &mut Batch) -> Result<bool, store::Error> {
-        let came = self.send(permitted).await?;
+        let came = match self.send(permitted).await {
+            // What is told with it, of the person or the device, is damaged, and nothing was sent.
+            Err(store::Error::Damaged) => {
+                let lost = permitted.iter().map(Permitted::get);
+                let lost = lost.map(|one| self.lost(pos, one.patient, (one.seq, one.version)));
+                batch.failures.extend(lost);
+                return Ok(false);
+            }
+            came => came?,
+        };
         let trouble = came.iter().all(|one| !one.verdict.is_alive());
         let now_ms = self.gateway.now_ms();
         let (mut arrived, mut left, mut refused) = (Vec::new(), Vec::new(), Vec::new());

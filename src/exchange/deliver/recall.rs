@@ -158,14 +158,14 @@ impl Worker {
         for some in all.chunks(READ_AT_ONCE) {
             let versions = some.iter().map(|((kind, id), holding)| (kind.clone(), id.clone(), holding.version));
             let mut gone: Holdings = some.iter().cloned().collect();
-            for stored in self.gateway.store.versions(versions.collect()).await? {
+            for stored in self.gateway.store.versions(versions.collect()).await?.rows {
                 let name = (stored.kind.to_string(), stored.logical_id());
                 let Some(holding) = gone.remove(&name) else { continue };
                 if let Some(Err(denial)) = decided(&self.gateway, &page.consents, asking, stored) {
                     forbidden.push(self.refused(name, &holding, denial, known));
                 }
             }
-            // What is kept here no longer cannot be asked about; it may be held as long as anything may.
+            // What is kept here no longer, or is damaged, cannot be asked about; it may be held as long as anything may.
             if !gone.is_empty()
                 && let Some(denial) = nothing_at_all(&self.gateway, &page.consents, asking, &patient.0)
             {

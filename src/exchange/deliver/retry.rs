@@ -10,7 +10,7 @@ use super::send::Came;
 use super::{RESTRICTED, RESTRICTED_MS, Worker};
 use crate::fhir::outcome::Id;
 use crate::policy::delivery::{self, Verdict};
-use crate::store::{self, AuditRecord, KnownAs, Retry, Settlement, SettlementOutcome, Task};
+use crate::store::{self, AuditRecord, DAMAGED, KnownAs, Retry, Settlement, SettlementOutcome, Task};
 
 /// What came of trying some of it.
 #[derive(Default)]
@@ -37,7 +37,17 @@ impl Worker {
         let mut attempts = JoinSet::new();
         for retry in due {
             let worker = self.clone();
-            attempts.spawn(async move { worker.again(retry).await });
+            attempts.spawn(async move {
+                let id = retry.id;
+                match worker.again(retry).await {
+                    Err(store::Error::Damaged) => {
+                        worker.given_up(DAMAGED);
+                        let outcome = SettlementOutcome::Dead { reason: DAMAGED.to_owned() };
+                        Ok(Again { settled: vec![Settlement { id, outcome }], ..Again::default() })
+                    }
+                    again => again,
+                }
+            });
         }
         let mut all = Again::default();
         while let Some(attempt) = attempts.join_next().await {
@@ -77,6 +87,7 @@ impl Worker {
             self.send(&judged.permitted).await?
         };
         let mut came: HashMap<u64, Came> = judged.permitted.iter().map(|one| one.get().seq).zip(came).collect();
+        let damaged: HashSet<u64> = judged.damaged.iter().map(|(seq, _)| *seq).collect();
         let restricted: HashSet<u64> = judged.restricted.iter().map(|stored| stored.seq).collect();
         let now_ms = self.gateway.now_ms();
         let (mut arrived, mut left, mut refused) = (HashSet::new(), HashSet::new(), HashSet::new());
@@ -106,6 +117,10 @@ impl Worker {
                     attempts: retry.attempts,
                     reason: RESTRICTED.to_owned(),
                 },
+                None if damaged.contains(&seq) => {
+                    self.given_up(DAMAGED);
+                    SettlementOutcome::Dead { reason: DAMAGED.to_owned() }
+                }
                 None => SettlementOutcome::Done,
             };
             again.settled.push(Settlement { id: retry.id, outcome });

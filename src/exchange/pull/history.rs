@@ -165,14 +165,15 @@ impl Gateway {
         };
         let mut gathered = Gathered::default();
         self.gather_versions(caller, plan, interaction, limit, &mut gathered).await?;
-        let absent = matches!(whose, Whose::Resource(..)) && after.is_none() && gathered.matched == 0;
+        let nothing = gathered.matched == 0 && gathered.damaged == 0;
+        let absent = matches!(whose, Whose::Resource(..)) && after.is_none() && nothing;
         if absent && asked.since_ms.is_none() {
             self.record_absent(caller, &gathered).await?;
             return Err(Refusal::not_found().recorded());
         }
         self.record_query(caller, &whose.address(), pairs, &gathered).await?;
         let more = gathered.matched > gathered.hits.len() && !counting;
-        let matched = gathered.matched;
+        let (matched, mut warnings, incomplete) = (gathered.matched, asked.warnings, gathered.incomplete());
         let versions: Vec<Version> = gathered.hits.into_iter().map(|(stored, _)| Version::of(stored)).collect();
         let next = versions.last().filter(|_| more).map(|Version { stored: last, .. }| {
             let after = (last.updated_ms, last.seq, last.version);
@@ -180,7 +181,8 @@ impl Gateway {
             page::sign(&place, PURPOSE, &self.page_secret, &caller.principal.client)
         });
         let total = (after.is_none() && !more).then_some(matched);
-        Ok(Versions { versions, total, next, query: asked.understood, warnings: asked.warnings })
+        warnings.extend(incomplete);
+        Ok(Versions { versions, total, next, query: asked.understood, warnings })
     }
 
     /// Goes through versions until a page is full, and one further; through all of them where none is to be on it.
@@ -194,11 +196,12 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let mut seen = ConsentsSeen::default();
         loop {
-            let (versions, next) = self.store.history(plan.clone()).await?;
+            let (found, next) = self.store.history(plan.clone()).await?;
+            gathered.damaged += found.damaged.len();
             // Of one resource only what the caller may see counts, so that no refusal tells of what is hidden.
-            let counted = if plan.id.is_some() { 0 } else { versions.len() };
+            let counted = if plan.id.is_some() { 0 } else { found.rows.len() };
             gathered.spend(caller, counted, self.config.search_budget)?;
-            for stored in versions {
+            for stored in found.rows {
                 let Some(rule) = kinds::kind(&stored.kind) else { continue };
                 match self.visible(caller, rule, interaction, stored, self.now_ms(), &mut seen).await? {
                     Sight::Visible(visible) => {

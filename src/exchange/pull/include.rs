@@ -13,7 +13,7 @@ use crate::fhir::outcome::Id;
 use crate::fhir::search::{Include, Query, pointing};
 use crate::fhir::tree::{Document, Element, json};
 use crate::policy::access::{Grant, Interaction};
-use crate::store::{Plan, Stored};
+use crate::store::{self, Plan, Stored};
 
 /// How far `:iterate` goes from a match.
 const DEPTH: usize = 4;
@@ -83,9 +83,14 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let Some(rule) = includable(caller, kind) else { return Ok(()) };
         gathered.spend(caller, 1, self.config.search_budget)?;
-        let Some(stored) = self.store.read(rule.name, id).await?.filter(|stored| !stored.deleted) else {
-            return Ok(());
+        let read = match self.store.read(rule.name, id).await {
+            Err(store::Error::Damaged) => {
+                gathered.damaged += 1;
+                None
+            }
+            read => read?,
         };
+        let Some(stored) = read.filter(|stored| !stored.deleted) else { return Ok(()) };
         let seen = &mut gathered.consents;
         match self.visible(caller, rule, Interaction::Search, stored, self.now_ms(), seen).await? {
             Sight::Visible(visible) => found.push((visible.content.stored, visible.basis)),
@@ -118,6 +123,7 @@ impl Gateway {
             let names = ends.iter().map(|stored| (stored.kind.to_string(), stored.logical_id()));
             let query = Query::of(rule.name, pointing(parameter, names), Some(self.base.clone()));
             let mut walk = Walk::of_any(self, rule, &query);
+            walk.plan.spares_damaged = true;
             if !rule.writable {
                 // What the gateway itself says of a person's data is with that person.
                 narrow(&mut walk.plan, &ends);

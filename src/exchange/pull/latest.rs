@@ -31,13 +31,14 @@ impl Gateway {
         let (max, asked) = read(pairs)?;
         let rule = self.searchable(caller, KIND).await?;
         let mut gathered = Gathered::default();
-        let (query, warnings) = self.asked(caller, rule, &asked, lenient, &mut gathered).await?;
+        let (query, mut warnings) = self.asked(caller, rule, &asked, lenient, &mut gathered).await?;
         if query.hints().patients.is_none() {
             let text = "The latest are those of a person: name one by patient or subject.";
             return Err(Refusal::one(Id::OperationParameter, "", text));
         }
         let mut measures: Vec<Measure> = Vec::new();
         let mut walk = Walk::of_any(self, rule, &query);
+        walk.plan.spares_damaged = true;
         while let Some(rows) = walk.round(self, caller, &query, &mut gathered).await? {
             for stored in rows {
                 let Sight::Visible(found) = self.hit(caller, &walk, &query, stored, &mut gathered).await? else {
@@ -60,6 +61,7 @@ impl Gateway {
         gathered.hits = measures.into_iter().flat_map(|measure| measure.latest.into_values()).collect();
         self.record_query(caller, "Observation/$lastn", pairs, &gathered).await?;
         let total = Some(gathered.hits.len());
+        warnings.extend(gathered.incomplete());
         Ok(Found { entries: gathered.entries(), total, next: None, query: pairs.to_vec(), warnings })
     }
 }

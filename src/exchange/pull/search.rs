@@ -15,7 +15,7 @@ use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
 use crate::fhir::tree::json;
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
-use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, Page, PatientKey, Plan, Stored, TokenKey};
+use crate::store::{self, AuditRecord, CodeKey, Key, Order, OrderBy, Page, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub(in crate::exchange) struct Gathered {
     pub(super) consents: ConsentsSeen,
     /// Persons who were asked for by name.
     named: Vec<String>,
+    /// How much was passed over that is damaged.
+    pub damaged: usize,
 }
 
 /// A person who was weighed.
@@ -168,6 +170,16 @@ impl Gathered {
         if before + resources > budget { Err(too_costly()) } else { Ok(()) }
     }
 
+    /// What is to be said of damage that was passed over: what it is of, nobody can tell any more.
+    pub fn incomplete(&self) -> Option<Issue> {
+        let many = match self.damaged {
+            0 => return None,
+            1 => "One resource that was looked through is damaged and cannot be read".to_owned(),
+            damaged => format!("{damaged} resources that were looked through are damaged and cannot be read"),
+        };
+        Some(Issue::new(Id::AnswerIncomplete, "", format!("{many}; the answer lacks what of it belongs there.")))
+    }
+
     pub fn entries(self) -> Vec<Entry> {
         let entry = |(stored, _): Hit, included| Entry {
             kind: stored.kind.clone(),
@@ -247,7 +259,7 @@ impl Gateway {
         from: Option<Continuation>,
     ) -> Result<Found, Refusal> {
         let mut gathered = Gathered::default();
-        let (query, warnings) = self.asked(caller, rule, pairs, lenient, &mut gathered).await?;
+        let (query, mut warnings) = self.asked(caller, rule, pairs, lenient, &mut gathered).await?;
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let limit = if counting { 0 } else { limit };
@@ -258,6 +270,7 @@ impl Gateway {
             gathered.about(person);
         }
         let mut walk = Walk::new(self, rule, hints, looked_in, from.as_ref());
+        walk.plan.spares_damaged = true;
         let first = from.is_none();
         let mut whole = counting || (first && query.total == Total::Accurate);
         let next = if order.is_some() || counting {
@@ -286,6 +299,7 @@ impl Gateway {
             };
             continuation.sign(&self.page_secret, &caller.principal.client)
         });
+        warnings.extend(gathered.incomplete());
         let mut entries = gathered.entries();
         self.cut(&query, &mut entries)?;
         Ok(Found { entries, total, next: token, query: query.echo(), warnings })
@@ -431,7 +445,7 @@ impl Gateway {
         for id in named {
             let key = self.patient_key(id);
             let told = persons.contains_key(&Some(key)) || silences.persons.contains_key(&key);
-            if !told && self.store.read("Patient", id).await?.is_some() {
+            if !told && self.is_there(id).await? {
                 let record = author.record(Act::Query, Some(&(id.clone(), key)), &[], None, &[]);
                 // Whoever does not know her is not told that she exists.
                 let own = self.is_used_by(caller, id).await?;
@@ -453,6 +467,16 @@ impl Gateway {
             records.push(author.withheld(&(id.clone(), *key), denial.basis.as_ref(), denial.issue().id));
         }
         Ok(self.store.record_audit(records).await?)
+    }
+}
+
+impl Gateway {
+    /// Whether a person was ever registered, readable or not.
+    async fn is_there(&self, person: &str) -> Result<bool, store::Error> {
+        match self.store.read("Patient", person).await {
+            Err(store::Error::Damaged) => Ok(true),
+            read => read.map(|read| read.is_some()),
+        }
     }
 }
 
@@ -600,8 +624,14 @@ impl Walk {
             };
             let most = gateway.config.page_entries_max;
             if gathered.silences.takes(key, most) {
-                let plan =
-                    Plan { patients: Some(vec![key]), after: None, limit: 1, scan_budget: ROUND, ..self.plan.clone() };
+                let plan = Plan {
+                    patients: Some(vec![key]),
+                    after: None,
+                    limit: 1,
+                    scan_budget: ROUND,
+                    spares_damaged: true,
+                    ..self.plan.clone()
+                };
                 if !gateway.store.search(plan).await?.rows.is_empty() {
                     gathered.silences.persons.insert(key, (id.clone(), denial));
                 }
@@ -652,6 +682,7 @@ impl Walk {
         self.as_of_seq = self.as_of_seq.or(Some(page.high_seq));
         self.plan.as_of_seq = self.as_of_seq;
         self.plan.after = page.next;
+        gathered.damaged += page.damaged;
         // Parts that are opened anew each time are worth more rows.
         self.plan.limit = ROUND.max(page.parts.min(MANY_PARTS)).min(self.plan.limit * 4);
         self.done = page.next.is_none();

@@ -15,7 +15,7 @@ use crate::devices::sources;
 use crate::exchange::Gateway;
 use crate::exchange::trail::{Act, Author};
 use crate::fhir::tree::{Element, hash, json};
-use crate::store::{Finished, Stored, Unit, Write, WriteOutcome};
+use crate::store::{self, Finished, Stored, Unit, Write, WriteOutcome};
 
 /// Stretches that are looked at in one go.
 const PIECE: usize = 100;
@@ -29,7 +29,15 @@ impl Gateway {
     async fn close_stretches(&self) -> Result<usize, Refusal> {
         let ripe = self.store.ripe(self.now_ms(), PIECE).await?;
         for seq in &ripe {
-            let Some(stored) = self.store.current(*seq).await? else { continue };
+            let stored = match self.store.current(*seq).await {
+                // What cannot be read is closed by nobody.
+                Err(store::Error::Damaged) => {
+                    self.store.forget_stretch(*seq).await?;
+                    continue;
+                }
+                stored => stored?,
+            };
+            let Some(stored) = stored else { continue };
             let _turn = match stored.patient {
                 Some(patient) => Some(self.turns.of(patient).await),
                 None => None,

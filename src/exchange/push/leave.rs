@@ -22,7 +22,8 @@ const ATTEMPTS: usize = 8;
 impl Gateway {
     /// Takes an erased person out of every group. May be repeated.
     pub(in crate::exchange) async fn leave_groups(&self, person: PatientKey) -> Result<(), Refusal> {
-        let mut plan = Plan { limit: PIECE, scan_budget: usize::MAX, deleted: true, ..Plan::of("Group") };
+        let whole = Plan { limit: PIECE, scan_budget: usize::MAX, ..Plan::of("Group") };
+        let mut plan = Plan { deleted: true, spares_damaged: true, ..whole };
         loop {
             let page = self.store.search(plan.clone()).await?;
             for group in page.rows {
@@ -39,7 +40,9 @@ impl Gateway {
         for _ in 0..ATTEMPTS {
             let earlier = (1..group.version).map(|version| (group.kind.to_string(), group.logical_id(), version));
             let earlier = self.store.versions(earlier.collect()).await?;
-            let was_in = earlier.iter().any(|version| self.without(version, person).is_some());
+            // She may have stood in what cannot be read any more.
+            let was_in = !earlier.damaged.is_empty()
+                || earlier.rows.iter().any(|version| self.without(version, person).is_some());
             let Some(left) = self.without(&group, person) else {
                 if was_in {
                     self.store.forget_earlier(group.seq).await?;

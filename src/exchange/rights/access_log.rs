@@ -129,7 +129,8 @@ impl Gateway {
             who["name"] = client.name.clone().into();
         }
         let versions = told.resources.iter().filter_map(|reference| versioned(reference)).collect();
-        let found = self.store.versions(versions).await?;
+        // Of what is damaged nobody can say any more to which categories it belongs.
+        let found = self.store.versions(versions).await?.rows;
         let id_of_event = event["id"].as_str().unwrap_or_default();
         let proof = format!("{}/AuditEvent/{id_of_event}/$proof?patient={}", self.base, person.id);
         let operation = told.operation().filter(|_| act != "look-up");

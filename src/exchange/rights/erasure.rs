@@ -41,6 +41,10 @@ const UNTIL_TOLD: (&str, &str) = (
     "without them it could not be taken back there (GDPR Art. 17(2), 19)",
 );
 
+fn kept((what, why): (&str, &str)) -> Value {
+    json!({"what": what, "why": why})
+}
+
 impl Gateway {
     /// Erases the person, and answers with the receipt.
     pub async fn erase(&self, caller: &Caller<'_>, person: &str) -> Result<Value, Refusal> {
@@ -86,21 +90,12 @@ impl Gateway {
 
     /// Writes the tombstone.
     async fn entombed(&self, caller: &Caller<'_>, patient: PatientKey) -> Result<Erasure, Refusal> {
-        let recipients = self.received_by(patient).await?;
         let resources: serde_json::Map<String, Value> =
             self.store.census(patient).await?.into_iter().map(|(kind, count)| (kind, count.into())).collect();
         let author = Author::of(self, caller).with_query("Patient/$erase", &[blanked::promise()]);
         // The record names nobody: it is the one that stays as it is.
         let mut record = author.record(Act::Operation, None, &[], None, &[]);
         record.patient = Some(patient);
-        let mut to_be_told = Vec::with_capacity(recipients.len());
-        for name in &recipients {
-            to_be_told.push(self.to_be_told(name, patient).await?);
-        }
-        let recipients = to_be_told;
-        let telling = recipients.iter().any(|recipient| recipient["by"] == "the gateway");
-        let kept = KEPT.iter().chain(telling.then_some(&UNTIL_TOLD));
-        let kept: Vec<Value> = kept.map(|(what, why)| json!({"what": what, "why": why})).collect();
         let receipt = json!({
             "asked": time::instant(author.at_ms()),
             "article": "GDPR Art. 17",
@@ -113,8 +108,9 @@ impl Gateway {
                     "the person's key",
                 ],
             },
-            "kept": kept,
-            "recipients": recipients,
+            "kept": KEPT.map(kept),
+            // Who was told is known for sure when nothing can be sent any more.
+            "recipients": [],
             "record": format!("AuditEvent/{}", record.id),
         });
         let erasure = Erasure {
@@ -131,6 +127,32 @@ impl Gateway {
         // Somebody was faster.
         let standing = self.store.erasure(patient).await?;
         standing.ok_or_else(|| Refusal::one(Id::Internal, "", "The erasure has no outcome."))
+    }
+
+    /// Puts into the receipt whoever was sent something, what was on its way when the tombstone was written included. It is kept
+    /// before the records that say so lose their content.
+    async fn name_recipients(&self, patient: PatientKey, receipt: &mut Value) -> Result<(), Refusal> {
+        let mut new = self.received_by(patient).await?;
+        for named in receipt["recipients"].as_array().into_iter().flatten() {
+            new.remove(named["destination"].as_str().unwrap_or_default());
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        for name in &new {
+            let recipient = self.to_be_told(name, patient).await?;
+            let until_told = kept(UNTIL_TOLD);
+            if let Some(all) = receipt["kept"].as_array_mut()
+                && recipient["by"] == "the gateway"
+                && !all.contains(&until_told)
+            {
+                all.push(until_told);
+            }
+            if let Some(all) = receipt["recipients"].as_array_mut() {
+                all.push(recipient);
+            }
+        }
+        Ok(self.store.amend_erasure(patient, receipt.to_string().into_bytes()).await?)
     }
 
     /// How a destination hears of an erasure.
@@ -211,6 +233,7 @@ impl Gateway {
             self.redact(patient).await?;
             return Ok(receipt);
         }
+        self.name_recipients(patient, &mut receipt).await?;
         while self.store.forget_names(patient, self.told_by_their_names()).await? {}
         while self.store.erase_step(patient).await? {}
         let mut from = Some(0);

@@ -85,6 +85,7 @@ impl Gateway {
             }
             let began = after.take();
             let mut walk = Walk::of_person(self, rule, &query, &place.person, began, as_of_seq);
+            walk.plan.spares_damaged = true;
             let last = self.gather_hits(caller, &query, &mut walk, Wish { limit, whole: false }, &mut gathered).await?;
             as_of_seq = walk.as_of_seq;
             if gathered.matched > gathered.hits.len() {
@@ -100,7 +101,8 @@ impl Gateway {
             let place = Place { person, query: query.clone(), kind: kind.to_owned(), after, as_of_seq };
             page::sign(&place, PURPOSE, &self.page_secret, &caller.principal.client)
         });
-        Ok(Found { entries: gathered.entries(), total: None, next, query, warnings: Vec::new() })
+        let warnings = gathered.incomplete().into_iter().collect();
+        Ok(Found { entries: gathered.entries(), total: None, next, query, warnings })
     }
 }
 

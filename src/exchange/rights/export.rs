@@ -17,6 +17,7 @@ use crate::exchange::kinds::KINDS;
 use crate::exchange::push::raw::as_it_came;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, receipts};
+use crate::fhir::outcome::{Id, Issue, Reader, operation_outcome};
 use crate::fhir::tree::time;
 use crate::policy::access::Interaction;
 use crate::store::{AuditPlan, Key, Order, OrderBy, Plan, RawHead, ReceiptPlace, Stored};
@@ -132,17 +133,30 @@ impl Export {
             scan_budget: usize::MAX,
             // It is hers still.
             deleted: true,
+            spares_damaged: true,
             ..Plan::of(kind)
         };
         let page = self.gateway.store.search(plan).await?;
         let mut resources = Vec::with_capacity(page.rows.len());
+        let mut damaged = page.damaged;
         for stored in page.rows {
             let id = stored.logical_id();
             let earlier = (1..stored.version).map(|version| (kind.to_owned(), id.clone(), version)).collect();
             let address = format!("{}/{kind}/{id}", self.gateway.base);
             let written = |stored: Stored| (Some(address.clone()), stored.payload);
-            resources.extend(self.gateway.store.versions(earlier).await?.into_iter().map(written));
+            let earlier = self.gateway.store.versions(earlier).await?;
+            damaged += earlier.damaged.len();
+            resources.extend(earlier.rows.into_iter().map(written));
             resources.push(written(stored));
+        }
+        if damaged > 0 {
+            let text = match damaged {
+                1 => format!("One version of a resource of type {kind} is damaged and cannot be read."),
+                _ => format!("{damaged} versions of resources of type {kind} are damaged and cannot be read."),
+            };
+            let lost = Issue::new(Id::ResourceDamaged, "", text);
+            let reader = Reader { pages: &self.gateway.pages, is_xml: false };
+            resources.push((None, operation_outcome(&[lost], reader).to_string().into_bytes()));
         }
         Ok((resources, page.next.map(|key| Stage::Resources { kind, after: Some(key), as_of_seq })))
     }

@@ -114,7 +114,9 @@ impl Gateway {
         for kind in KINDS {
             let mut after = None;
             while go_on() {
-                let page = self.store.search(Plan { after, limit: STEP, deleted: true, ..Plan::of(kind) }).await?;
+                // Of what is damaged nobody can tell how long it may be kept.
+                let plan = Plan { after, limit: STEP, deleted: true, spares_damaged: true, ..Plan::of(kind) };
+                let page = self.store.search(plan).await?;
                 // Resources stand in the order in which they came, so that behind one that is young all are.
                 let young = |stored: &Stored| stored.version == 1 && stored.updated_ms >= before(shortest);
                 let all_seen = page.rows.last().is_none_or(young) || page.next.is_none();

@@ -12,7 +12,7 @@ use super::consents::{consent_epoch, take_turn};
 use super::put::{Written, number, put};
 use super::writer::Ledger;
 use super::{Store, audit, erase, exports, feed, raw, receipts, retry, uploads};
-use crate::store::compact::compact_in;
+use crate::store::compact::{Guarded, compact_in};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
 use crate::store::marks;
@@ -47,7 +47,10 @@ impl Store {
 
 fn compacted(write: &Write) -> Cow<'_, [u8]> {
     let person = write.person.filter(|_| write.patient.is_some());
-    compact_in(&write.payload, &write.gist, &marks::Row { id: write.id, updated_ms: write.updated_ms, person })
+    let row = marks::Row { id: write.id, updated_ms: write.updated_ms, person };
+    // What is of somebody is sealed.
+    let guarded = if write.patient.is_some() { Guarded::Elsewhere } else { Guarded::ByChecksum };
+    compact_in(&write.payload, &write.gist, &row, guarded)
 }
 
 fn apply(ledger: &mut Ledger, unit: Unit, compacts: Vec<Vec<u8>>) -> Result<Accepted, Error> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::erase;
 use super::keys::{damaged, gist_of, version_of};
 use super::pool::Reader;
-use super::row::entry_date;
+use super::row::{entry_date, named_in_log};
 use crate::store::compact::{aside, expanded_in};
 use crate::store::id::{PatientKey, ResId};
 use crate::store::marks;
@@ -161,7 +161,17 @@ impl<'c> Opener<'c> {
         }
         let patient = head.patient.ok_or_else(|| damaged(Broken))?;
         let Some(Holder { key, .. }) = self.key(number, patient)? else { return Ok(None) };
-        key.open(&version_of(patient, row.get(10)?, row.get(12)?), payload).map(Some).map_err(damaged)
+        let identity = version_of(patient, row.get(10)?, row.get(12)?);
+        key.open(&identity, payload).map(Some).map_err(|broken| self.damaged(row, broken))
+    }
+
+    /// A row that cannot be read though all is there that it takes; which one, the log says.
+    fn damaged(&self, row: &Row<'_>, broken: impl std::error::Error + Send + Sync + 'static) -> Fault {
+        let fault = Fault::damaged(broken);
+        if let (Ok(seq), Ok(version)) = (row.get(16), row.get(12)) {
+            named_in_log(&fault, self.kind, seq, version);
+        }
+        fault
     }
 
     /// What is to be known of a row before it is read.
@@ -204,8 +214,8 @@ impl<'c> Opener<'c> {
         }
         let id = ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?);
         let person = self.person(head, row)?;
-        let payload =
-            expanded_in(payload, &marks::Row { id, updated_ms: head.updated, person }).map_err(Fault::damaged)?;
+        let payload = expanded_in(payload, &marks::Row { id, updated_ms: head.updated, person })
+            .map_err(|broken| self.damaged(row, broken))?;
         Ok(Some(Stored {
             kind: self.kind.clone(),
             id,

@@ -180,7 +180,7 @@ fn numbers(connection: &Connection, patient: PatientKey) -> sql::Result<Vec<i64>
 fn current_consents(connection: &Reader, patient: PatientKey) -> sql::Result<Vec<Stored>> {
     let mut consents = Vec::new();
     for seq in numbers(connection, patient)? {
-        consents.extend(row::current(connection, seq as u64)?);
+        consents.extend(row::current_or_unread(connection, seq as u64)?);
     }
     Ok(consents)
 }

@@ -66,6 +66,16 @@ impl Store {
         .await
     }
 
+    /// Writes down what became known since for the receipt of an erasure that is not finished.
+    pub async fn amend_erasure(&self, patient: PatientKey, receipt: Vec<u8>) -> Result<(), Error> {
+        let amend = move |connection: &Connection| {
+            connection
+                .prepare_cached("UPDATE erased SET receipt = ?2 WHERE patient = ?1 AND finished = 0")?
+                .post(params![patient.0, receipt])
+        };
+        self.writer.call(1, move |ledger| Ok(amend(&ledger.connection)?)).await
+    }
+
     /// Takes away some of what an erased person left; false when nothing was left.
     pub async fn erase_step(&self, patient: PatientKey) -> Result<bool, Error> {
         let took = self.writer.call(STEP as usize, move |ledger| Ok(step(&ledger.connection, patient)?)).await?;

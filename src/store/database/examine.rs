@@ -1,7 +1,7 @@
 //! Looking a store over: whether it is whole, whether what is sealed can be opened, what waits.
 //!
 //! It looks through a connection of its own that changes nothing, so it may run beside a gateway that serves, and of a
-//! schema that is not this program's it says only that. What reads the whole store is left out unless it is asked for. Of the
+//! schema that is not this program's it says that, and whether the file is whole. What reads the whole store is left out unless it is asked for. Of the
 //! transparency log the tree is compared here; whose signature stands under its head is not known.
 
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::store::finding::{Finding, Grade};
 use crate::store::key_file::KeyFile;
 use crate::store::outbox::SUBSCRIBERS;
 use crate::store::place::Place;
-use crate::store::sql::{self, Connection, Fault};
+use crate::store::sql::{self, Connection, Fault, Optional};
 use crate::tlog::{Checkpoint, root};
 
-/// Sealed rows that are opened, spread over all.
+/// Resources that are opened where not all are, spread over all.
 const SAMPLE: i64 = 200;
 /// Faults of one kind that are told one by one.
 const TOLD: usize = 5;
@@ -144,7 +144,12 @@ fn examined(
                 "the tables are an older program's; the next start brings them up to date, `migrate` does so now",
             )
         };
-        return Ok(vec![Finding::new("store.schema", grade, said).with(figures)]);
+        let mut findings = vec![Finding::new("store.schema", grade, said).with(figures)];
+        // Whether the file is whole does not depend on what is in it.
+        if !examining.quick {
+            findings.push(integrity(connection)?);
+        }
+        return Ok(findings);
     }
     let mut findings = vec![Finding::new("store.schema", Grade::Good, "the tables are this program's").with(figures)];
     findings.extend(match connection {
@@ -160,7 +165,7 @@ fn examined(
                 Grade::Good,
                 "the key file is the one that this store's keys are wrapped by",
             ));
-            findings.push(sealed(&reader)?);
+            findings.push(texts(&reader, examining.quick)?);
         }
         Ok(None) => findings.push(Finding::new("key.fits", Grade::Unknown, "nothing was sealed here yet")),
         Err(error @ OpenError::Key { .. }) => findings.push(Finding::new("key.fits", Grade::Bad, error.to_string())),
@@ -187,7 +192,7 @@ fn examined(
 pub(super) fn looked_over(connection: Connection, key: &KeyFile) -> Result<Vec<Finding>, OpenError> {
     let mut findings = vec![integrity(&connection)?, references(&connection)?, audit_log(&connection, i64::MAX)?];
     if let Some(master) = keys::fitting(&connection, key)? {
-        findings.push(sealed(&Reader { connection, keys: Arc::new(Keys::of(master)) })?);
+        findings.push(texts(&Reader { connection, keys: Arc::new(Keys::of(master)) }, true)?);
     }
     Ok(findings)
 }
@@ -238,30 +243,69 @@ fn clock(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
         .with([("written_ahead_ms", ahead.max(0)), ("server_ahead_ms", server - now_ms)]))
 }
 
-/// Opens a sample of what is sealed.
-fn sealed(reader: &Reader) -> sql::Result<Finding> {
+/// What was found of the texts of a store.
+#[derive(Default)]
+struct Texts {
+    opened: i64,
+    absent: i64,
+    broken: i64,
+    /// Of the first of these, type, number and version.
+    named: Vec<String>,
+}
+
+impl Texts {
+    fn take(&mut self, reader: &Reader, seq: i64, version: u32) -> sql::Result<()> {
+        let is_whole = match row::version(reader, seq as u64, version) {
+            Ok(None) => {
+                self.absent += 1;
+                return Ok(());
+            }
+            Ok(Some(_)) => gist::is_whole(reader, seq)?,
+            Err(Fault::Damaged(_)) => false,
+            Err(fault) => return Err(fault),
+        };
+        if is_whole {
+            self.opened += 1;
+            return Ok(());
+        }
+        self.broken += 1;
+        if self.named.len() < TOLD {
+            let kind = "SELECT k.name FROM resource r JOIN kind k ON k.id = r.kind WHERE r.seq = ?1";
+            let kind: String = reader.prepare_cached(kind)?.query_row([seq], |row| row.get(0))?;
+            self.named.push(format!("{kind} seq {seq} version {version}"));
+        }
+        Ok(())
+    }
+}
+
+/// Opens what is kept of resources: all of it, or a sample of what stands.
+fn texts(reader: &Reader, quick: bool) -> sql::Result<Finding> {
     let last: i64 = value(reader, "SELECT COALESCE(MAX(seq), 0) FROM resource")?;
-    let (mut opened, mut absent, mut broken) = (0, 0, 0);
+    let mut texts = Texts::default();
     let mut at = 0;
     while at < last {
         // From each of as many places the next one there is.
-        let found: Option<i64> =
-            reader.prepare_cached("SELECT MIN(seq) FROM resource WHERE seq > ?1")?.query_row([at], |row| row.get(0))?;
-        let Some(seq) = found else { break };
-        match row::current(reader, seq as u64).and_then(|found| gist::is_whole(reader, seq).map(|whole| (found, whole)))
-        {
-            Ok((Some(_), false)) => broken += 1,
-            Ok((Some(_), true)) => opened += 1,
-            Ok((None, _)) => absent += 1,
-            Err(Fault::Damaged(_)) => broken += 1,
-            Err(fault) => return Err(fault),
+        let found: Option<(i64, u32)> = reader
+            .prepare_cached("SELECT seq, version FROM resource WHERE seq > ?1 ORDER BY seq LIMIT 1")?
+            .query_row([at], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((seq, version)) = found else { break };
+        texts.take(reader, seq, version)?;
+        if !quick {
+            let mut past = reader.prepare_cached("SELECT version FROM history WHERE seq = ?1 ORDER BY version")?;
+            let versions: Vec<u32> = past.query_map([seq], |row| row.get(0))?.collect::<sql::Result<_>>()?;
+            for version in versions {
+                texts.take(reader, seq, version)?;
+            }
         }
-        at = seq.max(at + last / SAMPLE);
+        at = if quick { seq.max(at + last / SAMPLE) } else { seq };
     }
+    let Texts { opened, absent, broken, named } = texts;
     let (grade, said) = if broken > 0 {
-        (Grade::Bad, "some of what is sealed cannot be opened though its key is there: it was damaged or changed")
+        let said = "some of what is kept cannot be opened though its key is there; it was damaged or changed";
+        (Grade::Bad, format!("{said}: {}", named.join(", ")))
     } else {
-        (Grade::Good, "what is sealed can be opened")
+        (Grade::Good, "what is kept can be opened".to_owned())
     };
     Ok(Finding::new("store.sealed", grade, said).with([("opened", opened), ("erased", absent), ("broken", broken)]))
 }

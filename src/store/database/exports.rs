@@ -17,7 +17,7 @@ use crate::store::export::{
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::Fenced;
-use crate::store::plan::Stored;
+use crate::store::plan::Readable;
 use crate::store::sql::{self, Connection, Optional, Row, Value, params};
 use crate::store::unit::{AuditRecord, Unit};
 
@@ -161,12 +161,12 @@ impl Store {
         .await
     }
 
-    /// Those of some versions that are there and can be read, by sequence number and version, in the order asked.
-    pub async fn standing_versions(&self, asked: Vec<(u64, u32)>) -> Result<Vec<Stored>, Error> {
+    /// Those of some versions that are there, by sequence number and version, in the order asked.
+    pub async fn standing_versions(&self, asked: Vec<(u64, u32)>) -> Result<Readable, Error> {
         self.query(move |connection| {
-            let mut found = Vec::with_capacity(asked.len());
+            let mut found = Readable::default();
             for (seq, version) in asked {
-                found.extend(row::version(connection, seq, version)?);
+                found.file((seq, version), row::version(connection, seq, version))?;
             }
             Ok(found)
         })

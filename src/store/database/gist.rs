@@ -8,7 +8,7 @@ use super::writer::Ledger;
 use super::{Store, row};
 use crate::store::fault::Error;
 use crate::store::id::PatientKey;
-use crate::store::plan::Stored;
+use crate::store::plan::{Readable, Stored};
 use crate::store::sql::{self, Optional, Row, params};
 
 impl Store {
@@ -19,11 +19,12 @@ impl Store {
                 .prepare_cached("SELECT seq FROM resource WHERE gist IS NULL AND seq > ?1 ORDER BY seq LIMIT ?2")?
                 .query_map(params![after as i64, most as i64], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
-            let mut found = Vec::with_capacity(numbers.len());
+            // What is damaged goes without.
+            let mut found = Readable::default();
             for seq in &numbers {
-                found.extend(row::current(reader, *seq as u64)?);
+                found.file((*seq as u64, 0), row::current(reader, *seq as u64))?;
             }
-            Ok((found, numbers.last().map(|seq| *seq as u64)))
+            Ok((found.rows, numbers.last().map(|seq| *seq as u64)))
         })
         .await
     }

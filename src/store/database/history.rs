@@ -6,17 +6,17 @@
 use super::pool::Reader;
 use super::{Store, row};
 use crate::store::fault::Error;
-use crate::store::plan::{HistoryPlan, Stored, VersionKey};
+use crate::store::plan::{HistoryPlan, Readable, VersionKey};
 use crate::store::sql::{self, Connection, Optional, Row, params};
 
 impl Store {
     /// Some versions, and where to go on.
-    pub async fn history(&self, plan: HistoryPlan) -> Result<(Vec<Stored>, Option<VersionKey>), Error> {
+    pub async fn history(&self, plan: HistoryPlan) -> Result<(Readable, Option<VersionKey>), Error> {
         self.query(move |reader| page(reader, &plan)).await
     }
 }
 
-fn page(reader: &Reader, plan: &HistoryPlan) -> sql::Result<(Vec<Stored>, Option<VersionKey>)> {
+fn page(reader: &Reader, plan: &HistoryPlan) -> sql::Result<(Readable, Option<VersionKey>)> {
     let mut keys = match &plan.id {
         Some(id) => {
             let mut seqs = Vec::new();
@@ -34,9 +34,9 @@ fn page(reader: &Reader, plan: &HistoryPlan) -> sql::Result<(Vec<Stored>, Option
     keys.reverse();
     keys.truncate(plan.limit);
     let next = keys.last().copied().filter(|_| keys.len() == plan.limit);
-    let mut versions = Vec::with_capacity(keys.len());
-    for key in keys {
-        versions.extend(row::version(reader, key.1, key.2)?);
+    let mut versions = Readable::default();
+    for VersionKey(_, seq, version) in keys {
+        versions.file((seq, version), row::version(reader, seq, version))?;
     }
     Ok((versions, next))
 }

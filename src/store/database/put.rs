@@ -11,7 +11,7 @@ use super::row::{entry_date, entry_patient, filed_under, pack, token_hash, unpac
 use super::spans;
 use super::stretches;
 use super::writer::Ledger;
-use crate::store::compact::{aside, compact_in, is_cut};
+use crate::store::compact::{Guarded, aside, compact_in, is_cut};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::marks;
@@ -72,7 +72,7 @@ pub(super) fn number<'a>(ledger: &mut Ledger, write: &'a Write, compact: Cow<'a,
         (Some(patient), Some(person)) if is_cut(&compact) && !keys::is_named(ledger, patient, person)? => {
             // Another id of hers is kept, so that this one stands with the text.
             let row = marks::Row { id: write.id, updated_ms: write.updated_ms, person: None };
-            compact_in(&write.payload, &write.gist, &row)
+            compact_in(&write.payload, &write.gist, &row, Guarded::Elsewhere)
         }
         _ => compact,
     };

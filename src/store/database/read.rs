@@ -3,7 +3,7 @@
 use super::{Store, row, search};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
-use crate::store::plan::{Page, Plan, Stored};
+use crate::store::plan::{Page, Plan, Readable, Stored};
 
 impl Store {
     /// The current version by logical id, even if it is a deletion.
@@ -37,12 +37,12 @@ impl Store {
     }
 
     /// Those of some versions that are there, by type, logical id and version, in the order asked.
-    pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Vec<Stored>, Error> {
+    pub async fn versions(&self, asked: Vec<(String, String, u32)>) -> Result<Readable, Error> {
         self.query(move |connection| {
-            let mut found = Vec::with_capacity(asked.len());
+            let mut found = Readable::default();
             for (kind, id, version) in &asked {
                 if let Some(seq) = row::find(connection, kind, id)? {
-                    found.extend(row::version(connection, seq, *version)?);
+                    found.file((seq, *version), row::version(connection, seq, *version))?;
                 }
             }
             Ok(found)

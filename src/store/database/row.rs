@@ -29,40 +29,81 @@ macro_rules! living {
 
 /// None where the key that it was sealed by was shredded.
 fn stored(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
+    text(keys, row)?.map(|text| with_text(row, text)).transpose()
+}
+
+/// The same without a text where that is damaged.
+fn stored_or_unread(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Stored>> {
+    match text(keys, row) {
+        Err(Fault::Damaged(_)) => with_text(row, Vec::new()).map(Some),
+        text => text?.map(|text| with_text(row, text)).transpose(),
+    }
+}
+
+fn text(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
+    let opened = opened(keys, row);
+    if let Err(fault) = &opened {
+        named_in_log(fault, row.get_ref(0)?.as_text()?, row.get(5)?, row.get(6)?);
+    }
+    opened
+}
+
+/// Says which row is damaged, as far as that may be said aloud.
+pub(super) fn named_in_log(fault: &Fault, kind: &str, seq: i64, version: u32) {
+    if let Fault::Damaged(error) = fault {
+        let error: &(dyn std::error::Error + 'static) = &**error;
+        tracing::error!(kind, seq, version, error, "store: what is kept of a resource is damaged");
+    }
+}
+
+fn opened(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
     let tail = row.get(3)?;
-    let version = row.get(6)?;
-    let patient = row.get::<Option<[u8; 16]>>(9)?.map(PatientKey);
     let mut payload: Vec<u8> = row.get(13)?;
     let number: i64 = row.get(14)?;
     if number != 0 {
         let Some(wrapped) = row.get_ref(15)?.as_blob_or_null()? else { return Ok(None) };
-        let patient = patient.ok_or_else(|| damaged(Broken))?;
+        let patient = row.get::<Option<[u8; 16]>>(9)?.map(PatientKey).ok_or_else(|| damaged(Broken))?;
         let key = keys.key(number, patient, wrapped).map_err(damaged)?;
-        payload = key.open(&version_of(patient, tail, version), payload).map_err(damaged)?;
+        payload = key.open(&version_of(patient, tail, row.get(6)?), payload).map_err(damaged)?;
     }
     let person = row.get::<Option<[u8; 16]>>(16)?.map(ResId);
     let id = ResId::from_columns(row.get(1)?, row.get(2)?, tail);
-    let updated_ms = row.get(7)?;
-    let payload = expanded_in(payload, &marks::Row { id, updated_ms, person }).map_err(Fault::damaged)?;
-    Ok(Some(Stored {
+    expanded_in(payload, &marks::Row { id, updated_ms: row.get(7)?, person }).map(Some).map_err(Fault::damaged)
+}
+
+fn with_text(row: &Row<'_>, payload: Vec<u8>) -> sql::Result<Stored> {
+    Ok(Stored {
         kind: row.get(0)?,
-        id,
+        id: ResId::from_columns(row.get(1)?, row.get(2)?, row.get(3)?),
         name: row.get(4)?,
         seq: row.get::<i64>(5)? as u64,
-        version,
-        updated_ms,
+        version: row.get(6)?,
+        updated_ms: row.get(7)?,
         deleted: row.get(8)?,
-        patient,
+        patient: row.get::<Option<[u8; 16]>>(9)?.map(PatientKey),
         owner: row.get(10)?,
         date: row.get(11)?,
         content: row.get(12)?,
         payload,
         gist: None,
-    }))
+    })
 }
 
 /// The current version.
 pub(super) fn current(reader: &Reader, seq: u64) -> sql::Result<Option<Stored>> {
+    current_by(reader, seq, stored)
+}
+
+/// The same, without its text where that is damaged: that there is something must not be forgotten.
+pub(super) fn current_or_unread(reader: &Reader, seq: u64) -> sql::Result<Option<Stored>> {
+    current_by(reader, seq, stored_or_unread)
+}
+
+fn current_by(
+    reader: &Reader,
+    seq: u64,
+    read: fn(&Keys, &Row<'_>) -> sql::Result<Option<Stored>>,
+) -> sql::Result<Option<Stored>> {
     let found = reader
         .prepare_cached(concat!(
             "SELECT ",
@@ -71,17 +112,25 @@ pub(super) fn current(reader: &Reader, seq: u64) -> sql::Result<Option<Stored>> 
             " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1",
             living!()
         ))?
-        .query_row([seq as i64], |row| stored(&reader.keys, row))
+        .query_row([seq as i64], |row| read(&reader.keys, row))
         .optional();
     Ok(found?.flatten())
 }
 
-/// One version, current or past.
+/// One version, current or past. Each stands for itself: another one may be damaged.
 pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> sql::Result<Option<Stored>> {
-    if let Some(found) = current(reader, seq)?
-        && found.version == version
-    {
-        return Ok(Some(found));
+    let found = reader
+        .prepare_cached(concat!(
+            "SELECT ",
+            stored_columns!(),
+            " FROM resource v JOIN resource r ON r.seq = v.seq JOIN kind k ON k.id = r.kind",
+            " LEFT JOIN person_key p ON p.number = v.sealed_by WHERE v.seq = ?1 AND v.version = ?2",
+            living!()
+        ))?
+        .query_row(params![seq as i64, version], |row| stored(&reader.keys, row))
+        .optional()?;
+    if let Some(found) = found {
+        return Ok(found);
     }
     let found = reader
         .prepare_cached(concat!(
@@ -94,6 +143,14 @@ pub(super) fn version(reader: &Reader, seq: u64, version: u32) -> sql::Result<Op
         .query_row(params![seq as i64, version], |row| stored(&reader.keys, row))
         .optional();
     Ok(found?.flatten())
+}
+
+/// What is damaged counts as gone, where nobody asks for it by name.
+pub(super) fn spared(read: sql::Result<Option<Stored>>) -> sql::Result<Option<Stored>> {
+    match read {
+        Err(Fault::Damaged(_)) => Ok(None),
+        read => read,
+    }
 }
 
 /// The resource whose id has this tail: neither patient nor day are part of what an id is derived from.

@@ -9,7 +9,7 @@ use super::pool::Reader;
 use super::row;
 use super::source::{Labels, Listed, LookedFor, Merge, Recent, Scan, Source};
 use crate::store::plan::{CodeKey, Key, OrderBy, Page, Pass, Plan, Stored};
-use crate::store::sql::{self, Connection, Optional, params};
+use crate::store::sql::{self, Connection, Fault, Optional, params};
 
 /// The plan with its names turned into numbers.
 struct Filter<'a> {
@@ -62,17 +62,19 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
         walked.found.into_iter().filter_map(|found| found.stored).collect()
     } else {
         // Of what was yet to be sorted only what the page holds is opened.
-        opened(&mut opener, &numbers, |_| true)?
+        opened((&mut opener, plan), &numbers, &mut walked.damaged, |_| true)?
     };
     let mut kept_back = walked.kept_back;
     let mut parts = 0;
     if let Source::Merge(merge) = &mut source {
         parts = merge.parts();
         let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
-        kept_back.extend(opened(&mut opener, &numbers, |head| filter.admits(head))?);
+        let mut unseen = 0;
+        kept_back.extend(opened((&mut opener, plan), &numbers, &mut unseen, |head| filter.admits(head))?);
     }
     let exhausted_budget = walked.exhausted_budget && !(more && in_order);
-    Ok(Page { rows, kept_back, next, exhausted_budget, looked_at: walked.scanned, parts, ..empty })
+    let (looked_at, damaged) = (walked.scanned, walked.damaged);
+    Ok(Page { rows, next, exhausted_budget, looked_at, parts, kept_back, damaged, ..empty })
 }
 
 /// A place in the order, and the resource there where it was opened already.
@@ -90,6 +92,7 @@ struct Walked {
     scanned: usize,
     last: Option<Key>,
     exhausted_budget: bool,
+    damaged: usize,
 }
 
 /// Goes through the candidates until the page is full or they end.
@@ -115,24 +118,27 @@ fn walk(
         }
         let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
         let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
-        let kept_back = &mut walked.kept_back;
+        let (kept_back, damaged) = (&mut walked.kept_back, &mut walked.damaged);
         opener.each(&numbers, |opener, place, head, row| {
             let key = head.key(plan.order.by);
             if !filter.admits(head) || !is_after(plan, key) {
                 return Ok(());
             }
-            let wanted = in_order || plan.sieve.is_some();
-            let begun = if wanted { opener.begin(head, row)? } else { Begun::default() };
-            let sifted = |sieve| opener.sifted(sieve, head, row, begun.gist.as_deref());
-            match plan.sieve.as_ref().map_or(Ok(Pass::Through), sifted)? {
-                Pass::Through => {
-                    let stored = if in_order { opener.open(head, row, begun)? } else { None };
-                    passed[place] = Some(Found { key, stored });
+            let mut take = || {
+                let wanted = in_order || plan.sieve.is_some();
+                let begun = if wanted { opener.begin(head, row)? } else { Begun::default() };
+                let sifted = |sieve| opener.sifted(sieve, head, row, begun.gist.as_deref());
+                match plan.sieve.as_ref().map_or(Ok(Pass::Through), sifted)? {
+                    Pass::Through => {
+                        let stored = if in_order { opener.open(head, row, begun)? } else { None };
+                        passed[place] = Some(Found { key, stored });
+                    }
+                    Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, begun)?),
+                    Pass::KeptBack | Pass::Out => {}
                 }
-                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, begun)?),
-                Pass::KeptBack | Pass::Out => {}
-            }
-            Ok(())
+                Ok(())
+            };
+            spared(plan, damaged, take())
         })?;
         walked.scanned += candidates.len();
         walked.last = candidates.last().copied().or(walked.last);
@@ -144,16 +150,32 @@ fn walk(
     }
 }
 
+/// What is damaged is counted where the plan spares it.
+fn spared(plan: &Plan, damaged: &mut usize, read: sql::Result<()>) -> sql::Result<()> {
+    match read {
+        Err(Fault::Damaged(_)) if plan.spares_damaged => {
+            *damaged += 1;
+            Ok(())
+        }
+        read => read,
+    }
+}
+
 /// The resources of those numbers that pass and can be opened, in the order of the numbers.
-fn opened(opener: &mut Opener<'_>, numbers: &[u64], passes: impl Fn(&Head<'_>) -> bool) -> sql::Result<Vec<Stored>> {
+fn opened(
+    (opener, plan): (&mut Opener<'_>, &Plan),
+    numbers: &[u64],
+    damaged: &mut usize,
+    passes: impl Fn(&Head<'_>) -> bool,
+) -> sql::Result<Vec<Stored>> {
     let mut found: Vec<Option<Stored>> = Vec::new();
     found.resize_with(numbers.len(), || None);
     opener.each(numbers, |opener, place, head, row| {
-        if passes(head) {
-            let begun = opener.begin(head, row)?;
-            found[place] = opener.open(head, row, begun)?;
+        if !passes(head) {
+            return Ok(());
         }
-        Ok(())
+        let read = opener.begin(head, row).and_then(|begun| opener.open(head, row, begun));
+        spared(plan, damaged, read.map(|stored| found[place] = stored))
     })?;
     Ok(found.into_iter().flatten().collect())
 }

@@ -475,7 +475,7 @@ fn waiting(reader: &Reader, id: &str, now_ms: i64, most: usize) -> sql::Result<V
         .query_map(params![id, now_ms, most as i64], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
         .collect::<sql::Result<_>>()?;
     let waiting = |(id, at_ms, seq, version): (i64, i64, i64, u32)| {
-        Ok(Waiting { id, at_ms, stored: row::version(reader, seq as u64, version)? })
+        Ok(Waiting { id, at_ms, stored: row::spared(row::version(reader, seq as u64, version))? })
     };
     rows.into_iter().map(waiting).collect()
 }
@@ -535,7 +535,7 @@ fn numbered(reader: &Reader, id: &str, (from, to): (u64, u64), most: usize) -> s
         })?
         .collect::<sql::Result<_>>()?;
     let numbered = |(number, at_ms, seq, version): (i64, i64, i64, u32)| {
-        Ok(Numbered { number: number as u64, at_ms, stored: row::version(reader, seq as u64, version)? })
+        Ok(Numbered { number: number as u64, at_ms, stored: row::spared(row::version(reader, seq as u64, version))? })
     };
     rows.into_iter().map(numbered).collect()
 }

@@ -3,7 +3,7 @@
 //! What nobody can open any more stays as it lies.
 
 use super::keys::{Keys, version_of};
-use crate::store::compact::unmarked;
+use crate::store::compact::{Guarded, unmarked};
 use crate::store::fault::{Error, OpenError};
 use crate::store::id::{PatientKey, ResId};
 use crate::store::marks;
@@ -59,7 +59,7 @@ impl Text {
     fn without_marks(self, keys: Option<&Keys>) -> Result<Option<Vec<u8>>, Error> {
         let row = marks::Row { id: self.id, updated_ms: self.updated_ms, person: self.person };
         if self.sealed_by == 0 {
-            return Ok(unmarked(&self.payload, &row).ok().flatten());
+            return Ok(unmarked(&self.payload, &row, Guarded::ByChecksum).ok().flatten());
         }
         let (Some(patient), Some(wrapped), Some(keys)) = (self.patient, self.wrapped, keys) else { return Ok(None) };
         let identity = version_of(patient, self.id.tail(), self.version);
@@ -68,7 +68,7 @@ impl Text {
             Ok((key, text))
         });
         let Ok((key, text)) = opened else { return Ok(None) };
-        let Ok(Some(text)) = unmarked(&text, &row) else { return Ok(None) };
+        let Ok(Some(text)) = unmarked(&text, &row, Guarded::Elsewhere) else { return Ok(None) };
         key.seal(&identity, &text).map(Some).map_err(|_| Error::Sealing)
     }
 }

@@ -55,6 +55,8 @@ pub(in crate::store) enum Kind {
     Moved,
     /// The disk or the file is broken.
     Broken,
+    /// One text is, where everything else can be read.
+    Damaged,
     Other,
 }
 
@@ -66,7 +68,8 @@ impl Fault {
             Self::Lost(_) => Kind::Lost,
             Self::Unknown => Kind::Unknown,
             Self::Moved => Kind::Moved,
-            Self::NoRow | Self::Column | Self::Damaged(_) => Kind::Other,
+            Self::Damaged(_) => Kind::Damaged,
+            Self::NoRow | Self::Column => Kind::Other,
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Feed, leases and retries: nothing is lost, and no worker writes after its lease.
 
 use super::*;
-use crate::store::database::writer::Ledger;
-use crate::store::sql::params;
 use crate::store::{Backlog, DAMAGED, Failure, FeedItem, Fenced, Lease, Settlement, SettlementOutcome, Task};
 
 const TTL_MS: i64 = 1000;
@@ -377,14 +375,6 @@ async fn nothing_is_tried_again_where_that_is_stopped() {
         fixture.store.stop_retries("nhs", false).await.unwrap();
         assert!(!fixture.store.retries_stopped("nhs").await.unwrap());
     }
-}
-
-/// Writes over what is kept of a resource, as a disk may.
-async fn spoil(fixture: &Fixture, name: &str) {
-    let tail = id(patient(1), name).tail();
-    let sql = "UPDATE resource SET payload = ?2 WHERE tail = ?1";
-    let spoilt = move |ledger: &mut Ledger| ledger.connection.execute(sql, params![tail, &b"no text"[..]]);
-    assert_eq!(fixture.store.writer.call(1, move |ledger| Ok(spoilt(ledger)?)).await.unwrap(), 1);
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ async fn a_cut_divides_what_was_from_what_comes() {
         let standing = fixture.store.standing(Some(person), 0, CUT_MS).await.unwrap();
         let asked = standing.iter().map(|one| (one.seq, one.version)).collect();
         let read = fixture.store.standing_versions(asked).await.unwrap();
-        assert_eq!(read.into_iter().map(|one| one.payload).collect::<Vec<_>>(), [&b"one"[..], b"two, mended"]);
+        assert_eq!(read.rows.into_iter().map(|one| one.payload).collect::<Vec<_>>(), [&b"one"[..], b"two, mended"]);
     }
 }
 

@@ -22,6 +22,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::writer::Ledger;
+use crate::store::sql::params;
 use crate::store::{
     Accepted, AuditPlan, AuditRecord, Erasure, Expect, Finished, PatientKey, Place, Plan, ResId, Server, Store, Unit,
     Write, WriteOutcome,
@@ -190,4 +192,12 @@ fn unit(writes: Vec<Write>) -> Unit {
             ..Finished::default()
         }),
     }
+}
+
+/// Writes over what is kept of a resource, as a disk may.
+async fn spoil(fixture: &Fixture, name: &str) {
+    let tail = id(patient(1), name).tail();
+    let sql = "UPDATE resource SET payload = ?2 WHERE tail = ?1";
+    let spoilt = move |ledger: &mut Ledger| ledger.connection.execute(sql, params![tail, &b"no text"[..]]);
+    assert_eq!(fixture.store.writer.call(1, move |ledger| Ok(spoilt(ledger)?)).await.unwrap(), 1);
 }

@@ -648,7 +648,7 @@ impl Trial {
         let mut found = Vec::new();
         loop {
             let (versions, next) = self.fixture.store.history(plan.clone()).await.unwrap();
-            found.extend(versions.iter().map(told));
+            found.extend(versions.rows.iter().map(told));
             match next {
                 Some(next) => plan.after = Some(next),
                 None => break,

@@ -457,7 +457,7 @@ async fn versions_go_back_in_time() {
         let told = async |plan: HistoryPlan| {
             let (versions, next) = fixture.store.history(plan).await.unwrap();
             let text: String =
-                versions.iter().map(|version| String::from_utf8(version.payload.clone()).unwrap()).collect();
+                versions.rows.iter().map(|version| String::from_utf8(version.payload.clone()).unwrap()).collect();
             (text, next)
         };
         assert_eq!(told(plan(&["Observation"], Some("a"))).await.0, "xAa");

@@ -1,0 +1,194 @@
+//! What is damaged where it lies is told to whoever should know, hides nothing else, and stops nobody.
+
+use std::time::Duration;
+
+use mhealth_gateway::policy::consent::Action;
+use mhealth_gateway::store::DAMAGED;
+use serde_json::json;
+
+use crate::bulk;
+use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate};
+use crate::rights::{asks, own_requests};
+
+/// Does something to the file of a store, as somebody with the disk in his hands might.
+fn meddle(gateway: &Gateway, sql: &str) {
+    let file = rusqlite::Connection::open(gateway.path().join("gateway.sqlite3")).unwrap();
+    file.busy_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(file.execute(sql, []).unwrap(), 1, "{sql}");
+}
+
+/// Changes what is kept of the resource that came in as so many-th of its type.
+fn spoil(gateway: &Gateway, kind: &str, which: usize) {
+    meddle(
+        gateway,
+        &format!(
+            "UPDATE resource SET payload = CAST(payload || x'00' AS BLOB) WHERE seq =
+             (SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind WHERE k.name = '{kind}' ORDER BY r.seq LIMIT 1 OFFSET {which})"
+        ),
+    );
+}
+
+async fn at_rest(gateway: &Gateway) {
+    eventually("nothing waits", async || {
+        let backlog = gateway.store().backlog("platform").await.unwrap();
+        (backlog.behind == 0 && backlog.retries == 0).then_some(())
+    })
+    .await;
+}
+
+/// What an answer says of itself.
+fn remarks(answer: &Answer) -> Vec<String> {
+    let bundle = answer.json();
+    let entries = bundle["entry"].as_array().cloned().unwrap_or_default();
+    let outcomes = entries.iter().filter(|entry| entry["resource"]["resourceType"] == "OperationOutcome");
+    outcomes
+        .flat_map(|entry| entry["resource"]["issue"].as_array().cloned().unwrap_or_default())
+        .map(|issue| issue["details"]["coding"][0]["code"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+async fn observations(client: &Client, path: &str) -> (usize, Vec<String>) {
+    let answer = client.get(path).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    let bundle = answer.json();
+    let entries = bundle["entry"].as_array().into_iter().flatten();
+    let count = entries.filter(|entry| entry["resource"]["resourceType"] == "Observation").count();
+    (count, remarks(&answer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_told_and_nothing_else_is_lost() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    let app = own_requests(&gateway, &app, &format!("{APP_SCOPES} system/Patient.d")).await;
+    let patient = app.consenting_person().await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let answer = app.post("/Observation", &heart_rate(&patient, &format!("r-{number}"), 60 + number)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        ids.push(answer.id());
+    }
+    let export = bulk::begin(&app, "/$export?_type=Observation").await;
+    bulk::fetched(&app, &export).await;
+    spoil(&gateway, "Observation", 1);
+
+    let incomplete = vec!["answer-incomplete".to_owned()];
+    for path in [
+        format!("/Observation?patient={patient}"),
+        format!("/Observation?patient={patient}&code=8867-4&_sort=-date"),
+        format!("/Observation?patient={patient}&_sort=value-quantity"),
+        format!("/Patient/{patient}/$everything"),
+        "/Observation/_history".to_owned(),
+        format!("/Patient?_id={patient}&_revinclude=Observation:patient"),
+    ] {
+        assert_eq!(observations(&app, &path).await, (2, incomplete.clone()), "{path}");
+    }
+    let (count, said) = observations(&app, &format!("/Observation/$lastn?patient={patient}&max=5")).await;
+    assert_eq!((count, said), (2, incomplete));
+    assert_eq!(observations(&app, &format!("/Observation?patient={patient}&_count=1")).await.0, 1);
+    // What follows from all of it follows from nothing less, and what is asked for by name is not there to be read.
+    for path in [
+        format!("/Observation/{}", ids[1]),
+        format!("/Observation/{}/_history/1", ids[1]),
+        format!("/Observation/$stats?subject=Patient/{patient}&code=http://loinc.org|8867-4&statistic=maximum"),
+    ] {
+        let answer = app.get(&path).await;
+        assert_eq!((answer.status, answer.issues()), (500, vec!["resource-damaged".to_owned()]), "{path}");
+        assert_eq!(answer.header("retry-after"), "", "{path}");
+    }
+    assert_eq!(app.get(&format!("/Observation/{}", ids[0])).await.status, 200);
+
+    // Whoever has a list of it already gets the rest; whoever asks now is told that something is missing.
+    let again = bulk::fetched(&app, &export).await;
+    assert_eq!(again.lines["Observation"].len(), 2);
+    let later = bulk::begin(&app, "/$export?_type=Observation").await;
+    let later = bulk::fetched(&app, &later).await;
+    assert_eq!(later.lines["Observation"].len(), 2);
+    assert_eq!(later.manifest["error"][0]["count"], 1);
+    let lost = &later.lines["OperationOutcome"];
+    assert_eq!(lost.len(), 1);
+    assert_eq!(lost[0]["issue"][0]["details"]["coding"][0]["code"], "resource-damaged");
+    assert!(later.manifest["output"].as_array().unwrap().iter().all(|file| file["type"] == "Observation"));
+
+    // The person's rights do not end with it.
+    let own = asks(&app, "GET", &format!("/Patient/{patient}/$export-data")).await;
+    assert_eq!(own.status, 200);
+    let own = own.text();
+    let of = |kind: &str| own.lines().filter(|line| line.contains(&format!(r#"{{"resourceType":"{kind}""#))).count();
+    assert_eq!((of("Observation"), of("OperationOutcome")), (2, 1));
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log"))).await;
+    assert_eq!(log.status, 200, "{}", log.text());
+    for operation in ["$restrict", "$unrestrict", "$erase"] {
+        let answer = asks(&app, "POST", &format!("/Patient/{patient}/{operation}")).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+    }
+    assert_eq!(app.get(&format!("/Observation/{}", ids[1])).await.status, 404);
+}
+
+/// Of whom nobody can say any more what she permits, nothing is told to anybody whom she has to permit it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_consent_permits_nothing() {
+    let mut platform = Platform::start(&[]).await;
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), &platform.destination("")).await;
+    let app = gateway.app().await;
+    let clinic = gateway.client("clinic", APP_SCOPES).await;
+    let (patient, other) = (app.consenting_person().await, app.consenting_person().await);
+    let permitted: &[(&str, &[Action], &[&str])] = &[
+        ("Organization/clinic", &[Action::Access], &["heart-rate"]),
+        ("Organization/platform", &[Action::Disclose], &["heart-rate"]),
+    ];
+    for person in [&patient, &other] {
+        app.consent(person, permitted).await;
+    }
+    platform.leave().await;
+    for person in [&patient, &other] {
+        assert_eq!(app.post("/Observation", &heart_rate(person, "r", 70)).await.status, 201);
+    }
+    assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(1));
+    // Her last one; what was said before it must not count alone.
+    spoil(&gateway, "Consent", 2);
+    let gateway = {
+        // What is known in memory was known before.
+        let directory = gateway.stop().await;
+        Gateway::with_store(directory, &platform.destination("")).await
+    };
+    platform.come_back().await;
+    let mut clinic = Client { base: gateway.base.clone(), http: gateway.http.clone(), ..clinic };
+    clinic.sign_in().await;
+    assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(0));
+    assert_eq!(clinic.find(&format!("/Observation?patient={other}")).await.0, Some(1));
+    eventually("the other's is delivered", async || (platform.held().await.len() == 1).then_some(())).await;
+    at_rest(&gateway).await;
+    assert_eq!(platform.held().await[0]["subject"]["reference"], format!("Patient/{other}"));
+}
+
+/// What goes where she lives cannot be sent where nobody can read any more where that is; what is of others can.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_person_holds_up_nobody_else() {
+    let platform = Platform::start(&[]).await;
+    let section = platform.destination("residence = [\"DE\"]");
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), &section).await;
+    let app = gateway.app().await;
+    // While nobody looks.
+    let gateway = Gateway::with_store(gateway.stop().await, "").await;
+    let mut app = Client { base: gateway.base.clone(), http: gateway.http.clone(), ..app };
+    app.sign_in().await;
+    let mut persons = Vec::new();
+    for _ in 0..2 {
+        let record = json!({"resourceType": "Patient", "active": true, "address": [{"country": "DE"}]});
+        let patient = app.post("/Patient", &record).await.id();
+        let own: &[Action] = &[Action::Collect, Action::Access];
+        app.consent(&patient, &[(&app.actor, own, &["heart-rate"])]).await;
+        app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+        assert_eq!(app.post("/Observation", &heart_rate(&patient, "r", 70)).await.status, 201);
+        persons.push(patient);
+    }
+    spoil(&gateway, "Patient", 0);
+    let gateway = Gateway::with_store(gateway.stop().await, &section).await;
+    at_rest(&gateway).await;
+    let held = platform.held().await;
+    let of: Vec<_> = held.iter().map(|one| one["subject"]["reference"].clone()).collect();
+    assert_eq!(of, [json!(format!("Patient/{}", persons[1]))]);
+    let dead = gateway.store().dead_letters(Some("platform")).await.unwrap();
+    assert_eq!(dead.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), [DAMAGED]);
+}
