@@ -44,7 +44,7 @@ pub(super) fn back_up(options: &Backup) -> anyhow::Result<ExitCode> {
     };
     let place = assemble::place(&config)?;
     // Asked first: whoever signs opens the store, and that would bring an older program's tables up to date.
-    let schema = Store::migrate(&place, None).with_context(|| looking(&config))?;
+    let schema = Store::schema(&place).with_context(|| looking(&config))?;
     if schema == Store::newest_schema() && !options.erasures {
         sign(&config)?;
     }

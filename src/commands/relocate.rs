@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::{EX_USAGE, Source, assemble, backup, clock};
-use crate::store::Store;
+use crate::store::{Migrated, Store};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Move {
@@ -62,19 +62,22 @@ pub(super) fn migrate(options: &Migrate) -> anyhow::Result<ExitCode> {
     };
     let place = assemble::place(&config)?;
     let newest = Store::newest_schema();
-    let found = Store::migrate(&place, None).with_context(|| backup::looking(&config))?;
+    let found = Store::schema(&place).with_context(|| backup::looking(&config))?;
     let wanted = if options.back { found - 1 } else { options.to.unwrap_or(newest) };
     if !(1..=newest).contains(&wanted) || found > newest {
         eprintln!("The store has schema {found}; this program knows 1 to {newest}. Use the program that made it.");
         return Ok(ExitCode::from(EX_USAGE));
     }
-    Store::migrate(&place, Some(wanted))
+    let Migrated { found, unread } = Store::migrate(&place, wanted)
         .with_context(|| format!("changing the tables of the store {}", assemble::whereabouts(&config)))?;
     let here = assemble::whereabouts(&config);
     if found == wanted {
         println!("The store {here} is already at schema {found}; nothing was changed.");
     } else {
         println!("The store {here} went from schema {found} to {wanted}.");
+    }
+    if unread > 0 {
+        println!("{unread} text(s) are damaged and could not be written anew; they stay unreadable, as they were.");
     }
     if wanted < newest {
         println!("This program brings it forward again when it starts: start the older one.");

@@ -253,6 +253,8 @@ pub enum BackupError {
     TakenServer,
     /// The manifest could not be sealed.
     Sealing(String),
+    /// The file of the store is damaged.
+    Broken,
 }
 
 impl From<OpenError> for BackupError {
@@ -275,6 +277,9 @@ impl fmt::Display for BackupError {
                 f.write_str("there is a store in this schema of the server, and nothing is written over")
             }
             Self::Sealing(_) => f.write_str("the backup cannot be sealed"),
+            Self::Broken => f.write_str(
+                "the file is damaged (`doctor` says where), and its tables are left as they are: restore a backup first",
+            ),
         }
     }
 }

@@ -51,7 +51,7 @@ mod sql;
 
 mod database;
 
-pub use database::{BackingUp, Examining, Manifest, Restored, Store, UploadBytes, UploadFile};
+pub use database::{BackingUp, Examining, Manifest, Migrated, Restored, Store, UploadBytes, UploadFile};
 pub use erasure::{Erasure, Remaining, Remnant, Untold};
 pub use export::{
     Changed, ExportId, ExportJob, ExportPart, ExportPiece, ExportPieceHead, ExportPlace, ExportState, ExportStep,

@@ -310,7 +310,7 @@ fn texts(reader: &Reader, quick: bool) -> sql::Result<Finding> {
     Ok(Finding::new("store.sealed", grade, said).with([("opened", opened), ("erased", absent), ("broken", broken)]))
 }
 
-fn integrity(connection: &Connection) -> sql::Result<Finding> {
+pub(super) fn integrity(connection: &Connection) -> sql::Result<Finding> {
     let Connection::Lite(_) = connection else {
         let said = "a server's files are its own to check: pg_amcheck, pg_checksums --check";
         return Ok(Finding::new("store.integrity", Grade::Unknown, said));

@@ -51,7 +51,7 @@ mod writer;
 
 pub use backup::{BackingUp, Manifest};
 pub use examine::Examining;
-pub use restore::Restored;
+pub use restore::{Migrated, Restored};
 pub use uploads::{UploadBytes, UploadFile};
 
 #[cfg(test)]

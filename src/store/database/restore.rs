@@ -12,12 +12,12 @@ use super::keys::{self, Keys};
 use super::{Base, LOCK, Store, carry, create, erase, examine, file, layout, schema, server, unmark};
 use crate::store::erasure::Erasure;
 use crate::store::fault::{BackupError, KeyMistake, OpenError};
-use crate::store::finding::Finding;
+use crate::store::finding::{Finding, Grade};
 use crate::store::id::{PatientKey, ResId};
 use crate::store::key_file::KeyFile;
 use crate::store::place::Place;
 use crate::store::seal::Key;
-use crate::store::sql::{self, Connection, Fault, Optional, Value, params};
+use crate::store::sql::{self, Address, Connection, Fault, Optional, Value, params};
 
 /// A store that was moved says so, so that nobody goes on with it.
 pub(super) const MOVED: &str = "moved";
@@ -113,37 +113,45 @@ impl Store {
         }
     }
 
-    /// Brings the tables of a store to a schema of this program's, forward or back, with nobody serving; the schema that it
-    /// had. Without a schema it is only asked; else the key has to be the store's, also where nothing is to be done.
-    pub fn migrate(place: &Place, wanted: Option<i64>) -> Result<i64, BackupError> {
-        let migrate = |connection: &Connection| match wanted {
-            Some(wanted) => schema::migrate_after(connection, wanted, |found| {
+    /// The schema that the tables of a store have.
+    pub fn schema(place: &Place) -> Result<i64, BackupError> {
+        match Base::of(place)? {
+            Base::File(file) if !file.exists() => Err(BackupError::NoStore),
+            Base::File(file) => Ok(schema::version(&file::open_reader(&file)?)?),
+            Base::Server(address) => server::apart(|| Ok(schema::version(&prepared(&address)?)?)),
+        }
+    }
+
+    /// Brings the tables of a store to a schema of this program's, forward or back, with nobody serving. The key has to be the
+    /// store's, also where nothing is to be done, and a file has to be whole.
+    pub fn migrate(place: &Place, wanted: i64) -> Result<Migrated, BackupError> {
+        let migrate = |connection: &Connection| -> Result<Migrated, OpenError> {
+            let mut unread = 0;
+            let found = schema::migrate_after(connection, wanted, |found| {
                 if found < 1 {
                     return Ok(());
                 }
                 // Whoever has another key has most likely another store in mind, whatever there is to do.
                 let key = keys::fitting(connection, &KeyFile::of(&place.directory, place.key_file.as_deref()))?;
-                if found < schema::MARKED || wanted >= schema::MARKED {
-                    return Ok(());
+                if found >= schema::MARKED && wanted < schema::MARKED {
+                    unread = unmark::all(connection, key.map(Keys::of).as_ref())?;
                 }
-                unmark::all(connection, key.map(Keys::of).as_ref())
-            }),
-            None => Ok(schema::version(connection)?),
+                Ok(())
+            })?;
+            Ok(Migrated { found, unread })
         };
         match Base::of(place)? {
             Base::File(file) if !file.exists() => Err(BackupError::NoStore),
-            Base::File(file) if wanted.is_none() => Ok(migrate(&file::open_reader(&file)?)?),
             Base::File(file) => {
                 let _lock = locked(&place.directory)?;
-                Ok(migrate(&file::open_writer(&file, true)?)?)
-            }
-            Base::Server(address) => server::apart(|| {
-                let connection = server::open(&address)?;
-                if !server::is_prepared(&connection)? {
-                    return Err(BackupError::NoStore);
+                let connection = file::open_writer(&file, true)?;
+                // Nothing is built on what is broken, and nothing of it lost that a copy of the file would still have.
+                if schema::version(&connection)? != wanted && examine::integrity(&connection)?.grade == Grade::Bad {
+                    return Err(BackupError::Broken);
                 }
                 Ok(migrate(&connection)?)
-            }),
+            }
+            Base::Server(address) => server::apart(|| Ok(migrate(&prepared(&address)?)?)),
         }
     }
 
@@ -151,6 +159,20 @@ impl Store {
     pub fn newest_schema() -> i64 {
         schema::newest()
     }
+}
+
+/// What a change of schema came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Migrated {
+    /// The schema that there was.
+    pub found: i64,
+    /// Texts that were to be written anew, and cannot be read.
+    pub unread: u64,
+}
+
+fn prepared(address: &Address) -> Result<Connection, BackupError> {
+    let connection = server::open(address)?;
+    if server::is_prepared(&connection)? { Ok(connection) } else { Err(BackupError::NoStore) }
 }
 
 /// A store that was moved away is not opened.

@@ -1,6 +1,6 @@
 //! The way back to programs that know no marks: each text that has some is written and sealed anew without.
 //!
-//! What nobody can open any more stays as it lies.
+//! What nobody can open any more stays as it lies, and is counted, unless its key was shredded.
 
 use super::keys::{Keys, version_of};
 use crate::store::compact::{Guarded, unmarked};
@@ -55,26 +55,42 @@ impl Text {
         })
     }
 
-    /// What is to lie there instead, if that is something else.
-    fn without_marks(self, keys: Option<&Keys>) -> Result<Option<Vec<u8>>, Error> {
+    fn without_marks(self, keys: Option<&Keys>) -> Result<Became, Error> {
         let row = marks::Row { id: self.id, updated_ms: self.updated_ms, person: self.person };
         if self.sealed_by == 0 {
-            return Ok(unmarked(&self.payload, &row, Guarded::ByChecksum).ok().flatten());
+            return Ok(match unmarked(&self.payload, &row, Guarded::ByChecksum) {
+                Ok(text) => text.map_or(Became::Itself, Became::Anew),
+                Err(_) => Became::Unread,
+            });
         }
-        let (Some(patient), Some(wrapped), Some(keys)) = (self.patient, self.wrapped, keys) else { return Ok(None) };
+        let (Some(wrapped), Some(keys)) = (self.wrapped, keys) else { return Ok(Became::Itself) };
+        let Some(patient) = self.patient else { return Ok(Became::Unread) };
         let identity = version_of(patient, self.id.tail(), self.version);
         let opened = keys.key(self.sealed_by, patient, &wrapped).and_then(|key| {
             let text = key.open(&identity, self.payload)?;
             Ok((key, text))
         });
-        let Ok((key, text)) = opened else { return Ok(None) };
-        let Ok(Some(text)) = unmarked(&text, &row, Guarded::Elsewhere) else { return Ok(None) };
-        key.seal(&identity, &text).map(Some).map_err(|_| Error::Sealing)
+        let Ok((key, text)) = opened else { return Ok(Became::Unread) };
+        match unmarked(&text, &row, Guarded::Elsewhere) {
+            Ok(Some(text)) => key.seal(&identity, &text).map(Became::Anew).map_err(|_| Error::Sealing),
+            Ok(None) => Ok(Became::Itself),
+            Err(_) => Ok(Became::Unread),
+        }
     }
 }
 
-/// Takes the marks out of all texts, in the transaction that is open.
-pub(super) fn all(connection: &Connection, keys: Option<&Keys>) -> Result<(), OpenError> {
+/// What becomes of a text.
+enum Became {
+    Anew(Vec<u8>),
+    /// It has no marks, or nobody shall read it any more.
+    Itself,
+    /// It is damaged.
+    Unread,
+}
+
+/// Takes the marks out of all texts, in the transaction that is open; how many cannot be read.
+pub(super) fn all(connection: &Connection, keys: Option<&Keys>) -> Result<u64, OpenError> {
+    let mut unread = 0;
     for (select, update) in VERSIONS {
         let (mut seq, mut version) = (0, 0);
         loop {
@@ -86,11 +102,15 @@ pub(super) fn all(connection: &Connection, keys: Option<&Keys>) -> Result<(), Op
             (seq, version) = (last.seq, last.version);
             for one in page {
                 let (seq, version) = (one.seq, one.version);
-                if let Some(payload) = one.without_marks(keys).map_err(Fault::damaged)? {
-                    connection.prepare_cached(update)?.post(params![seq, version, payload])?;
+                match one.without_marks(keys).map_err(Fault::damaged)? {
+                    Became::Anew(payload) => {
+                        connection.prepare_cached(update)?.post(params![seq, version, payload])?;
+                    }
+                    Became::Itself => {}
+                    Became::Unread => unread += 1,
                 }
             }
         }
     }
-    Ok(())
+    Ok(unread)
 }

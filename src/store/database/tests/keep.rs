@@ -11,8 +11,8 @@ use crate::store::database::{carry, file, layout, schema, server as own};
 use crate::store::sql::Connection;
 use crate::store::upload::{Quota, Upload, UploadState};
 use crate::store::{
-    BackingUp, BackupError, Erasure, Failure, Grade, Growth, Head, IdempotencyKey, KeyMistake, Manifest, OpenError,
-    RawInput, RawStep, Remnant, Restored, Span,
+    BackingUp, BackupError, Erasure, Failure, Grade, Growth, Head, IdempotencyKey, KeyMistake, Manifest, Migrated,
+    OpenError, RawInput, RawStep, Remnant, Restored, Span,
 };
 use crate::store::{compact, marks};
 
@@ -564,8 +564,8 @@ async fn the_data_survives_a_way_back_and_forward() {
         let with_marks = kept_of_telling(&place).await;
         assert_eq!(with_marks.iter().map(|kept| kept[0]).collect::<Vec<_>>(), [2, 2]);
         let before = back_up(&place, &folder.path().join("before"));
-        assert_eq!(Store::migrate(&place, Some(older)).unwrap(), newest);
-        assert_eq!(Store::migrate(&place, None).unwrap(), older);
+        assert_eq!(Store::migrate(&place, older).unwrap(), Migrated { found: newest, unread: 0 });
+        assert_eq!(Store::schema(&place).unwrap(), older);
         // A backup of an older program's tables is made and restored as any other.
         let old = folder.path().join("old");
         assert_eq!(back_up(&place, &old).schema, older);
@@ -573,8 +573,8 @@ async fn the_data_survives_a_way_back_and_forward() {
         std::fs::copy(dir.path().join("gateway.key"), elsewhere.path().join("gateway.key")).unwrap();
         let copy = Place::new(elsewhere.path(), None);
         good(&Store::restore(&copy, &old, &[]).unwrap());
-        assert_eq!(Store::migrate(&copy, None).unwrap(), newest);
-        assert_eq!(Store::migrate(&place, Some(newest)).unwrap(), older);
+        assert_eq!(Store::schema(&copy).unwrap(), newest);
+        assert_eq!(Store::migrate(&place, newest).unwrap().found, older);
         let after = back_up(&place, &folder.path().join("after"));
         // What was written anew is sealed anew, and ids beside keys are noted as something new is kept.
         let but_texts = |manifest| {
@@ -593,5 +593,34 @@ async fn the_data_survives_a_way_back_and_forward() {
             let store = file::open_reader(&dir.path().join(file::FILE)).unwrap();
             assert_eq!(schema::version(&store).unwrap(), newest);
         }
+    }
+}
+
+/// What cannot be read is counted on the way back, and is what it was; a file that is broken stays at its schema.
+#[tokio::test]
+async fn a_migration_says_what_it_could_not_read_and_builds_on_nothing_broken() {
+    for fixture in Fixture::both() {
+        // Long enough to be written with marks.
+        let text = format!(r#"{{"resourceType":"Observation","id":"{}"}}"#, id(patient(1), "a"));
+        for name in ["a", "b"] {
+            fixture.put(observation(patient(1), name, &text.repeat(3))).await;
+        }
+        spoil(&fixture, "b").await;
+        let Fixture { dir, place, store } = fixture;
+        drop(Arc::into_inner(store).unwrap());
+        let (newest, older) = (schema::newest(), schema::MARKED - 1);
+        assert_eq!(Store::migrate(&place, older).unwrap(), Migrated { found: newest, unread: 1 });
+        assert_eq!(Store::migrate(&place, newest).unwrap(), Migrated { found: older, unread: 0 });
+        if place.server.is_some() {
+            continue;
+        }
+        let file = rusqlite::Connection::open(dir.path().join("gateway.sqlite3")).unwrap();
+        // An index is told to be of another table's column, so that it lacks what it should have.
+        file.execute_batch("PRAGMA writable_schema = ON").unwrap();
+        let turned = "UPDATE sqlite_schema SET sql = replace(sql, '(kind', '(updated') WHERE type = 'index' AND tbl_name = 'resource' AND sql LIKE '%(kind%'";
+        assert!(file.execute(turned, []).unwrap() > 0);
+        drop(file);
+        assert!(matches!(Store::migrate(&place, older), Err(BackupError::Broken)));
+        assert_eq!(Store::schema(&place).unwrap(), newest);
     }
 }

@@ -175,8 +175,8 @@ async fn a_store_from_before_labels_were_told_apart_is_gone_through() {
         let Fixture { dir, place, store } = fixture;
         drop(Arc::into_inner(store).unwrap());
         let before = schema::MARKED - 2;
-        Store::migrate(&place, Some(before)).unwrap();
-        Store::migrate(&place, Some(Store::newest_schema())).unwrap();
+        Store::migrate(&place, before).unwrap();
+        Store::migrate(&place, Store::newest_schema()).unwrap();
         let store = Arc::new(Store::open(&place).unwrap());
         let fixture = Fixture { dir, place, store };
         assert_eq!(labelled(&fixture).await, 0);
