@@ -31,6 +31,10 @@ impl Refusal {
         self.issues.iter().map(|issue| issue.id).collect()
     }
 
+    pub fn codes(&self) -> impl Iterator<Item = &'static str> {
+        self.issues.iter().map(|issue| issue.id.code())
+    }
+
     /// The same, once the audit has it.
     #[must_use]
     pub fn recorded(self) -> Self {

@@ -182,7 +182,7 @@ async fn serve(
     let duration_ms = started.elapsed().as_millis() as u64;
     let (known_method, route) = reply.route.unwrap_or(("other", "none"));
     gateway.counted.answered(known_method, route, status, started.elapsed());
-    reply.issues.iter().for_each(|issue| gateway.counted.refused(issue.code()));
+    gateway.counted.refusal(reply.issues.iter().map(|id| id.code()));
     let client = reply.client.as_deref().unwrap_or("-");
     if status >= 400 {
         let issues = reply.issues.iter().map(|id| id.code()).collect::<Vec<_>>().join(" ");

@@ -4,6 +4,7 @@
 //! person, no client and nothing that was sent is in any of them, so that whoever may see the figures learns how much there is
 //! and nothing of anybody.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,8 +196,11 @@ impl Counted {
         self.seconds.get_or_create(&Route { route }).observe(took.as_secs_f64());
     }
 
-    pub fn refused(&self, issue: &'static str) {
-        self.issues.get_or_create(&Issue { issue }).inc();
+    /// Each issue once, however often it stands there.
+    pub fn refusal(&self, issues: impl Iterator<Item = &'static str>) {
+        for issue in issues.collect::<BTreeSet<_>>() {
+            self.issues.get_or_create(&Issue { issue }).inc();
+        }
     }
 
     /// In which of all states the store is.

@@ -55,6 +55,17 @@ async fn the_figures_tell_what_was_done() {
     let mut wrong = heart_rate(&patient, "two", 60);
     wrong["status"] = json!("x");
     assert_eq!(app.post("/Observation", &wrong).await.status, 422);
+    // Of entries and records the same is told as of requests.
+    let entry = json!({"resource": wrong, "request": {"method": "POST", "url": "Observation"}});
+    let missing = json!({"request": {"method": "GET", "url": "Observation/none"}});
+    let batch = json!({"resourceType": "Bundle", "type": "batch", "entry": [entry, entry, missing]});
+    assert_eq!(app.post("", &batch).await.status, 200);
+    let body =
+        json!({"heart_rate": {"value": 50, "unit": "beats/min"}, "effective_time_frame": {"date_time": "never"}});
+    let header = json!({"id": "r-1", "schema_id": {"namespace": "omh", "name": "heart-rate", "version": "2.0"}});
+    let records = app.root().to_owned() + &format!("/devices/open-mhealth?patient={patient}");
+    let told = app.post(&records, &json!({"records": [{"header": header, "body": body}]})).await;
+    assert!(told.text().contains("422 Unprocessable"), "{}", told.text());
     app.get(&format!("/Observation?patient={patient}")).await;
     assert_eq!(app.get("/nowhere/at/all").await.status, 404);
     until(&gateway, r#"deliveries_total{destination="platform",outcome="acknowledged"}"#, 1.0).await;
@@ -67,7 +78,9 @@ async fn the_figures_tell_what_was_done() {
             (r#"requests_total{method="other",route="none",status="404"}"#, 1.0),
             // The person, two consents, two readings and the search.
             (r#"request_seconds_count{route="/fhir/{kind}"}"#, 6.0),
-            (r#"issues_total{issue="binding-required"}"#, 1.0),
+            (r#"issues_total{issue="binding-required"}"#, 3.0),
+            (r#"issues_total{issue="not-found"}"#, 1.0),
+            (r#"issues_total{issue="device-record"}"#, 1.0),
             ("requests_under_way", 0.0),
             (r#"store_state{state="ok"}"#, 1.0),
             (r#"store_state{state="full"}"#, 0.0),

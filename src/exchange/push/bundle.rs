@@ -107,17 +107,18 @@ impl Gateway {
         };
         let prepared = self.prepare_entries(rules, caller, &document, &entries, asked.as_slice(), mode).await;
         let atomicity = if mode == Mode::Transaction { Atomicity::Whole } else { Atomicity::EachAlone };
-        let mut outcomes = if prepared.is_empty() {
+        let outcomes = if prepared.is_empty() {
             Vec::new()
         } else {
             self.commit(caller, prepared, commit::Terms { idempotency, ..commit::Terms::of(atomicity) }).await?
-        }
-        .into_iter();
+        };
         if mode == Mode::Transaction
-            && let Some(refusal) = commit::worst(outcomes.as_slice())
+            && let Some(refusal) = commit::worst(&outcomes)
         {
             return Err(refusal.recorded());
         }
+        self.count_refused(&outcomes);
+        let mut outcomes = outcomes.into_iter();
         Ok(asked
             .into_iter()
             .map(|asked| match asked {

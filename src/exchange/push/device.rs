@@ -159,6 +159,7 @@ impl Gateway {
         let desk_of_terms = Some(desk.clone());
         let terms = Terms { idempotency, desk: desk_of_terms, progress, source, ..Terms::of(Atomicity::EachAlone) };
         let outcomes = self.commit(caller, prepared, terms).await?;
+        self.count_refused(&outcomes);
         Ok(outcomes
             .into_iter()
             .zip(ids)

@@ -164,6 +164,17 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
+impl Gateway {
+    /// What entries and records were refused for; of requests that are refused as a whole, whoever answers them counts it.
+    fn count_refused(&self, outcomes: &[Outcome]) {
+        for outcome in outcomes {
+            if let Outcome::Refused(refusal) = outcome {
+                self.counted.refusal(refusal.codes());
+            }
+        }
+    }
+}
+
 /// A resource that is on disk.
 #[derive(Clone, Debug)]
 pub struct Kept {

@@ -133,6 +133,7 @@ async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
                 Ok(caller) => request.gateway.refused(&caller, refusal).await,
                 Err(_) => refusal,
             };
+            request.gateway.counted.refusal(refusal.codes());
             entry_refused(request, &refusal, out);
         }
     }
