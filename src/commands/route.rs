@@ -18,8 +18,9 @@ use crate::exchange::facts::Facts;
 use crate::exchange::origin::residence;
 use crate::exchange::recipients::Known;
 use crate::exchange::rehearse::{Difference, Rehearsal};
+use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, json as tree};
-use crate::national::{Measured, Message, Pack, Settings, Shelf};
+use crate::national::{Measured, Message, NotDeliverable, Pack, Settings, Shelf};
 use crate::policy::access::client::Client;
 use crate::policy::routing::Origin;
 use crate::store::Store;
@@ -144,6 +145,17 @@ impl Beside {
         Ok(Beside { person: person?, device: device?, app: app? })
     }
 
+    /// Why nothing is told, and what may be missing on the command line alone.
+    fn refused(&self, told: &NotDeliverable) -> String {
+        let mut out = format!("not deliverable: {} ({})", told.text, told.id.code());
+        let files = [(&self.person, "--person"), (&self.device, "--device"), (&self.app, "--app")];
+        let absent: Vec<&str> = files.iter().filter(|(file, _)| file.is_none()).map(|(_, option)| *option).collect();
+        if told.id == Id::DestinationNeeds && !absent.is_empty() {
+            let _ = write!(out, "\n  Nothing was given as {}.", absent.join(", "));
+        }
+        out
+    }
+
     /// The requests that a pack makes, or why it makes none.
     fn told(
         &self,
@@ -162,6 +174,11 @@ impl Beside {
             })
             .collect();
         let mut out = String::new();
+        for one in &measured {
+            for left_out in pack.left_out(one.observation) {
+                let _ = writeln!(out, "without {left_out}, for which there is no place");
+            }
+        }
         for some in measured.chunks(pack.request.most) {
             let person = self.person.as_ref().map(Element::root);
             let message = Message { measured: some, person, settings, key: &[0; 32] };
@@ -170,7 +187,7 @@ impl Beside {
                     let body: serde_json::Value = serde_json::from_str(&body).context("the request is no JSON")?;
                     out.push_str(&format!("{} [address]/{}\n{body:#}\n", pack.request.method, pack.request.path));
                 }
-                Err(told) => return Ok(Err(format!("not deliverable: {} ({})", told.text, told.id.code()))),
+                Err(told) => return Ok(Err(self.refused(&told))),
             }
         }
         Ok(Ok(out))
@@ -182,7 +199,7 @@ fn by_pack(options: &Explain) -> anyhow::Result<ExitCode> {
     let name = options.pack.as_deref().unwrap_or_default();
     let pack = shelf.find(name).with_context(|| format!("there is no pack {name}"))?;
     let settings =
-        Settings::of(pack, &said(&options.setting)?).map_err(|mistakes| anyhow::anyhow!(mistakes.join("\n")))?;
+        Settings::of(pack, &said(&options.setting)?).map_err(|mistakes| anyhow::anyhow!(on_command_line(&mistakes)))?;
     let observations = options.resource.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let told = Beside::of(options)?.told(pack, &settings, &observations.iter().collect::<Vec<_>>())?;
     let code = if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -191,6 +208,15 @@ fn by_pack(options: &Explain) -> anyhow::Result<ExitCode> {
         Err(why) => println!("{why}"),
     }
     Ok(code)
+}
+
+/// What is wrong with settings, as they are given here.
+fn on_command_line(mistakes: &[String]) -> String {
+    let line = |mistake: &String| match mistake.strip_prefix("settings.").and_then(|rest| rest.split_once(": ")) {
+        Some((name, why)) => format!("--setting {name}=…: {why}"),
+        None => mistake.clone(),
+    };
+    mistakes.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Each resource by each rule of the configuration.

@@ -213,7 +213,7 @@ fn rule(measure: &Measure) -> (String, &'static str) {
         "which codes is not prescribed, so that none is refused as a wrong answer. There is no unit and no range.";
     let (rule, fix) = match &measure.answer {
         Answer::Amount => (
-            "The unit is one of these, and the value lies in its range; outside the usual range it is taken with a warning.",
+            "The unit is one of those below, and the value lies in its range; outside the usual range it is taken with a warning.",
             "See measure-unit, measure-implausible and measure-unusual.",
         ),
         Answer::Parts => (

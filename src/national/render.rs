@@ -566,7 +566,7 @@ impl<'m> Scope<'m> {
     }
 }
 
-fn has_value(element: Element<'_>) -> bool {
+pub(super) fn has_value(element: Element<'_>) -> bool {
     element.children().any(|(name, _)| name.starts_with("value"))
 }
 

@@ -305,6 +305,24 @@ fn what_is_told_within_another_alone_is_told_so() {
 }
 
 #[test]
+fn components_without_a_place_are_named() {
+    let loinc = |code: &str| component(code, "80 mm[Hg]");
+    let mut pressure = observation("85354-9", &Value::Null, "");
+    pressure.as_object_mut().unwrap().remove("valueQuantity");
+    pressure["component"] =
+        json!([loinc("8480-6"), loinc("8462-4"), loinc("8478-0"), component("87179004", "40 mm[Hg]")]);
+    let sent = tree::parse(pressure.to_string()).unwrap();
+    for (pack, expected) in [
+        ("fr-ens", &["mean-bp", "pulse-pressure"][..]),
+        ("de-hddt", &["pulse-pressure"]),
+        ("no-pmd", &[]),
+        ("dk-fut", &["mean-bp", "pulse-pressure"]),
+    ] {
+        assert_eq!(shelf(pack).left_out(Element::root(&sent)), expected, "{pack}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_named_and_never_what_was_sent() {
     let pack = shelf("fr-ens");
     let nobody = Stage { person: json!({"resourceType": "Patient", "id": "anna"}), ..french() };

@@ -235,12 +235,12 @@ fn settings_that_no_pack_asks_for_are_refused_with_those_that_it_has() {
     for (line, expected) in [
         (
             "--pack no-pmd --setting colour=red --setting organization=1",
-            "settings.colour: no-pmd@0.5.2 has no such setting; it has bundle, municipality, organization",
+            "--setting colour=…: no-pmd@0.5.2 has no such setting; it has bundle, municipality, organization",
         ),
-        ("--pack no-pmd --setting bundle=document --setting organization=1", "settings.bundle: batch or collection"),
-        ("--pack no-pmd --setting organization=", "settings.organization: it is empty; number of the organisation"),
+        ("--pack no-pmd --setting bundle=document --setting organization=1", "--setting bundle=…: batch or collection"),
+        ("--pack no-pmd --setting organization=", "--setting organization=…: it is empty; number of the organisation"),
         ("--pack no-pmd --setting organization", "NAME=VALUE is expected"),
-        ("--pack fi-kanta --setting persons=1.2.3", "settings.persons: a URI such as urn:oid:1.2.3"),
+        ("--pack fi-kanta --setting persons=1.2.3", "--setting persons=…: a URI such as urn:oid:1.2.3"),
         ("--pack fi-kanta --setting persons=urn:a --setting persons=urn:b", "settings.persons: it is said twice"),
         ("--config good.toml --setting persons=urn:a", "--setting persons goes with --pack"),
         ("--config good.toml --folder .", "--folder . goes with --pack"),
@@ -249,6 +249,17 @@ fn settings_that_no_pack_asks_for_are_refused_with_those_that_it_has() {
         let output = run(folder.path(), &format!("mhealth-gateway route explain --resource o.json {line}"));
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && told.contains(expected), "{line}: {told}");
+    }
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/examples/valid/blood-pressure-pulse.json");
+    let person = r#"{"resourceType": "Patient", "id": "p", "identifier": [{"system": "urn:a", "value": "1"}]}"#;
+    std::fs::write(folder.path().join("p.json"), person).unwrap();
+    for (pack, code, expected) in [
+        ("de-hddt", 1, "(destination-needs)\n  Nothing was given as --person, --device, --app.\n"),
+        ("eu-r4 --setting persons=urn:a --person p.json", 0, "without pulse-pressure, for which there is no place\n"),
+    ] {
+        let output = run(folder.path(), &format!("mhealth-gateway route explain --pack {pack} --resource {example}"));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.code() == Some(code) && told.contains(expected), "{pack}: {told}");
     }
     let output = run(folder.path(), "mhealth-gateway route dry-run --config good.toml --new config.toml");
     let told = String::from_utf8(output.stderr).unwrap();
