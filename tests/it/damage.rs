@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mhealth_gateway::exchange::replay::Replay;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::DAMAGED;
 use serde_json::json;
@@ -191,4 +192,28 @@ async fn a_damaged_person_holds_up_nobody_else() {
     assert_eq!(of, [json!(format!("Patient/{}", persons[1]))]);
     let dead = gateway.store().dead_letters(Some("platform")).await.unwrap();
     assert_eq!(dead.iter().map(|letter| letter.reason.as_str()).collect::<Vec<_>>(), [DAMAGED]);
+}
+
+/// What was delivered before it was damaged is taken back like everything else, and what cannot be read is sent to nobody
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_taken_back_and_not_repeated() {
+    let platform = Platform::start(&[]).await;
+    let section = platform.destination("on_withdrawal = \"delete\"");
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), &section).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let given = app.consent(&patient, &[("Organization/platform", &[Action::Disclose], &["heart-rate"])]).await;
+    for number in 0..3 {
+        let reading = heart_rate(&patient, &format!("r-{number}"), 60 + number);
+        assert_eq!(app.post("/Observation", &reading).await.status, 201);
+    }
+    eventually("all arrive", async || (platform.held().await.len() == 3).then_some(())).await;
+    at_rest(&gateway).await;
+    spoil(&gateway, "Observation", 1);
+    let whole = Replay { destination: "platform", from_ms: 0, until_ms: i64::MAX, missing: false, rehearsal: true };
+    let told = gateway.inner().replay(whole).await.unwrap().unwrap();
+    assert_eq!((told.found, told.sent, told.damaged), (2, 2, 1));
+    assert_eq!(app.post(&format!("/Consent/{given}/$revoke"), &json!({})).await.status, 200);
+    eventually("all are taken back", async || platform.held().await.is_empty().then_some(())).await;
 }
