@@ -9,13 +9,14 @@ use mhealth_gateway::conformance::platform::Admission;
 use mhealth_gateway::exchange::Clock;
 use mhealth_gateway::national::{Shelf, trial};
 use mhealth_gateway::policy::consent::Action;
-use mhealth_gateway::store::Backlog;
+use mhealth_gateway::store::{AuditPlan, Backlog};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::arrivals::{Stage, linked};
 use crate::fixture::{APP_SCOPES, Gateway, Platform, Site, eventually, heart_rate};
 use crate::packs::blood_pressure;
+use crate::rights::{asks, own_requests};
 
 /// A pack with what an operator says of it, whether the same request twice is there once, and how many Observations a
 /// reading becomes.
@@ -317,6 +318,13 @@ async fn a_gateway_that_is_killed_delivers_once_and_learns_the_names() {
     }
 }
 
+/// A clock, and how many milliseconds it is ahead.
+fn clock() -> (Arc<AtomicI64>, Clock) {
+    let ahead = Arc::new(AtomicI64::new(0));
+    let passed = ahead.clone();
+    (ahead, Arc::new(move || jiff::Timestamp::now().as_millisecond() + passed.load(Ordering::Relaxed)))
+}
+
 /// By the pauses that a gateway makes unless it is told otherwise, and a clock on which the minutes go by.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_system_that_was_down_for_ten_minutes_gets_everything_in_order_and_once() {
@@ -325,11 +333,7 @@ async fn a_system_that_was_down_for_ten_minutes_gets_everything_in_order_and_onc
     let section = platform.destination("");
     let (before, behind) = section.split_once("[destination.retry]").unwrap();
     let (_, fhir) = behind.split_once("[destination.fhir]").unwrap();
-    let passed = Arc::new(AtomicI64::new(0));
-    let clock: Clock = {
-        let passed = passed.clone();
-        Arc::new(move || jiff::Timestamp::now().as_millisecond() + passed.load(Ordering::Relaxed))
-    };
+    let (passed, clock) = clock();
     let configuration = format!("{before}[destination.fhir]{fhir}");
     let gateway = Gateway::by_clock(tempfile::tempdir().unwrap(), &configuration, clock).await;
     let app = gateway.app().await;
@@ -377,4 +381,43 @@ async fn a_system_that_was_down_for_ten_minutes_gets_everything_in_order_and_onc
         let order: Vec<&String> = log.iter().filter(|name| names.contains(name)).collect();
         assert_eq!(order, names.iter().collect::<Vec<_>>(), "in order: {person}");
     }
+}
+
+/// What a restriction keeps back is on record once a resource, however often it is looked at again and whatever waits beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restriction_is_told_once_of_each_resource() {
+    const HOUR_MS: i64 = 3_600_000;
+    let platform = Platform::national("eu-r4").await;
+    let section = platform.destination("pack = \"eu-r4\"\nsettings = { persons = 'urn:oid:1.2.250.1' }");
+    let (passed, clock) = clock();
+    let gateway = Gateway::by_clock(tempfile::tempdir().unwrap(), &section, clock).await;
+    let app = own_requests(&gateway, &gateway.app().await, APP_SCOPES).await;
+    let (person, _) = linked(&app, "linked-1").await;
+    assert_eq!(asks(&app, "POST", &format!("/Patient/{person}/$restrict")).await.status, 200);
+    // The second is not asked about before it is the first one's turn again.
+    for number in [1, 2] {
+        assert_eq!(app.post("/Observation", &reading(&person, number)).await.status, 201);
+        eventually("it is kept back", async || {
+            let backlog = gateway.store().backlog("platform").await.unwrap();
+            (backlog.behind == 0 && backlog.retries == u64::from(number)).then_some(())
+        })
+        .await;
+    }
+    let told = async || {
+        let plan = AuditPlan { client: Some("platform".to_owned()), limit: 1000, ..AuditPlan::default() };
+        let records = gateway.store().audit(plan).await.unwrap();
+        let events = records.iter().map(|(_, payload)| serde_json::from_slice::<Value>(payload).unwrap());
+        events.filter(|event| event["outcomeDesc"] == "processing-restricted").count()
+    };
+    for _ in 0..2 {
+        let before = gateway.store().retries_due("platform", i64::MAX, 100).await.unwrap();
+        passed.fetch_add(HOUR_MS + HOUR_MS / 60, Ordering::Relaxed);
+        eventually("it is looked at again", async || {
+            let now = gateway.store().retries_due("platform", i64::MAX, 100).await.unwrap();
+            (now != before).then_some(())
+        })
+        .await;
+        eventually("both are told", async || (told().await == 2).then_some(())).await;
+    }
+    assert!(recorded(&platform).is_empty());
 }

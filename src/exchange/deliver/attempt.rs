@@ -36,9 +36,9 @@ enum Obstacle {
 #[derive(Default)]
 pub(super) struct Judged {
     pub permitted: Vec<Permitted<Stored>>,
-    /// What is kept back until the person lifts the restriction of its processing.
-    pub restricted: Vec<Stored>,
-    /// One record a resource that is withheld: by the person's consent, or because it would say who it is of.
+    /// What is kept back until the person lifts the restriction of its processing, with the record that says so the first time.
+    pub restricted: Vec<(Stored, AuditRecord)>,
+    /// One record a resource that is withheld otherwise: by the person's consent, or because it would say who it is of.
     pub audit: Vec<AuditRecord>,
     /// Why some of it has no place there.
     pub nowhere: Vec<Id>,
@@ -144,8 +144,8 @@ impl Worker {
             if page.restricted {
                 let named = (Author::patient_of(&stored), patient);
                 let issues = [Id::ProcessingRestricted];
-                judged.audit.push(author.record(Act::Withhold, Some(&named), &[versioned(&stored)], None, &issues));
-                judged.restricted.push(stored);
+                let record = author.record(Act::Withhold, Some(&named), &[versioned(&stored)], None, &issues);
+                judged.restricted.push((stored, record));
                 continue;
             }
             match self.gateway.disclosable(&page.consents, &self.actor, &author, &self.purpose, stored) {

@@ -195,13 +195,13 @@ impl Worker {
         let lost = judged.damaged.iter().map(|one| self.lost(row.pos, row.patient, *one));
         batch.failures.extend(lost);
         batch.withheld.extend(asked.into_iter().filter(|seq| !permitted.contains(seq)));
-        self.note_withheld(judged.audit.len(), &judged.nowhere);
+        self.note_withheld(judged.audit.len() + judged.restricted.len(), &judged.nowhere);
         batch.audit.extend(judged.audit);
-        if !judged.restricted.is_empty() {
+        for (stored, record) in judged.restricted {
             batch.blocked.extend(row.patient);
             let again_ms = now_ms + RESTRICTED_MS;
-            let kept_back = judged.restricted.iter();
-            batch.failures.extend(kept_back.map(|stored| failure(row.pos, stored, 0, again_ms, RESTRICTED, false)));
+            batch.failures.push(failure(row.pos, &stored, 0, again_ms, RESTRICTED, false));
+            batch.audit.push(record);
         }
         if judged.permitted.is_empty() {
             return Ok(Outcome::Settled);

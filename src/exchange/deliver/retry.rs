@@ -73,12 +73,14 @@ impl Worker {
         let task = Task::Retry(head.id);
         let run = self.run(head).await?;
         let judged = self.judge(run.iter().map(|retry| retry.stored.clone()).collect()).await?;
-        let mut again = Again::default();
-        // It was told when it was kept back first, and no attempt was made that would count.
-        if judged.restricted.is_empty() || run.iter().any(|retry| retry.reason != RESTRICTED) {
-            self.note_withheld(judged.audit.len(), &judged.nowhere);
-            again.audit = judged.audit;
-        }
+        let mut again = Again { audit: judged.audit, ..Again::default() };
+        let restricted: HashSet<u64> = judged.restricted.iter().map(|(stored, _)| stored.seq).collect();
+        // What was kept back before was told then, and no attempt was made that would count.
+        let before: HashSet<u64> =
+            run.iter().filter(|retry| retry.reason == RESTRICTED).map(|retry| retry.stored.seq).collect();
+        let new = judged.restricted.into_iter().filter(|(stored, _)| !before.contains(&stored.seq));
+        again.audit.extend(new.map(|(_, record)| record));
+        self.note_withheld(again.audit.len(), &judged.nowhere);
         let came = if judged.permitted.is_empty() {
             Vec::new()
         } else {
@@ -88,7 +90,6 @@ impl Worker {
         };
         let mut came: HashMap<u64, Came> = judged.permitted.iter().map(|one| one.get().seq).zip(came).collect();
         let damaged: HashSet<u64> = judged.damaged.iter().map(|(seq, _)| *seq).collect();
-        let restricted: HashSet<u64> = judged.restricted.iter().map(|stored| stored.seq).collect();
         let now_ms = self.gateway.now_ms();
         let (mut arrived, mut left, mut refused) = (HashSet::new(), HashSet::new(), HashSet::new());
         for retry in run {
