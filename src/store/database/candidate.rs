@@ -107,24 +107,36 @@ impl<'c> Opener<'c> {
         Self { reader, kind, owner: Arc::from(""), living: HashMap::new(), keys: HashMap::new() }
     }
 
-    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order.
+    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order. What is
+    /// damaged is counted where it is spared.
     pub(super) fn each(
         &mut self,
         numbers: &[u64],
+        spares_damaged: bool,
         mut take: impl FnMut(&mut Self, usize, &Head<'_>, &Row<'_>) -> sql::Result<()>,
-    ) -> sql::Result<()> {
+    ) -> sql::Result<usize> {
+        let mut damaged = 0;
         for (round, chunk) in numbers.chunks(AT_ONCE).enumerate() {
             let at = |place: usize| chunk.get(place).or(chunk.last()).map_or(0, |number| *number as i64);
             let mut statement = self.reader.prepare_cached(BY_NUMBERS)?;
             let mut rows = statement.query(std::array::from_fn::<i64, AT_ONCE, _>(at))?;
             while let Some(row) = rows.next()? {
                 let head = Head::read(&row)?;
-                if let Some(place) = chunk.iter().position(|number| *number == head.seq) {
-                    take(self, round * AT_ONCE + place, &head, &row)?;
+                let Some(place) = chunk.iter().position(|number| *number == head.seq) else { continue };
+                match take(self, round * AT_ONCE + place, &head, &row) {
+                    // Which one it is, the log says.
+                    Err(fault @ Fault::Damaged(_)) => {
+                        named_in_log(&fault, self.kind, head.seq as i64, row.get(12)?);
+                        if !spares_damaged {
+                            return Err(fault);
+                        }
+                        damaged += 1;
+                    }
+                    taken => taken?,
                 }
             }
         }
-        Ok(())
+        Ok(damaged)
     }
 
     /// What a sieve says of a row that it may judge unopened, by its gist.
@@ -162,16 +174,7 @@ impl<'c> Opener<'c> {
         let patient = head.patient.ok_or_else(|| damaged(Broken))?;
         let Some(Holder { key, .. }) = self.key(number, patient)? else { return Ok(None) };
         let identity = version_of(patient, row.get(10)?, row.get(12)?);
-        key.open(&identity, payload).map(Some).map_err(|broken| self.damaged(row, broken))
-    }
-
-    /// A row that cannot be read though all is there that it takes; which one, the log says.
-    fn damaged(&self, row: &Row<'_>, broken: impl std::error::Error + Send + Sync + 'static) -> Fault {
-        let fault = Fault::damaged(broken);
-        if let (Ok(seq), Ok(version)) = (row.get(16), row.get(12)) {
-            named_in_log(&fault, self.kind, seq, version);
-        }
-        fault
+        key.open(&identity, payload).map(Some).map_err(damaged)
     }
 
     /// What is to be known of a row before it is read.
@@ -214,8 +217,8 @@ impl<'c> Opener<'c> {
         }
         let id = ResId::from_columns(row.get(8)?, row.get(9)?, row.get(10)?);
         let person = self.person(head, row)?;
-        let payload = expanded_in(payload, &marks::Row { id, updated_ms: head.updated, person })
-            .map_err(|broken| self.damaged(row, broken))?;
+        let payload =
+            expanded_in(payload, &marks::Row { id, updated_ms: head.updated, person }).map_err(Fault::damaged)?;
         Ok(Some(Stored {
             kind: self.kind.clone(),
             id,

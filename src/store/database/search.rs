@@ -9,7 +9,7 @@ use super::pool::Reader;
 use super::row;
 use super::source::{Labels, Listed, LookedFor, Merge, Recent, Scan, Source};
 use crate::store::plan::{CodeKey, Key, OrderBy, Page, Pass, Plan, Stored};
-use crate::store::sql::{self, Connection, Fault, Optional, params};
+use crate::store::sql::{self, Connection, Optional, params};
 
 /// The plan with its names turned into numbers.
 struct Filter<'a> {
@@ -62,15 +62,16 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
         walked.found.into_iter().filter_map(|found| found.stored).collect()
     } else {
         // Of what was yet to be sorted only what the page holds is opened.
-        opened((&mut opener, plan), &numbers, &mut walked.damaged, |_| true)?
+        let (rows, damaged) = opened((&mut opener, plan), &numbers, |_| true)?;
+        walked.damaged += damaged;
+        rows
     };
     let mut kept_back = walked.kept_back;
     let mut parts = 0;
     if let Source::Merge(merge) = &mut source {
         parts = merge.parts();
         let numbers: Vec<u64> = merge.kept_back(connection, AT_ONCE)?.into_iter().map(|key| key.1).collect();
-        let mut unseen = 0;
-        kept_back.extend(opened((&mut opener, plan), &numbers, &mut unseen, |head| filter.admits(head))?);
+        kept_back.extend(opened((&mut opener, plan), &numbers, |head| filter.admits(head))?.0);
     }
     let exhausted_budget = walked.exhausted_budget && !(more && in_order);
     let (looked_at, damaged) = (walked.scanned, walked.damaged);
@@ -118,27 +119,24 @@ fn walk(
         }
         let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
         let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
-        let (kept_back, damaged) = (&mut walked.kept_back, &mut walked.damaged);
-        opener.each(&numbers, |opener, place, head, row| {
+        let kept_back = &mut walked.kept_back;
+        walked.damaged += opener.each(&numbers, plan.spares_damaged, |opener, place, head, row| {
             let key = head.key(plan.order.by);
             if !filter.admits(head) || !is_after(plan, key) {
                 return Ok(());
             }
-            let mut take = || {
-                let wanted = in_order || plan.sieve.is_some();
-                let begun = if wanted { opener.begin(head, row)? } else { Begun::default() };
-                let sifted = |sieve| opener.sifted(sieve, head, row, begun.gist.as_deref());
-                match plan.sieve.as_ref().map_or(Ok(Pass::Through), sifted)? {
-                    Pass::Through => {
-                        let stored = if in_order { opener.open(head, row, begun)? } else { None };
-                        passed[place] = Some(Found { key, stored });
-                    }
-                    Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, begun)?),
-                    Pass::KeptBack | Pass::Out => {}
+            let wanted = in_order || plan.sieve.is_some();
+            let begun = if wanted { opener.begin(head, row)? } else { Begun::default() };
+            let sifted = |sieve| opener.sifted(sieve, head, row, begun.gist.as_deref());
+            match plan.sieve.as_ref().map_or(Ok(Pass::Through), sifted)? {
+                Pass::Through => {
+                    let stored = if in_order { opener.open(head, row, begun)? } else { None };
+                    passed[place] = Some(Found { key, stored });
                 }
-                Ok(())
-            };
-            spared(plan, damaged, take())
+                Pass::KeptBack if kept_back.len() < AT_ONCE => kept_back.extend(opener.open(head, row, begun)?),
+                Pass::KeptBack | Pass::Out => {}
+            }
+            Ok(())
         })?;
         walked.scanned += candidates.len();
         walked.last = candidates.last().copied().or(walked.last);
@@ -150,34 +148,22 @@ fn walk(
     }
 }
 
-/// What is damaged is counted where the plan spares it.
-fn spared(plan: &Plan, damaged: &mut usize, read: sql::Result<()>) -> sql::Result<()> {
-    match read {
-        Err(Fault::Damaged(_)) if plan.spares_damaged => {
-            *damaged += 1;
-            Ok(())
-        }
-        read => read,
-    }
-}
-
-/// The resources of those numbers that pass and can be opened, in the order of the numbers.
+/// The resources of those numbers that pass and can be opened, in the order of the numbers, and how many are damaged.
 fn opened(
     (opener, plan): (&mut Opener<'_>, &Plan),
     numbers: &[u64],
-    damaged: &mut usize,
     passes: impl Fn(&Head<'_>) -> bool,
-) -> sql::Result<Vec<Stored>> {
+) -> sql::Result<(Vec<Stored>, usize)> {
     let mut found: Vec<Option<Stored>> = Vec::new();
     found.resize_with(numbers.len(), || None);
-    opener.each(numbers, |opener, place, head, row| {
-        if !passes(head) {
-            return Ok(());
+    let damaged = opener.each(numbers, plan.spares_damaged, |opener, place, head, row| {
+        if passes(head) {
+            let begun = opener.begin(head, row)?;
+            found[place] = opener.open(head, row, begun)?;
         }
-        let read = opener.begin(head, row).and_then(|begun| opener.open(head, row, begun));
-        spared(plan, damaged, read.map(|stored| found[place] = stored))
+        Ok(())
     })?;
-    Ok(found.into_iter().flatten().collect())
+    Ok((found.into_iter().flatten().collect(), damaged))
 }
 
 /// The source, and whether it yields in the plan's order.
