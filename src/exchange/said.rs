@@ -62,7 +62,7 @@ impl<'d> Said<'d> {
         let authors = ["performer", "author", "source"]
             .iter()
             .flat_map(|name| element.all(name))
-            .filter_map(|reference| reference.text_of("reference"))
+            .map(|reference| reference.text_of("reference").unwrap_or_default())
             .collect();
         Said {
             part: Part::of("", element),

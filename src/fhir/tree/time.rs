@@ -55,19 +55,16 @@ impl Moment {
     /// First millisecond covered and first one no longer covered, since 1970 in UTC.
     pub fn interval_ms(&self) -> (i64, i64) {
         let start = epoch_ms(self.civil);
+        let (year, month) = (i64::from(self.civil.year()), i64::from(self.civil.month()));
         let end = match self.precision {
-            Precision::Year => {
-                self.civil.date().checked_add(jiff::Span::new().years(1)).map(|date| epoch_ms(date.at(0, 0, 0, 0)))
-            }
-            Precision::Month => {
-                self.civil.date().checked_add(jiff::Span::new().months(1)).map(|date| epoch_ms(date.at(0, 0, 0, 0)))
-            }
-            Precision::Day => Ok(start + 24 * HOUR_MS),
-            Precision::Minute => Ok(start + 60_000),
-            Precision::Second => Ok(start + 1000),
-            Precision::Fraction => Ok(start + self.fraction_ms.max(1)),
-        }
-        .unwrap_or(start + 1);
+            Precision::Year => days(year + 1, 1, 1) * 24 * HOUR_MS,
+            Precision::Month if month == 12 => days(year + 1, 1, 1) * 24 * HOUR_MS,
+            Precision::Month => days(year, month + 1, 1) * 24 * HOUR_MS,
+            Precision::Day => start + 24 * HOUR_MS,
+            Precision::Minute => start + 60_000,
+            Precision::Second => start + 1000,
+            Precision::Fraction => start + self.fraction_ms.max(1),
+        };
         match self.offset {
             Some(offset) => {
                 let shift = i64::from(offset.seconds()) * 1000;
@@ -175,8 +172,19 @@ fn number(digits: &[u8]) -> Option<u32> {
         .then(|| digits.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0')))
 }
 
+/// Of every year that FHIR can write, the last hours of 9999 included, which are no timestamps any more.
 fn epoch_ms(civil: civil::DateTime) -> i64 {
-    Offset::UTC.to_timestamp(civil).map_or(i64::MAX, jiff::Timestamp::as_millisecond)
+    let day = days(i64::from(civil.year()), i64::from(civil.month()), i64::from(civil.day()));
+    let seconds = i64::from(civil.hour()) * 3600 + i64::from(civil.minute()) * 60 + i64::from(civil.second());
+    day * 24 * HOUR_MS + seconds * 1000 + i64::from(civil.subsec_nanosecond()) / 1_000_000
+}
+
+/// Days from 1970 to a day of the Gregorian calendar, counted in eras of 400 years that begin in March.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * month + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 /// A FHIR instant in UTC with milliseconds.
@@ -208,10 +216,37 @@ mod tests {
             ("2026-11-21", "2026-11-21T00:00:00.000Z", "2026-11-22T00:00:00.000Z"),
             ("2026-11-21T10:30", "2026-11-21T10:30:00.000Z", "2026-11-21T10:31:00.000Z"),
             ("2026-11-21T10:30:05+02:00", "2026-11-21T08:30:05.000Z", "2026-11-21T08:30:06.000Z"),
+            ("0001", "0001-01-01T00:00:00.000Z", "0002-01-01T00:00:00.000Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.500Z", "1969-12-31T23:59:59.600Z"),
+            ("2000-02-29", "2000-02-29T00:00:00.000Z", "2000-03-01T00:00:00.000Z"),
             ("2026-11-21T10:30:05.25Z", "2026-11-21T10:30:05.250Z", "2026-11-21T10:30:05.260Z"),
         ];
         for (text, start, end) in cases {
             assert_eq!(interval(text), Some((start.to_owned(), end.to_owned())), "{text}");
+        }
+    }
+
+    /// Such is how "for ever" is written.
+    #[test]
+    fn the_last_day_has_an_end() {
+        let last = 253_402_300_800_000;
+        for text in
+            ["9999", "9999-12", "9999-12-31", "9999-12-31T23:59Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z"]
+        {
+            let (start, end) = Moment::parse(text).unwrap().interval_ms();
+            assert!(start < end && start > 253_370_000_000_000, "{text}");
+            assert!(text.ends_with('Z') && end == last || end == last + 12 * HOUR_MS, "{text}: {end}");
+        }
+        let (start, end) = Moment::parse("9999-12-31T23:59:59-14:00").unwrap().interval_ms();
+        assert_eq!((start, end), (last + 14 * HOUR_MS - 1000, last + 14 * HOUR_MS));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn days_are_those_of_the_calendar(day in -719_162_i64..2_932_000) {
+            let timestamp = jiff::Timestamp::from_second(day * 86_400).unwrap();
+            let civil = Offset::UTC.to_datetime(timestamp);
+            proptest::prop_assert_eq!(epoch_ms(civil), day * 24 * HOUR_MS);
         }
     }
 

@@ -113,7 +113,7 @@ fn nearest(
     else {
         return Account::silent(Unmet::Provision);
     };
-    for (missing, holds) in [(Unmet::Verification, consent.is_verified()), (Unmet::DateTime, is_given)] {
+    for (missing, holds) in [(Unmet::Verification, consent.is_verified(request.now_ms)), (Unmet::DateTime, is_given)] {
         if !holds {
             unmet.insert(0, missing);
         }

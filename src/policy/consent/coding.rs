@@ -35,8 +35,29 @@ impl Coding {
     }
 
     pub fn is(&self, system: &str, code: &str) -> bool {
-        *self.code == *code && *self.system == *system
+        *self.code == *code && (*self.system == *system || named(&self.system) == named(system))
     }
+
+    /// Whether what is carried without a system may be it.
+    pub fn may_be(&self, system: &str, code: &str) -> bool {
+        system.is_empty() && *self.code == *code
+    }
+}
+
+/// Other names of code systems: as OID (R4, terminologies-systems), and those of STU3.
+const ALIASES: [(&str, &str); 6] = [
+    ("urn:oid:2.16.840.1.113883.6.1", "http://loinc.org"),
+    ("urn:oid:2.16.840.1.113883.6.96", "http://snomed.info/sct"),
+    ("urn:oid:2.16.840.1.113883.5.4", "http://terminology.hl7.org/CodeSystem/v3-ActCode"),
+    ("http://hl7.org/fhir/v3/ActCode", "http://terminology.hl7.org/CodeSystem/v3-ActCode"),
+    ("urn:oid:2.16.840.1.113883.5.25", "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"),
+    ("http://hl7.org/fhir/v3/Confidentiality", "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"),
+];
+
+/// By one name, without a version.
+pub(super) fn named(system: &str) -> &str {
+    let system = system.split_once('|').map_or(system, |(system, _)| system);
+    ALIASES.iter().find(|(alias, _)| *alias == system).map_or(system, |(_, name)| name)
 }
 
 impl fmt::Display for Coding {

@@ -65,7 +65,8 @@ pub struct Compiled {
     in_force: Span,
     /// When it was given, at the earliest.
     given_ms: Option<i64>,
-    is_verified: bool,
+    /// From when on it may permit.
+    verified_ms: i64,
     pub(super) body: Body,
     /// Sorted instants at which a decision of this Consent can change.
     bounds: Vec<i64>,
@@ -128,7 +129,7 @@ impl Compiled {
     /// The same, but that it permits nothing.
     #[must_use]
     pub fn refusing(&self) -> Compiled {
-        Compiled { is_verified: false, ..self.clone() }
+        Compiled { verified_ms: i64::MAX, ..self.clone() }
     }
 
     /// Whether it is about what is asked for.
@@ -175,8 +176,8 @@ impl Compiled {
     }
 
     /// Whether it may permit anything, or only refuse.
-    pub(super) fn is_verified(&self) -> bool {
-        self.is_verified
+    pub(super) fn is_verified(&self, now_ms: i64) -> bool {
+        self.verified_ms <= now_ms
     }
 
     /// The first instant after `now` at which its decision can change.
@@ -195,7 +196,7 @@ impl fmt::Display for Compiled {
         };
         writeln!(formatter, "Consent {} version {}, {}{scope}", self.id, self.version, self.status.code())?;
         writeln!(formatter, "in force: {}", self.in_force)?;
-        if !self.is_verified {
+        if self.verified_ms == i64::MAX {
             writeln!(formatter, "permits nothing: it was not verified with the person")?;
         }
         match &self.body {
@@ -248,7 +249,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
         lint.invalid(consent, "Consent.patient", "The person is not named by a reference that can be compared.");
     }
     let given_ms = consent.get("dateTime").and_then(read_ms);
-    let is_verified = read_verified(consent, &mut lint);
+    let verified_ms = read_verified(consent, &mut lint);
     let provision = single(consent, "provision", "Consent", &mut lint);
     let in_force = read_in_force(provision, &mut lint);
     let root = read_root(consent, provision, &mut lint);
@@ -256,6 +257,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     let harmless = scope == Scope::Other || !matches!(status, Status::Active | Status::Unknown);
     let (issues, invalid) = lint.finish(harmless);
     let mut bounds: Vec<i64> = in_force.bounds().collect();
+    bounds.extend(Some(verified_ms).filter(|verified_ms| (i64::MIN + 1..i64::MAX).contains(verified_ms)));
     let body = match root {
         Some(root) if invalid.is_empty() => {
             root.bounds(&mut bounds);
@@ -269,7 +271,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     bounds.sort_unstable();
     bounds.dedup();
     let id = consent.get("id").and_then(|id| id.string()).unwrap_or_default().into();
-    (Compiled { id, version, status, scope, patient, in_force, given_ms, is_verified, body, bounds }, issues)
+    (Compiled { id, version, status, scope, patient, in_force, given_ms, verified_ms, body, bounds }, issues)
 }
 
 /// The element of a name that may stand once.
@@ -282,22 +284,31 @@ fn single<'d>(holder: Element<'d>, name: &str, path: &str, lint: &mut Lint) -> O
     first
 }
 
-/// Whether it may permit: one that says of itself that nobody verified it with the person only refuses. A later
-/// verification settles an earlier doubt.
-fn read_verified(consent: Element<'_>, lint: &mut Lint) -> bool {
+/// From when on it may permit: one that says of itself that nobody verified it with the person only refuses. A verification
+/// that is later for sure settles a doubt, from when it has happened for sure.
+fn read_verified(consent: Element<'_>, lint: &mut Lint) -> i64 {
     let verified = |verification: &Element<'_>| verification.get("verified").and_then(|verified| verified.boolean());
-    let date = |verification: &Element<'_>| verification.get("verificationDate").and_then(read_ms);
+    let date = |verification: &Element<'_>| {
+        let date = verification.get("verificationDate").and_then(|date| date.string());
+        date.and_then(Moment::parse).map(|moment| moment.interval_ms())
+    };
+    let mut from_ms = i64::MIN;
     for doubt in consent.all("verification").filter(|verification| verified(verification) == Some(false)) {
-        let settled = consent.all("verification").any(|later| {
-            verified(&later) == Some(true)
-                && date(&doubt).is_some_and(|then| date(&later).is_some_and(|now| now > then))
+        let settled = date(&doubt).and_then(|(_, over_ms)| {
+            let later = consent
+                .all("verification")
+                .filter(|later| verified(later) == Some(true))
+                .filter_map(|later| date(&later));
+            // The day itself is enough, as its hour is hardly ever written.
+            later.filter(|(begins_ms, _)| *begins_ms >= over_ms).map(|(begins_ms, _)| begins_ms).min()
         });
-        if !settled {
+        let Some(settled_ms) = settled else {
             lint.unclear(doubt, "Consent.verification", "What was not verified with the person permits nothing.");
-            return false;
-        }
+            return i64::MAX;
+        };
+        from_ms = from_ms.max(settled_ms);
     }
-    true
+    from_ms
 }
 
 fn read_ms(element: Element<'_>) -> Option<i64> {

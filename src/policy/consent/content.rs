@@ -83,9 +83,12 @@ impl Codes {
         if let Some(decided) = self.decided_by(policy) {
             return decided;
         }
-        if codings.iter().any(|(system, code)| self.codings.iter().any(|named| named.is(system, code))) {
+        let any = |is: fn(&Coding, &str, &str) -> bool| {
+            codings.iter().any(|(system, code)| self.codings.iter().any(|named| is(named, system, code)))
+        };
+        if any(Coding::is) {
             Match::Yes
-        } else if self.unclear || codings.is_empty() {
+        } else if self.unclear || codings.is_empty() || any(Coding::may_be) {
             Match::Unknown
         } else {
             Match::No
@@ -161,6 +164,7 @@ impl Data {
         let named = self.named.iter().map(|(meaning, reference)| match meaning {
             Meaning::Instance => reference.matches(facts.reference),
             Meaning::AuthoredBy => among(reference, facts.authors),
+            // What refers to the instance is related to it (IHE PCF 1.1.1). What it refers to itself, it alone says.
             Meaning::Related | Meaning::Dependents => {
                 reference.matches(facts.reference).or(|| among(reference, facts.links))
             }
@@ -169,12 +173,13 @@ impl Data {
     }
 }
 
-/// An empty list is one that nobody filled.
+/// An empty list is one that nobody filled, an empty reference somebody who is named otherwise.
 fn among(reference: &Reference, given: &[&str]) -> Match {
     if given.is_empty() {
         return Match::Unknown;
     }
-    Match::any(given.iter().map(|given| reference.matches(given)))
+    let named = |given: &&str| if given.is_empty() { Match::Unknown } else { reference.matches(given) };
+    Match::any(given.iter().map(named))
 }
 
 impl fmt::Display for Data {

@@ -259,7 +259,9 @@ fn hear_rules<'c>(consent: &Compiled, root: &'c Rule, asked: &Asking<'_>) -> (Vo
         // A broad consent that does not name the policy says nothing of it.
         Some(rule) if asked.policy.is_some() && rule.leaves_to_policies() => (Voice::Silent, &rule.path),
         Some(rule) if rule.is_default => (Voice::Silent, &rule.path),
-        Some(rule) if rule.effect == Effect::Permit && !consent.is_verified() => (Voice::Silent, &rule.path),
+        Some(rule) if rule.effect == Effect::Permit && !consent.is_verified(asked.request.now_ms) => {
+            (Voice::Silent, &rule.path)
+        }
         Some(rule) if rule.effect == Effect::Permit => (Voice::Permits, &rule.path),
         Some(rule) => (Voice::Refuses, &rule.path),
         None => (Voice::Silent, &root.path),

@@ -12,12 +12,7 @@ use super::matching::{Effect, Match};
 use super::rule::{Bearing, Carried};
 use crate::fhir::tree::Element;
 
-/// By which names v3-Confidentiality goes: that of R4, that of STU3 and that of V3 itself.
-const CONFIDENTIALITY: [&str; 3] = [
-    "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
-    "http://hl7.org/fhir/v3/Confidentiality",
-    "urn:oid:2.16.840.1.113883.5.25",
-];
+const CONFIDENTIALITY: &str = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality";
 
 const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 
@@ -31,10 +26,8 @@ const BELOW: [(&str, &[&str]); 3] = [
 /// Lowest first.
 const RANKS: [&str; 6] = ["U", "L", "M", "N", "R", "V"];
 
-/// With a version behind it or without.
 fn is_confidentiality(system: &str) -> bool {
-    let system = system.split_once('|').map_or(system, |(system, _)| system);
-    CONFIDENTIALITY.contains(&system)
+    coding::named(system) == CONFIDENTIALITY
 }
 
 fn rank(system: &str, code: &str) -> Option<u8> {
@@ -47,7 +40,7 @@ fn rank(system: &str, code: &str) -> Option<u8> {
 /// Whether nothing is more than normally confidential. What carries no confidentiality is taken for normal; whoever fills
 /// the facts labels what is restricted by its nature. A label that may be a confidentiality and has no rank is not normal.
 pub(super) fn is_normal(labels: &[(&str, &str)]) -> bool {
-    let normal = rank(CONFIDENTIALITY[0], "N");
+    let normal = rank(CONFIDENTIALITY, "N");
     labels.iter().all(|(system, code)| match rank(system, code) {
         Some(carried) => Some(carried) <= normal,
         None => !is_confidentiality(system) && !system.is_empty(),
@@ -107,6 +100,7 @@ impl Labels {
         }
         Match::of(self.names(effect, labels))
             .or(|| self.ranked(effect, labels))
+            .or(|| if self.may_name(labels) { Match::Unknown } else { Match::No })
             .or(|| if self.unclear { Match::Unknown } else { Match::No })
     }
 
@@ -132,17 +126,36 @@ impl Labels {
     fn names(&self, effect: Effect, labels: &[(&str, &str)]) -> bool {
         let below = |named: &Coding, system: &str, code: &str| {
             let mut of = BELOW.iter().filter(|(above, _)| named.is(ACT_CODE, above));
-            effect == Effect::Deny && system == ACT_CODE && of.any(|(_, below)| below.contains(&code))
+            effect == Effect::Deny && coding::named(system) == ACT_CODE && of.any(|(_, below)| below.contains(&code))
         };
         let is =
             |named: &Coding| labels.iter().any(|(system, code)| named.is(system, code) || below(named, system, code));
         self.others.iter().any(is)
     }
 
+    /// Whether one that is carried may be named: without its system, or below a code that only gathers others.
+    fn may_name(&self, labels: &[(&str, &str)]) -> bool {
+        let gathers = |named: &Coding, system| {
+            named.code.starts_with('_') && coding::named(&named.system) == coding::named(system)
+        };
+        let may =
+            |named: &Coding| labels.iter().any(|(system, code)| named.may_be(system, code) || gathers(named, system));
+        self.others.iter().any(may)
+    }
+
     fn ranked(&self, effect: Effect, labels: &[(&str, &str)]) -> Match {
         let Some(ranks) = self.ranks else { return Match::No };
         let carried = labels.iter().filter_map(|(system, code)| rank(system, code)).max();
-        carried.map_or(Match::Unknown, |carried| ranks.matches(effect, carried))
+        let found = carried.map_or(Match::Unknown, |carried| ranks.matches(effect, carried));
+        // What may be a confidentiality and has no rank may be higher than all others.
+        let may_be_higher = |(system, code): &(&str, &str)| {
+            is_confidentiality(system) && rank(system, code).is_none() || system.is_empty() && RANKS.contains(code)
+        };
+        match (labels.iter().any(may_be_higher), effect) {
+            (false, _) => found,
+            (true, Effect::Permit) => found.and(|| Match::Unknown),
+            (true, Effect::Deny) => found.or(|| Match::Unknown),
+        }
     }
 }
 
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn ranks_are_high_water_marks_and_the_rest_is_exact() {
-        let system = CONFIDENTIALITY[0];
+        let system = CONFIDENTIALITY;
         let document = json::parse(format!(
             r#"{{"n":{{"system":"{system}","code":"N"}},"r":{{"system":"{system}","code":"R"}},
                 "psy":{{"system":"urn:sensitivity","code":"PSY"}},"bare":{{"code":"R"}}}}"#
@@ -240,9 +253,41 @@ mod tests {
         }
     }
 
+    /// What may be what is named, or higher, is not permitted by that and is refused by it.
+    #[test]
+    fn labels_are_known_by_every_name_and_doubted_without_one() {
+        let label = |stated, system: &str, code: &str| {
+            let document = json::parse(format!(r#"{{"system":"{system}","code":"{code}"}}"#)).unwrap();
+            let mut labels = Labels::default();
+            labels.add(stated, Element::root(&document));
+            labels
+        };
+        let (stu3, oid) = ("http://hl7.org/fhir/v3/ActCode", "urn:oid:2.16.840.1.113883.5.4");
+        let versioned = format!("{ACT_CODE}|2018-08-12");
+        let (normal, odd, bare) = ((CONFIDENTIALITY, "N"), (CONFIDENTIALITY, "X"), ("", "R"));
+        type Case<'a> = ((&'a str, &'a str), &'a [(&'a str, &'a str)], Match, Match);
+        let cases: [Case<'_>; 9] = [
+            ((ACT_CODE, "PSY"), &[(stu3, "PSY")], Match::Yes, Match::Yes),
+            ((oid, "PSY"), &[(ACT_CODE, "PSY")], Match::Yes, Match::Yes),
+            ((ACT_CODE, "PSY"), &[(&versioned, "PSY")], Match::Yes, Match::Yes),
+            ((ACT_CODE, "PSY"), &[("", "PSY")], Match::Unknown, Match::Unknown),
+            ((ACT_CODE, "PSY"), &[("", "HIV")], Match::No, Match::No),
+            ((ACT_CODE, "_ActInformationSensitivityPolicy"), &[(stu3, "HIV")], Match::Unknown, Match::Unknown),
+            ((CONFIDENTIALITY, "N"), &[normal, bare], Match::Unknown, Match::Yes),
+            ((CONFIDENTIALITY, "N"), &[normal, odd], Match::Unknown, Match::Yes),
+            ((CONFIDENTIALITY, "R"), &[odd, normal], Match::Unknown, Match::Unknown),
+        ];
+        for ((system, code), carried, permit, deny) in cases {
+            let found =
+                [Effect::Permit, Effect::Deny].map(|effect| label(effect, system, code).matches(effect, carried));
+            assert_eq!(found, [permit, deny], "{system}|{code} {carried:?}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_ranked_is_not_normal() {
-        let [latest, stu3, v3] = CONFIDENTIALITY;
+        let latest = CONFIDENTIALITY;
+        let (stu3, v3) = ("http://hl7.org/fhir/v3/Confidentiality", "urn:oid:2.16.840.1.113883.5.25");
         let versioned = format!("{latest}|2018-08-12");
         let cases: [(&[(&str, &str)], bool); 11] = [
             (&[], true),

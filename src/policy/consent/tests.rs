@@ -129,6 +129,8 @@ fn elements_of_a_permit_and_of_a_deny() {
         (r#""action":[{"text":"read"}]"#.into(), false, true),
         (code("8867-4"), true, true),
         (code("8480-6"), false, false),
+        (r#""code":[{"coding":[{"system":"urn:oid:2.16.840.1.113883.6.1","code":"8867-4"}]}]"#.into(), true, true),
+        (r#""code":[{"coding":[{"system":"http://loinc.org|2.74","code":"8867-4"}]}]"#.into(), true, true),
         (r#""code":[{"text":"heart rate"}]"#.into(), false, true),
         (r#""code":[{"coding":[{"code":"8480-6"}]}]"#.into(), false, true),
         (r#""code":[null]"#.into(), false, true),
@@ -430,6 +432,8 @@ fn what_nobody_verified_permits_nothing_and_refuses_all_the_same() {
         ("not verified", "verification", json!([{"verified": false}]), false),
         ("verified later", "verification", day("2026-01-01", "2026-02-01"), true),
         ("doubted later", "verification", day("2026-02-01", "2026-01-01"), false),
+        ("verified in the time of the doubt", "verification", day("2026", "2026-02"), false),
+        ("verified at a time to come", "verification", day("2026-01-01", "2027-01-01"), false),
         ("without dates", "verification", json!([{"verified": true}, {"verified": false}]), false),
     ];
     for (name, member, value, permits) in cases {
