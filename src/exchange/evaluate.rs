@@ -86,7 +86,7 @@ impl Gateway {
         let reads = [Interaction::Read, Interaction::Search]
             .iter()
             .any(|interaction| caller.principal.permits("Consent", *interaction).is_ok());
-        let registered = self.store.read("Patient", patient).await?;
+        let registered = self.store.heading("Patient", patient).await?;
         let own = registered.is_some_and(|stored| !stored.deleted && stored.owner == caller.principal.client);
         Ok(if reads && own { Sight::Whole } else { Sight::OwnOutcome })
     }
@@ -113,7 +113,7 @@ impl Gateway {
             about = about.kept_from_client();
             records.push(author.record(Act::Query, None, &[], None, &[]));
         }
-        if sight == Sight::Whole || self.store.read("Patient", &patient.0).await?.is_some() {
+        if sight == Sight::Whole || self.store.heading("Patient", &patient.0).await?.is_some() {
             records.push(about);
         }
         Ok(self.store.record_audit(records).await?)

@@ -140,7 +140,7 @@ impl Gateway {
         let visit = visit::verify(Pass::Session, session, &self.base, &self.token_secret, self.now_ms())
             .map_err(|denied| Refusal::from(denied.issue()))?;
         let client = self.visits_for(&visit).await?;
-        let registered = self.store.read("Patient", &visit.patient).await?;
+        let registered = self.store.heading("Patient", &visit.patient).await?;
         if !registered.is_some_and(|stored| !stored.deleted && stored.owner == visit.client) {
             return Err(Refusal::one(Id::TokenInvalid, "", "The person is not registered here any more."));
         }

@@ -5,9 +5,14 @@ use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::Id;
 use crate::policy::access::Interaction;
-use crate::store::Stored;
+use crate::store::{self, Stored};
 
 impl Gateway {
+    async fn is_from(&self, caller: &Caller<'_>, kind: &str, id: &str) -> Result<bool, Refusal> {
+        let registered = self.store.heading(kind, id).await?;
+        Ok(registered.is_some_and(|stored| stored.owner == caller.principal.client))
+    }
+
     /// `GET [base]/[type]/[id]`, or one version of it.
     pub async fn read(
         &self,
@@ -23,8 +28,13 @@ impl Gateway {
             return Err(self.refused(caller, denied.issue().into()).await);
         }
         let found = match version {
-            None => self.store.read(rule.name, id).await?,
-            Some(version) => self.store.read_version(rule.name, id, version).await?,
+            None => self.store.read(rule.name, id).await,
+            Some(version) => self.store.read_version(rule.name, id, version).await,
+        };
+        let found = match found {
+            // Whether anybody else may know of it cannot be told any more.
+            Err(store::Error::Damaged) if !self.is_from(caller, rule.name, id).await? => None,
+            found => found?,
         };
         let author = Author::of(self, caller);
         // The person hears of it, too, when somebody was turned away; what stood there is not said.

@@ -15,7 +15,7 @@ use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
 use crate::fhir::tree::json;
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
-use crate::store::{self, AuditRecord, CodeKey, Key, Order, OrderBy, Page, PatientKey, Plan, Stored, TokenKey};
+use crate::store::{AuditRecord, CodeKey, Key, Order, OrderBy, Page, PatientKey, Plan, Stored, TokenKey};
 
 /// One page of what was found.
 #[derive(Debug)]
@@ -445,7 +445,7 @@ impl Gateway {
         for id in named {
             let key = self.patient_key(id);
             let told = persons.contains_key(&Some(key)) || silences.persons.contains_key(&key);
-            if !told && self.is_there(id).await? {
+            if !told && self.store.heading("Patient", id).await?.is_some() {
                 let record = author.record(Act::Query, Some(&(id.clone(), key)), &[], None, &[]);
                 // Whoever does not know her is not told that she exists.
                 let own = self.is_used_by(caller, id).await?;
@@ -467,16 +467,6 @@ impl Gateway {
             records.push(author.withheld(&(id.clone(), *key), denial.basis.as_ref(), denial.issue().id));
         }
         Ok(self.store.record_audit(records).await?)
-    }
-}
-
-impl Gateway {
-    /// Whether a person was ever registered, readable or not.
-    async fn is_there(&self, person: &str) -> Result<bool, store::Error> {
-        match self.store.read("Patient", person).await {
-            Err(store::Error::Damaged) => Ok(true),
-            read => read.map(|read| read.is_some()),
-        }
     }
 }
 

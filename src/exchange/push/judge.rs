@@ -19,7 +19,7 @@ use crate::fhir::validate::Validated;
 use crate::policy::access::Interaction;
 use crate::policy::access::scope::Grant;
 use crate::policy::consent::{self, Action, Basis, Compiled, Denial, Outlook, Permitted};
-use crate::store::{Expect, PatientKey, Plan, Precondition, Stored, TokenKey, Write};
+use crate::store::{self, Expect, PatientKey, Plan, Precondition, Stored, TokenKey, Write};
 
 /// A resource that may be kept as things stand, or that stands already.
 pub(super) enum Judged {
@@ -237,7 +237,7 @@ pub(super) async fn may_collect<T: Copy>(
         Ok(permitted) => Ok(permitted),
         Err(denial) => {
             // Whoever did not register the person learns neither whether the person exists nor what was consented.
-            let registered = gateway.store.read("Patient", id).await?;
+            let registered = gateway.store.heading("Patient", id).await?;
             let own = registered.is_some_and(|stored| stored.owner == caller.principal.client);
             let issue = if own {
                 consents::denied(&denial, about.location)
@@ -285,7 +285,7 @@ async fn owned(
         if let Some((_, date)) = knowledge.registers.iter().find(|(registered, _)| registered == patient) {
             born.clone_from(date);
         } else {
-            let registered = gateway.store.read("Patient", id).await?;
+            let registered = gateway.store.heading("Patient", id).await?;
             let own = registered.filter(|stored| !stored.deleted && stored.owner == caller.principal.client);
             let Some(own) = own else {
                 let text = "The reference names no Patient that this client registered.";
@@ -297,6 +297,9 @@ async fn owned(
                 };
                 return Err(Refusal::one(Id::PatientUnknown, place, text));
             };
+            if own.payload.is_empty() {
+                return Err(store::Error::Damaged.into());
+            }
             if prepared.rule.name == "Consent" {
                 born = born_of(Element::root(&json::parse(own.payload)?));
             }

@@ -31,7 +31,7 @@ impl Person {
 impl Gateway {
     /// Whether it is the client that the person uses.
     pub(in crate::exchange) async fn is_used_by(&self, caller: &Caller<'_>, person: &str) -> Result<bool, Refusal> {
-        let registered = self.store.read("Patient", person).await?;
+        let registered = self.store.heading("Patient", person).await?;
         Ok(registered.is_some_and(|stored| !stored.deleted && stored.owner == caller.principal.client))
     }
 
@@ -55,7 +55,7 @@ impl Gateway {
         }
         // Whoever is somebody else's person, or nobody, is absent. She hears that it was tried.
         let author = Author::of(self, caller);
-        let record = if is_id(id) && self.store.read("Patient", id).await?.is_some() {
+        let record = if is_id(id) && self.store.heading("Patient", id).await?.is_some() {
             author.withheld(&(id.to_owned(), key), None, Id::NotFound)
         } else {
             author.refusal(&[Id::NotFound])

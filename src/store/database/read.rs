@@ -16,6 +16,16 @@ impl Store {
         .await
     }
 
+    /// The same for whoever asks whose it is and no more: without its text where that is damaged.
+    pub async fn heading(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
+        let (kind, id) = (kind.to_owned(), id.to_owned());
+        self.query(move |connection| match row::find(connection, &kind, &id)? {
+            Some(seq) => row::current_or_unread(connection, seq),
+            None => Ok(None),
+        })
+        .await
+    }
+
     /// The current version of what was derived from the same parts, whichever patient and day it lies under.
     pub async fn read_derived(&self, kind: &str, id: ResId) -> Result<Option<Stored>, Error> {
         let kind = kind.to_owned();

@@ -398,7 +398,11 @@ fn collected(connection: &Reader, mut rows: Rows<'_>) -> sql::Result<(Vec<Retry>
             }
             read => read?,
         };
-        let Some(stored) = stored else { continue };
+        let Some(stored) = stored else {
+            // Nobody erases the person without what waits for her: its number or its version is wrong.
+            damaged.push(row.get(0)?);
+            continue;
+        };
         found.push(Retry {
             id: row.get(0)?,
             attempts: row.get(1)?,
