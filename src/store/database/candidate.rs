@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::erase;
-use super::keys::{damaged, gist_of, version_of};
+use super::keys::{damaged, gist_of, person_by, version_of};
 use super::pool::Reader;
 use super::row::{entry_date, named_in_log};
 use crate::store::compact::{aside, expanded_in};
@@ -254,7 +254,7 @@ impl<'c> Opener<'c> {
         if let Some(known) = self.keys.get(&number) {
             return Ok(known.clone());
         }
-        let found: Option<(Vec<u8>, Option<[u8; 16]>)> = self
+        let found: Option<(Vec<u8>, Option<Vec<u8>>)> = self
             .reader
             .prepare_cached("SELECT wrapped, person FROM person_key WHERE number = ?1")?
             .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -262,7 +262,8 @@ impl<'c> Opener<'c> {
         let holder = found
             .map(|(wrapped, person)| {
                 let key = self.reader.keys.key(number, patient, &wrapped)?;
-                Ok(Holder { key, person: person.map(ResId) })
+                let person = person_by(&key, patient, person.as_deref())?;
+                Ok(Holder { key, person })
             })
             .transpose()
             .map_err(damaged)?;

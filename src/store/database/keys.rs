@@ -169,6 +169,20 @@ pub(super) fn gist_of(patient: PatientKey, tail: [u8; 12], version: u32) -> [u8;
     identity
 }
 
+/// What a sealed text is: the id by which a person is known.
+fn named_of(patient: PatientKey) -> [u8; 20] {
+    let mut identity = *b"nam\0................";
+    identity[4..].copy_from_slice(&patient.0);
+    identity
+}
+
+/// The id by which a person is known, where it is kept beside her key, sealed by that.
+pub(super) fn person_by(key: &Key, patient: PatientKey, sealed: Option<&[u8]>) -> Result<Option<ResId>, Broken> {
+    let Some(sealed) = sealed else { return Ok(None) };
+    let opened = key.open(&named_of(patient), sealed.to_vec())?;
+    opened.try_into().map(|id| Some(ResId(id))).map_err(|_| Broken)
+}
+
 /// What a sealed text is: what came in of a person at that moment.
 pub(super) fn input_of(patient: PatientKey, at_ms: i64) -> [u8; 28] {
     let mut identity = *b"raw\0................________";
@@ -196,14 +210,15 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
     if let Some(sealer) = ledger.sealers.get(&patient) {
         return Ok(sealer.clone());
     }
-    let found: Option<(i64, Vec<u8>, Option<[u8; 16]>)> = ledger
+    let found: Option<(i64, Vec<u8>, Option<Vec<u8>>)> = ledger
         .connection
         .prepare_cached("SELECT number, wrapped, person FROM person_key WHERE patient = ?1")?
         .query_row([patient.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let sealer = if let Some((number, wrapped, person)) = found {
         let key = ledger.keys.key(number, patient, &wrapped).map_err(|Broken| Error::Sealing)?;
-        Sealer { number, key, person: person.map(ResId) }
+        let person = person_by(&key, patient, person.as_deref()).map_err(|Broken| Error::Sealing)?;
+        Sealer { number, key, person }
     } else {
         let (wrapped, key) = ledger.keys.make(patient)?;
         let sql = "INSERT INTO person_key (patient, wrapped) VALUES (?1, ?2)";
@@ -224,7 +239,7 @@ pub(super) fn is_named(ledger: &mut Ledger, patient: PatientKey, person: ResId) 
     ledger
         .connection
         .prepare_cached("UPDATE person_key SET person = ?2 WHERE number = ?1")?
-        .post(params![sealer.number, person.0])?;
+        .post(params![sealer.number, sealer.sealed(&named_of(patient), &person.0)?.text])?;
     ledger.sealers.insert(patient, Sealer { person: Some(person), ..sealer });
     Ok(true)
 }

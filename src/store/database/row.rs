@@ -5,7 +5,7 @@ use crate::store::marks;
 use crate::store::plan::UNDATED;
 use crate::store::sql::{self, Connection, Fault, Optional, Row, params};
 
-use super::keys::{Keys, damaged, version_of};
+use super::keys::{Keys, damaged, person_by, version_of};
 use super::pool::Reader;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::plan::Stored;
@@ -60,13 +60,14 @@ fn opened(keys: &Keys, row: &Row<'_>) -> sql::Result<Option<Vec<u8>>> {
     let tail = row.get(3)?;
     let mut payload: Vec<u8> = row.get(13)?;
     let number: i64 = row.get(14)?;
+    let mut person = None;
     if number != 0 {
         let Some(wrapped) = row.get_ref(15)?.as_blob_or_null()? else { return Ok(None) };
         let patient = row.get::<Option<[u8; 16]>>(9)?.map(PatientKey).ok_or_else(|| damaged(Broken))?;
         let key = keys.key(number, patient, wrapped).map_err(damaged)?;
         payload = key.open(&version_of(patient, tail, row.get(6)?), payload).map_err(damaged)?;
+        person = person_by(&key, patient, row.get_ref(16)?.as_blob_or_null()?).map_err(damaged)?;
     }
-    let person = row.get::<Option<[u8; 16]>>(16)?.map(ResId);
     let id = ResId::from_columns(row.get(1)?, row.get(2)?, tail);
     expanded_in(payload, &marks::Row { id, updated_ms: row.get(7)?, person }).map(Some).map_err(Fault::damaged)
 }

@@ -2,7 +2,7 @@
 //!
 //! What nobody can open any more stays as it lies, and is counted, unless its key was shredded.
 
-use super::keys::{Keys, version_of};
+use super::keys::{Keys, person_by, version_of};
 use crate::store::compact::{Guarded, unmarked};
 use crate::store::fault::{Error, OpenError};
 use crate::store::id::{PatientKey, ResId};
@@ -37,7 +37,7 @@ struct Text {
     sealed_by: i64,
     wrapped: Option<Vec<u8>>,
     id: ResId,
-    person: Option<ResId>,
+    person: Option<Vec<u8>>,
 }
 
 impl Text {
@@ -51,14 +51,14 @@ impl Text {
             sealed_by: row.get(5)?,
             wrapped: row.get(6)?,
             id: ResId::from_columns(row.get(7)?, row.get(8)?, row.get(9)?),
-            person: row.get::<Option<[u8; 16]>>(10)?.map(ResId),
+            person: row.get(10)?,
         })
     }
 
     fn without_marks(self, keys: Option<&Keys>) -> Result<Became, Error> {
-        let row = marks::Row { id: self.id, updated_ms: self.updated_ms, person: self.person };
+        let row = |person| marks::Row { id: self.id, updated_ms: self.updated_ms, person };
         if self.sealed_by == 0 {
-            return Ok(match unmarked(&self.payload, &row, Guarded::ByChecksum) {
+            return Ok(match unmarked(&self.payload, &row(None), Guarded::ByChecksum) {
                 Ok(text) => text.map_or(Became::Itself, Became::Anew),
                 Err(_) => Became::Unread,
             });
@@ -68,10 +68,11 @@ impl Text {
         let identity = version_of(patient, self.id.tail(), self.version);
         let opened = keys.key(self.sealed_by, patient, &wrapped).and_then(|key| {
             let text = key.open(&identity, self.payload)?;
-            Ok((key, text))
+            let person = person_by(&key, patient, self.person.as_deref())?;
+            Ok((key, text, person))
         });
-        let Ok((key, text)) = opened else { return Ok(Became::Unread) };
-        match unmarked(&text, &row, Guarded::Elsewhere) {
+        let Ok((key, text, person)) = opened else { return Ok(Became::Unread) };
+        match unmarked(&text, &row(person), Guarded::Elsewhere) {
             Ok(Some(text)) => key.seal(&identity, &text).map(Became::Anew).map_err(|_| Error::Sealing),
             Ok(None) => Ok(Became::Itself),
             Err(_) => Ok(Became::Unread),

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use rusqlite::{Connection, ffi};
 
 use super::*;
-use crate::store::database::Store;
 use crate::store::database::file::FILE;
 use crate::store::database::writer::Writer;
+use crate::store::database::{Store, keys};
 use crate::store::sql::Fault;
 use crate::store::{Error, Health, HistoryPlan, OpenError, Order, OrderBy, Pass, Sieve};
 
@@ -169,6 +169,9 @@ async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
     let fixture = Fixture::new();
     for number in 1..4 {
         fixture.put(observation(patient(number), &format!("r{number}"), &format!("of {number}"))).await;
+        let (key, person) = (patient(number), id(patient(number), "herself"));
+        let name = move |ledger: &mut Ledger| keys::is_named(ledger, key, person);
+        assert!(fixture.store.writer.call(1, name).await.unwrap());
     }
     // A bit turns in what is sealed; in a wrapped key; both are of one person.
     for (bend, undo) in [
@@ -179,6 +182,11 @@ async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
         (
             "UPDATE person_key SET wrapped = CAST(wrapped || x'00' AS BLOB) WHERE patient = ?1",
             "UPDATE person_key SET wrapped = substr(wrapped, 1, length(wrapped) - 1) WHERE patient = ?1",
+        ),
+        // By which id she is known: another's would make her data another's.
+        (
+            "UPDATE person_key SET person = (SELECT o.person FROM person_key o WHERE o.patient <> ?1 LIMIT 1) WHERE patient = ?1",
+            "UPDATE person_key SET person = NULL WHERE patient = ?1",
         ),
     ] {
         let file = Connection::open(fixture.dir.path().join(FILE)).unwrap();
