@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::page::Continuation;
-use super::search::{Entry, Found, Gathered};
+use super::search::{self, Entry, Found, Gathered};
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, is_id};
 use crate::fhir::outcome::{Id, Issue, has_errors};
@@ -27,6 +27,8 @@ struct Events {
     page: Vec<(u64, String, Vec<u8>)>,
     /// How many, also beyond the page.
     matched: usize,
+    /// How many cannot be read.
+    damaged: usize,
 }
 
 impl Gateway {
@@ -37,7 +39,7 @@ impl Gateway {
         lenient: bool,
         after: Option<u64>,
     ) -> Result<Found, Refusal> {
-        let (id, query, warnings) = self.audit_query(pairs, lenient)?;
+        let (id, query, mut warnings) = self.audit_query(pairs, lenient)?;
         let counting = query.summary == Summary::Count || query.count == Some(0);
         let limit = query.count.unwrap_or(self.config.page_entries).clamp(1, self.config.page_entries_max);
         let whole = counting || (after.is_none() && query.total == Total::Accurate);
@@ -66,6 +68,7 @@ impl Gateway {
         let entry = |(_, id, payload)| Entry { kind: Arc::from(KIND), id, payload, included: false };
         let mut entries: Vec<Entry> = events.page.into_iter().map(entry).collect();
         self.cut(&query, &mut entries)?;
+        warnings.extend(search::incomplete(events.damaged));
         let total = (whole || (after.is_none() && !more)).then_some(events.matched);
         Ok(Found { entries, total, next, query: pairs.to_vec(), warnings })
     }
@@ -122,7 +125,11 @@ impl Gateway {
             let is_last = rows.len() < first;
             after = rows.last().map(|(seq, _)| *seq);
             for (seq, payload) in rows {
-                let document = json::parse(payload.as_slice())?;
+                let Ok(document) = json::parse(payload.as_slice()) else {
+                    tracing::error!(seq, "a record of the audit is damaged");
+                    events.damaged += 1;
+                    continue;
+                };
                 let root = Element::root(&document);
                 let recorded = root.text_of("recorded").and_then(Moment::parse);
                 if !query.matches(root, recorded.map_or(0, |moment| moment.interval_assuming_utc_ms().0)) {

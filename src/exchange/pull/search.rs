@@ -172,12 +172,7 @@ impl Gathered {
 
     /// What is to be said of damage that was passed over: what it is of, nobody can tell any more.
     pub fn incomplete(&self) -> Option<Issue> {
-        let many = match self.damaged {
-            0 => return None,
-            1 => "One resource that was looked through is damaged and cannot be read".to_owned(),
-            damaged => format!("{damaged} resources that were looked through are damaged and cannot be read"),
-        };
-        Some(Issue::new(Id::AnswerIncomplete, "", format!("{many}; the answer lacks what of it belongs there.")))
+        incomplete(self.damaged)
     }
 
     pub fn entries(self) -> Vec<Entry> {
@@ -468,6 +463,16 @@ impl Gateway {
         }
         Ok(self.store.record_audit(records).await?)
     }
+}
+
+/// What is said where so much cannot be read.
+pub(super) fn incomplete(damaged: usize) -> Option<Issue> {
+    let many = match damaged {
+        0 => return None,
+        1 => "One resource that was looked through is damaged and cannot be read".to_owned(),
+        _ => format!("{damaged} resources that were looked through are damaged and cannot be read"),
+    };
+    Some(Issue::new(Id::AnswerIncomplete, "", format!("{many}; the answer lacks what of it belongs there.")))
 }
 
 /// What narrows a search. The identifiers of Observations are in no index.

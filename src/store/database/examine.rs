@@ -341,6 +341,16 @@ const DANGLING: &[(&str, &str)] = &[
     ("names", "SELECT COUNT(*) FROM alias WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = alias.seq)"),
     ("versions", "SELECT COUNT(*) FROM history WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = history.seq)"),
     ("consents", "SELECT COUNT(*) FROM consent WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = consent.seq)"),
+    (
+        "consents_of_others",
+        "SELECT COUNT(*) FROM consent c JOIN resource r ON r.seq = c.seq WHERE r.patient <> c.patient",
+    ),
+    (
+        "consents_unheard",
+        "SELECT COUNT(*) FROM resource r JOIN kind k ON k.id = r.kind WHERE k.name = 'Consent' AND r.patient IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM erased e WHERE e.patient = r.patient)
+         AND NOT EXISTS (SELECT 1 FROM consent c WHERE c.patient = r.patient AND c.seq = r.seq)",
+    ),
     ("types", "SELECT COUNT(*) FROM resource WHERE NOT EXISTS (SELECT 1 FROM kind k WHERE k.id = resource.kind)"),
     ("retries", "SELECT COUNT(*) FROM retry WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = retry.seq)"),
     ("dead_letters", "SELECT COUNT(*) FROM dead WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.seq = dead.seq)"),
