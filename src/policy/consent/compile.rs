@@ -13,6 +13,7 @@ use std::sync::Arc;
 use super::action::Actions;
 use super::actor::Actors;
 use super::broad;
+use super::coding;
 use super::content::{Classes, Codes, Data};
 use super::labels::Labels;
 use super::lint::{Lint, UNKNOWN_MODIFIER};
@@ -381,10 +382,18 @@ enum Policy {
 fn read_policy(consent: Element<'_>, lint: &mut Lint) -> Policy {
     let Some(rule) = single(consent, "policyRule", "Consent", lint) else { return Policy::Silent };
     let mut policy = Policy::Silent;
-    for coding in rule.all("coding").filter(|coding| coding.text_of("system") == Some(ACT_CODES)) {
+    let of_act =
+        |coding: &Element<'_>| coding.text_of("system").is_some_and(|system| coding::named(system) == ACT_CODES);
+    for coding in rule.all("coding").filter(of_act) {
         let next = match coding.text_of("code") {
             Some("OPTIN" | "OPTINR") => Policy::OptIn,
             Some("OPTOUT" | "OPTOUTE") => Policy::OptOut,
+            // A refrain policy (NOCOLLECT, NODSCLCD, ORCON) is a refusal of a kind, whatever the provisions say.
+            Some(code) if code.starts_with("NO") || code == "ORCON" => {
+                let text = "What this policy forbids is not understood; state it by provisions that deny.";
+                lint.invalid(coding, "Consent.policyRule", text);
+                continue;
+            }
             _ => continue,
         };
         if policy != Policy::Silent && policy != next {

@@ -93,6 +93,8 @@ fn bases() {
     check(Some("OPTIN"), &format!(r#"{{"type":"deny",{besides}}}"#), "not covered");
     check(Some("OPTIN"), &format!(r#"{{"type":"deny",{actor},{besides}}}"#), "denied");
     check(Some("hipaa"), r#"{"type":"permit"}"#, "permit");
+    // What forbids in a way of its own contradicts a base that permits.
+    check(Some("NOCOLLECT"), r#"{"type":"permit"}"#, "unclear");
     check(None, "{}", "unclear");
     check(None, r#"{"type":"Permit"}"#, "unclear");
     check(None, r#"{"type":["permit","deny"]}"#, "unclear");
