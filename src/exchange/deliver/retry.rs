@@ -41,9 +41,8 @@ impl Worker {
                 let id = retry.id;
                 match worker.again(retry).await {
                     Err(store::Error::Damaged) => {
-                        worker.given_up(DAMAGED);
-                        let outcome = SettlementOutcome::Dead { reason: DAMAGED.to_owned() };
-                        Ok(Again { settled: vec![Settlement { id, outcome }], ..Again::default() })
+                        let settled = vec![Settlement { id, outcome: worker.unreadable() }];
+                        Ok(Again { settled, ..Again::default() })
                     }
                     again => again,
                 }
@@ -118,10 +117,7 @@ impl Worker {
                     attempts: retry.attempts,
                     reason: RESTRICTED.to_owned(),
                 },
-                None if damaged.contains(&seq) => {
-                    self.given_up(DAMAGED);
-                    SettlementOutcome::Dead { reason: DAMAGED.to_owned() }
-                }
+                None if damaged.contains(&seq) => self.unreadable(),
                 None => SettlementOutcome::Done,
             };
             again.settled.push(Settlement { id: retry.id, outcome });
@@ -149,6 +145,12 @@ impl Worker {
         let mut run: Vec<Retry> = together.collect();
         run.insert(0, head);
         Ok(run)
+    }
+
+    /// What becomes of what cannot be sent because what is kept is damaged.
+    fn unreadable(&self) -> SettlementOutcome {
+        self.given_up(DAMAGED);
+        SettlementOutcome::Dead { reason: DAMAGED.to_owned() }
     }
 
     fn settlement(&self, verdict: Verdict, attempts: u32, now_ms: i64) -> SettlementOutcome {

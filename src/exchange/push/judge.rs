@@ -297,10 +297,11 @@ async fn owned(
                 };
                 return Err(Refusal::one(Id::PatientUnknown, place, text));
             };
-            if own.payload.is_empty() {
-                return Err(store::Error::Damaged.into());
-            }
             if prepared.rule.name == "Consent" {
+                // Who may give it follows from when she was born.
+                if own.payload.is_empty() {
+                    return Err(store::Error::Damaged.into());
+                }
                 born = born_of(Element::root(&json::parse(own.payload)?));
             }
         }

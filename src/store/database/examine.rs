@@ -254,19 +254,24 @@ struct Texts {
 }
 
 impl Texts {
-    fn take(&mut self, reader: &Reader, seq: i64, version: u32) -> sql::Result<()> {
-        let is_whole = match row::version(reader, seq as u64, version) {
+    /// What stands, with its gist.
+    fn take_standing(&mut self, reader: &Reader, seq: i64, version: u32) -> sql::Result<()> {
+        let has_gist = gist::is_whole(reader, seq)?;
+        self.take(reader, seq, version, has_gist)
+    }
+
+    fn take(&mut self, reader: &Reader, seq: i64, version: u32, is_whole: bool) -> sql::Result<()> {
+        match row::version(reader, seq as u64, version) {
             Ok(None) => {
                 self.absent += 1;
                 return Ok(());
             }
-            Ok(Some(_)) => gist::is_whole(reader, seq)?,
-            Err(Fault::Damaged(_)) => false,
+            Ok(Some(_)) if is_whole => {
+                self.opened += 1;
+                return Ok(());
+            }
+            Ok(Some(_)) | Err(Fault::Damaged(_)) => {}
             Err(fault) => return Err(fault),
-        };
-        if is_whole {
-            self.opened += 1;
-            return Ok(());
         }
         self.broken += 1;
         if self.named.len() < TOLD {
@@ -290,12 +295,12 @@ fn texts(reader: &Reader, quick: bool) -> sql::Result<Finding> {
             .query_row([at], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((seq, version)) = found else { break };
-        texts.take(reader, seq, version)?;
+        texts.take_standing(reader, seq, version)?;
         if !quick {
             let mut past = reader.prepare_cached("SELECT version FROM history WHERE seq = ?1 ORDER BY version")?;
             let versions: Vec<u32> = past.query_map([seq], |row| row.get(0))?.collect::<sql::Result<_>>()?;
             for version in versions {
-                texts.take(reader, seq, version)?;
+                texts.take(reader, seq, version, true)?;
             }
         }
         at = if quick { seq.max(at + last / SAMPLE) } else { seq };

@@ -1,26 +1,32 @@
 //! Reads of single resources, and the way into a search.
 
+use super::pool::Reader;
 use super::{Store, row, search};
 use crate::store::fault::Error;
 use crate::store::id::ResId;
 use crate::store::plan::{Page, Plan, Readable, Stored};
+use crate::store::sql;
 
 impl Store {
     /// The current version by logical id, even if it is a deletion.
     pub async fn read(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
-        let (kind, id) = (kind.to_owned(), id.to_owned());
-        self.query(move |connection| match row::find(connection, &kind, &id)? {
-            Some(seq) => row::current(connection, seq),
-            None => Ok(None),
-        })
-        .await
+        self.named(kind, id, row::current).await
     }
 
     /// The same for whoever asks whose it is and no more: without its text where that is damaged.
     pub async fn heading(&self, kind: &str, id: &str) -> Result<Option<Stored>, Error> {
+        self.named(kind, id, row::current_or_unread).await
+    }
+
+    async fn named(
+        &self,
+        kind: &str,
+        id: &str,
+        read: fn(&Reader, u64) -> sql::Result<Option<Stored>>,
+    ) -> Result<Option<Stored>, Error> {
         let (kind, id) = (kind.to_owned(), id.to_owned());
         self.query(move |connection| match row::find(connection, &kind, &id)? {
-            Some(seq) => row::current_or_unread(connection, seq),
+            Some(seq) => read(connection, seq),
             None => Ok(None),
         })
         .await
