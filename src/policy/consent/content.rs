@@ -83,12 +83,10 @@ impl Codes {
         if let Some(decided) = self.decided_by(policy) {
             return decided;
         }
-        let any = |is: fn(&Coding, &str, &str) -> bool| {
-            codings.iter().any(|(system, code)| self.codings.iter().any(|named| is(named, system, code)))
-        };
-        if any(Coding::is) {
+        let may_be = |(system, code): &(&str, &str)| self.codings.iter().any(|named| named.may_be(system, code));
+        if codings.iter().any(|(system, code)| self.codings.iter().any(|named| named.is(system, code))) {
             Match::Yes
-        } else if self.unclear || codings.is_empty() || any(Coding::may_be) {
+        } else if self.unclear || codings.is_empty() || codings.iter().any(may_be) {
             Match::Unknown
         } else {
             Match::No
