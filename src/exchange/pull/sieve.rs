@@ -213,6 +213,7 @@ mod tests {
     use crate::fhir::validate::measures::category::CONFIDENTIALITY;
     use crate::policy::consent::draft::{Draft, Permit};
     use crate::policy::consent::{Config, compile};
+    use crate::store::Dated;
     use crate::store::ResId;
 
     const NOW_MS: i64 = 1_800_000_000_000;
@@ -531,9 +532,12 @@ mod tests {
             if !permitted {
                 return Ok(());
             }
-            let date = said::indexed_ms(root);
+            let date = said::dated(root);
             let within = |dates: Option<(i64, i64)>| {
-                dates.is_some_and(|(from, until)| date.is_none_or(|date| (from..until).contains(&date)))
+                dates.is_some_and(|(from, until)| match date {
+                    Some(Dated::At(at)) => (from..until).contains(&at),
+                    _ => true,
+                })
             };
             let codes = said::coded(root);
             // Filed by its labels, or at a time when nobody knew them.

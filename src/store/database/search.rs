@@ -8,7 +8,7 @@ use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
 use super::source::{Labels, Listed, LookedFor, Merge, Recent, Scan, Source};
-use crate::store::plan::{CodeKey, Key, OrderBy, Page, Pass, Plan, Stored};
+use crate::store::plan::{CodeKey, Dated, Key, OrderBy, Page, Pass, Plan, Stored};
 use crate::store::sql::{self, Connection, Optional, params};
 
 /// The plan with its names turned into numbers.
@@ -228,7 +228,7 @@ impl<'a> Filter<'a> {
             && plan.as_of_seq.is_none_or(|limit| head.seq <= limit)
             && plan.patients.as_ref().is_none_or(|keys| head.patient.is_some_and(|key| keys.contains(&key)))
             && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
-            && (head.date.is_none() || within(plan.date, head.date))
+            && plan.date.is_none_or(|within| Dated::may_lie_in(head.date, within))
             && within(plan.updated, Some(head.updated))
             && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.has_code(*code)))
             && self.token.is_none_or(|token| head.has_token(token))
