@@ -234,8 +234,8 @@ pub struct Page {
     pub kept_back: Vec<Stored>,
     /// One of the plan's consent epochs is not that of the store any more.
     pub stale: bool,
-    /// How many were passed over, where the plan spares what is damaged: whether they belong to the page is not known.
-    pub damaged: usize,
+    /// The numbers of those passed over, where the plan spares what is damaged: whether they belong to the page is not known.
+    pub damaged: Vec<u64>,
 }
 
 /// What was found of what was asked for.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mhealth_gateway::exchange::replay::Replay;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::DAMAGED;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bulk;
 use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate};
@@ -216,4 +216,52 @@ async fn what_is_damaged_is_taken_back_and_not_repeated() {
     assert_eq!((told.found, told.sent, told.damaged), (2, 2, 1));
     assert_eq!(app.post(&format!("/Consent/{given}/$revoke"), &json!({})).await.status, 200);
     eventually("all are taken back", async || platform.held().await.is_empty().then_some(())).await;
+}
+
+/// The receipt of an erasure tells of groups that nobody could look into; once they are mended, she leaves them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_tells_of_groups_that_are_damaged() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let scopes = format!("{APP_SCOPES} system/Group.cruds system/Patient.d");
+    let app = gateway.client("app", &scopes).await;
+    let app = own_requests(&gateway, &app, &scopes).await;
+    let patient = app.consenting_person().await;
+    let mut groups = Vec::new();
+    for value in ["damaged", "whole", "damaged later"] {
+        let group = json!({
+            "resourceType": "Group", "type": "person", "actual": true,
+            "identifier": [{"system": "urn:groups", "value": value}],
+            "member": [{"entity": {"reference": format!("Patient/{patient}")}}],
+        });
+        groups.push(app.post("/Group", &group).await.id());
+    }
+    let path = format!("/Group/{}", groups[2]);
+    let mut changed = app.get(&path).await.json();
+    changed.as_object_mut().unwrap().remove("member");
+    assert_eq!(app.put(&path, &changed).await.status, 200);
+    for which in [0, 2] {
+        spoil(&gateway, "Group", which);
+    }
+    let erase = format!("/Patient/{patient}/$erase");
+    let receipt = async || {
+        let answer = asks(&app, "POST", &erase).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let count = |receipt: &Value| {
+        let kept = receipt["kept"].as_array().unwrap();
+        kept.iter().find_map(|kept| kept["what"].as_str()?.contains("groups").then(|| kept["count"].clone()))
+    };
+    let first = receipt().await;
+    assert_eq!(count(&first), Some(json!(2)), "{first}");
+    assert_eq!(app.get(&format!("/Group/{}", groups[1])).await.json()["member"], Value::Null);
+    assert_eq!(app.get(&format!("{path}/_history/1")).await.status, 404, "what can be read names her no more");
+    meddle(
+        &gateway,
+        "UPDATE resource SET payload = CAST(substr(payload, 1, length(payload) - 1) AS BLOB) WHERE seq =
+         (SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind WHERE k.name = 'Group' ORDER BY r.seq LIMIT 1)",
+    );
+    assert!(app.get(&format!("/Group/{}", groups[0])).await.text().contains(&patient));
+    assert_eq!(count(&receipt().await), Some(json!(1)));
+    assert_eq!(app.get(&format!("/Group/{}", groups[0])).await.json()["member"], Value::Null);
 }

@@ -138,7 +138,7 @@ impl Export {
         };
         let page = self.gateway.store.search(plan).await?;
         let mut resources = Vec::with_capacity(page.rows.len());
-        let mut damaged = page.damaged;
+        let mut damaged = page.damaged.len();
         for stored in page.rows {
             let id = stored.logical_id();
             let earlier = (1..stored.version).map(|version| (kind.to_owned(), id.clone(), version)).collect();
