@@ -105,8 +105,11 @@ impl Gateway {
 /// A stored consent, compiled. It was read and checked when it was accepted; should it no longer be readable, it
 /// counts as one that cannot be evaluated, which denies.
 pub(super) fn compiled(stored: &Stored) -> Compiled {
-    const UNREADABLE: &str = r#"{"resourceType":"Consent","status":"active","implicitRules":"urn:unreadable"}"#;
-    let document = json::parse(stored.payload.as_slice()).or_else(|_| json::parse(UNREADABLE));
+    let unreadable = || {
+        let id = stored.logical_id();
+        format!(r#"{{"resourceType":"Consent","id":"{id}","status":"active","implicitRules":"urn:unreadable"}}"#)
+    };
+    let document = json::parse(stored.payload.as_slice()).or_else(|_| json::parse(unreadable()));
     let document = document.expect("the stand-in is well-formed");
     consent::compile(Element::root(&document), stored.version).0
 }

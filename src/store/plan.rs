@@ -46,6 +46,11 @@ impl Stored {
     pub fn logical_id(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
     }
+
+    /// Whether it is damaged, where it was asked for all the same: nobody keeps an empty text.
+    pub fn is_unread(&self) -> bool {
+        self.payload.is_empty()
+    }
 }
 
 /// What has no date sorts before everything that has one.

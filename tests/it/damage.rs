@@ -8,7 +8,8 @@ use mhealth_gateway::store::DAMAGED;
 use serde_json::{Value, json};
 
 use crate::bulk;
-use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate};
+use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate};
+use crate::person::visitor;
 use crate::rights::{asks, own_requests};
 
 /// Does something to the file of a store, as somebody with the disk in his hands might.
@@ -264,4 +265,81 @@ async fn an_erasure_tells_of_groups_that_are_damaged() {
     assert!(app.get(&format!("/Group/{}", groups[0])).await.text().contains(&patient));
     assert_eq!(count(&receipt().await), Some(json!(1)));
     assert_eq!(app.get(&format!("/Group/{}", groups[0])).await.json()["member"], Value::Null);
+}
+
+/// Asks the store anew for what persons have said, as another process would.
+async fn restarted(gateway: Gateway, client: &Client) -> (Gateway, Client) {
+    let gateway = Gateway::with_store(gateway.stop().await, "").await;
+    let mut client = Client { base: gateway.base.clone(), http: gateway.http.clone(), ..client.clone() };
+    client.sign_in().await;
+    (gateway, client)
+}
+
+/// A consent that is damaged can be withdrawn, said anew and deleted like any other, and what stands beside it counts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_consent_can_be_withdrawn() {
+    let mut gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let mut app = gateway.registered("app", &format!("{APP_SCOPES} system/Consent.d"), json!({"visits": true})).await;
+    let patient = app.consenting_person().await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "r", 70)).await.status, 201);
+    let said = consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]);
+    let readings = format!("/Observation?patient={patient}");
+    let mut given = 1;
+    for by in ["revoke", "put", "put again", "delete", "page"] {
+        let id = app.post("/Consent", &said).await.id();
+        let path = format!("/Consent/{id}");
+        spoil(&gateway, "Consent", given);
+        (gateway, app) = restarted(gateway, &app).await;
+        given += 1;
+        assert_eq!(app.get(&path).await.issues(), ["resource-damaged"]);
+        assert_eq!(app.find(&readings).await.0, Some(0), "{by}: it denies");
+        let mut anew = said.clone();
+        anew["id"] = json!(id);
+        let (status, expected) = match by {
+            "revoke" => (app.raw("POST", &format!("{path}/$revoke"), &[], "").await.status, Some("inactive")),
+            "put" => (app.put(&path, &anew).await.status, Some("active")),
+            "put again" => {
+                anew["status"] = json!("inactive");
+                let text = anew.to_string();
+                let json = ("content-type", "application/fhir+json");
+                let stale = app.raw("PUT", &path, &[json, ("if-match", "W/\"2\"")], text.clone()).await;
+                assert_eq!(stale.issues(), ["version-conflict"]);
+                (app.raw("PUT", &path, &[json, ("if-match", "W/\"1\"")], text).await.status, Some("inactive"))
+            }
+            "page" => {
+                let visitor = visitor(&gateway, &app, &patient).await;
+                let answer = visitor.post("/person/withdraw", &[("seal", &visitor.seal().await), ("sure", "yes")]).await;
+                assert_eq!(answer.header("location"), "/person?said=withdrawn", "{}", answer.text());
+                (answer.status, Some("inactive"))
+            }
+            _ => (app.send(reqwest::Method::DELETE, &path, "").await.status, None),
+        };
+        assert!([200, 204, 303].contains(&status), "{by}: {status}");
+        let stands = app.get(&path).await;
+        assert_eq!(stands.json()["status"].as_str(), expected, "{by}: {}", stands.text());
+        if let Some(status) = expected {
+            let found = app.get(&format!("/Consent?patient={patient}&status={status}")).await;
+            assert!(found.text().contains(&id), "{by}: {}", found.text());
+        }
+        if by != "page" {
+            assert_eq!(app.find(&readings).await.0, Some(1), "{by}: what else she said counts again");
+        }
+    }
+}
+
+/// Who sent what is damaged mends it by sending it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_mended_by_an_update() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let mut reading = heart_rate(&patient, "r", 70);
+    reading["id"] = json!("r");
+    assert_eq!(app.put("/Observation/r", &reading).await.status, 201);
+    spoil(&gateway, "Observation", 0);
+    let narrow = gateway.client("narrow", "system/Observation.cruds").await;
+    assert_eq!(narrow.put("/Observation/r", &reading).await.issues(), ["consent-missing"]);
+    assert_eq!(app.put("/Observation/r", &reading).await.status, 200);
+    assert_eq!(app.get("/Observation/r").await.json()["meta"]["versionId"], "2");
+    assert_eq!(app.get("/Observation/r/_history/1").await.issues(), ["resource-damaged"]);
 }
