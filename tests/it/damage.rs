@@ -308,7 +308,8 @@ async fn a_damaged_consent_can_be_withdrawn() {
             }
             "page" => {
                 let visitor = visitor(&gateway, &app, &patient).await;
-                let answer = visitor.post("/person/withdraw", &[("seal", &visitor.seal().await), ("sure", "yes")]).await;
+                let answer =
+                    visitor.post("/person/withdraw", &[("seal", &visitor.seal().await), ("sure", "yes")]).await;
                 assert_eq!(answer.header("location"), "/person?said=withdrawn", "{}", answer.text());
                 (answer.status, Some("inactive"))
             }
@@ -342,4 +343,49 @@ async fn what_is_damaged_is_mended_by_an_update() {
     assert_eq!(app.put("/Observation/r", &reading).await.status, 200);
     assert_eq!(app.get("/Observation/r").await.json()["meta"]["versionId"], "2");
     assert_eq!(app.get("/Observation/r/_history/1").await.issues(), ["resource-damaged"]);
+}
+
+/// A record that cannot be read keeps the others from nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_of_the_audit_hides_no_other() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let scopes = format!("{APP_SCOPES} system/Patient.d");
+    let app = own_requests(&gateway, &gateway.client("app", &scopes).await, &scopes).await;
+    let patient = app.consenting_person().await;
+    for number in 0..2 {
+        let reading = heart_rate(&patient, &format!("r-{number}"), 60);
+        assert_eq!(app.post("/Observation", &reading).await.status, 201);
+    }
+    let events = format!("/AuditEvent?patient={patient}&_count=1&_total=accurate");
+    let log = app.root().to_owned() + &format!("/persons/{patient}/access-log");
+    let before = app.find(&events).await.0.unwrap();
+    // What cannot be unpacked, and what is no record.
+    for (which, with) in [(1, "01ff"), (2, "ffff")] {
+        let damaged = format!("SELECT seq FROM audit WHERE patient IS NOT NULL ORDER BY seq LIMIT 1 OFFSET {which}");
+        meddle(&gateway, &format!("UPDATE audit SET payload = x'{with}' WHERE seq = ({damaged})"));
+    }
+    let answer = app.get(&events).await;
+    assert_eq!((answer.status, remarks(&answer)), (200, vec!["answer-incomplete".to_owned()]));
+    // The search before is on record itself.
+    assert_eq!(answer.json()["total"], before - 1);
+    let page = app.get(&format!("{log}?_count=100")).await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let page = page.json();
+    assert_eq!((&page["damaged"], &page["issues"]), (&json!(2), &json!(["answer-incomplete"])));
+    assert!(page["entries"].as_array().unwrap().iter().all(|line| line["when"].is_string()), "{page}");
+    // Page by page nothing is lost behind it.
+    let (mut lines, mut lost, mut next) = (0, 0, Some(format!("{log}?_count=1")));
+    while let Some(address) = next {
+        let page = app.get(&address).await.json();
+        lines += page["entries"].as_array().unwrap().len();
+        lost += page["damaged"].as_u64().unwrap_or_default();
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!((lines as u64, lost), (page["entries"].as_array().unwrap().len() as u64 + 1, 2));
+    let export = asks(&app, "GET", &format!("/Patient/{patient}/$export-data")).await;
+    assert_eq!(export.status, 200);
+    let told = export.text().lines().filter(|line| line.contains("2 records of the audit are damaged")).count();
+    assert_eq!(told, 1);
+    let receipt = asks(&app, "POST", &format!("/Patient/{patient}/$erase")).await;
+    assert_eq!((receipt.status, &receipt.json()["unread"]), (200, &json!(2)), "{}", receipt.text());
 }

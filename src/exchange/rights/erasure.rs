@@ -138,7 +138,10 @@ impl Gateway {
     /// Puts into the receipt whoever was sent something, what was on its way when the tombstone was written included. It is kept
     /// before the records that say so lose their content.
     async fn name_recipients(&self, patient: PatientKey, receipt: &mut Value) -> Result<(), Refusal> {
-        let mut new = self.received_by(patient).await?;
+        let (mut new, damaged) = self.received_by(patient).await?;
+        if damaged > 0 {
+            receipt["unread"] = damaged.into();
+        }
         for named in receipt["recipients"].as_array().into_iter().flatten() {
             new.remove(named["destination"].as_str().unwrap_or_default());
         }
@@ -211,21 +214,24 @@ impl Gateway {
         Ok(())
     }
 
-    /// Destinations that something of the person was sent to.
-    async fn received_by(&self, patient: PatientKey) -> Result<BTreeSet<String>, Refusal> {
-        let (mut names, mut after) = (BTreeSet::new(), None);
+    /// Destinations that something of the person was sent to, and how many records are damaged that may tell of others.
+    async fn received_by(&self, patient: PatientKey) -> Result<(BTreeSet<String>, usize), Refusal> {
+        let (mut names, mut damaged, mut after) = (BTreeSet::new(), 0, None);
         loop {
             let plan = AuditPlan { patient: Some(patient), after_seq: after, limit: PAGE, ..AuditPlan::default() };
             let rows = self.store.audit(plan).await?;
             for (_, payload) in &rows {
-                let event: Value = serde_json::from_slice(payload).unwrap_or_default();
+                let Ok(event) = serde_json::from_slice::<Value>(payload) else {
+                    damaged += 1;
+                    continue;
+                };
                 names.extend(
                     Sent::of(&event).filter(|sent| sent.act == Act::Disclose).map(|sent| sent.destination.to_owned()),
                 );
             }
             match rows.last() {
                 Some((seq, _)) if rows.len() == PAGE => after = Some(*seq),
-                _ => return Ok(names),
+                _ => return Ok((names, damaged)),
             }
         }
     }

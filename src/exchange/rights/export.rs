@@ -149,16 +149,22 @@ impl Export {
             resources.extend(earlier.rows.into_iter().map(written));
             resources.push(written(stored));
         }
-        if damaged > 0 {
-            let text = match damaged {
-                1 => format!("One version of a resource of type {kind} is damaged and cannot be read."),
-                _ => format!("{damaged} versions of resources of type {kind} are damaged and cannot be read."),
-            };
-            let lost = Issue::new(Id::ResourceDamaged, "", text);
-            let reader = Reader { pages: &self.gateway.pages, is_xml: false };
-            resources.push((None, operation_outcome(&[lost], reader).to_string().into_bytes()));
-        }
+        let (one, many) =
+            (format!("version of a resource of type {kind}"), format!("versions of resources of type {kind}"));
+        resources.extend(self.lost(&one, &many, damaged));
         Ok((resources, page.next.map(|key| Stage::Resources { kind, after: Some(key), as_of_seq })))
+    }
+
+    /// What stands for as many of something as are damaged, where any are.
+    fn lost(&self, one: &str, many: &str, damaged: usize) -> Option<(Option<String>, Vec<u8>)> {
+        let text = match damaged {
+            0 => return None,
+            1 => format!("One {one} is damaged and cannot be read."),
+            _ => format!("{damaged} {many} are damaged and cannot be read."),
+        };
+        let lost = Issue::new(Id::ResourceDamaged, "", text);
+        let reader = Reader { pages: &self.gateway.pages, is_xml: false };
+        Some((None, operation_outcome(&[lost], reader).to_string().into_bytes()))
     }
 
     async fn audit(&self, after: Option<u64>, last: u64) -> Result<Step, Refusal> {
@@ -171,7 +177,15 @@ impl Export {
             Some(format!("{}/AuditEvent/{}", self.gateway.base, event["id"].as_str()?))
         };
         let rows = rows.into_iter().filter(|(seq, _)| *seq <= last);
-        let resources = rows.map(|(_, payload)| (address(&payload), payload)).collect();
+        let mut damaged = 0;
+        let mut resources: Vec<(Option<String>, Vec<u8>)> = Vec::new();
+        for (_, payload) in rows {
+            match address(&payload) {
+                Some(address) => resources.push((Some(address), payload)),
+                None => damaged += 1,
+            }
+        }
+        resources.extend(self.lost("record of the audit", "records of the audit", damaged));
         Ok((resources, seen.map(|seq| Stage::Audit { after: Some(seq), last })))
     }
 

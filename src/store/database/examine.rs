@@ -400,11 +400,16 @@ fn audit_log(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
     }
     let (grade, said) = match () {
         () if !same => (Grade::Bad, "the entries of the log do not make the head that was signed last"),
-        () if !changed.is_empty() => (Grade::Bad, "records of the audit are not what the log committed to"),
+        () if !changed.is_empty() => (Grade::Bad, "records of the audit are damaged, or not what the log committed to"),
         () if !missing.is_empty() => (Grade::Bad, "records of the audit are gone, and no term of keeping explains it"),
         () if head.is_none() => (Grade::Good, "the records are what the log committed to; no head was signed yet"),
         () => (Grade::Good, "the records are what the log committed to, up to the head that was signed last"),
     };
+    let mut said = said.to_owned();
+    if same && !changed.is_empty() {
+        let named: Vec<String> = changed.iter().take(TOLD).map(u64::to_string).collect();
+        said = format!("{said}: entry {}", named.join(", "));
+    }
     Ok(Finding::new("audit.log", grade, said).with([
         ("entries", size as i64),
         ("records", records as i64),
