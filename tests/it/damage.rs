@@ -13,7 +13,7 @@ use crate::person::visitor;
 use crate::rights::{asks, own_requests};
 
 /// Does something to the file of a store, as somebody with the disk in his hands might.
-fn meddle(gateway: &Gateway, sql: &str) {
+pub fn meddle(gateway: &Gateway, sql: &str) {
     let file = rusqlite::Connection::open(gateway.path().join("gateway.sqlite3")).unwrap();
     file.busy_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(file.execute(sql, []).unwrap(), 1, "{sql}");
@@ -388,4 +388,66 @@ async fn a_damaged_record_of_the_audit_hides_no_other() {
     assert_eq!(told, 1);
     let receipt = asks(&app, "POST", &format!("/Patient/{patient}/$erase")).await;
     assert_eq!((receipt.status, &receipt.json()["unread"]), (200, &json!(2)), "{}", receipt.text());
+}
+
+/// Without her key nothing of a person can be read or written; her rights are answered, and she can be erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_her_key_a_person_can_be_erased() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    let app = own_requests(&gateway, &app, &format!("{APP_SCOPES} system/Patient.d")).await;
+    let other = app.consenting_person().await;
+    let patient = app.person().await;
+    let own: &[Action] = &[Action::Collect, Action::Access];
+    let given = app.consent(&patient, &[(&app.actor, own, &["heart-rate"])]).await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "r", 60)).await.id();
+    let record = json!([{
+        "header": {"id": "1", "creation_date_time": "2026-01-15T09:30:00Z",
+            "schema_id": {"namespace": "omh", "name": "heart-rate", "version": "1.0"}},
+        "body": {"heart_rate": {"value": 61, "unit": "beats/min"},
+            "effective_time_frame": {"date_time": "2026-01-15T09:30:00Z"}},
+    }]);
+    let devices = app.root().to_owned() + &format!("/devices/open-mhealth?patient={patient}");
+    let json = [("content-type", "application/json")];
+    let pushed = app.raw("POST", &devices, &json, record.to_string()).await;
+    assert!(pushed.status < 300 && pushed.text().contains("Observation/"), "{}", pushed.text());
+    meddle(
+        &gateway,
+        "UPDATE person_key SET wrapped = CAST(wrapped || x'00' AS BLOB) WHERE number = (SELECT MAX(number) FROM person_key)",
+    );
+    let (gateway, app) = restarted(gateway, &app).await;
+    let damaged =
+        |answer: Answer| assert_eq!((answer.status, answer.issues()), (500, vec!["resource-damaged".to_owned()]));
+    damaged(app.get(&format!("/Patient/{patient}")).await);
+    damaged(app.get(&format!("/Observation/{reading}")).await);
+    damaged(app.raw("POST", &format!("/Consent/{given}/$revoke"), &[], "").await);
+    let updated = json!({"resourceType": "Patient", "id": patient, "active": true});
+    damaged(app.put(&format!("/Patient/{patient}"), &updated).await);
+    // Her consents cannot be read, so that nothing is taken in.
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "s", 60)).await.issues(), ["consent-unclear"]);
+    assert_eq!(app.post("/Observation", &heart_rate(&other, "s", 60)).await.status, 201, "nobody else waits");
+    let everything = app.get(&format!("/Patient/{patient}/$everything")).await;
+    assert_eq!((everything.status, remarks(&everything)), (200, vec!["answer-incomplete".to_owned()]));
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log"))).await;
+    assert_eq!(log.status, 200, "{}", log.text());
+    let export = asks(&app, "GET", &format!("/Patient/{patient}/$export-data")).await;
+    assert_eq!(export.status, 200);
+    let export = export.text();
+    for lost in [
+        "One version of a resource of type Patient",
+        "One version of a resource of type Consent",
+        "2 versions of resources of type Observation",
+        "One version of a resource of type Provenance",
+        "One request with records of devices",
+    ] {
+        assert!(export.contains(lost), "{lost}");
+    }
+    assert!(export.contains("AuditEvent"));
+    damaged(app.get(&format!("/Patient/{patient}/$summary")).await);
+    for operation in ["$restrict", "$unrestrict", "$erase"] {
+        let answer = asks(&app, "POST", &format!("/Patient/{patient}/{operation}")).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+    }
+    assert_eq!(app.get(&format!("/Observation/{reading}")).await.status, 404);
+    assert_eq!(gateway.store().census(gateway.inner().patient_key(&patient)).await.unwrap(), []);
 }

@@ -103,8 +103,9 @@ impl Gateway {
     /// Whether anything of a person stands beside the registration.
     async fn has_data(&self, patient: PatientKey) -> Result<bool, Refusal> {
         for rule in KINDS.iter().filter(|rule| rule.writable && rule.subject != Subject::Itself) {
-            let plan = Plan { patients: Some(vec![patient]), limit: 1, ..Plan::of(rule.name) };
-            if !self.store.search(plan).await?.rows.is_empty() {
+            let plan = Plan { patients: Some(vec![patient]), limit: 1, spares_damaged: true, ..Plan::of(rule.name) };
+            let page = self.store.search(plan).await?;
+            if !page.rows.is_empty() || !page.damaged.is_empty() {
                 return Ok(true);
             }
         }

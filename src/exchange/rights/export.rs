@@ -20,7 +20,7 @@ use crate::exchange::{Caller, Gateway, Refusal, receipts};
 use crate::fhir::outcome::{Id, Issue, Reader, operation_outcome};
 use crate::fhir::tree::time;
 use crate::policy::access::Interaction;
-use crate::store::{AuditPlan, Key, Order, OrderBy, Plan, RawHead, ReceiptPlace, Stored};
+use crate::store::{self, AuditPlan, Key, Order, OrderBy, Plan, RawHead, ReceiptPlace, Stored};
 
 /// Rows that are in memory at once.
 const PAGE: usize = 200;
@@ -75,7 +75,8 @@ impl Gateway {
         let record = author.record(Act::Operation, Some(&person.named()), &[], None, &[]);
         self.store.record_audit(vec![record]).await?;
         // What arrives from here on belongs to the next one, so that this one ends.
-        let as_of_seq = self.store.search(Plan { limit: 1, ..Plan::of("Patient") }).await?.high_seq;
+        let any = Plan { limit: 1, spares_damaged: true, ..Plan::of("Patient") };
+        let as_of_seq = self.store.search(any).await?.high_seq;
         let latest = AuditPlan { patient: Some(person.key), limit: 1, descending: true, ..AuditPlan::default() };
         let last = self.store.audit(latest).await?.first().map_or(0, |(seq, _)| *seq);
         let mut kinds: Vec<&'static str> = KINDS.iter().map(|rule| rule.name).collect();
@@ -201,8 +202,9 @@ impl Export {
     }
 
     async fn links(&self) -> Result<Step, Refusal> {
-        let links = self.gateway.links_of(self.person.key).await?;
-        Ok((links.iter().map(|told| (None, link(told).to_string().into_bytes())).collect(), None))
+        let (links, damaged) = self.gateway.links_of(self.person.key).await?;
+        let links = links.iter().map(|told| (None, link(told).to_string().into_bytes()));
+        Ok((links.chain(self.lost("link to a destination", "links to destinations", damaged)).collect(), None))
     }
 
     /// One at a time, since each may be as large as a request.
@@ -212,7 +214,13 @@ impl Export {
             return Ok((Vec::new(), None));
         };
         let rest = Some(Stage::Inputs { after: head.number, until_ms });
-        let opened = self.gateway.store.raw(head.number).await?;
+        let opened = match self.gateway.store.raw(head.number).await {
+            Err(store::Error::Damaged) => {
+                let lost = self.lost("request with records of devices", "requests with records of devices", 1);
+                return Ok((lost.into_iter().collect(), rest));
+            }
+            opened => opened?,
+        };
         let came = opened.and_then(|raw| as_it_came(&raw.body));
         let resource = came.map(|(body, lines)| (None, input(&head, &body, &lines).to_string().into_bytes()));
         Ok((resource.into_iter().collect(), rest))
