@@ -69,6 +69,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What of the data at a place is damaged, wherever it is copied to. Of tables that are an older program's it is not known.
+    pub fn damage(place: &Place, now_ms: i64) -> Result<Vec<Finding>, OpenError> {
+        let key = KeyFile::of(&place.directory, place.key_file.as_deref());
+        let found = match Base::of(place)? {
+            Base::File(file) => damaged(file::open_reader(&file)?, &key, now_ms),
+            Base::Server(address) => server::apart(|| damaged(server::open(&address)?, &key, now_ms)),
+        }?;
+        Ok(found.into_iter().filter(|finding| finding.grade == Grade::Bad).collect())
+    }
+}
+
+fn damaged(connection: Connection, key: &KeyFile, now_ms: i64) -> Result<Vec<Finding>, OpenError> {
+    if schema::version(&connection)? != schema::newest() {
+        return Ok(Vec::new());
+    }
+    let mut findings = vec![audit_log(&connection, now_ms)?];
+    if let Some(master) = keys::fitting(&connection, key)? {
+        findings.push(texts(&Reader { connection, keys: Arc::new(Keys::of(master)) }, false)?);
+    }
+    Ok(findings)
+}
+
 fn missing() -> Finding {
     Finding::new("store", Grade::Doubt, "there is no store yet; `serve` and `client add` make one")
 }
