@@ -267,6 +267,27 @@ async fn an_erasure_tells_of_groups_that_are_damaged() {
     assert_eq!(app.get(&format!("/Group/{}", groups[0])).await.json()["member"], Value::Null);
 }
 
+/// However much is damaged, an export says it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_counts_what_is_damaged() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    for number in 0..3 {
+        let patient = app.consenting_person().await;
+        let reading = heart_rate(&patient, &format!("r-{number}"), 60);
+        assert_eq!(app.post("/Observation", &reading).await.status, 201);
+    }
+    spoil(&gateway, "Observation", 0);
+    spoil(&gateway, "Observation", 2);
+    let export = bulk::begin(&app, "/$export?_type=Observation").await;
+    let export = bulk::fetched(&app, &export).await;
+    let counts: Vec<_> =
+        export.manifest["error"].as_array().unwrap().iter().map(|file| file["count"].clone()).collect();
+    let lost = &export.lines["OperationOutcome"];
+    assert_eq!((export.lines["Observation"].len(), lost.len(), counts), (1, 1, vec![json!(1)]));
+    assert!(lost[0]["issue"][0]["details"]["text"].as_str().unwrap().starts_with("2 resources"), "{lost:?}");
+}
+
 /// Asks the store anew for what persons have said, as another process would.
 async fn restarted(gateway: Gateway, client: &Client) -> (Gateway, Client) {
     let gateway = Gateway::with_store(gateway.stop().await, "").await;
