@@ -123,6 +123,13 @@ pub(super) fn linted(consent: Element<'_>, version: u32, now_ms: i64) -> Vec<Iss
         let text = "The consent was not given yet; it permits nothing before that.";
         issues.push(Issue::new(Id::ConsentElement, "Consent.dateTime", text).at(date.position()));
     }
+    issues.extend(beside_rules(consent, &compiled, now_ms));
+    issues
+}
+
+/// The same of what no rule of it is compiled from, whenever it was given.
+pub(super) fn beside_rules(consent: Element<'_>, compiled: &Compiled, now_ms: i64) -> Vec<Issue> {
+    let mut issues = Vec::new();
     if compiled.status() == Status::Active {
         let text = "The period is over already, so that nothing is permitted by it.";
         let over = compiled
