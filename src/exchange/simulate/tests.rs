@@ -300,6 +300,51 @@ fn what_is_wrong_with_a_consent_is_told_beside_the_decision() {
     }
 }
 
+/// A measurement is of its category by whichever name its code system goes, and of none that its sender claims.
+#[test]
+fn no_name_of_a_system_escapes_a_category() {
+    let consent = |root: &str, rule: &str, category: &str| {
+        format!(
+            r#"{{"resourceType":"Consent","id":"c","status":"active","patient":{{"reference":"Patient/p"}},
+            "scope":{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}}]}},
+            "provision":{{"type":"{root}","provision":[{{"type":"{rule}",
+            "code":[{{"coding":[{{"system":"{CATEGORY_SYSTEM}","code":"{category}"}}]}}]}}]}}}}"#
+        )
+    };
+    let (all_but, nothing_but) = (consent("permit", "deny", "heart-rate"), consent("deny", "permit", "heart-rate"));
+    let request =
+        json!({"request": {"patient": "Patient/p", "actors": "Organization/a"}, "now": "2026-05-04T08:00:00Z"});
+    let oid = "urn:oid:2.16.840.1.113883.6.1";
+    let claimed = format!("{CATEGORY_SYSTEM}|1");
+    let (denied, permitted, unknown) = (("deny", "permit"), ("permit", "deny"), ("deny", "deny"));
+    for (codings, expected) in [
+        (vec![("http://loinc.org", "8867-4")], denied),
+        (vec![(oid, "8867-4")], denied),
+        (vec![("http://loinc.org|2.70", "8867-4")], denied),
+        (vec![("urn:oid:2.16.840.1.113883.6.96", "364075005")], denied),
+        (vec![("urn:oid:2.16.840.1.113883.6.24", "149530")], denied),
+        // What is translated otherwise is still what LOINC says.
+        (vec![("urn:x", "pulse"), (oid, "8867-4")], denied),
+        (vec![(oid, "29463-7")], permitted),
+        (vec![(&*claimed, "heart-rate"), (oid, "29463-7")], permitted),
+        (vec![(&*claimed, "heart-rate")], unknown),
+    ] {
+        let codings: Vec<Value> =
+            codings.iter().map(|(system, code)| json!({"system": system, "code": code})).collect();
+        let whole = json!({"resourceType": "Observation", "id": "o", "status": "final",
+            "subject": {"reference": "Patient/p"}, "code": {"coding": codings}});
+        let part = json!({"resourceType": "Observation", "id": "o", "status": "final",
+            "subject": {"reference": "Patient/p"}, "code": {"coding": [{"system": "http://loinc.org", "code": "85353-1"}]},
+            "component": [{"code": {"coding": codings}}]});
+        for (resource, consent, decision) in
+            [(&whole, &all_but, expected.0), (&part, &all_but, expected.0), (&whole, &nothing_but, expected.1)]
+        {
+            let found = answer(&request, std::slice::from_ref(consent), &[resource.to_string()]);
+            assert_eq!(found["decision"], decision, "{resource}: {found}");
+        }
+    }
+}
+
 #[test]
 fn drafts_are_told_by_their_place() {
     let draft = |actor: &str| {

@@ -25,7 +25,7 @@ use super::scope::named;
 use crate::fhir::definitions::names::NameMap;
 use crate::fhir::ours::MEASURE_SYSTEM;
 use crate::fhir::outcome::Id;
-use crate::fhir::terminology::ucum;
+use crate::fhir::terminology::{self, ucum};
 use crate::fhir::tree::Element;
 
 /// The system of LOINC codes.
@@ -201,9 +201,10 @@ fn read_code(line: &'static str) -> Option<(&'static str, Code)> {
     Some((key, Code { system, code, verified }))
 }
 
-/// The measure that a code of a system stands for.
+/// The measure that a code of a system stands for, by whichever name of the system.
 pub fn measure(system: &str, code: &str) -> Option<&'static Measure> {
-    let at = SYSTEMS.iter().position(|(_, known)| *known == system)?;
+    let place = |name: &str| SYSTEMS.iter().position(|(_, known)| *known == name);
+    let at = place(system).or_else(|| place(terminology::named(system)))?;
     TABLE.by_code[at].get(code)
 }
 
