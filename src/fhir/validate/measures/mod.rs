@@ -294,6 +294,12 @@ fn unit<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity: Element<
         let allowed: Vec<&str> = measure.units.iter().map(|unit| unit.code).collect();
         let text = format!("{} is measured in {} (UCUM).", measure.key, allowed.join(" or "));
         run.issue(Id::MeasureUnit, quantity, text);
+        // Said of the whole, it need not be said of each part that a profile fixes.
+        let place = run.trail.expression();
+        run.report.issues.retain(|issue| {
+            let part = issue.expression.strip_prefix(&place).filter(|_| issue.id == Id::FixedValue);
+            !matches!(part, Some(".code" | ".system" | ".unit"))
+        });
     }
     unit
 }
