@@ -305,13 +305,11 @@ async fn a_damaged_consent_can_be_withdrawn() {
     assert_eq!(app.post("/Observation", &heart_rate(&patient, "r", 70)).await.status, 201);
     let said = consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]);
     let readings = format!("/Observation?patient={patient}");
-    let mut given = 1;
-    for by in ["revoke", "put", "put again", "delete", "page"] {
+    for (given, by) in (1..).zip(["revoke", "put", "put again", "delete", "page"]) {
         let id = app.post("/Consent", &said).await.id();
         let path = format!("/Consent/{id}");
         spoil(&gateway, "Consent", given);
         (gateway, app) = restarted(gateway, &app).await;
-        given += 1;
         assert_eq!(app.get(&path).await.issues(), ["resource-damaged"]);
         assert_eq!(app.find(&readings).await.0, Some(0), "{by}: it denies");
         let mut anew = said.clone();

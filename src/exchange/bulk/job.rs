@@ -293,7 +293,7 @@ fn once_each(issues: Vec<Issue>) -> Vec<Issue> {
     }
     let counted = |(mut issue, times): (Issue, usize)| {
         if times > 1 {
-            issue.text = format!("{} ({times} times)", issue.text).into();
+            issue.text = format!("{} ({times} times)", issue.text);
         }
         issue
     };
