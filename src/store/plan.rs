@@ -45,6 +45,11 @@ impl Stored {
     pub fn logical_id(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
     }
+
+    /// Whether it is damaged, where it was asked for all the same: nobody keeps an empty text.
+    pub fn is_unread(&self) -> bool {
+        self.payload.is_empty()
+    }
 }
 
 /// When something was, as an index has it: milliseconds, from when on.
@@ -77,7 +82,7 @@ impl Dated {
         if column < LONG_END { Dated::Long(column.saturating_sub(LONG)) } else { Dated::At(column) }
     }
 
-    fn from_ms(self) -> i64 {
+    fn begins_ms(self) -> i64 {
         match self {
             Dated::At(from_ms) | Dated::Long(from_ms) => from_ms,
         }
@@ -85,7 +90,7 @@ impl Dated {
 
     /// Its place in the order by date.
     pub(super) fn place(date: Option<Dated>) -> i64 {
-        date.map_or(UNDATED, Dated::from_ms)
+        date.map_or(UNDATED, Dated::begins_ms)
     }
 
     /// Whether something of that date may lie within a time, half open.
@@ -282,8 +287,8 @@ pub struct Page {
     pub kept_back: Vec<Stored>,
     /// One of the plan's consent epochs is not that of the store any more.
     pub stale: bool,
-    /// How many were passed over, where the plan spares what is damaged: whether they belong to the page is not known.
-    pub damaged: usize,
+    /// The numbers of those passed over, where the plan spares what is damaged: whether they belong to the page is not known.
+    pub damaged: Vec<u64>,
 }
 
 /// What was found of what was asked for.

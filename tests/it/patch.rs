@@ -81,7 +81,8 @@ async fn what_a_put_would_not_do_a_patch_does_not() {
 /// The entry of a Bundle that asks for something, and what is asked with it.
 fn asks(method: &str, url: &str, more: Value, resource: Option<Value>) -> Value {
     let mut entry = json!({"request": {"method": method, "url": url}});
-    entry["request"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("it is an object") };
+    entry["request"].as_object_mut().unwrap().extend(more);
     if let Some(resource) = resource {
         entry["resource"] = resource;
     }

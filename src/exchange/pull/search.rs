@@ -708,7 +708,7 @@ impl Walk {
         self.as_of_seq = self.as_of_seq.or(Some(page.high_seq));
         self.plan.as_of_seq = self.as_of_seq;
         self.plan.after = page.next;
-        gathered.damaged += page.damaged;
+        gathered.damaged += page.damaged.len();
         // Parts that are opened anew each time are worth more rows.
         self.plan.limit = ROUND.max(page.parts.min(MANY_PARTS)).min(self.plan.limit * 4);
         self.done = page.next.is_none();

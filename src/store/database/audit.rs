@@ -49,7 +49,7 @@ impl Store {
         self.writer.call(1, move |ledger| Ok(foretell(ledger)?)).await
     }
 
-    /// Sequence numbers and payloads of audit events.
+    /// Sequence numbers and payloads of audit events; of what is damaged the number alone.
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         self.query(move |connection| search(connection, &plan)).await
     }
@@ -185,11 +185,23 @@ fn search(connection: &Connection, plan: &AuditPlan) -> sql::Result<Vec<(u64, Ve
     sql.push_str(if plan.descending { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
     values.push(Value::Integer(plan.limit as i64));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, text(row, 1)?)))?;
+    let rows =
+        statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, text_or_unread(row, (0, 1))?)))?;
     rows.collect()
 }
 
 /// A record's text, as it was before it was made short.
 pub(super) fn text(row: &Row<'_>, column: usize) -> sql::Result<Vec<u8>> {
     expanded(row.get(column)?).map_err(Fault::damaged)
+}
+
+/// The same, without anything where it is damaged; the log says which record that is, by the column of its number.
+pub(super) fn text_or_unread(row: &Row<'_>, (number, column): (usize, usize)) -> sql::Result<Vec<u8>> {
+    match text(row, column) {
+        Err(Fault::Damaged(_)) => {
+            tracing::error!(seq = row.get::<i64>(number)?, "store: a record of the audit is damaged");
+            Ok(Vec::new())
+        }
+        text => text,
+    }
 }

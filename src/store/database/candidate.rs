@@ -107,15 +107,15 @@ impl<'c> Opener<'c> {
         Self { reader, kind, owner: Arc::from(""), living: HashMap::new(), keys: HashMap::new() }
     }
 
-    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order. What is
-    /// damaged is counted where it is spared.
+    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order. The
+    /// numbers of what is damaged, where it is spared.
     pub(super) fn each(
         &mut self,
         numbers: &[u64],
         spares_damaged: bool,
         mut take: impl FnMut(&mut Self, usize, &Head<'_>, &Row<'_>) -> sql::Result<()>,
-    ) -> sql::Result<usize> {
-        let mut damaged = 0;
+    ) -> sql::Result<Vec<u64>> {
+        let mut damaged = Vec::new();
         for (round, chunk) in numbers.chunks(AT_ONCE).enumerate() {
             let at = |place: usize| chunk.get(place).or(chunk.last()).map_or(0, |number| *number as i64);
             let mut statement = self.reader.prepare_cached(BY_NUMBERS)?;
@@ -130,7 +130,7 @@ impl<'c> Opener<'c> {
                         if !spares_damaged {
                             return Err(fault);
                         }
-                        damaged += 1;
+                        damaged.push(head.seq);
                     }
                     taken => taken?,
                 }

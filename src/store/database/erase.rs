@@ -122,7 +122,7 @@ impl Store {
                 )?
                 .query_map(params![patient.0, after as i64, most as i64], |row| {
                     let entry = row.get::<Option<i64>>(1)?.map(|entry| entry as u64);
-                    Ok((row.get::<i64>(0)? as u64, entry, audit::text(row, 2)?))
+                    Ok((row.get::<i64>(0)? as u64, entry, audit::text_or_unread(row, (0, 2))?))
                 })?
                 .collect()
         })

@@ -63,7 +63,7 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     } else {
         // Of what was yet to be sorted only what the page holds is opened.
         let (rows, damaged) = opened((&mut opener, plan), &numbers, |_| true)?;
-        walked.damaged += damaged;
+        walked.damaged.extend(damaged);
         rows
     };
     let mut kept_back = walked.kept_back;
@@ -93,7 +93,7 @@ struct Walked {
     scanned: usize,
     last: Option<Key>,
     exhausted_budget: bool,
-    damaged: usize,
+    damaged: Vec<u64>,
 }
 
 /// Goes through the candidates until the page is full or they end.
@@ -120,7 +120,7 @@ fn walk(
         let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
         let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
         let kept_back = &mut walked.kept_back;
-        walked.damaged += opener.each(&numbers, plan.spares_damaged, |opener, place, head, row| {
+        let damaged = opener.each(&numbers, plan.spares_damaged, |opener, place, head, row| {
             let key = head.key(plan.order.by);
             if !filter.admits(head) || !is_after(plan, key) {
                 return Ok(());
@@ -138,6 +138,7 @@ fn walk(
             }
             Ok(())
         })?;
+        walked.damaged.extend(damaged);
         walked.scanned += candidates.len();
         walked.last = candidates.last().copied().or(walked.last);
         walked.found.extend(passed.into_iter().flatten());
@@ -148,12 +149,12 @@ fn walk(
     }
 }
 
-/// The resources of those numbers that pass and can be opened, in the order of the numbers, and how many are damaged.
+/// The resources of those numbers that pass and can be opened, in the order of the numbers, and the numbers of those that are damaged.
 fn opened(
     (opener, plan): (&mut Opener<'_>, &Plan),
     numbers: &[u64],
     passes: impl Fn(&Head<'_>) -> bool,
-) -> sql::Result<(Vec<Stored>, usize)> {
+) -> sql::Result<(Vec<Stored>, Vec<u64>)> {
     let mut found: Vec<Option<Stored>> = Vec::new();
     found.resize_with(numbers.len(), || None);
     let damaged = opener.each(numbers, plan.spares_damaged, |opener, place, head, row| {

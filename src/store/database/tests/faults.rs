@@ -239,7 +239,7 @@ async fn what_is_damaged_is_passed_over_where_that_may_be() {
                 let mut plan = Plan { spares_damaged: true, ..plan };
                 loop {
                     let page = fixture.store.search(plan.clone()).await.unwrap();
-                    (found, damaged) = (found + page.rows.len(), damaged + page.damaged);
+                    (found, damaged) = (found + page.rows.len(), damaged + page.damaged.len());
                     match page.next {
                         Some(next) => plan.after = Some(next),
                         None => break,
