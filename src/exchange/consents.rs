@@ -67,13 +67,17 @@ impl Gateway {
             return Ok(page.clone());
         }
         let said = self.store.said(patient, kept.as_ref().map(|page| page.epoch)).await?;
-        let Said { epoch, consents, restricted_ms, erased } = match (said, kept) {
+        let Said { epoch, consents, restricted_ms, erased, whole } = match (said, kept) {
             (Some(said), _) => said,
             (None, Some(kept)) => return Ok(self.kept_still(patient, kept, so_far)),
             // Kept back is only what was known.
             (None, None) => return Err(store::Error::Closed),
         };
-        let consents: Arc<[Arc<Compiled>]> = consents.iter().map(|stored| Arc::new(compiled(stored))).collect();
+        let lost = (!whole).then(|| {
+            tracing::error!("store: what a person has said is not what was written down; nothing of hers is permitted");
+            unreadable("", 0)
+        });
+        let consents: Arc<[Arc<Compiled>]> = consents.iter().map(compiled).chain(lost).map(Arc::new).collect();
         let about_one = consents.iter().any(|consent| consent.is_about_one());
         let page = Page { epoch, restricted: restricted_ms.is_some(), erased, about_one, consents, so_far };
         let mut pages = self.book.pages.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,13 +109,19 @@ impl Gateway {
 /// A stored consent, compiled. It was read and checked when it was accepted; should it no longer be readable, it
 /// counts as one that cannot be evaluated, which denies.
 pub(super) fn compiled(stored: &Stored) -> Compiled {
-    let unreadable = || {
-        let id = stored.logical_id();
-        format!(r#"{{"resourceType":"Consent","id":"{id}","status":"active","implicitRules":"urn:unreadable"}}"#)
-    };
-    let document = json::parse(stored.payload.as_slice()).or_else(|_| json::parse(unreadable()));
-    let document = document.expect("the stand-in is well-formed");
-    consent::compile(Element::root(&document), stored.version).0
+    match json::parse(stored.payload.as_slice()) {
+        Ok(document) => consent::compile(Element::root(&document), stored.version).0,
+        Err(_) => unreadable(&stored.logical_id(), stored.version),
+    }
+}
+
+/// What stands where something that the person said cannot be read, by its id where that is known, so that what is said anew
+/// stands in its place.
+fn unreadable(id: &str, version: u32) -> Compiled {
+    let text =
+        format!(r#"{{"resourceType":"Consent","id":"{id}","status":"active","implicitRules":"urn:unreadable"}}"#);
+    let document = json::parse(text).expect("the stand-in is well-formed");
+    consent::compile(Element::root(&document), version).0
 }
 
 /// What is wrong with a consent, or doubtful, as far as the gateway can tell whoever writes it.

@@ -90,6 +90,8 @@ pub struct Said {
     pub restricted_ms: Option<i64>,
     /// Whether everything of hers was taken away for good.
     pub erased: bool,
+    /// Whether that is all, as far as what is kept of it tells; else something of it was lost.
+    pub whole: bool,
 }
 
 /// One event of the audit trail, rendered.

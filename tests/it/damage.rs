@@ -130,6 +130,22 @@ async fn what_is_damaged_is_told_and_nothing_else_is_lost() {
 /// Of whom nobody can say any more what she permits, nothing is told to anybody whom she has to permit it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_consent_permits_nothing() {
+    // Her last one; what was said before it must not count alone.
+    let damaged = |gateway: &Gateway| spoil(gateway, "Consent", 2);
+    let lost = |gateway: &Gateway| {
+        let last = "SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind WHERE k.name = 'Consent' ORDER BY r.seq LIMIT 1 OFFSET 2";
+        meddle(
+            gateway,
+            &format!(
+                "DELETE FROM consent WHERE seq <> ({last}) AND patient = (SELECT patient FROM consent WHERE seq = ({last}))"
+            ),
+        );
+    };
+    nothing_is_permitted_after(&damaged).await;
+    nothing_is_permitted_after(&lost).await;
+}
+
+async fn nothing_is_permitted_after(happened: &dyn Fn(&Gateway)) {
     let mut platform = Platform::start(&[]).await;
     let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), &platform.destination("")).await;
     let app = gateway.app().await;
@@ -147,8 +163,7 @@ async fn a_damaged_consent_permits_nothing() {
         assert_eq!(app.post("/Observation", &heart_rate(person, "r", 70)).await.status, 201);
     }
     assert_eq!(clinic.find(&format!("/Observation?patient={patient}")).await.0, Some(1));
-    // Her last one; what was said before it must not count alone.
-    spoil(&gateway, "Consent", 2);
+    happened(&gateway);
     let gateway = {
         // What is known in memory was known before.
         let directory = gateway.stop().await;

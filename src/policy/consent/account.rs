@@ -92,6 +92,7 @@ pub fn account(
         Voice::Refuses => spoke(Says::Refuses),
         Voice::Unclear => spoke(Says::Unclear),
         Voice::Silent => match &consent.body {
+            Body::Rules(_) if !consent.is_permissive() => Account::silent(Unmet::Scope),
             Body::Rules(root) => nearest(consent, root, request, asked.purpose, facts, is_given),
             Body::Indeterminate { .. } => spoke(Says::Unclear),
         },

@@ -19,10 +19,11 @@ use super::labels::Labels;
 use super::lint::{Lint, UNKNOWN_MODIFIER};
 use super::matching::{Effect, Match};
 use super::period::{Span, Window};
-use super::purpose::Purposes;
+use super::purpose::{Asked, Purposes};
 use super::reference::Reference;
 use super::request::Request;
 use super::rule::{Conditions, Rule};
+use super::scope::Scope;
 use crate::fhir::outcome::Issue;
 use crate::fhir::tree::Element;
 use crate::fhir::tree::time::Moment;
@@ -71,16 +72,6 @@ pub struct Compiled {
     pub(super) body: Body,
     /// Sorted instants at which a decision of this Consent can change.
     bounds: Vec<i64>,
-}
-
-/// What a Consent is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Scope {
-    /// Privacy, or what may be.
-    Privacy,
-    /// Research, by policies of the German broad consent.
-    Broad,
-    Other,
 }
 
 /// What the Consent decides by.
@@ -135,12 +126,16 @@ impl Compiled {
 
     /// Whether it is about what is asked for.
     pub(super) fn is_about(&self, request: &Request<'_>) -> bool {
-        self.scope == Scope::Privacy || self.scope == Scope::Broad && !request.policies.is_empty()
+        match &self.body {
+            // Of another scope it is about what it refuses.
+            Body::Rules(root) if !self.scope.permits() => root.refuses_for(Asked::new(request.purpose)),
+            _ => self.scope.includes(request),
+        }
     }
 
     /// Whether it has a say about that person at some time.
     pub(super) fn concerns(&self, request: &Request<'_>, patients: &[&str]) -> Match {
-        let has_say = self.is_about(request) && matches!(self.status, Status::Active | Status::Unknown);
+        let has_say = matches!(self.status, Status::Active | Status::Unknown) && self.is_about(request);
         Match::of(has_say).and(|| self.is_of(patients))
     }
 
@@ -176,7 +171,16 @@ impl Compiled {
         self.given_ms
     }
 
-    /// Whether it may permit anything, or only refuse.
+    /// Whether its scope lets it permit anything.
+    pub(super) fn is_permissive(&self) -> bool {
+        self.scope.permits()
+    }
+
+    /// Whether it may permit anything by now, or only refuse.
+    pub(super) fn may_permit(&self, now_ms: i64) -> bool {
+        self.is_permissive() && self.is_verified(now_ms)
+    }
+
     pub(super) fn is_verified(&self, now_ms: i64) -> bool {
         self.verified_ms <= now_ms
     }
@@ -190,12 +194,14 @@ impl Compiled {
 impl fmt::Display for Compiled {
     /// The rule tree, for goldens and operators; the person is left out.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scope = match self.scope {
-            Scope::Privacy => "",
-            Scope::Broad => ", about research by policies",
-            Scope::Other => ", not about privacy",
-        };
-        writeln!(formatter, "Consent {} version {}, {}{scope}", self.id, self.version, self.status.code())?;
+        writeln!(
+            formatter,
+            "Consent {} version {}, {}{}",
+            self.id,
+            self.version,
+            self.status.code(),
+            self.scope.text()
+        )?;
         writeln!(formatter, "in force: {}", self.in_force)?;
         if self.verified_ms == i64::MAX {
             writeln!(formatter, "permits nothing: it was not verified with the person")?;
@@ -230,7 +236,6 @@ const PROVISION: [&str; 13] = [
 const ACTOR: [&str; 4] = ["id", "extension", "role", "reference"];
 const DATA: [&str; 4] = ["id", "extension", "meaning", "reference"];
 
-const SCOPES: &str = "http://terminology.hl7.org/CodeSystem/consentscope";
 const ACT_CODES: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 
 /// Compiles a Consent. The issues are the lint on write: errors say what makes it indeterminate or a rule idle,
@@ -244,7 +249,7 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
         }
     }
     let status = read_status(consent, &mut lint);
-    let scope = read_scope(consent, &mut lint);
+    let scope = Scope::read(consent, single(consent, "scope", "Consent", &mut lint), &mut lint);
     let patient = single(consent, "patient", "Consent", &mut lint).and_then(Reference::read);
     if patient.is_none() {
         lint.invalid(consent, "Consent.patient", "The person is not named by a reference that can be compared.");
@@ -255,12 +260,13 @@ pub fn compile(consent: Element<'_>, version: u32) -> (Compiled, Vec<Issue>) {
     let in_force = read_in_force(provision, &mut lint);
     let root = read_root(consent, provision, &mut lint);
 
-    let harmless = scope == Scope::Other || !matches!(status, Status::Active | Status::Unknown);
+    let harmless = !scope.permits() || !matches!(status, Status::Active | Status::Unknown);
     let (issues, invalid) = lint.finish(harmless);
     let mut bounds: Vec<i64> = in_force.bounds().collect();
     bounds.extend(Some(verified_ms).filter(|verified_ms| (i64::MIN + 1..i64::MAX).contains(verified_ms)));
     let body = match root {
-        Some(root) if invalid.is_empty() => {
+        Some(mut root) if invalid.is_empty() => {
+            scope.confine(&mut root);
             root.bounds(&mut bounds);
             Body::Rules(Box::new(root))
         }
@@ -327,40 +333,6 @@ fn read_status(consent: Element<'_>, lint: &mut Lint) -> Status {
         );
         Status::Unknown
     })
-}
-
-/// What the Consent is about. A scope that is not known may be privacy, and makes it indeterminate.
-fn read_scope(consent: Element<'_>, lint: &mut Lint) -> Scope {
-    let scope = single(consent, "scope", "Consent", lint);
-    let coded = |code: &str| {
-        scope.is_some_and(|scope| {
-            scope
-                .all("coding")
-                .any(|coding| coding.text_of("system") == Some(SCOPES) && coding.text_of("code") == Some(code))
-        })
-    };
-    if coded("patient-privacy") {
-        return Scope::Privacy;
-    }
-    if coded("research") && consent.get("provision").is_some_and(names_policy) {
-        return Scope::Broad;
-    }
-    if ["adr", "research", "treatment"].into_iter().any(coded) {
-        return Scope::Other;
-    }
-    lint.invalid(
-        consent,
-        "Consent.scope",
-        "A scope of R4 is expected (patient-privacy for consents that are enforced here).",
-    );
-    Scope::Privacy
-}
-
-/// Whether a provision, or one inside it, names a policy of the broad consent.
-fn names_policy(provision: Element<'_>) -> bool {
-    let mut codings = provision.all("code").flat_map(|code| code.all("coding"));
-    codings.any(|coding| coding.text_of("system") == Some(broad::SYSTEM))
-        || provision.all("provision").any(names_policy)
 }
 
 fn read_in_force(provision: Option<Element<'_>>, lint: &mut Lint) -> Span {

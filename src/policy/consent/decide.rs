@@ -210,25 +210,23 @@ pub fn decide(consents: &[Arc<Compiled>], request: &Request<'_>, facts: &Facts<'
 /// Of consents none of which says anything of what is asked, the only one, or one that permits whoever asks something: the
 /// others are about others, and name nobody's reason.
 fn nearest(consents: &[Arc<Compiled>], asked: &Asking<'_>, until: Option<i64>) -> Option<Basis> {
-    let Asking { request, facts, purpose, .. } = *asked;
-    let permits = |rule: &Rule| {
-        let is_met = || rule.when.matches_request(Effect::Permit, request, purpose, None).fires(Effect::Permit);
-        rule.effect == Effect::Permit && !rule.is_default && is_met()
-    };
-    let is_hers = |consent: &&Arc<Compiled>| {
-        consent.is_in_force(request.now_ms) && consent.concerns(request, facts.patients) != Match::No
-    };
-    let speaks = |consent: &&Arc<Compiled>| {
-        let Body::Rules(root) = &consent.body else { return false };
-        root.all().into_iter().any(permits)
-    };
-    let hers: Vec<&Arc<Compiled>> = consents.iter().filter(is_hers).collect();
-    let speaking = hers.iter().copied().filter(speaks).min_by_key(|consent| (consent.id(), consent.version()));
+    let Asking { request, facts, .. } = *asked;
+    let mut speaking: Option<&Arc<Compiled>> = None;
+    let mut any = None;
+    let mut hers = 0;
+    for consent in consents {
+        if !consent.is_in_force(request.now_ms) || consent.concerns(request, facts.patients) == Match::No {
+            continue;
+        }
+        (any, hers) = (Some(consent), hers + 1);
+        let comes_first =
+            speaking.is_none_or(|other| (consent.id(), consent.version()) < (other.id(), other.version()));
+        if comes_first && matches!(&consent.body, Body::Rules(root) if root.permits_something(asked)) {
+            speaking = Some(consent);
+        }
+    }
     // By whose default it is withheld, is no question where there is one.
-    let consent = speaking.or(match hers[..] {
-        [one] => Some(one),
-        _ => None,
-    })?;
+    let consent = speaking.or(any.filter(|_| hers == 1))?;
     let (_, rule) = hear(consent, consent.concerns(request, facts.patients), asked);
     Some(Basis::consent(consent, rule, until))
 }
@@ -259,7 +257,7 @@ fn hear_rules<'c>(consent: &Compiled, root: &'c Rule, asked: &Asking<'_>) -> (Vo
         // A broad consent that does not name the policy says nothing of it.
         Some(rule) if asked.policy.is_some() && rule.leaves_to_policies() => (Voice::Silent, &rule.path),
         Some(rule) if rule.is_default => (Voice::Silent, &rule.path),
-        Some(rule) if rule.effect == Effect::Permit && !consent.is_verified(asked.request.now_ms) => {
+        Some(rule) if rule.effect == Effect::Permit && !consent.may_permit(asked.request.now_ms) => {
             (Voice::Silent, &rule.path)
         }
         Some(rule) if rule.effect == Effect::Permit => (Voice::Permits, &rule.path),

@@ -29,6 +29,8 @@ mod rule;
 
 mod lint;
 
+mod scope;
+
 mod compile;
 
 mod implicit;

@@ -136,7 +136,7 @@ fn over(
                     silent: one.silent || other.silent,
                 });
                 let mut answers = all.unwrap_or_else(|| possible(root, &asked, note));
-                if answers.permit && !consent.is_verified(request.now_ms) {
+                if answers.permit && !consent.may_permit(request.now_ms) {
                     answers = Answers { permit: false, silent: true, ..answers };
                 }
                 answers

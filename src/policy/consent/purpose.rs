@@ -126,15 +126,27 @@ impl Purposes {
             self.foreign.push(purpose.to_string().into());
             return false;
         }
-        let Some(index) = index(&purpose.code) else {
+        let is_known = self.name(&purpose.code);
+        if !is_known {
             self.foreign.push(purpose.code);
-            return false;
-        };
+        }
+        is_known
+    }
+
+    /// That purpose of v3-ActReason.
+    pub fn of(code: &str) -> Purposes {
+        let mut purposes = Purposes::default();
+        purposes.unclear = !purposes.name(code);
+        purposes
+    }
+
+    fn name(&mut self, code: &str) -> bool {
+        let Some(index) = index(code) else { return false };
         let break_glass = self::index(BREAK_GLASS).map_or(0, |index| 1 << index);
         self.named |= 1 << index;
         self.denied |= below(index);
         self.permitted |= below(index) & !break_glass | 1 << index;
-        if *purpose.code != *BREAK_GLASS {
+        if code != BREAK_GLASS {
             self.broader |= above(index);
         }
         true
@@ -142,6 +154,7 @@ impl Purposes {
 
     pub fn matches(&self, effect: Effect, asked: Asked<'_>) -> Match {
         match asked {
+            _ if *self == Purposes::default() => Match::No,
             Asked::Nothing => Match::Unknown,
             Asked::Foreign(purpose) if self.foreign.iter().any(|named| **named == *purpose) => Match::Yes,
             Asked::Foreign(_) => Match::Unknown,

@@ -170,11 +170,15 @@ impl Conditions {
         parts.join("; ")
     }
 
+    /// Most rules of most people are.
+    fn is_of_others(&self, asked: &Asking<'_>) -> bool {
+        self.actor.as_ref().is_some_and(|actors| !actors.may_be(asked.actor))
+    }
+
     /// Cheap comparisons first.
     fn matches(&self, effect: Effect, asked: &Asking<'_>) -> Match {
-        let Asking { request, facts, purpose, policy, actor } = *asked;
-        // Most rules of most people are about somebody else.
-        if self.actor.as_ref().is_some_and(|actors| !actors.may_be(actor)) {
+        let Asking { request, facts, purpose, policy, .. } = *asked;
+        if self.is_of_others(asked) {
             return Match::No;
         }
         ask(self.period.as_ref(), |period| self.in_period(effect, *period, asked))
@@ -307,6 +311,24 @@ impl Rule {
             }
         }
         permit.or_else(|| self.when.matches(self.effect, asked).fires(self.effect).then_some(self))
+    }
+
+    /// Whether some rule of the tree permits whoever asks something, be it of another resource.
+    pub fn permits_something(&self, asked: &Asking<'_>) -> bool {
+        let Asking { request, purpose, .. } = *asked;
+        let permits = self.effect == Effect::Permit
+            && !self.is_default
+            && !self.when.is_of_others(asked)
+            && self.when.matches_request(Effect::Permit, request, purpose, None).fires(Effect::Permit);
+        permits || self.nested.iter().any(|nested| nested.permits_something(asked))
+    }
+
+    /// Whether some rule of the tree refuses something for that purpose.
+    pub fn refuses_for(&self, purpose: Asked<'_>) -> bool {
+        let refuses = self.effect == Effect::Deny
+            && !self.is_default
+            && self.when.speaks_for(Effect::Deny, purpose).fires(Effect::Deny);
+        refuses || self.nested.iter().any(|nested| nested.refuses_for(purpose))
     }
 
     /// Whether it is the deny at the root of a broad consent: all that is permitted below it goes by policies.

@@ -305,6 +305,61 @@ fn scope_status_and_policy_decide_who_has_a_say() {
 }
 
 #[test]
+fn of_another_scope_only_refusals_are_heard() {
+    let permit = json!({"type": "permit"});
+    let deny = |more: Value| {
+        let mut deny = json!({"type": "deny"});
+        deny.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        deny
+    };
+    let purpose = |code: &str| json!({"purpose": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": code}]});
+    let of = |scope: &str, rule: Option<&str>, provision: &Value| {
+        let mut consent = consent("z", rule, provision);
+        consent["scope"]["coding"][0]["code"] = json!(scope);
+        consent
+    };
+    let bare = deny(json!({}));
+    let other = deny(json!({"actor": [{"reference": {"reference": "Organization/2"}}]}));
+    let but_for =
+        deny(json!({"provision": [{"type": "permit", "actor": [{"reference": {"reference": "Organization/1"}}]}]}));
+    let mut unclear = of("research", None, &bare);
+    unclear["implicitRules"] = json!("urn:x");
+    let mut silent = of("research", Some("OPTIN"), &permit);
+    silent["implicitRules"] = json!("urn:x");
+    // What each decides beside a permission of everything, for treatment, for research and for marketing.
+    let cases = [
+        ("permits nothing and refuses nothing", of("research", None, &permit), "permit permit permit"),
+        ("a default", of("research", Some("OPTIN"), &json!({"provision": [permit]})), "permit permit permit"),
+        ("a refusal of research", of("research", None, &bare), "permit denied permit"),
+        ("of somebody else's", of("research", None, &other), "permit permit permit"),
+        ("but for whoever asks", of("research", None, &but_for), "permit permit permit"),
+        ("a purpose beside", of("research", None, &deny(purpose("HMARKT"))), "permit permit denied"),
+        ("of treatment", of("research", None, &deny(purpose("TREAT"))), "denied permit permit"),
+        ("a treatment", of("treatment", None, &bare), "permit permit permit"),
+        ("with a purpose", of("treatment", None, &deny(purpose("HRESCH"))), "permit denied permit"),
+        ("an advance directive", of("adr", None, &bare), "permit permit permit"),
+        ("nobody knows what", unclear, "permit unclear permit"),
+        ("nobody knows what, refusing nothing", silent, "permit permit permit"),
+    ];
+    let all = compiled(&consent("a", None, &permit));
+    let actor = Actor::reference("Organization/1");
+    for (name, other, expected) in cases {
+        let consents = [Arc::clone(&all), compiled(&other)];
+        let patient = other["patient"]["reference"].as_str().unwrap();
+        let told = ["TREAT", "HRESCH", "HMARKT"].map(|purpose| {
+            let request = Request { action: Action::Access, actor: &actor, purpose, policies: &[], now_ms: ms(NOW) };
+            let decision = decide(&consents, &request, &Facts::unknown(&[patient]));
+            let (outlook, _) = outlook(&consents, &request, &[patient], false);
+            assert_eq!(decision.is_permit(), outlook == Outlook::Permit, "{name} for {purpose}: {outlook:?}");
+            let alone = decide(&consents[1..], &request, &Facts::unknown(&[patient]));
+            assert!(!alone.is_permit(), "{name} for {purpose}, alone");
+            word(&decision).to_owned()
+        });
+        assert_eq!(told.join(" "), expected, "{name}");
+    }
+}
+
+#[test]
 fn basis_and_issue_name_the_rule() {
     let provision = json!({"type": "deny", "period": {"end": "2026"}, "provision": [
         {"type": "permit", "actor": [{"reference": {"reference": "Organization/1"}}]},

@@ -33,6 +33,7 @@ impl Store {
                 consents: current_consents(connection, patient)?,
                 restricted_ms: restricted(connection, patient)?,
                 erased: erase::is_erased(connection, patient)?,
+                whole: is_whole(connection, patient)?,
             }))
         })
         .await
@@ -108,7 +109,8 @@ fn restrict(
     let stood = restricted(connection, patient)?;
     let stands = on.then(|| stood.unwrap_or(at_ms));
     if stands != stood {
-        bump_epoch(connection, &ledger.spoken, patient)?;
+        let moved = restriction_mark(patient, stands) - restriction_mark(patient, stood);
+        bump_epoch(connection, &ledger.spoken, patient, moved)?;
         connection
             .prepare_cached("UPDATE patient_state SET restricted = ?2 WHERE patient = ?1")?
             .post(params![patient.0, stands])?;
@@ -140,15 +142,95 @@ pub(super) fn consent_epoch(connection: &Connection, patient: PatientKey) -> sql
     Ok(epoch.unwrap_or(0) as u64)
 }
 
-pub(super) fn bump_epoch(connection: &Connection, spoken: &Spoken, patient: PatientKey) -> sql::Result<()> {
+/// Counts a change of what the person has said; `moved` is by how much the marks of it have changed.
+pub(super) fn bump_epoch(connection: &Connection, spoken: &Spoken, patient: PatientKey, moved: i64) -> sql::Result<()> {
     spoken.0.set(true);
     connection
         .prepare_cached(
-            "INSERT INTO patient_state (patient, consent_epoch) VALUES (?1, 1)
-             ON CONFLICT (patient) DO UPDATE SET consent_epoch = patient_state.consent_epoch + 1",
+            "INSERT INTO patient_state (patient, consent_epoch, sum) VALUES (?1, 1, ?2)
+             ON CONFLICT (patient) DO UPDATE SET consent_epoch = patient_state.consent_epoch + 1,
+                                                 sum = patient_state.sum + excluded.sum",
         )?
-        .post([patient.0])?;
-    Ok(())
+        .post(params![patient.0, epoch_mark(patient) + moved])
+}
+
+/// The marks have changed by so much; that something was said, somebody else counts.
+pub(super) fn move_sum(connection: &Connection, patient: PatientKey, moved: i64) -> sql::Result<()> {
+    connection
+        .prepare_cached("UPDATE patient_state SET sum = sum + ?2 WHERE patient = ?1")?
+        .post(params![patient.0, moved])
+}
+
+/// A consent that is looked for under the person from now on, or no longer.
+pub(super) fn consent_mark(patient: PatientKey, seq: i64) -> i64 {
+    mark(patient, b"consent", seq)
+}
+
+fn epoch_mark(patient: PatientKey) -> i64 {
+    mark(patient, b"epoch", 0)
+}
+
+fn restriction_mark(patient: PatientKey, since_ms: Option<i64>) -> i64 {
+    since_ms.map_or(0, |since_ms| mark(patient, b"restricted", since_ms))
+}
+
+/// A number that says which of the rows that a decision looks for there are: their sum is kept beside them, and what is lost or
+/// changed by itself no longer adds up. Small enough that no sum overflows.
+fn mark(patient: PatientKey, what: &[u8], number: i64) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&patient.0).update(what).update(&number.to_le_bytes());
+    let [first, second, third, fourth, ..] = *hasher.finalize().as_bytes();
+    i64::from(u32::from_le_bytes([first, second, third, fourth]))
+}
+
+/// Whether what the person has said is found as it was written down.
+fn is_whole(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {
+    let kept: Option<i64> = connection
+        .prepare_cached("SELECT sum FROM patient_state WHERE patient = ?1")?
+        .query_row([patient.0], |row| row.get(0))
+        .optional()?;
+    Ok(kept.unwrap_or(0) == sum(connection, patient)?)
+}
+
+fn sum(connection: &Connection, patient: PatientKey) -> sql::Result<i64> {
+    let consents = numbers(connection, patient)?.into_iter().map(|seq| consent_mark(patient, seq));
+    let epochs = epoch_mark(patient).wrapping_mul(consent_epoch(connection, patient)? as i64);
+    let restricted = restriction_mark(patient, restricted(connection, patient)?);
+    Ok(consents.fold(epochs.wrapping_add(restricted), i64::wrapping_add))
+}
+
+/// Writes down what there is of the person, whatever was written down before.
+pub(super) fn sum_up(connection: &Connection, patient: PatientKey) -> sql::Result<()> {
+    connection
+        .prepare_cached("UPDATE patient_state SET sum = ?2 WHERE patient = ?1")?
+        .post(params![patient.0, sum(connection, patient)?])
+}
+
+/// Does so for everybody, where nothing was written down yet.
+pub(super) fn sum_up_all(connection: &Connection) -> sql::Result<()> {
+    let mut after: Option<[u8; 16]> = None;
+    loop {
+        let next: Option<[u8; 16]> = connection
+            .prepare_cached("SELECT patient FROM patient_state WHERE patient > ?1 ORDER BY patient LIMIT 1")?
+            .query_row([after.as_ref().map_or(&[][..], |after| &after[..])], |row| row.get(0))
+            .optional()?;
+        let Some(patient) = next else { return Ok(()) };
+        sum_up(connection, PatientKey(patient))?;
+        after = next;
+    }
+}
+
+/// Of how many persons it is not found as it was written down.
+pub(super) fn broken(connection: &Connection) -> sql::Result<i64> {
+    let mut statement =
+        connection.prepare_cached("SELECT patient FROM patient_state UNION SELECT patient FROM consent")?;
+    let mut rows = statement.query(())?;
+    let mut broken = 0;
+    while let Some(row) = rows.next()? {
+        let patient = <[u8; 16]>::try_from(row.get_ref(0)?.as_blob()?).map(PatientKey);
+        broken += i64::from(!patient.is_ok_and(|patient| is_whole(connection, patient).unwrap_or(false)));
+    }
+    Ok(broken)
 }
 
 fn turn(connection: &Connection, patient: PatientKey) -> sql::Result<u64> {

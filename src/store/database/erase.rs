@@ -5,7 +5,7 @@
 //! that it may be taken again. Deleted rows are overwritten (`secure_delete`), and in the end the log, which may still have
 //! them, is emptied.
 
-use super::consents::bump_epoch;
+use super::consents::{bump_epoch, sum_up};
 use super::row::{entry_date, filed_under, unpack};
 use super::writer::{Ledger, Spoken};
 use super::{Store, audit, remnants, subscriptions};
@@ -248,8 +248,9 @@ fn shut(connection: &Connection, spoken: &Spoken, patient: PatientKey) -> sql::R
     }
     subscriptions::erase(connection, patient)?;
     // Whoever decides by what she said notices.
-    bump_epoch(connection, spoken, patient)?;
-    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])
+    bump_epoch(connection, spoken, patient, 0)?;
+    connection.prepare_cached("UPDATE patient_state SET restricted = NULL WHERE patient = ?1")?.post([patient.0])?;
+    sum_up(connection, patient)
 }
 
 fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::keys::{self, Keys};
 use super::pool::Reader;
-use super::{Base, LOCK, Store, feed, file, gist, log, row, schema, server, tasks, uploads};
+use super::{Base, LOCK, Store, consents, feed, file, gist, log, row, schema, server, tasks, uploads};
 use crate::store::disk;
 use crate::store::fault::OpenError;
 use crate::store::finding::{Finding, Grade};
@@ -396,6 +396,9 @@ fn references(connection: &Connection) -> sql::Result<Finding> {
         if count != 0 {
             dangling.push((*what, count));
         }
+    }
+    for (what, count) in [("said_broken", consents::broken(connection)?), ("feed_broken", feed::broken(connection)?)] {
+        dangling.extend((count != 0).then_some((what, count)));
     }
     let (grade, said) = if dangling.is_empty() {
         (Grade::Good, "whatever a row names is there")

@@ -12,8 +12,11 @@ use super::{Store, audit, retry, row};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, SLOTS, slot};
 use crate::store::outbox::{Backlog, Failure, FeedItem, Fenced, Lease, Task};
-use crate::store::sql::{self, Connection, Fault, Optional, params};
+use crate::store::sql::{self, Connection, Fault, Optional, Row, params};
 use crate::store::unit::AuditRecord;
+
+/// What was written with a row was written so long before it at most.
+const WRITTEN_WITHIN_MS: i64 = 10_000;
 
 impl Store {
     /// A new destination begins at the feed's present end; a known one stays where it is.
@@ -146,14 +149,23 @@ pub(super) fn append(
     items: &[(u64, u32)],
     at_ms: i64,
 ) -> sql::Result<()> {
-    let bytes = packed_items(items);
+    let (bytes, patient) = (packed_items(items), patient.map(|patient| patient.0));
+    let sum = sum(patient.as_ref().map(<[u8; 16]>::as_slice), at_ms, &bytes);
     connection
         .prepare_cached(
-            "INSERT INTO feed (slot, pos, patient, at, items)
-             VALUES (?1, (SELECT COALESCE(MAX(pos), 0) + 1 FROM feed WHERE slot = ?1), ?2, ?3, ?4)",
+            "INSERT INTO feed (slot, pos, patient, at, items, sum)
+             VALUES (?1, (SELECT COALESCE(MAX(pos), 0) + 1 FROM feed WHERE slot = ?1), ?2, ?3, ?4, ?5)",
         )?
-        .post(params![slot(patient), patient.map(|patient| patient.0), at_ms, bytes])?;
+        .post(params![slot(patient.map(PatientKey)), patient, at_ms, bytes, sum])?;
     Ok(())
+}
+
+/// By what a row is known to be as it was written.
+fn sum(patient: Option<&[u8]>, at_ms: i64, items: &[u8]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(patient.unwrap_or_default()).update(&at_ms.to_le_bytes()).update(items);
+    let [first, second, third, fourth, ..] = *hasher.finalize().as_bytes();
+    i64::from(u32::from_le_bytes([first, second, third, fourth]))
 }
 
 fn ensure(connection: &Connection, name: &str) -> sql::Result<()> {
@@ -235,7 +247,7 @@ fn items(connection: &Reader, lease: &Lease, max: usize, resources: usize) -> sq
 /// What lies behind a position of the slot.
 fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize, resources: usize) -> sql::Result<Vec<FeedItem>> {
     let mut statement = connection.prepare_cached(
-        "SELECT f.pos, f.patient, f.items,
+        "SELECT f.pos, f.patient, f.items, f.at, f.sum,
                 EXISTS (SELECT 1 FROM ahead a WHERE a.destination = ?1 AND a.slot = f.slot AND a.pos = f.pos)
          FROM feed f WHERE f.slot = ?2 AND f.pos > ?3 ORDER BY f.pos LIMIT ?4",
     )?;
@@ -244,12 +256,11 @@ fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize, resources
     while opened < resources
         && let Some(row) = rows.next()?
     {
-        let (pos, patient) = (row.get::<i64>(0)? as u64, row.get::<Option<[u8; 16]>>(1)?.map(PatientKey));
-        if row.get(3)? {
+        let Line { pos, patient, named } = line(connection, lease.slot, &row)?;
+        if row.get(5)? {
             found.push(FeedItem { pos, patient, ahead: true, ..FeedItem::default() });
             continue;
         }
-        let named = named_items(row.get_ref(2)?.as_blob()?);
         let parked = match named.first() {
             Some((seq, _)) => retry::waits(connection, &lease.destination, patient, *seq)?,
             None => false,
@@ -265,6 +276,107 @@ fn behind_of(connection: &Reader, lease: &Lease, pos: u64, max: usize, resources
         found.push(FeedItem { pos, patient, items, damaged, parked, ahead: false });
     }
     Ok(found)
+}
+
+/// A row of the feed.
+struct Line {
+    pos: u64,
+    patient: Option<PatientKey>,
+    named: Vec<(u64, u32)>,
+}
+
+/// A row as it was written, or what is left of it: where it is damaged, whatever of the person was written about then.
+fn line(connection: &Connection, slot_of: u16, row: &Row<'_>) -> sql::Result<Line> {
+    let (pos, at_ms) = (row.get::<i64>(0)?, row.get::<i64>(3)?);
+    let (patient, items) = (row.get::<Option<Vec<u8>>>(1)?, row.get_ref(2)?.as_blob()?);
+    let patient = patient.as_deref();
+    let kept: i64 = row.get(4)?;
+    let known = patient.map(|patient| <[u8; 16]>::try_from(patient).map(PatientKey)).transpose();
+    let known = known.ok().filter(|patient| slot(*patient) == slot_of);
+    let is_whole = kept == sum(patient, at_ms, items);
+    let pos = pos as u64;
+    match known {
+        Some(patient) if is_whole => Ok(Line { pos, patient, named: named_items(items) }),
+        Some(patient) => {
+            tracing::error!(
+                slot = slot_of,
+                pos,
+                at_ms,
+                "store: a row of the feed is damaged; what was written then is told"
+            );
+            Ok(Line { pos, patient, named: written_about(connection, patient, at_ms)? })
+        }
+        None => {
+            tracing::error!(
+                slot = slot_of,
+                pos,
+                at_ms,
+                "store: a row of the feed is damaged, and nobody knows whose it is; replay that time"
+            );
+            Ok(Line { pos, patient: None, named: Vec::new() })
+        }
+    }
+}
+
+/// What stands of the person, or of nobody, and was written shortly before that moment.
+fn written_about(connection: &Connection, patient: Option<PatientKey>, at_ms: i64) -> sql::Result<Vec<(u64, u32)>> {
+    let (from_ms, until_ms) = (at_ms.saturating_sub(WRITTEN_WITHIN_MS), at_ms);
+    let named = |row: &Row<'_>| Ok((row.get::<i64>(0)? as u64, row.get(1)?));
+    match patient {
+        Some(patient) => connection
+            .prepare_cached(
+                "SELECT seq, version FROM resource
+                 WHERE seq IN (SELECT e.seq FROM entry e WHERE e.patient = ?1) AND updated BETWEEN ?2 AND ?3 ORDER BY seq",
+            )?
+            .query_map(params![patient.0, from_ms, until_ms], named)?
+            .collect(),
+        None => connection
+            .prepare_cached(
+                "SELECT seq, version FROM resource WHERE kind IN (SELECT id FROM kind) AND patient IS NULL
+                 AND updated BETWEEN ?1 AND ?2 ORDER BY seq",
+            )?
+            .query_map(params![from_ms, until_ms], named)?
+            .collect(),
+    }
+}
+
+/// Sums every row up as it is.
+pub(super) fn sum_up_all(connection: &Connection) -> sql::Result<()> {
+    for slot in 0..SLOTS {
+        let mut last = 0;
+        loop {
+            let rows: Vec<(i64, i64)> = connection
+                .prepare_cached(
+                    "SELECT pos, patient, at, items FROM feed WHERE slot = ?1 AND pos > ?2 ORDER BY pos LIMIT 1000",
+                )?
+                .query_map(params![slot, last], |row| {
+                    let patient: Option<Vec<u8>> = row.get(1)?;
+                    Ok((row.get(0)?, sum(patient.as_deref(), row.get(2)?, row.get_ref(3)?.as_blob()?)))
+                })?
+                .collect::<Result<_, _>>()?;
+            for (pos, sum) in &rows {
+                connection
+                    .prepare_cached("UPDATE feed SET sum = ?3 WHERE slot = ?1 AND pos = ?2")?
+                    .post(params![slot, *pos, *sum])?;
+            }
+            let Some((pos, _)) = rows.last() else { break };
+            last = *pos;
+        }
+    }
+    Ok(())
+}
+
+/// How many rows of the feed are not as they were written.
+pub(super) fn broken(connection: &Connection) -> sql::Result<i64> {
+    let mut statement = connection.prepare_cached("SELECT patient, items, at, sum FROM feed")?;
+    let mut rows = statement.query(())?;
+    let mut broken = 0;
+    while let Some(row) = rows.next()? {
+        let patient: Option<Vec<u8>> = row.get(0)?;
+        let found = sum(patient.as_deref(), row.get(2)?, row.get_ref(1)?.as_blob()?);
+        broken += i64::from(row.get::<i64>(3)? != found);
+    }
+    Ok(broken)
 }
 
 pub(super) fn advance(

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::consents::bump_epoch;
+use super::consents::{bump_epoch, consent_mark, move_sum};
 use super::keys::{self, Sealed, Sealer, gist_of, version_of};
 use super::row::{entry_date, entry_patient, filed_under, pack, token_hash, unpack};
 use super::spans;
@@ -401,12 +401,14 @@ fn index(ledger: &Ledger, put: &[(&Numbered<'_>, i64)]) -> sql::Result<()> {
     connection.post_each("INSERT INTO token (hash, seq) VALUES (?1, ?2)", &tokens)?;
     for (Numbered { write, .. }, seq) in put {
         let (true, Some(patient)) = (write.consent, write.patient) else { continue };
+        let mut added = 0;
         if !write.delete {
             connection
                 .prepare_cached("INSERT INTO consent (patient, seq) VALUES (?1, ?2)")?
                 .post(params![patient.0, seq])?;
+            added = consent_mark(patient, *seq);
         }
-        bump_epoch(connection, &ledger.spoken, patient)?;
+        bump_epoch(connection, &ledger.spoken, patient, added)?;
     }
     Ok(())
 }
@@ -426,7 +428,11 @@ fn unindex(ledger: &Ledger, old: &Standing, new: &Write) -> sql::Result<()> {
     let was_consent = connection
         .prepare_cached("DELETE FROM consent WHERE patient = ?1 AND seq = ?2")?
         .execute(params![patient.0, old.seq])?;
+    if was_consent == 0 {
+        return Ok(());
+    }
+    let gone = -consent_mark(patient, old.seq);
     // Whom it spoke of before must notice too; whom it speaks of now, `index` tells.
     let told = new.consent && new.patient == Some(patient);
-    if was_consent > 0 && !told { bump_epoch(connection, &ledger.spoken, patient) } else { Ok(()) }
+    if told { move_sum(connection, patient, gone) } else { bump_epoch(connection, &ledger.spoken, patient, gone) }
 }

@@ -6,6 +6,7 @@
 //! page write per row: `tail` is unique, `kind` grows at the right edge only, `entry` clusters by patient.
 
 use super::transaction::TAKE_TURN;
+use super::{consents, feed};
 use crate::store::fault::OpenError;
 use crate::store::sql::{self, Connection, Optional};
 
@@ -32,7 +33,9 @@ use crate::store::sql::{self, Connection, Optional};
 /// tried again. `ahead` are rows of the feed that a destination was sent before their turn, `cursor.scout` how far it was
 /// looked for such, `retry.first` what stands before the rest of its lane. `entry.code` has the number of the labels that a resource
 /// carries (`resource.labels`) above its lowest 32 bits; `label_set` are those that some resource carries, and 0 where what lies
-/// under none may carry some, because it was filed before they were told apart.
+/// under none may carry some, because it was filed before they were told apart. `patient_state.sum` is of marks of what a person
+/// has said (her consents' numbers, her restriction, the epoch), by which it is noticed that some of it is gone; `feed.sum` a hash of
+/// the row.
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -299,10 +302,17 @@ INSERT INTO label_set (number) SELECT 0 WHERE EXISTS (SELECT 1 FROM resource);
 -- Texts may have marks for what their rows say.
 ALTER TABLE person_key ADD COLUMN person BLOB;
 ",
+    "
+ALTER TABLE feed ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE patient_state ADD COLUMN sum INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The schema from which on they may.
 pub(super) const MARKED: i64 = 25;
+
+/// The schema from which on rows that lead to others are summed up.
+const SUMMED: usize = 26;
 
 /// The ways back, each beside the migration of the same number: what the program before it did not have goes, and what that
 /// one had is as it was. Nothing is before the first. Rows that only the newer program understands are lost on the way.
@@ -400,6 +410,10 @@ ALTER TABLE resource DROP COLUMN labels;
 -- They are written anew without before (`unmark`).
 ALTER TABLE person_key DROP COLUMN person;
 ",
+    "
+ALTER TABLE patient_state DROP COLUMN sum;
+ALTER TABLE feed DROP COLUMN sum;
+",
 ];
 
 /// Brings the database to the newest schema this program knows.
@@ -455,6 +469,10 @@ pub(super) fn apply(connection: &Connection, wanted: i64) -> Result<i64, OpenErr
             Connection::Lite(_) => connection.batch(step)?,
             Connection::Postgres(_) => connection.batch(&translated(step))?,
         }
+    }
+    if from < SUMMED && to >= SUMMED {
+        consents::sum_up_all(connection)?;
+        feed::sum_up_all(connection)?;
     }
     if found != wanted {
         match connection {

@@ -260,6 +260,93 @@ async fn what_is_damaged_is_passed_over_where_that_may_be() {
     }
 }
 
+/// What leads to what the person has said is gone or changed: that is noticed, and is not taken for her having said nothing.
+#[tokio::test]
+async fn what_is_lost_of_what_a_person_has_said_is_noticed() {
+    for fixture in Fixture::both() {
+        let (hers, others) = (patient(1), patient(2));
+        let whole = async |patient| fixture.store.said(patient, None).await.unwrap().unwrap().whole;
+        assert!(whole(hers).await, "nothing was said");
+        for name in ["c", "d"] {
+            fixture.put(consent(hers, name)).await;
+        }
+        fixture.put(consent(others, "o")).await;
+        fixture.put(update(consent(hers, "d"), 1, "other")).await;
+        fixture.put(Write { delete: true, ..update(consent(hers, "d"), 2, "") }).await;
+        for on in [true, false, true] {
+            fixture.store.restrict(hers, on, NOW_MS, audit_record()).await.unwrap();
+            assert!(whole(hers).await && whole(others).await);
+        }
+        assert_eq!(broken(&fixture, "said_broken"), 0);
+        for (bend, undo) in [
+            ("DELETE FROM consent WHERE patient = ?1", "INSERT INTO consent (patient, seq) VALUES (?1, 1)"),
+            ("INSERT INTO consent (patient, seq) VALUES (?1, 7)", "DELETE FROM consent WHERE patient = ?1 AND seq = 7"),
+            (
+                "UPDATE patient_state SET restricted = restricted + 1 WHERE patient = ?1",
+                "UPDATE patient_state SET restricted = restricted - 1 WHERE patient = ?1",
+            ),
+            (
+                "UPDATE patient_state SET consent_epoch = consent_epoch + 8 WHERE patient = ?1",
+                "UPDATE patient_state SET consent_epoch = consent_epoch - 8 WHERE patient = ?1",
+            ),
+        ] {
+            let change = async |sql: &'static str| {
+                let changed = move |ledger: &mut Ledger| Ok(ledger.connection.execute(sql, [hers.0])?);
+                assert_eq!(fixture.store.writer.call(1, changed).await.unwrap(), 1, "{sql}");
+            };
+            change(bend).await;
+            assert!(!whole(hers).await, "{bend}");
+            assert!(whole(others).await, "{bend}");
+            assert_eq!(broken(&fixture, "said_broken"), 1, "{bend}");
+            // Whatever is said later does not make it whole.
+            fixture.store.restrict(others, true, NOW_MS, audit_record()).await.unwrap();
+            change(undo).await;
+            assert!(whole(hers).await, "{undo}");
+        }
+    }
+}
+
+/// A row of the feed that is not what was written is noticed, and what it was about is told all the same.
+#[tokio::test]
+async fn a_damaged_row_of_the_feed_loses_nothing() {
+    for fixture in Fixture::both() {
+        fixture.store.ensure_destination("nhs").await.unwrap();
+        for name in ["a", "b"] {
+            fixture.put(observation(patient(1), name, name)).await;
+        }
+        fixture.put(observation(patient(2), "z", "z")).await;
+        let told = async || {
+            let mut told = Vec::new();
+            for lease in fixture.store.lease("nhs", "w", NOW_MS, 1000, 16).await.unwrap() {
+                for row in fixture.store.feed(&lease, 10, usize::MAX).await.unwrap() {
+                    told.extend(row.items.iter().map(|stored| String::from_utf8(stored.payload.clone()).unwrap()));
+                    assert!(row.damaged.is_empty());
+                }
+            }
+            told.sort();
+            told.dedup();
+            told
+        };
+        assert_eq!(told().await, ["a", "b", "z"]);
+        assert_eq!(broken(&fixture, "feed_broken"), 0);
+        for bend in ["UPDATE feed SET items = patient WHERE patient = ?1", "UPDATE feed SET sum = 1 WHERE patient = ?1"]
+        {
+            let bend = move |ledger: &mut Ledger| Ok(ledger.connection.execute(bend, [patient(1).0])?);
+            assert_eq!(fixture.store.writer.call(1, bend).await.unwrap(), 2);
+            assert_eq!(told().await, ["a", "b", "z"]);
+            assert_eq!(broken(&fixture, "feed_broken"), 2);
+        }
+    }
+}
+
+/// What an examination says of so many broken rows.
+fn broken(fixture: &Fixture, what: &str) -> i64 {
+    let examining = crate::store::Examining { quick: false, now_ms: NOW_MS, follower: "follower" };
+    let findings = Store::examine(&fixture.place, examining).unwrap();
+    let found = findings.iter().find(|found| found.check == "store.references").unwrap();
+    found.figures.iter().find(|(name, _)| *name == what).map_or(0, |(_, count)| *count)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_does_not_go_on_is_told() {
     for fixture in Fixture::both() {
