@@ -115,7 +115,8 @@ pub(super) fn compiled(stored: &Stored) -> Compiled {
     }
 }
 
-/// What stands where something that the person said cannot be read.
+/// What stands where something that the person said cannot be read, by its id where that is known, so that what is said anew
+/// stands in its place.
 fn unreadable(id: &str, version: u32) -> Compiled {
     let text =
         format!(r#"{{"resourceType":"Consent","id":"{id}","status":"active","implicitRules":"urn:unreadable"}}"#);
