@@ -138,20 +138,32 @@ pub(super) fn inherit_of(ledger: &mut Ledger, patient: PatientKey) -> sql::Resul
     ledger.connection.prepare_cached("DELETE FROM foretold WHERE patient = ?1")?.execute([patient.0]).map(drop)
 }
 
+/// What was put on record before it was sent. What is damaged of it stands in nobody's way: the log says of when it was, and for
+/// whom.
 fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::Result<Vec<AuditRecord>> {
-    connection
-        .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?
+    let sql = format!("SELECT at, patient, client, id, payload, salt, destination FROM foretold {which}");
+    let found: Vec<Option<AuditRecord>> = connection
+        .prepare_cached(&sql)?
         .query_map(values, |row| {
-            Ok(AuditRecord {
+            let payload = match text(row, 4) {
+                Err(Fault::Damaged(_)) => {
+                    let (at_ms, destination): (i64, String) = (row.get(0)?, row.get(6)?);
+                    tracing::error!(at_ms, destination, "store: what was put on record before it was sent is damaged");
+                    return Ok(None);
+                }
+                payload => payload?,
+            };
+            Ok(Some(AuditRecord {
                 at_ms: row.get(0)?,
                 patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
                 client: row.get(2)?,
                 id: ResId(row.get(3)?),
-                payload: text(row, 4)?,
+                payload,
                 salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
-            })
+            }))
         })?
-        .collect()
+        .collect::<sql::Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn number(task: Task) -> i64 {
