@@ -8,9 +8,11 @@ use mhealth_gateway::store::DAMAGED;
 use serde_json::{Value, json};
 
 use crate::bulk;
+use crate::devices::{send, told};
 use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate};
 use crate::person::visitor;
 use crate::rights::{asks, own_requests};
+use crate::sources::{list, reading};
 
 /// Does something to the file of a store, as somebody with the disk in his hands might.
 pub fn meddle(gateway: &Gateway, sql: &str) {
@@ -484,4 +486,29 @@ async fn without_her_key_a_person_can_be_erased() {
     }
     assert_eq!(app.get(&format!("/Observation/{reading}")).await.status, 404);
     assert_eq!(gateway.store().census(gateway.inner().patient_key(&patient)).await.unwrap(), []);
+}
+
+/// Which source counts cannot be known any more where the list of them is damaged, and whose a record is where the person is; what
+/// is measured is kept all the same, and the rest is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_kept_and_told_beside_what_is_damaged() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    let (patient, other) = (app.consenting_person().await, app.consenting_person().await);
+    assert_eq!(app.post("/List", &list(&patient, &["Watch", "Phone"])).await.status, 201);
+    let sent = [reading("w", "Watch", 71, "08:30:10"), reading("p", "Phone", 73, "08:30:50")];
+    assert_eq!(told(&send(&app, &patient, &sent).await), ["accepted", "flagged source-secondary"]);
+    spoil(&gateway, "List", 0);
+    let sent = [reading("v", "Watch", 75, "09:30:10"), reading("q", "Phone", 74, "09:30:50")];
+    assert_eq!(told(&send(&app, &patient, &sent).await), ["flagged source-overlap"; 2]);
+
+    assert_eq!(told(&send(&app, &other, &[reading("o", "Watch", 80, "08:30:10")]).await), ["accepted"]);
+    spoil(&gateway, "Patient", 0);
+    let receipt = async |id: &str| app.get(&format!("{}/receipts?id={id}", app.root())).await;
+    let found = receipt("o").await;
+    assert_eq!((found.status, &found.json()["receipts"][0]["outcome"]), (200, &json!("accepted")));
+    let unknown = receipt("nobodys").await;
+    assert_eq!((unknown.status, unknown.issues()), (500, vec!["resource-damaged".to_owned()]));
+    let named = app.get(&format!("{}/receipts?id=w&patient={patient}", app.root())).await;
+    assert_eq!((named.status, &named.json()["receipts"][0]["outcome"]), (200, &json!("accepted")));
 }
