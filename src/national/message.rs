@@ -7,7 +7,6 @@ use super::lookup::Context;
 use super::pack::{Form, Pack, Row, System};
 use super::slot::{Part, Which};
 use crate::fhir::ours::STRUCTURES;
-use crate::fhir::terminology::ucum;
 use crate::fhir::tree::Element;
 use crate::fhir::validate::measures::{self, SNOMED};
 
@@ -129,9 +128,9 @@ impl Pack {
             return Some(first);
         }
         let sent = element.get("valueQuantity").and_then(|quantity| quantity.text_of("code"));
-        let fits = |row: &&Row| match (sent, &row.unit) {
-            (Some(sent), Some(unit)) => unit.code == sent || ucum::comparable(&unit.code, sent),
-            _ => true,
+        let fits = |row: &&Row| {
+            let units = row.known.filter(|known| !known.units.is_empty());
+            sent.zip(units).is_none_or(|(sent, known)| known.unit(sent).is_some())
         };
         let mut fitting = self.candidates(measure).filter(fits);
         let found = fitting.next();

@@ -115,14 +115,14 @@ pub(super) struct Word {
 #[derive(Debug)]
 pub struct Row {
     pub measure: String,
+    /// The same in the guide's table of measures.
+    pub(super) known: Option<&'static Measure>,
     pub form: Form,
     pub profile: String,
     /// A list of CodeableConcepts, as JSON.
     pub(super) categories: String,
     pub unit: Option<Unit>,
     pub(super) number: Number,
-    /// By what a value in the measure's usual unit is multiplied, where no conversion of units does it.
-    pub(super) times: Option<Decimal>,
     pub(super) time: Time,
     pub(super) needs: Vec<Need>,
     /// Measures of the components that are told with it.
@@ -190,12 +190,20 @@ pub struct Unit {
     pub(super) from: Vec<(String, Conversion)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Conversion {
     /// Another spelling of the same.
     Same,
-    /// Exactly so many of it.
-    Factor(Decimal),
+    Line(Line),
+}
+
+/// So many times as much, and so much more.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Line {
+    pub times: Decimal,
+    pub plus: Decimal,
+    /// Whether what comes out has no more digits than it should.
+    pub exact: bool,
 }
 
 /// How many digits a number may have.

@@ -1,5 +1,7 @@
 //! What packs make of measurements.
 
+mod own;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

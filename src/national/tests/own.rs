@@ -1,0 +1,127 @@
+//! What packs of somebody's own make of measurements, and what is said of their slips: each case is one plain pack with lines
+//! and changes of its own.
+
+use super::*;
+
+const COLUMNS: &str =
+    "measure,form,profile,category,unit,unit_text,unit_system,number,times,time,needs,note,parts,plus";
+
+/// The files of a plain pack that takes some measures, each by a code of LOINC; after some changes.
+fn own(measures: &[(&str, &str)], changes: &[(&str, &str, &str)]) -> BTreeMap<String, String> {
+    let mut files = files("eu-r4");
+    let lines = |column: fn(&(&str, &str)) -> String| measures.iter().map(column).collect::<Vec<_>>().join("\n");
+    let codes = |(line, code): &(&str, &str)| {
+        let measure = line.split(',').next().unwrap_or_default();
+        format!("{measure},,,{}", coded(code))
+    };
+    files.insert("measures.csv".to_owned(), format!("{COLUMNS}\n{}\n", lines(|(line, _)| (*line).to_owned())));
+    files.insert("codes.csv".to_owned(), format!("measure,at,when,system,code,display\n{}\n", lines(codes)));
+    for (file, from, to) in changes {
+        let text = files.get_mut(*file).unwrap();
+        assert!(text.contains(from), "{file} {from}");
+        *text = text.replacen(from, to, 1);
+    }
+    files
+}
+
+fn coded(code: &str) -> String {
+    let system = if code.contains('-') { "http://loinc.org" } else { "http://snomed.info/sct" };
+    format!("{system},{code},")
+}
+
+fn compiled(files: &BTreeMap<String, String>) -> Pack {
+    Pack::compile(files).unwrap_or_else(|mistakes| panic!("{mistakes:#?}"))
+}
+
+/// What is wrong with such a pack.
+fn wrong(files: &BTreeMap<String, String>) -> Vec<String> {
+    trial::check(files).told().map(ToString::to_string).collect()
+}
+
+/// The first Observation of what a pack makes of one.
+fn observation_of(pack: &Pack, sent: &Value) -> Result<Value, NotDeliverable> {
+    let stage = finnish();
+    let told = told(pack, &stage, std::slice::from_ref(sent))?;
+    Ok(trial::within(&told, "Observation")[0].clone())
+}
+
+#[test]
+fn a_stated_factor_is_the_one_that_counts() {
+    for (line, code, value, unit, expected) in [
+        ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8", "53", "mmol/mol", "7 %"),
+        ("hba1c-ifcc,quantity,,,%,%,,,0.09148,,,,,2.152", "59261-8", "53", "mmol/mol", "7.00044 %"),
+        ("spo2,quantity,,,1,,,3,0.01,,,,,", "59408-5", "97", "%", "0.97 1"),
+        ("steps-daily,quantity,,,1/(24.h),,,integer,1,,,,,", "41950-7", "9412", "{steps}", "9412 1/(24.h)"),
+        ("steps-daily,quantity,,,1/(24.h),,,integer,1,,,,,", "41950-7", "9412", "{steps}/d", "9412 1/(24.h)"),
+        ("body-temperature,quantity,,,[degF],,,,,,,,,", "8310-5", "37.0", "Cel", "98.6 [degF]"),
+        ("body-temperature,quantity,,,K,,,2,,,,,,", "8310-5", "98.6", "[degF]", "310.15 K"),
+        ("body-weight,quantity,,,kilo,,urn:oid:2.999,,,,,,,", "29463-7", "10", "[lb_av]", "4.5359237 kilo"),
+        ("body-weight,quantity,,,stone,,urn:oid:2.999,1,0.157473,,,,,", "29463-7", "70000", "g", "11 stone"),
+        ("systolic-bp,quantity,,,kPa,,,1,,,,,,", "8480-6", "120", "mm[Hg]", "16 kPa"),
+    ] {
+        let pack = compiled(&own(&[(line, code)], &[]));
+        let told = observation_of(&pack, &super::observation(code, &number(value), unit)).unwrap();
+        let quantity = &told["valueQuantity"];
+        let shown = format!("{} {}", quantity["value"], quantity["code"].as_str().unwrap());
+        assert_eq!(shown, expected, "{line}");
+    }
+}
+
+#[test]
+fn what_ucum_alone_cannot_know_is_stated_and_nothing_else_is() {
+    for (line, code, expected) in [
+        (
+            "hba1c-ifcc,quantity,,,%,%,,1,,,,,,",
+            "59261-8",
+            "measures.csv:2: unit: expected is one that the measure's units can be converted into, or a factor in times; \
+             mmol/mol and % are numbers to UCUM",
+        ),
+        ("spo2,quantity,,,1,,,3,,,,,,", "59408-5", "measures.csv:2: unit: expected is one that"),
+        ("ketones,quantity,,,/L,,,,,,,,,", "53061-8", "measures.csv:2: unit: expected is one that"),
+        ("steps-daily,quantity,,,{steps}/wk,,,,,,,,,", "41950-7", "measures.csv:2: unit: expected is one that"),
+        (
+            "body-weight,quantity,,,[lb_av],lb,,1,2.2,,,,,",
+            "29463-7",
+            "measures.csv:2: times: UCUM says how kg becomes [lb_av], so that nothing is stated of it",
+        ),
+        ("spo2,quantity,,,%,%,,1,0.01,,,,,", "59408-5", "measures.csv:2: times: UCUM says how % becomes %"),
+        ("body-temperature,quantity,,,Cel,,,,,,,,,1", "8310-5", "measures.csv:2: times: UCUM says how Cel becomes Cel"),
+        ("hba1c-ifcc,quantity,,,%,%,,1,0.1,,,,,much", "59261-8", "measures.csv:2: plus: expected is a number"),
+        (
+            "blood-pressure,components,,,,,,,2,,,,,",
+            "85354-9",
+            "measures.csv:2: times: what is told as components has no",
+        ),
+    ] {
+        let told = wrong(&own(&[(line, code)], &[]));
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:#?}");
+    }
+    // What was never of the measure is not told by what its dimension would allow.
+    let pack = compiled(&own(&[("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8")], &[]));
+    let refused = observation_of(&pack, &super::observation("59261-8", &number("5.3"), "%")).unwrap_err();
+    assert_eq!(refused.id, Id::DestinationForm);
+}
+
+#[test]
+fn a_series_is_told_in_the_unit_of_its_line() {
+    let series = |code: &str, unit: &str| {
+        let mut sent = super::observation(code, &number("0"), "x");
+        sent.as_object_mut().unwrap().remove("valueQuantity");
+        sent["valueSampledData"] = json!({
+            "origin": {"value": number("1"), "system": "http://unitsofmeasure.org", "code": unit}, "period": 300_000,
+            "factor": number("0.1"), "lowerLimit": number("2"), "dimensions": 1, "data": "54 55 L",
+        });
+        sent
+    };
+    for (line, code, unit, expected) in [
+        ("cgm-molar,series,,,mg/dL,,,,18.0156,,,,,", "105272-9", "mmol/L", ["18.0156", "1.80156", "36.0312"]),
+        ("cgm-molar,series,,,mmol/L,,,,,,,,,", "105272-9", "mmol/L", ["1", "0.1", "2"]),
+        ("skin-temperature,series,,,[degF],,,,,,,,,", "39106-0", "Cel", ["33.8", "0.18", "35.6"]),
+    ] {
+        let pack = compiled(&own(&[(line, code)], &[]));
+        let told = observation_of(&pack, &series(code, unit)).unwrap();
+        let told = &told["valueSampledData"];
+        let shown = [&told["origin"]["value"], &told["factor"], &told["lowerLimit"]].map(ToString::to_string);
+        assert_eq!((shown, told["data"].as_str()), (expected.map(str::to_owned), Some("54 55 L")), "{line}");
+    }
+}
