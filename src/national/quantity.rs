@@ -1,6 +1,7 @@
 //! A number in the destination's unit, with as many digits as it takes.
 //!
-//! What need not be changed is copied digit by digit. A conversion by an exact factor is exact; any other, and a factor of
+//! What need not be changed is copied digit by digit, and zeros at the end say how precise a value is (R4 decimal): they stay
+//! when it is converted or shortened. A conversion by an exact factor is exact; any other, and a factor of
 //! a substance, leaves six significant digits, which is more than any of these devices measures. Which units become which
 //! is settled when a pack is compiled: a factor that the pack states is the only one that counts, and without one units of
 //! a physical dimension alone are converted. Numbers without a dimension compare by UCUM whatever they count: 53 mmol/mol
@@ -8,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::file::Rounding;
@@ -26,6 +28,9 @@ const OF_FACTOR: u32 = 9;
 
 /// Most digits behind the point that an exact factor has.
 const EXACT: u32 = 12;
+
+/// Most zeros that are kept behind the point.
+const MOST_KEPT: u32 = 9;
 
 /// Comparators that every release has.
 const COMPARATORS: [&str; 4] = ["<", "<=", ">=", ">"];
@@ -130,7 +135,18 @@ fn converted(digits: &str, line: Line) -> Result<Option<String>, Gap> {
     if amount == value {
         return Ok(None);
     }
-    short(amount, line.exact, SIGNIFICANT).ok_or(OTHER).map(Some)
+    let mut amount = short(amount, line.exact, SIGNIFICANT).ok_or(OTHER)?;
+    let precise = digits_kept(value, line);
+    if precise > amount.scale() {
+        amount.rescale(precise);
+    }
+    Ok(Some(amount.to_string()))
+}
+
+/// How many digits behind the point say after a conversion what they said before.
+fn digits_kept(value: Decimal, line: Line) -> u32 {
+    let magnitude = line.times.to_f64().map_or(0.0, |times| times.log10().round()) as i64;
+    u32::try_from(i64::from(value.scale()) - magnitude).unwrap_or(0).min(MOST_KEPT)
 }
 
 fn rounded(digits: Cow<'_, str>, number: Number, rounding: Rounding) -> Result<Cow<'_, str>, Gap> {
@@ -149,7 +165,8 @@ fn rounded(digits: Cow<'_, str>, number: Number, rounding: Rounding) -> Result<C
         Rounding::Refuse => RoundingStrategy::MidpointAwayFromZero,
     };
     let short = value.round_dp_with_strategy(fraction, strategy);
-    Ok(Cow::Owned(if fraction == 0 { short.trunc().to_string() } else { short.normalize().to_string() }))
+    let short = if fraction == 0 { short.trunc() } else { short };
+    Ok(Cow::Owned(if short.is_zero() { short.abs().to_string() } else { short.to_string() }))
 }
 
 /// Writes a SampledData, its origin and limits in the destination's unit and its factor with them.
@@ -166,11 +183,18 @@ pub(super) fn series(of: Element<'_>, row: &Row, out: &mut String) -> Result<(),
     // What a value becomes; a factor is no value, and nothing is added to it.
     let moved = |digits: &str| match line {
         None => Ok(digits.to_owned()),
-        Some(line) => short(line.of(decimal(digits)?).ok_or(WHOLE)?, line.exact, SIGNIFICANT).ok_or(WHOLE),
+        Some(line) => {
+            let moved = line.of(decimal(digits)?).and_then(|moved| short(moved, line.exact, SIGNIFICANT));
+            moved.map(|moved| moved.to_string()).ok_or(WHOLE)
+        }
     };
     let scaled = |digits: &str| match line {
         None => Ok(digits.to_owned()),
-        Some(line) => short(decimal(digits)?.checked_mul(line.times).ok_or(WHOLE)?, line.exact, OF_FACTOR).ok_or(WHOLE),
+        Some(line) => {
+            let scaled = decimal(digits)?.checked_mul(line.times);
+            let scaled = scaled.and_then(|scaled| short(scaled, line.exact, OF_FACTOR));
+            scaled.map(|scaled| scaled.to_string()).ok_or(WHOLE)
+        }
     };
     out.push_str("{\"origin\":{\"value\":");
     out.push_str(&moved(origin.text_of("value").ok_or(WHOLE)?)?);
@@ -196,7 +220,7 @@ pub(super) fn series(of: Element<'_>, row: &Row, out: &mut String) -> Result<(),
 }
 
 /// As many digits as there are, or as count.
-fn short(amount: Decimal, exact: bool, significant: u32) -> Option<String> {
+fn short(amount: Decimal, exact: bool, significant: u32) -> Option<Decimal> {
     let amount = amount.normalize();
     let is_whole = amount.abs() >= Decimal::from(10_u64.pow(significant));
     let short = match (exact, is_whole) {
@@ -204,7 +228,7 @@ fn short(amount: Decimal, exact: bool, significant: u32) -> Option<String> {
         (false, true) => amount.round(),
         (false, false) => amount.round_sf(significant)?,
     };
-    Some(short.normalize().to_string())
+    Some(short.normalize())
 }
 
 fn decimal(digits: &str) -> Result<Decimal, Gap> {

@@ -48,7 +48,7 @@ fn observation_of(pack: &Pack, sent: &Value) -> Result<Value, NotDeliverable> {
 #[test]
 fn a_stated_factor_is_the_one_that_counts() {
     for (line, code, value, unit, expected) in [
-        ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8", "53", "mmol/mol", "7 %"),
+        ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8", "53", "mmol/mol", "7.0 %"),
         ("hba1c-ifcc,quantity,,,%,%,,,0.09148,,,,,2.152", "59261-8", "53", "mmol/mol", "7.00044 %"),
         ("spo2,quantity,,,1,,,3,0.01,,,,,", "59408-5", "97", "%", "0.97 1"),
         ("steps-daily,quantity,,,1/(24.h),,,integer,1,,,,,", "41950-7", "9412", "{steps}", "9412 1/(24.h)"),
@@ -56,14 +56,36 @@ fn a_stated_factor_is_the_one_that_counts() {
         ("body-temperature,quantity,,,[degF],,,,,,,,,", "8310-5", "37.0", "Cel", "98.6 [degF]"),
         ("body-temperature,quantity,,,K,,,2,,,,,,", "8310-5", "98.6", "[degF]", "310.15 K"),
         ("body-weight,quantity,,,kilo,,urn:oid:2.999,,,,,,,", "29463-7", "10", "[lb_av]", "4.5359237 kilo"),
-        ("body-weight,quantity,,,stone,,urn:oid:2.999,1,0.157473,,,,,", "29463-7", "70000", "g", "11 stone"),
-        ("systolic-bp,quantity,,,kPa,,,1,,,,,,", "8480-6", "120", "mm[Hg]", "16 kPa"),
+        ("body-weight,quantity,,,stone,,urn:oid:2.999,1,0.157473,,,,,", "29463-7", "70000", "g", "11.0 stone"),
+        ("systolic-bp,quantity,,,kPa,,,1,,,,,,", "8480-6", "120", "mm[Hg]", "16.0 kPa"),
     ] {
         let pack = compiled(&own(&[(line, code)], &[]));
         let told = observation_of(&pack, &super::observation(code, &number(value), unit)).unwrap();
         let quantity = &told["valueQuantity"];
         let shown = format!("{} {}", quantity["value"], quantity["code"].as_str().unwrap());
         assert_eq!(shown, expected, "{line}");
+    }
+}
+
+#[test]
+fn digits_that_say_how_precise_a_value_is_stay() {
+    for (line, code, value, unit, expected) in [
+        ("body-weight,quantity,,,kg,kg,,1,,,,,,", "29463-7", "154.3", "[lb_av]", "70.0"),
+        ("body-weight,quantity,,,kg,kg,,1,,,,,,", "29463-7", "70.000", "kg", "70.0"),
+        ("body-weight,quantity,,,kg,kg,,,,,,,,", "29463-7", "70.000", "kg", "70.000"),
+        ("body-weight,quantity,,,kg,kg,,1,,,,,,", "29463-7", "70", "kg", "70"),
+        ("body-weight,quantity,,,kg,kg,,integer,,,,,,", "29463-7", "154.3", "[lb_av]", "70"),
+        ("body-weight,quantity,,,kg,kg,,,,,,,,", "29463-7", "70000", "g", "70.000"),
+        ("body-weight,quantity,,,g,g,,,,,,,,", "29463-7", "70.0", "kg", "70000"),
+        ("body-height,quantity,,,cm,cm,,,,,,,,", "8302-2", "1.710", "m", "171.0"),
+        ("body-height,quantity,,,cm,cm,,,,,,,,", "8302-2", "1.71", "m", "171"),
+        ("body-temperature,quantity,,,Cel,,,1,,,,,,", "8310-5", "98.6", "[degF]", "37.0"),
+        ("body-temperature,quantity,,,Cel,,,1,,,,,,", "8310-5", "-0.04", "Cel", "0.0"),
+        ("glucose-capillary-mass,quantity,,,mmol/L,,,2,0.055507,,,,,", "41653-7", "90", "mg/dL", "5.00"),
+    ] {
+        let pack = compiled(&own(&[(line, code)], &[]));
+        let told = observation_of(&pack, &super::observation(code, &number(value), unit)).unwrap();
+        assert_eq!(told["valueQuantity"]["value"].to_string(), expected, "{line}");
     }
 }
 
