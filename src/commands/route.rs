@@ -20,7 +20,7 @@ use crate::exchange::recipients::Known;
 use crate::exchange::rehearse::{Difference, Rehearsal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, json as tree};
-use crate::national::{Measured, Message, NotDeliverable, Pack, Settings, Shelf};
+use crate::national::{Address, Measured, Message, NotDeliverable, Pack, Settings, Shelf};
 use crate::policy::access::client::Client;
 use crate::policy::routing::Origin;
 use crate::store::Store;
@@ -182,10 +182,15 @@ impl Beside {
         for some in measured.chunks(pack.request.most) {
             let person = self.person.as_ref().map(Element::root);
             let message = Message { measured: some, person, settings, key: &[0; 32] };
-            match pack.body(&message) {
-                Ok(body) => {
-                    let body: serde_json::Value = serde_json::from_str(&body).context("the request is no JSON")?;
-                    out.push_str(&format!("{} [address]/{}\n{body:#}\n", pack.request.method, pack.request.path));
+            match pack.request(&message, &[]) {
+                Ok(told) => {
+                    let body: serde_json::Value = serde_json::from_str(&told.body).context("the request is no JSON")?;
+                    let Address { method, path, condition } = &told.address;
+                    let _ = writeln!(out, "{method} [address]/{}", path.join("/"));
+                    if let Some(condition) = condition {
+                        let _ = writeln!(out, "If-None-Exist: {condition}");
+                    }
+                    let _ = writeln!(out, "{body:#}");
                 }
                 Err(told) => return Ok(Err(self.refused(&told))),
             }

@@ -134,6 +134,7 @@ impl Shape {
         };
         Ok(Shaped {
             pack: self.pack.clone(),
+            address: told.address,
             key: key(stored),
             body,
             count: measured.len(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rust_decimal::Decimal;
 
 use super::Mistake;
+use super::address::{self, Way};
 use super::answer::{self, Answers, Check, IDS, Meaning, Who};
 use super::file::{Category, Corrections, File, REQUIRED};
 use super::lookup;
@@ -155,6 +156,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         named_there(&main, files, mistakes);
         systems(&main, mistakes);
     }
+    let way = if main.is_there { address::compile(&main, files, mistakes) } else { Way::default() };
     let rows = lines(&main, files, mistakes);
     let answers = answers(files, mistakes);
     let whole_names = main.names().whole;
@@ -186,6 +188,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         request: Request {
             method: file.request.method,
             path: file.request.path,
+            way,
             most: file.request.most,
             corrections: file.request.corrections,
             removal: file.request.removal,
@@ -273,9 +276,6 @@ fn checked(main: &Main, mistakes: &mut Vec<Mistake>) -> Option<Version> {
             let what = if coding.code.is_empty() { "a code" } else { "a system that is a URI" };
             wrong(&format!("categories.{name} has a coding without {what}"));
         }
-    }
-    if !lookup::is_below(&file.request.path) {
-        wrong("request.path is relative to the address of the destination, without a question mark");
     }
     if file.request.most == 0 {
         wrong("request.most is at least 1");

@@ -55,6 +55,10 @@ pub(super) struct Request {
     pub method: String,
     /// Below the address of the destination.
     pub path: String,
+    /// Where a new version replaces what has the id `{there}`.
+    pub correction: Option<String>,
+    /// What a resource by itself is created unless there is one of.
+    pub condition: Option<String>,
     /// Most measurements that one request carries.
     pub most: usize,
     /// What is done with a new version of what was sent: `again`, `update`, or `never`.
@@ -76,6 +80,8 @@ impl Default for Request {
         Request {
             method: "POST".to_owned(),
             path: String::new(),
+            correction: None,
+            condition: None,
             most: 1,
             corrections: Corrections::default(),
             removal: Removal::default(),

@@ -5,6 +5,7 @@
 //! they cannot be told there: that is no mistake of anybody's, and is known before a person is asked for consent. Where a
 //! destination is, how we sign in there, and what became of a request is not known here.
 
+mod address;
 mod answer;
 mod compile;
 pub mod draft;
@@ -28,6 +29,7 @@ mod written;
 use std::cell::RefCell;
 use std::fmt;
 
+pub use address::Address;
 pub use answer::{Answers, Check, Meaning, Who};
 pub use file::{Answer, Corrections, Format, Removal};
 pub use lookup::{Context, Given, Inquiry, Question};
@@ -73,6 +75,7 @@ impl fmt::Display for Mistake {
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
+    pub address: Address,
     pub body: String,
     /// Which of the measurements each of its entries tells; none of what stands beside them.
     pub entries: Vec<Option<usize>>,
@@ -103,8 +106,8 @@ impl Pack {
         let scope = Scope { there, entries: Some(&entries), ..Scope::of(self, message, &items) };
         let mut body = String::with_capacity(1024 * (items.len() + 1));
         let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut body));
-        written.map_err(|gap| self.not_told(gap))?;
-        Ok(Told { body, entries: entries.take() })
+        let address = written.and_then(|()| self.address(&scope)).map_err(|gap| self.not_told(gap))?;
+        Ok(Told { address, body, entries: entries.take() })
     }
 
     /// System and value of the identifier by which the destination knows the person.

@@ -6,6 +6,7 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
+use super::address::Way;
 use super::file::{Answer, Corrections, Format, Removal, Rounding};
 use super::lookup::Lookup;
 use super::slot::Slot;
@@ -57,8 +58,9 @@ pub struct Version(pub [u32; 3]);
 #[derive(Debug)]
 pub struct Request {
     pub method: String,
-    /// Below the address of the destination.
+    /// Below the address of the destination, as it is written.
     pub path: String,
+    pub(super) way: Way,
     /// Most measurements of one request.
     pub most: usize,
     pub corrections: Corrections,

@@ -272,6 +272,11 @@ impl<'m> Scope<'m> {
         }
     }
 
+    /// Whether the destination has it already, by a name of its own.
+    pub(super) fn is_there(&self) -> bool {
+        self.text(Slot::There).is_some()
+    }
+
     fn measured(&self) -> Option<Measured<'m>> {
         self.item.map(|item| item.measured)
     }
@@ -363,7 +368,7 @@ impl<'m> Scope<'m> {
         words.lines.iter().find(|word| word.from == from)
     }
 
-    fn slot(&self, slot: Slot, out: &mut String) -> Result<(), Gap> {
+    pub(super) fn slot(&self, slot: Slot, out: &mut String) -> Result<(), Gap> {
         if let Some(text) = self.text(slot) {
             string(text, out);
             return Ok(());

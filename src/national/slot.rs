@@ -286,6 +286,12 @@ impl Slot {
         }
     }
 
+    /// Whether it says something of one measurement, so that of another it says something else.
+    pub fn is_of_one(self) -> bool {
+        let is_of_person = self.is_of_record() && !matches!(self, Slot::Thing(..)) || self == Slot::PersonUuid;
+        !is_of_person && !matches!(self, Slot::Setting(_) | Slot::PersonThere | Slot::Language)
+    }
+
     /// Whether it stands in other records than the measurement's.
     pub fn is_beside(self) -> bool {
         self.is_of_record() || matches!(self, Slot::PersonUuid | Slot::Setting(_))

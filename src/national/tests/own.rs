@@ -147,3 +147,75 @@ fn a_series_is_told_in_the_unit_of_its_line() {
         assert_eq!((shown, told["data"].as_str()), (expected.map(str::to_owned), Some("54 55 L")), "{line}");
     }
 }
+
+const WEIGHT: (&str, &str) = ("body-weight,quantity,,vital-signs,kg,kg,,,,,,,,", "29463-7");
+
+/// A plain pack whose request is the Observation by itself, with more lines of `[request]`.
+fn alone(lines: &str) -> BTreeMap<String, String> {
+    let lines = format!("{lines}\nmost = 1");
+    let mut files = own(&[WEIGHT], &[("pack.toml", "most = 50", &lines), ("pack.toml", "\"entries\"", "\"resource\"")]);
+    let observation = files.remove("observation.json").unwrap();
+    files.insert("request.json".to_owned(), observation);
+    files
+}
+
+#[test]
+fn a_resource_by_itself_goes_where_the_pack_says() {
+    let sent = super::observation("29463-7", &number("71"), "kg");
+    let read = tree::parse(sent.to_string()).unwrap();
+    let beside = tree::parse(stage().person.to_string()).unwrap();
+    let said = BTreeMap::from([("persons".to_owned(), "http://phr.kanta.fi/Patient".to_owned())]);
+    let name = ["Observation/there-1".to_owned()];
+    for (lines, there, expected) in [
+        (
+            "path = \"Observation\"\ncorrection = \"Observation/{there}\"\ncondition = \"identifier=urn:uuid:{uuid}\"",
+            false,
+            "POST Observation if identifier=urn:uuid:UUID",
+        ),
+        ("path = \"Observation\"\ncorrection = \"Observation/{there}\"", true, "PUT Observation/there-1"),
+        ("path = \"in/{person.value}\"\ncorrection = \"in/{person.value}/{there}\"", true, "PUT in/kanta-1/there-1"),
+    ] {
+        let pack = compiled(&alone(lines));
+        let measured = [Measured { observation: Element::root(&read), device: None, app: None, contexts: &[] }];
+        let settings = Settings::of(&pack, &said).unwrap();
+        let person = Some(Element::root(&beside));
+        let message = Message { measured: &measured, person, settings: &settings, key: &[7; 32] };
+        let told = pack.request(&message, &[name.as_slice()][..usize::from(there)]).unwrap();
+        let body: Value = serde_json::from_str(&told.body).unwrap();
+        let own = body["identifier"][0]["value"].as_str().unwrap().trim_start_matches("urn:uuid:");
+        let Address { method, path, condition } = told.address;
+        let condition = condition.map(|text| format!(" if {}", text.replace(own, "UUID"))).unwrap_or_default();
+        assert_eq!(format!("{method} {}{condition}", path.join("/")), expected);
+        assert_eq!(body["id"].as_str(), there.then_some("there-1"));
+    }
+    for (changes, expected) in [
+        (
+            &["", "path = \"Observation\""][..],
+            "request.corrections is update, and a resource by itself is replaced where",
+        ),
+        (&["", "path = \"Observation/{there}\""], "request.path names {there}, which what is new does not have"),
+        (&["", "path = \"Observation/{colour}\""], "request.path cannot be filled: no slot is called colour"),
+        (
+            &["", "path = \"Observation/{uuid\""],
+            "request.path cannot be filled: it has a brace that belongs to no slot",
+        ),
+        (&["", "correction = \"Observation\""], "request.correction names what is replaced by {there}"),
+        (&["", "correction = \"Observation/{there}\"\ncondition = \"?identifier=x\""], "request.condition is a search"),
+        (
+            &["method = \"PUT\"", "path = \"Observation\"\ncorrection = \"Observation/{there}\""],
+            "request.path ends with the id of what is put",
+        ),
+    ] {
+        let mut files = alone(changes[1]);
+        if !changes[0].is_empty() {
+            let text = files.get_mut("pack.toml").unwrap();
+            *text = text.replacen("method = \"POST\"", changes[0], 1);
+        }
+        let told = Pack::compile(&files).unwrap_err();
+        assert!(told.iter().any(|told| told.text.starts_with(expected)), "{expected}: {told:#?}");
+    }
+    let mut bundle = own(&[WEIGHT], &[("pack.toml", "most = 50", "most = 50\ncondition = \"identifier=x\"")]);
+    assert!(Pack::compile(&bundle).unwrap_err()[0].text.contains("goes with a resource by itself"));
+    bundle = own(&[WEIGHT], &[("pack.toml", "most = 50", "most = 50\npath = \"in/{uuid}\"")]);
+    assert!(Pack::compile(&bundle).unwrap_err()[0].text.contains("names one measurement, so that request.most is 1"));
+}

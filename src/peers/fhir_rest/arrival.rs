@@ -202,12 +202,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::national::Shelf;
+    use crate::national::{Address, Shelf};
 
     fn request(pack: &str, count: usize, entries: &[Option<usize>]) -> Shaped {
         let shelf = Shelf::default();
         let pack = shelf.find(pack).expect("it is part of the program").clone();
-        Shaped { pack, body: Vec::new(), key: String::new(), count, entries: entries.to_vec(), person: None }
+        let address = Address { method: "POST".to_owned(), path: Vec::new(), condition: None };
+        Shaped { pack, address, body: Vec::new(), key: String::new(), count, entries: entries.to_vec(), person: None }
     }
 
     fn answered(request: &Shaped, status: u16, location: Option<&str>, body: &Value) -> Delivered {
