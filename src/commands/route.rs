@@ -179,7 +179,7 @@ impl Beside {
                 let _ = writeln!(out, "without {left_out}, for which there is no place");
             }
         }
-        for some in measured.chunks(pack.request.most) {
+        for some in chunks(pack, &measured) {
             let person = self.person.as_ref().map(Element::root);
             let message = Message { measured: some, person, settings, key: &[0; 32] };
             match pack.request(&message, &[]) {
@@ -347,4 +347,20 @@ fn as_json(rehearsal: &Rehearsal) -> serde_json::Value {
 fn read(path: &PathBuf) -> anyhow::Result<Document> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     tree::parse(bytes).map_err(|issue| anyhow::anyhow!("{}: {}", path.display(), issue.text))
+}
+
+/// As many at once as one request carries, of what they become there.
+fn chunks<'s, 'm>(pack: &Pack, measured: &'s [Measured<'m>]) -> Vec<&'s [Measured<'m>]> {
+    let mut found = Vec::new();
+    let (mut begin, mut carried) = (0, 0);
+    for (at, one) in measured.iter().enumerate() {
+        let count = pack.becomes(one.observation);
+        if at > begin && carried + count > pack.request.most {
+            found.push(&measured[begin..at]);
+            (begin, carried) = (at, 0);
+        }
+        carried += count;
+    }
+    found.extend(Some(&measured[begin..]).filter(|rest| !rest.is_empty()));
+    found
 }

@@ -21,6 +21,7 @@ use super::template::{self, Node, Only};
 use super::written::{self, Places};
 use crate::fhir::fhirpath;
 use crate::fhir::terminology::{self, ucum};
+use crate::fhir::tree::time;
 use crate::fhir::tree::write::string;
 use crate::fhir::validate::measures::{self, Measure};
 
@@ -171,6 +172,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     });
     let identifiers = file.person.identifiers.iter();
     let systems: Vec<System> = identifiers.filter_map(|system| known_by(system, &settings)).collect();
+    let zone = file.time.zone.as_deref().and_then(|zone| known_by(zone, &settings));
     let device_system = file.device.system.as_deref().and_then(|system| known_by(system, &settings));
     Some(Pack {
         by_measure: by_measure(&rows),
@@ -190,6 +192,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
             path: file.request.path,
             way,
             most: file.request.most,
+            parts: file.request.parts,
             corrections: file.request.corrections,
             removal: file.request.removal,
             repeatable: file.request.repeatable,
@@ -219,6 +222,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         known_by: systems,
         app_otherwise: file.device.app_otherwise,
         device_system,
+        zone,
         words,
         parts,
         whole: whole?,
@@ -307,6 +311,15 @@ fn systems(main: &Main, mistakes: &mut Vec<Mistake>) {
             None if !is_uri(system) => main.wrong(&key, format!("{key} is a URI or {{setting.NAME}}"), mistakes),
             _ => {}
         }
+    }
+    match main.file.time.zone.as_deref().map(|zone| (zone, setting_of(zone))) {
+        Some((_, Some(name))) if !main.settings.iter().any(|known| known == name) => {
+            main.wrong("time.zone", no_setting(name), mistakes);
+        }
+        Some((zone, None)) if !time::is_zone(zone) => {
+            main.wrong("time.zone", "time.zone is a name such as Europe/Oslo, or {setting.NAME}".to_owned(), mistakes);
+        }
+        _ => {}
     }
 }
 

@@ -7,7 +7,7 @@ use super::lookup::Context;
 use super::pack::{Form, Pack, Row, System};
 use super::slot::{Part, Which};
 use crate::fhir::ours::STRUCTURES;
-use crate::fhir::tree::Element;
+use crate::fhir::tree::{Element, time};
 use crate::fhir::validate::measures::{self, SNOMED};
 
 /// The standard's extension for the position of the body.
@@ -68,6 +68,9 @@ impl Settings {
                     let example = "a URI such as urn:oid:1.2.3 or https://id.example/persons";
                     mistakes.push(format!("settings.{}: {example}; {}", setting.name, setting.what));
                 }
+                Some(value) if pack.is_zone(at) && !time::is_zone(value) => {
+                    mistakes.push(format!("settings.{}: a zone such as Europe/Oslo; {}", setting.name, setting.what));
+                }
                 _ => {}
             }
             all.push(value.cloned());
@@ -98,6 +101,11 @@ impl Pack {
     fn is_system(&self, at: usize) -> bool {
         let is_it = |system: &System| matches!(system, System::Setting(known) if *known == at);
         self.known_by.iter().chain(&self.device_system).any(is_it)
+    }
+
+    /// Whether a setting is a time zone.
+    pub(super) fn is_zone(&self, at: usize) -> bool {
+        matches!(self.zone, Some(System::Setting(known)) if known == at)
     }
 }
 
@@ -144,6 +152,8 @@ impl Pack {
         if row.form == Form::Split {
             let components = measured.observation.all("component");
             let parts = components.filter_map(|part| Some((part, self.row_of(part)?)));
+            // What the destination refuses by name is no part of what is told.
+            let parts = parts.filter(|(_, row)| !row.is_refused());
             items.extend(parts.enumerate().map(|(of, (part, row))| Item {
                 measured,
                 at,

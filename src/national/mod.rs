@@ -35,6 +35,7 @@ pub use file::{Answer, Corrections, Format, Removal};
 pub use lookup::{Context, Given, Inquiry, Question};
 pub use manifest::Manifest;
 pub use message::{Measured, Message, Settings};
+use pack::Request;
 pub use pack::{Form, Pack, Row, Version};
 pub use shelf::{Shelf, built_in};
 
@@ -102,12 +103,36 @@ impl Pack {
         for (at, measured) in message.measured.iter().enumerate() {
             self.placed((*measured, at), message, false, &mut items)?;
         }
+        self.fits(message.measured.len(), items.len())?;
         let entries = RefCell::new(Vec::with_capacity(items.len()));
         let scope = Scope { there, entries: Some(&entries), ..Scope::of(self, message, &items) };
         let mut body = String::with_capacity(1024 * (items.len() + 1));
         let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut body));
         let address = written.and_then(|()| self.address(&scope)).map_err(|gap| self.not_told(gap))?;
         Ok(Told { address, body, entries: entries.take() })
+    }
+
+    /// How many measurements one becomes there.
+    pub fn becomes(&self, observation: Element<'_>) -> usize {
+        let mut items = Vec::new();
+        self.items(Measured { observation, device: None, app: None, contexts: &[] }, 0, &mut items);
+        items.len().max(1)
+    }
+
+    /// Whether some measurement becomes several there.
+    pub fn splits(&self) -> bool {
+        self.rows.iter().any(|row| row.form == Form::Split)
+    }
+
+    /// Whether one request may carry what so many measurements become.
+    fn fits(&self, measured: usize, count: usize) -> Result<(), NotDeliverable> {
+        let Request { most, parts, .. } = self.request;
+        let most = if measured == 1 { most.max(parts) } else { most };
+        if count <= most {
+            return Ok(());
+        }
+        let text = format!("{} takes at most {most} in one request, and this becomes {count}.", self.title);
+        Err(NotDeliverable { id: Id::DestinationForm, text })
     }
 
     /// System and value of the identifier by which the destination knows the person.
@@ -122,6 +147,7 @@ impl Pack {
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
         self.placed((measured[0], 0), &message, true, &mut items)?;
+        self.fits(1, items.len())?;
         let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))

@@ -40,6 +40,8 @@ pub struct Pack {
     pub(super) known_by: Vec<System>,
     pub(super) app_otherwise: bool,
     pub(super) device_system: Option<System>,
+    /// Where days are cut of what says no zone of its own.
+    pub(super) zone: Option<System>,
     pub(super) words: Vec<Words>,
     pub(super) parts: Vec<Node>,
     /// Which of the parts is the request.
@@ -63,6 +65,8 @@ pub struct Request {
     pub(super) way: Way,
     /// Most measurements of one request.
     pub most: usize,
+    /// Most that one measurement may become in a request of its own, if that is more.
+    pub parts: usize,
     pub corrections: Corrections,
     pub removal: Removal,
     /// Whether the same request leaves the same there, however often it comes.
@@ -91,7 +95,7 @@ pub(super) struct Narrative {
     pub value: String,
 }
 
-/// The system of identifiers of persons.
+/// A system of identifiers, or another name that is fixed or the operator's.
 #[derive(Debug)]
 pub(super) enum System {
     Fixed(String),

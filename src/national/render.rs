@@ -12,7 +12,7 @@ use super::slot::{Copied, Part, Slot, Told, Which};
 use super::template::{Each, Member, Node, Object, Only, Piece};
 use crate::fhir::fhirpath::to_base64;
 use crate::fhir::tree::write::{compact, string};
-use crate::fhir::tree::{Element, Kind};
+use crate::fhir::tree::{Element, Kind, time};
 
 /// Why something cannot be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -544,12 +544,30 @@ impl<'m> Scope<'m> {
             }
             Time::Date | Time::Start => {
                 let start = start.ok_or(missing)?;
-                let start = if item.row.time == Time::Date { start.get(..10).ok_or(missing)? } else { start };
+                let day;
+                let start = if item.row.time == Time::Date {
+                    day = self.day(start).ok_or(missing)?;
+                    day.as_str()
+                } else {
+                    start
+                };
                 out.push_str("DateTime\":");
                 string(start, out);
             }
         }
         Ok(())
+    }
+
+    /// The day of a moment: by the zone that the measurement names, by the hour that it was there, or, of what says neither,
+    /// by the zone of the destination.
+    fn day(&self, moment: &str) -> Option<String> {
+        let own = self.text(Slot::Zone);
+        let there = || self.pack.zone.as_ref().and_then(|zone| zone.named(self.message.settings));
+        let is_nowhere = moment.ends_with('Z') || moment.ends_with("+00:00");
+        match own.or_else(|| if is_nowhere { there() } else { None }) {
+            Some(zone) => time::day_in(moment, zone),
+            None => moment.get(..10).map(str::to_owned),
+        }
     }
 
     fn uuid(&self, names: &[&str], out: &mut String) {

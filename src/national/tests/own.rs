@@ -219,3 +219,54 @@ fn a_resource_by_itself_goes_where_the_pack_says() {
     bundle = own(&[WEIGHT], &[("pack.toml", "most = 50", "most = 50\npath = \"in/{uuid}\"")]);
     assert!(Pack::compile(&bundle).unwrap_err()[0].text.contains("names one measurement, so that request.most is 1"));
 }
+
+#[test]
+fn what_is_split_counts_as_what_it_becomes() {
+    let lines = [
+        ("blood-pressure,split,,vital-signs,,,,,,,systolic-bp diastolic-bp,,,", "85354-9"),
+        ("systolic-bp,part,,,mm[Hg],,,,,,,,,", "8480-6"),
+        ("diastolic-bp,part,,,mm[Hg],,,,,,,,,", "8462-4"),
+        ("mean-bp,refused,,,,,,,,,,computed there,,", "8478-0"),
+    ];
+    let mut sent = super::observation("85354-9", &number("0"), "x");
+    sent.as_object_mut().unwrap().remove("valueQuantity");
+    sent["component"] =
+        json!([component("8480-6", "120 mm[Hg]"), component("8462-4", "80 mm[Hg]"), component("8478-0", "93 mm[Hg]")]);
+    let read = tree::parse(sent.to_string()).unwrap();
+    for (most, fits) in [("2", true), ("1\nparts = 2", true), ("1", false)] {
+        let files = own(&lines, &[("pack.toml", "most = 50", &format!("most = {most}"))]);
+        let pack = compiled(&files);
+        assert_eq!((pack.becomes(Element::root(&read)), pack.takes(Element::root(&read)).is_ok()), (2, fits));
+        assert_eq!(told(&pack, &finnish(), std::slice::from_ref(&sent)).is_ok(), fits);
+        let text = "measures.csv:2: form: what is split becomes several measurements, and request.most and request.parts are less";
+        assert_eq!(wrong(&files).contains(&text.to_owned()), !fits, "{:#?}", wrong(&files));
+    }
+}
+
+#[test]
+fn a_day_is_the_day_where_it_was() {
+    let steps = ("steps-daily,quantity,,,{steps}/d,,,integer,,date,,,,", "41950-7");
+    let oslo = [("pack.toml", "[person]", "[time]\nzone = \"Europe/Oslo\"\n[person]")];
+    for (begins, zone, changes, expected) in [
+        ("2026-05-04T22:00:00Z", Some("Europe/Oslo"), &[][..], Some("2026-05-05")),
+        ("2026-05-04T22:00:00Z", None, &[], Some("2026-05-04")),
+        ("2026-05-04T22:00:00Z", None, &oslo, Some("2026-05-05")),
+        ("2026-05-05T00:00:00-04:00", None, &oslo, Some("2026-05-05")),
+        ("2026-05-05T04:00:00Z", Some("America/New_York"), &oslo, Some("2026-05-05")),
+        ("2026-05-05", Some("America/New_York"), &oslo, Some("2026-05-05")),
+        ("2026-05-05T04:00:00Z", Some("Middle/Earth"), &oslo, None),
+    ] {
+        let mut sent = super::observation("41950-7", &number("9412"), "{steps}/d");
+        sent.as_object_mut().unwrap().remove("effectiveDateTime");
+        sent["effectivePeriod"] = json!({"start": begins});
+        if let Some(zone) = zone {
+            let url = format!("{}mh-time-zone", crate::fhir::ours::STRUCTURES);
+            sent["extension"] = json!([{"url": url, "valueCode": zone}]);
+        }
+        let told = observation_of(&compiled(&own(&[steps], changes)), &sent);
+        let day = told.as_ref().ok().and_then(|told| told["effectiveDateTime"].as_str());
+        assert_eq!(day, expected, "{begins} {zone:?}");
+    }
+    let nowhere = own(&[steps], &[("pack.toml", "[person]", "[time]\nzone = \"Middle/Earth\"\n[person]")]);
+    assert!(wrong(&nowhere)[0].contains("time.zone is a name such as Europe/Oslo"));
+}

@@ -279,6 +279,9 @@ fn unasked(pack: &Pack, files: &BTreeMap<String, String>) -> Vec<Mistake> {
             Form::Part if !pack.rows().iter().any(is_told) => {
                 Some("form: it is a part, and no line has it in its parts")
             }
+            Form::Split if pack.request.most.max(pack.request.parts) < row.named_parts().len().max(2) => {
+                Some("form: what is split becomes several measurements, and request.most and request.parts are less")
+            }
             Form::Members if !is_named => Some("form: no template has {hasMember}, so that its members are not named"),
             _ => None,
         }

@@ -42,8 +42,10 @@ impl<'p> Stage<'p> {
     /// The error is what is wrong with the settings.
     pub fn of(pack: &'p Pack, said: &BTreeMap<String, String>) -> Result<Self, Vec<String>> {
         let mut all = said.clone();
-        for setting in pack.settings.iter().filter(|setting| setting.default.is_none() && !setting.optional) {
-            let example = setting.one_of.first().map_or(SAID, String::as_str);
+        let asked = pack.settings.iter().enumerate();
+        for (at, setting) in asked.filter(|(_, setting)| setting.default.is_none() && !setting.optional) {
+            let usual = if pack.is_zone(at) { "UTC" } else { SAID };
+            let example = setting.one_of.first().map_or(usual, String::as_str);
             all.entry(setting.name.clone()).or_insert_with(|| example.to_owned());
         }
         let settings = Settings::of(pack, &all)?;
