@@ -9,6 +9,7 @@ use super::address::{self, Way};
 use super::answer::{self, Answers, Check, IDS, Meaning, Who};
 use super::file::{Category, Corrections, File, REQUIRED};
 use super::lookup;
+use super::lost::Asked;
 use super::manifest;
 use super::pack::{
     Codes, Conversion, Form, Line, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version,
@@ -224,6 +225,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         device_system,
         zone,
         words,
+        asked: whole.map(|whole| Asked::of(&parts[whole], &parts)).unwrap_or_default(),
         parts,
         whole: whole?,
         rows,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::compile::is_uri;
 use super::lookup::Context;
 use super::pack::{Form, Pack, Row, System};
-use super::slot::{Part, Which};
+use super::slot::{Copied, Part, Which};
 use crate::fhir::ours::STRUCTURES;
 use crate::fhir::tree::{Element, time};
 use crate::fhir::validate::measures::{self, SNOMED};
@@ -122,6 +122,15 @@ impl<'m> Item<'m> {
     /// What has the value.
     pub fn holder(&self) -> Element<'m> {
         self.part.unwrap_or(self.measured.observation)
+    }
+
+    /// What has an element that is handed on: of a part, what components have is its own.
+    pub fn copied_from(&self, copied: Copied) -> Element<'m> {
+        if matches!(copied, Copied::Interpretation | Copied::ReferenceRange) {
+            self.holder()
+        } else {
+            self.measured.observation
+        }
     }
 }
 

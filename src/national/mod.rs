@@ -11,6 +11,7 @@ mod compile;
 pub mod draft;
 mod file;
 mod lookup;
+mod lost;
 mod manifest;
 mod message;
 mod narrative;
@@ -43,7 +44,6 @@ use self::message::Item;
 use self::render::{Gap, Scope};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
-use crate::fhir::validate::measures;
 
 /// Something that is wrong with a pack.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -151,19 +151,6 @@ impl Pack {
         let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))
-    }
-
-    /// Measures of components that have a value and are not told with their measurement, by their keys.
-    pub fn left_out(&self, observation: Element<'_>) -> Vec<&'static str> {
-        let Some(whole) = self.row_of(observation).filter(|row| !row.is_refused()) else { return Vec::new() };
-        let is_told = |component: &Element<'_>| {
-            self.row_of(*component).is_some_and(|part| match whole.form {
-                Form::Split => !part.is_refused(),
-                _ => whole.tells(part) || whole.has_inside(part.codings()),
-            })
-        };
-        let left_out = observation.all("component").filter(|one| render::has_value(*one)).filter(|one| !is_told(one));
-        left_out.filter_map(|one| Some(measures::measured(one.get("code")?)?.key.as_str())).collect()
     }
 
     /// What a measurement becomes, where the destination has a place for it.

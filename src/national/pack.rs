@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use super::address::Way;
 use super::file::{Answer, Corrections, Format, Removal, Rounding};
 use super::lookup::Lookup;
+use super::lost::Asked;
 use super::slot::Slot;
 use super::template::{Node, Only};
 use crate::fhir::validate::measures::Measure;
@@ -44,6 +45,8 @@ pub struct Pack {
     pub(super) zone: Option<System>,
     pub(super) words: Vec<Words>,
     pub(super) parts: Vec<Node>,
+    /// What they ask for.
+    pub(super) asked: Asked,
     /// Which of the parts is the request.
     pub(super) whole: usize,
     pub(super) rows: Vec<Row>,

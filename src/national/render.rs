@@ -221,7 +221,8 @@ impl<'m> Scope<'m> {
     }
 
     fn components(&self, object: &'m Object, begin: usize, out: &mut String) -> Result<(), Gap> {
-        for component in self.parts() {
+        let says_why = object.members.iter().any(|member| member.node.slots().contains(&Slot::Absent));
+        for component in self.parts_with(says_why) {
             let scope = Scope { component: Some(component), ..*self };
             if scope.holds(object.only.as_ref()) {
                 listed(begin, out, |out| scope.object(object, out))?;
@@ -230,15 +231,20 @@ impl<'m> Scope<'m> {
         Ok(())
     }
 
-    /// The components that are told of a measurement. What the destination has no place for is not, nor is one without a
-    /// value: what must be there was asked for before.
+    /// The components that are told of a measurement with their values.
     pub(super) fn parts(&self) -> Vec<Component<'m>> {
+        self.parts_with(false)
+    }
+
+    /// The same with those that say why they have no value, where the template has a place for that. What the destination
+    /// has no place for is not told, nor is what says nothing: what must be there was asked for before.
+    fn parts_with(&self, says_why: bool) -> Vec<Component<'m>> {
         let Some(item) = self.item.filter(|item| item.part.is_none()) else { return Vec::new() };
         let mut told: Vec<Component<'m>> = item
             .measured
             .observation
             .all("component")
-            .filter(|element| has_value(*element))
+            .filter(|element| has_value(*element) || says_why && is_absent(*element))
             .filter_map(|element| {
                 let row = self.pack.row_of(element).filter(|row| item.row.tells(row))?;
                 Some(Component { element, row, inside: false })
@@ -422,11 +428,18 @@ impl<'m> Scope<'m> {
             Slot::Code => out.push_str(&self.code().ok_or(missing)?.concept),
             Slot::Value => self.value(out)?,
             Slot::Effective => self.effective(out)?,
-            Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
+            Slot::Absent => {
+                let holder = self.component.map_or(item?.holder(), |component| component.element);
+                copy(holder.get("dataAbsentReason").ok_or(missing)?, out)?;
+            }
+            Slot::Notes | Slot::NotesText => notes(item?.measured.observation, slot, out)?,
             Slot::Narrative => narrative::write(self, out)?,
             Slot::DerivedFrom => self.others(item?.measured.observation, "derivedFrom", slot, out)?,
             Slot::HasMember => self.others(item?.measured.observation, "hasMember", slot, out)?,
-            Slot::Copy(copied) => copied_of(item?.measured.observation, copied, out)?,
+            Slot::Copy(copied) => {
+                let holder = self.component.map_or(item?.copied_from(copied), |component| component.element);
+                copied_of(holder, copied, out)?;
+            }
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
                 out.push_str("{\"system\":");
@@ -591,6 +604,30 @@ impl<'m> Scope<'m> {
 
 pub(super) fn has_value(element: Element<'_>) -> bool {
     element.children().any(|(name, _)| name.starts_with("value"))
+}
+
+/// Whether it says why it has no value.
+pub(super) fn is_absent(element: Element<'_>) -> bool {
+    element.get("dataAbsentReason").is_some()
+}
+
+/// What people wrote of it, without who and when: a list of Annotations, or one text.
+fn notes(observation: Element<'_>, slot: Slot, out: &mut String) -> Result<(), Gap> {
+    let texts: Vec<&str> = observation.all("note").filter_map(|note| note.text_of("text")).collect();
+    if texts.is_empty() {
+        return Err(Gap::Slot(slot));
+    }
+    if slot == Slot::NotesText {
+        string(&texts.join("\n"), out);
+        return Ok(());
+    }
+    for (index, text) in texts.iter().enumerate() {
+        out.push_str(if index == 0 { "[{\"text\":" } else { ",{\"text\":" });
+        string(text, out);
+        out.push('}');
+    }
+    out.push(']');
+    Ok(())
 }
 
 /// What a measurement is called here: its id, the part of it that is meant, and its version.

@@ -28,6 +28,9 @@ pub enum Slot {
     Issued,
     Absent,
     Note,
+    /// All of them: a list, and one text.
+    Notes,
+    NotesText,
     Narrative,
     Language,
     /// What the guide's extensions say.
@@ -145,6 +148,8 @@ const NAMED: &[(&str, Slot)] = &[
     ("issued", Slot::Issued),
     ("absent", Slot::Absent),
     ("note", Slot::Note),
+    ("notes", Slot::Notes),
+    ("notes.text", Slot::NotesText),
     ("narrative", Slot::Narrative),
     ("language", Slot::Language),
     ("recording", Slot::Recording),
@@ -334,7 +339,7 @@ impl Slot {
             Slot::Effective => "the time of the measurement",
             Slot::Issued => "the time at which it was made available",
             Slot::Absent => "the reason why there is no value",
-            Slot::Note => "a note",
+            Slot::Note | Slot::Notes | Slot::NotesText => "a note",
             Slot::Narrative | Slot::Language => "a text",
             Slot::Recording => "how it was recorded",
             Slot::Meal => "how it stands to a meal",

@@ -270,3 +270,73 @@ fn a_day_is_the_day_where_it_was() {
     let nowhere = own(&[steps], &[("pack.toml", "[person]", "[time]\nzone = \"Middle/Earth\"\n[person]")]);
     assert!(wrong(&nowhere)[0].contains("time.zone is a name such as Europe/Oslo"));
 }
+
+#[test]
+fn a_part_without_a_value_says_why_or_is_named_as_lost() {
+    let lines = [
+        ("blood-pressure,components,,vital-signs,,,,,,,,,systolic-bp diastolic-bp,", "85354-9"),
+        ("systolic-bp,part,,,mm[Hg],,,,,,,,,", "8480-6"),
+        ("diastolic-bp,part,,,mm[Hg],,,,,,,,,", "8462-4"),
+    ];
+    let mut sent = super::observation("85354-9", &number("0"), "x");
+    sent.as_object_mut().unwrap().remove("valueQuantity");
+    sent["component"] = json!([component("8480-6", "120 mm[Hg]"), component("8462-4", "")]);
+    let says = (
+        "observation.json",
+        "\"value[x]\": \"{value}\" }",
+        "\"value[x]?\": \"{value}\", \"dataAbsentReason?\": \"{absent}\" }",
+    );
+    for (changes, expected, lost) in
+        [(&[][..], 1, &["diastolic-bp, which was not measured"][..]), (&[says][..], 2, &[])]
+    {
+        let pack = compiled(&own(&lines, changes));
+        let told = observation_of(&pack, &sent).unwrap();
+        let components = told["component"].as_array().unwrap();
+        assert_eq!(components.len(), expected, "{told:#}");
+        assert!(components[0]["dataAbsentReason"].is_null() && !components[0]["valueQuantity"].is_null());
+        let why = components.get(1).map(|one| one["dataAbsentReason"]["text"].clone());
+        assert_eq!(why, (expected == 2).then(|| json!("not asked")));
+        let read = tree::parse(sent.to_string()).unwrap();
+        assert_eq!(pack.left_out(Element::root(&read)), lost);
+    }
+}
+
+#[test]
+fn what_is_lost_is_named() {
+    let mut sent = super::observation("29463-7", &number("71"), "kg");
+    let concept = json!({"text": "x"});
+    sent["note"] = json!([{"text": "first"}, {"text": "second"}]);
+    sent["interpretation"] = json!([concept]);
+    (sent["method"], sent["bodySite"]) = (concept.clone(), concept);
+    sent["device"] = json!({"reference": "Device/d"});
+    let url = format!("{}mh-recording-method", crate::fhir::ours::STRUCTURES);
+    sent["extension"] = json!([{"url": url, "valueCode": "automatic"}]);
+    let note = ("observation.json", "\"note?\": [{ \"text\": \"{note}\" }]");
+    for (to, lost, told) in [
+        (
+            "\"note?\": [{ \"text\": \"{note}\" }]",
+            &["interpretation", "further notes", "recording", "device"][..],
+            json!([{"text": "first"}]),
+        ),
+        (
+            "\"note?\": \"{notes}\"",
+            &["interpretation", "recording", "device"],
+            json!([{"text": "first"}, {"text": "second"}]),
+        ),
+        (
+            "\"note?\": [{ \"text\": \"{notes.text}\" }]",
+            &["interpretation", "recording", "device"],
+            json!([{"text": "first\nsecond"}]),
+        ),
+        (
+            "\"note?\": [{ \"text\": \"{recording}\" }]",
+            &["interpretation", "note", "device"],
+            json!([{"text": "automatic"}]),
+        ),
+    ] {
+        let pack = compiled(&own(&[WEIGHT], &[(note.0, note.1, to)]));
+        let read = tree::parse(sent.to_string()).unwrap();
+        assert_eq!(pack.left_out(Element::root(&read)), lost, "{to}");
+        assert_eq!(observation_of(&pack, &sent).unwrap()["note"], told, "{to}");
+    }
+}

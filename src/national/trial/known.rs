@@ -369,6 +369,7 @@ fn is_no_text(slot: Slot) -> bool {
             | Slot::Value
             | Slot::Effective
             | Slot::Absent
+            | Slot::Notes
             | Slot::Narrative
             | Slot::Copy(_)
             | Slot::DerivedFrom
