@@ -51,7 +51,8 @@ pub(super) const MEASURE_COLUMNS: [&str; 14] = [
     "[plus]",
 ];
 pub(super) const CODE_COLUMNS: [&str; 6] = ["measure", "at", "when", "system", "code", "display"];
-pub(super) const ERROR_COLUMNS: [&str; 8] = ["status", "code", "text", "id", "again", "who", "rule", "check"];
+pub(super) const ERROR_COLUMNS: [&str; 9] =
+    ["status", "code", "text", "id", "again", "who", "rule", "check", "[severity]"];
 pub(super) const WORD_COLUMNS: [&str; 5] = ["table", "from", "system", "code", "display"];
 
 /// The template that becomes the body of a request.
@@ -860,7 +861,7 @@ fn by_measure(rows: &[Row]) -> HashMap<usize, Vec<usize>> {
 }
 
 fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Answers {
-    let mut lines = Vec::new();
+    let mut all: Vec<(u64, answer::Line)> = Vec::new();
     let mut any = None;
     for row in rows(ERRORS, files, ERROR_COLUMNS, mistakes).rows {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(ERRORS, row.line, text.to_owned()));
@@ -896,8 +897,12 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
                 Some(Check { holds, line: row.line, status, code, text })
             }
         };
+        if !["", "any"].contains(&row.get(8)) {
+            wrong("severity: expected is any where warnings count as errors do, or nothing");
+        }
         let (Some(id), Some(who)) = (id, who) else { continue };
-        lines.push(answer::Line {
+        let line = answer::Line {
+            any_severity: row.get(8) == "any",
             check,
             status: status.parse().ok(),
             code: Some(row.get(1).to_owned()).filter(|code| !code.is_empty()),
@@ -909,7 +914,14 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
                 who,
                 rule: row.get(6).to_owned(),
             },
-        });
+        };
+        // A line of something that the destination checks is there for that.
+        let before = all.iter().find(|(_, earlier)| line.check.is_none() && line.is_behind(earlier));
+        if let (Some((before, _)), true) = (before, any.is_none_or(|any| any == row.line)) {
+            let text = format!("status: it is never reached, since line {before} means what it does");
+            mistakes.push(Mistake::at(ERRORS, row.line, text));
+        }
+        all.push((row.line, line));
     }
-    Answers { lines }
+    Answers { lines: all.into_iter().map(|(_, line)| line).collect() }
 }

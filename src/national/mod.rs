@@ -31,7 +31,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 pub use address::Address;
-pub use answer::{Answers, Check, Meaning, Who};
+pub use answer::{Answers, Check, Meaning, Said, Who};
 pub use file::{Answer, Corrections, Format, Removal};
 pub use lookup::{Context, Given, Inquiry, Question};
 pub use manifest::Manifest;
