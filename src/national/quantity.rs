@@ -60,7 +60,7 @@ impl Line {
         value.checked_sub(self.plus)?.checked_div(self.times)
     }
 
-    fn of(self, value: Decimal) -> Option<Decimal> {
+    pub(super) fn of(self, value: Decimal) -> Option<Decimal> {
         value.checked_mul(self.times)?.checked_add(self.plus)
     }
 }

@@ -340,3 +340,142 @@ fn what_is_lost_is_named() {
         assert_eq!(observation_of(&pack, &sent).unwrap()["note"], told, "{to}");
     }
 }
+
+#[test]
+fn the_request_around_a_measurement_is_held_against_the_standard() {
+    let request = "request.json";
+    for (file, from, to, expected) in [
+        (request, "\"transaction\"", "\"transactoin\"", "request.json:3: Bundle.type: "),
+        (
+            request,
+            "\"url\": \"Observation\",",
+            "\"url\": \"Observations\",",
+            "request.json:10: url: FHIR R4 has no Observations",
+        ),
+        (request, "\"POST\"", "\"PSOT\"", "request.json:10: Bundle.entry[0].request.method: "),
+        (
+            request,
+            "\"identifier=",
+            "\"?identifier=",
+            "request.json:10: ifNoneExist: a condition is a search without a question mark",
+        ),
+        (
+            request,
+            "\"identifier=",
+            "\"identifer=",
+            "request.json:10: ifNoneExist: Observation of FHIR R4 is not searched by identifer",
+        ),
+        (
+            request,
+            "urn:uuid:{uuid}\" }",
+            "urn:uuid:{request.uuid}\" }",
+            "request.json:10: ifNoneExist: {request.uuid} is another wherever",
+        ),
+        (
+            request,
+            ", \"ifNoneExist\": \"identifier=urn:uuid:{uuid}\"",
+            "",
+            "pack.toml:12: request.repeatable: what is posted without",
+        ),
+        (
+            "observation.json",
+            "\"Patient/{person.value}\" },\n  \"eff",
+            "\"Patients/{person.value}\" },\n  \"eff",
+            "observation.json:9: reference: FHIR R4 has no Patients",
+        ),
+        ("errors.csv", "401,,", "401,forbiden,", "errors.csv:3: code: FHIR has no issue forbiden"),
+        (
+            "errors.csv",
+            "401,,,destination-access,yes",
+            "422,value,x,destination-access,yes",
+            "errors.csv:3: status: it is never reached, since line 2",
+        ),
+    ] {
+        let told = wrong(&own(&[WEIGHT], &[(file, from, to)]));
+        assert!(told.len() == 1 && told[0].starts_with(expected), "{expected}: {told:#?}");
+    }
+    assert_eq!(wrong(&own(&[WEIGHT], &[])), [""; 0]);
+    let (from, lines) = ("most = 50", "most = 50\nrepeatable = false");
+    let changes = [("pack.toml", from, lines), (request, ", \"ifNoneExist\": \"identifier=urn:uuid:{uuid}\"", "")];
+    assert_eq!(wrong(&own(&[WEIGHT], &changes)), [""; 0]);
+}
+
+#[test]
+fn what_a_line_and_its_code_say_is_true_together_in_every_release() {
+    for fhir in ["3.0.2", "4.0.1", "5.0.0"] {
+        let release = ("pack.toml", "fhir = \"4.0.1\"", &*format!("fhir = {fhir:?}"));
+        for (line, code, expected) in [
+            ("glucose-capillary-molar,quantity,,,mg/dL,,,,18.0156,,,,,", "41653-7", None),
+            (
+                "glucose-capillary-molar,quantity,,,mg/dL,,,,0.0555,,,,,",
+                "41653-7",
+                Some(
+                    "times: what is usual becomes 0.061 to 1.85 mg/dL, and 41653-7 of http://loinc.org is glucose-capillary-mass, usual from 20 to 600",
+                ),
+            ),
+            (
+                "glucose-capillary-molar,quantity,,,mg/dL,,,,18.0156,,,,,",
+                "14743-9",
+                Some("unit: 14743-9 of http://loinc.org is glucose-capillary-molar, in mmol/L and not in mg/dL"),
+            ),
+            ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "4548-4", None),
+            (
+                "hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,",
+                "4548-4",
+                Some("times: what is usual becomes 0.823 to 17.8 %"),
+            ),
+            ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8", Some("times: what is usual becomes ")),
+            ("body-weight,quantity,,,kg,g,,,,,,,,", "29463-7", Some("unit_text: g is another unit than kg")),
+            ("heart-rate,quantity,,,/min,1/min,,,,,,,,", "8867-4", None),
+            ("body-height,quantity,,,[ft_i],ft,,,,,,,,", "8302-2", None),
+        ] {
+            let mut files = own(&[(line, code)], &[release]);
+            if fhir == "3.0.2" {
+                let text = files.get_mut("observation.json").unwrap();
+                *text = text.replace("\"note?\": [{ \"text\": \"{note}\" }]", "\"comment?\": \"{note}\"");
+            }
+            let told = wrong(&files);
+            let expected: Vec<String> = expected.map(|text| format!("measures.csv:2: {text}")).into_iter().collect();
+            let fits =
+                told.len() == expected.len() && told.iter().zip(&expected).all(|(told, text)| told.starts_with(text));
+            assert!(fits, "{fhir} {line}: {told:#?}");
+        }
+    }
+}
+
+#[test]
+fn names_and_statuses_of_stu3_are_known() {
+    let release = ("pack.toml", "\"4.0.1\"", "\"3.0.2\"");
+    let note = ("observation.json", "\"note?\": [{ \"text\": \"{note}\" }]", "\"comment?\": \"{note}\"");
+    for (change, expected) in [
+        (note, None),
+        (
+            ("observation.json", "X", "X"),
+            Some("observation.json:15: note: Observation of FHIR STU3 has no such element"),
+        ),
+        (
+            ("observation.json", "\"{status}\"", "\"finl\""),
+            Some("observation.json:6: status: Observation has no status finl"),
+        ),
+        (
+            ("request.json", "\"transaction\"", "\"transactoin\""),
+            Some("request.json:3: type: Bundle has no type transactoin"),
+        ),
+        (
+            ("observation.json", "\"Observation\"", "\"Observatio\""),
+            Some("observation.json:2: resourceType: FHIR STU3 has no Observatio"),
+        ),
+    ] {
+        let is_note = change.1 == "X";
+        let changes: Vec<_> = if is_note {
+            vec![release]
+        } else if change == note {
+            vec![release, note]
+        } else {
+            vec![release, note, change]
+        };
+        let told = wrong(&own(&[WEIGHT], &changes));
+        assert!(told.len() == usize::from(expected.is_some()), "{told:#?}");
+        assert!(expected.is_none_or(|expected| told[0].starts_with(expected)), "{expected:?}: {told:#?}");
+    }
+}

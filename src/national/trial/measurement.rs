@@ -15,6 +15,9 @@ use crate::national::{Measured, Message, NotDeliverable, Settings};
 /// What an operator says where nothing is fixed: an arc of OIDs that is for examples.
 const SAID: &str = "urn:oid:2.999.1";
 
+/// By what name the person is known there.
+pub(super) const LINKED: &str = "linked-1";
+
 /// The guide's profiles of what the standard calls vital signs.
 const VITAL: [&str; 10] = [
     "blood-pressure",
@@ -53,7 +56,7 @@ impl<'p> Stage<'p> {
             System::Fixed(system) => Some(system.as_str()),
             System::Setting(at) => settings.get(*at),
         });
-        let identifiers: Vec<Json> = systems.map(|system| json!({"system": system, "value": "linked-1"})).collect();
+        let identifiers: Vec<Json> = systems.map(|system| json!({"system": system, "value": LINKED})).collect();
         let person = json!({
             "resourceType": "Patient", "id": "p", "identifier": identifiers, "gender": "female",
             "birthDate": "1970-05-04", "name": [{"text": "Anna Example", "family": "Example", "given": ["Anna"]}],
