@@ -20,7 +20,7 @@ use crate::exchange::recipients::Known;
 use crate::exchange::rehearse::{Difference, Rehearsal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, json as tree};
-use crate::national::{Measured, Message, NotDeliverable, Pack, Settings, Shelf};
+use crate::national::{Address, Measured, Message, NotDeliverable, Pack, Settings, Shelf};
 use crate::policy::access::client::Client;
 use crate::policy::routing::Origin;
 use crate::store::Store;
@@ -179,13 +179,18 @@ impl Beside {
                 let _ = writeln!(out, "without {left_out}, for which there is no place");
             }
         }
-        for some in measured.chunks(pack.request.most) {
+        for some in chunks(pack, &measured) {
             let person = self.person.as_ref().map(Element::root);
             let message = Message { measured: some, person, settings, key: &[0; 32] };
-            match pack.body(&message) {
-                Ok(body) => {
-                    let body: serde_json::Value = serde_json::from_str(&body).context("the request is no JSON")?;
-                    out.push_str(&format!("{} [address]/{}\n{body:#}\n", pack.request.method, pack.request.path));
+            match pack.request(&message, &[]) {
+                Ok(told) => {
+                    let body: serde_json::Value = serde_json::from_str(&told.body).context("the request is no JSON")?;
+                    let Address { method, path, condition } = &told.address;
+                    let _ = writeln!(out, "{method} [address]/{}", path.join("/"));
+                    if let Some(condition) = condition {
+                        let _ = writeln!(out, "If-None-Exist: {condition}");
+                    }
+                    let _ = writeln!(out, "{body:#}");
                 }
                 Err(told) => return Ok(Err(self.refused(&told))),
             }
@@ -342,4 +347,20 @@ fn as_json(rehearsal: &Rehearsal) -> serde_json::Value {
 fn read(path: &PathBuf) -> anyhow::Result<Document> {
     let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     tree::parse(bytes).map_err(|issue| anyhow::anyhow!("{}: {}", path.display(), issue.text))
+}
+
+/// As many at once as one request carries, of what they become there.
+fn chunks<'s, 'm>(pack: &Pack, measured: &'s [Measured<'m>]) -> Vec<&'s [Measured<'m>]> {
+    let mut found = Vec::new();
+    let (mut begin, mut carried) = (0, 0);
+    for (at, one) in measured.iter().enumerate() {
+        let count = pack.becomes(one.observation);
+        if at > begin && carried + count > pack.request.most {
+            found.push(&measured[begin..at]);
+            (begin, carried) = (at, 0);
+        }
+        carried += count;
+    }
+    found.extend(Some(&measured[begin..]).filter(|rest| !rest.is_empty()));
+    found
 }

@@ -86,6 +86,13 @@ impl Shape {
         }
     }
 
+    /// How many measurements one becomes there.
+    pub(super) fn becomes(&self, stored: &Stored) -> usize {
+        let read = || json::parse(stored.payload.as_slice()).ok();
+        let split = if self.pack.splits() { read() } else { None };
+        split.map_or(1, |observation| self.pack.becomes(Element::root(&observation)))
+    }
+
     /// What is to be known of some measurements of one person.
     pub(super) async fn material(
         &self,
@@ -134,6 +141,7 @@ impl Shape {
         };
         Ok(Shaped {
             pack: self.pack.clone(),
+            address: told.address,
             key: key(stored, &material.names),
             body,
             count: measured.len(),

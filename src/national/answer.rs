@@ -19,8 +19,19 @@ pub(super) struct Line {
     /// Parts of the text, in this order; what stands between them is anything.
     pub text: Vec<String>,
     pub meaning: Meaning,
+    /// Whether warnings count as well as errors.
+    pub any_severity: bool,
     /// What holds of a request that is not answered so.
     pub check: Option<Check>,
+}
+
+/// An issue of an answer, in the destination's words.
+#[derive(Clone, Default, Debug)]
+pub struct Said<'a> {
+    pub code: &'a str,
+    pub texts: Vec<&'a str>,
+    /// Whether it is why something was refused, and no warning or remark beside that.
+    pub is_error: bool,
 }
 
 /// Something that the destination checks itself, and what it says where it does not hold.
@@ -92,14 +103,43 @@ impl Answers {
         Some((line.status?, code, line.text.join(" something ")))
     }
 
-    /// What an answer means: the first line that fits its status, one of its codes, and one of its texts.
-    pub fn meaning(&self, status: u16, codes: &[&str], texts: &[&str]) -> Option<&Meaning> {
-        let fits = |line: &&Line| {
-            line.status.is_none_or(|known| known == status)
-                && line.code.as_ref().is_none_or(|known| codes.iter().any(|code| code.eq_ignore_ascii_case(known)))
-                && (line.text.is_empty() || texts.iter().any(|text| in_order(text, &line.text)))
+    /// What an answer means: the first line that fits its status, one of its codes, and one of its texts. That the same is
+    /// there already is meant where each thing that it was refused for says so.
+    pub fn meaning(&self, status: u16, issues: &[Said<'_>]) -> Option<&Meaning> {
+        let is_there = |issue: &Said<'_>| {
+            let one = std::slice::from_ref(issue);
+            self.lines.iter().find(|line| line.fits(status, one)).is_some_and(|line| line.meaning.there)
         };
-        self.lines.iter().find(fits).map(|line| &line.meaning)
+        let means = |line: &&Line| {
+            line.fits(status, issues)
+                && (!line.meaning.there || issues.iter().filter(|issue| issue.is_error).all(is_there))
+        };
+        self.lines.iter().find(means).map(|line| &line.meaning)
+    }
+}
+
+impl Line {
+    fn fits(&self, status: u16, issues: &[Said<'_>]) -> bool {
+        let counts = || issues.iter().filter(|issue| issue.is_error || self.any_severity);
+        let is_text = |text: &&str| in_order(text, &self.text);
+        self.status.is_none_or(|known| known == status)
+            && self.code.as_ref().is_none_or(|known| counts().any(|issue| issue.code.eq_ignore_ascii_case(known)))
+            && (self.text.is_empty() || counts().any(|issue| issue.texts.iter().any(is_text)))
+    }
+
+    /// Whether an earlier line means every answer that this one does.
+    pub(super) fn is_behind(&self, earlier: &Line) -> bool {
+        let mut rest = self.text.iter();
+        let text = earlier.text.iter().all(|part| rest.any(|own| own.contains(part.as_str())));
+        let code = earlier
+            .code
+            .as_ref()
+            .is_none_or(|known| self.code.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(known)));
+        let severity = earlier.any_severity || !self.any_severity || earlier.code.is_none() && earlier.text.is_empty();
+        // That something is there may be meant less often than its line says.
+        !earlier.meaning.there
+            && earlier.status.is_none_or(|known| self.status == Some(known))
+            && (text && code && severity)
     }
 }
 
@@ -124,6 +164,7 @@ mod tests {
             code: code.map(str::to_owned),
             text: text.iter().map(|part| (*part).to_owned()).collect(),
             meaning: Meaning { id, again: false, there: false, who: Who::App, rule: String::new() },
+            any_severity: false,
             check: None,
         }
     }
@@ -147,7 +188,46 @@ mod tests {
             (503, &["x"], &["y"], Some(Id::DestinationTrouble)),
             (500, &[], &[], None),
         ] {
-            assert_eq!(answers.meaning(status, codes, texts).map(|found| found.id), expected, "{status} {codes:?}");
+            let said =
+                |code: &&'static str, texts: &[&'static str]| Said { code, texts: texts.to_vec(), is_error: true };
+            let mut issues: Vec<Said<'_>> = codes.iter().map(|code| said(code, &[])).collect();
+            issues.push(said(&"", texts));
+            assert_eq!(answers.meaning(status, &issues).map(|found| found.id), expected, "{status} {codes:?}");
+        }
+    }
+
+    #[test]
+    fn a_warning_is_no_reason_and_one_of_several_reasons_is_no_arrival() {
+        let there = |line: Line| Line { meaning: Meaning { there: true, ..line.meaning }, ..line };
+        let answers = Answers {
+            lines: vec![
+                there(line(Some(422), Some("duplicate"), &[], Id::DestinationContent)),
+                Line { any_severity: true, ..line(Some(422), Some("throttled"), &[], Id::DestinationTrouble) },
+                line(Some(422), Some("business-rule"), &["unknown"], Id::DestinationPerson),
+                line(Some(422), None, &[], Id::DestinationContent),
+            ],
+        };
+        let (error, warning) = (true, false);
+        for (issues, expected) in [
+            (&[("duplicate", "", error)][..], (true, Id::DestinationContent)),
+            (&[("duplicate", "", error), ("duplicate", "", error)], (true, Id::DestinationContent)),
+            (&[("duplicate", "", error), ("informational", "", warning)], (true, Id::DestinationContent)),
+            (&[("duplicate", "", warning), ("value", "", error)], (false, Id::DestinationContent)),
+            (&[("duplicate", "", error), ("value", "", error)], (false, Id::DestinationContent)),
+            (&[("duplicate", "", warning)], (false, Id::DestinationContent)),
+            (&[("business-rule", "Person unknown", warning)], (false, Id::DestinationContent)),
+            (&[("business-rule", "Person unknown", error)], (false, Id::DestinationPerson)),
+            (&[("throttled", "", warning)], (false, Id::DestinationTrouble)),
+            (&[], (false, Id::DestinationContent)),
+        ] {
+            let said = |(code, text, is_error): &(&'static str, &'static str, bool)| Said {
+                code,
+                texts: vec![text],
+                is_error: *is_error,
+            };
+            let issues: Vec<Said<'_>> = issues.iter().map(said).collect();
+            let found = answers.meaning(422, &issues).map(|found| (found.there, found.id));
+            assert_eq!(found, Some(expected), "{issues:?}");
         }
     }
 }

@@ -5,20 +5,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use rust_decimal::Decimal;
 
 use super::Mistake;
-use super::answer::{Answers, Check, IDS, Line, Meaning, Who};
+use super::address::{self, Way};
+use super::answer::{self, Answers, Check, IDS, Meaning, Who};
 use super::file::{Category, Corrections, File, REQUIRED};
 use super::lookup;
+use super::lost::Asked;
 use super::manifest;
 use super::pack::{
-    Codes, Conversion, Form, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version, Word,
-    Words, address,
+    Codes, Conversion, Form, Line, Narrative, Need, Number, Pack, Request, Row, Setting, System, Time, Unit, Version,
+    Word, Words, address,
 };
+use super::quantity;
 use super::slot::{NOT_THERE, Names, Slot, no_setting, no_words};
 use super::table::rows;
 use super::template::{self, Node, Only};
 use super::written::{self, Places};
 use crate::fhir::fhirpath;
 use crate::fhir::terminology::{self, ucum};
+use crate::fhir::tree::time;
 use crate::fhir::tree::write::string;
 use crate::fhir::validate::measures::{self, Measure};
 
@@ -30,7 +34,7 @@ pub(super) const WORDS: &str = "words.csv";
 pub(super) const ERRORS: &str = "errors.csv";
 
 /// What the columns of the tables are called.
-pub(super) const MEASURE_COLUMNS: [&str; 13] = [
+pub(super) const MEASURE_COLUMNS: [&str; 14] = [
     "measure",
     "form",
     "profile",
@@ -44,9 +48,11 @@ pub(super) const MEASURE_COLUMNS: [&str; 13] = [
     "needs",
     "note",
     "[parts]",
+    "[plus]",
 ];
 pub(super) const CODE_COLUMNS: [&str; 6] = ["measure", "at", "when", "system", "code", "display"];
-pub(super) const ERROR_COLUMNS: [&str; 8] = ["status", "code", "text", "id", "again", "who", "rule", "check"];
+pub(super) const ERROR_COLUMNS: [&str; 9] =
+    ["status", "code", "text", "id", "again", "who", "rule", "check", "[severity]"];
 pub(super) const WORD_COLUMNS: [&str; 5] = ["table", "from", "system", "code", "display"];
 
 /// The template that becomes the body of a request.
@@ -153,6 +159,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         named_there(&main, files, mistakes);
         systems(&main, mistakes);
     }
+    let way = if main.is_there { address::compile(&main, files, mistakes) } else { Way::default() };
     let rows = lines(&main, files, mistakes);
     let answers = answers(files, mistakes);
     let whole_names = main.names().whole;
@@ -167,6 +174,7 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
     });
     let identifiers = file.person.identifiers.iter();
     let systems: Vec<System> = identifiers.filter_map(|system| known_by(system, &settings)).collect();
+    let zone = file.time.zone.as_deref().and_then(|zone| known_by(zone, &settings));
     let device_system = file.device.system.as_deref().and_then(|system| known_by(system, &settings));
     Some(Pack {
         by_measure: by_measure(&rows),
@@ -184,7 +192,9 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         request: Request {
             method: file.request.method,
             path: file.request.path,
+            way,
             most: file.request.most,
+            parts: file.request.parts,
             corrections: file.request.corrections,
             removal: file.request.removal,
             repeatable: file.request.repeatable,
@@ -214,7 +224,9 @@ fn compile(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Opt
         known_by: systems,
         app_otherwise: file.device.app_otherwise,
         device_system,
+        zone,
         words,
+        asked: whole.map(|whole| Asked::of(&parts[whole], &parts)).unwrap_or_default(),
         parts,
         whole: whole?,
         rows,
@@ -272,9 +284,6 @@ fn checked(main: &Main, mistakes: &mut Vec<Mistake>) -> Option<Version> {
             wrong(&format!("categories.{name} has a coding without {what}"));
         }
     }
-    if !lookup::is_below(&file.request.path) {
-        wrong("request.path is relative to the address of the destination, without a question mark");
-    }
     if file.request.most == 0 {
         wrong("request.most is at least 1");
     }
@@ -305,6 +314,15 @@ fn systems(main: &Main, mistakes: &mut Vec<Mistake>) {
             None if !is_uri(system) => main.wrong(&key, format!("{key} is a URI or {{setting.NAME}}"), mistakes),
             _ => {}
         }
+    }
+    match main.file.time.zone.as_deref().map(|zone| (zone, setting_of(zone))) {
+        Some((_, Some(name))) if !main.settings.iter().any(|known| known == name) => {
+            main.wrong("time.zone", no_setting(name), mistakes);
+        }
+        Some((zone, None)) if !time::is_zone(zone) => {
+            main.wrong("time.zone", "time.zone is a name such as Europe/Oslo, or {setting.NAME}".to_owned(), mistakes);
+        }
+        _ => {}
     }
 }
 
@@ -471,9 +489,9 @@ struct Fields<'f> {
 
 impl Fields<'_> {
     /// A line of `measures.csv`, with what is wrong put to the rest.
-    fn row(&self, fields: [&str; 13], wrong: &mut Vec<String>) -> Row {
-        let [measure, form, profile, category, unit, unit_text, unit_system, number, times, time, needs, note, parts] =
-            fields;
+    fn row(&self, fields: [&str; 14], wrong: &mut Vec<String>) -> Row {
+        let [measure, form, profile, category, unit, unit_text, unit_system, number, rest @ ..] = fields;
+        let [times, time, needs, note, parts, plus] = rest;
         let form = Form::named(form).unwrap_or_else(|| {
             wrong.push(
                 "form: expected is quantity, components, split, members, inside, series, coded, part or refused"
@@ -492,11 +510,7 @@ impl Fields<'_> {
                 Number::Fraction,
             ),
         };
-        let has_factor = !times.is_empty();
-        let times = has_factor.then(|| times.parse::<Decimal>().ok().filter(|factor| *factor > Decimal::ZERO));
-        if times == Some(None) {
-            wrong.push("times: expected is a number greater than 0".to_owned());
-        }
+        let stated = stated(times, plus, wrong);
         let time = match time {
             "" => Time::AsSent,
             "date" => Time::Date,
@@ -517,7 +531,13 @@ impl Fields<'_> {
         if unit.is_empty() && is_counted {
             wrong.push("unit: expected is the text that the destination wants in code".to_owned());
         }
-        let unit = (!unit.is_empty()).then(|| compiled_unit(known, [unit, unit_text, unit_system], has_factor));
+        if !is_counted && stated.is_some() {
+            wrong.push(format!("times: what is told as {} has no number that it could be of", form.name()));
+        }
+        // Nothing is known of a factor that cannot be read.
+        let is_readable = stated.is_some() || times.is_empty() && plus.is_empty();
+        let unit =
+            (!unit.is_empty() && is_readable).then(|| compiled_unit(known, [unit, unit_text, unit_system], stated));
         let unit = unit.and_then(|unit| unit.map_err(|text| wrong.push(text)).ok());
         for (column, text) in [("profile", profile), ("unit_system", unit_system)] {
             if !text.is_empty() && !is_uri(text) {
@@ -530,12 +550,12 @@ impl Fields<'_> {
         }
         let row = Row {
             measure: measure.to_owned(),
+            known,
             form,
             profile: profile.to_owned(),
             categories: self.categories(category, wrong),
             unit,
             number,
-            times: times.flatten(),
             time,
             needs,
             parts: parts.split_whitespace().map(str::to_owned).collect(),
@@ -645,38 +665,36 @@ pub(super) fn coding(system: &str, code: &str, display: &str, out: &mut String) 
     out.push('}');
 }
 
-fn compiled_unit(measure: Option<&Measure>, [code, text, system]: [&str; 3], has_factor: bool) -> Result<Unit, String> {
+/// What a line states of its numbers, if anything.
+fn stated(times: &str, plus: &str, wrong: &mut Vec<String>) -> Option<Line> {
+    if times.is_empty() && plus.is_empty() {
+        return None;
+    }
+    let factor = if times.is_empty() { Some(Decimal::ONE) } else { times.parse::<Decimal>().ok() };
+    let factor = factor.filter(|factor| *factor > Decimal::ZERO);
+    if factor.is_none() {
+        wrong.push("times: expected is a number greater than 0".to_owned());
+    }
+    let more = if plus.is_empty() { Some(Decimal::ZERO) } else { plus.parse::<Decimal>().ok() };
+    if more.is_none() {
+        wrong.push("plus: expected is a number".to_owned());
+    }
+    let (times, plus) = factor.zip(more)?;
+    let line = Line { times: times.normalize(), plus: plus.normalize(), exact: false };
+    Some(Line { exact: line.times == Decimal::ONE && line.plus.is_zero(), ..line })
+}
+
+fn compiled_unit(
+    measure: Option<&'static Measure>,
+    [code, text, system]: [&str; 3],
+    stated: Option<Line>,
+) -> Result<Unit, String> {
     let system = if system.is_empty() { ucum::SYSTEM } else { system };
     let text = if text.is_empty() { code } else { text };
-    let is_ucum = system == ucum::SYSTEM;
-    if is_ucum && !ucum::valid(code) {
+    if system == ucum::SYSTEM && !ucum::valid(code) {
         return Err("unit: expected is UCUM; another system of units is named in unit_system".to_owned());
     }
-    let mut from = Vec::new();
-    for unit in measure.map(|measure| measure.units.as_slice()).unwrap_or_default() {
-        // Of what is no UCUM nothing is known, so it is the measure's usual unit by another name, or has a factor.
-        if !is_ucum {
-            from.push((unit.code.to_owned(), Conversion::Same));
-            break;
-        }
-        let one = ucum::convert(Decimal::ONE, unit.code, code);
-        let zero = ucum::convert(Decimal::ZERO, unit.code, code);
-        let Some(factor) = one.map(|one| one.normalize()).filter(|_| zero == Some(Decimal::ZERO)) else { continue };
-        if factor == Decimal::ONE {
-            from.push((unit.code.to_owned(), Conversion::Same));
-        } else if factor.scale() <= 12 {
-            from.push((unit.code.to_owned(), Conversion::Factor(factor)));
-        }
-    }
-    let is_known = |unit: &measures::Unit| ucum::comparable(unit.code, code);
-    if is_ucum
-        && !has_factor
-        && measure.is_some_and(|measure| !measure.units.is_empty() && !measure.units.iter().any(is_known))
-    {
-        return Err(
-            "unit: expected is one that the measure's units can be converted into, or a factor in times".to_owned()
-        );
-    }
+    let from = measure.map(|measure| conversions(measure, code, system == ucum::SYSTEM, stated)).transpose()?;
     let mut tail = String::from(",\"unit\":");
     string(text, &mut tail);
     tail.push_str(",\"system\":");
@@ -684,7 +702,46 @@ fn compiled_unit(measure: Option<&Measure>, [code, text, system]: [&str; 3], has
     tail.push_str(",\"code\":");
     string(code, &mut tail);
     tail.push('}');
-    Ok(Unit { system: system.to_owned(), code: code.to_owned(), text: text.to_owned(), tail, from })
+    let (system, code, text) = (system.to_owned(), code.to_owned(), text.to_owned());
+    Ok(Unit { system, code, text, tail, from: from.unwrap_or_default() })
+}
+
+/// How each of the units in which a measure comes becomes the destination's; those that do not are left out.
+fn conversions(
+    measure: &'static Measure,
+    code: &str,
+    is_ucum: bool,
+    stated: Option<Line>,
+) -> Result<Vec<(String, Conversion)>, String> {
+    let own = || measure.units.iter().map(|unit| unit.code);
+    let between = |from: &str, to: &str| Line::between(from, to).filter(|_| quantity::leads(measure, from, to));
+    let by_itself = own().find_map(|unit| Some((unit, between(unit, code).filter(|_| is_ucum)?)));
+    if let (Some((unit, known)), Some(line)) = (by_itself, stated)
+        && (known.times, known.plus) != (line.times, line.plus)
+    {
+        return Err(format!("times: UCUM says how {unit} becomes {code}, so that nothing is stated of it"));
+    }
+    let mut found = Vec::new();
+    for unit in own() {
+        let line = match stated {
+            Some(line) => own().find_map(|base| between(unit, base)?.then(line)),
+            None if is_ucum => between(unit, code),
+            // Of what is no UCUM nothing is known, so that it is the measure's usual unit by another name.
+            None => own().next().and_then(|first| between(unit, first)),
+        };
+        let is_same = line.is_some_and(|line| line.times == Decimal::ONE && line.plus.is_zero());
+        let conversion = line.map(|line| if is_same { Conversion::Same } else { Conversion::Line(line) });
+        found.extend(conversion.map(|conversion| (unit.to_owned(), conversion)));
+    }
+    if found.is_empty() && !measure.units.is_empty() {
+        let expected = "unit: expected is one that the measure's units can be converted into, or a factor in times";
+        let units = own().collect::<Vec<_>>().join(" or ");
+        return Err(match own().any(|unit| is_ucum && ucum::comparable(unit, code)) {
+            true => format!("{expected}; {units} and {code} are numbers to UCUM, which does not know of what"),
+            false => expected.to_owned(),
+        });
+    }
+    Ok(found)
 }
 
 /// The row, whether it is a component's, the condition, and the codings.
@@ -804,7 +861,7 @@ fn by_measure(rows: &[Row]) -> HashMap<usize, Vec<usize>> {
 }
 
 fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Answers {
-    let mut lines = Vec::new();
+    let mut all: Vec<(u64, answer::Line)> = Vec::new();
     let mut any = None;
     for row in rows(ERRORS, files, ERROR_COLUMNS, mistakes).rows {
         let mut wrong = |text: &str| mistakes.push(Mistake::at(ERRORS, row.line, text.to_owned()));
@@ -840,8 +897,12 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
                 Some(Check { holds, line: row.line, status, code, text })
             }
         };
+        if !["", "any"].contains(&row.get(8)) {
+            wrong("severity: expected is any where warnings count as errors do, or nothing");
+        }
         let (Some(id), Some(who)) = (id, who) else { continue };
-        lines.push(Line {
+        let line = answer::Line {
+            any_severity: row.get(8) == "any",
             check,
             status: status.parse().ok(),
             code: Some(row.get(1).to_owned()).filter(|code| !code.is_empty()),
@@ -853,7 +914,14 @@ fn answers(files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) -> Ans
                 who,
                 rule: row.get(6).to_owned(),
             },
-        });
+        };
+        // A line of something that the destination checks is there for that.
+        let before = all.iter().find(|(_, earlier)| line.check.is_none() && line.is_behind(earlier));
+        if let (Some((before, _)), true) = (before, any.is_none_or(|any| any == row.line)) {
+            let text = format!("status: it is never reached, since line {before} means what it does");
+            mistakes.push(Mistake::at(ERRORS, row.line, text));
+        }
+        all.push((row.line, line));
     }
-    Answers { lines }
+    Answers { lines: all.into_iter().map(|(_, line)| line).collect() }
 }

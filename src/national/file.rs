@@ -39,6 +39,7 @@ pub(super) struct File {
     pub narrative: Option<Narrative>,
     pub person: Person,
     pub device: Device,
+    pub time: Time,
     /// What the operator says of its own access there.
     pub settings: BTreeMap<String, Setting>,
     /// Lists of CodeableConcepts that `measures.csv` names.
@@ -55,8 +56,14 @@ pub(super) struct Request {
     pub method: String,
     /// Below the address of the destination.
     pub path: String,
+    /// Where a new version replaces what has the id `{there}`.
+    pub correction: Option<String>,
+    /// What a resource by itself is created unless there is one of.
+    pub condition: Option<String>,
     /// Most measurements that one request carries.
     pub most: usize,
+    /// Most that one measurement may become in a request of its own, where that is more than `most`.
+    pub parts: usize,
     /// What is done with a new version of what was sent: `again`, `update`, or `never`.
     pub corrections: Corrections,
     /// How something is taken back: `entered-in-error`, `delete`, or `never`.
@@ -76,7 +83,10 @@ impl Default for Request {
         Request {
             method: "POST".to_owned(),
             path: String::new(),
+            correction: None,
+            condition: None,
             most: 1,
+            parts: 1,
             corrections: Corrections::default(),
             removal: Removal::default(),
             repeatable: true,
@@ -175,6 +185,13 @@ pub(super) struct Device {
     pub app_otherwise: bool,
     /// System of the identifiers of devices that have none of their own; or `{setting.NAME}`.
     pub system: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Time {
+    /// Name of the IANA database, or `{setting.NAME}`: where days are cut of what says no zone of its own.
+    pub zone: Option<String>,
 }
 
 #[derive(Deserialize, Default)]

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::compile::is_uri;
 use super::lookup::Context;
 use super::pack::{Form, Pack, Row, System};
-use super::slot::{Part, Which};
+use super::slot::{Copied, Part, Which};
 use crate::fhir::ours::STRUCTURES;
-use crate::fhir::terminology::ucum;
-use crate::fhir::tree::Element;
+use crate::fhir::tree::{Element, time};
 use crate::fhir::validate::measures::{self, SNOMED};
 
 /// The standard's extension for the position of the body.
@@ -69,6 +68,9 @@ impl Settings {
                     let example = "a URI such as urn:oid:1.2.3 or https://id.example/persons";
                     mistakes.push(format!("settings.{}: {example}; {}", setting.name, setting.what));
                 }
+                Some(value) if pack.is_zone(at) && !time::is_zone(value) => {
+                    mistakes.push(format!("settings.{}: a zone such as Europe/Oslo; {}", setting.name, setting.what));
+                }
                 _ => {}
             }
             all.push(value.cloned());
@@ -100,6 +102,11 @@ impl Pack {
         let is_it = |system: &System| matches!(system, System::Setting(known) if *known == at);
         self.known_by.iter().chain(&self.device_system).any(is_it)
     }
+
+    /// Whether a setting is a time zone.
+    pub(super) fn is_zone(&self, at: usize) -> bool {
+        matches!(self.zone, Some(System::Setting(known)) if known == at)
+    }
 }
 
 impl System {
@@ -116,6 +123,15 @@ impl<'m> Item<'m> {
     pub fn holder(&self) -> Element<'m> {
         self.part.unwrap_or(self.measured.observation)
     }
+
+    /// What has an element that is handed on: of a part, what components have is its own.
+    pub fn copied_from(&self, copied: Copied) -> Element<'m> {
+        if matches!(copied, Copied::Interpretation | Copied::ReferenceRange) {
+            self.holder()
+        } else {
+            self.measured.observation
+        }
+    }
 }
 
 impl Pack {
@@ -129,9 +145,9 @@ impl Pack {
             return Some(first);
         }
         let sent = element.get("valueQuantity").and_then(|quantity| quantity.text_of("code"));
-        let fits = |row: &&Row| match (sent, &row.unit) {
-            (Some(sent), Some(unit)) => unit.code == sent || ucum::comparable(&unit.code, sent),
-            _ => true,
+        let fits = |row: &&Row| {
+            let units = row.known.filter(|known| !known.units.is_empty());
+            sent.zip(units).is_none_or(|(sent, known)| known.unit(sent).is_some())
         };
         let mut fitting = self.candidates(measure).filter(fits);
         let found = fitting.next();
@@ -145,6 +161,8 @@ impl Pack {
         if row.form == Form::Split {
             let components = measured.observation.all("component");
             let parts = components.filter_map(|part| Some((part, self.row_of(part)?)));
+            // What the destination refuses by name is no part of what is told.
+            let parts = parts.filter(|(_, row)| !row.is_refused());
             items.extend(parts.enumerate().map(|(of, (part, row))| Item {
                 measured,
                 at,

@@ -5,11 +5,13 @@
 //! they cannot be told there: that is no mistake of anybody's, and is known before a person is asked for consent. Where a
 //! destination is, how we sign in there, and what became of a request is not known here.
 
+mod address;
 mod answer;
 mod compile;
 pub mod draft;
 mod file;
 mod lookup;
+mod lost;
 mod manifest;
 mod message;
 mod narrative;
@@ -28,11 +30,13 @@ mod written;
 use std::cell::RefCell;
 use std::fmt;
 
-pub use answer::{Answers, Check, Meaning, Who};
+pub use address::Address;
+pub use answer::{Answers, Check, Meaning, Said, Who};
 pub use file::{Answer, Corrections, Format, Removal};
 pub use lookup::{Context, Given, Inquiry, Question};
 pub use manifest::Manifest;
 pub use message::{Measured, Message, Settings};
+use pack::Request;
 pub use pack::{Form, Pack, Row, Version};
 pub use shelf::{Shelf, built_in};
 
@@ -40,7 +44,6 @@ use self::message::Item;
 use self::render::{Gap, Scope};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::Element;
-use crate::fhir::validate::measures;
 
 /// Something that is wrong with a pack.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -73,6 +76,7 @@ impl fmt::Display for Mistake {
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Told {
+    pub address: Address,
     pub body: String,
     /// Which of the measurements each of its entries tells; none of what stands beside them.
     pub entries: Vec<Option<usize>>,
@@ -99,12 +103,36 @@ impl Pack {
         for (at, measured) in message.measured.iter().enumerate() {
             self.placed((*measured, at), message, false, &mut items)?;
         }
+        self.fits(message.measured.len(), items.len())?;
         let entries = RefCell::new(Vec::with_capacity(items.len()));
         let scope = Scope { there, entries: Some(&entries), ..Scope::of(self, message, &items) };
         let mut body = String::with_capacity(1024 * (items.len() + 1));
         let written = scope.has_what_it_needs().and_then(|()| scope.render(&self.parts[self.whole], &mut body));
-        written.map_err(|gap| self.not_told(gap))?;
-        Ok(Told { body, entries: entries.take() })
+        let address = written.and_then(|()| self.address(&scope)).map_err(|gap| self.not_told(gap))?;
+        Ok(Told { address, body, entries: entries.take() })
+    }
+
+    /// How many measurements one becomes there.
+    pub fn becomes(&self, observation: Element<'_>) -> usize {
+        let mut items = Vec::new();
+        self.items(Measured { observation, device: None, app: None, contexts: &[] }, 0, &mut items);
+        items.len().max(1)
+    }
+
+    /// Whether some measurement becomes several there.
+    pub fn splits(&self) -> bool {
+        self.rows.iter().any(|row| row.form == Form::Split)
+    }
+
+    /// Whether one request may carry what so many measurements become.
+    fn fits(&self, measured: usize, count: usize) -> Result<(), NotDeliverable> {
+        let Request { most, parts, .. } = self.request;
+        let most = if measured == 1 { most.max(parts) } else { most };
+        if count <= most {
+            return Ok(());
+        }
+        let text = format!("{} takes at most {most} in one request, and this becomes {count}.", self.title);
+        Err(NotDeliverable { id: Id::DestinationForm, text })
     }
 
     /// System and value of the identifier by which the destination knows the person.
@@ -119,22 +147,10 @@ impl Pack {
         let message = Message { measured: &measured, person: None, settings: &settings, key: &[0; 32] };
         let mut items = Vec::new();
         self.placed((measured[0], 0), &message, true, &mut items)?;
+        self.fits(1, items.len())?;
         let scope = Scope { alone: true, ..Scope::of(self, &message, &items) };
         let fits = scope.has_what_it_needs().and_then(|()| scope.values_fit());
         fits.map_err(|gap| self.not_told(gap))
-    }
-
-    /// Measures of components that have a value and are not told with their measurement, by their keys.
-    pub fn left_out(&self, observation: Element<'_>) -> Vec<&'static str> {
-        let Some(whole) = self.row_of(observation).filter(|row| !row.is_refused()) else { return Vec::new() };
-        let is_told = |component: &Element<'_>| {
-            self.row_of(*component).is_some_and(|part| match whole.form {
-                Form::Split => !part.is_refused(),
-                _ => whole.tells(part) || whole.has_inside(part.codings()),
-            })
-        };
-        let left_out = observation.all("component").filter(|one| render::has_value(*one)).filter(|one| !is_told(one));
-        left_out.filter_map(|one| Some(measures::measured(one.get("code")?)?.key.as_str())).collect()
     }
 
     /// What a measurement becomes, where the destination has a place for it.

@@ -6,8 +6,10 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 
+use super::address::Way;
 use super::file::{Answer, Corrections, Format, Removal, Rounding};
 use super::lookup::Lookup;
+use super::lost::Asked;
 use super::slot::Slot;
 use super::template::{Node, Only};
 use crate::fhir::validate::measures::Measure;
@@ -39,8 +41,12 @@ pub struct Pack {
     pub(super) known_by: Vec<System>,
     pub(super) app_otherwise: bool,
     pub(super) device_system: Option<System>,
+    /// Where days are cut of what says no zone of its own.
+    pub(super) zone: Option<System>,
     pub(super) words: Vec<Words>,
     pub(super) parts: Vec<Node>,
+    /// What they ask for.
+    pub(super) asked: Asked,
     /// Which of the parts is the request.
     pub(super) whole: usize,
     pub(super) rows: Vec<Row>,
@@ -57,10 +63,13 @@ pub struct Version(pub [u32; 3]);
 #[derive(Debug)]
 pub struct Request {
     pub method: String,
-    /// Below the address of the destination.
+    /// Below the address of the destination, as it is written.
     pub path: String,
+    pub(super) way: Way,
     /// Most measurements of one request.
     pub most: usize,
+    /// Most that one measurement may become in a request of its own, if that is more.
+    pub parts: usize,
     pub corrections: Corrections,
     pub removal: Removal,
     /// Whether the same request leaves the same there, however often it comes.
@@ -89,7 +98,7 @@ pub(super) struct Narrative {
     pub value: String,
 }
 
-/// The system of identifiers of persons.
+/// A system of identifiers, or another name that is fixed or the operator's.
 #[derive(Debug)]
 pub(super) enum System {
     Fixed(String),
@@ -115,14 +124,14 @@ pub(super) struct Word {
 #[derive(Debug)]
 pub struct Row {
     pub measure: String,
+    /// The same in the guide's table of measures.
+    pub(super) known: Option<&'static Measure>,
     pub form: Form,
     pub profile: String,
     /// A list of CodeableConcepts, as JSON.
     pub(super) categories: String,
     pub unit: Option<Unit>,
     pub(super) number: Number,
-    /// By what a value in the measure's usual unit is multiplied, where no conversion of units does it.
-    pub(super) times: Option<Decimal>,
     pub(super) time: Time,
     pub(super) needs: Vec<Need>,
     /// Measures of the components that are told with it.
@@ -190,12 +199,20 @@ pub struct Unit {
     pub(super) from: Vec<(String, Conversion)>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Conversion {
     /// Another spelling of the same.
     Same,
-    /// Exactly so many of it.
-    Factor(Decimal),
+    Line(Line),
+}
+
+/// So many times as much, and so much more.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Line {
+    pub times: Decimal,
+    pub plus: Decimal,
+    /// Whether what comes out has no more digits than it should.
+    pub exact: bool,
 }
 
 /// How many digits a number may have.

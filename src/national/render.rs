@@ -12,7 +12,7 @@ use super::slot::{Copied, Part, Slot, Told, Which};
 use super::template::{Each, Member, Node, Object, Only, Piece};
 use crate::fhir::fhirpath::to_base64;
 use crate::fhir::tree::write::{compact, string};
-use crate::fhir::tree::{Element, Kind};
+use crate::fhir::tree::{Element, Kind, time};
 
 /// Why something cannot be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -221,7 +221,8 @@ impl<'m> Scope<'m> {
     }
 
     fn components(&self, object: &'m Object, begin: usize, out: &mut String) -> Result<(), Gap> {
-        for component in self.parts() {
+        let says_why = object.members.iter().any(|member| member.node.slots().contains(&Slot::Absent));
+        for component in self.parts_with(says_why) {
             let scope = Scope { component: Some(component), ..*self };
             if scope.holds(object.only.as_ref()) {
                 listed(begin, out, |out| scope.object(object, out))?;
@@ -230,15 +231,20 @@ impl<'m> Scope<'m> {
         Ok(())
     }
 
-    /// The components that are told of a measurement. What the destination has no place for is not, nor is one without a
-    /// value: what must be there was asked for before.
+    /// The components that are told of a measurement with their values.
     pub(super) fn parts(&self) -> Vec<Component<'m>> {
+        self.parts_with(false)
+    }
+
+    /// The same with those that say why they have no value, where the template has a place for that. What the destination
+    /// has no place for is not told, nor is what says nothing: what must be there was asked for before.
+    fn parts_with(&self, says_why: bool) -> Vec<Component<'m>> {
         let Some(item) = self.item.filter(|item| item.part.is_none()) else { return Vec::new() };
         let mut told: Vec<Component<'m>> = item
             .measured
             .observation
             .all("component")
-            .filter(|element| has_value(*element))
+            .filter(|element| has_value(*element) || says_why && is_absent(*element))
             .filter_map(|element| {
                 let row = self.pack.row_of(element).filter(|row| item.row.tells(row))?;
                 Some(Component { element, row, inside: false })
@@ -270,6 +276,11 @@ impl<'m> Scope<'m> {
             Slot::Effective => self.effective(&mut out).is_ok(),
             _ => self.text(slot).is_some() || self.slot(slot, &mut out).is_ok(),
         }
+    }
+
+    /// Whether the destination has it already, by a name of its own.
+    pub(super) fn is_there(&self) -> bool {
+        self.text(Slot::There).is_some()
     }
 
     fn measured(&self) -> Option<Measured<'m>> {
@@ -363,7 +374,7 @@ impl<'m> Scope<'m> {
         words.lines.iter().find(|word| word.from == from)
     }
 
-    fn slot(&self, slot: Slot, out: &mut String) -> Result<(), Gap> {
+    pub(super) fn slot(&self, slot: Slot, out: &mut String) -> Result<(), Gap> {
         if let Some(text) = self.text(slot) {
             string(text, out);
             return Ok(());
@@ -417,11 +428,22 @@ impl<'m> Scope<'m> {
             Slot::Code => out.push_str(&self.code().ok_or(missing)?.concept),
             Slot::Value => self.value(out)?,
             Slot::Effective => self.effective(out)?,
-            Slot::Absent => copy(item?.holder().get("dataAbsentReason").ok_or(missing)?, out)?,
+            Slot::Absent => {
+                let holder = self.component.map_or(item?.holder(), |component| component.element);
+                copy(holder.get("dataAbsentReason").ok_or(missing)?, out)?;
+            }
+            Slot::Notes | Slot::NotesText => notes(item?.measured.observation, slot, out)?,
             Slot::Narrative => narrative::write(self, out)?,
             Slot::DerivedFrom => self.others(item?.measured.observation, "derivedFrom", slot, out)?,
             Slot::HasMember => self.others(item?.measured.observation, "hasMember", slot, out)?,
-            Slot::Copy(copied) => copied_of(item?.measured.observation, copied, out)?,
+            Slot::Copy(Copied::Security) => {
+                let meta = item?.measured.observation.get("meta");
+                copied_of(meta.ok_or(missing)?, Copied::Security, out)?;
+            }
+            Slot::Copy(copied) => {
+                let holder = self.component.map_or(item?.copied_from(copied), |component| component.element);
+                copied_of(holder, copied, out)?;
+            }
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
                 out.push_str("{\"system\":");
@@ -539,12 +561,30 @@ impl<'m> Scope<'m> {
             }
             Time::Date | Time::Start => {
                 let start = start.ok_or(missing)?;
-                let start = if item.row.time == Time::Date { start.get(..10).ok_or(missing)? } else { start };
+                let day;
+                let start = if item.row.time == Time::Date {
+                    day = self.day(start).ok_or(missing)?;
+                    day.as_str()
+                } else {
+                    start
+                };
                 out.push_str("DateTime\":");
                 string(start, out);
             }
         }
         Ok(())
+    }
+
+    /// The day of a moment: by the zone that the measurement names, by the hour that it was there, or, of what says neither,
+    /// by the zone of the destination.
+    fn day(&self, moment: &str) -> Option<String> {
+        let own = self.text(Slot::Zone);
+        let there = || self.pack.zone.as_ref().and_then(|zone| zone.named(self.message.settings));
+        let is_nowhere = moment.ends_with('Z') || moment.ends_with("+00:00");
+        match own.or_else(|| if is_nowhere { there() } else { None }) {
+            Some(zone) => time::day_in(moment, zone),
+            None => moment.get(..10).map(str::to_owned),
+        }
     }
 
     fn uuid(&self, names: &[&str], out: &mut String) {
@@ -568,6 +608,30 @@ impl<'m> Scope<'m> {
 
 pub(super) fn has_value(element: Element<'_>) -> bool {
     element.children().any(|(name, _)| name.starts_with("value"))
+}
+
+/// Whether it says why it has no value.
+pub(super) fn is_absent(element: Element<'_>) -> bool {
+    element.get("dataAbsentReason").is_some()
+}
+
+/// What people wrote of it, without who and when: a list of Annotations, or one text.
+fn notes(observation: Element<'_>, slot: Slot, out: &mut String) -> Result<(), Gap> {
+    let texts: Vec<&str> = observation.all("note").filter_map(|note| note.text_of("text")).collect();
+    if texts.is_empty() {
+        return Err(Gap::Slot(slot));
+    }
+    if slot == Slot::NotesText {
+        string(&texts.join("\n"), out);
+        return Ok(());
+    }
+    for (index, text) in texts.iter().enumerate() {
+        out.push_str(if index == 0 { "[{\"text\":" } else { ",{\"text\":" });
+        string(text, out);
+        out.push('}');
+    }
+    out.push(']');
+    Ok(())
 }
 
 /// What a measurement is called here: its id, the part of it that is meant, and its version.
@@ -616,12 +680,12 @@ fn listed(begin: usize, out: &mut String, write: impl FnOnce(&mut String) -> Res
     write(out)
 }
 
-fn copied_of(observation: Element<'_>, copied: Copied, out: &mut String) -> Result<(), Gap> {
+fn copied_of(holder: Element<'_>, copied: Copied, out: &mut String) -> Result<(), Gap> {
     if !copied.repeats() {
-        return copy(observation.get(copied.name()).ok_or(Gap::Slot(Slot::Copy(copied)))?, out);
+        return copy(holder.get(copied.name()).ok_or(Gap::Slot(Slot::Copy(copied)))?, out);
     }
     let mut before = '[';
-    for one in observation.all(copied.name()) {
+    for one in holder.all(copied.name()) {
         out.push(before);
         copy(one, out)?;
         before = ',';

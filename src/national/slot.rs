@@ -28,6 +28,9 @@ pub enum Slot {
     Issued,
     Absent,
     Note,
+    /// All of them: a list, and one text.
+    Notes,
+    NotesText,
     Narrative,
     Language,
     /// What the guide's extensions say.
@@ -107,6 +110,8 @@ pub enum Copied {
     Method,
     Interpretation,
     ReferenceRange,
+    /// The labels of `meta.security`.
+    Security,
 }
 
 impl Copied {
@@ -116,12 +121,13 @@ impl Copied {
             Copied::Method => "method",
             Copied::Interpretation => "interpretation",
             Copied::ReferenceRange => "referenceRange",
+            Copied::Security => "security",
         }
     }
 
     /// Whether R4 has a list of them.
     pub fn repeats(self) -> bool {
-        matches!(self, Copied::Interpretation | Copied::ReferenceRange)
+        matches!(self, Copied::Interpretation | Copied::ReferenceRange | Copied::Security)
     }
 }
 
@@ -145,6 +151,8 @@ const NAMED: &[(&str, Slot)] = &[
     ("issued", Slot::Issued),
     ("absent", Slot::Absent),
     ("note", Slot::Note),
+    ("notes", Slot::Notes),
+    ("notes.text", Slot::NotesText),
     ("narrative", Slot::Narrative),
     ("language", Slot::Language),
     ("recording", Slot::Recording),
@@ -156,6 +164,7 @@ const NAMED: &[(&str, Slot)] = &[
     ("method", Slot::Copy(Copied::Method)),
     ("interpretation", Slot::Copy(Copied::Interpretation)),
     ("referenceRange", Slot::Copy(Copied::ReferenceRange)),
+    ("security", Slot::Copy(Copied::Security)),
     ("derivedFrom", Slot::DerivedFrom),
     ("hasMember", Slot::HasMember),
     ("person.uuid", Slot::PersonUuid),
@@ -286,6 +295,12 @@ impl Slot {
         }
     }
 
+    /// Whether it says something of one measurement, so that of another it says something else.
+    pub fn is_of_one(self) -> bool {
+        let is_of_person = self.is_of_record() && !matches!(self, Slot::Thing(..)) || self == Slot::PersonUuid;
+        !is_of_person && !matches!(self, Slot::Setting(_) | Slot::PersonThere | Slot::Language)
+    }
+
     /// Whether it stands in other records than the measurement's.
     pub fn is_beside(self) -> bool {
         self.is_of_record() || matches!(self, Slot::PersonUuid | Slot::Setting(_))
@@ -328,7 +343,7 @@ impl Slot {
             Slot::Effective => "the time of the measurement",
             Slot::Issued => "the time at which it was made available",
             Slot::Absent => "the reason why there is no value",
-            Slot::Note => "a note",
+            Slot::Note | Slot::Notes | Slot::NotesText => "a note",
             Slot::Narrative | Slot::Language => "a text",
             Slot::Recording => "how it was recorded",
             Slot::Meal => "how it stands to a meal",
@@ -339,6 +354,7 @@ impl Slot {
             Slot::Copy(Copied::Method) => "the method",
             Slot::Copy(Copied::Interpretation) => "an interpretation",
             Slot::Copy(Copied::ReferenceRange) => "a range of reference",
+            Slot::Copy(Copied::Security) => "a security label",
             Slot::DerivedFrom => "the measurements that it is computed of",
             Slot::HasMember => "the measurements that belong to it, each by itself",
             Slot::PersonUuid | Slot::PersonIdentifier | Slot::PersonSystem | Slot::PersonValue => {

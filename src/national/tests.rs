@@ -1,5 +1,7 @@
 //! What packs make of measurements.
 
+mod own;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -509,7 +511,8 @@ fn answers_of_france_mean_what_its_table_says() {
         (429, "", Some((Id::DestinationTrouble, Who::Destination, true))),
         (500, "", None),
     ] {
-        let meaning = pack.answers.meaning(status, &["INVALID"], &[text]);
+        let issues = [Said { code: "INVALID", texts: vec![text], is_error: true }];
+        let meaning = pack.answers.meaning(status, &issues);
         assert_eq!(meaning.map(|one| (one.id, one.who, one.again)), expected, "{status} {text}");
     }
 }

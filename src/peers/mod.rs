@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::national::{Pack, Question};
+use crate::national::{Address, Pack, Question};
 pub use crate::policy::consent::{Manner, Recall};
 pub use crate::policy::delivery::Verdict;
 
@@ -125,6 +125,7 @@ pub enum Content {
 pub struct Shaped {
     /// By what the answer is understood.
     pub pack: Arc<Pack>,
+    pub address: Address,
     pub body: Vec<u8>,
     /// The same for the same content.
     pub key: String,

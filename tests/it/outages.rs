@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use mhealth_gateway::conformance::platform::Admission;
 use mhealth_gateway::exchange::Clock;
-use mhealth_gateway::national::{Shelf, trial};
+use mhealth_gateway::national::{Said, Shelf, trial};
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::{AuditPlan, Backlog};
 use reqwest::Method;
@@ -248,7 +248,8 @@ async fn every_line_of_a_table_of_errors_is_understood() {
             // A token that was refused is renewed once, and then the next line is met.
             at += usize::from(matches!(lines[at].0, 401 | 403) && at + 1 < lines.len());
             let (status, code, text) = &lines[at];
-            let meaning = found.answers.meaning(*status, &[code], &[text]).unwrap();
+            let said = Said { code, texts: vec![text.as_str()], is_error: true };
+            let meaning = found.answers.meaning(*status, &[said]).unwrap();
             there += usize::from(meaning.there);
             refused.extend((!meaning.again && !meaning.there).then(|| meaning.id.code()));
             at += 1;

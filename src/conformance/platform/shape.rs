@@ -69,8 +69,7 @@ impl Shape {
 
     /// Whether requests of the pack come to that address below the service.
     pub fn is_at(&self, below: &[&str]) -> bool {
-        let path: Vec<&str> = self.pack.request.path.split('/').filter(|segment| !segment.is_empty()).collect();
-        path == below
+        self.pack.is_at(below)
     }
 
     /// A line of the pack's table of errors, as an answer.

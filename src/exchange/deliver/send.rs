@@ -49,14 +49,23 @@ impl Worker {
     pub(super) fn units(&self, permitted: Vec<Permitted<Stored>>) -> Vec<Vec<Permitted<Stored>>> {
         let Some(shape) = self.shape() else { return vec![permitted] };
         let mut units: Vec<Vec<Permitted<Stored>>> = Vec::new();
+        // What the last of them becomes there.
+        let mut carried = 0;
         for one in permitted {
-            let fits = |unit: &&mut Vec<Permitted<Stored>>| unit.len() < shape.pack.request.most;
+            let count = shape.becomes(one.get());
+            let fits = |_: &&mut Vec<Permitted<Stored>>| carried + count <= shape.pack.request.most;
             // What is taken back is no part of a request that tells something.
             let alone = self.takes_back(one.get());
             let joins = |unit: &&mut Vec<Permitted<Stored>>| unit.iter().all(|other| !self.takes_back(other.get()));
             match units.last_mut().filter(|_| !alone).filter(fits).filter(joins) {
-                Some(unit) => unit.push(one),
-                None => units.push(vec![one]),
+                Some(unit) => {
+                    unit.push(one);
+                    carried += count;
+                }
+                None => {
+                    units.push(vec![one]);
+                    carried = count;
+                }
             }
         }
         units

@@ -5,7 +5,7 @@
 //! by the largest offsets on earth, because a local time is never taken for UTC.
 
 use jiff::civil;
-use jiff::tz::Offset;
+use jiff::tz::{Offset, TimeZone};
 
 /// How precisely a moment was written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -191,6 +191,20 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
 pub fn instant(ms: i64) -> String {
     let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     timestamp.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+}
+
+/// The day that a moment falls on in a zone of the IANA database; a day without an hour is what it is.
+pub fn day_in(moment: &str, zone: &str) -> Option<String> {
+    let zone = TimeZone::get(zone).ok()?;
+    if moment.len() == 10 {
+        return Some(moment.to_owned());
+    }
+    Some(moment.parse::<jiff::Timestamp>().ok()?.to_zoned(zone).date().to_string())
+}
+
+/// Whether the IANA database has a zone of that name.
+pub fn is_zone(name: &str) -> bool {
+    TimeZone::get(name).is_ok()
 }
 
 /// Days since 1970 in UTC, as storage partitions count them.

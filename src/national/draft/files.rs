@@ -176,7 +176,7 @@ fn main(answers: &Answers, shape: Shape, extras: &[Extra], categories: &Categori
 
 fn lines(measures: &BTreeMap<String, Line>, categories: &Categories) -> String {
     let mut out =
-        "measure,form,profile,category,unit,unit_text,unit_system,number,times,time,needs,note,parts\n".to_owned();
+        "measure,form,profile,category,unit,unit_text,unit_system,number,times,time,needs,note,parts,plus\n".to_owned();
     for (key, line) in measures {
         let names: Vec<&str> = line.categories.iter().map(|one| categories.name(one)).collect();
         let parts = PANELS.iter().find(|(panel, _)| panel == key).map_or(String::new(), |(_, parts)| parts.join(" "));
@@ -201,6 +201,7 @@ fn lines(measures: &BTreeMap<String, Line>, categories: &Categories) -> String {
             &needs,
             &line.note,
             &told.join(" "),
+            &line.plus,
         ];
         row(&fields, &mut out);
     }

@@ -203,7 +203,9 @@ fn example(observation: &Json, told: &mut BTreeMap<String, Line>) {
     let is_day = observation["effectiveDateTime"].as_str().is_some_and(|time| time.len() == 10);
     let unit_known = unit.as_deref().is_some_and(ucum::valid);
     let is_own = |unit: &str| measure.units.iter().all(|one| one.code == unit || ucum::comparable(one.code, unit));
-    let counts = unit_known && !unit.as_deref().is_some_and(is_own);
+    let is_count = |unit: &str| ["1", "/s"].iter().any(|bare| ucum::comparable(unit, bare));
+    let is_counted = measure.units.iter().all(|one| is_count(one.code) || one.code.contains('{'));
+    let counts = is_counted && unit.as_deref().is_some_and(|unit| is_count(unit) && !is_own(unit));
     let line = Line {
         form,
         profile: profile.unwrap_or_default(),
@@ -283,6 +285,7 @@ fn joined(known: Line, other: Line) -> Line {
         unit_text: or(known.unit_text, other.unit_text),
         number: or(known.number, other.number),
         times: or(known.times, other.times),
+        plus: or(known.plus, other.plus),
         time: or(known.time, other.time),
         parts: if known.parts.is_empty() { other.parts } else { known.parts },
         note: or(known.note, other.note),

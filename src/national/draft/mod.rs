@@ -91,6 +91,7 @@ pub struct Line {
     pub unit_text: String,
     pub number: String,
     pub times: String,
+    pub plus: String,
     pub time: String,
     /// Measures of the components that are told with it.
     pub parts: Vec<String>,

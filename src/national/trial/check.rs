@@ -6,13 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::known::unknown;
-use super::{Stage, documents, requests, unchecked, within};
+use super::line::contradictions;
+use super::measurement::LINKED;
+use super::{Stage, documents, requests, stu3, unchecked};
 use crate::fhir::definitions::Registry;
 use crate::fhir::tree::{Document, Element, Kind, NodeId, json as tree};
 use crate::fhir::validate::{Options as Rules, Validator};
 use crate::national::compile::{
     CODE_COLUMNS, CODES, ERRORS, MEASURE_COLUMNS, MEASURES, Main, WORD_COLUMNS, WORDS, gathered,
 };
+use crate::national::file::Corrections;
 use crate::national::pack::{Form, Need, Row};
 use crate::national::table::rows;
 use crate::national::{Mistake, Pack};
@@ -51,11 +54,12 @@ pub(in crate::national) fn each(files: &BTreeMap<String, String>) -> Found {
     let mut mistakes = Vec::new();
     let pack = Pack::of(files, &mut mistakes);
     let main = Main::read(files, &mut Vec::new());
-    // Only R4 is known here; what other releases say of their own is for their own validators.
-    let validator = (main.file.fhir == "4.0.1").then(|| Validator::new(Registry::core()));
-    if let Some(validator) = &validator {
-        templates(validator, files, &mut mistakes);
+    let core = Validator::new(Registry::core());
+    if main.file.fhir != "5.0.0" {
+        templates(&core, main.file.fhir == "3.0.2", files, &mut mistakes);
     }
+    // Only R4 is known as a whole; what other releases say of their own is for their own validators.
+    let validator = Some(core).filter(|_| main.file.fhir == "4.0.1");
     let unknown = unknown(&main, files);
     // A default that is refused is refused to whoever says nothing else.
     for wrong in pack.iter().filter_map(|pack| Stage::of(pack, &BTreeMap::new()).err()).flatten() {
@@ -68,6 +72,11 @@ pub(in crate::national) fn each(files: &BTreeMap<String, String>) -> Found {
     }
     mistakes.extend(unknown);
     mistakes.extend(unused(&main, files));
+    mistakes.extend(twice(&main, files));
+    // What a line contradicts itself in is refused for that.
+    let contradictions: Vec<Mistake> = pack.iter().flat_map(|pack| contradictions(pack, &lines(files))).collect();
+    content.retain(|one| !contradictions.iter().any(|told| (&told.file, told.line) == (&one.file, one.line)));
+    mistakes.extend(contradictions);
     mistakes.extend(pack.iter().flat_map(|pack| unasked(pack, files)));
     Found { pack, mistakes, content }
 }
@@ -83,7 +92,8 @@ fn of_requests(
 ) {
     let is_everywhere = |one: &Mistake| one.file == WORDS || one.file.strip_suffix(".json").is_some();
     let Ok(stage) = Stage::of(pack, &BTreeMap::new()) else { return };
-    if told.iter().any(|one| is_everywhere(one) || one.text.starts_with("categories.")) {
+    let of_all = ["categories.", "settings.", "person.", "device."];
+    if told.iter().any(|one| is_everywhere(one) || of_all.iter().any(|key| one.text.starts_with(key))) {
         return;
     }
     let lines_told: BTreeSet<u64> = told.iter().filter(|one| one.file == CODES).filter_map(|one| one.line).collect();
@@ -99,8 +109,8 @@ fn of_requests(
     for (measure, request) in &requests {
         let Some(validator) = validator else { break };
         let documents = documents(request);
-        for observation in [request].into_iter().chain(&documents).flat_map(|one| within(one, "Observation")) {
-            let Some((name, value, text)) = invalid(validator, observation) else { continue };
+        for whole in [request].into_iter().chain(&documents) {
+            let Some((name, value, text)) = invalid(validator, whole) else { continue };
             match written(files, &name, &value) {
                 Some((file, line)) => mistakes.push(Mistake::at(&file, line, text)),
                 None => content.push(Mistake::at(MEASURES, lines.get(measure).copied().unwrap_or(1), text)),
@@ -133,20 +143,83 @@ fn lines(files: &BTreeMap<String, String>) -> BTreeMap<String, u64> {
 
 /// The first thing that the standard minds: the element, its value and why. Profiles of the destination's are not known, so
 /// that a claim is no mistake.
-fn invalid(validator: &Validator, observation: &Json) -> Option<(String, String, String)> {
-    let mut plain = observation.clone();
-    plain.as_object_mut()?.remove("meta");
+fn invalid(validator: &Validator, whole: &Json) -> Option<(String, String, String)> {
+    let mut plain = whole.clone();
+    unclaimed(&mut plain);
     let document = tree::parse(plain.to_string()).ok()?;
     let report = validator.check(Element::root(&document), &Rules::default());
-    let first = report.issues.iter().find(|issue| issue.is_error())?;
-    let (mut name, mut value) = ("", &plain);
-    for step in first.expression.split('.').skip(1) {
+    let errors = report.issues.iter().filter(|issue| issue.is_error());
+    errors.map(|issue| located(&plain, &issue.expression, &issue.text)).find(|(_, _, text)| !text.is_empty())
+}
+
+/// The element of an expression and its value, and what is said of it within its own resource; nothing of what stands there
+/// because the person is made up.
+fn located(whole: &Json, expression: &str, said: &str) -> (String, String, String) {
+    let (mut name, mut value) = ("", whole);
+    let mut shown = whole["resourceType"].as_str().unwrap_or_default().to_owned();
+    for step in expression.split('.').skip(1) {
         let (own, index) = step.strip_suffix(']').and_then(|step| step.split_once('[')).unwrap_or((step, ""));
         (name, value) = (own, &value[own]);
         value = index.parse().map_or(value, |index: usize| &value[index]);
+        match value["resourceType"].as_str() {
+            Some(kind) => shown = kind.to_owned(),
+            None => shown = format!("{shown}.{step}"),
+        }
     }
-    let value = value.as_str().unwrap_or_default().to_owned();
-    Some((name.to_owned(), value, format!("{}: {}", first.expression, first.text)))
+    let is_made_up = value.to_string().contains(&format!("\"{LINKED}\""));
+    let text = if is_made_up { String::new() } else { format!("{shown}: {said}") };
+    (name.to_owned(), value.as_str().unwrap_or_default().to_owned(), text)
+}
+
+/// Without the profiles that its resources claim.
+fn unclaimed(value: &mut Json) {
+    match value {
+        Json::Object(members) => {
+            if let Some(meta) = members.get_mut("meta").and_then(Json::as_object_mut) {
+                meta.remove("profile");
+            }
+            members.retain(|name, value| name != "meta" || value != &Json::Object(serde_json::Map::new()));
+            members.values_mut().for_each(unclaimed);
+        }
+        Json::Array(items) => items.iter_mut().for_each(unclaimed),
+        _ => {}
+    }
+}
+
+/// What leaves the same there twice where it comes twice, though the pack says that it does not.
+fn twice(main: &Main, files: &BTreeMap<String, String>) -> Vec<Mistake> {
+    let request = &main.file.request;
+    let is_known_again = request.corrections == Corrections::Again || request.path.contains('$');
+    if !main.is_there || !request.repeatable || request.method != "POST" || is_known_again {
+        return Vec::new();
+    }
+    let read = |name: &String| serde_json::from_str::<Json>(&files[name]).ok();
+    let templates = || files.keys().filter(|name| name.strip_suffix(".json").is_some());
+    let whole = files.get("request.json").and_then(|text| serde_json::from_str::<Json>(text).ok());
+    let kind = whole.as_ref().and_then(|whole| whole["resourceType"].as_str()).unwrap_or("Bundle");
+    let is_alone = kind != "Bundle" && kind != "Parameters" && request.condition.is_none();
+    if !is_alone && !templates().filter_map(read).any(|template| is_posted(&template)) {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let text = "request.repeatable: what is posted without a condition (ifNoneExist, request.condition) is there twice where \
+                it comes twice; it is false then";
+    main.wrong("request.repeatable", text.to_owned(), &mut found);
+    found
+}
+
+/// Whether an entry posts a measurement on no condition.
+fn is_posted(template: &Json) -> bool {
+    match template {
+        Json::Object(members) => {
+            let ask = &template["request"];
+            let is_posted =
+                template["$each"] == "measurement" && ask["method"] == "POST" && ask["ifNoneExist"].is_null();
+            is_posted || members.values().any(self::is_posted)
+        }
+        Json::Array(items) => items.iter().any(is_posted),
+        _ => false,
+    }
 }
 
 /// Where a template says so by itself.
@@ -161,17 +234,18 @@ fn written(files: &BTreeMap<String, String>, name: &str, value: &str) -> Option<
     lines.find(|(_, _, text)| text.contains(&key) && text.contains(&value)).map(|(file, line, _)| (file.clone(), line))
 }
 
-/// Templates against the elements of R4. What is no JSON is told elsewhere.
-fn templates(validator: &Validator, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) {
+/// Templates against the elements of their release. What is no JSON is told elsewhere.
+fn templates(validator: &Validator, is_stu3: bool, files: &BTreeMap<String, String>, mistakes: &mut Vec<Mistake>) {
     for (file, text) in files.iter().filter(|(name, _)| name.strip_suffix(".json").is_some()) {
         if let Ok(document) = tree::parse(text.as_str()) {
-            Template { validator, file, document: &document, mistakes }.walk(document.root(), None);
+            Template { validator, is_stu3, file, document: &document, mistakes }.walk(document.root(), None);
         }
     }
 }
 
 struct Template<'t> {
     validator: &'t Validator,
+    is_stu3: bool,
     file: &'t str,
     document: &'t Document,
     mistakes: &'t mut Vec<Mistake>,
@@ -187,10 +261,10 @@ impl Template<'_> {
                 let kind = document.children(node).find(|member| document.key(*member) == "resourceType");
                 let Some(kind) = kind else { return self.members(node, within) };
                 let name = document.value(kind);
-                if self.validator.has_element(name, []) {
+                if self.has(name, &[]) {
                     self.members(node, Some((name, &[])));
                 } else {
-                    self.wrong(kind, format!("resourceType: FHIR R4 has no {name}"));
+                    self.wrong(kind, format!("resourceType: FHIR {} has no {name}", self.release()));
                 }
             }
             _ => {}
@@ -203,17 +277,34 @@ impl Template<'_> {
         for member in document.children(node) {
             let key = document.key(member);
             let name = key.strip_suffix('?').unwrap_or(key);
+            // What a primitive says beside its value.
+            let (name, is_beside) = name.strip_prefix('_').map_or((name, false), |name| (name, true));
             // A choice is named by what it is filled with.
             if name.starts_with('$') || name == "resourceType" || name.ends_with("[x]") {
                 continue;
             }
             let names: Vec<&str> = path.iter().copied().chain([name]).collect();
-            if !self.validator.has_element(kind, names.iter().copied()) {
-                self.wrong(member, format!("{}: {kind} of FHIR R4 has no such element", names.join(".")));
+            if !self.has(kind, &names) {
+                let release = self.release();
+                self.wrong(member, format!("{}: {kind} of FHIR {release} has no such element", names.join(".")));
                 continue;
             }
-            self.walk(member, Some((kind, &names)));
+            if !is_beside {
+                self.walk(member, Some((kind, &names)));
+            }
         }
+    }
+
+    fn has(&self, kind: &str, names: &[&str]) -> bool {
+        match (self.is_stu3, names) {
+            (false, _) => self.validator.has_element(kind, names.iter().copied()),
+            (true, []) => stu3::is_resource(self.validator, kind),
+            (true, _) => stu3::has_element(self.validator, kind, names),
+        }
+    }
+
+    fn release(&self) -> &'static str {
+        if self.is_stu3 { "STU3" } else { "R4" }
     }
 
     fn wrong(&mut self, node: NodeId, text: String) {
@@ -278,6 +369,9 @@ fn unasked(pack: &Pack, files: &BTreeMap<String, String>) -> Vec<Mistake> {
         match row.form {
             Form::Part if !pack.rows().iter().any(is_told) => {
                 Some("form: it is a part, and no line has it in its parts")
+            }
+            Form::Split if pack.request.most.max(pack.request.parts) < row.named_parts().len().max(2) => {
+                Some("form: what is split becomes several measurements, and request.most and request.parts are less")
             }
             Form::Members if !is_named => Some("form: no template has {hasMember}, so that its members are not named"),
             _ => None,

@@ -11,7 +11,7 @@ use crate::fhir::ours::STRUCTURES;
 use crate::fhir::terminology::ucum;
 use crate::fhir::validate::measures::SNOMED;
 use crate::national::message::POSITION;
-use crate::national::pack::{Codes, Form, Pack, Row};
+use crate::national::pack::{Codes, Conversion, Form, Pack, Row};
 use crate::national::slot::Slot;
 
 /// Codings of a concept.
@@ -24,7 +24,7 @@ pub fn read_back(pack: &Pack, example: &Json) -> Option<Json> {
     let is_own = |component: &Json| row.has_inside(codings(&component["code"]).iter());
     let own = components.iter().find(|component| is_own(component));
     let quantity = own.map_or(&example["valueQuantity"], |own| &own["valueQuantity"]);
-    let mut sent = measurement(pack, row, usual(&row.measure, quantity).as_ref())?;
+    let mut sent = measurement(pack, row, usual(row, quantity).as_ref())?;
     if let Some((url, name, said)) = condition(row, &codings(&example["code"])) {
         let extensions = sent["extension"].as_array_mut()?;
         extensions.retain(|extension| extension["url"] != url);
@@ -67,9 +67,10 @@ pub fn read_back(pack: &Pack, example: &Json) -> Option<Json> {
 fn part(pack: &Pack, whole: &Row, component: &Json) -> Json {
     let codes = codings(&component["code"]);
     let is_it = |row: &&Row| whole.tells(row) && row.codings().any(|coding| codes.contains(coding));
-    let key = pack.rows().iter().find(is_it).map(|row| row.measure.as_str());
-    let value = key.and_then(|key| usual(key, &component["valueQuantity"]));
-    let Some(mut part) = key.and_then(|key| made_part(key, value.as_ref())) else { return component.clone() };
+    let row = pack.rows().iter().find(is_it);
+    let value = row.and_then(|row| usual(row, &component["valueQuantity"]));
+    let part = row.and_then(|row| made_part(&row.measure, value.as_ref()));
+    let Some(mut part) = part else { return component.clone() };
     let own = part.as_object_mut().filter(|_| value.is_none());
     if let (Some(own), Some(theirs)) = (own, component.as_object()) {
         own.retain(|name, _| name == "code");
@@ -111,16 +112,22 @@ fn meant<'p>(pack: &'p Pack, example: &Json) -> Option<&'p Row> {
     fitting.first().copied().or_else(refused)
 }
 
-/// The value of an example in the measure's usual unit.
-fn usual(key: &str, quantity: &Json) -> Option<Json> {
-    let unit = measure(key)?.units.first()?.code;
+/// The value of an example in the measure's usual unit, by the way back from the unit of the line.
+fn usual(row: &Row, quantity: &Json) -> Option<Json> {
+    let unit = measure(&row.measure)?.units.first()?.code;
     let sent = text(&quantity["code"]);
     let digits = match &quantity["value"] {
         Json::String(digits) => digits.clone(),
         other => other.to_string(),
     };
+    let own = row.unit.as_ref().filter(|own| own.code == sent);
+    let stated = own.and_then(|own| match own.from.iter().find(|(from, _)| from == unit)?.1 {
+        Conversion::Same => None,
+        Conversion::Line(line) => line.back(digits.parse().ok()?),
+    });
     // A count without a unit, or by another name of it, is the number itself.
-    let value = ucum::convert(digits.parse().ok()?, &sent, unit).map_or(digits, |value| value.normalize().to_string());
+    let by_name = || if own.is_some() { None } else { ucum::convert(digits.parse().ok()?, &sent, unit) };
+    let value = stated.or_else(by_name).map_or(digits.clone(), |value| value.normalize().to_string());
     serde_json::from_str(&value).ok()
 }
 

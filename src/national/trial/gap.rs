@@ -119,6 +119,8 @@ fn comes_with_measurement(slot: Slot) -> bool {
             | Slot::Zone
             | Slot::Position
             | Slot::Note
+            | Slot::Notes
+            | Slot::NotesText
             | Slot::Absent
             | Slot::Copy(_)
             | Slot::DerivedFrom

@@ -72,6 +72,7 @@ pub(super) fn unknown(main: &Main, files: &BTreeMap<String, String>) -> Vec<Mist
     known.tables(files, &mut found);
     known.categories(&mut found);
     known.templates(files, &mut found);
+    known.condition_of_request(&mut found);
     if known.is_r4 {
         known.lookups(&mut found);
     }
@@ -150,8 +151,13 @@ impl<'m> Known<'m> {
             let wrong = [self.code(row.get(2), row.get(3)), never];
             found.extend(wrong.into_iter().flatten().map(|text| Mistake::at(WORDS, row.line, text)));
         }
-        for row in rows(ERRORS, files, ERROR_COLUMNS, &mut Vec::new()).rows.iter().filter(|_| self.is_r4) {
-            found.extend(self.types(row.get(7)).map(|why| Mistake::at(ERRORS, row.line, format!("check: {why}"))));
+        let issues = self.codes_of("http://hl7.org/fhir/issue-type");
+        for row in rows(ERRORS, files, ERROR_COLUMNS, &mut Vec::new()).rows {
+            let types = self.types(row.get(7)).filter(|_| self.is_r4).map(|why| format!("check: {why}"));
+            let code = row.get(1);
+            let is_known = code.is_empty() || issues.iter().any(|known| known.eq_ignore_ascii_case(code));
+            let code = (!is_known).then(|| format!("code: FHIR has no issue {code}, so that no answer says it"));
+            found.extend([types, code].into_iter().flatten().map(|text| Mistake::at(ERRORS, row.line, text)));
         }
     }
 
@@ -205,6 +211,8 @@ impl<'m> Known<'m> {
                     wrong(at, why);
                 }
             }
+            self.asked(document, (member("method"), member("url"), member("ifNoneExist")), &mut wrong);
+            self.said(document, &member, &mut wrong);
             for name in ["$if", "$unless"] {
                 let Some(at) = member(name) else { continue };
                 if let Some(why) = self.condition(document.value(at)) {
@@ -214,6 +222,88 @@ impl<'m> Known<'m> {
         }
         if matches!(document.kind(node), Kind::Object | Kind::Array) {
             document.children(node).for_each(|child| self.object(file, document, child, found));
+        }
+    }
+
+    /// What an entry asks of the destination: of which type, and on what condition.
+    fn asked(
+        &self,
+        document: &Document,
+        (method, url, condition): (Option<NodeId>, Option<NodeId>, Option<NodeId>),
+        wrong: &mut impl FnMut(NodeId, String),
+    ) {
+        let (Some(_), Some(url)) = (method, url) else { return };
+        let kind = document.value(url).split(['/', '?']).next().unwrap_or_default();
+        let is_type = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if is_type && self.is_r4 && !self.registry.is_resource(kind) {
+            wrong(url, format!("url: FHIR R4 has no {kind}"));
+        }
+        if let Some(at) = condition {
+            for why in self.search(kind, document.value(at)) {
+                wrong(at, format!("ifNoneExist: {why}"));
+            }
+        }
+    }
+
+    /// What is wrong with a condition on which something is created.
+    fn search(&self, kind: &str, condition: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        if condition.starts_with('?') {
+            found.push("a condition is a search without a question mark".to_owned());
+        }
+        for slot in ["{request.uuid}", "{request.oid}"].into_iter().filter(|slot| condition.contains(slot)) {
+            found.push(format!(
+                "{slot} is another wherever other measurements come with it, so that all would be there twice"
+            ));
+        }
+        let names = condition.trim_start_matches('?').split('&').map(|one| one.split('=').next().unwrap_or_default());
+        let is_known = self.is_r4 && self.registry.is_resource(kind);
+        for name in names.filter(|name| is_known && !name.contains('{')) {
+            let why = self.parameter(kind, name);
+            found.extend(why.map(|why| why.split(';').next().unwrap_or_default().to_owned()));
+        }
+        found
+    }
+
+    fn condition_of_request(&self, found: &mut Vec<Mistake>) {
+        let request = &self.main.file.request;
+        let Some(condition) = &request.condition else { return };
+        let kind = request.path.split('/').next().unwrap_or_default();
+        for why in self.search(kind, condition).into_iter().filter(|_| !condition.starts_with('?')) {
+            self.main.wrong("request.condition", format!("request.condition: {why}"), found);
+        }
+    }
+
+    /// Literals that every release has the same codes for, and references to types that there are.
+    fn said(
+        &self,
+        document: &Document,
+        member: &impl Fn(&str) -> Option<NodeId>,
+        wrong: &mut impl FnMut(NodeId, String),
+    ) {
+        const CODED: [(&str, &str, &str); 3] = [
+            ("Observation", "status", "http://hl7.org/fhir/observation-status"),
+            ("Bundle", "type", "http://hl7.org/fhir/bundle-type"),
+            ("Patient", "gender", "http://hl7.org/fhir/administrative-gender"),
+        ];
+        let literal = |at: NodeId| Some(document.value(at)).filter(|text| !text.contains('{') && !text.is_empty());
+        let kind = member("resourceType").map(|kind| document.value(kind)).unwrap_or_default();
+        // Of R4 the whole request is held against its definitions.
+        for (_, name, system) in CODED.into_iter().filter(|(known, ..)| *known == kind && !self.is_r4) {
+            let Some((at, said)) = member(name).and_then(|at| Some((at, literal(at)?))) else { continue };
+            let known = self.codes_of(system);
+            if !known.is_empty() && !known.contains(&said) {
+                wrong(at, format!("{name}: {kind} has no {name} {said}; it is {}", known.join(", ")));
+            }
+        }
+        let Some(at) = member("reference").filter(|at| document.kind(*at) == Kind::String) else { return };
+        if let Some((kind, _)) = document.value(at).split_once('/')
+            && self.is_r4
+            && !kind.is_empty()
+            && kind.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && !self.registry.is_resource(kind)
+        {
+            wrong(at, format!("reference: FHIR R4 has no {kind}"));
         }
     }
 
@@ -369,6 +459,7 @@ fn is_no_text(slot: Slot) -> bool {
             | Slot::Value
             | Slot::Effective
             | Slot::Absent
+            | Slot::Notes
             | Slot::Narrative
             | Slot::Copy(_)
             | Slot::DerivedFrom

@@ -15,6 +15,9 @@ use crate::national::{Measured, Message, NotDeliverable, Settings};
 /// What an operator says where nothing is fixed: an arc of OIDs that is for examples.
 const SAID: &str = "urn:oid:2.999.1";
 
+/// By what name the person is known there.
+pub(super) const LINKED: &str = "linked-1";
+
 /// The guide's profiles of what the standard calls vital signs.
 const VITAL: [&str; 10] = [
     "blood-pressure",
@@ -42,8 +45,10 @@ impl<'p> Stage<'p> {
     /// The error is what is wrong with the settings.
     pub fn of(pack: &'p Pack, said: &BTreeMap<String, String>) -> Result<Self, Vec<String>> {
         let mut all = said.clone();
-        for setting in pack.settings.iter().filter(|setting| setting.default.is_none() && !setting.optional) {
-            let example = setting.one_of.first().map_or(SAID, String::as_str);
+        let asked = pack.settings.iter().enumerate();
+        for (at, setting) in asked.filter(|(_, setting)| setting.default.is_none() && !setting.optional) {
+            let usual = if pack.is_zone(at) { "UTC" } else { SAID };
+            let example = setting.one_of.first().map_or(usual, String::as_str);
             all.entry(setting.name.clone()).or_insert_with(|| example.to_owned());
         }
         let settings = Settings::of(pack, &all)?;
@@ -51,7 +56,7 @@ impl<'p> Stage<'p> {
             System::Fixed(system) => Some(system.as_str()),
             System::Setting(at) => settings.get(*at),
         });
-        let identifiers: Vec<Json> = systems.map(|system| json!({"system": system, "value": "linked-1"})).collect();
+        let identifiers: Vec<Json> = systems.map(|system| json!({"system": system, "value": LINKED})).collect();
         let person = json!({
             "resourceType": "Patient", "id": "p", "identifier": identifiers, "gender": "female",
             "birthDate": "1970-05-04", "name": [{"text": "Anna Example", "family": "Example", "given": ["Anna"]}],

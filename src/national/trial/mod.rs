@@ -9,7 +9,9 @@ mod check;
 mod compare;
 mod gap;
 mod known;
+mod line;
 mod measurement;
+mod stu3;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -181,10 +181,8 @@ fn own_name(resource: &Value) -> Option<String> {
 /// destination's words stay out of it.
 fn meant(pack: &Pack, status: u16, outcome: &Value, after_ms: Option<i64>) -> (Verdict, bool) {
     let issues = outcome["issue"].as_array().map_or(&[][..], Vec::as_slice);
-    let found: Vec<&str> = issues.iter().filter_map(|issue| issue["code"].as_str()).collect();
-    let texts = issues.iter().flat_map(|issue| [&issue["diagnostics"], &issue["details"]["text"]]);
-    let texts: Vec<&str> = texts.filter_map(Value::as_str).collect();
-    let Some(meaning) = pack.answers.meaning(status, &found, &texts) else {
+    let issues: Vec<national::Said<'_>> = issues.iter().map(said).collect();
+    let Some(meaning) = pack.answers.meaning(status, &issues) else {
         let about_content = matches!(status, 400 | 409 | 412 | 413 | 422);
         return (refusal(status, &codes(outcome), after_ms), about_content);
     };
@@ -197,17 +195,29 @@ fn meant(pack: &Pack, status: u16, outcome: &Value, after_ms: Option<i64>) -> (V
     (verdict, meaning.id == Id::DestinationContent)
 }
 
+/// What an issue says.
+fn said(issue: &Value) -> national::Said<'_> {
+    let texts = [&issue["diagnostics"], &issue["details"]["text"]];
+    national::Said {
+        code: issue["code"].as_str().unwrap_or_default(),
+        texts: texts.into_iter().filter_map(Value::as_str).collect(),
+        // Without a severity it is why something was refused.
+        is_error: !matches!(issue["severity"].as_str(), Some("warning" | "information" | "success")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::national::Shelf;
+    use crate::national::{Address, Shelf};
 
     fn request(pack: &str, count: usize, entries: &[Option<usize>]) -> Shaped {
         let shelf = Shelf::default();
         let pack = shelf.find(pack).expect("it is part of the program").clone();
-        Shaped { pack, body: Vec::new(), key: String::new(), count, entries: entries.to_vec(), person: None }
+        let address = Address { method: "POST".to_owned(), path: Vec::new(), condition: None };
+        Shaped { pack, address, body: Vec::new(), key: String::new(), count, entries: entries.to_vec(), person: None }
     }
 
     fn answered(request: &Shaped, status: u16, location: Option<&str>, body: &Value) -> Delivered {

@@ -137,6 +137,11 @@ impl Sender {
                 .header("Idempotency-Key", &request.idempotency_key)
                 .body(request.body.clone());
         }
+        if let Some(condition) = &request.condition {
+            // Without it, what is there would be there twice.
+            let condition = reqwest::header::HeaderValue::from_str(condition).map_err(|_| Failure::Broken)?;
+            builder = builder.header("If-None-Exist", condition);
+        }
         // The id is the client's own word and may not fit a header; the delivery must not fail for it.
         if let Ok(request_id) = reqwest::header::HeaderValue::from_str(request_id) {
             builder = builder.header("X-Request-Id", request_id);

@@ -12,7 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::config::Credentials;
 use super::{Auth, Config, Ended, FhirRest, Given, Linker, Tokens};
-use crate::peers::{Clock, Content, Item, Platform, Resource, Trace, Verdict};
+use crate::national::{Address, Shelf};
+use crate::peers::{Clock, Content, Item, Platform, Resource, Shaped, Trace, Verdict};
 
 /// What the server does with one connection, after it has read the request.
 enum Step {
@@ -200,6 +201,36 @@ async fn acknowledges_and_names_the_attempt() {
     assert!(head.starts_with("put /fhir/observation/o-1 "), "{head}");
     assert!(head.contains("idempotency-key: north/o-1/2") && head.contains("x-request-id: request-1"), "{head}");
     assert_eq!(body, "{\"resourceType\":\"Observation\",\"id\":\"o-1\"}");
+}
+
+#[tokio::test]
+async fn a_shaped_request_goes_where_its_pack_says_and_on_its_condition() {
+    let shelf = Shelf::default();
+    let segments = |path: &[&str]| path.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>();
+    for (method, path, condition, expected, header) in [
+        ("POST", &["Observation"][..], Some("identifier=urn:uuid:1"), "post /fhir/observation ", true),
+        ("PUT", &["Observation", "a/b?c"], None, "put /fhir/observation/a%2fb%3fc ", false),
+    ] {
+        let script = play(vec![say("201 Created", "")]).await;
+        let shaped = Shaped {
+            pack: shelf.find("de-hddt").unwrap().clone(),
+            address: Address {
+                method: method.to_owned(),
+                path: segments(path),
+                condition: condition.map(str::to_owned),
+            },
+            body: b"{}".to_vec(),
+            key: "key-1".to_owned(),
+            count: 1,
+            entries: Vec::new(),
+            person: None,
+        };
+        let peer = FhirRest::open("north", &config(&script.address), clock()).unwrap();
+        peer.deliver(&Item { content: Content::Shaped(shaped), ..item(&[]) }).await;
+        let head = script.requests.await.unwrap()[0].to_ascii_lowercase();
+        assert!(head.starts_with(expected), "{head}");
+        assert_eq!(head.contains("if-none-exist: identifier=urn:uuid:1\r\n"), header, "{head}");
+    }
 }
 
 #[tokio::test]

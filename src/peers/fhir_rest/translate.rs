@@ -1,6 +1,6 @@
 //! Resources to requests. The bytes travel as they were accepted; only their envelope is made here.
 
-use crate::national::{Format, Question};
+use crate::national::{Address, Format, Question};
 use crate::peers::{Manner, Resource, Shaped, Taken};
 
 /// A request without credentials.
@@ -9,6 +9,8 @@ pub(super) struct Request {
     pub url: reqwest::Url,
     pub idempotency_key: String,
     pub body: Vec<u8>,
+    /// What is created unless there is one of.
+    pub condition: Option<String>,
     /// Entries of the transaction; none for a single resource.
     pub entries: Option<usize>,
     pub xml: bool,
@@ -22,6 +24,7 @@ pub(super) fn update(destination: &str, base: &reqwest::Url, resource: &Resource
         url: below(base, &[&resource.kind, &resource.id]),
         idempotency_key: format!("{destination}/{}/{}", resource.id, resource.version),
         body: resource.json.clone(),
+        condition: None,
         entries: None,
         xml: false,
     })
@@ -29,15 +32,16 @@ pub(super) fn update(destination: &str, base: &reqwest::Url, resource: &Resource
 
 /// A request as its pack says.
 pub(super) fn shaped(destination: &str, base: &reqwest::Url, shaped: &Shaped) -> Request {
-    let request = &shaped.pack.request;
-    let segments: Vec<&str> = request.path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let Address { method, path, condition } = &shaped.address;
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     Request {
-        method: if request.method == "PUT" { reqwest::Method::PUT } else { reqwest::Method::POST },
+        method: if method == "PUT" { reqwest::Method::PUT } else { reqwest::Method::POST },
         url: if segments.is_empty() { base.clone() } else { below(base, &segments) },
         idempotency_key: format!("{destination}/{}", shaped.key),
         body: shaped.body.clone(),
+        condition: condition.clone(),
         entries: None,
-        xml: request.format == Format::Xml,
+        xml: shaped.pack.request.format == Format::Xml,
     }
 }
 
@@ -51,6 +55,7 @@ pub(super) fn question(base: &reqwest::Url, question: &Question) -> Request {
         url,
         idempotency_key: String::new(),
         body: Vec::new(),
+        condition: None,
         entries: None,
         xml: false,
     }
@@ -76,6 +81,7 @@ pub(super) fn transaction(destination: &str, base: &reqwest::Url, resources: &[R
         url: base.clone(),
         idempotency_key: format!("{destination}/{}", &versions.finalize().to_hex()[..32]),
         body,
+        condition: None,
         entries: Some(resources.len()),
         xml: false,
     })
@@ -95,6 +101,7 @@ pub(super) fn recall(destination: &str, base: &reqwest::Url, taken: &Taken) -> R
         // Not the same each time: what was given again in between is to be taken back again.
         idempotency_key: format!("{destination}/{name}/{}/{}", taken.manner.name(), taken.request_id),
         body,
+        condition: None,
         entries: None,
         xml: false,
     })
