@@ -22,7 +22,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use mhealth_gateway::exchange::gist;
 use mhealth_gateway::store::{
-    AuditRecord, CodeKey, Expect, Finished, Order, OrderBy, PatientKey, Place, Plan, ResId, Server, Store, Unit, Write,
+    AuditRecord, CodeKey, Dated, Expect, Finished, Order, OrderBy, PatientKey, Place, Plan, ResId, Server, Store, Unit,
+    Write,
 };
 
 const BUNDLE: u64 = 100;
@@ -272,7 +273,7 @@ impl Crowd {
             codes: vec![("http://loinc.org".to_owned(), "8867-4".to_owned())],
             // Of Observations there are so many that they are known by their ids alone.
             tokens: Vec::new(),
-            date: Some(ms),
+            date: Some(Dated::At(ms)),
             updated_ms: now_ms,
             version: 1,
             gist: gist::of("Observation", &payload).unwrap_or_default(),

@@ -31,7 +31,7 @@ use stage::{Loaded, Stage, is_bench, seconds};
 /// Requests under way at once, on both sides of the comparison.
 const CONCURRENT: usize = 8;
 const BUNDLE: usize = 20;
-const MANY: usize = 1000;
+const MANY: u32 = 1000;
 /// Nobody listens there.
 const AWAY: &str = "http://127.0.0.1:9/fhir";
 
@@ -62,8 +62,13 @@ fn main() -> anyhow::Result<()> {
 
 /// A destination that is sent everything.
 fn destination(name: &str, access: &str) -> String {
+    destination_of(name, "Observation", access)
+}
+
+/// A destination that is sent everything of a type.
+fn destination_of(name: &str, kind: &str, access: &str) -> String {
     format!(
-        "[[destination]]\nname = \"{name}\"\nactor = \"{}\"\nkinds = [\"Observation\"]\n\
+        "[[destination]]\nname = \"{name}\"\nactor = \"{}\"\nkinds = [\"{kind}\"]\n\
          [destination.rate]\nconcurrent = {CONCURRENT}\n[destination.fhir]\n{access}",
         stage::PLATFORM
     )
@@ -181,15 +186,20 @@ impl Ready {
     }
 }
 
-/// What sending costs while so many destinations are away, beside what it costs without any.
+/// What sending costs while so many destinations are away, or are there and not concerned, beside what it costs without any.
 async fn backlogs() -> anyhow::Result<()> {
     let many = if is_bench() { MANY } else { 3 };
-    println!("\npushes while {many} destinations are away with a backlog, beside none (two runs each, by turns)");
+    println!(
+        "\npushes while {many} destinations are away with a backlog, or at rest, beside none (two runs each, by turns)"
+    );
     println!("{:<28}{:>12}{:>12}{:>10}{:>12}", "", "obs/s", "obs/s/core", "cores", "obs/group");
     let all: String = (0..many).map(|at| destination(&format!("away-{at}"), &open(AWAY))).collect();
-    let mut sums = [[0.0_f64; 2]; 2];
+    let at_rest = |at: u32| destination_of(&format!("at-rest-{at}"), "QuestionnaireResponse", &open(AWAY));
+    let resting: String = (0..many).map(at_rest).collect();
+    let mut sums = [[0.0_f64; 2]; 3];
     for _ in 0..2 {
-        for (at, (name, section)) in [("none", ""), ("away", all.as_str())].into_iter().enumerate() {
+        let sections = [("none", ""), ("away", all.as_str()), ("at rest", resting.as_str())];
+        for (at, (name, section)) in sections.into_iter().enumerate() {
             let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
             let Loaded { outcome, usage, groups } = loaded(directory.path(), section).await?;
             let observations = outcome.requests as f64 * outcome.observations_each as f64;
@@ -202,8 +212,10 @@ async fn backlogs() -> anyhow::Result<()> {
         }
     }
     println!("peak memory {:.0} MB", kernel::peak_memory_mb()?);
-    let [none, away] = sums;
-    println!("with {many} of without: {:.2} in time, {:.2} per core", away[0] / none[0], away[1] / none[1]);
+    let [none, rest @ ..] = sums;
+    for (name, with) in ["away", "at rest"].into_iter().zip(rest) {
+        println!("with {many} {name} of without: {:.2} in time, {:.2} per core", with[0] / none[0], with[1] / none[1]);
+    }
     Ok(())
 }
 

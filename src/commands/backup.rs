@@ -63,6 +63,17 @@ pub(super) fn back_up(options: &Backup) -> anyhow::Result<ExitCode> {
             manifest.uploads_elsewhere
         );
     }
+    if !options.erasures {
+        let damage = Store::damage(&place, (clock())()).with_context(|| looking(&config))?;
+        for fault in &damage {
+            let counted = fault.figures.iter().filter(|(name, _)| matches!(*name, "broken" | "changed" | "missing"));
+            let rows: i64 = counted.map(|(_, count)| *count).sum();
+            println!("It has a fault that the store has: {}: {rows} row(s): {}", fault.check, fault.said);
+        }
+        if !damage.is_empty() {
+            println!("`doctor` tells all of it, and what is damaged is mended as docs/operations.md says.");
+        }
+    }
     let key = if options.with_key { "The key is in it" } else { "The key is not in it: keep it elsewhere" };
     println!("{key}; without it nothing that is kept of a person can be read.");
     Ok(ExitCode::SUCCESS)

@@ -74,11 +74,11 @@ struct Add {
     /// What it is certified as, in the words of the routing table.
     #[arg(long, value_name = "WORD")]
     certified: Vec<String>,
-    /// JSON Web Key Set with its public keys.
-    #[arg(long, conflicts_with = "generate_key")]
+    /// File with its public keys, a JSON Web Key Set: P-384 (ES384), or RSA of 2048 to 4096 bits (RS384).
+    #[arg(long, value_name = "FILE", conflicts_with = "generate_key")]
     jwks: Option<PathBuf>,
     /// Make a key pair and write the private key (PEM) to this file.
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     generate_key: Option<PathBuf>,
     /// Id of the generated key.
     #[arg(long, default_value = "key-1")]
@@ -195,6 +195,10 @@ type Private<'a> = (&'a Path, String);
 fn keys(add: &Add) -> anyhow::Result<(Option<Private<'_>>, Value)> {
     match (&add.jwks, &add.generate_key) {
         (Some(path), _) => {
+            anyhow::ensure!(
+                !path.to_string_lossy().contains("://"),
+                "--jwks is a file: key sets are not fetched, so save the client's and register it anew when it changes"
+            );
             let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
             let set = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
             Ok((None, set))
@@ -244,7 +248,10 @@ fn registration(add: &Add, keys: &Value, shelf: &Shelf) -> Result<Client, Vec<St
         Ok(client) if mistakes.is_empty() => Ok(client),
         Ok(_) => Err(mistakes),
         Err(others) => {
-            mistakes.extend(others);
+            // What was read of a file is told by where that was named.
+            let by_option =
+                |mistake: String| if mistake.starts_with("keys") { format!("--jwks: {mistake}") } else { mistake };
+            mistakes.extend(others.into_iter().map(by_option));
             Err(mistakes)
         }
     }

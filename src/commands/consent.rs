@@ -103,7 +103,7 @@ fn explained(options: &Explain) -> anyhow::Result<String> {
     let resources = documents(&options.resource)?;
     let text = read(&options.request)?;
     let asked =
-        simulate::asked(&text).map_err(|issue| anyhow::anyhow!("{}: {}", options.request.display(), issue.text))?;
+        simulate::asked(&text).map_err(|issue| anyhow::anyhow!("{}: {}", options.request.display(), short(&issue)))?;
     let now_ms = match &options.now {
         None => jiff::Timestamp::now().as_millisecond(),
         Some(text) => simulate::moment_ms(text).context("--now is a FHIR dateTime, such as 2026-05-04T08:00:00Z")?,
@@ -207,8 +207,9 @@ fn told(answer: &Value) -> String {
         silent(answer, "  ", &mut out);
     }
     for issue in answer["lint"]["issue"].as_array().into_iter().flatten() {
-        let place = text(&issue["expression"][0]);
-        let _ = writeln!(out, "  note: {place}: {}", text(&issue["details"]["text"]));
+        let (place, id) = (text(&issue["expression"][0]), text(&issue["details"]["coding"][0]["code"]));
+        let how = if issue["severity"] == "error" { "a gateway would refuse to take it in" } else { "note" };
+        let _ = writeln!(out, "  {how}: {place}: {} [{id}]", text(&issue["details"]["text"]));
     }
     out
 }

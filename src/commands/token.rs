@@ -7,11 +7,14 @@ use anyhow::Context;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-use super::runtime;
+use super::{Source, assemble, runtime};
+use crate::config::Config;
 use crate::policy::access::assertion::ASSERTION_TYPE;
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
+    #[command(flatten)]
+    source: Source,
     /// Client id.
     #[arg(long)]
     client: String,
@@ -21,10 +24,10 @@ pub struct Options {
     /// Id of the key.
     #[arg(long, default_value = "key-1")]
     kid: String,
-    /// Token endpoint.
-    #[arg(long, default_value = "https://localhost:8443/auth/token")]
-    url: String,
-    /// Certificate (PEM) to trust besides the system's, e.g. data/tls-certificate.pem.
+    /// Token endpoint; that of the configured gateway where none is named.
+    #[arg(long)]
+    url: Option<String>,
+    /// Certificate (PEM) to trust, e.g. data/tls-certificate.pem; the configured gateway's own where no endpoint is named.
     #[arg(long)]
     cacert: Option<PathBuf>,
     /// Scopes, if fewer than the client is registered for.
@@ -34,18 +37,28 @@ pub struct Options {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let pem = std::fs::read(&options.key).with_context(|| format!("reading {}", options.key.display()))?;
-    let http = http(options.cacert.as_deref())?;
-    let asked = Asked {
-        url: &options.url,
-        client: &options.client,
-        kid: &options.kid,
-        pem: &pem,
-        scope: options.scope.as_deref(),
+    let (url, cacert) = match &options.url {
+        Some(url) => (url.clone(), options.cacert.clone()),
+        None => match assemble::configured(&options.source) {
+            Ok(config) => {
+                (config.base_url.replace("/fhir", "/auth/token"), options.cacert.clone().or_else(|| own(&config)))
+            }
+            Err(code) => return Ok(code),
+        },
     };
+    let http = http(cacert.as_deref())?;
+    let asked =
+        Asked { url: &url, client: &options.client, kid: &options.kid, pem: &pem, scope: options.scope.as_deref() };
     let fetched = runtime()?.block_on(fetch(&http, &asked));
-    let token = fetched.map_err(|error| hinted(error, options.cacert.is_none()))?;
+    let token = fetched.map_err(|error| hinted(error, cacert.is_none()))?;
     println!("{token}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The certificate that a gateway made for itself, where it serves with that.
+fn own(config: &Config) -> Option<PathBuf> {
+    let made = config.data.join("tls-certificate.pem");
+    (config.tls.is_none() && made.exists()).then_some(made)
 }
 
 /// A certificate that nobody vouches for is mostly the one that a gateway made for itself.

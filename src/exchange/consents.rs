@@ -75,7 +75,7 @@ impl Gateway {
         };
         let lost = (!whole).then(|| {
             tracing::error!("store: what a person has said is not what was written down; nothing of hers is permitted");
-            unreadable()
+            unreadable("", 0)
         });
         let consents: Arc<[Arc<Compiled>]> = consents.iter().map(compiled).chain(lost).map(Arc::new).collect();
         let about_one = consents.iter().any(|consent| consent.is_about_one());
@@ -111,15 +111,17 @@ impl Gateway {
 pub(super) fn compiled(stored: &Stored) -> Compiled {
     match json::parse(stored.payload.as_slice()) {
         Ok(document) => consent::compile(Element::root(&document), stored.version).0,
-        Err(_) => unreadable(),
+        Err(_) => unreadable(&stored.logical_id(), stored.version),
     }
 }
 
-/// What stands where something that the person said cannot be read.
-fn unreadable() -> Compiled {
-    let text = r#"{"resourceType":"Consent","status":"active","implicitRules":"urn:unreadable"}"#;
+/// What stands where something that the person said cannot be read, by its id where that is known, so that what is said anew
+/// stands in its place.
+fn unreadable(id: &str, version: u32) -> Compiled {
+    let text =
+        format!(r#"{{"resourceType":"Consent","id":"{id}","status":"active","implicitRules":"urn:unreadable"}}"#);
     let document = json::parse(text).expect("the stand-in is well-formed");
-    consent::compile(Element::root(&document), 0).0
+    consent::compile(Element::root(&document), version).0
 }
 
 /// What is wrong with a consent, or doubtful, as far as the gateway can tell whoever writes it.
@@ -131,6 +133,13 @@ pub(super) fn linted(consent: Element<'_>, version: u32, now_ms: i64) -> Vec<Iss
         let text = "The consent was not given yet; it permits nothing before that.";
         issues.push(Issue::new(Id::ConsentElement, "Consent.dateTime", text).at(date.position()));
     }
+    issues.extend(beside_rules(consent, &compiled, now_ms));
+    issues
+}
+
+/// The same of what no rule of it is compiled from, whenever it was given.
+pub(super) fn beside_rules(consent: Element<'_>, compiled: &Compiled, now_ms: i64) -> Vec<Issue> {
+    let mut issues = Vec::new();
     if compiled.status() == Status::Active {
         let text = "The period is over already, so that nothing is permitted by it.";
         let over = compiled

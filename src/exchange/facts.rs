@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::said::{Coding, Hidden, Part, Said};
+use crate::fhir::terminology::named;
 use crate::fhir::tree::Element;
 use crate::fhir::validate::measures;
 use crate::fhir::validate::measures::category::{CONFIDENTIALITY, category};
@@ -57,7 +58,10 @@ impl<'d> Facts<'d> {
         if &*kind == PROVENANCE {
             return Facts::from_provenance(kind, said);
         }
-        let Said { part, categories, mut labels, hidden, date_ms, authors, links, .. } = said;
+        let Said { mut part, mut categories, mut labels, mut hidden, date_ms, authors, links, .. } = said;
+        by_one_name(&mut part);
+        categories.iter_mut().chain(&mut hidden.codings).for_each(name);
+        hidden.codings.retain(|(system, _)| *system != CATEGORY_SYSTEM);
         let mut codings: Vec<Coding<'d>> = own(&part.code).collect();
         let codes = codings.len();
         let mut claims = claims(&kind, &part);
@@ -201,7 +205,7 @@ fn claimed<'d>(kind: &Arc<str>, code: &[Coding<'d>]) -> Vec<Claim<'d>> {
 /// How confidential what a resource claims is by its category, unless it says so itself: what is about mood, cycle or alcohol
 /// is restricted. Of what has no category nobody knows.
 fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> Option<Coding<'d>> {
-    if labels.iter().any(|(system, _)| *system == CONFIDENTIALITY) {
+    if labels.iter().any(|(system, _)| named(system) == CONFIDENTIALITY) {
         return None;
     }
     let own = |claim: &Claim<'_>| {
@@ -218,10 +222,20 @@ fn default_confidentiality<'d>(labels: &[Coding<'_>], claims: &[Claim<'_>]) -> O
 /// The labels of what carries these itself and claims something of a category; and whether they are all, or some
 /// confidentiality may follow from what else it claims.
 pub fn with_confidentiality<'d>(mut labels: Vec<Coding<'d>>, of: Option<&str>) -> (Vec<Coding<'d>>, bool) {
-    let said = labels.iter().any(|(system, _)| *system == CONFIDENTIALITY);
+    let said = labels.iter().any(|(system, _)| named(system) == CONFIDENTIALITY);
     let follows = !said && of.and_then(category).is_some_and(|category| category.confidentiality == RESTRICTED.1);
     labels.extend(follows.then_some(RESTRICTED));
     (labels, said || follows)
+}
+
+/// Whatever a sender calls a system, what follows is the same.
+fn by_one_name(part: &mut Part<'_>) {
+    part.code.iter_mut().chain(part.components.iter_mut().flatten()).for_each(name);
+    part.contained.iter_mut().for_each(by_one_name);
+}
+
+fn name(coding: &mut Coding<'_>) {
+    coding.0 = named(coding.0);
 }
 
 /// Without those that only the gateway may give.

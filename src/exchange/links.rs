@@ -94,7 +94,11 @@ impl Gateway {
         if self.linker(destination).is_none() {
             return Ok(None);
         }
-        let link = self.store.link(patient, destination).await?;
+        let link = match self.store.link(patient, destination).await {
+            // Nothing is let in by it any more.
+            Err(store::Error::Damaged) => return Ok(Some(Connection::Over)),
+            link => link?,
+        };
         let kept = link.as_ref().and_then(Kept::of);
         Ok(Some(match (link, kept) {
             (Some(link), Some(_)) if link.over => Connection::Over,
@@ -151,7 +155,7 @@ impl Gateway {
     /// Ends a link, here for good and at the destination as far as it listens.
     pub async fn disconnect(&self, person: &Person, visitor: Visitor<'_>, destination: &str) -> Result<(), Refusal> {
         let linker = self.linker(destination).ok_or_else(Refusal::not_found)?;
-        let link = self.store.link(person.key(), destination).await?;
+        let link = self.link_to_give_back(person.key(), destination).await?;
         let record = self.author_of(person, visitor, "$disconnect", destination);
         self.store.remove_link(person.key(), destination, record).await?;
         if let Some(kept) = link.as_ref().and_then(Kept::of) {
@@ -160,11 +164,29 @@ impl Gateway {
         Ok(())
     }
 
-    /// What is held of a person's links, as she may take it with her: without what opens the door.
-    pub(super) async fn links_of(&self, patient: PatientKey) -> Result<Vec<Value>, store::Error> {
-        let mut links = Vec::new();
+    /// A link that is about to end. What is damaged ends here alone: nobody knows any more what to give back.
+    async fn link_to_give_back(&self, patient: PatientKey, destination: &str) -> Result<Option<Link>, store::Error> {
+        match self.store.link(patient, destination).await {
+            Err(store::Error::Damaged) => {
+                tracing::error!(destination, "a link is damaged, so that the permission behind it is not given back");
+                Ok(None)
+            }
+            link => link,
+        }
+    }
+
+    /// What is held of a person's links, as she may take it with her: without what opens the door; and how many are damaged.
+    pub(super) async fn links_of(&self, patient: PatientKey) -> Result<(Vec<Value>, usize), store::Error> {
+        let (mut links, mut damaged) = (Vec::new(), 0);
         for destination in self.store.linked(patient).await? {
-            let Some(link) = self.store.link(patient, &destination).await? else { continue };
+            let link = match self.store.link(patient, &destination).await {
+                Err(store::Error::Damaged) => {
+                    damaged += 1;
+                    continue;
+                }
+                link => link?,
+            };
+            let Some(link) = link else { continue };
             let Some(kept) = Kept::of(&link) else { continue };
             let name = kept.identity.map(|(system, value)| json!({"system": system, "value": value}));
             links.push(json!({
@@ -172,7 +194,7 @@ impl Gateway {
                 "scope": kept.tokens.scope, "over": link.over, "identifier": name,
             }));
         }
-        Ok(links)
+        Ok((links, damaged))
     }
 
     /// What a person who is about to be forgotten has given; to be given back when she is.
@@ -180,7 +202,7 @@ impl Gateway {
         let mut given = Vec::new();
         for destination in self.store.linked(patient).await? {
             let Some(linker) = self.linker(&destination) else { continue };
-            let link = self.store.link(patient, &destination).await?;
+            let link = self.link_to_give_back(patient, &destination).await?;
             given.extend(link.as_ref().and_then(Kept::of).map(|kept| (linker.clone(), kept.tokens)));
         }
         Ok(given)

@@ -20,7 +20,7 @@ use crate::fhir::outcome::{CATALOGUE, Id, Issue};
 use crate::fhir::tree::{Element, json as reader, time};
 use crate::policy::access::Interaction;
 use crate::policy::consent::{self, Action};
-use crate::store::{Filed, PatientKey, Plan, ReceiptPlan, Stored, Tally};
+use crate::store::{self, Filed, PatientKey, Plan, ReceiptPlan, Stored, Tally};
 
 const KIND: &str = "Observation";
 
@@ -200,8 +200,8 @@ impl Gateway {
         may_ask(caller)?;
         let mut receipts: Vec<(i64, Value)> = Vec::new();
         let one = patient.map(|patient| self.patient_key(patient.strip_prefix("Patient/").unwrap_or(patient)));
-        let persons = match one {
-            Some(person) => vec![person],
+        let (persons, damaged) = match one {
+            Some(person) => (vec![person], false),
             None => self.persons_of(caller).await?,
         };
         let mut names = Vec::with_capacity(formats.len() * persons.len());
@@ -246,6 +246,10 @@ impl Gateway {
         };
         let filed = self.store.receipts(plan).await?;
         receipts.extend(filed.iter().map(|row| (row.at_ms, told(&self.base, &self.pages, row))));
+        if receipts.is_empty() && damaged {
+            // It may be of one of whom nothing can be read any more.
+            return Err(store::Error::Damaged.into());
+        }
         if receipts.is_empty() {
             return Err(Refusal::one(Id::NotFound, "", "There is no receipt for that record of this client."));
         }
@@ -263,17 +267,19 @@ impl Gateway {
         Ok(json!({"receipts": receipts}))
     }
 
-    /// The persons that a client registered, where they are few enough to look through.
-    async fn persons_of(&self, caller: &Caller<'_>) -> Result<Vec<PatientKey>, Refusal> {
+    /// The persons that a client registered, where they are few enough to look through, and whether some of them are damaged.
+    async fn persons_of(&self, caller: &Caller<'_>) -> Result<(Vec<PatientKey>, bool), Refusal> {
         let owner = Some(caller.principal.client.clone());
-        let found = self.store.search(Plan { owner, limit: PERSONS + 1, ..Plan::of("Patient") }).await?;
+        let plan = Plan { owner, limit: PERSONS + 1, spares_damaged: true, ..Plan::of("Patient") };
+        let found = self.store.search(plan).await?;
         if found.rows.len() > PERSONS || found.exhausted_budget {
             let text = format!(
                 "A client that registered more than {PERSONS} persons names with patient=id whose record it is."
             );
             return Err(Refusal::one(Id::PatientMissing, "", text));
         }
-        Ok(found.rows.iter().map(|stored| self.patient_key(&stored.logical_id())).collect())
+        let keys = found.rows.iter().map(|stored| self.patient_key(&stored.logical_id())).collect();
+        Ok((keys, !found.damaged.is_empty()))
     }
 
     /// `GET /receipts?since=…&outcome=…`: what was refused or doubtful, oldest first, with the token of the next page.

@@ -159,6 +159,7 @@ pub fn status_line(status: u16) -> &'static str {
         200 => "200 OK",
         201 => "201 Created",
         204 => "204 No Content",
+        304 => "304 Not Modified",
         400 => "400 Bad Request",
         401 => "401 Unauthorized",
         403 => "403 Forbidden",

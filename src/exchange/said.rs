@@ -7,6 +7,7 @@ use crate::fhir::ours::STRUCTURES;
 use crate::fhir::search::date;
 use crate::fhir::tree::time::Moment;
 use crate::fhir::tree::{Element, Tag};
+use crate::store::Dated;
 
 pub use crate::fhir::ours::CATEGORY_SYSTEM;
 
@@ -297,11 +298,15 @@ const INDEXED: &[&str] = &["effectiveDateTime", "effectiveInstant", "authored", 
 /// Longest interval that the index keeps by its start: a day of twenty-five hours and a night before it.
 pub const INDEXED_SPAN_MS: i64 = 32 * 3_600_000;
 
-/// Where the date index keeps a resource. What spans longer has no single place there: it is kept undated, and a
-/// search by date looks at it in any case.
-pub fn indexed_ms(element: Element<'_>) -> Option<i64> {
+/// Where the date index keeps a resource. What spans longer is kept apart there, and a search by date looks at it in any
+/// case, as at what says no beginning.
+pub fn dated(element: Element<'_>) -> Option<Dated> {
     let (start, end) = written(element, INDEXED, Moment::interval_assuming_utc_ms)?;
-    (end.saturating_sub(start) <= INDEXED_SPAN_MS).then_some(start)
+    match start {
+        i64::MIN => None,
+        _ if end.saturating_sub(start) <= INDEXED_SPAN_MS => Some(Dated::At(start)),
+        _ => Some(Dated::Long(start)),
+    }
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ impl Shape {
         Ok(Shaped {
             pack: self.pack.clone(),
             address: told.address,
-            key: key(stored),
+            key: key(stored, &material.names),
             body,
             count: measured.len(),
             entries: told.entries,
@@ -271,9 +271,9 @@ async fn resource(gateway: &Gateway, kind: &str, id: &str) -> Result<Option<Docu
     Ok(stored.and_then(|stored| json::parse(stored.payload).ok()))
 }
 
-/// Of the same versions the same.
-fn key(stored: &[&Stored]) -> String {
-    let mut hasher = blake3::Hasher::new();
+/// Of the same versions the same, to one destination: two cannot join what they have by it.
+fn key(stored: &[&Stored], names: &Pairwise) -> String {
+    let mut hasher = blake3::Hasher::new_keyed(names.key());
     for one in stored {
         hasher.update(one.id.to_string().as_bytes()).update(&one.version.to_le_bytes());
     }

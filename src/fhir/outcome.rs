@@ -304,7 +304,7 @@ catalogue! {
     DestinationFull "destination-full" Error "throttled" "Try again after the time in Retry-After; nothing was stored.";
     StorageFull "storage-full" Error "no-store" "Try again later; the operator has been told. Nothing was stored.";
     StorageFailed "storage-failed" Error "exception" "Try again later, and send the same: it is kept once. The operator has been told.";
-    ResourceDamaged "resource-damaged" Error "exception" "Asking again does not help until the operator has restored it; the log says which one it is. Who has it elsewhere may send it under a new identifier.";
+    ResourceDamaged "resource-damaged" Error "exception" "Asking again does not help until the operator has restored it; the log says which one it is. Who sent it may write a new version over it by a PUT, or send it under a new identifier; a Consent that is damaged can be withdrawn.";
     AnswerIncomplete "answer-incomplete" Warning "incomplete" "Take the answer for incomplete, and ask again when the operator has restored what is damaged; the log says what that is.";
     NoIssues "no-issues" Information "informational" "Nothing to do.";
     IssuesLeftOut "issues-left-out" Information "informational" "Correct what is listed and send again; validate a file locally to see everything.";

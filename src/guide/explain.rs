@@ -199,7 +199,7 @@ fn measure(measure: &Measure, edition: &Edition) -> Subject {
         .facts("Profile", measure.profiles.iter().map(|name| edition.profile_url(name)))
         .fact("Rule", rule)
         .fact("Parts", parts(measure))
-        .fact("Source", measure.source)
+        .fact("Source", super::measures::sources(measure.source))
         .fact("Fix", fix)
         .table("Codes", &["System", "Code", "Verified by"], codes.collect())
         .table("Units and ranges", &["Unit (UCUM)", "Possible", "Usual"], units.collect())

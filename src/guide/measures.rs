@@ -5,6 +5,42 @@ use crate::fhir::validate::measures::answers::{Answer, Answers};
 use crate::fhir::validate::measures::relations::{self, Relation};
 use crate::fhir::validate::measures::{self, Measure, Unit};
 
+/// Whom the tables of measures name, in short, for a unit, a range or a rule.
+const SOURCES: [(&str, &str); 26] = [
+    ("BE", "Belgium, patient monitoring"),
+    ("DK", "Denmark, the national telemedicine infrastructure"),
+    ("EE", "Estonia"),
+    ("FHIR-R4-vitals", "the vital signs of FHIR R4"),
+    ("FI", "Finland, Kanta"),
+    ("FR", "France, Mesures de santé"),
+    ("HC", "Health Connect"),
+    ("HDDT", "gematik's HDDT (Germany)"),
+    ("HK", "HealthKit"),
+    ("HL7-CGM", "HL7's guide for continuous glucose monitoring"),
+    ("HL7-PHR", "HL7's guide for personal health records"),
+    ("IPS", "HL7's International Patient Summary"),
+    ("ISiK", "gematik's ISiK (Germany)"),
+    ("L2020", "LOINC as released in 2020"),
+    ("LOINC", "LOINC as published since"),
+    ("MIO", "mio42's MIO (Germany)"),
+    ("NL", "the Netherlands, MedMij"),
+    ("NO", "Norway"),
+    ("OMOP-wearables", "OMOP's vocabulary for wearables"),
+    ("PA-IG", "HL7's guide for physical activity"),
+    ("PCD-IG", "the patient-contributed data of HL7's guide for personal health records"),
+    ("PHD", "HL7's guide for personal health devices"),
+    ("Stanford-Grove", "Stanford's Grove"),
+    ("WHO-SMBP", "WHO's guide for self-measured blood pressure"),
+    ("definition", "what the measure is by its definition"),
+    ("dk-core", "Denmark, the core profiles"),
+];
+
+/// The same in full, as far as it is known.
+pub(super) fn sources(short: &str) -> String {
+    let full = |name| SOURCES.iter().find(|(known, _)| *known == name).map_or(name, |(_, full)| *full);
+    short.split_whitespace().map(full).collect::<Vec<_>>().join("; ")
+}
+
 /// Who else has a measure's LOINC codes, one text a code.
 pub(super) fn verified(measure: &Measure) -> Vec<&'static str> {
     let codes = measure.codes.iter().filter(|code| code.system == measures::LOINC);
@@ -32,7 +68,8 @@ pub(super) fn page() -> String {
          accepted with the warning `measure-unusual`. That holds for a Quantity, for both ends of a Range and for every\n\
          point of a SampledData, in the Observation and in its components. Units are compared by what they mean, not by\n\
          how they are spelt. The category is what a person permits or withholds (`{CATEGORY_SYSTEM}`); the\n\
-         profiles are those of the guide (`{STRUCTURES}mh-…`); the last column says who measures so.\n\n\
+         profiles are those of the guide (`{STRUCTURES}mh-…`); the last column says\n\
+         who measures so, [in short](#sources).\n\n\
          Where a code stands for several measures, such as the 160184 of meters that show either unit, the value may be\n\
          what any of them may be; beside a narrower code, the narrower one counts.\n\n\
          What has no unit has its *parts*, each held to its own line, or is answered with a date or a code; which codes stands\n\
@@ -86,6 +123,10 @@ pub(super) fn page() -> String {
          `measure-too-old`; one on 1970-01-01 is accepted with the warning `measure-clock-unset`. Of a period the start is\n\
          judged.\n",
     );
+    page.push_str("\n## Sources\n\n| in short | who |\n|---|---|\n");
+    for (short, full) in SOURCES {
+        page.push_str(&format!("| {short} | {full} |\n"));
+    }
     page
 }
 
@@ -104,4 +145,20 @@ fn answers() -> String {
         }
     }
     page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_source_is_told_in_full() {
+        let named: BTreeSet<&str> =
+            measures::all().iter().flat_map(|measure| measure.source.split_whitespace()).collect();
+        let told: BTreeSet<&str> = SOURCES.iter().map(|(short, _)| *short).collect();
+        assert_eq!(told, named);
+        assert_eq!(sources("HK L2020"), "HealthKit; LOINC as released in 2020");
+    }
 }

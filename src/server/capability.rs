@@ -28,14 +28,15 @@ pub fn statement(gateway: &Gateway) -> Value {
         .iter()
         .map(|rule| {
             let mut interactions = Vec::new();
-            if routed(Action::Read) && rule.writable {
+            // Of audit events there is one version each, which search finds.
+            let is_named = rule.name != "AuditEvent";
+            if routed(Action::Read) && is_named {
                 interactions.extend([json!({"code": "read"}), json!({"code": "vread"})]);
             }
             if routed(Action::Search) {
                 interactions.push(json!({"code": "search-type"}));
             }
-            // Of audit events there is one version each, which search finds.
-            let has_history = routed(Action::History) && rule.name != "AuditEvent";
+            let has_history = routed(Action::History) && is_named;
             if has_history {
                 interactions.extend(["history-instance", "history-type"].map(|code| json!({"code": code})));
             }
@@ -50,7 +51,7 @@ pub fn statement(gateway: &Gateway) -> Value {
                 "readHistory": has_history,
                 "updateCreate": rule.writable,
                 "conditionalCreate": rule.writable,
-                "conditionalRead": if rule.writable { "full-support" } else { "not-supported" },
+                "conditionalRead": if is_named { "full-support" } else { "not-supported" },
                 "conditionalUpdate": rule.writable && routed(Action::ConditionalUpdate),
                 "conditionalDelete": if rule.writable { "single" } else { "not-supported" },
                 "searchInclude": includes(gateway, rule),

@@ -31,6 +31,9 @@ pub fn of_body(headers: &HeaderMap) -> Result<Format, Issue> {
     {
         return Err(unsupported("The charset is not UTF-8."));
     }
+    if !is_r4(parameters) {
+        return Err(unsupported("The fhirVersion is not 4.0: what is read here is R4."));
+    }
     named(media.trim()).ok_or_else(|| unsupported("The Content-Type is not one that is read here."))
 }
 
@@ -47,8 +50,12 @@ pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Is
         return match format {
             "json" => Ok(Format::Json),
             "xml" => Ok(Format::Xml),
-            // A '+' in a query means a space once decoded; both spellings are meant alike.
-            media => named(&media.replace(' ', "+")).ok_or_else(not_acceptable),
+            media => {
+                let (media, parameters) = media.split_once(';').unwrap_or((media, ""));
+                // A '+' in a query means a space once decoded; both spellings are meant alike.
+                let format = named(&media.trim().replace(' ', "+"));
+                format.filter(|_| is_r4(parameters)).ok_or_else(not_acceptable)
+            }
         };
     }
     let mut wishes: Vec<(u32, Format)> = Vec::new();
@@ -59,6 +66,7 @@ pub fn of_answer(headers: &HeaderMap, format: Option<&str>) -> Result<Format, Is
             let quality = parameter(parameters, "q").and_then(|q| q.parse::<f32>().ok()).unwrap_or(1.0);
             any |= !media.trim().is_empty();
             if quality > 0.0
+                && is_r4(parameters)
                 && let Some(format) = accepted(media.trim())
             {
                 wishes.push(((quality * 1000.0) as u32, format));
@@ -123,6 +131,11 @@ fn accepted(media: &str) -> Option<Format> {
     }
 }
 
+/// Whether the version of FHIR is ours, where one is named (R4 §3.1.0.1.12).
+fn is_r4(parameters: &str) -> bool {
+    parameter(parameters, "fhirVersion").is_none_or(|version| version == "4.0" || version.starts_with("4.0."))
+}
+
 fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
     parameters.split(';').find_map(|parameter| {
         let (key, value) = parameter.split_once('=')?;
@@ -135,7 +148,7 @@ fn unsupported(text: &str) -> Issue {
 }
 
 fn not_acceptable() -> Issue {
-    Issue::new(Id::NotAcceptable, "", "None of the accepted media types is written here.")
+    Issue::new(Id::NotAcceptable, "", "None of the accepted media types is written here, in FHIR 4.0.")
 }
 
 #[cfg(test)]
@@ -185,6 +198,11 @@ mod tests {
         assert_eq!(answer("application/fhir+json;q=0.5, application/fhir+xml", None), xml);
         assert_eq!(answer("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", None), json);
         assert_eq!(answer("image/png", None), None);
+        assert_eq!(answer("application/fhir+json; fhirVersion=4.0", None), json);
+        assert_eq!(answer("application/fhir+json; fhirVersion=3.0", None), None);
+        assert_eq!(answer("application/fhir+json; fhirVersion=5.0, application/fhir+xml", None), xml);
+        assert_eq!(answer("", Some("application/fhir+xml; fhirVersion=4.0")), xml);
+        assert_eq!(answer("", Some("application/fhir+xml; fhirVersion=5.0")), None);
         assert_eq!(answer("application/fhir+xml", Some("json")), json);
         assert_eq!(answer("", Some("application/fhir xml")), xml);
         assert_eq!(answer("", Some("turtle")), None);
@@ -198,6 +216,8 @@ mod tests {
             of_body(&headers).ok()
         };
         assert_eq!(body("application/fhir+json; charset=UTF-8"), Some(Format::Json));
+        assert_eq!(body("application/fhir+json; fhirVersion=4.0.1"), Some(Format::Json));
+        assert_eq!(body("application/fhir+json; fhirVersion=3.0"), None);
         assert_eq!(body("application/json"), Some(Format::Json));
         assert_eq!(body("application/fhir+json; charset=iso-8859-1"), None);
         assert_eq!(body("application/x-www-form-urlencoded"), None);

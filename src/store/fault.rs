@@ -24,7 +24,7 @@ pub enum Error {
     Finish,
     /// The operating system gave no random bytes.
     Entropy,
-    /// Something could not be sealed, or a person's key could not be unwrapped.
+    /// Something could not be sealed.
     Sealing,
     /// The database server cannot be reached: try again later.
     Lost,
@@ -72,7 +72,7 @@ impl fmt::Display for Error {
             Self::Closed => "the store is closed",
             Self::Finish => "the closing step of a unit panicked",
             Self::Entropy => "no entropy from the operating system",
-            Self::Sealing => "a person's key cannot be used",
+            Self::Sealing => "something cannot be sealed",
             Self::Lost => "the database cannot be reached",
             Self::Unknown => "the database went away, and nobody knows what it kept",
             Self::Moved => "the store was moved, or set back to an earlier moment",

@@ -67,8 +67,8 @@ pub use outbox::{
 };
 pub use place::{Place, Server};
 pub use plan::{
-    AuditPlan, CodeKey, Glimpse, HistoryPlan, Key, Order, OrderBy, Page, Pass, Plan, Readable, Sieve, Stored, Together,
-    TokenKey, VersionKey,
+    AuditPlan, CodeKey, Dated, Glimpse, HistoryPlan, Key, Order, OrderBy, Page, Pass, Plan, Readable, Sieve, Stored,
+    Together, TokenKey, VersionKey,
 };
 pub use raw::{Raw, RawHead, RawInput, RawStep, Reread, Rereading};
 pub use receipt::{Filed, Filing, Receipt, ReceiptPlace, ReceiptPlan, Tally};

@@ -24,8 +24,7 @@ pub struct Stored {
     pub deleted: bool,
     pub patient: Option<PatientKey>,
     pub owner: Arc<str>,
-    /// Milliseconds.
-    pub date: Option<i64>,
+    pub date: Option<Dated>,
     pub content: [u8; 16],
     pub payload: Vec<u8>,
     /// What was written beside it (`Write::gist`), where it was found by a search and has one.
@@ -36,7 +35,7 @@ impl Stored {
     /// Where the version stands in an order, so that a walk may go on behind it.
     pub fn key(&self, by: OrderBy) -> Key {
         match by {
-            OrderBy::Date => Key(self.date.unwrap_or(UNDATED), self.seq),
+            OrderBy::Date => Key(Dated::place(self.date), self.seq),
             OrderBy::Updated => Key(self.updated_ms, self.seq),
             OrderBy::Seq => Key(self.seq as i64, self.seq),
         }
@@ -46,10 +45,63 @@ impl Stored {
     pub fn logical_id(&self) -> String {
         self.name.clone().unwrap_or_else(|| self.id.to_string())
     }
+
+    /// Whether it is damaged, where it was asked for all the same: nobody keeps an empty text.
+    pub fn is_unread(&self) -> bool {
+        self.payload.is_empty()
+    }
+}
+
+/// When something was, as an index has it: milliseconds, from when on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dated {
+    At(i64),
+    /// It goes on for so long that its beginning does not tell whether it reaches into a time.
+    Long(i64),
 }
 
 /// What has no date sorts before everything that has one.
 pub(super) const UNDATED: i64 = i64::MIN;
+/// What goes on for long has a band of its own in the index, behind what has no date and before everything else: its beginning
+/// counted from here.
+const LONG: i64 = i64::MIN / 2 - (1 << 60);
+pub(super) const LONG_END: i64 = i64::MIN / 2;
+/// Far beyond the years that can be written.
+const FARTHEST: i64 = 1 << 50;
+
+impl Dated {
+    /// As it stands in a column.
+    pub(super) fn column(self) -> i64 {
+        match self {
+            Dated::At(from_ms) => from_ms.max(LONG_END),
+            Dated::Long(from_ms) => LONG + from_ms.clamp(-FARTHEST, FARTHEST),
+        }
+    }
+
+    pub(super) fn of_column(column: i64) -> Dated {
+        if column < LONG_END { Dated::Long(column.saturating_sub(LONG)) } else { Dated::At(column) }
+    }
+
+    fn begins_ms(self) -> i64 {
+        match self {
+            Dated::At(from_ms) | Dated::Long(from_ms) => from_ms,
+        }
+    }
+
+    /// Its place in the order by date.
+    pub(super) fn place(date: Option<Dated>) -> i64 {
+        date.map_or(UNDATED, Dated::begins_ms)
+    }
+
+    /// Whether something of that date may lie within a time, half open.
+    pub(super) fn may_lie_in(date: Option<Dated>, (from, until): (i64, i64)) -> bool {
+        match date {
+            None => true,
+            Some(Dated::At(at)) => (from..until).contains(&at),
+            Some(Dated::Long(since)) => since < until,
+        }
+    }
+}
 
 /// A search; every `Some` narrows it.
 #[derive(Clone, Debug)]
@@ -60,7 +112,8 @@ pub struct Plan {
     pub ids: Option<Vec<String>>,
     /// Any of these.
     pub codes: Option<Vec<CodeKey>>,
-    /// Milliseconds, half open, widened by the caller; what has no date may lie on any and is looked at, too.
+    /// Milliseconds, half open, widened by the caller; what has no date may lie on any and is looked at, too, as is what goes on for
+    /// long.
     pub date: Option<(i64, i64)>,
     /// Milliseconds, half open.
     pub updated: Option<(i64, i64)>,
@@ -234,8 +287,8 @@ pub struct Page {
     pub kept_back: Vec<Stored>,
     /// One of the plan's consent epochs is not that of the store any more.
     pub stale: bool,
-    /// How many were passed over, where the plan spares what is damaged: whether they belong to the page is not known.
-    pub damaged: usize,
+    /// The numbers of those passed over, where the plan spares what is damaged: whether they belong to the page is not known.
+    pub damaged: Vec<u64>,
 }
 
 /// What was found of what was asked for.

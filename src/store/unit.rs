@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::id::{PatientKey, ResId};
-use super::plan::Stored;
+use super::plan::{Dated, Stored};
 use super::raw::{RawStep, Rereading};
 use super::receipt::Filing;
 use super::span::Span;
@@ -188,7 +188,7 @@ pub struct Write {
     pub codes: Vec<(String, String)>,
     pub tokens: Vec<Token>,
     /// Milliseconds.
-    pub date: Option<i64>,
+    pub date: Option<Dated>,
     pub updated_ms: i64,
     /// As rendered into the payload: 1 for a creation, else the expected version plus one.
     pub version: u32,

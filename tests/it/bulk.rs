@@ -157,7 +157,7 @@ async fn what_cannot_be_honoured_is_said() {
     let lenient = app
         .raw(
             "GET",
-            "/$export?_type=Observation,Medication,Provenance&other=1",
+            "/$export?_type=Observation,Medication,Provenance&other=1&another=2&third=3",
             &[("prefer", "respond-async, handling=lenient")],
             "",
         )
@@ -168,6 +168,8 @@ async fn what_cannot_be_honoured_is_said() {
     let said = &export.lines["OperationOutcome"];
     assert_eq!(said.len(), 3, "{said:?}");
     assert!(said.iter().all(|outcome| crate::fixture::issues(outcome) == ["search-parameter-ignored"]), "{said:?}");
+    let texts: Vec<&str> = said.iter().map(|one| one["issue"][0]["details"]["text"].as_str().unwrap()).collect();
+    assert_eq!(texts.iter().filter(|text| text.ends_with("(3 times)")).count(), 1, "{texts:?}");
     let posted = json!({"resourceType": "Parameters", "parameter": [
         {"name": "_type", "valueString": "Patient"}, {"name": "_since", "valueInstant": "2020-01-01T00:00:00Z"}
     ]});
@@ -343,7 +345,8 @@ async fn a_group_is_exported_member_by_member() {
         |id: &str, inactive: bool| json!({"entity": {"reference": format!("Patient/{id}")}, "inactive": inactive});
     let group = json!({
         "resourceType": "Group", "type": "person", "actual": true,
-        "member": [member(&persons[0], false), member(&persons[1], true), member(&persons[2], false)]
+        // Of whom there is nothing here nobody is told: who is hidden would be told apart.
+        "member": [member(&persons[0], false), member(&persons[1], true), member(&persons[2], false), member("nobody", false)]
     });
     let made = app.post("/Group", &group).await;
     assert_eq!(made.status, 201, "{}", made.text());

@@ -5,14 +5,17 @@ use std::time::Duration;
 use mhealth_gateway::exchange::replay::Replay;
 use mhealth_gateway::policy::consent::Action;
 use mhealth_gateway::store::DAMAGED;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bulk;
-use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate};
+use crate::devices::{send, told};
+use crate::fixture::{ANY_ID, APP_SCOPES, Answer, Client, Gateway, Platform, consent, eventually, heart_rate};
+use crate::person::visitor;
 use crate::rights::{asks, own_requests};
+use crate::sources::{list, reading};
 
 /// Does something to the file of a store, as somebody with the disk in his hands might.
-fn meddle(gateway: &Gateway, sql: &str) {
+pub fn meddle(gateway: &Gateway, sql: &str) {
     let file = rusqlite::Connection::open(gateway.path().join("gateway.sqlite3")).unwrap();
     file.busy_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(file.execute(sql, []).unwrap(), 1, "{sql}");
@@ -231,4 +234,281 @@ async fn what_is_damaged_is_taken_back_and_not_repeated() {
     assert_eq!((told.found, told.sent, told.damaged), (2, 2, 1));
     assert_eq!(app.post(&format!("/Consent/{given}/$revoke"), &json!({})).await.status, 200);
     eventually("all are taken back", async || platform.held().await.is_empty().then_some(())).await;
+}
+
+/// The receipt of an erasure tells of groups that nobody could look into; once they are mended, she leaves them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_tells_of_groups_that_are_damaged() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let scopes = format!("{APP_SCOPES} system/Group.cruds system/Patient.d");
+    let app = gateway.client("app", &scopes).await;
+    let app = own_requests(&gateway, &app, &scopes).await;
+    let patient = app.consenting_person().await;
+    let mut groups = Vec::new();
+    for value in ["damaged", "whole", "damaged later"] {
+        let group = json!({
+            "resourceType": "Group", "type": "person", "actual": true,
+            "identifier": [{"system": "urn:groups", "value": value}],
+            "member": [{"entity": {"reference": format!("Patient/{patient}")}}],
+        });
+        groups.push(app.post("/Group", &group).await.id());
+    }
+    let path = format!("/Group/{}", groups[2]);
+    let mut changed = app.get(&path).await.json();
+    changed.as_object_mut().unwrap().remove("member");
+    assert_eq!(app.put(&path, &changed).await.status, 200);
+    for which in [0, 2] {
+        spoil(&gateway, "Group", which);
+    }
+    let erase = format!("/Patient/{patient}/$erase");
+    let receipt = async || {
+        let answer = asks(&app, "POST", &erase).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let count = |receipt: &Value| {
+        let kept = receipt["kept"].as_array().unwrap();
+        kept.iter().find_map(|kept| kept["what"].as_str()?.contains("groups").then(|| kept["count"].clone()))
+    };
+    let first = receipt().await;
+    assert_eq!(count(&first), Some(json!(2)), "{first}");
+    assert_eq!(app.get(&format!("/Group/{}", groups[1])).await.json()["member"], Value::Null);
+    assert_eq!(app.get(&format!("{path}/_history/1")).await.status, 404, "what can be read names her no more");
+    meddle(
+        &gateway,
+        "UPDATE resource SET payload = CAST(substr(payload, 1, length(payload) - 1) AS BLOB) WHERE seq =
+         (SELECT r.seq FROM resource r JOIN kind k ON k.id = r.kind WHERE k.name = 'Group' ORDER BY r.seq LIMIT 1)",
+    );
+    assert!(app.get(&format!("/Group/{}", groups[0])).await.text().contains(&patient));
+    assert_eq!(count(&receipt().await), Some(json!(1)));
+    assert_eq!(app.get(&format!("/Group/{}", groups[0])).await.json()["member"], Value::Null);
+}
+
+/// However much is damaged, an export says it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_counts_what_is_damaged() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    for number in 0..3 {
+        let patient = app.consenting_person().await;
+        let reading = heart_rate(&patient, &format!("r-{number}"), 60);
+        assert_eq!(app.post("/Observation", &reading).await.status, 201);
+    }
+    spoil(&gateway, "Observation", 0);
+    spoil(&gateway, "Observation", 2);
+    let export = bulk::begin(&app, "/$export?_type=Observation").await;
+    let export = bulk::fetched(&app, &export).await;
+    let counts: Vec<_> =
+        export.manifest["error"].as_array().unwrap().iter().map(|file| file["count"].clone()).collect();
+    let lost = &export.lines["OperationOutcome"];
+    assert_eq!((export.lines["Observation"].len(), lost.len(), counts), (1, 1, vec![json!(1)]));
+    assert!(lost[0]["issue"][0]["details"]["text"].as_str().unwrap().starts_with("2 resources"), "{lost:?}");
+}
+
+/// Asks the store anew for what persons have said, as another process would.
+async fn restarted(gateway: Gateway, client: &Client) -> (Gateway, Client) {
+    let gateway = Gateway::with_store(gateway.stop().await, "").await;
+    let mut client = Client { base: gateway.base.clone(), http: gateway.http.clone(), ..client.clone() };
+    client.sign_in().await;
+    (gateway, client)
+}
+
+/// A consent that is damaged can be withdrawn, said anew and deleted like any other, and what stands beside it counts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_consent_can_be_withdrawn() {
+    let mut gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let mut app = gateway.registered("app", &format!("{APP_SCOPES} system/Consent.d"), json!({"visits": true})).await;
+    let patient = app.consenting_person().await;
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "r", 70)).await.status, 201);
+    let said = consent(&patient, &[("Organization/clinic", &[Action::Access], &["heart-rate"])]);
+    let readings = format!("/Observation?patient={patient}");
+    for (given, by) in (1..).zip(["revoke", "put", "put again", "delete", "page"]) {
+        let id = app.post("/Consent", &said).await.id();
+        let path = format!("/Consent/{id}");
+        spoil(&gateway, "Consent", given);
+        (gateway, app) = restarted(gateway, &app).await;
+        assert_eq!(app.get(&path).await.issues(), ["resource-damaged"]);
+        assert_eq!(app.find(&readings).await.0, Some(0), "{by}: it denies");
+        let mut anew = said.clone();
+        anew["id"] = json!(id);
+        let (status, expected) = match by {
+            "revoke" => (app.raw("POST", &format!("{path}/$revoke"), &[], "").await.status, Some("inactive")),
+            "put" => (app.put(&path, &anew).await.status, Some("active")),
+            "put again" => {
+                anew["status"] = json!("inactive");
+                let text = anew.to_string();
+                let json = ("content-type", "application/fhir+json");
+                let stale = app.raw("PUT", &path, &[json, ("if-match", "W/\"2\"")], text.clone()).await;
+                assert_eq!(stale.issues(), ["version-conflict"]);
+                (app.raw("PUT", &path, &[json, ("if-match", "W/\"1\"")], text).await.status, Some("inactive"))
+            }
+            "page" => {
+                let visitor = visitor(&gateway, &app, &patient).await;
+                let answer =
+                    visitor.post("/person/withdraw", &[("seal", &visitor.seal().await), ("sure", "yes")]).await;
+                assert_eq!(answer.header("location"), "/person?said=withdrawn", "{}", answer.text());
+                (answer.status, Some("inactive"))
+            }
+            _ => (app.send(reqwest::Method::DELETE, &path, "").await.status, None),
+        };
+        assert!([200, 204, 303].contains(&status), "{by}: {status}");
+        let stands = app.get(&path).await;
+        assert_eq!(stands.json()["status"].as_str(), expected, "{by}: {}", stands.text());
+        if let Some(status) = expected {
+            let found = app.get(&format!("/Consent?patient={patient}&status={status}")).await;
+            assert!(found.text().contains(&id), "{by}: {}", found.text());
+        }
+        if by != "page" {
+            assert_eq!(app.find(&readings).await.0, Some(1), "{by}: what else she said counts again");
+        }
+    }
+}
+
+/// Who sent what is damaged mends it by sending it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_is_mended_by_an_update() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    let patient = app.consenting_person().await;
+    let mut reading = heart_rate(&patient, "r", 70);
+    reading["id"] = json!("r");
+    assert_eq!(app.put("/Observation/r", &reading).await.status, 201);
+    spoil(&gateway, "Observation", 0);
+    let narrow = gateway.client("narrow", "system/Observation.cruds").await;
+    assert_eq!(narrow.put("/Observation/r", &reading).await.issues(), ["consent-missing"]);
+    assert_eq!(app.put("/Observation/r", &reading).await.status, 200);
+    assert_eq!(app.get("/Observation/r").await.json()["meta"]["versionId"], "2");
+    assert_eq!(app.get("/Observation/r/_history/1").await.issues(), ["resource-damaged"]);
+}
+
+/// A record that cannot be read keeps the others from nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_record_of_the_audit_hides_no_other() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let scopes = format!("{APP_SCOPES} system/Patient.d");
+    let app = own_requests(&gateway, &gateway.client("app", &scopes).await, &scopes).await;
+    let patient = app.consenting_person().await;
+    for number in 0..2 {
+        let reading = heart_rate(&patient, &format!("r-{number}"), 60);
+        assert_eq!(app.post("/Observation", &reading).await.status, 201);
+    }
+    let events = format!("/AuditEvent?patient={patient}&_count=1&_total=accurate");
+    let log = app.root().to_owned() + &format!("/persons/{patient}/access-log");
+    let before = app.find(&events).await.0.unwrap();
+    // What cannot be unpacked, and what is no record.
+    for (which, with) in [(1, "01ff"), (2, "ffff")] {
+        let damaged = format!("SELECT seq FROM audit WHERE patient IS NOT NULL ORDER BY seq LIMIT 1 OFFSET {which}");
+        meddle(&gateway, &format!("UPDATE audit SET payload = x'{with}' WHERE seq = ({damaged})"));
+    }
+    let answer = app.get(&events).await;
+    assert_eq!((answer.status, remarks(&answer)), (200, vec!["answer-incomplete".to_owned()]));
+    // The search before is on record itself.
+    assert_eq!(answer.json()["total"], before - 1);
+    let page = app.get(&format!("{log}?_count=100")).await;
+    assert_eq!(page.status, 200, "{}", page.text());
+    let page = page.json();
+    assert_eq!((&page["damaged"], &page["issues"]), (&json!(2), &json!(["answer-incomplete"])));
+    assert!(page["entries"].as_array().unwrap().iter().all(|line| line["when"].is_string()), "{page}");
+    // Page by page nothing is lost behind it.
+    let (mut lines, mut lost, mut next) = (0, 0, Some(format!("{log}?_count=1")));
+    while let Some(address) = next {
+        let page = app.get(&address).await.json();
+        lines += page["entries"].as_array().unwrap().len();
+        lost += page["damaged"].as_u64().unwrap_or_default();
+        next = page["next"].as_str().map(str::to_owned);
+    }
+    assert_eq!((lines as u64, lost), (page["entries"].as_array().unwrap().len() as u64 + 1, 2));
+    let export = asks(&app, "GET", &format!("/Patient/{patient}/$export-data")).await;
+    assert_eq!(export.status, 200);
+    let told = export.text().lines().filter(|line| line.contains("2 records of the audit are damaged")).count();
+    assert_eq!(told, 1);
+    let receipt = asks(&app, "POST", &format!("/Patient/{patient}/$erase")).await;
+    assert_eq!((receipt.status, &receipt.json()["unread"]), (200, &json!(2)), "{}", receipt.text());
+}
+
+/// Without her key nothing of a person can be read or written; her rights are answered, and she can be erased.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_her_key_a_person_can_be_erased() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    let app = own_requests(&gateway, &app, &format!("{APP_SCOPES} system/Patient.d")).await;
+    let other = app.consenting_person().await;
+    let patient = app.person().await;
+    let own: &[Action] = &[Action::Collect, Action::Access];
+    let given = app.consent(&patient, &[(&app.actor, own, &["heart-rate"])]).await;
+    let reading = app.post("/Observation", &heart_rate(&patient, "r", 60)).await.id();
+    let record = json!([{
+        "header": {"id": "1", "creation_date_time": "2026-01-15T09:30:00Z",
+            "schema_id": {"namespace": "omh", "name": "heart-rate", "version": "1.0"}},
+        "body": {"heart_rate": {"value": 61, "unit": "beats/min"},
+            "effective_time_frame": {"date_time": "2026-01-15T09:30:00Z"}},
+    }]);
+    let devices = app.root().to_owned() + &format!("/devices/open-mhealth?patient={patient}");
+    let json = [("content-type", "application/json")];
+    let pushed = app.raw("POST", &devices, &json, record.to_string()).await;
+    assert!(pushed.status < 300 && pushed.text().contains("Observation/"), "{}", pushed.text());
+    meddle(
+        &gateway,
+        "UPDATE person_key SET wrapped = CAST(wrapped || x'00' AS BLOB) WHERE number = (SELECT MAX(number) FROM person_key)",
+    );
+    let (gateway, app) = restarted(gateway, &app).await;
+    let damaged =
+        |answer: Answer| assert_eq!((answer.status, answer.issues()), (500, vec!["resource-damaged".to_owned()]));
+    damaged(app.get(&format!("/Patient/{patient}")).await);
+    damaged(app.get(&format!("/Observation/{reading}")).await);
+    damaged(app.raw("POST", &format!("/Consent/{given}/$revoke"), &[], "").await);
+    let updated = json!({"resourceType": "Patient", "id": patient, "active": true});
+    damaged(app.put(&format!("/Patient/{patient}"), &updated).await);
+    // Her consents cannot be read, so that nothing is taken in.
+    assert_eq!(app.post("/Observation", &heart_rate(&patient, "s", 60)).await.issues(), ["consent-unclear"]);
+    assert_eq!(app.post("/Observation", &heart_rate(&other, "s", 60)).await.status, 201, "nobody else waits");
+    let everything = app.get(&format!("/Patient/{patient}/$everything")).await;
+    assert_eq!((everything.status, remarks(&everything)), (200, vec!["answer-incomplete".to_owned()]));
+    let log = app.get(&(app.root().to_owned() + &format!("/persons/{patient}/access-log"))).await;
+    assert_eq!(log.status, 200, "{}", log.text());
+    let export = asks(&app, "GET", &format!("/Patient/{patient}/$export-data")).await;
+    assert_eq!(export.status, 200);
+    let export = export.text();
+    for lost in [
+        "One version of a resource of type Patient",
+        "One version of a resource of type Consent",
+        "2 versions of resources of type Observation",
+        "One version of a resource of type Provenance",
+        "One request with records of devices",
+    ] {
+        assert!(export.contains(lost), "{lost}");
+    }
+    assert!(export.contains("AuditEvent"));
+    damaged(app.get(&format!("/Patient/{patient}/$summary")).await);
+    for operation in ["$restrict", "$unrestrict", "$erase"] {
+        let answer = asks(&app, "POST", &format!("/Patient/{patient}/{operation}")).await;
+        assert_eq!(answer.status, 200, "{operation}: {}", answer.text());
+    }
+    assert_eq!(app.get(&format!("/Observation/{reading}")).await.status, 404);
+    assert_eq!(gateway.store().census(gateway.inner().patient_key(&patient)).await.unwrap(), []);
+}
+
+/// Which source counts cannot be known any more where the list of them is damaged, and whose a record is where the person is; what
+/// is measured is kept all the same, and the rest is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_kept_and_told_beside_what_is_damaged() {
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), "").await;
+    let app = gateway.app().await;
+    let (patient, other) = (app.consenting_person().await, app.consenting_person().await);
+    assert_eq!(app.post("/List", &list(&patient, &["Watch", "Phone"])).await.status, 201);
+    let sent = [reading("w", "Watch", 71, "08:30:10"), reading("p", "Phone", 73, "08:30:50")];
+    assert_eq!(told(&send(&app, &patient, &sent).await), ["accepted", "flagged source-secondary"]);
+    spoil(&gateway, "List", 0);
+    let sent = [reading("v", "Watch", 75, "09:30:10"), reading("q", "Phone", 74, "09:30:50")];
+    assert_eq!(told(&send(&app, &patient, &sent).await), ["flagged source-overlap"; 2]);
+
+    assert_eq!(told(&send(&app, &other, &[reading("o", "Watch", 80, "08:30:10")]).await), ["accepted"]);
+    spoil(&gateway, "Patient", 0);
+    let receipt = async |id: &str| app.get(&format!("{}/receipts?id={id}", app.root())).await;
+    let found = receipt("o").await;
+    assert_eq!((found.status, &found.json()["receipts"][0]["outcome"]), (200, &json!("accepted")));
+    let unknown = receipt("nobodys").await;
+    assert_eq!((unknown.status, unknown.issues()), (500, vec!["resource-damaged".to_owned()]));
+    let named = app.get(&format!("{}/receipts?id=w&patient={patient}", app.root())).await;
+    assert_eq!((named.status, &named.json()["receipts"][0]["outcome"]), (200, &json!("accepted")));
 }

@@ -70,7 +70,7 @@ async fn a_healthy_store_is_found_healthy() {
 #[tokio::test]
 async fn what_was_done_to_a_store_is_found() {
     type Deed = fn(&Site, &rusqlite::Connection);
-    let deeds: [(&str, Deed); 17] = [
+    let deeds: [(&str, Deed); 18] = [
         ("key.file", |site, _| {
             let key = site.data().join("gateway.key");
             std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o644)).unwrap();
@@ -84,6 +84,10 @@ async fn what_was_done_to_a_store_is_found() {
         }),
         ("audit.log", |_, store| {
             store.execute("UPDATE audit SET payload = x'7b7d' WHERE seq = 2", []).unwrap();
+        }),
+        ("audit.log", |_, store| {
+            // It cannot even be unpacked.
+            store.execute("UPDATE audit SET payload = x'01ff' WHERE seq = 2", []).unwrap();
         }),
         ("audit.log", |_, store| {
             store.execute("DELETE FROM audit WHERE seq = 2", []).unwrap();
@@ -140,6 +144,8 @@ async fn what_was_done_to_a_store_is_found() {
         drop(store);
         let (found, code, told) = asked(&site, &[]).await;
         assert_eq!((found[check].as_str(), code), ("bad", Some(1)), "{check}: {told}");
+        let told = told.to_string();
+        assert_eq!(told.contains("not what the log committed to"), told.contains("committed to: entry 1"), "{told}");
     }
 }
 

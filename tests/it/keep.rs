@@ -91,6 +91,31 @@ async fn a_backup_made_while_serving_is_a_gateway_elsewhere() {
     end(process).await;
 }
 
+/// What is damaged is copied as it lies, and whoever makes the backup hears of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_says_what_is_damaged() {
+    let site = Site::new("").await;
+    let config = site.config();
+    let process = site.serve().await;
+    let mut app = site.register("app", APP_SCOPES).await;
+    app.sign_in().await;
+    let patient = app.consenting_person().await;
+    pushed(&app, &patient, &["a", "b", "c"]).await;
+    end(process).await;
+    let to = |name: &str| site.directory.path().join(name).display().to_string();
+    let said = succeeds(&["backup", "--config", &config, &to("whole")]).await;
+    assert!(!said.contains("fault"), "{said}");
+    let store = rusqlite::Connection::open(site.data().join("gateway.sqlite3")).unwrap();
+    store.execute("UPDATE resource SET payload = zeroblob(100) WHERE seq IN (SELECT seq FROM resource ORDER BY seq DESC LIMIT 2)", []).unwrap();
+    let said = succeeds(&["backup", "--config", &config, &to("damaged")]).await;
+    assert!(said.contains("store.sealed: 2 row(s)") && said.contains("`doctor`"), "{said}");
+    store.execute("UPDATE audit SET payload = x'01ff' WHERE seq = 2", []).unwrap();
+    let said = succeeds(&["backup", "--config", &config, &to("more")]).await;
+    assert!(said.contains("store.sealed: 2 row(s)") && said.contains("audit.log: 1 row(s)"), "{said}");
+    let said = succeeds(&["backup", "--config", &config, "--erasures", &to("erasures")]).await;
+    assert!(!said.contains("fault"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_moves_to_a_server_and_its_tables_back_and_forward() {
     let site = Site::new("").await;

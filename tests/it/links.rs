@@ -4,9 +4,10 @@ use mhealth_gateway::conformance::platform::Admission;
 use mhealth_gateway::policy::consent::Action;
 use serde_json::{Value, json};
 
+use crate::damage::meddle;
 use crate::fixture::{APP_SCOPES, Answer, Client, Gateway, Platform, eventually, heart_rate};
 use crate::person::{Visitor, app, visitor};
-use crate::rights::own_requests;
+use crate::rights::{asks, own_requests};
 
 /// A person who lets a destination have her heart rate.
 async fn agreed(app: &Client) -> String {
@@ -175,4 +176,29 @@ async fn a_token_is_shown_with_proof_of_possession() {
     let form = json!({"grant_type": "client_credentials"}).to_string();
     let bare = platform.http.post(format!("{}/token", platform.url)).body(form).send().await.unwrap();
     assert_eq!(bare.status(), 400);
+}
+
+/// A link that is damaged lets nothing in, and is ended, taken along and erased like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_link_holds_up_nothing() {
+    let platform = Platform::admitting(Admission::Citizens, None).await;
+    let gateway = Gateway::with_store(tempfile::tempdir().unwrap(), &platform.linked_destination("")).await;
+    let app = app(&gateway).await;
+    let patient = agreed(&app).await;
+    let visitor = visitor(&gateway, &app, &patient).await;
+    let connect = async || {
+        let back = signs_in(&visitor, &platform, "900", "allow").await;
+        assert_eq!(comes_back(&visitor, &back).await, "/person?said=connected");
+        meddle(&gateway, "UPDATE link SET body = CAST(body || x'00' AS BLOB)");
+        assert!(visitor.get("/person").await.text().contains("has come to its end"));
+    };
+    connect().await;
+    let fields = [("seal", &*visitor.seal().await), ("destination", "platform")];
+    assert_eq!(visitor.post("/person/disconnect", &fields).await.status, 303);
+    assert!(visitor.get("/person").await.text().contains("only after you have signed in there"));
+    connect().await;
+    let own = own_requests(&gateway, &app, &format!("{APP_SCOPES} system/Patient.d")).await;
+    let export = asks(&own, "GET", &format!("/Patient/{patient}/$export-data")).await.text();
+    assert!(export.contains("One link to a destination is damaged"), "{export}");
+    assert_eq!(asks(&own, "POST", &format!("/Patient/{patient}/$erase")).await.status, 200);
 }

@@ -313,6 +313,20 @@ async fn a_token_is_printed_and_works() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     app.bearer = stdout(&output).trim().to_owned();
     app.person().await;
+    // Where the configuration says who listens, and by which certificate, nothing else has to.
+    for named in ["--config", "MHEALTH_CONFIG"] {
+        let mut command = tokio::process::Command::new(crate::fixture::PROGRAM);
+        command.args(&asked[..5]);
+        if named == "--config" {
+            command.args(["--config", &site.config()])
+        } else {
+            command.env(named, site.config())
+        };
+        let output = command.output().await.unwrap();
+        assert_eq!(output.status.code(), Some(0), "{named}: {}", stderr(&output));
+        app.bearer = stdout(&output).trim().to_owned();
+        app.person().await;
+    }
     let beyond = run(&[&asked[..], &["--scope", "system/Practitioner.d"]].concat()).await;
     assert_eq!((beyond.status.code(), stdout(&beyond).as_str()), (Some(1), ""));
     assert!(stderr(&beyond).contains("invalid_scope"), "{}", stderr(&beyond));

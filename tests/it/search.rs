@@ -55,6 +55,47 @@ async fn furnished(app: &Client) {
     }
 }
 
+/// What goes on for weeks stands where it began, in either order, page by page.
+#[tokio::test(flavor = "multi_thread")]
+async fn long_periods_have_their_place_in_the_order_of_dates() {
+    let gateway = Gateway::with(ANY_ID).await;
+    let app = gateway.app().await;
+    furnished(&app).await;
+    for (id, start, end) in [
+        ("week", "2026-01-14T12:00:00Z", Some("2026-01-21T12:00:00Z")),
+        ("hours", "2026-01-15T12:00:00Z", Some("2026-01-16T06:00:00Z")),
+        ("open", "2026-01-01T00:00:00Z", None),
+    ] {
+        let mut body = reading(id, "peter", "8867-4", "/min", 65.0, "2026-01-01");
+        body.as_object_mut().unwrap().remove("effectiveDateTime");
+        body["effectivePeriod"] = json!({"start": start});
+        body["effectivePeriod"].as_object_mut().unwrap().extend(end.map(|end| ("end".to_owned(), json!(end))));
+        put(&app, &body).await;
+    }
+    let order = ["open", "p-hr-1", "week", "p-hr-2", "hours", "p-kg-1"];
+    for (query, expected) in [
+        ("_sort=date", order.join(" ")),
+        ("_sort=-date", order.iter().rev().copied().collect::<Vec<_>>().join(" ")),
+        ("", order.join(" ")),
+        ("_sort=-date&code=8867-4&_count=1", "hours".to_owned()),
+        ("date=ge2026-01-18", "open week".to_owned()),
+        ("date=lt2026-01-14", "open".to_owned()),
+    ] {
+        let found = app.get(&format!("/Observation?patient=peter&{query}")).await.json();
+        assert_eq!(listed(&found).0, expected, "{query}");
+        let mut next = Some(format!("/Observation?patient=peter&{query}&_count=2"));
+        let mut paged = Vec::new();
+        while let Some(path) = next.filter(|_| !query.contains("_count")) {
+            let page = app.get(&path).await.json();
+            paged.push(listed(&page).0);
+            let links = page["link"].as_array().unwrap();
+            let link = links.iter().find(|link| link["relation"] == "next");
+            next = link.map(|link| link["url"].as_str().unwrap().to_owned());
+        }
+        assert!(paged.is_empty() || paged.join(" ") == expected, "{query}: {paged:?}");
+    }
+}
+
 /// Matches in their order, and what is included, sorted.
 fn listed(bundle: &Value) -> (String, String) {
     let mut found = (Vec::new(), Vec::new());
@@ -127,7 +168,8 @@ async fn searches_lead_from_one_resource_to_another() {
             "p-hr-2 peter-watch",
         ),
         // Orders (R4 §3.1.1.5.2).
-        ("Observation?_sort=-value-quantity", "p-hr-2 p-kg-1 e-hr-1 p-hr-1 e-kg-1", ""),
+        // By how much it is, in whatever unit.
+        ("Observation?_sort=-value-quantity", "p-kg-1 e-kg-1 p-hr-2 e-hr-1 p-hr-1", ""),
         ("Observation?_sort=patient,-date", "e-kg-1 e-hr-1 p-kg-1 p-hr-2 p-hr-1", ""),
         ("Observation?_sort=code,_id", "e-kg-1 p-kg-1 e-hr-1 p-hr-1 p-hr-2", ""),
         ("Patient?_sort=birthdate", "peter eve", ""),

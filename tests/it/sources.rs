@@ -9,14 +9,14 @@ use crate::fixture::{Client, Gateway, Platform, eventually};
 
 const MANY: &str = "[limits]\ndevice_requests = 64\n";
 
-fn reading(id: &str, source: &str, value: u32, time: &str) -> Value {
+pub fn reading(id: &str, source: &str, value: u32, time: &str) -> Value {
     let mut record = heart_rate(id, value);
     record["header"]["acquisition_provenance"]["source_name"] = json!(source);
     record["body"]["effective_time_frame"]["date_time"] = json!(format!("2026-01-15T{time}Z"));
     record
 }
 
-fn list(patient: &str, names: &[&str]) -> Value {
+pub fn list(patient: &str, names: &[&str]) -> Value {
     let entries: Vec<Value> = names.iter().map(|name| json!({"item": {"display": name}})).collect();
     json!({
         "resourceType": "List", "status": "current", "mode": "working", "subject": {"reference": format!("Patient/{patient}")},

@@ -34,9 +34,8 @@ pub struct Download {
     said: VecDeque<String>,
     veil: Option<Veil>,
     gone: bool,
-    /// The line that stands for what is damaged, in the file of what is missing alone: what reads the others knows one type.
-    damaged: String,
-    tells_damage: bool,
+    /// How much that is listed is damaged, in the file of what is missing alone: what reads the others knows one type.
+    damaged: Option<usize>,
 }
 
 impl Gateway {
@@ -61,9 +60,6 @@ impl Gateway {
             None if name == SAID && !about.said.is_empty() => (VecDeque::new(), false, about.said.clone().into()),
             None => return Err(absent()),
         };
-        let lost =
-            Issue::new(Id::ResourceDamaged, "", "A resource that was asked for is damaged, so that it cannot be read.");
-        let reader = Reader { pages: &self.pages, is_xml: false };
         let path = format!("exports/{}/{name}", uploads::printed(job.id));
         let record = Author::of(self, caller).with_query(&path, &[]).record(Act::Operation, None, &[], None, &[]);
         self.store.record_audit(vec![record]).await?;
@@ -79,8 +75,7 @@ impl Gateway {
             said,
             veil,
             gone,
-            damaged: format!("{}\n", operation_outcome(&[lost], reader)),
-            tells_damage,
+            damaged: tells_damage.then_some(0),
         })
     }
 }
@@ -93,7 +88,7 @@ impl Download {
         }
         loop {
             while self.lines.is_empty() {
-                let Some(head) = self.pieces.pop_front() else { return Ok(None) };
+                let Some(head) = self.pieces.pop_front() else { return Ok(self.lost()) };
                 // Who is suspended, or whose export is gone, gets no further.
                 self.gateway.stands(&self.principal).await?;
                 self.lines = self.gateway.store.export_lines(self.job, &head).await?.ok_or_else(absent)?.into();
@@ -102,8 +97,10 @@ impl Download {
             let mut out = Vec::new();
             let mut seen = ConsentsSeen::default();
             let found = self.gateway.store.standing_versions(some).await?;
-            for _ in found.damaged.iter().filter(|_| self.tells_damage) {
-                out.extend_from_slice(self.damaged.as_bytes());
+            if let Some(damaged) = &mut self.damaged {
+                // What was mended since is in no file of this export.
+                *damaged += found.damaged.len();
+                continue;
             }
             for stored in found.rows {
                 let Some(rule) = kinds::kind(&stored.kind) else { continue };
@@ -125,6 +122,18 @@ impl Download {
                 return Ok(Some(out));
             }
         }
+    }
+
+    /// The line that stands for all that is damaged, once.
+    fn lost(&mut self) -> Option<Vec<u8>> {
+        let text = match self.damaged.take()? {
+            0 => return None,
+            1 => "A resource that was asked for is damaged, so that it cannot be read.".to_owned(),
+            many => format!("{many} resources that were asked for are damaged, so that they cannot be read."),
+        };
+        let reader = Reader { pages: &self.gateway.pages, is_xml: false };
+        let outcome = operation_outcome(&[Issue::new(Id::ResourceDamaged, "", text)], reader);
+        Some(format!("{outcome}\n").into_bytes())
     }
 
     fn write(&self, visible: &Visible, out: &mut Vec<u8>) {

@@ -136,7 +136,7 @@ impl Gateway {
             path,
             query: kickoff.pairs.to_vec(),
             kinds: kinds.iter().map(|rule| rule.name.to_owned()).collect(),
-            said: issues
+            said: once_each(issues)
                 .iter()
                 .map(|issue| operation_outcome(std::slice::from_ref(issue), reader).to_string())
                 .collect(),
@@ -260,7 +260,9 @@ impl Gateway {
                 OUTCOME => (OUTCOME, &mut error),
                 kind => (kind, &mut output),
             };
-            list.push(item(kind, &file.name(), file.lines()));
+            // All that is damaged is one line.
+            let lines = if kind == OUTCOME { 1 } else { file.lines() };
+            list.push(item(kind, &file.name(), lines));
         }
         json!({
             "transactionTime": time::instant(job.cut_ms),
@@ -275,6 +277,27 @@ impl Gateway {
     fn export_address(&self, id: &str) -> String {
         format!("{}/exports/{id}", self.base.trim_end_matches("/fhir"))
     }
+}
+
+/// The same issues without any that is like one before; how often that was said, it says itself.
+fn once_each(issues: Vec<Issue>) -> Vec<Issue> {
+    let mut told: Vec<(Issue, usize)> = Vec::new();
+    for issue in issues {
+        let like = |(one, _): &&mut (Issue, usize)| {
+            (one.id, &one.expression, &one.text) == (issue.id, &issue.expression, &issue.text)
+        };
+        match told.iter_mut().find(like) {
+            Some((_, times)) => *times += 1,
+            None => told.push((issue, 1)),
+        }
+    }
+    let counted = |(mut issue, times): (Issue, usize)| {
+        if times > 1 {
+            issue.text = format!("{} ({times} times)", issue.text);
+        }
+        issue
+    };
+    told.into_iter().map(counted).collect()
 }
 
 /// The type of what is said of what is missing.

@@ -9,6 +9,7 @@ use super::Worker;
 use crate::devices::sources;
 use crate::exchange::consents::Page;
 use crate::exchange::links::Allowed;
+use crate::exchange::pairwise::Pairwise;
 use crate::exchange::recipients::{self, Known};
 use crate::exchange::shape::Hearer;
 use crate::exchange::trail::{Act, Author};
@@ -206,12 +207,13 @@ impl Worker {
         self.gateway.untellable(to, stored).await
     }
 
-    /// The same for the same content, so that logs on both sides meet. Of a pseudonym, neither the id here nor the one
-    /// there is told by it.
+    /// The same for the same content, so that logs on both sides meet. Where neither the id here is told nor the one there, it
+    /// is of that destination alone.
     pub(super) fn request_id(&self, first: &Stored) -> String {
         let own = format!("{}-{}", first.id, first.version);
         match &self.pairwise {
             Some(pairwise) => pairwise.id("", &own),
+            None if self.live.is_some() => Pairwise::of(&self.gateway.pseudonym_secret, &self.name).id("", &own),
             None => own,
         }
     }

@@ -15,7 +15,7 @@ mod recall;
 mod retry;
 mod send;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +90,8 @@ struct Worker {
     stopped: AtomicBool,
     /// Whether the destination is back since it was looked last.
     is_back: AtomicBool,
+    /// When something was sent last.
+    sent_ms: AtomicI64,
     ever: Table,
     first: Table,
     circuit: Mutex<Circuit>,
@@ -130,6 +132,12 @@ const GIVEN_UP_AT_ONCE: usize = 200;
 /// How often it is looked what the operator wants and how much waits.
 const LOOK_MS: i64 = 1_000;
 
+/// How long ago a destination was sent something that is probably sent more.
+const LATELY_MS: i64 = 10_000;
+
+/// As many destinations may look at each commit at once.
+const FEW: usize = 32;
+
 /// Longest sleep; commits of other processes make no sound.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -165,6 +173,7 @@ pub async fn run(
         schedule: destination.schedule,
         stopped: AtomicBool::new(false),
         is_back: AtomicBool::new(false),
+        sent_ms: AtomicI64::new(i64::MIN),
         ever: destination.ever,
         first: destination.first,
         circuit: Mutex::new(destination.circuit),
@@ -203,7 +212,12 @@ pub async fn run(
             }
         };
         tokio::select! {
-            _ = changed.changed() => {}
+            _ = changed.changed() => if let Some(patience) = worker.patience() {
+                tokio::select! {
+                    () = tokio::time::sleep(patience) => {}
+                    _ = stop.changed() => {}
+                }
+            },
             () = tokio::time::sleep(wait) => {}
             _ = stop.changed() => {}
         }
@@ -372,6 +386,18 @@ impl Worker {
 
     fn shape(&self) -> Option<Arc<Shape>> {
         self.shape.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How long to leave what has come in. Of many destinations most are not concerned by it, and all looking at once would hold
+    /// up whoever sends; so those to which nothing was sent lately look a thousand times a second all together.
+    fn patience(&self) -> Option<Duration> {
+        let many = self.gateway.recipients.all.len();
+        let lately_ms = self.gateway.now_ms().saturating_sub(LATELY_MS);
+        if many <= FEW || self.sent_ms.load(Ordering::Relaxed) > lately_ms {
+            return None;
+        }
+        let most = Duration::from_millis(many as u64).min(IDLE);
+        Some(most.mul_f64(0.5 + (self.random() % 512) as f64 / 1024.0))
     }
 
     fn is_stopping(&self) -> bool {

@@ -4,6 +4,8 @@
 //! and with no more requests than it takes to find it, so that one bad measurement keeps nothing else back. A destination
 //! with a country pack gives names of its own, which come out of here to be kept: a correction is addressed by them.
 
+use std::sync::atomic::Ordering;
+
 use std::iter::repeat_n;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -86,6 +88,7 @@ impl Worker {
 
     /// Sends what was permitted; what came of each, in their order.
     pub(super) async fn send(&self, permitted: &[Permitted<Stored>]) -> Result<Vec<Came>, store::Error> {
+        self.sent_ms.store(self.gateway.now_ms(), Ordering::Relaxed);
         let mut came = Vec::with_capacity(permitted.len());
         for unit in permitted.chunk_by(|one, other| !self.takes_back(one.get()) && !self.takes_back(other.get())) {
             came.extend(self.sent(unit).await?);

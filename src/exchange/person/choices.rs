@@ -12,7 +12,7 @@ use super::{Person, Visitor};
 use crate::exchange::consents::{self, Subject};
 use crate::exchange::facts::Facts;
 use crate::exchange::links::Connection;
-use crate::exchange::push::{Kept, When};
+use crate::exchange::push::{Kept, When, identified};
 use crate::exchange::{Gateway, Refusal};
 use crate::fhir::ours::CATEGORY_SYSTEM;
 use crate::fhir::tree::time::instant;
@@ -154,8 +154,8 @@ impl Gateway {
         if !EXAMPLES.contains_key(category) {
             return Err(Refusal::not_found());
         }
-        let own = stored.iter().find(|stored| is_known_by(stored, PAGE_SYSTEM));
-        let others: Vec<&Stored> = stored.iter().filter(|stored| !is_known_by(stored, PAGE_SYSTEM)).collect();
+        let own = stored.iter().find(|stored| is_own(stored, person, PAGE_SYSTEM));
+        let others: Vec<&Stored> = stored.iter().filter(|stored| !is_own(stored, person, PAGE_SYSTEM)).collect();
         let mut rules = own.map(Rules::read).unwrap_or_default();
         let wished = if on { State::On } else { State::Off };
         let state = |rules: &Rules, category| self.state(person, &with(&others, rules, self, person), &party, category);
@@ -179,7 +179,7 @@ impl Gateway {
     pub async fn withdraw_all(&self, person: &Person, visitor: Visitor<'_>) -> Result<usize, Refusal> {
         let (_, stored) = self.store.consents(person.key).await?;
         let caller = person.caller(visitor);
-        let refusal = stored.iter().find(|stored| is_known_by(stored, REFUSAL_SYSTEM));
+        let refusal = stored.iter().find(|stored| is_own(stored, person, REFUSAL_SYSTEM));
         if !refusal.is_some_and(|stored| consents::compiled(stored).status() == Status::Rejected) {
             let rejected = Rules::default().consent(self, person, REFUSAL_SYSTEM, Status::Rejected);
             self.write(person, visitor, refusal, rejected).await?;
@@ -313,8 +313,12 @@ impl Gateway {
     }
 }
 
-/// Whether it is one of the page's own.
-fn is_known_by(stored: &Stored, system: &str) -> bool {
+/// Whether it is one of the page's own; of what is damaged the id tells by which identifier it was created.
+fn is_own(stored: &Stored, person: &Person, system: &str) -> bool {
+    if stored.is_unread() {
+        let client = &person.principal.client;
+        return stored.id.tail() == identified(client, "Consent", Some(person.key), 0, system, &person.patient).tail();
+    }
     tree::parse(stored.payload.as_slice()).is_ok_and(|document| {
         let mut identifiers = Element::root(&document).all("identifier");
         identifiers.any(|identifier| identifier.text_of("system") == Some(system))

@@ -126,7 +126,9 @@ impl Gateway {
             after = rows.last().map(|(seq, _)| *seq);
             for (seq, payload) in rows {
                 let Ok(document) = json::parse(payload.as_slice()) else {
-                    tracing::error!(seq, "a record of the audit is damaged");
+                    if !payload.is_empty() {
+                        tracing::error!(seq, "a record of the audit is damaged");
+                    }
                     events.damaged += 1;
                     continue;
                 };

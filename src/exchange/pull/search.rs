@@ -11,7 +11,7 @@ use crate::exchange::said;
 use crate::exchange::trail::{Act, Author};
 use crate::exchange::{Caller, Gateway, Refusal, kinds};
 use crate::fhir::outcome::{Id, Issue, has_errors};
-use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total};
+use crate::fhir::search::{Hints, Query, Sort, SortBy, Summary, Total, shown};
 use crate::fhir::tree::json;
 use crate::policy::access::Interaction;
 use crate::policy::consent::{Basis, Denial};
@@ -316,6 +316,37 @@ impl Gateway {
         }
         self.resolve(caller, &mut query, gathered).await?;
         Ok((query, issues))
+    }
+
+    /// What of a resource that is read is asked for, where it is not all of it.
+    pub fn part(&self, kind: &str, pairs: &[(String, String)], lenient: bool) -> Result<Option<Query>, Refusal> {
+        if pairs.is_empty() || kinds::kind(kind).is_none() {
+            return Ok(None);
+        }
+        let is_of_reads = |name: &str| matches!(name, "_summary" | "_elements" | "_format" | "_pretty");
+        if let Some((name, _)) = pairs.iter().find(|(name, _)| !is_of_reads(name)).filter(|_| !lenient) {
+            let text = format!("Parameter {}: a resource is read with _summary or _elements alone.", shown(name));
+            return Err(Refusal::one(Id::SearchParameterUnknown, "", text));
+        }
+        let pairs: Vec<_> = pairs.iter().filter(|(name, _)| is_of_reads(name)).cloned().collect();
+        let (query, issues) = Query::parse(kind, &pairs, &self.registry, lenient);
+        if has_errors(&issues) {
+            return Err(issues.into());
+        }
+        if query.summary == Summary::Count {
+            return Err(Refusal::one(
+                Id::SearchValue,
+                "",
+                "Parameter _summary: what is read by its id is not counted.",
+            ));
+        }
+        Ok((!query.subset().is_whole()).then_some(query))
+    }
+
+    /// That part of a resource.
+    pub fn part_of(&self, query: &Query, stored: &Stored) -> Result<Vec<u8>, Refusal> {
+        let Some(structure) = self.registry.structure(&query.kind) else { return Ok(stored.payload.clone()) };
+        Ok(query.subset().write(&json::parse(stored.payload.as_slice())?, &structure).into_bytes())
     }
 
     /// Leaves of each match what was asked for.
@@ -677,7 +708,7 @@ impl Walk {
         self.as_of_seq = self.as_of_seq.or(Some(page.high_seq));
         self.plan.as_of_seq = self.as_of_seq;
         self.plan.after = page.next;
-        gathered.damaged += page.damaged;
+        gathered.damaged += page.damaged.len();
         // Parts that are opened anew each time are worth more rows.
         self.plan.limit = ROUND.max(page.parts.min(MANY_PARTS)).min(self.plan.limit * 4);
         self.done = page.next.is_none();

@@ -19,6 +19,7 @@ use crate::exchange::kinds::KindRule;
 use crate::exchange::labels;
 use crate::exchange::said::{self, INDEXED_SPAN_MS};
 use crate::exchange::{Caller, Gateway, consents};
+use crate::fhir::terminology::named;
 use crate::fhir::validate::measures;
 use crate::policy::access::{Grant, Interaction};
 use crate::policy::consent::{self, Action, Actor, Carried, Compiled, Implied, Meant, Precedents, Reason};
@@ -125,6 +126,7 @@ impl Asked {
     fn dates(&self, together: &Together<'_>) -> Option<(i64, i64)> {
         let Together { patient, coding, labels } = *together;
         let Some(person) = self.persons.get(&patient) else { return Some(ALWAYS) };
+        let coding = coding.map(|(system, code)| (named(system), code));
         let claims = coding.is_none_or(|(system, _)| system == LOINC || !self.by_code && system != CATEGORY_SYSTEM);
         if !claims {
             return Some(ALWAYS);
@@ -213,6 +215,7 @@ mod tests {
     use crate::fhir::validate::measures::category::CONFIDENTIALITY;
     use crate::policy::consent::draft::{Draft, Permit};
     use crate::policy::consent::{Config, compile};
+    use crate::store::Dated;
     use crate::store::ResId;
 
     const NOW_MS: i64 = 1_800_000_000_000;
@@ -443,10 +446,13 @@ mod tests {
     }
 
     fn resources() -> impl Strategy<Value = Value> {
-        const CODES: [(&str, &str); 6] = [
+        const CODES: [(&str, &str); 9] = [
             (LOINC, "8867-4"),
             (LOINC, "29463-7"),
             (LOINC, "70274-6"),
+            ("urn:oid:2.16.840.1.113883.6.1", "8867-4"),
+            ("http://loinc.org|2.70", "29463-7"),
+            ("https://mhealth-gateway.org/fhir/CodeSystem/measure-category|1", "heart-rate"),
             ("urn:x", "a"),
             ("urn:iso:std:iso:11073:10101", "149530"),
             (CATEGORY_SYSTEM, "heart-rate"),
@@ -531,9 +537,12 @@ mod tests {
             if !permitted {
                 return Ok(());
             }
-            let date = said::indexed_ms(root);
+            let date = said::dated(root);
             let within = |dates: Option<(i64, i64)>| {
-                dates.is_some_and(|(from, until)| date.is_none_or(|date| (from..until).contains(&date)))
+                dates.is_some_and(|(from, until)| match date {
+                    Some(Dated::At(at)) => (from..until).contains(&at),
+                    _ => true,
+                })
             };
             let codes = said::coded(root);
             // Filed by its labels, or at a time when nobody knew them.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::commit::{self, Atomicity};
 use super::prepare::{self, Examined, Prepared};
-use super::{Idempotency, Intent, Kept, Outcome, Unlike, When, delete};
+use super::{Idempotency, Intent, Kept, Outcome, Patch, Unlike, When, delete};
 use crate::exchange::kinds::Subject;
 use crate::exchange::{Caller, Gateway, Refusal, Rules, kinds};
+use crate::fhir::fhirpath::from_base64;
 use crate::fhir::outcome::{Id, Issue};
-use crate::fhir::tree::{Document, Element, Kind};
-use crate::fhir::validate::{Entries, Options};
+use crate::fhir::tree::time::Moment;
+use crate::fhir::tree::{Document, Element, Kind, write};
+use crate::fhir::validate::{Entries, Format, Options};
 
 /// What kind of Bundle it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,8 +26,20 @@ pub enum Entry {
     Pushed(Outcome),
     /// What was to be deleted is not there.
     Nothing,
-    /// A read, which is not ours to answer: its URL, relative to the base.
-    Read(String),
+    /// A read, which is not ours to answer.
+    Read(ReadEntry),
+}
+
+/// A read as an entry asks for it.
+#[derive(Clone, Debug)]
+pub struct ReadEntry {
+    /// Relative to the base.
+    pub url: String,
+    /// What the client has already: tags, or the moment since when it has it.
+    pub if_none_match: Option<String>,
+    pub if_modified_since_ms: Option<i64>,
+    /// Whether it asks for no more than what is said of the answer.
+    pub head: bool,
 }
 
 /// The Bundle's mode, or why it is none that can be processed.
@@ -48,11 +62,18 @@ enum Asked {
         kind: String,
         intent: Intent,
     },
-    /// A delete, and what is told of the resource from then on.
-    Delete {
+    /// An update to what the entry does not say itself: what is patched, or what is told of the resource when it is deleted.
+    Made {
         kind: String,
         intent: Intent,
         document: Arc<Document>,
+    },
+    /// The patch of a resource, or of what a search names.
+    Patch {
+        kind: String,
+        id: String,
+        query: Vec<(String, String)>,
+        when: When,
     },
     /// The update or delete of what a search names.
     Matching {
@@ -68,7 +89,7 @@ enum Asked {
     /// What stands, so that nothing is created.
     Standing(Box<Kept>),
     Nothing,
-    Read(String),
+    Read(ReadEntry),
 }
 
 impl Gateway {
@@ -86,8 +107,8 @@ impl Gateway {
         };
         let mut asked: Vec<Result<Asked, Refusal>> =
             entries.iter().enumerate().map(|(index, entry)| asked(*entry, index)).collect();
-        for (entry, asked) in entries.iter().zip(&mut asked) {
-            if let Err(refusal) = self.find_asked(caller, *entry, asked).await {
+        for (index, (entry, asked)) in entries.iter().zip(&mut asked).enumerate() {
+            if let Err(refusal) = self.find_asked(caller, *entry, index, asked).await {
                 *asked = Err(refusal);
             }
         }
@@ -97,7 +118,7 @@ impl Gateway {
             return Err(self.refused(caller, refusal).await);
         }
         let told = asked.iter().filter_map(|asked| match asked {
-            Ok(Asked::Delete { document, .. }) => Some(Element::root(document)),
+            Ok(Asked::Made { document, .. }) => Some(Element::root(document)),
             _ => None,
         });
         let sent = entries.iter().filter_map(|entry| entry.get("resource")).chain(told);
@@ -122,7 +143,7 @@ impl Gateway {
         Ok(asked
             .into_iter()
             .map(|asked| match asked {
-                Ok(Asked::Read(url)) => Entry::Read(url),
+                Ok(Asked::Read(read)) => Entry::Read(read),
                 Ok(Asked::Nothing) => Entry::Nothing,
                 Ok(Asked::Standing(kept)) => Entry::Pushed(Outcome::Kept(*kept)),
                 _ => {
@@ -134,11 +155,12 @@ impl Gateway {
             .collect())
     }
 
-    /// Finds what an entry names: what a search means, and what is to be deleted.
+    /// Finds what an entry names: what a search means, what is to be deleted, and what a patch leaves.
     async fn find_asked(
         &self,
         caller: &Caller<'_>,
         entry: Element<'_>,
+        index: usize,
         asked: &mut Result<Asked, Refusal>,
     ) -> Result<(), Refusal> {
         if let Ok(Asked::Unlike { kind, query }) = asked {
@@ -163,7 +185,21 @@ impl Gateway {
             && let Intent::Update { id, .. } = &*intent
         {
             let document = self.ended(caller, kind, id).await?;
-            *asked = Ok(Asked::Delete { kind: std::mem::take(kind), intent: intent.clone(), document });
+            *asked = Ok(Asked::Made { kind: std::mem::take(kind), intent: intent.clone(), document });
+        }
+        if let Ok(Asked::Patch { kind, id, query, when }) = asked {
+            let (kind, mut when) = (std::mem::take(kind), *when);
+            let id = if id.is_empty() {
+                self.meant(caller, &kind, query).await?.ok_or_else(Refusal::not_found)?
+            } else {
+                std::mem::take(id)
+            };
+            let (form, patch) = patch_of(entry, index)?;
+            // As a PATCH by itself: who may not see a resource may not feel for its content, and what was patched is replaced.
+            let stored = self.read(caller, &kind, &id, None).await?;
+            let document = Arc::new(self.patched(&stored.payload, form, &patch)?);
+            when.version = when.version.or(Some(stored.version));
+            *asked = Ok(Asked::Made { kind, intent: Intent::Update { id, when }, document });
         }
         Ok(())
     }
@@ -201,10 +237,11 @@ impl Gateway {
                     Asked::Read(_)
                     | Asked::Nothing
                     | Asked::Matching { .. }
+                    | Asked::Patch { .. }
                     | Asked::Unlike { .. }
                     | Asked::Standing(_),
                 ) => None,
-                Ok(Asked::Delete { kind, intent, document }) => {
+                Ok(Asked::Made { kind, intent, document }) => {
                     let validator = rules.of(Some(Element::root(document)), &[]);
                     Some(prepare::one(self, validator, caller, kind, document, intent.clone()))
                 }
@@ -348,7 +385,7 @@ fn unique_targets(asked: &[Result<Asked, Refusal>]) -> Result<(), Refusal> {
     for (index, asked) in asked.iter().enumerate() {
         if let Ok(
             Asked::Push { kind, intent: Intent::Update { id, .. } }
-            | Asked::Delete { kind, intent: Intent::Update { id, .. }, .. },
+            | Asked::Made { kind, intent: Intent::Update { id, .. }, .. },
         ) = asked
             && !seen.insert((kind, id))
         {
@@ -398,7 +435,7 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
                 None => Asked::Push { kind, intent: Intent::Create { condition: None } },
             })
         }
-        Some(method @ ("PUT" | "DELETE")) => {
+        Some(method @ ("PUT" | "DELETE" | "PATCH")) => {
             let (path, query) = url.split_once('?').unwrap_or((url, ""));
             let (kind, id) = path.trim_start_matches('/').split_once('/').unwrap_or((path.trim_start_matches('/'), ""));
             if !kind.bytes().all(|byte| byte.is_ascii_alphabetic()) || id.is_empty() == query.is_empty() {
@@ -409,19 +446,61 @@ fn asked(entry: Element<'_>, index: usize) -> Result<Asked, Refusal> {
                 refuse(place, "The ETag is not W/\"version\".")
             })?;
             let (kind, when) = (kind.to_owned(), When { deletes: method == "DELETE", ..when });
+            let query = || url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+            if method == "PATCH" {
+                let query = if id.is_empty() { query() } else { Vec::new() };
+                return Ok(Asked::Patch { kind, id: id.to_owned(), query, when });
+            }
             if id.is_empty() {
-                let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-                return Ok(Asked::Matching { kind, query, when });
+                return Ok(Asked::Matching { kind, query: query(), when });
             }
             Ok(Asked::Push { kind, intent: Intent::Update { id: id.to_owned(), when } })
         }
-        Some("GET") => Ok(Asked::Read(url.trim_start_matches('/').to_owned())),
-        Some("PATCH" | "HEAD") => Err(Refusal::one(
-            Id::InteractionUnsupported,
-            format!("{place}.method"),
-            "This interaction is not supported in Bundles.",
-        )),
-        _ => Err(refuse(".method", "The method is not one of GET, POST, PUT and DELETE.")),
+        Some(method @ ("GET" | "HEAD")) => {
+            let since = request.text_of("ifModifiedSince").map(|text| {
+                let since = Moment::parse(text).map(|moment| moment.interval_ms().0);
+                since.ok_or_else(|| refuse(".ifModifiedSince", "It is no instant."))
+            });
+            Ok(Asked::Read(ReadEntry {
+                url: url.trim_start_matches('/').to_owned(),
+                if_none_match: request.text_of("ifNoneMatch").map(str::to_owned),
+                if_modified_since_ms: since.transpose()?,
+                head: method == "HEAD",
+            }))
+        }
+        _ => Err(refuse(".method", "The method is not one of GET, HEAD, POST, PUT, PATCH and DELETE.")),
+    }
+}
+
+/// The patch that an entry carries: Parameters, or the document of a JSON or XML Patch in a Binary.
+fn patch_of(entry: Element<'_>, index: usize) -> Result<(Patch, Vec<u8>), Refusal> {
+    let place = format!("Bundle.entry[{index}].resource");
+    let Some(resource) = entry.get("resource").filter(Element::is_object) else {
+        return Err(Refusal::one(Id::BodyMissing, place, "The entry has no resource."));
+    };
+    let invalid = |at: &str, text: &str| {
+        let issue = Issue::new(Id::PatchInvalid, format!("{place}{at}"), text);
+        Refusal::from(issue.at(resource.position()))
+    };
+    match resource.text_of("resourceType") {
+        Some("Parameters") => {
+            let text = write::compact(resource.document(), resource.node());
+            Ok((Patch::FhirPath(Format::Json), text.into_bytes()))
+        }
+        Some("Binary") => {
+            let form = match resource.text_of("contentType") {
+                Some("application/json-patch+json") => Patch::Json,
+                Some("application/xml-patch+xml") => Patch::Xml,
+                _ => {
+                    let text = "A patch is application/json-patch+json or application/xml-patch+xml.";
+                    return Err(invalid(".contentType", text));
+                }
+            };
+            let data = resource.text_of("data").and_then(from_base64);
+            let data = data.ok_or_else(|| invalid(".data", "The patch is missing, or not in base64."))?;
+            Ok((form, data))
+        }
+        _ => Err(invalid("", "A patch is a resource of type Parameters or Binary.")),
     }
 }
 

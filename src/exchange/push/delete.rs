@@ -3,6 +3,7 @@
 //! What that version holds is the resource as entered in error, where its type can say so: whoever has it is told in that
 //! way, by whatever leads there, and what its consent and scope were judged by can be judged still. An end must not fail
 //! because of what it ends: where the resource no longer meets the rules, the little that identifies it stands in its place.
+//! Of a Consent that is damaged it is what its row says.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::exchange::kinds::{KINDS, KindRule, Subject};
 use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::{Id, Issue, has_errors};
 use crate::fhir::tree::{Document, Element, json};
-use crate::store::{PatientKey, Plan, Stored};
+use crate::store::{self, PatientKey, Plan, Stored};
 
 const IN_ERROR: &str = "entered-in-error";
 
@@ -58,10 +59,16 @@ impl Gateway {
     pub(super) async fn ended(&self, caller: &Caller<'_>, kind: &str, id: &str) -> Result<Arc<Document>, Refusal> {
         let rule = prepare::writable(kind)?;
         prepare::permitted_by_scope(caller, rule, &deletion(id, When::default()), kind)?;
-        let found = self.store.read(rule.name, id).await?;
+        let found = self.store.heading(rule.name, id).await?;
         let Some(stored) = found.filter(|stored| stored.owner == caller.principal.client) else {
             return Err(Refusal::not_found());
         };
+        if stored.is_unread() {
+            if rule.name != "Consent" {
+                return Err(store::Error::Damaged.into());
+            }
+            return Ok(Arc::new(json::parse(self.bare_consent(&stored, IN_ERROR).await?.to_string())?));
+        }
         if stored.deleted {
             return Ok(Arc::new(json::parse(stored.payload)?));
         }
@@ -96,8 +103,9 @@ impl Gateway {
     /// Whether anything of a person stands beside the registration.
     async fn has_data(&self, patient: PatientKey) -> Result<bool, Refusal> {
         for rule in KINDS.iter().filter(|rule| rule.writable && rule.subject != Subject::Itself) {
-            let plan = Plan { patients: Some(vec![patient]), limit: 1, ..Plan::of(rule.name) };
-            if !self.store.search(plan).await?.rows.is_empty() {
+            let plan = Plan { patients: Some(vec![patient]), limit: 1, spares_damaged: true, ..Plan::of(rule.name) };
+            let page = self.store.search(plan).await?;
+            if !page.rows.is_empty() || !page.damaged.is_empty() {
                 return Ok(true);
             }
         }

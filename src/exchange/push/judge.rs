@@ -297,9 +297,9 @@ async fn owned(
                 };
                 return Err(Refusal::one(Id::PatientUnknown, place, text));
             };
-            if prepared.rule.name == "Consent" {
+            if prepared.rule.name == "Consent" && prepared.validated.element().text_of("status") == Some("active") {
                 // Who may give it follows from when she was born.
-                if own.payload.is_empty() {
+                if own.is_unread() {
                     return Err(store::Error::Damaged.into());
                 }
                 born = born_of(Element::root(&json::parse(own.payload)?));
@@ -424,7 +424,7 @@ async fn standing(
     // What is free and what is another client's look the same, or ids could be tried.
     let not_ones_own = || cannot(not_ones_own(id));
     let client = &*caller.principal.client;
-    let Some(stored) = gateway.store.read(prepared.rule.name, id).await? else {
+    let Some(stored) = gateway.store.heading(prepared.rule.name, id).await? else {
         if when.deletes {
             return Err(Refusal::not_found());
         }
@@ -447,6 +447,10 @@ async fn standing(
         grant == Grant::All || within(&grant, prepared.rule.name, &stored)
     };
     if !prepare::interactions(&prepared.intent).iter().any(allows) {
+        // Of what is damaged nobody can say any more whether it is within.
+        if stored.is_unread() {
+            return Err(store::Error::Damaged.into());
+        }
         let text = "The access token covers other categories or codes of this type only.";
         return Err(Refusal::one(Id::ScopeInsufficient, prepared.location.as_str(), text));
     }
@@ -456,7 +460,10 @@ async fn standing(
     if when.unless.is_some_and(|unless| unless == Unless::Anything || unless == Unless::Version(stored.version)) {
         return Err(conflict("There is what If-None-Match says that there must not be."));
     }
-    if if when.deletes { stored.deleted } else { stored.content == prepared.content && !stored.deleted } {
+    let says_it_already =
+        if when.deletes { stored.deleted } else { stored.content == prepared.content && !stored.deleted };
+    // What is damaged is mended by saying it again.
+    if says_it_already && !stored.is_unread() {
         return Ok(Standing::Same(Box::new(stored)));
     }
     Ok(Standing::Other(Box::new(stored)))
@@ -500,7 +507,7 @@ fn rendered(caller: &Caller<'_>, prepared: &Prepared, expect: Expect, version: u
         span: prepared.span.clone(),
         codes: prepared.codes.clone(),
         tokens: prepared.tokens.clone(),
-        date: prepared.date_ms,
+        date: prepared.date,
         updated_ms: now_ms,
         version,
         gist: gist.unwrap_or_default(),
@@ -540,7 +547,7 @@ pub(super) fn next_version(
         span: None,
         codes: said::coded(element),
         tokens: Vec::new(),
-        date: said::indexed_ms(element),
+        date: said::dated(element),
         updated_ms: now_ms,
         version,
         gist: gist.unwrap_or_default(),

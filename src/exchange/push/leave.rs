@@ -2,7 +2,7 @@
 //! the versions in which she stood.
 //!
 //! A group is its client's and lists whom the client says; nothing of the client's own words is changed but that list. Of
-//! the person the keyed hash alone is known by then.
+//! the person the keyed hash alone is known by then. A group that is damaged can be neither read nor written, and is counted.
 
 use serde_json::{Map, Value};
 
@@ -20,31 +20,35 @@ const PIECE: usize = 100;
 const ATTEMPTS: usize = 8;
 
 impl Gateway {
-    /// Takes an erased person out of every group. May be repeated.
-    pub(in crate::exchange) async fn leave_groups(&self, person: PatientKey) -> Result<(), Refusal> {
+    /// Takes an erased person out of every group. May be repeated. How many groups are damaged, so that she may still stand in them.
+    pub(in crate::exchange) async fn leave_groups(&self, person: PatientKey) -> Result<usize, Refusal> {
         let whole = Plan { limit: PIECE, scan_budget: usize::MAX, ..Plan::of("Group") };
         let mut plan = Plan { deleted: true, spares_damaged: true, ..whole };
+        let mut damaged = 0;
         loop {
             let page = self.store.search(plan.clone()).await?;
+            damaged += page.damaged.len();
+            for seq in page.damaged {
+                if let Some(group) = self.store.current_heading(seq).await?
+                    && self.was_in(&group, person).await?
+                {
+                    self.store.forget_earlier(seq).await?;
+                }
+            }
             for group in page.rows {
                 self.leave_group(group, person).await?;
             }
             match page.next {
                 Some(key) => plan.after = Some(key),
-                None => return Ok(()),
+                None => return Ok(damaged),
             }
         }
     }
 
     async fn leave_group(&self, mut group: Stored, person: PatientKey) -> Result<(), Refusal> {
         for _ in 0..ATTEMPTS {
-            let earlier = (1..group.version).map(|version| (group.kind.to_string(), group.logical_id(), version));
-            let earlier = self.store.versions(earlier.collect()).await?;
-            // She may have stood in what cannot be read any more.
-            let was_in = !earlier.damaged.is_empty()
-                || earlier.rows.iter().any(|version| self.without(version, person).is_some());
             let Some(left) = self.without(&group, person) else {
-                if was_in {
+                if self.was_in(&group, person).await? {
                     self.store.forget_earlier(group.seq).await?;
                 }
                 return Ok(());
@@ -79,6 +83,14 @@ impl Gateway {
         }
         let refusal = Refusal::one(Id::Overloaded, "", "A group changes too often to be written now.");
         Err(Refusal { retry_after_seconds: Some(1), ..refusal })
+    }
+
+    /// Whether a person stood, or may have stood, in a group before it became what it is.
+    async fn was_in(&self, group: &Stored, person: PatientKey) -> Result<bool, Refusal> {
+        let earlier = (1..group.version).map(|version| (group.kind.to_string(), group.logical_id(), version));
+        let earlier = self.store.versions(earlier.collect()).await?;
+        // She may have stood in what cannot be read any more.
+        Ok(!earlier.damaged.is_empty() || earlier.rows.iter().any(|version| self.without(version, person).is_some()))
     }
 
     /// What a group says without a person; none where she is not in it.

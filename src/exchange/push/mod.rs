@@ -37,7 +37,7 @@ use crate::fhir::tree::{Document, Element, NodeId};
 use crate::fhir::validate::Validator;
 use crate::store::{ResId, Stored};
 
-pub use bundle::{Entry, Mode, etag, mode};
+pub use bundle::{Entry, Mode, ReadEntry, etag, mode};
 pub use device::{Addressed, Answered, Repeats};
 pub use patch::Patch;
 pub use prepare::Trial;

@@ -76,10 +76,12 @@ pub(super) struct Retold {
 }
 
 impl Gateway {
-    /// The orders that hold for a person, the newest first.
+    /// The orders that hold for a person, the newest first. One that is damaged holds no more: what is measured is kept by those that
+    /// can be read, rather than not at all.
     async fn orders(&self, patient: PatientKey) -> Result<Vec<Order>, Refusal> {
         let order = Sorted { by: OrderBy::Updated, descending: true };
-        let plan = Plan { patients: Some(vec![patient]), order, limit: LISTS, ..Plan::of("List") };
+        let plan =
+            Plan { patients: Some(vec![patient]), order, limit: LISTS, spares_damaged: true, ..Plan::of("List") };
         let lists = self.store.search(plan).await?.rows;
         let compiled = |list: &Stored| {
             let document = json::parse(list.payload.as_slice()).ok()?;

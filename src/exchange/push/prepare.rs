@@ -14,7 +14,7 @@ use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::{Document, Element, NodeId, hash, time};
 use crate::fhir::validate::{Checked, Options, Validated, Validator};
 use crate::policy::access::Interaction;
-use crate::store::{PatientKey, ResId, Span, Token};
+use crate::store::{Dated, PatientKey, ResId, Span, Token};
 
 /// A resource that passed validation, with everything that deciding and storing it will need.
 pub(super) struct Prepared {
@@ -38,7 +38,7 @@ pub(super) struct Prepared {
     /// Taken apart, where it may be part of a stretch of samples.
     pub apart: Option<Box<Apart>>,
     /// Place in the date index.
-    pub date_ms: Option<i64>,
+    pub date: Option<Dated>,
     /// End of what was measured.
     pub ended_ms: Option<i64>,
     pub codes: Vec<(String, String)>,
@@ -231,7 +231,7 @@ fn finish(
     }
     let key = patient.as_ref().map(|(_, key)| *key);
     let (id, logical, named) = identity(gateway, caller, rule, &intent, key, date_ms, &identifiers);
-    let date_ms = said::indexed_ms(element);
+    let date = said::dated(element);
     // A Patient's own partition follows from the id that others will name it by.
     let patient =
         if rule.subject == Subject::Itself { Some((logical.clone(), gateway.patient_key(&logical))) } else { patient };
@@ -258,7 +258,7 @@ fn finish(
         reading: None,
         span: None,
         apart: None,
-        date_ms,
+        date,
         ended_ms,
         codes,
         tokens,

@@ -17,7 +17,7 @@ use crate::exchange::trail::Author;
 use crate::exchange::{Caller, Gateway};
 use crate::fhir::ours::{BASE, STRUCTURES};
 use crate::fhir::tree::{Element, hash, json as reader, time};
-use crate::store::{Expect, PatientKey, ResId, Write, WriteOutcome};
+use crate::store::{Dated, Expect, PatientKey, ResId, Write, WriteOutcome};
 
 const KIND: &str = "Provenance";
 const RECORDING: &str = "mh-recording-method";
@@ -135,7 +135,7 @@ impl Origin {
             span: None,
             codes: Vec::new(),
             tokens: Vec::new(),
-            date: Some(now_ms),
+            date: Some(Dated::At(now_ms)),
             updated_ms: now_ms,
             version: 1,
             gist: gist.unwrap_or_default(),

@@ -2,7 +2,8 @@
 //!
 //! It becomes a version with status `inactive`, which goes the way of every update. A withdrawal must not fail because of
 //! what it withdraws: where a Consent no longer meets the rules that it was taken in by, what says nothing but that it was
-//! withdrawn stands in its place, and its versions stay.
+//! withdrawn stands in its place, and its versions stay. So it does where what is kept of it is damaged: of that its row still
+//! says which it is, and whose.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::exchange::{Caller, Gateway, Refusal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Element, json as tree};
 use crate::policy::consent::{self, Status};
-use crate::store::Stored;
+use crate::store::{self, PatientKey, Plan, Stored};
 
 const KIND: &str = "Consent";
 
@@ -25,7 +26,7 @@ impl Gateway {
         let intent = Intent::Update { id: id.to_owned(), when };
         let rule = prepare::writable(KIND)?;
         prepare::permitted_by_scope(caller, rule, &intent, KIND)?;
-        let found = self.store.read(KIND, id).await?;
+        let found = self.store.heading(KIND, id).await?;
         let Some(stored) = found.filter(|stored| !stored.deleted && stored.owner == caller.principal.client) else {
             return Err(Refusal::not_found());
         };
@@ -37,7 +38,7 @@ impl Gateway {
             return Ok(Kept::standing(stored, Vec::new()));
         }
         let mut refused = None;
-        for document in withdrawn(&stored)? {
+        for document in self.withdrawn(&stored).await? {
             let document = Arc::new(tree::parse(document.to_string())?);
             match self.checked_for(caller, KIND, &document, intent.clone()).await {
                 Ok(prepared) => return self.keep_one(caller, prepared, None).await,
@@ -45,6 +46,39 @@ impl Gateway {
             }
         }
         Err(refused.unwrap_or_else(|| Refusal::one(Id::Internal, "", "The withdrawal had no outcome.")))
+    }
+
+    /// What it becomes: itself but for the status, or else what every Consent has.
+    async fn withdrawn(&self, stored: &Stored) -> Result<Vec<Value>, Refusal> {
+        if stored.is_unread() {
+            return Ok(vec![self.bare_consent(stored, "inactive").await?]);
+        }
+        let unread = |_| Refusal::one(Id::Internal, "", "The Consent that stands cannot be read.");
+        let mut whole: Value = serde_json::from_slice(&stored.payload).map_err(unread)?;
+        whole["status"] = "inactive".into();
+        let bare = bare(&whole["id"], &whole["patient"]["reference"], "inactive");
+        Ok(vec![whole, bare])
+    }
+
+    /// What can be said of a Consent that is damaged: which it is and whose, by its row.
+    pub(super) async fn bare_consent(&self, stored: &Stored, status: &str) -> Result<Value, Refusal> {
+        let person = match stored.patient {
+            Some(patient) => self.registered_as(patient).await?,
+            None => None,
+        };
+        let person = person.ok_or(store::Error::Damaged)?;
+        Ok(bare(&stored.logical_id().into(), &format!("Patient/{person}").into(), status))
+    }
+
+    /// The logical id of a person's Patient, also where that is damaged.
+    async fn registered_as(&self, patient: PatientKey) -> Result<Option<String>, Refusal> {
+        let plan = Plan { patients: Some(vec![patient]), limit: 1, spares_damaged: true, ..Plan::of("Patient") };
+        let page = self.store.search(plan).await?;
+        let registered = match (page.rows.into_iter().next(), page.damaged.first()) {
+            (None, Some(seq)) => self.store.current_heading(*seq).await?,
+            (found, _) => found,
+        };
+        Ok(registered.map(|stored| stored.logical_id()))
     }
 }
 
@@ -55,23 +89,19 @@ fn has_ended(stored: &Stored) -> bool {
     matches!(status, Status::Inactive | Status::Rejected | Status::EnteredInError)
 }
 
-/// What it becomes: itself but for the status, or else what every Consent has.
-fn withdrawn(stored: &Stored) -> Result<[Value; 2], Refusal> {
-    let unread = |_| Refusal::one(Id::Internal, "", "The Consent that stands cannot be read.");
-    let mut whole: Value = serde_json::from_slice(&stored.payload).map_err(unread)?;
-    whole["status"] = "inactive".into();
-    let bare = json!({
+/// What every Consent has.
+fn bare(id: &Value, patient: &Value, status: &str) -> Value {
+    json!({
         "resourceType": KIND,
-        "id": whole["id"],
-        "status": "inactive",
+        "id": id,
+        "status": status,
         "scope": {"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"
         }]},
         "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
-        "patient": {"reference": whole["patient"]["reference"]},
+        "patient": {"reference": patient},
         "policyRule": {"coding": [{
             "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTIN"
         }]},
-    });
-    Ok([whole, bare])
+    })
 }

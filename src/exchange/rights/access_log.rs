@@ -58,9 +58,12 @@ impl Gateway {
         let rows = self.store.audit(plan).await?;
         let full = rows.len() == place.count;
         let (mut lines, mut looked_at, mut last) = (Vec::with_capacity(rows.len()), 0, None);
-        let mut cut = false;
+        let (mut cut, mut damaged) = (false, 0);
         for (seq, payload) in rows {
-            let event: Value = serde_json::from_slice(&payload).unwrap_or_default();
+            let Ok(event) = serde_json::from_slice::<Value>(&payload) else {
+                (last, damaged) = (Some(seq), damaged + 1);
+                continue;
+            };
             let told = Told::of(&event);
             if looked_at > 0 && looked_at + told.resources.len() > LOOKED_AT {
                 cut = true;
@@ -79,6 +82,10 @@ impl Gateway {
         );
         self.store.record_audit(vec![record]).await?;
         let mut value = json!({"person": format!("{}/Patient/{}", self.base, person.id), "entries": lines});
+        if damaged > 0 {
+            value["damaged"] = damaged.into();
+            value["issues"] = json!([Id::AnswerIncomplete.code()]);
+        }
         if full || cut {
             let place = Place { person: person.id.clone(), before: last, count: place.count };
             let token = page::sign(&place, PURPOSE, &self.page_secret, &caller.principal.client);

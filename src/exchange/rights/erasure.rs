@@ -41,6 +41,12 @@ const UNTIL_TOLD: (&str, &str) = (
     "without them it could not be taken back there (GDPR Art. 17(2), 19)",
 );
 
+/// What stays besides where groups are damaged, and how many are.
+const IN_DAMAGED_GROUPS: (&str, &str) = (
+    "her place in groups that are damaged, if she has one there",
+    "what is damaged can be neither read nor changed; the operator finds it by `doctor`",
+);
+
 fn kept((what, why): (&str, &str)) -> Value {
     json!({"what": what, "why": why})
 }
@@ -132,7 +138,10 @@ impl Gateway {
     /// Puts into the receipt whoever was sent something, what was on its way when the tombstone was written included. It is kept
     /// before the records that say so lose their content.
     async fn name_recipients(&self, patient: PatientKey, receipt: &mut Value) -> Result<(), Refusal> {
-        let mut new = self.received_by(patient).await?;
+        let (mut new, damaged) = self.received_by(patient).await?;
+        if damaged > 0 {
+            receipt["unread"] = damaged.into();
+        }
         for named in receipt["recipients"].as_array().into_iter().flatten() {
             new.remove(named["destination"].as_str().unwrap_or_default());
         }
@@ -205,21 +214,24 @@ impl Gateway {
         Ok(())
     }
 
-    /// Destinations that something of the person was sent to.
-    async fn received_by(&self, patient: PatientKey) -> Result<BTreeSet<String>, Refusal> {
-        let (mut names, mut after) = (BTreeSet::new(), None);
+    /// Destinations that something of the person was sent to, and how many records are damaged that may tell of others.
+    async fn received_by(&self, patient: PatientKey) -> Result<(BTreeSet<String>, usize), Refusal> {
+        let (mut names, mut damaged, mut after) = (BTreeSet::new(), 0, None);
         loop {
             let plan = AuditPlan { patient: Some(patient), after_seq: after, limit: PAGE, ..AuditPlan::default() };
             let rows = self.store.audit(plan).await?;
             for (_, payload) in &rows {
-                let event: Value = serde_json::from_slice(payload).unwrap_or_default();
+                let Ok(event) = serde_json::from_slice::<Value>(payload) else {
+                    damaged += 1;
+                    continue;
+                };
                 names.extend(
                     Sent::of(&event).filter(|sent| sent.act == Act::Disclose).map(|sent| sent.destination.to_owned()),
                 );
             }
             match rows.last() {
                 Some((seq, _)) if rows.len() == PAGE => after = Some(*seq),
-                _ => return Ok(names),
+                _ => return Ok((names, damaged)),
             }
         }
     }
@@ -229,6 +241,14 @@ impl Gateway {
         let mut receipt: Value = serde_json::from_slice(&erasure.receipt).unwrap_or_default();
         let patient = erasure.patient;
         if erasure.finished {
+            if let Some(told) = groups_left(&receipt) {
+                // They may have been mended since.
+                let damaged = self.leave_groups(patient).await?;
+                if told != damaged {
+                    tell_of_groups(&mut receipt, damaged);
+                    self.store.finish_erasure(patient, receipt.to_string().into_bytes()).await?;
+                }
+            }
             // What was written of her since, by acts that were under way or by whoever named her again.
             self.redact(patient).await?;
             return Ok(receipt);
@@ -240,7 +260,7 @@ impl Gateway {
         while let Some(position) = from {
             from = self.store.erase_feed(patient, position).await?;
         }
-        self.leave_groups(patient).await?;
+        tell_of_groups(&mut receipt, self.leave_groups(patient).await?);
         self.redact(patient).await?;
         self.consents_stale(patient);
         receipt["finished"] = time::instant(self.now_ms()).into();
@@ -269,5 +289,22 @@ impl Gateway {
             let record = record.record(Act::Operation, None, &[], None, &[]);
             self.store.redact_audit(redacted, held, Some(record)).await?;
         }
+    }
+}
+
+/// In how many damaged groups she may still stand, by the receipt; none where she can stand in none.
+fn groups_left(receipt: &Value) -> Option<usize> {
+    let mut kept = receipt["kept"].as_array()?.iter();
+    let left = kept.find(|kept| kept["what"] == IN_DAMAGED_GROUPS.0)?;
+    left["count"].as_u64().and_then(|count| usize::try_from(count).ok())
+}
+
+fn tell_of_groups(receipt: &mut Value, damaged: usize) {
+    let Some(all) = receipt["kept"].as_array_mut() else { return };
+    all.retain(|kept| kept["what"] != IN_DAMAGED_GROUPS.0);
+    if damaged > 0 {
+        let mut left = kept(IN_DAMAGED_GROUPS);
+        left["count"] = damaged.into();
+        all.push(left);
     }
 }

@@ -20,7 +20,7 @@ use crate::exchange::{Caller, Gateway, Refusal, receipts};
 use crate::fhir::outcome::{Id, Issue, Reader, operation_outcome};
 use crate::fhir::tree::time;
 use crate::policy::access::Interaction;
-use crate::store::{AuditPlan, Key, Order, OrderBy, Plan, RawHead, ReceiptPlace, Stored};
+use crate::store::{self, AuditPlan, Key, Order, OrderBy, Plan, RawHead, ReceiptPlace, Stored};
 
 /// Rows that are in memory at once.
 const PAGE: usize = 200;
@@ -75,7 +75,8 @@ impl Gateway {
         let record = author.record(Act::Operation, Some(&person.named()), &[], None, &[]);
         self.store.record_audit(vec![record]).await?;
         // What arrives from here on belongs to the next one, so that this one ends.
-        let as_of_seq = self.store.search(Plan { limit: 1, ..Plan::of("Patient") }).await?.high_seq;
+        let any = Plan { limit: 1, spares_damaged: true, ..Plan::of("Patient") };
+        let as_of_seq = self.store.search(any).await?.high_seq;
         let latest = AuditPlan { patient: Some(person.key), limit: 1, descending: true, ..AuditPlan::default() };
         let last = self.store.audit(latest).await?.first().map_or(0, |(seq, _)| *seq);
         let mut kinds: Vec<&'static str> = KINDS.iter().map(|rule| rule.name).collect();
@@ -138,7 +139,7 @@ impl Export {
         };
         let page = self.gateway.store.search(plan).await?;
         let mut resources = Vec::with_capacity(page.rows.len());
-        let mut damaged = page.damaged;
+        let mut damaged = page.damaged.len();
         for stored in page.rows {
             let id = stored.logical_id();
             let earlier = (1..stored.version).map(|version| (kind.to_owned(), id.clone(), version)).collect();
@@ -149,16 +150,22 @@ impl Export {
             resources.extend(earlier.rows.into_iter().map(written));
             resources.push(written(stored));
         }
-        if damaged > 0 {
-            let text = match damaged {
-                1 => format!("One version of a resource of type {kind} is damaged and cannot be read."),
-                _ => format!("{damaged} versions of resources of type {kind} are damaged and cannot be read."),
-            };
-            let lost = Issue::new(Id::ResourceDamaged, "", text);
-            let reader = Reader { pages: &self.gateway.pages, is_xml: false };
-            resources.push((None, operation_outcome(&[lost], reader).to_string().into_bytes()));
-        }
+        let (one, many) =
+            (format!("version of a resource of type {kind}"), format!("versions of resources of type {kind}"));
+        resources.extend(self.lost(&one, &many, damaged));
         Ok((resources, page.next.map(|key| Stage::Resources { kind, after: Some(key), as_of_seq })))
+    }
+
+    /// What stands for as many of something as are damaged, where any are.
+    fn lost(&self, one: &str, many: &str, damaged: usize) -> Option<(Option<String>, Vec<u8>)> {
+        let text = match damaged {
+            0 => return None,
+            1 => format!("One {one} is damaged and cannot be read."),
+            _ => format!("{damaged} {many} are damaged and cannot be read."),
+        };
+        let lost = Issue::new(Id::ResourceDamaged, "", text);
+        let reader = Reader { pages: &self.gateway.pages, is_xml: false };
+        Some((None, operation_outcome(&[lost], reader).to_string().into_bytes()))
     }
 
     async fn audit(&self, after: Option<u64>, last: u64) -> Result<Step, Refusal> {
@@ -171,7 +178,15 @@ impl Export {
             Some(format!("{}/AuditEvent/{}", self.gateway.base, event["id"].as_str()?))
         };
         let rows = rows.into_iter().filter(|(seq, _)| *seq <= last);
-        let resources = rows.map(|(_, payload)| (address(&payload), payload)).collect();
+        let mut damaged = 0;
+        let mut resources: Vec<(Option<String>, Vec<u8>)> = Vec::new();
+        for (_, payload) in rows {
+            match address(&payload) {
+                Some(address) => resources.push((Some(address), payload)),
+                None => damaged += 1,
+            }
+        }
+        resources.extend(self.lost("record of the audit", "records of the audit", damaged));
         Ok((resources, seen.map(|seq| Stage::Audit { after: Some(seq), last })))
     }
 
@@ -187,8 +202,9 @@ impl Export {
     }
 
     async fn links(&self) -> Result<Step, Refusal> {
-        let links = self.gateway.links_of(self.person.key).await?;
-        Ok((links.iter().map(|told| (None, link(told).to_string().into_bytes())).collect(), None))
+        let (links, damaged) = self.gateway.links_of(self.person.key).await?;
+        let links = links.iter().map(|told| (None, link(told).to_string().into_bytes()));
+        Ok((links.chain(self.lost("link to a destination", "links to destinations", damaged)).collect(), None))
     }
 
     /// One at a time, since each may be as large as a request.
@@ -198,7 +214,13 @@ impl Export {
             return Ok((Vec::new(), None));
         };
         let rest = Some(Stage::Inputs { after: head.number, until_ms });
-        let opened = self.gateway.store.raw(head.number).await?;
+        let opened = match self.gateway.store.raw(head.number).await {
+            Err(store::Error::Damaged) => {
+                let lost = self.lost("request with records of devices", "requests with records of devices", 1);
+                return Ok((lost.into_iter().collect(), rest));
+            }
+            opened => opened?,
+        };
         let came = opened.and_then(|raw| as_it_came(&raw.body));
         let resource = came.map(|(body, lines)| (None, input(&head, &body, &lines).to_string().into_bytes()));
         Ok((resource.into_iter().collect(), rest))

@@ -88,12 +88,13 @@ impl Consents {
         if on_file && !one.id().is_empty() && self.all.iter().any(|(other, _)| other.id() == one.id()) {
             return;
         }
+        let beside = consents::beside_rules(consent, &one, now_ms);
         let permits = !on_file || consents::is_given(&one, now_ms);
         // Drafts have no id yet; which of them decided is told by where they stand.
         let one = Arc::new(one.named(&format!("draft-{}", self.all.len() + 1)));
         self.counting.push(if permits { one.clone() } else { Arc::new(one.refusing()) });
         self.all.push((one, permits));
-        self.lint.extend(issues);
+        self.lint.extend(issues.into_iter().chain(beside));
     }
 }
 

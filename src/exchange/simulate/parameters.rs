@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::asked::{Asked, Coded, Coding, Identifier, OneOrMany};
+use super::asked::{Asked, Coded, Coding, Identifier};
 use super::moment_ms;
 use crate::fhir::outcome::{Id, Issue};
 use crate::fhir::tree::Element;
@@ -69,26 +69,26 @@ impl<'d> Call<'d> {
                 _ => return Err(wrong(format!("The parameters are {KNOWN}."))),
             }
         }
-        call.asked.actors = OneOrMany::Many(actors);
-        call.asked.role = OneOrMany::Many(roles);
-        call.asked.purpose = OneOrMany::Many(purposes);
+        call.asked.actors = actors;
+        call.asked.role = roles;
+        call.asked.purpose = purposes;
         Ok(call)
     }
 
     /// Who asks for nobody in particular asks for itself.
     pub fn default_asker(&mut self, actor: &str, purpose: &str) {
         let asked = &mut self.asked;
-        if asked.actors.as_slice().is_empty() && asked.actor_identifiers.is_empty() {
-            asked.actors = OneOrMany::One(actor.to_owned());
+        if asked.actors.is_empty() && asked.actor_identifiers.is_empty() {
+            asked.actors = vec![actor.to_owned()];
         }
-        if asked.purpose.as_slice().is_empty() {
-            asked.purpose = OneOrMany::One(Coded::Code(purpose.to_owned()));
+        if asked.purpose.is_empty() {
+            asked.purpose = vec![Coded::Code(purpose.to_owned())];
         }
     }
 
     /// Codes of the purposes that are asked for.
     pub fn purposes(&self) -> impl Iterator<Item = &str> {
-        self.asked.purpose.as_slice().iter().map(|purpose| match purpose {
+        self.asked.purpose.iter().map(|purpose| match purpose {
             Coded::Code(code) => code.as_str(),
             Coded::Coding(coding) => coding.code.as_str(),
         })

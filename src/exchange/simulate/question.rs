@@ -37,7 +37,7 @@ impl<'s> Question<'s> {
     pub fn new(simulation: &Simulation<'s>) -> Result<Question<'s>, Issue> {
         let asked = simulation.asked;
         let mut actor = Actor {
-            references: asked.actors.as_slice().to_vec(),
+            references: asked.actors.clone(),
             identifiers: asked
                 .actor_identifiers
                 .iter()
@@ -46,7 +46,7 @@ impl<'s> Question<'s> {
             roles: Vec::new(),
         };
         let mut roles = Vec::new();
-        for role in asked.role.as_slice() {
+        for role in &asked.role {
             match role {
                 Coded::Code(word) => roles.push(word.as_str()),
                 Coded::Coding(coding) => actor.roles.push((coding.system.clone(), coding.code.clone())),
@@ -54,7 +54,6 @@ impl<'s> Question<'s> {
         }
         let purposes: Vec<String> = asked
             .purpose
-            .as_slice()
             .iter()
             .map(|purpose| match purpose {
                 Coded::Code(code) => code.clone(),

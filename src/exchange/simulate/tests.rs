@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::*;
+use crate::fhir::ours::CATEGORY_SYSTEM;
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, json as tree};
 use crate::policy::consent::draft::{Draft, Permit};
@@ -153,10 +154,26 @@ fn the_residual_names_rules_and_what_they_ask_of_a_resource() {
 
 #[test]
 fn a_question_that_means_nothing_is_refused() {
-    for (text, expected) in
-        [("{", "EOF"), (r#"{"patients": []}"#, "unknown field `patients`"), (r#"{"actors": 7}"#, "did not match")]
-    {
-        assert!(asked(text).unwrap_err().text.contains(expected), "{text}");
+    for (text, expected) in [
+        ("[]", "object"),
+        (r#"["Patient/p", ["Organization/a"]]"#, "object"),
+        (r#"{"patients": []}"#, "The request has no member patients; it may have patient, actors,"),
+        (r#"{"actors": 7}"#, "actors is a text."),
+        (r#"{"actors": ["Organization/a", ["b"]]}"#, "actors[1] is a text."),
+        (r#"{"actor_identifiers": [["urn:a", "1"]]}"#, "actor_identifiers[0] is an object with system and value."),
+        (r#"{"actor_identifiers": {"system": "urn:a", "value": "1"}}"#, "actor_identifiers is a list."),
+        (r#"{"purpose": [["urn:a", "TREAT"]]}"#, "purpose[0] is a code, or an object with system and code."),
+        (r#"{"role": {"code": "a"}}"#, "role is an object with system and code."),
+        (r#"{"codes": [{"system": "urn:a", "code": 7}]}"#, "codes[0].code is a text."),
+        (r#"{"resource": []}"#, "resource is a resource, an object."),
+        (r#"{"restricted": "true"}"#, "restricted is true or false."),
+        (r#"{"identity": "hidden"}"#, "identity is \"kept\" or \"pseudonym\"."),
+    ] {
+        let text_of_issue = asked(text).unwrap_err().text;
+        assert!(text_of_issue.contains(expected), "{text}: {text_of_issue}");
+    }
+    for (text, id) in [("{", Id::JsonSyntax), (r#"{"action": "access", "action": "collect"}"#, Id::JsonDuplicateKey)] {
+        assert_eq!(asked(text).unwrap_err().id, id, "{text}");
     }
     let asked = asked(r#"{"action": "sell"}"#).unwrap();
     assert_eq!(simulate(&plain(&asked, 0)).unwrap_err().id, Id::OperationParameter);
@@ -254,7 +271,78 @@ fn a_restriction_and_a_pseudonym_are_told() {
     assert_eq!((&sent["id"], &sent["valueQuantity"]["value"]), (&json!("name-of-its-own"), &json!(70)));
     assert!(!sent.to_string().contains("Jane") && !sent.to_string().contains("p1"), "{sent}");
     assert!(answer["resources"][1]["sent"].is_null());
-    assert!(asked(r#"{"identity":"hidden"}"#).is_err());
+}
+
+/// What a write of a consent would be refused for is told with what the engine makes of it all the same.
+#[test]
+fn what_is_wrong_with_a_consent_is_told_beside_the_decision() {
+    let text = r#"{"resourceType":"Consent","id":"c","status":"active","patient":{"reference":"Patient/p"},
+        "scope":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}]},
+        "policyRule":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ActCode","code":"OPTIN"}]},
+        "provision":{"type":"deny","provision":[{"type":"permit",PERIOD
+            "actor":[{"role":{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/v3-ParticipationType","code":"IRCP"}]},"reference":{"reference":"Organization/a"}}],
+            "code":[{"coding":[{"system":"SYSTEM","code":"heart-rate"}]},{"coding":[{"system":"SYSTEM","code":"CODE"}]}]}]}}"#;
+    let request =
+        json!({"request": {"patient": "Patient/p", "actors": "Organization/a"}, "now": "2026-05-04T08:00:00Z"});
+    let heart = r#"{"resourceType":"Observation","id":"o","status":"final","subject":{"reference":"Patient/p"},
+        "code":{"coding":[{"system":"http://loinc.org","code":"8867-4"}]}}"#;
+    let over = r#""period":{"end":"2026-01-01"},"#;
+    for (period, code, decision, wrong) in [
+        ("", "weight", "permit", None),
+        ("", "wieght", "permit", Some("Consent.provision.provision[0].code[1]")),
+        (over, "weight", "deny", Some("Consent.provision.provision[0].period")),
+    ] {
+        let text = text.replace("PERIOD", period).replace("CODE", code).replace("SYSTEM", CATEGORY_SYSTEM);
+        let found = answer(&request, &[text], &[heart.to_owned()]);
+        assert_eq!(found["decision"], decision, "{found}");
+        let lint = found["lint"]["issue"].as_array().into_iter().flatten().next();
+        assert_eq!(lint.and_then(|issue| issue["expression"][0].as_str()), wrong, "{found}");
+    }
+}
+
+/// A measurement is of its category by whichever name its code system goes, and of none that its sender claims.
+#[test]
+fn no_name_of_a_system_escapes_a_category() {
+    let consent = |root: &str, rule: &str, category: &str| {
+        format!(
+            r#"{{"resourceType":"Consent","id":"c","status":"active","patient":{{"reference":"Patient/p"}},
+            "scope":{{"coding":[{{"system":"http://terminology.hl7.org/CodeSystem/consentscope","code":"patient-privacy"}}]}},
+            "provision":{{"type":"{root}","provision":[{{"type":"{rule}",
+            "code":[{{"coding":[{{"system":"{CATEGORY_SYSTEM}","code":"{category}"}}]}}]}}]}}}}"#
+        )
+    };
+    let (all_but, nothing_but) = (consent("permit", "deny", "heart-rate"), consent("deny", "permit", "heart-rate"));
+    let request =
+        json!({"request": {"patient": "Patient/p", "actors": "Organization/a"}, "now": "2026-05-04T08:00:00Z"});
+    let oid = "urn:oid:2.16.840.1.113883.6.1";
+    let claimed = format!("{CATEGORY_SYSTEM}|1");
+    let (denied, permitted, unknown) = (("deny", "permit"), ("permit", "deny"), ("deny", "deny"));
+    for (codings, expected) in [
+        (vec![("http://loinc.org", "8867-4")], denied),
+        (vec![(oid, "8867-4")], denied),
+        (vec![("http://loinc.org|2.70", "8867-4")], denied),
+        (vec![("urn:oid:2.16.840.1.113883.6.96", "364075005")], denied),
+        (vec![("urn:oid:2.16.840.1.113883.6.24", "149530")], denied),
+        // What is translated otherwise is still what LOINC says.
+        (vec![("urn:x", "pulse"), (oid, "8867-4")], denied),
+        (vec![(oid, "29463-7")], permitted),
+        (vec![(&*claimed, "heart-rate"), (oid, "29463-7")], permitted),
+        (vec![(&*claimed, "heart-rate")], unknown),
+    ] {
+        let codings: Vec<Value> =
+            codings.iter().map(|(system, code)| json!({"system": system, "code": code})).collect();
+        let whole = json!({"resourceType": "Observation", "id": "o", "status": "final",
+            "subject": {"reference": "Patient/p"}, "code": {"coding": codings}});
+        let part = json!({"resourceType": "Observation", "id": "o", "status": "final",
+            "subject": {"reference": "Patient/p"}, "code": {"coding": [{"system": "http://loinc.org", "code": "85353-1"}]},
+            "component": [{"code": {"coding": codings}}]});
+        for (resource, consent, decision) in
+            [(&whole, &all_but, expected.0), (&part, &all_but, expected.0), (&whole, &nothing_but, expected.1)]
+        {
+            let found = answer(&request, std::slice::from_ref(consent), &[resource.to_string()]);
+            assert_eq!(found["decision"], decision, "{resource}: {found}");
+        }
+    }
 }
 
 #[test]

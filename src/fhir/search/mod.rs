@@ -43,6 +43,7 @@ pub use include::Include;
 pub use known::Known;
 pub use link::{Link, pointing};
 pub use parameter::{Component, Parameter, parameters};
+pub use parse::shown;
 pub use prefix::Prefix;
 pub use query::{Query, Summary, Total};
 pub use sort::{Rank, Sort, SortBy};

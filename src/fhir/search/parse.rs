@@ -230,7 +230,7 @@ impl Parser<'_> {
 }
 
 /// A parameter's name as an issue may repeat it: only if it looks like one, and without what follows the colon.
-fn shown(name: &str) -> &str {
+pub fn shown(name: &str) -> &str {
     let name = name.split(':').next().unwrap_or_default();
     let begins = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_');
     let looks_like_one = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);

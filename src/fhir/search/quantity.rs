@@ -162,9 +162,12 @@ impl<'d> Amount<'d> {
     }
 }
 
-/// What a number or quantity is sorted by.
+/// What a number or quantity is sorted by: of one in UCUM, how much it is in whatever unit.
 pub(super) fn size(element: Element<'_>) -> Option<Decimal> {
-    Amount::read(element).and_then(|amount| amount.low.or(amount.high))
+    let amount = Amount::read(element)?;
+    let value = amount.low.or(amount.high)?;
+    let unit = amount.code.filter(|_| amount.system == Some(UCUM));
+    Some(unit.and_then(|unit| ucum::size(value, unit)).unwrap_or(value))
 }
 
 /// A decimal and half the value of its last written digit.

@@ -159,9 +159,11 @@ mod tests {
     /// Ids of some Observations, as an order puts them.
     fn sorted(order: &str) -> String {
         let all = [
-            r#"{"resourceType":"Observation","id":"a","status":"final","code":{"text":"Zebra"},"valueQuantity":{"value":9},
+            r#"{"resourceType":"Observation","id":"a","status":"final","code":{"text":"Zebra"},
+                "valueQuantity":{"value":9,"system":"http://unitsofmeasure.org","code":"g"},
                 "effectivePeriod":{"start":"2026-01-01T00:00:00Z","end":"2026-01-09T00:00:00Z"},"subject":{"reference":"Patient/2"}}"#,
-            r#"{"resourceType":"Observation","id":"b","status":"final","code":{"text":"apple"},"valueQuantity":{"value":10.5},
+            r#"{"resourceType":"Observation","id":"b","status":"final","code":{"text":"apple"},
+                "valueQuantity":{"value":0.0105,"system":"http://unitsofmeasure.org","code":"kg"},
                 "effectiveDateTime":"2026-01-02","subject":{"reference":"Patient/1"}}"#,
             r#"{"resourceType":"Observation","id":"c","status":"amended","code":{"coding":[{"code":"m"}]},
                 "subject":{"reference":"Patient/1"}}"#,

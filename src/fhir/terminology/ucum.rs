@@ -70,6 +70,12 @@ pub fn compare(left: Decimal, left_unit: &str, right: Decimal, right_unit: &str)
     if difference.abs() <= rounding { Some(Ordering::Equal) } else { Some(left.cmp(&right)) }
 }
 
+/// A number by which amounts of one dimension are put in order, whatever their units; `None` where the unit is unknown or the
+/// number out of range.
+pub fn size(value: Decimal, unit: &str) -> Option<Decimal> {
+    valid(unit).then(|| canonical(value, unit)).flatten().and_then(decimal)
+}
+
 /// An amount in another unit; `None` where the units are not commensurable or the result is out of range.
 pub fn convert(value: Decimal, from: &str, to: &str) -> Option<Decimal> {
     if from == to {

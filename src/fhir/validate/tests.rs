@@ -202,7 +202,14 @@ const CASES: &[(&str, &str, &str, Id, &str)] = &[
         Id::ValueRange,
         "Observation.issued",
     ),
-    (HEARTRATE, "\"code\":\"/min\"", "\"code\":\"/h\"", Id::FixedValue, "Observation.value.ofType(Quantity).code"),
+    (HEARTRATE, "\"code\":\"/min\"", "\"code\":\"/h\"", Id::MeasureUnit, "Observation.value.ofType(Quantity)"),
+    (
+        HEARTRATE,
+        "\"status\"",
+        "\"meta\":{\"profile\":[\"urn:test:narrow\"]},\"language\":\"en\",\"status\"",
+        Id::FixedValue,
+        "Observation.language",
+    ),
     (
         HEARTRATE,
         "\"status\"",
@@ -476,6 +483,21 @@ fn every_issue_of_this_floor_is_triggered() {
     let missing: Vec<Id> =
         CATALOGUE[first..=last].iter().map(|entry| entry.id).filter(|id| !triggered.contains(id)).collect();
     assert_eq!(missing, Vec::<Id>::new(), "each issue needs a case");
+}
+
+/// A unit that is wrong is one mistake, whichever parts of it profiles fix.
+#[test]
+fn a_wrong_unit_is_told_once() {
+    let claimed = HEARTRATE.replacen(
+        "\"status\"",
+        "\"meta\":{\"profile\":[\"http://hl7.org/fhir/StructureDefinition/heartrate\"]},\"status\"",
+        1,
+    );
+    for text in [HEARTRATE, &claimed] {
+        let wrong = text.replacen("\"code\":\"/min\"", "\"code\":\"/h\"", 1);
+        let found: Vec<Id> = issues(&wrong).iter().filter(|issue| issue.is_error()).map(|issue| issue.id).collect();
+        assert_eq!(found, [Id::MeasureUnit], "{wrong}");
+    }
 }
 
 /// Defects that peers were measured with; the reference validator finds all of them.

@@ -102,7 +102,7 @@ fn measure_page(site: &Site) -> File {
             units,
             hard.collect(),
             soft.collect(),
-            vec![Piece::text(measure.source)],
+            vec![Piece::text(crate::guide::measures::sources(measure.source))],
             crate::guide::measures::verified(measure).into_iter().flat_map(verification).collect(),
         ];
         row(&measure.key, &words(measure), json!({"category": measure.category}), cells)

@@ -425,9 +425,9 @@ fn what_a_line_and_its_code_say_is_true_together_in_every_release() {
                 Some("times: what is usual becomes 0.823 to 17.8 %"),
             ),
             ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8", Some("times: what is usual becomes ")),
-            ("body-weight,quantity,,,kg,g,,,,,,,,", "29463-7", Some("unit_text: g is another unit than kg")),
-            ("heart-rate,quantity,,,/min,1/min,,,,,,,,", "8867-4", None),
-            ("body-height,quantity,,,[ft_i],ft,,,,,,,,", "8302-2", None),
+            ("body-weight,quantity,,vital-signs,kg,g,,,,,,,,", "29463-7", Some("unit_text: g is another unit than kg")),
+            ("heart-rate,quantity,,vital-signs,/min,1/min,,,,,,,,", "8867-4", None),
+            ("body-weight,quantity,,vital-signs,[lb_av],lb,,,,,,,,", "29463-7", None),
         ] {
             let mut files = own(&[(line, code)], &[release]);
             if fhir == "3.0.2" {

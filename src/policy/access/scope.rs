@@ -10,6 +10,7 @@
 use std::fmt;
 
 use super::kinds::is_resource_type;
+use crate::fhir::terminology::named;
 
 /// One interaction of the `cruds` letters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,7 +81,7 @@ impl Token {
     }
 
     pub fn matches(&self, system: &str, code: &str) -> bool {
-        self.system.as_deref().is_none_or(|wanted| wanted == system)
+        self.system.as_deref().is_none_or(|wanted| wanted == system || named(wanted) == named(system))
             && self.code.as_deref().is_none_or(|wanted| wanted == code)
     }
 

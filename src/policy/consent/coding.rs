@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+pub(super) use crate::fhir::terminology::named;
 use crate::fhir::tree::Element;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,22 +43,6 @@ impl Coding {
     pub fn may_be(&self, system: &str, code: &str) -> bool {
         system.is_empty() && *self.code == *code
     }
-}
-
-/// Other names of code systems: as OID (R4, terminologies-systems), and those of STU3.
-const ALIASES: [(&str, &str); 6] = [
-    ("urn:oid:2.16.840.1.113883.6.1", "http://loinc.org"),
-    ("urn:oid:2.16.840.1.113883.6.96", "http://snomed.info/sct"),
-    ("urn:oid:2.16.840.1.113883.5.4", "http://terminology.hl7.org/CodeSystem/v3-ActCode"),
-    ("http://hl7.org/fhir/v3/ActCode", "http://terminology.hl7.org/CodeSystem/v3-ActCode"),
-    ("urn:oid:2.16.840.1.113883.5.25", "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"),
-    ("http://hl7.org/fhir/v3/Confidentiality", "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"),
-];
-
-/// By one name, without a version.
-pub(super) fn named(system: &str) -> &str {
-    let system = system.split_once('|').map_or(system, |(system, _)| system);
-    ALIASES.iter().find(|(alias, _)| *alias == system).map_or(system, |(_, name)| name)
 }
 
 impl fmt::Display for Coding {

@@ -1,13 +1,14 @@
 //! `POST [base]`: batch and transaction.
 
 use super::{Request, body, create, history, search};
-use crate::exchange::Refusal;
 use crate::exchange::pull::Whose;
-use crate::exchange::push::{self, Entry, Kept, Outcome};
+use crate::exchange::push::{self, Entry, Kept, Outcome, ReadEntry};
 use crate::exchange::refusal::status_line;
+use crate::exchange::{Caller, Refusal};
 use crate::fhir::outcome::{Id, operation_outcome};
 use crate::fhir::tree::{Element, time, write};
 use crate::server::reply::{Body, Reply};
+use crate::store::Stored;
 
 /// No more is read for an answer that is longer already.
 const LONGEST: usize = 32 << 20;
@@ -48,7 +49,7 @@ pub(super) async fn response(
                 let text = "The answers to the entries before are long already; ask the rest by itself.";
                 entry_refused(request, &Refusal::one(Id::SearchTooCostly, "", text), &mut out);
             }
-            Entry::Read(url) => entry_read(request, &url, &mut out).await,
+            Entry::Read(read) => entry_read(request, &read, &mut out).await,
         }
     }
     if !empty {
@@ -70,11 +71,7 @@ fn entry_kept(request: &Request<'_>, kept: &Kept, with_resource: bool, out: &mut
     write::string(status_line(kept.status()), out);
     out.push_str(",\"location\":");
     write::string(&format!("{address}/_history/{}", kept.version), out);
-    out.push_str(&format!(
-        ",\"etag\":\"W/\\\"{}\\\"\",\"lastModified\":\"{}\"",
-        kept.version,
-        time::instant(kept.updated_ms)
-    ));
+    described(kept.version, kept.updated_ms, out);
     if !kept.warnings.is_empty() {
         out.push_str(",\"outcome\":");
         out.push_str(&operation_outcome(&kept.warnings, request.reader()).to_string());
@@ -90,43 +87,91 @@ fn entry_refused(request: &Request<'_>, refusal: &Refusal, out: &mut String) {
     out.push_str("}}");
 }
 
+/// Which version it is, and since when.
+fn described(version: u32, updated_ms: i64, out: &mut String) {
+    out.push_str(&format!(",\"etag\":\"W/\\\"{version}\\\"\",\"lastModified\":\"{}\"", time::instant(updated_ms)));
+}
+
+/// What is answered, unless it is left out.
+fn answered(resource: &[u8], is_left_out: bool, out: &mut String) {
+    if !is_left_out {
+        out.push_str("\"resource\":");
+        out.push_str(std::str::from_utf8(resource).unwrap_or("{}"));
+        out.push(',');
+    }
+}
+
+/// What a read came upon.
+enum Answer {
+    One(Stored),
+    Many(Vec<u8>),
+}
+
+/// A resource, or the part of it that is asked for.
+async fn one(
+    request: &Request<'_>,
+    caller: &Caller<'_>,
+    (kind, id, version): (&str, &str, Option<u32>),
+    pairs: &[(String, String)],
+) -> Result<Answer, Refusal> {
+    let part = request.gateway.part(kind, pairs, false)?;
+    let mut stored = request.gateway.read(caller, kind, id, version).await?;
+    if let Some(part) = part {
+        stored.payload = request.gateway.part_of(&part, &stored)?;
+    }
+    Ok(Answer::One(stored))
+}
+
 /// A read inside a Bundle is the same read as alone, with its consent and its audit.
-async fn entry_read(request: &Request<'_>, url: &str, out: &mut String) {
-    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+async fn entry_read(request: &Request<'_>, read: &ReadEntry, out: &mut String) {
+    let (path, query) = read.url.split_once('?').unwrap_or((&read.url, ""));
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
     let answer = match request.caller() {
         Err(refusal) => Err(refusal),
         Ok(caller) => match path.split('/').collect::<Vec<_>>().as_slice() {
             [kind, id, "_history", version] => match version.parse() {
-                Ok(version) => {
-                    request.gateway.read(&caller, kind, id, Some(version)).await.map(|stored| stored.payload)
-                }
+                Ok(version) => one(request, &caller, (kind, id, Some(version)), &pairs).await,
                 Err(_) => Err(Refusal::not_found()),
             },
-            ["_history"] => history::bundle(request, &caller, Whose::All, &pairs, false).await,
-            [kind, "_history"] => history::bundle(request, &caller, Whose::Type(kind), &pairs, false).await,
-            [kind, id, "_history"] => history::bundle(request, &caller, Whose::Resource(kind, id), &pairs, false).await,
+            ["_history"] => history::bundle(request, &caller, Whose::All, &pairs, false).await.map(Answer::Many),
+            [kind, "_history"] => {
+                history::bundle(request, &caller, Whose::Type(kind), &pairs, false).await.map(Answer::Many)
+            }
+            [kind, id, "_history"] => {
+                history::bundle(request, &caller, Whose::Resource(kind, id), &pairs, false).await.map(Answer::Many)
+            }
             ["Patient", id, kind] if !kind.starts_with(['_', '$']) => {
                 let pairs: Vec<(String, String)> = pairs.into_iter().chain([search::compartment(id)]).collect();
                 let found = request.gateway.search(&caller, kind, &pairs, false).await;
-                found.map(|found| search::searchset(request, kind, &found))
+                found.map(|found| Answer::Many(search::searchset(request, kind, &found)))
             }
-            [kind, id] => request.gateway.read(&caller, kind, id, None).await.map(|stored| stored.payload),
+            [kind, id] => one(request, &caller, (kind, id, None), &pairs).await,
             [kind] => {
                 let found = match search::page(&pairs) {
                     Some(token) => request.gateway.search_page(&caller, kind, token).await,
                     None => request.gateway.search(&caller, kind, &pairs, false).await,
                 };
-                found.map(|found| search::searchset(request, kind, &found))
+                found.map(|found| Answer::Many(search::searchset(request, kind, &found)))
             }
             _ => Err(Refusal::not_found()),
         },
     };
     match answer {
-        Ok(resource) => {
-            out.push_str("\"resource\":");
-            out.push_str(std::str::from_utf8(&resource).unwrap_or("{}"));
-            out.push_str(",\"response\":{\"status\":\"200 OK\"}}");
+        Ok(Answer::Many(bundle)) => {
+            answered(&bundle, read.head, out);
+            out.push_str("\"response\":{\"status\":\"200 OK\"}}");
+        }
+        Ok(Answer::One(stored)) => {
+            let is_known = match (&read.if_none_match, read.if_modified_since_ms) {
+                (Some(tags), _) => body::names(tags, stored.version),
+                (None, Some(since_ms)) => stored.updated_ms <= since_ms,
+                (None, None) => false,
+            };
+            answered(&stored.payload, is_known || read.head, out);
+            out.push_str("\"response\":{\"status\":");
+            write::string(status_line(if is_known { 304 } else { 200 }), out);
+            described(stored.version, stored.updated_ms, out);
+            out.push_str("}}");
         }
         Err(refusal) => {
             let refusal = match request.caller() {

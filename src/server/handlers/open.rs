@@ -1,10 +1,11 @@
 //! What anybody may ask: how we are, and what we can do.
 
+use hyper::header::ETAG;
 use serde_json::json;
 
 use super::Request;
 use crate::server::capability;
-use crate::server::reply::Reply;
+use crate::server::reply::{Body, Reply};
 
 /// The process runs.
 pub(super) fn live() -> Reply {
@@ -27,8 +28,14 @@ fn told((filling, full): (usize, usize)) -> serde_json::Value {
     json!({"status": "ready", "destinations": {"filling": filling, "full": full}})
 }
 
+/// It stays the same while the gateway runs, so that clients need not fetch it again.
 pub(super) fn metadata(request: &Request<'_>) -> Reply {
-    Reply::resource(200, &capability::statement(request.gateway))
+    let statement = capability::statement(request.gateway).to_string();
+    let tag = format!("W/\"{}\"", &blake3::hash(statement.as_bytes()).to_hex()[..16]);
+    let is_known = request.header("if-none-match").is_some_and(|tags| tags.split(',').any(|known| known.trim() == tag));
+    let reply =
+        if is_known { Reply::new(304, Body::Empty) } else { Reply::new(200, Body::Resource(statement.into_bytes())) };
+    reply.with(ETAG, &tag)
 }
 
 pub(super) fn smart_configuration(request: &Request<'_>) -> Reply {

@@ -9,6 +9,8 @@ use crate::server::reply::{Body, Reply};
 pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
     let caller = request.caller()?;
     let version = version(request)?;
+    let lenient = body::preference(request, "handling") == Some("lenient");
+    let part = request.gateway.part(request.matched.kind, &request.query, lenient)?;
     let stored = request.gateway.read(&caller, request.matched.kind, request.matched.id, version).await?;
     let known = match (request.header("if-none-match"), request.header("if-modified-since")) {
         // The tag is the more exact of the two (RFC 9110 §13.1.3).
@@ -19,7 +21,11 @@ pub(super) async fn read(request: &Request<'_>) -> Result<Reply, Refusal> {
     if known {
         return Ok(body::described(Reply::new(304, Body::Empty), stored.version, stored.updated_ms));
     }
-    Ok(body::described(Reply::new(200, Body::Resource(stored.payload)), stored.version, stored.updated_ms))
+    let payload = match &part {
+        Some(part) => request.gateway.part_of(part, &stored)?,
+        None => stored.payload,
+    };
+    Ok(body::described(Reply::new(200, Body::Resource(payload)), stored.version, stored.updated_ms))
 }
 
 /// The version that the address names, if it names one.

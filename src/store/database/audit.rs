@@ -49,7 +49,7 @@ impl Store {
         self.writer.call(1, move |ledger| Ok(foretell(ledger)?)).await
     }
 
-    /// Sequence numbers and payloads of audit events.
+    /// Sequence numbers and payloads of audit events; of what is damaged the number alone.
     pub async fn audit(&self, plan: AuditPlan) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         self.query(move |connection| search(connection, &plan)).await
     }
@@ -138,20 +138,32 @@ pub(super) fn inherit_of(ledger: &mut Ledger, patient: PatientKey) -> sql::Resul
     ledger.connection.prepare_cached("DELETE FROM foretold WHERE patient = ?1")?.execute([patient.0]).map(drop)
 }
 
+/// What was put on record before it was sent. What is damaged of it stands in nobody's way: the log says of when it was, and for
+/// whom.
 fn foretold(connection: &Connection, which: &str, values: impl Params) -> sql::Result<Vec<AuditRecord>> {
-    connection
-        .prepare_cached(&format!("SELECT at, patient, client, id, payload, salt FROM foretold {which}"))?
+    let sql = format!("SELECT at, patient, client, id, payload, salt, destination FROM foretold {which}");
+    let found: Vec<Option<AuditRecord>> = connection
+        .prepare_cached(&sql)?
         .query_map(values, |row| {
-            Ok(AuditRecord {
+            let payload = match text(row, 4) {
+                Err(Fault::Damaged(_)) => {
+                    let (at_ms, destination): (i64, String) = (row.get(0)?, row.get(6)?);
+                    tracing::error!(at_ms, destination, "store: what was put on record before it was sent is damaged");
+                    return Ok(None);
+                }
+                payload => payload?,
+            };
+            Ok(Some(AuditRecord {
                 at_ms: row.get(0)?,
                 patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
                 client: row.get(2)?,
                 id: ResId(row.get(3)?),
-                payload: text(row, 4)?,
+                payload,
                 salt: row.get::<Option<[u8; 32]>>(5)?.unwrap_or_default(),
-            })
+            }))
         })?
-        .collect()
+        .collect::<sql::Result<_>>()?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 fn number(task: Task) -> i64 {
@@ -185,11 +197,23 @@ fn search(connection: &Connection, plan: &AuditPlan) -> sql::Result<Vec<(u64, Ve
     sql.push_str(if plan.descending { " ORDER BY seq DESC LIMIT ?" } else { " ORDER BY seq LIMIT ?" });
     values.push(Value::Integer(plan.limit as i64));
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, text(row, 1)?)))?;
+    let rows =
+        statement.query_map(values.as_slice(), |row| Ok((row.get::<i64>(0)? as u64, text_or_unread(row, (0, 1))?)))?;
     rows.collect()
 }
 
 /// A record's text, as it was before it was made short.
 pub(super) fn text(row: &Row<'_>, column: usize) -> sql::Result<Vec<u8>> {
     expanded(row.get(column)?).map_err(Fault::damaged)
+}
+
+/// The same, without anything where it is damaged; the log says which record that is, by the column of its number.
+pub(super) fn text_or_unread(row: &Row<'_>, (number, column): (usize, usize)) -> sql::Result<Vec<u8>> {
+    match text(row, column) {
+        Err(Fault::Damaged(_)) => {
+            tracing::error!(seq = row.get::<i64>(number)?, "store: a record of the audit is damaged");
+            Ok(Vec::new())
+        }
+        text => text,
+    }
 }

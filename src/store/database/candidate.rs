@@ -11,11 +11,11 @@ use std::sync::Arc;
 use super::erase;
 use super::keys::{damaged, gist_of, person_by, version_of};
 use super::pool::Reader;
-use super::row::{entry_date, named_in_log};
+use super::row::named_in_log;
 use crate::store::compact::{aside, expanded_in};
 use crate::store::id::{PatientKey, ResId};
 use crate::store::marks;
-use crate::store::plan::{Glimpse, Key, OrderBy, Pass, Sieve, Stored};
+use crate::store::plan::{Dated, Glimpse, Key, OrderBy, Pass, Sieve, Stored};
 use crate::store::seal::{self, Broken};
 use crate::store::sql::{self, Fault, Optional, Row, Value};
 
@@ -33,7 +33,7 @@ pub(super) struct Head<'r> {
     pub(super) kind: i64,
     pub(super) patient: Option<PatientKey>,
     pub(super) owner: &'r str,
-    pub(super) date: Option<i64>,
+    pub(super) date: Option<Dated>,
     pub(super) updated: i64,
     pub(super) deleted: bool,
     codes: &'r [u8],
@@ -47,7 +47,7 @@ impl<'r> Head<'r> {
             kind: row.get(0)?,
             patient: row.get::<Option<[u8; 16]>>(1)?.map(PatientKey),
             owner: row.get_ref(2)?.as_text()?,
-            date: row.get(3)?,
+            date: row.get::<Option<i64>>(3)?.map(Dated::of_column),
             updated: row.get(4)?,
             deleted: row.get(5)?,
             codes: row.get_ref(6)?.as_blob_or_null()?.unwrap_or_default(),
@@ -57,7 +57,7 @@ impl<'r> Head<'r> {
 
     pub(super) fn key(&self, by: OrderBy) -> Key {
         match by {
-            OrderBy::Date => Key(entry_date(self.date), self.seq),
+            OrderBy::Date => Key(Dated::place(self.date), self.seq),
             OrderBy::Updated => Key(self.updated, self.seq),
             OrderBy::Seq => Key(self.seq as i64, self.seq),
         }
@@ -107,15 +107,15 @@ impl<'c> Opener<'c> {
         Self { reader, kind, owner: Arc::from(""), living: HashMap::new(), keys: HashMap::new() }
     }
 
-    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order. What is
-    /// damaged is counted where it is spared.
+    /// Reads rows by their numbers and hands over each that there is, with its place among the numbers, in any order. The
+    /// numbers of what is damaged, where it is spared.
     pub(super) fn each(
         &mut self,
         numbers: &[u64],
         spares_damaged: bool,
         mut take: impl FnMut(&mut Self, usize, &Head<'_>, &Row<'_>) -> sql::Result<()>,
-    ) -> sql::Result<usize> {
-        let mut damaged = 0;
+    ) -> sql::Result<Vec<u64>> {
+        let mut damaged = Vec::new();
         for (round, chunk) in numbers.chunks(AT_ONCE).enumerate() {
             let at = |place: usize| chunk.get(place).or(chunk.last()).map_or(0, |number| *number as i64);
             let mut statement = self.reader.prepare_cached(BY_NUMBERS)?;
@@ -130,7 +130,7 @@ impl<'c> Opener<'c> {
                         if !spares_damaged {
                             return Err(fault);
                         }
-                        damaged += 1;
+                        damaged.push(head.seq);
                     }
                     taken => taken?,
                 }

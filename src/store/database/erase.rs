@@ -13,6 +13,7 @@ use crate::store::compact::compact;
 use crate::store::erasure::{Erasure, Remnant};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId, slot};
+use crate::store::plan::Dated;
 use crate::store::sql::{self, Connection, Optional, Row, params};
 use crate::store::unit::AuditRecord;
 use crate::store::upload::UploadId;
@@ -121,7 +122,7 @@ impl Store {
                 )?
                 .query_map(params![patient.0, after as i64, most as i64], |row| {
                     let entry = row.get::<Option<i64>>(1)?.map(|entry| entry as u64);
-                    Ok((row.get::<i64>(0)? as u64, entry, audit::text(row, 2)?))
+                    Ok((row.get::<i64>(0)? as u64, entry, audit::text_or_unread(row, (0, 2))?))
                 })?
                 .collect()
         })
@@ -283,12 +284,13 @@ fn step(connection: &Connection, patient: PatientKey) -> sql::Result<bool> {
 
 /// Takes a resource with all that leads to it.
 pub(super) fn resource(connection: &Connection, patient: PatientKey, seq: i64) -> sql::Result<()> {
-    type Found = (i64, Option<String>, Option<i64>, Vec<i64>, Vec<i64>, u16);
+    type Found = (i64, Option<String>, Option<Dated>, Vec<i64>, Vec<i64>, u16);
     let found: Option<Found> = connection
         .prepare_cached("SELECT kind, name, date, codes, tokens, labels FROM resource WHERE seq = ?1")?
         .query_row([seq], |row| {
             let (codes, tokens) = (row.get_ref(3)?.as_blob_or_null()?, row.get_ref(4)?.as_blob_or_null()?);
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, unpack(codes), unpack(tokens), row.get(5)?))
+            let date = row.get::<Option<i64>>(2)?.map(Dated::of_column);
+            Ok((row.get(0)?, row.get(1)?, date, unpack(codes), unpack(tokens), row.get(5)?))
         })
         .optional()?;
     let Some((kind, name, date, codes, tokens, labels)) = found else { return Ok(()) };

@@ -69,6 +69,29 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What of the data at a place is damaged, wherever it is copied to. Of tables that are an older program's it is not known.
+    pub fn damage(place: &Place, now_ms: i64) -> Result<Vec<Finding>, OpenError> {
+        let key = KeyFile::of(&place.directory, place.key_file.as_deref());
+        let found = match Base::of(place)? {
+            Base::File(file) => damaged(file::open_reader(&file)?, &key, now_ms),
+            Base::Server(address) => server::apart(|| damaged(server::open(&address)?, &key, now_ms)),
+        }?;
+        Ok(found.into_iter().filter(|finding| finding.grade == Grade::Bad).collect())
+    }
+}
+
+fn damaged(connection: Connection, key: &KeyFile, now_ms: i64) -> Result<Vec<Finding>, OpenError> {
+    if schema::version(&connection)? != schema::newest() {
+        return Ok(Vec::new());
+    }
+    let mut findings = vec![audit_log(&connection, now_ms)?];
+    if let Some(master) = keys::fitting(&connection, key)? {
+        findings.push(texts(&Reader { connection, keys: Arc::new(Keys::of(master)) }, false)?);
+    }
+    Ok(findings)
+}
+
 fn missing() -> Finding {
     Finding::new("store", Grade::Doubt, "there is no store yet; `serve` and `client add` make one")
 }
@@ -403,11 +426,16 @@ fn audit_log(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
     }
     let (grade, said) = match () {
         () if !same => (Grade::Bad, "the entries of the log do not make the head that was signed last"),
-        () if !changed.is_empty() => (Grade::Bad, "records of the audit are not what the log committed to"),
+        () if !changed.is_empty() => (Grade::Bad, "records of the audit are damaged, or not what the log committed to"),
         () if !missing.is_empty() => (Grade::Bad, "records of the audit are gone, and no term of keeping explains it"),
         () if head.is_none() => (Grade::Good, "the records are what the log committed to; no head was signed yet"),
         () => (Grade::Good, "the records are what the log committed to, up to the head that was signed last"),
     };
+    let mut said = said.to_owned();
+    if same && !changed.is_empty() {
+        let named: Vec<String> = changed.iter().take(TOLD).map(u64::to_string).collect();
+        said = format!("{said}: entry {}", named.join(", "));
+    }
     Ok(Finding::new("audit.log", grade, said).with([
         ("entries", size as i64),
         ("records", records as i64),

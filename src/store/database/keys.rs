@@ -216,8 +216,12 @@ pub(super) fn sealer(ledger: &mut Ledger, patient: PatientKey) -> Result<Sealer,
         .query_row([patient.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let sealer = if let Some((number, wrapped, person)) = found {
-        let key = ledger.keys.key(number, patient, &wrapped).map_err(|Broken| Error::Sealing)?;
-        let person = person_by(&key, patient, person.as_deref()).map_err(|Broken| Error::Sealing)?;
+        let unusable = |Broken| {
+            tracing::error!(number, "store: the key of a person is damaged");
+            Error::Damaged
+        };
+        let key = ledger.keys.key(number, patient, &wrapped).map_err(unusable)?;
+        let person = person_by(&key, patient, person.as_deref()).map_err(unusable)?;
         Sealer { number, key, person }
     } else {
         let (wrapped, key) = ledger.keys.make(patient)?;

@@ -179,7 +179,8 @@ fn logged(connection: &Connection, patient: PatientKey, id: ResId, reader: &str)
         .optional()
 }
 
-/// How many records there are beside the log's entries, and the numbers of those that are not what was committed to.
+/// How many records there are beside the log's entries, and the numbers of those that are not what was committed to; one that
+/// is damaged is none of what was.
 pub(super) fn changed(connection: &Connection) -> sql::Result<(u64, Vec<u64>)> {
     let (mut records, mut changed, mut last) = (0, Vec::new(), 0);
     loop {

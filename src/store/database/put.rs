@@ -15,6 +15,7 @@ use crate::store::compact::{Guarded, aside, compact_in, is_cut};
 use crate::store::fault::Error;
 use crate::store::id::{PatientKey, ResId};
 use crate::store::marks;
+use crate::store::plan::Dated;
 use crate::store::sql::{self, Bind, Connection, Optional, Params, Row, Value, params};
 use crate::store::unit::{Expect, Write, WriteOutcome};
 
@@ -141,7 +142,7 @@ struct Standing {
     id: ResId,
     name: Option<String>,
     patient: Option<PatientKey>,
-    date: Option<i64>,
+    date: Option<Dated>,
     version: u32,
     updated_ms: i64,
     deleted: bool,
@@ -167,7 +168,7 @@ impl Standing {
                 id: ResId::from_columns(row.get(2)?, row.get(3)?, row.get(4)?),
                 name: row.get(5)?,
                 patient: row.get::<Option<[u8; 16]>>(6)?.map(PatientKey),
-                date: row.get(7)?,
+                date: row.get::<Option<i64>>(7)?.map(Dated::of_column),
                 version: row.get(8)?,
                 updated_ms: row.get(9)?,
                 deleted: row.get(10)?,
@@ -227,7 +228,7 @@ impl<'a> Fresh<'a> {
             write.name.value(),
             write.patient.as_ref().map_or(Value::Null, |patient| Value::Blob(&patient.0)),
             write.owner.value(),
-            write.date.value(),
+            write.date.map_or(Value::Null, |date| Value::Integer(date.column())),
             write.updated_ms.value(),
             write.version.value(),
             write.delete.value(),
@@ -365,7 +366,7 @@ fn replace(ledger: &Ledger, new: &Numbered<'_>, expected: u32) -> Result<(WriteO
             old.seq,
             write.patient.map(|patient| patient.0),
             write.owner,
-            write.date,
+            write.date.map(Dated::column),
             write.updated_ms,
             write.version,
             write.delete,

@@ -2,13 +2,12 @@
 
 use crate::store::compact::expanded_in;
 use crate::store::marks;
-use crate::store::plan::UNDATED;
 use crate::store::sql::{self, Connection, Fault, Optional, Row, params};
 
 use super::keys::{Keys, damaged, person_by, version_of};
 use super::pool::Reader;
 use crate::store::id::{PatientKey, ResId};
-use crate::store::plan::Stored;
+use crate::store::plan::{Dated, Stored, UNDATED};
 use crate::store::seal::Broken;
 
 /// Columns of `stored`: resource r, kind k, the version's own columns from v, which is r again or a history row, and the
@@ -83,7 +82,7 @@ fn with_text(row: &Row<'_>, payload: Vec<u8>) -> sql::Result<Stored> {
         deleted: row.get(8)?,
         patient: row.get::<Option<[u8; 16]>>(9)?.map(PatientKey),
         owner: row.get(10)?,
-        date: row.get(11)?,
+        date: row.get::<Option<i64>>(11)?.map(Dated::of_column),
         content: row.get(12)?,
         payload,
         gist: None,
@@ -209,8 +208,8 @@ pub(super) fn filed(under: i64) -> (i64, u16) {
 }
 
 /// Sorts what has no date before everything that has one.
-pub(super) fn entry_date(date: Option<i64>) -> i64 {
-    date.unwrap_or(UNDATED)
+pub(super) fn entry_date(date: Option<Dated>) -> i64 {
+    date.map_or(UNDATED, Dated::column)
 }
 
 /// One integer per token to search by; the flag keeps "any system" apart from the empty system. It is a pre-filter:

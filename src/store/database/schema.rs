@@ -35,7 +35,8 @@ use crate::store::sql::{self, Connection, Optional};
 /// carries (`resource.labels`) above its lowest 32 bits; `label_set` are those that some resource carries, and 0 where what lies
 /// under none may carry some, because it was filed before they were told apart. `patient_state.sum` is of marks of what a person
 /// has said (her consents' numbers, her restriction, the epoch), by which it is noticed that some of it is gone; `feed.sum` a hash of
-/// the row.
+/// the row. `entry.date` has what goes on for long below everything that has a date, by its beginning all the same
+/// (`plan::Dated`).
 const MIGRATIONS: &[&str] = &[
     "
 CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
@@ -411,6 +412,9 @@ ALTER TABLE resource DROP COLUMN labels;
 ALTER TABLE person_key DROP COLUMN person;
 ",
     "
+UPDATE entry SET date = -9223372036854775808 WHERE date < -4611686018427387904;
+UPDATE resource SET date = NULL WHERE date < -4611686018427387904;
+UPDATE history SET date = NULL WHERE date < -4611686018427387904;
 ALTER TABLE patient_state DROP COLUMN sum;
 ALTER TABLE feed DROP COLUMN sum;
 ",

@@ -8,7 +8,7 @@ use super::consents::consent_epoch;
 use super::pool::Reader;
 use super::row;
 use super::source::{Labels, Listed, LookedFor, Merge, Recent, Scan, Source};
-use crate::store::plan::{CodeKey, Key, OrderBy, Page, Pass, Plan, Stored};
+use crate::store::plan::{CodeKey, Dated, Key, OrderBy, Page, Pass, Plan, Stored};
 use crate::store::sql::{self, Connection, Optional, params};
 
 /// The plan with its names turned into numbers.
@@ -63,7 +63,7 @@ pub(super) fn page(connection: &Reader, plan: &Plan) -> sql::Result<Page> {
     } else {
         // Of what was yet to be sorted only what the page holds is opened.
         let (rows, damaged) = opened((&mut opener, plan), &numbers, |_| true)?;
-        walked.damaged += damaged;
+        walked.damaged.extend(damaged);
         rows
     };
     let mut kept_back = walked.kept_back;
@@ -93,7 +93,7 @@ struct Walked {
     scanned: usize,
     last: Option<Key>,
     exhausted_budget: bool,
-    damaged: usize,
+    damaged: Vec<u64>,
 }
 
 /// Goes through the candidates until the page is full or they end.
@@ -120,7 +120,7 @@ fn walk(
         let numbers: Vec<u64> = candidates.iter().map(|candidate| candidate.1).collect();
         let mut passed: [Option<Found>; AT_ONCE] = [const { None }; AT_ONCE];
         let kept_back = &mut walked.kept_back;
-        walked.damaged += opener.each(&numbers, plan.spares_damaged, |opener, place, head, row| {
+        let damaged = opener.each(&numbers, plan.spares_damaged, |opener, place, head, row| {
             let key = head.key(plan.order.by);
             if !filter.admits(head) || !is_after(plan, key) {
                 return Ok(());
@@ -138,6 +138,7 @@ fn walk(
             }
             Ok(())
         })?;
+        walked.damaged.extend(damaged);
         walked.scanned += candidates.len();
         walked.last = candidates.last().copied().or(walked.last);
         walked.found.extend(passed.into_iter().flatten());
@@ -148,12 +149,12 @@ fn walk(
     }
 }
 
-/// The resources of those numbers that pass and can be opened, in the order of the numbers, and how many are damaged.
+/// The resources of those numbers that pass and can be opened, in the order of the numbers, and the numbers of those that are damaged.
 fn opened(
     (opener, plan): (&mut Opener<'_>, &Plan),
     numbers: &[u64],
     passes: impl Fn(&Head<'_>) -> bool,
-) -> sql::Result<(Vec<Stored>, usize)> {
+) -> sql::Result<(Vec<Stored>, Vec<u64>)> {
     let mut found: Vec<Option<Stored>> = Vec::new();
     found.resize_with(numbers.len(), || None);
     let damaged = opener.each(numbers, plan.spares_damaged, |opener, place, head, row| {
@@ -228,7 +229,7 @@ impl<'a> Filter<'a> {
             && plan.as_of_seq.is_none_or(|limit| head.seq <= limit)
             && plan.patients.as_ref().is_none_or(|keys| head.patient.is_some_and(|key| keys.contains(&key)))
             && plan.owner.as_ref().is_none_or(|owner| **owner == *head.owner)
-            && (head.date.is_none() || within(plan.date, head.date))
+            && plan.date.is_none_or(|within| Dated::may_lie_in(head.date, within))
             && within(plan.updated, Some(head.updated))
             && self.codes.as_ref().is_none_or(|codes| codes.iter().any(|code| head.has_code(*code)))
             && self.token.is_none_or(|token| head.has_token(token))

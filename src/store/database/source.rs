@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::row::{self, LABELLED, filed};
 use crate::store::id::PatientKey;
-use crate::store::plan::{Key, Plan, Sieve, Together, UNDATED};
+use crate::store::plan::{Dated, Key, LONG_END, Plan, Sieve, Together, UNDATED};
 use crate::store::sql::{self, Connection, Optional, params};
 
 /// Rows fetched from one run at a time.
@@ -153,6 +153,8 @@ struct Run {
     until: i64,
     chunk: VecDeque<Key>,
     ended: bool,
+    /// Of what goes on for long, beside another run of the rest.
+    is_long: bool,
 }
 
 /// What is known of the labels that resources of the store carry.
@@ -182,15 +184,29 @@ impl Merge {
         let LookedFor { kind, codes, labels, plan, after } = *looked_for;
         let descending = plan.order.descending;
         let asked = plan.date.unwrap_or((i64::MIN, i64::MAX));
-        let resumed = |start: Key| match after {
-            None => start,
-            Some(after) if descending => after.min(start),
-            Some(after) => after.max(start),
+        let resumed = |start: Key, is_long: bool| {
+            let after = after.map(|Key(place, seq)| match place {
+                UNDATED => Key(UNDATED, seq),
+                _ if is_long => Key(Dated::Long(place).column(), seq),
+                _ => Key(place, seq),
+            });
+            match after {
+                None => start,
+                Some(after) if descending => after.min(start),
+                Some(after) => after.max(start),
+            }
         };
         // Sequence numbers start at 1, so 0 stands before every row of its date.
         let run = |patient, under, (from, until): (i64, i64)| {
+            let is_long = until <= LONG_END;
             let (start, until) = if descending { (Key(until, 0), from) } else { (Key(from, 0), until) };
-            Run { patient, under, at: resumed(start), until, chunk: VecDeque::new(), ended: false }
+            Run { patient, under, at: resumed(start, is_long), until, chunk: VecDeque::new(), ended: false, is_long }
+        };
+        // In the order of dates what goes on for long lies between the others.
+        let runs = |patient, under, (from, until): (i64, i64)| {
+            let long = (from < LONG_END).then_some((from, until.min(LONG_END)));
+            let dated = (until > LONG_END).then_some((from.max(LONG_END), until));
+            long.into_iter().chain(dated).map(move |range| run(patient, under, range))
         };
         let mut patients = patients.to_vec();
         patients.sort_unstable();
@@ -211,8 +227,8 @@ impl Merge {
                     Some(sieve) => dates(connection, sieve, patient, under, labels)?,
                 };
                 let Divided { looked_at, kept_back } = divided(asked, dates);
-                merge.runs.extend(looked_at.map(|range| run(patient, under, range)));
-                merge.kept_back.extend(kept_back.map(|range| run(patient, under, range)));
+                merge.runs.extend(looked_at.flat_map(|range| runs(patient, under, range)));
+                merge.kept_back.extend(kept_back.flat_map(|range| runs(patient, under, range)));
             }
         }
         for run in 0..merge.runs.len() {
@@ -221,9 +237,9 @@ impl Merge {
         Ok(merge)
     }
 
-    /// How many runs there are, each of which was opened.
+    /// In how many parts of the index it lies.
     pub(super) fn parts(&self) -> usize {
-        self.runs.len() + self.kept_back.len()
+        self.runs.iter().chain(&self.kept_back).filter(|run| !run.is_long).count()
     }
 
     /// The first rows of the runs that were kept back, at most so many.
@@ -252,8 +268,9 @@ impl Merge {
     }
 
     fn advance(&mut self, connection: &Connection, run: usize) -> sql::Result<()> {
-        if let Some(key) = self.runs[run].next(connection, self.descending)? {
-            self.heads.insert((key, run));
+        if let Some(Key(column, seq)) = self.runs[run].next(connection, self.descending)? {
+            let date = (column != UNDATED).then(|| Dated::of_column(column));
+            self.heads.insert((Key(Dated::place(date), seq), run));
         }
         Ok(())
     }
@@ -329,11 +346,11 @@ struct Divided<L, K> {
     kept_back: K,
 }
 
-/// Where in a run what has no date lies.
-const BEFORE_ALL: (i64, i64) = (UNDATED, UNDATED + 1);
+/// Where in a run what has no date lies, and what goes on for long.
+const BEFORE_ALL: (i64, i64) = (UNDATED, LONG_END);
 
-/// Divides what is asked for by the dates that are worth looking at. What has no date may lie on any, and stands before all
-/// the others.
+/// Divides what is asked for by the dates that are worth looking at. What has no date may lie on any, as may what goes on for
+/// long, and stands before all the others.
 fn divided(
     (from, until): (i64, i64),
     dates: Option<(i64, i64)>,
@@ -343,7 +360,7 @@ fn divided(
         None => ([None, None], [some((from, until)), (from > UNDATED).then_some(BEFORE_ALL)]),
         Some((first, end)) => {
             let (first, end) = (first.max(from), end.min(until));
-            let dated = from.max(UNDATED + 1);
+            let dated = from.max(LONG_END);
             let undated = first > UNDATED;
             (
                 [some((first, end)), undated.then_some(BEFORE_ALL)],
@@ -385,13 +402,13 @@ mod tests {
 
     #[test]
     fn what_is_not_gone_through_is_all_the_rest() {
-        const UNDATED_ONES: (i64, i64) = (i64::MIN, i64::MIN + 1);
+        const UNDATED_ONES: (i64, i64) = (i64::MIN, LONG_END);
         const ALL: (i64, i64) = (i64::MIN, i64::MAX);
         check(ALL, Some(ALL), &[ALL], &[]);
         check(ALL, None, &[], &[ALL]);
         check((5, 9), Some(ALL), &[(5, 9), UNDATED_ONES], &[]);
         check((5, 9), None, &[], &[(5, 9), UNDATED_ONES]);
-        check(ALL, Some((5, 9)), &[(5, 9), UNDATED_ONES], &[(i64::MIN + 1, 5), (9, i64::MAX)]);
+        check(ALL, Some((5, 9)), &[(5, 9), UNDATED_ONES], &[(LONG_END, 5), (9, i64::MAX)]);
         check(ALL, Some((i64::MIN, 9)), &[(i64::MIN, 9)], &[(9, i64::MAX)]);
         check((1, 7), Some((5, 9)), &[(5, 7), UNDATED_ONES], &[(1, 5)]);
         check((6, 12), Some((5, 9)), &[(6, 9), UNDATED_ONES], &[(9, 12)]);

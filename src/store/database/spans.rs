@@ -50,6 +50,11 @@ impl Store {
     pub async fn current(&self, seq: u64) -> Result<Option<Stored>, Error> {
         self.query(move |connection| row::current(connection, seq)).await
     }
+
+    /// The same without its text where that is damaged.
+    pub async fn current_heading(&self, seq: u64) -> Result<Option<Stored>, Error> {
+        self.query(move |connection| row::current_or_unread(connection, seq)).await
+    }
 }
 
 fn stands(connection: &Connection, known: &Known) -> sql::Result<bool> {

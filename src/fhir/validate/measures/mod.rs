@@ -25,7 +25,7 @@ use super::scope::named;
 use crate::fhir::definitions::names::NameMap;
 use crate::fhir::ours::MEASURE_SYSTEM;
 use crate::fhir::outcome::Id;
-use crate::fhir::terminology::ucum;
+use crate::fhir::terminology::{self, ucum};
 use crate::fhir::tree::Element;
 
 /// The system of LOINC codes.
@@ -201,9 +201,10 @@ fn read_code(line: &'static str) -> Option<(&'static str, Code)> {
     Some((key, Code { system, code, verified }))
 }
 
-/// The measure that a code of a system stands for.
+/// The measure that a code of a system stands for, by whichever name of the system.
 pub fn measure(system: &str, code: &str) -> Option<&'static Measure> {
-    let at = SYSTEMS.iter().position(|(_, known)| *known == system)?;
+    let place = |name: &str| SYSTEMS.iter().position(|(_, known)| *known == name);
+    let at = place(system).or_else(|| place(terminology::named(system)))?;
     TABLE.by_code[at].get(code)
 }
 
@@ -293,6 +294,12 @@ fn unit<'d>(run: &mut Run<'_, 'd>, measure: &'static Measure, quantity: Element<
         let allowed: Vec<&str> = measure.units.iter().map(|unit| unit.code).collect();
         let text = format!("{} is measured in {} (UCUM).", measure.key, allowed.join(" or "));
         run.issue(Id::MeasureUnit, quantity, text);
+        // Said of the whole, it need not be said of each part that a profile fixes.
+        let place = run.trail.expression();
+        run.report.issues.retain(|issue| {
+            let part = issue.expression.strip_prefix(&place).filter(|_| issue.id == Id::FixedValue);
+            !matches!(part, Some(".code" | ".system" | ".unit"))
+        });
     }
     unit
 }

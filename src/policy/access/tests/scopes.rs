@@ -90,6 +90,7 @@ fn restrictions_are_enforced() {
     for (categories, codes, expected) in [
         (vec![(CATEGORY, "vital-signs")], vec![(LOINC, "8867-4")], true),
         (vec![("x", "y"), (CATEGORY, "vital-signs")], vec![(LOINC, "8480-6")], true),
+        (vec![(CATEGORY, "vital-signs")], vec![("urn:oid:2.16.840.1.113883.6.1", "8867-4")], true),
         (vec![(CATEGORY, "vital-signs")], vec![(LOINC, "1-1")], false),
         (vec![("other", "vital-signs")], vec![(LOINC, "8867-4")], false),
         (vec![], vec![(LOINC, "8867-4")], false),

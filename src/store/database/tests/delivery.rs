@@ -299,6 +299,34 @@ async fn a_settled_retry_forgets_what_was_foretold() {
     }
 }
 
+/// What was put on record before a send and is damaged since stops neither what comes after nor the store.
+#[tokio::test]
+async fn what_was_foretold_and_is_damaged_stands_in_nobodys_way() {
+    let foretell = async |fixture: &Fixture, slot| {
+        let spoilt = AuditRecord { at_ms: NOW_MS, ..audit_record() };
+        let whole = AuditRecord { at_ms: NOW_MS + 1, ..audit_record() };
+        fixture.store.foretell("nhs", Task::Slot(slot), vec![spoilt, whole]).await.unwrap();
+        let damage = |ledger: &mut Ledger| {
+            let sql = "UPDATE foretold SET payload = ?1 WHERE at = ?2";
+            Ok(ledger.connection.execute(sql, params![&[1_u8, 0xff][..], NOW_MS])?)
+        };
+        assert_eq!(fixture.store.writer.call(1, damage).await.unwrap(), 1);
+    };
+    for fixture in Fixture::both() {
+        let fixture = with_feed(fixture, &["a"]).await;
+        let before = fixture.audits().await;
+        let lease = one_lease(&fixture, "w", 0).await;
+        foretell(&fixture, lease.slot).await;
+        let again = one_lease(&fixture, "another", lease.until_ms + 1).await;
+        let told = fixture.audits().await - before;
+        assert_eq!((again.slot, told), (lease.slot, 1), "what can be read may have been sent");
+    }
+    let fixture = with_feed(Fixture::new(), &["a"]).await;
+    let before = fixture.audits().await;
+    foretell(&fixture, one_lease(&fixture, "w", 0).await.slot).await;
+    assert_eq!(fixture.reopen().audits().await, before + 1);
+}
+
 #[tokio::test]
 async fn a_redriven_letter_carries_the_current_version() {
     for fixture in Fixture::both() {

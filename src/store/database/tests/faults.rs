@@ -219,7 +219,9 @@ async fn what_was_damaged_of_one_person_is_told_and_hurts_nobody_else() {
 async fn what_is_damaged_is_passed_over_where_that_may_be() {
     for fixture in Fixture::both() {
         for number in 1..4 {
-            fixture.put(Write { date: Some(number), ..observation(patient(1), &format!("r{number}"), "one") }).await;
+            fixture
+                .put(Write { date: Some(Dated::At(number)), ..observation(patient(1), &format!("r{number}"), "one") })
+                .await;
         }
         fixture.put(update(observation(patient(1), "r2", "two"), 1, "two")).await;
         fixture.put(consent(patient(1), "c")).await;
@@ -237,7 +239,7 @@ async fn what_is_damaged_is_passed_over_where_that_may_be() {
                 let mut plan = Plan { spares_damaged: true, ..plan };
                 loop {
                     let page = fixture.store.search(plan.clone()).await.unwrap();
-                    (found, damaged) = (found + page.rows.len(), damaged + page.damaged);
+                    (found, damaged) = (found + page.rows.len(), damaged + page.damaged.len());
                     match page.next {
                         Some(next) => plan.after = Some(next),
                         None => break,

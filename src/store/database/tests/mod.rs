@@ -25,8 +25,8 @@ use tempfile::TempDir;
 use super::writer::Ledger;
 use crate::store::sql::params;
 use crate::store::{
-    Accepted, AuditPlan, AuditRecord, Erasure, Expect, Finished, PatientKey, Place, Plan, ResId, Server, Store, Unit,
-    Write, WriteOutcome,
+    Accepted, AuditPlan, AuditRecord, Dated, Erasure, Expect, Finished, PatientKey, Place, Plan, ResId, Server, Store,
+    Unit, Write, WriteOutcome,
 };
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -115,7 +115,7 @@ fn observation(patient: PatientKey, name: &str, text: &str) -> Write {
         content,
         codes: vec![("http://loinc.org".to_owned(), "8867-4".to_owned())],
         tokens: Vec::new(),
-        date: Some(NOW_MS),
+        date: Some(Dated::At(NOW_MS)),
         updated_ms: NOW_MS,
         version: 1,
         payload: text.as_bytes().to_vec(),

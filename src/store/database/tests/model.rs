@@ -43,7 +43,8 @@ struct Draft {
     stray: bool,
     text: u8,
     how: How,
-    dated: Option<u8>,
+    /// When, and whether it goes on for long.
+    dated: Option<(u8, bool)>,
     code: bool,
     deliver: bool,
 }
@@ -76,7 +77,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         proptest::bool::weighted(0.05),
         0..3_u8,
         how,
-        proptest::option::of(0..5_u8),
+        proptest::option::of((0..5_u8, proptest::bool::weighted(0.3))),
         any::<bool>(),
         any::<bool>(),
     )
@@ -157,7 +158,7 @@ struct Said {
     delete: bool,
     content: [u8; 16],
     payload: Vec<u8>,
-    date: Option<i64>,
+    date: Option<Dated>,
     code: bool,
     deliver: bool,
 }
@@ -305,10 +306,17 @@ impl Model {
                     (0..NAMES).any(|name| names & (1 << name) != 0 && named_id(name, said.person) == said.id)
                 })
                 && asked.code.is_none_or(|code| !said.delete && said.code == code)
-                && asked.dates.is_none_or(|dates| said.date.is_none_or(|date| within(dates).contains(&date)));
+                && asked.dates.is_none_or(|dates| match said.date {
+                    None => true,
+                    Some(Dated::At(at)) => within(dates).contains(&at),
+                    Some(Dated::Long(since)) => since < within(dates).end,
+                });
             if fits && self.is_seen(version) {
                 let by = match asked.by {
-                    0 => said.date.unwrap_or(i64::MIN),
+                    0 => match said.date {
+                        None => i64::MIN,
+                        Some(Dated::At(from) | Dated::Long(from)) => from,
+                    },
                     1 => version.updated_ms,
                     _ => 0,
                 };
@@ -425,7 +433,10 @@ impl Trial {
         let kind = if is_consent(draft.name) { "Consent" } else { "Observation" };
         let text = format!("{} {} {}", draft.name, draft.text, version);
         let delete = draft.how == How::Delete;
-        let date = draft.dated.map(|date| NOW_MS + i64::from(date));
+        let date = draft.dated.map(|(date, is_long)| {
+            let from = NOW_MS + i64::from(date);
+            if is_long { Dated::Long(from) } else { Dated::At(from) }
+        });
         let code = if draft.code { "a" } else { "b" };
         let write = Write {
             kind: kind.into(),

@@ -11,7 +11,7 @@ const LOINC: &str = "http://loinc.org";
 fn dated(patient: PatientKey, name: &str, code: &str, hour: i64) -> Write {
     Write {
         codes: vec![(LOINC.to_owned(), code.to_owned())],
-        date: Some(hour),
+        date: Some(Dated::At(hour)),
         updated_ms: 1000 - hour,
         ..observation(patient, name, name)
     }
@@ -53,6 +53,37 @@ async fn what_was_decided_by_other_consents_is_not_looked_for() {
         let page = fixture.store.search(plan.clone()).await.unwrap();
         assert!(page.stale && page.rows.is_empty() && page.looked_at == 0);
         assert_eq!(names(&fixture, Plan { epochs: vec![(patient(1), 0), (patient(2), 1)], ..plan }).await, "ebca");
+    }
+}
+
+/// What goes on for long has its place in the order, and is looked at wherever it may reach.
+#[tokio::test]
+async fn what_goes_on_for_long_lies_where_it_began() {
+    for fixture in Fixture::both() {
+        let fixture = stocked(fixture).await;
+        for (name, since) in [("x", 5), ("y", 20), ("z", 35)] {
+            fixture.put(Write { date: Some(Dated::Long(since)), ..dated(patient(1), name, "rate", 50) }).await;
+        }
+        let rate = Some(vec![CodeKey { system: None, code: "rate".to_owned() }]);
+        for (descending, all, within) in [(false, "exbcyaz", "xcy"), (true, "zaycbxe", "ycx")] {
+            let by_date = order(OrderBy::Date, descending);
+            let plan = Plan { order: by_date, ..of_patient(1) };
+            assert_eq!(names(&fixture, plan.clone()).await, all);
+            let mut paged = String::new();
+            let mut page = Plan { limit: 1, ..plan.clone() };
+            loop {
+                let found = fixture.store.search(page.clone()).await.unwrap();
+                paged.extend(found.rows.iter().map(|row| String::from_utf8(row.payload.clone()).unwrap()));
+                let Some(next) = found.next else { break };
+                page.after = Some(next);
+            }
+            assert_eq!(paged, all, "page by page");
+            let plan = Plan { codes: rate.clone(), date: Some((15, 30)), ..plan };
+            assert_eq!(names(&fixture, plan).await, within, "within a time");
+        }
+        let listed = ["x", "z", "b"].map(|name| id(patient(1), name).to_string()).to_vec();
+        let plan = Plan { ids: Some(listed), order: order(OrderBy::Date, false), ..Plan::of("Observation") };
+        assert_eq!(names(&fixture, plan).await, "xbz");
     }
 }
 
@@ -362,7 +393,7 @@ async fn every_part_of_a_plan_narrows() {
 async fn updates_move_a_row_in_the_index() {
     for fixture in Fixture::both() {
         let fixture = stocked(fixture).await;
-        let moved = Write { date: Some(5), ..update(dated(patient(1), "a", "mass", 30), 1, "A") };
+        let moved = Write { date: Some(Dated::At(5)), ..update(dated(patient(1), "a", "mass", 30), 1, "A") };
         fixture.put(moved).await;
         assert_eq!(names(&fixture, of_patient(1)).await, "eAbc");
         let codes = Some(vec![CodeKey { system: None, code: "rate".to_owned() }]);
