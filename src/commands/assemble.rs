@@ -166,6 +166,19 @@ pub(super) fn formats(config: &Config) -> Result<Formats, Vec<String>> {
     if mistakes.is_empty() { Ok(formats) } else { Err(mistakes) }
 }
 
+/// The country packs of the program, and those of some folders.
+pub(super) fn packs_of(folders: &[PathBuf]) -> anyhow::Result<national::Shelf> {
+    let mut shelf = national::Shelf::default();
+    for folder in folders {
+        let files = files(folder).with_context(|| format!("reading {}", folder.display()))?;
+        if let Err(mistakes) = shelf.add(&files) {
+            let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}/{mistake}", folder.display())).collect();
+            anyhow::bail!("{}", lines.join("\n"));
+        }
+    }
+    Ok(shelf)
+}
+
 /// The country packs: those of the program and those of the folders that the configuration names, as far as they are
 /// sound, with everything that is wrong with the others.
 fn packs(config: &Config) -> (national::Shelf, Vec<String>) {

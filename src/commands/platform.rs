@@ -15,9 +15,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{runtime, token};
+use super::{assemble, runtime, token};
 use crate::conformance::platform;
-use crate::national::Shelf;
 use crate::server::tls;
 
 #[derive(Debug, clap::Args)]
@@ -53,6 +52,9 @@ pub(super) struct Options {
     /// Country pack of the national system to be played, such as fr-ens; plain FHIR without one.
     #[arg(long, value_name = "PACK")]
     pack: Option<String>,
+    /// A folder of a pack of one's own, which --pack may name.
+    #[arg(long, value_name = "FOLDER", requires = "pack")]
+    folder: Vec<PathBuf>,
     /// FHIR base address of the gateway to pull from.
     #[arg(long, requires_all = ["pull_client", "pull_key", "pull_cacert"])]
     pull_url: Option<String>,
@@ -93,7 +95,7 @@ impl From<Admission> for platform::Admission {
 
 pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(options.listen.ip().is_loopback(), "the simulated platform listens on loopback only");
-    let shelf = Shelf::default();
+    let shelf = assemble::packs_of(&options.folder)?;
     let found = |name: &String| shelf.find(name).cloned().with_context(|| format!("there is no pack {name}"));
     let pack = options.pack.as_ref().map(found).transpose()?;
     runtime()?.block_on(async {

@@ -20,7 +20,7 @@ use crate::exchange::recipients::Known;
 use crate::exchange::rehearse::{Difference, Rehearsal};
 use crate::fhir::outcome::Id;
 use crate::fhir::tree::{Document, Element, json as tree};
-use crate::national::{Address, Measured, Message, NotDeliverable, Pack, Settings, Shelf};
+use crate::national::{Address, Measured, Message, NotDeliverable, Pack, Settings};
 use crate::policy::access::client::Client;
 use crate::policy::routing::Origin;
 use crate::store::Store;
@@ -106,20 +106,8 @@ pub(super) fn run(action: &Action) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn shelf(folders: &[PathBuf]) -> anyhow::Result<Shelf> {
-    let mut shelf = Shelf::default();
-    for folder in folders {
-        let files = assemble::files(folder).with_context(|| format!("reading {}", folder.display()))?;
-        if let Err(mistakes) = shelf.add(&files) {
-            let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}/{mistake}", folder.display())).collect();
-            bail!("{}", lines.join("\n"));
-        }
-    }
-    Ok(shelf)
-}
-
 fn packs(options: &Packs) -> anyhow::Result<ExitCode> {
-    let shelf = shelf(&options.folder)?;
+    let shelf = assemble::packs_of(&options.folder)?;
     match &options.pack {
         None => {
             for pack in shelf.all() {
@@ -200,7 +188,7 @@ impl Beside {
 }
 
 fn by_pack(options: &Explain) -> anyhow::Result<ExitCode> {
-    let shelf = shelf(&options.folder)?;
+    let shelf = assemble::packs_of(&options.folder)?;
     let name = options.pack.as_deref().unwrap_or_default();
     let pack = shelf.find(name).with_context(|| format!("there is no pack {name}"))?;
     let settings =

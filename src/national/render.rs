@@ -11,8 +11,9 @@ use super::quantity;
 use super::slot::{Copied, Part, Slot, Told, Which};
 use super::template::{Each, Member, Node, Object, Only, Piece};
 use crate::fhir::fhirpath::to_base64;
+use crate::fhir::tree::time::{self, Moment};
 use crate::fhir::tree::write::{compact, string};
-use crate::fhir::tree::{Element, Kind, time};
+use crate::fhir::tree::{Element, Kind};
 
 /// Why something cannot be told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -444,6 +445,21 @@ impl<'m> Scope<'m> {
                 let holder = self.component.map_or(item?.copied_from(copied), |component| component.element);
                 copied_of(holder, copied, out)?;
             }
+            Slot::PersonName => {
+                let name = self.message.person.and_then(|person| person.get("name")).ok_or(missing)?;
+                let parts: Vec<&str> = texts(name, "given").into_iter().chain(name.text_of("family")).collect();
+                string(&Some(parts.join(" ")).filter(|name| !name.is_empty()).ok_or(missing)?, out);
+            }
+            Slot::PersonGivens => {
+                let name = self.message.person.and_then(|person| person.get("name")).ok_or(missing)?;
+                list(&texts(name, "given"), out).ok_or(missing)?;
+            }
+            Slot::RequestIssued => {
+                let issued =
+                    self.items.iter().filter_map(|item| Scope { item: Some(*item), ..*self }.text(Slot::Issued));
+                let begins = |text: &&str| Moment::parse(text).map(|moment| moment.interval_assuming_utc_ms().0);
+                string(issued.max_by_key(begins).ok_or(missing)?, out);
+            }
             Slot::PersonIdentifier => {
                 let (system, value) = self.pack.identifier(self.message).ok_or(missing)?;
                 out.push_str("{\"system\":");
@@ -613,6 +629,22 @@ pub(super) fn has_value(element: Element<'_>) -> bool {
 /// Whether it says why it has no value.
 pub(super) fn is_absent(element: Element<'_>) -> bool {
     element.get("dataAbsentReason").is_some()
+}
+
+/// Each text of a member, in their order.
+fn texts<'m>(element: Element<'m>, name: &str) -> Vec<&'m str> {
+    element.all(name).filter_map(|one| one.text()).collect()
+}
+
+/// A list of texts; nothing where there is none.
+fn list(texts: &[&str], out: &mut String) -> Option<()> {
+    for (index, text) in texts.iter().enumerate() {
+        out.push(if index == 0 { '[' } else { ',' });
+        string(text, out);
+    }
+    texts.first()?;
+    out.push(']');
+    Some(())
 }
 
 /// What people wrote of it, without who and when: a list of Annotations, or one text.

@@ -53,6 +53,8 @@ pub enum Slot {
     PersonName,
     PersonFamily,
     PersonGiven,
+    /// All of them, as a list.
+    PersonGivens,
     PersonGender,
     PersonBirth,
     /// What measured.
@@ -67,6 +69,8 @@ pub enum Slot {
     /// All measurements of the request together.
     RequestUuid,
     RequestOid,
+    /// When the last of them was made available.
+    RequestIssued,
     /// Of the operator.
     Setting(u16),
     /// A line of a table of words.
@@ -174,6 +178,7 @@ const NAMED: &[(&str, Slot)] = &[
     ("person.name", Slot::PersonName),
     ("person.family", Slot::PersonFamily),
     ("person.given", Slot::PersonGiven),
+    ("person.givens", Slot::PersonGivens),
     ("person.gender", Slot::PersonGender),
     ("person.birthDate", Slot::PersonBirth),
     ("context.episode", Slot::Episode),
@@ -183,6 +188,7 @@ const NAMED: &[(&str, Slot)] = &[
     ("context.person", Slot::PersonThere),
     ("request.uuid", Slot::RequestUuid),
     ("request.oid", Slot::RequestOid),
+    ("request.issued", Slot::RequestIssued),
 ];
 
 const PARTS: &[(&str, Part)] = &[
@@ -317,6 +323,7 @@ impl Slot {
                 | Slot::PersonName
                 | Slot::PersonFamily
                 | Slot::PersonGiven
+                | Slot::PersonGivens
                 | Slot::PersonGender
                 | Slot::PersonBirth
         )
@@ -341,7 +348,7 @@ impl Slot {
             Slot::Status => "a status",
             Slot::Value => "a value",
             Slot::Effective => "the time of the measurement",
-            Slot::Issued => "the time at which it was made available",
+            Slot::Issued | Slot::RequestIssued => "the time at which it was made available",
             Slot::Absent => "the reason why there is no value",
             Slot::Note | Slot::Notes | Slot::NotesText => "a note",
             Slot::Narrative | Slot::Language => "a text",
@@ -360,7 +367,8 @@ impl Slot {
             Slot::PersonUuid | Slot::PersonIdentifier | Slot::PersonSystem | Slot::PersonValue => {
                 "the identifier by which the destination knows the person"
             }
-            Slot::PersonName | Slot::PersonFamily | Slot::PersonGiven => "the person's name",
+            Slot::PersonName => "the person's name, as a text or as family and given names",
+            Slot::PersonFamily | Slot::PersonGiven | Slot::PersonGivens => "the person's family and given names",
             Slot::PersonGender => "the person's gender",
             Slot::PersonBirth => "the person's date of birth",
             Slot::Thing(Which::Device, _) => "the device that measured, with its identifier, maker and model",

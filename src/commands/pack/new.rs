@@ -36,7 +36,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let said = said.as_ref().map(|(file, text)| (file.as_str(), text.as_str()));
     let given = said.map_or_else(|| Ok(Answers::default()), |(file, text)| Answers::read(file, text));
     let given = given.map_err(|mistakes| anyhow::anyhow!("{}", lines(&mistakes)))?;
-    let found = options.material.as_deref().map(published).transpose()?.unwrap_or_default();
+    let (found, unmet) = options.material.as_deref().map(published).transpose()?.unwrap_or_default();
     let mut answers = given.or(found);
     if std::io::stdin().is_terminal() && options.answers.is_none() {
         answers = asked(answers, &mut std::io::stdin().lock(), &mut std::io::stderr())?;
@@ -49,7 +49,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     }
     let Ok(files) = draft::draft(&answers) else { bail!("the draft is no pack") };
     let Ok(pack) = Pack::compile(&files) else { bail!("the draft is no pack") };
-    write(folder, &pack, &files)?;
+    write(folder, &pack, &files, &unmet)?;
     let all = trial::gaps(&pack);
     let count = |state| all.iter().filter(|gap| gap.state == state).count();
     println!(
@@ -74,14 +74,15 @@ fn lines(mistakes: &[Mistake]) -> String {
     mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-fn published(folder: &Path) -> anyhow::Result<Answers> {
+/// What the material says, and what it asks for that no draft does by itself.
+fn published(folder: &Path) -> anyhow::Result<(Answers, Vec<String>)> {
     let resources: Vec<_> = material(folder)?.into_iter().map(|(_, resource)| resource).collect();
     ensure!(resources.iter().any(draft::is_about_packs), "{} has no FHIR that a pack follows from", folder.display());
-    Ok(draft::found(&resources))
+    Ok((draft::found(&resources), draft::unmet(&resources)))
 }
 
 /// The pack; beside its files, in a folder of their own that no pack is read from, measurements to try it by.
-fn write(folder: &Path, pack: &Pack, files: &BTreeMap<String, String>) -> anyhow::Result<()> {
+fn write(folder: &Path, pack: &Pack, files: &BTreeMap<String, String>, unmet: &[String]) -> anyhow::Result<()> {
     let tests = folder.join("tests");
     fs::create_dir_all(&tests).with_context(|| format!("making {}", tests.display()))?;
     let put = |path: PathBuf, text: &str| fs::write(&path, text).with_context(|| format!("writing {}", path.display()));
@@ -89,7 +90,14 @@ fn write(folder: &Path, pack: &Pack, files: &BTreeMap<String, String>) -> anyhow
         put(folder.join(name), text)?;
     }
     put(tests.join("measurements.json"), &format!("{:#}\n", draft::bundle(pack)))?;
-    put(folder.join("GAPS.md"), &trial::page(pack))
+    let mut page = trial::page(pack);
+    if !unmet.is_empty() {
+        page.push_str(&format!(
+            "\n## What the material asks for and the draft does not do\n\n- {}\n",
+            unmet.join("\n- ")
+        ));
+    }
+    put(folder.join("GAPS.md"), &page)
 }
 
 /// Asks for what is not known yet. An empty answer takes what is usual.

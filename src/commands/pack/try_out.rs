@@ -64,6 +64,14 @@ fn text(tried: &Trial) -> String {
     for example in tried.examples.iter().filter(|one| !one.words.is_empty()) {
         out.push_str(&format!("{} [{}]: words of {}\n", example.file, example.index, example.words.join(", ")));
     }
+    for example in tried.examples.iter().filter(|one| !one.uncompared.is_empty()) {
+        out.push_str(&format!(
+            "{} [{}]: not told, not compared: {}\n",
+            example.file,
+            example.index,
+            example.uncompared.join(", ")
+        ));
+    }
     for assertion in &tried.assertions {
         match assertion.outcome {
             Outcome::Fails => out.push_str(&format!("does not hold: {}\n", assertion.expression)),
@@ -78,6 +86,8 @@ fn text(tried: &Trial) -> String {
     let of = |outcome: Outcome| tried.assertions.iter().filter(|one| one.outcome == outcome).count();
     let worded = tried.examples.iter().filter(|one| one.differs.is_empty() && !one.words.is_empty()).count();
     let worded = if worded > 0 { format!(", {worded} of them in other words") } else { String::new() };
+    let less = tried.examples.iter().filter(|one| one.differs.is_empty() && !one.uncompared.is_empty()).count();
+    let worded = if less > 0 { format!("{worded}, {less} of them without elements that are not told") } else { worded };
     out.push_str(&format!(
         "{same} of {} examples mean the same{worded}; {} assertions hold, {} do not, {} are about requests of their own.\n",
         tried.examples.len(),

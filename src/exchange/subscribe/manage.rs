@@ -286,7 +286,7 @@ impl Gateway {
         if hook.leads_outside(endpoint).await {
             Ok(())
         } else {
-            Err(Refusal::one(Id::SubscriptionEndpoint, PLACE, "It leads to a machine of the public internet."))
+            Err(Refusal::one(Id::SubscriptionEndpoint, PLACE, "It must lead to a machine of the public internet."))
         }
     }
 }

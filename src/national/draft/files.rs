@@ -127,6 +127,9 @@ impl Categories {
     }
 }
 
+/// The search for what is there by its name.
+const SAME: &str = "identifier=urn:ietf:rfc:3986|urn:uuid:{uuid}";
+
 fn main(answers: &Answers, shape: Shape, extras: &[Extra], categories: &Categories) -> String {
     let text = |text: &Option<String>| toml::Value::from(text.clone().unwrap_or_default()).to_string();
     let mut out = String::new();
@@ -153,6 +156,15 @@ fn main(answers: &Answers, shape: Shape, extras: &[Extra], categories: &Categori
         let _ = writeln!(out, "path = {}", text(&path));
     }
     let _ = write!(out, "most = {most}\ncorrections = \"never\"\nanswer = \"{answer}\"\n");
+    // What is known by an identifier is created once; of anything else nobody knows.
+    let is_operation = path.as_ref().is_some_and(|path| path.contains('$'));
+    match (shape, extras.contains(&Extra::Identifier)) {
+        (Shape::Single, true) if !is_operation => {
+            let _ = writeln!(out, "condition = \"{SAME}\"");
+        }
+        (Shape::Collection, _) | (_, true) => {}
+        _ => out.push_str("repeatable = false\n"),
+    }
     match &answers.person_system {
         Some(_) => {
             let _ = write!(out, "\n[person]\nidentifiers = [{}]\n", text(&answers.person_system));
@@ -271,7 +283,7 @@ fn request(shape: Shape, answers: &Answers, extras: &[Extra]) -> Json {
     if shape != Shape::Collection {
         entry["request"] = json!({"method": "POST", "url": "Observation"});
         if extras.contains(&Extra::Identifier) {
-            entry["request"]["ifNoneExist"] = "identifier=urn:ietf:rfc:3986|urn:uuid:{uuid}".into();
+            entry["request"]["ifNoneExist"] = SAME.into();
         }
     }
     json!({"resourceType": "Bundle", "type": kind, "entry": [entry]})

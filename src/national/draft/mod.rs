@@ -5,6 +5,7 @@
 
 mod files;
 mod material;
+mod unmet;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 pub use material::{found, is_about_packs};
+pub use unmet::unmet;
 
 use super::compile::{CODE_COLUMNS, CODES, MAIN, MEASURE_COLUMNS, MEASURES, gathered};
 use super::table::rows;

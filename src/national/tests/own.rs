@@ -432,9 +432,9 @@ fn what_a_line_and_its_code_say_is_true_together_in_every_release() {
                 Some("times: what is usual becomes 0.823 to 17.8 %"),
             ),
             ("hba1c-ifcc,quantity,,,%,%,,1,0.09148,,,,,2.152", "59261-8", Some("times: what is usual becomes ")),
-            ("body-weight,quantity,,,kg,g,,,,,,,,", "29463-7", Some("unit_text: g is another unit than kg")),
-            ("heart-rate,quantity,,,/min,1/min,,,,,,,,", "8867-4", None),
-            ("body-height,quantity,,,[ft_i],ft,,,,,,,,", "8302-2", None),
+            ("body-weight,quantity,,vital-signs,kg,g,,,,,,,,", "29463-7", Some("unit_text: g is another unit than kg")),
+            ("heart-rate,quantity,,vital-signs,/min,1/min,,,,,,,,", "8867-4", None),
+            ("body-weight,quantity,,vital-signs,[lb_av],lb,,,,,,,,", "29463-7", None),
         ] {
             let mut files = own(&[(line, code)], &[release]);
             if fhir == "3.0.2" {
@@ -485,4 +485,47 @@ fn names_and_statuses_of_stu3_are_known() {
         assert!(told.len() == usize::from(expected.is_some()), "{told:#?}");
         assert!(expected.is_none_or(|expected| told[0].starts_with(expected)), "{expected:?}: {told:#?}");
     }
+}
+
+#[test]
+fn a_document_says_when_the_last_was_made_and_the_whole_name() {
+    let entry = (
+        "request.json",
+        "\"type\": \"transaction\",",
+        "\"type\": \"transaction\", \"timestamp\": \"{request.issued}\",",
+    );
+    let name = (
+        "observation.json",
+        "\"note?\": [{ \"text\": \"{note}\" }]",
+        "\"note\": [{ \"text\": \"{person.name}\" }], \"x\": \"{person.givens}\"",
+    );
+    let pack = compiled(&own(&[WEIGHT], &[entry, name]));
+    let made = |id: &str, issued: &str| {
+        let mut sent = super::observation("29463-7", &number("71"), "kg");
+        (sent["id"], sent["issued"]) = (id.into(), issued.into());
+        sent
+    };
+    let mut stage = finnish();
+    stage.person["name"] = json!([{"family": "Aalto", "given": ["Anna", "Maria"]}]);
+    let sent = [
+        made("o1", "2026-05-04T09:00:00+02:00"),
+        made("o2", "2026-05-04T08:30:00Z"),
+        made("o3", "2026-05-04T09:30:00+02:00"),
+    ];
+    let told = told(&pack, &stage, &sent).unwrap();
+    assert_eq!(told["timestamp"], "2026-05-04T08:30:00Z");
+    let first = &told["entry"][0]["resource"];
+    assert_eq!((&first["note"][0]["text"], &first["x"]), (&json!("Anna Maria Aalto"), &json!(["Anna", "Maria"])));
+}
+
+#[test]
+fn what_an_example_has_and_the_pack_does_not_tell_is_named() {
+    let pack = compiled(&own(&[WEIGHT], &[]));
+    let mut example = super::observation("29463-7", &number("71"), "kg");
+    (example["bodySite"], example["encounter"]) = (json!({"text": "x"}), json!({"reference": "Encounter/1"}));
+    example["performer"] = json!([{"reference": "Patient/1"}]);
+    let material = [("weight.json".to_owned(), example)];
+    let tried = trial::run(&pack, &BTreeMap::new(), &material, &std::collections::BTreeSet::new()).unwrap();
+    assert_eq!(tried.examples[0].uncompared, ["bodySite", "encounter"], "{:?}", tried.examples);
+    assert!(tried.examples[0].differs.is_empty(), "{:?}", tried.examples);
 }

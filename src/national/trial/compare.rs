@@ -185,6 +185,42 @@ pub fn differences(emitted: &Json, example: &Json) -> Vec<String> {
     found
 }
 
+/// Elements of an example that are not told, and that are nothing that is compared: what the destination shows and this pack
+/// leaves out.
+pub fn uncompared(emitted: &Json, example: &Json) -> Vec<String> {
+    const BESIDE: [&str; 10] = [
+        "resourceType",
+        "id",
+        "meta",
+        "implicitRules",
+        "language",
+        "text",
+        "contained",
+        "component",
+        "identifier",
+        "issued",
+    ];
+    let lost = |emitted: &Json, example: &Json, within: &str| -> Vec<String> {
+        let names = example.as_object().into_iter().flat_map(|members| members.keys());
+        let is_lost = |name: &&String| {
+            let name = name.as_str();
+            emitted[name].is_null() && !BESIDE.contains(&name) && !name.starts_with('_') && !name.starts_with("value")
+        };
+        names.filter(is_lost).map(|name| format!("{within}{name}")).collect()
+    };
+    let mut found = lost(emitted, example, "");
+    for theirs in example["component"].as_array().into_iter().flatten() {
+        let mut ours = emitted["component"].as_array().into_iter().flatten();
+        if let Some(ours) = ours.find(|one| !codings(&one["code"]).is_disjoint(&codings(&theirs["code"]))) {
+            found.extend(lost(ours, theirs, "component."));
+        }
+    }
+    found.retain(|name| !["device", "performer", "dataAbsentReason", "hasMember"].contains(&name.as_str()));
+    found.sort();
+    found.dedup();
+    found
+}
+
 /// What of a value that is said by codes is not told.
 fn said(ours: &Json, theirs: &Json, what: &str) -> Vec<String> {
     let name = "valueCodeableConcept";

@@ -464,6 +464,7 @@ fn is_no_text(slot: Slot) -> bool {
             | Slot::Copy(_)
             | Slot::DerivedFrom
             | Slot::PersonUuid
+            | Slot::PersonGivens
             | Slot::PersonIdentifier
             | Slot::RequestUuid
             | Slot::RequestOid

@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 pub use assertion::{Assertion, Outcome, hold, holds_of_all, of_list, of_script};
 pub(super) use check::each;
 pub use check::{Found, check};
-pub use compare::{differences, other_words, read_back, within};
+pub use compare::{differences, other_words, read_back, uncompared, within};
 pub use gap::{Gap, State, gaps, page};
 pub use measurement::{Stage, is_vital_sign, made, measurement};
 
@@ -49,6 +49,8 @@ pub struct Example {
     pub differs: Vec<String>,
     /// What means the same in other words: texts and displays, which people read.
     pub words: Vec<String>,
+    /// Elements that the example has and the pack tells nothing of.
+    pub uncompared: Vec<String>,
     /// Whether the pack has a place for it.
     pub placed: bool,
 }
@@ -76,7 +78,7 @@ impl Trial {
         let examples = self
             .examples
             .iter()
-            .map(|one| json!({"file": one.file, "index": one.index, "placed": one.placed, "differs": one.differs, "words": one.words}));
+            .map(|one| json!({"file": one.file, "index": one.index, "placed": one.placed, "differs": one.differs, "words": one.words, "uncompared": one.uncompared}));
         let assertions = self
             .assertions
             .iter()
@@ -128,7 +130,14 @@ pub fn documents(request: &Json) -> Vec<Json> {
 }
 
 fn told_again(pack: &Pack, stage: &Stage<'_>, file: &str, index: usize, example: &Json) -> Example {
-    let told = |placed, differs| Example { file: file.to_owned(), index, differs, words: Vec::new(), placed };
+    let told = |placed, differs| Example {
+        file: file.to_owned(),
+        index,
+        differs,
+        words: Vec::new(),
+        uncompared: Vec::new(),
+        placed,
+    };
     let Some(sent) = read_back(pack, example) else {
         return told(false, vec!["it has no place in the pack".to_owned()]);
     };
@@ -142,7 +151,8 @@ fn told_again(pack: &Pack, stage: &Stage<'_>, file: &str, index: usize, example:
     let differs = emitted.first().map(|one| differences(one, example)).unwrap_or_default();
     let words = emitted.first().map(|one| other_words(one, example)).unwrap_or_default();
     let words = words.into_iter().map(str::to_owned).collect();
-    Example { words, ..told(true, differs) }
+    let uncompared = emitted.first().map(|one| uncompared(one, example)).unwrap_or_default();
+    Example { words, uncompared, ..told(true, differs) }
 }
 
 /// What the pack makes of one measurement of each measure that it takes.

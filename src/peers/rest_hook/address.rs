@@ -116,7 +116,7 @@ impl fmt::Display for Mistake {
             Mistake::NotAnAddress => "It is no absolute address.",
             Mistake::NotHttps => "It begins with https://.",
             Mistake::NotPlain => "It has no user, no password and no fragment.",
-            Mistake::NotPublic => "It leads to a machine of the public internet.",
+            Mistake::NotPublic => "It must lead to a machine of the public internet.",
         })
     }
 }

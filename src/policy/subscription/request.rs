@@ -169,7 +169,7 @@ impl Reader {
         }
         let end_ms = root.text_of("end").and_then(Moment::parse).map(|end| end.interval_ms().0);
         if end_ms.is_some_and(|end_ms| end_ms <= now_ms) {
-            self.wrong(Id::SubscriptionElement, "Subscription.end", "The end lies in the future.", root);
+            self.wrong(Id::SubscriptionElement, "Subscription.end", "The end must lie in the future.", root);
         }
         let status = root.text_of("status").and_then(Status::parse);
         let channel = root.get("channel")?;
