@@ -108,7 +108,7 @@ pub(super) fn compile(main: &Main, files: &BTreeMap<String, String>, mistakes: &
                 "names {there}, which what is new does not have; request.correction says where its corrections go",
             );
         }
-        if nodes.iter().flat_map(Node::slots).any(|slot| slot.is_of_one()) && request.most > 1 {
+        if nodes.iter().flat_map(Node::slots).any(Slot::is_of_one) && request.most > 1 {
             wrong(key, "names one measurement, so that request.most is 1");
         }
     }
@@ -138,7 +138,7 @@ pub(super) fn compile(main: &Main, files: &BTreeMap<String, String>, mistakes: &
     if request.condition.as_ref().is_some_and(|said| said.starts_with('?') || !said.contains('=')) {
         wrong("request.condition", "is a search without a question mark, such as identifier=urn:uuid:{uuid}");
     }
-    if request.method == "PUT" && alone == Some(true) && !path.last().is_some_and(|last| !last.slots().is_empty()) {
+    if request.method == "PUT" && alone == Some(true) && path.last().is_none_or(|last| last.slots().is_empty()) {
         wrong("request.path", "ends with the id of what is put, such as Observation/{uuid}");
     }
     Way { path, correction, condition }
@@ -167,7 +167,9 @@ fn filled_in(names: Names<'_>, said: &str, mut wrong: impl FnMut(&str)) -> Node 
     if mistakes.is_empty() && literals.contains(['{', '}']) {
         mistakes.push("it has a brace that belongs to no slot".to_owned());
     }
-    mistakes.iter().for_each(|text| wrong(&format!("cannot be filled: {text}")));
+    for text in &mistakes {
+        wrong(&format!("cannot be filled: {text}"));
+    }
     node
 }
 

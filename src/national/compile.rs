@@ -736,10 +736,13 @@ fn conversions(
     if found.is_empty() && !measure.units.is_empty() {
         let expected = "unit: expected is one that the measure's units can be converted into, or a factor in times";
         let units = own().collect::<Vec<_>>().join(" or ");
-        return Err(match own().any(|unit| is_ucum && ucum::comparable(unit, code)) {
-            true => format!("{expected}; {units} and {code} are numbers to UCUM, which does not know of what"),
-            false => expected.to_owned(),
-        });
+        let is_number = own().any(|unit| is_ucum && ucum::comparable(unit, code));
+        let why = if is_number {
+            format!("; {units} and {code} are numbers to UCUM, which does not know of what")
+        } else {
+            String::new()
+        };
+        return Err(format!("{expected}{why}"));
     }
     Ok(found)
 }

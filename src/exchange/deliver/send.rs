@@ -57,15 +57,12 @@ impl Worker {
             // What is taken back is no part of a request that tells something.
             let alone = self.takes_back(one.get());
             let joins = |unit: &&mut Vec<Permitted<Stored>>| unit.iter().all(|other| !self.takes_back(other.get()));
-            match units.last_mut().filter(|_| !alone).filter(fits).filter(joins) {
-                Some(unit) => {
-                    unit.push(one);
-                    carried += count;
-                }
-                None => {
-                    units.push(vec![one]);
-                    carried = count;
-                }
+            if let Some(unit) = units.last_mut().filter(|_| !alone).filter(fits).filter(joins) {
+                unit.push(one);
+                carried += count;
+            } else {
+                units.push(vec![one]);
+                carried = count;
             }
         }
         units

@@ -529,3 +529,14 @@ fn what_an_example_has_and_the_pack_does_not_tell_is_named() {
     assert_eq!(tried.examples[0].uncompared, ["bodySite", "encounter"], "{:?}", tried.examples);
     assert!(tried.examples[0].differs.is_empty(), "{:?}", tried.examples);
 }
+
+#[test]
+fn what_is_drafted_says_whether_it_is_known_again() {
+    use draft::{Answers, Extra, Shape};
+    for shape in [Shape::Single, Shape::Transaction, Shape::Batch, Shape::Collection] {
+        for elements in [vec![Extra::Identifier], vec![Extra::Issued]] {
+            let answers = Answers { request: Some(shape), elements: Some(elements), ..Answers::default() };
+            assert_eq!(wrong(&draft::draft(&answers).unwrap()), [""; 0], "{shape:?}");
+        }
+    }
+}

@@ -162,7 +162,7 @@ fn located(whole: &Json, expression: &str, said: &str) -> (String, String, Strin
         (name, value) = (own, &value[own]);
         value = index.parse().map_or(value, |index: usize| &value[index]);
         match value["resourceType"].as_str() {
-            Some(kind) => shown = kind.to_owned(),
+            Some(kind) => kind.clone_into(&mut shown),
             None => shown = format!("{shown}.{step}"),
         }
     }
