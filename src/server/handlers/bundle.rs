@@ -8,7 +8,6 @@ use crate::exchange::{Caller, Refusal};
 use crate::fhir::outcome::{Id, operation_outcome};
 use crate::fhir::tree::{Element, time, write};
 use crate::server::reply::{Body, Reply};
-use crate::store::Stored;
 
 /// No more is read for an answer that is longer already.
 const LONGEST: usize = 32 << 20;
@@ -103,7 +102,7 @@ fn answered(resource: &[u8], is_left_out: bool, out: &mut String) {
 
 /// What a read came upon.
 enum Answer {
-    One(Stored),
+    One { payload: Vec<u8>, version: u32, updated_ms: i64 },
     Many(Vec<u8>),
 }
 
@@ -115,11 +114,13 @@ async fn one(
     pairs: &[(String, String)],
 ) -> Result<Answer, Refusal> {
     let part = request.gateway.part(kind, pairs, false)?;
-    let mut stored = request.gateway.read(caller, kind, id, version).await?;
-    if let Some(part) = part {
-        stored.payload = request.gateway.part_of(&part, &stored)?;
-    }
-    Ok(Answer::One(stored))
+    let stored = request.gateway.read(caller, kind, id, version).await?;
+    let (version, updated_ms) = (stored.version, stored.updated_ms);
+    let payload = match &part {
+        Some(part) => request.gateway.part_of(part, &stored)?,
+        None => stored.payload,
+    };
+    Ok(Answer::One { payload, version, updated_ms })
 }
 
 /// A read inside a Bundle is the same read as alone, with its consent and its audit.
@@ -161,16 +162,16 @@ async fn entry_read(request: &Request<'_>, read: &ReadEntry, out: &mut String) {
             answered(&bundle, read.head, out);
             out.push_str("\"response\":{\"status\":\"200 OK\"}}");
         }
-        Ok(Answer::One(stored)) => {
+        Ok(Answer::One { payload, version, updated_ms }) => {
             let is_known = match (&read.if_none_match, read.if_modified_since_ms) {
-                (Some(tags), _) => body::names(tags, stored.version),
-                (None, Some(since_ms)) => stored.updated_ms <= since_ms,
+                (Some(tags), _) => body::names(tags, version),
+                (None, Some(since_ms)) => updated_ms <= since_ms,
                 (None, None) => false,
             };
-            answered(&stored.payload, is_known || read.head, out);
+            answered(&payload, is_known || read.head, out);
             out.push_str("\"response\":{\"status\":");
             write::string(status_line(if is_known { 304 } else { 200 }), out);
-            described(stored.version, stored.updated_ms, out);
+            described(version, updated_ms, out);
             out.push_str("}}");
         }
         Err(refusal) => {

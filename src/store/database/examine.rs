@@ -5,6 +5,7 @@
 //! transparency log the tree is compared here; whose signature stands under its head is not known.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::keys::{self, Keys};
 use super::pool::Reader;
@@ -40,6 +41,7 @@ pub struct Examining {
 impl Store {
     /// Looks over the store at a place. Nothing is changed there but a file that is written for a measurement and removed.
     pub fn examine(place: &Place, examining: Examining) -> Result<Vec<Finding>, OpenError> {
+        let since = Instant::now();
         let base = Base::of(place)?;
         let used = match &base {
             Base::File(file) => file.metadata().map_or(0, |file| file.len()),
@@ -54,15 +56,17 @@ impl Store {
         findings.extend(key_file(&key, &place.directory));
         match base {
             Base::File(file) if !file.exists() => findings.push(missing()),
-            Base::File(file) => findings.extend(examined(place, &file::open_reader(&file)?, &key, examining, &|| {
-                Ok(file::open_reader(&file)?)
-            })?),
+            Base::File(file) => {
+                findings.extend(examined(place, &file::open_reader(&file)?, &key, (examining, since), &|| {
+                    Ok(file::open_reader(&file)?)
+                })?)
+            }
             Base::Server(address) => findings.extend(server::apart(|| {
                 let connection = server::open(&address)?;
                 if !server::is_prepared(&connection)? {
                     return Ok(vec![missing()]);
                 }
-                examined(place, &connection, &key, examining, &|| server::open(&address))
+                examined(place, &connection, &key, (examining, since), &|| server::open(&address))
             })?),
         }
         Ok(findings)
@@ -153,7 +157,7 @@ fn examined(
     place: &Place,
     connection: &Connection,
     key: &KeyFile,
-    examining: Examining,
+    (examining, since): (Examining, Instant),
     another: &dyn Fn() -> Result<Connection, OpenError>,
 ) -> Result<Vec<Finding>, OpenError> {
     let (found, known) = (schema::version(connection)?, schema::newest());
@@ -179,7 +183,7 @@ fn examined(
         Connection::Lite(_) => settings_of_file(connection)?,
         Connection::Postgres(_) => server::settings(connection)?,
     });
-    findings.push(clock(connection, examining.now_ms)?);
+    findings.push(clock(connection, examining.now_ms, since)?);
     match keys::fitting(connection, key) {
         Ok(Some(master)) => {
             let reader = Reader { connection: another()?, keys: Arc::new(Keys::of(master)) };
@@ -246,24 +250,30 @@ fn settings_of_file(connection: &Connection) -> sql::Result<Vec<Finding>> {
     ])
 }
 
-/// What is written must not be of a time to come, on whichever clock.
-fn clock(connection: &Connection, now_ms: i64) -> sql::Result<Finding> {
+/// What is written must not be of a time to come, on whichever clock. A server's is asked for while that of this machine goes on,
+/// and may say any moment of the time that its answer took.
+fn clock(connection: &Connection, now_ms: i64, since: Instant) -> sql::Result<Finding> {
     let newest: i64 =
         value(connection, "SELECT COALESCE(MAX(at), 0) FROM audit WHERE seq > (SELECT MAX(seq) FROM audit) - 100")?;
-    let server = match connection {
-        Connection::Lite(_) => now_ms,
-        Connection::Postgres(_) => server::clock(connection)?,
+    let here_ms = || now_ms.saturating_add(since.elapsed().as_millis() as i64);
+    let before_ms = here_ms();
+    let server_ahead_ms = match connection {
+        Connection::Lite(_) => 0,
+        Connection::Postgres(_) => {
+            let server_ms = server::clock(connection)?;
+            server_ms - server_ms.clamp(before_ms, here_ms())
+        }
     };
-    let (grade, said) = if newest > now_ms + APART_MS {
+    let (grade, said) = if newest > before_ms + APART_MS {
         (Grade::Bad, "what was written last is of a time to come: a clock was wrong, or is")
-    } else if server.abs_diff(now_ms) > APART_MS as u64 {
+    } else if server_ahead_ms.abs() > APART_MS {
         (Grade::Doubt, "the clocks of this machine and of the database server differ")
     } else {
         (Grade::Good, "the clock is not behind what was written")
     };
-    let ahead = if newest == 0 { 0 } else { newest - now_ms };
+    let ahead = if newest == 0 { 0 } else { newest - before_ms };
     Ok(Finding::new("clock", grade, said)
-        .with([("written_ahead_ms", ahead.max(0)), ("server_ahead_ms", server - now_ms)]))
+        .with([("written_ahead_ms", ahead.max(0)), ("server_ahead_ms", server_ahead_ms)]))
 }
 
 /// What was found of the texts of a store.
