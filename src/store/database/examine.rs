@@ -59,7 +59,7 @@ impl Store {
             Base::File(file) => {
                 findings.extend(examined(place, &file::open_reader(&file)?, &key, (examining, since), &|| {
                     Ok(file::open_reader(&file)?)
-                })?)
+                })?);
             }
             Base::Server(address) => findings.extend(server::apart(|| {
                 let connection = server::open(&address)?;
