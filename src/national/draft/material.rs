@@ -192,10 +192,21 @@ pub(super) fn meant(codes: &[Code], unit: Option<&str>) -> Option<&'static Measu
 }
 
 /// What an example shows of its measure.
+/// The measure whose code it is, where that does not come in such a unit. A count by another name has no unit that could be
+/// compared.
+pub(super) fn of_another(system: &str, code: &str, unit: Option<&str>) -> Option<&'static Measure> {
+    let unit = unit.filter(|unit| ucum::valid(unit))?;
+    let coded = measures::measure(system, code).filter(|coded| !coded.units.is_empty())?;
+    let mut fitting = coded.units.iter().map(|own| own.code).chain(["1", "/s"]);
+    (!fitting.any(|own| ucum::comparable(own, unit))).then_some(coded)
+}
+
 fn example(observation: &Json, told: &mut BTreeMap<String, Line>) {
     let quantity = &observation["valueQuantity"];
     let (codes, unit) = (codings(&observation["code"]), text(&quantity["code"]));
     let Some(measure) = meant(&codes, unit.as_deref()) else { return };
+    // An example may contradict itself; a pack may not.
+    let codes = codes.into_iter().filter(|one| of_another(&one.system, &one.code, unit.as_deref()).is_none()).collect();
     let categories = observation["category"].as_array().into_iter().flatten().flat_map(codings);
     let profile = observation["meta"]["profile"].as_array().and_then(|list| text(list.first()?));
     let form = if observation["valueSampledData"].is_object() { Some("series".to_owned()) } else { None };

@@ -2,6 +2,8 @@
 
 use serde_json::Value as Json;
 
+use super::material::of_another;
+
 /// Elements that a draft tells, or tells where it is said to.
 const TOLD: [&str; 14] = [
     "meta",
@@ -27,11 +29,27 @@ pub fn unmet(material: &[Json]) -> Vec<String> {
         match resource["resourceType"].as_str() {
             Some("StructureDefinition") if resource["type"] == "Observation" => of_profile(resource, &mut found),
             Some("CapabilityStatement") => of_capability(resource, &mut found),
+            Some("Observation") => of_example(resource, &mut found),
             _ => {}
         }
     }
     found.dedup();
     found
+}
+
+/// Codes of an example that the draft leaves out.
+fn of_example(observation: &Json, found: &mut Vec<String>) {
+    let Some(unit) = observation["valueQuantity"]["code"].as_str() else { return };
+    for one in observation["code"]["coding"].as_array().into_iter().flatten() {
+        let (Some(system), Some(code)) = (one["system"].as_str(), one["code"].as_str()) else { continue };
+        if let Some(measure) = of_another(system, code, Some(unit)) {
+            let units = measure.units.iter().map(|unit| unit.code).collect::<Vec<_>>().join(" or ");
+            found.push(format!(
+                "An example in {unit} has {code} of {system}, which is {}, in {units}: the draft leaves the code out.",
+                measure.key
+            ));
+        }
+    }
 }
 
 fn of_profile(definition: &Json, found: &mut Vec<String>) {
